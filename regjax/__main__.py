@@ -1,0 +1,5 @@
+"""`python -m regjax` is the command line."""
+
+from regjax.cli import main
+
+main()

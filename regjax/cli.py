@@ -1,0 +1,314 @@
+"""The command line: `regjax compare` and `regjax check`.
+
+Bad input gives one line and exit code 2, before anything is compiled or written; Ctrl-C gives 130.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from regjax.compare import Experiment
+    from regjax.data import Data
+
+BUILT_IN = "two_regions"
+CAVEAT = "one seed each: an illustration, not evidence; `regjax sweep` measures it"
+
+
+class UserError(click.ClickException):
+    """Bad input: one line on standard error, exit code 2."""
+
+    exit_code = 2
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line and exits."""
+    try:
+        code = commands.main(args=arguments, prog_name="regjax", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.ClickException as error:
+        message = " ".join(error.format_message().split())
+        print(f"regjax: error: {message}", file=sys.stderr)
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort) as stop:
+        words = str(stop) or "nothing was written"
+        print(f"regjax: interrupted; {words}", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:  # `regjax … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="regjax")
+def commands() -> None:
+    """Trains regularised neural networks and says which regularisation helped."""
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+    """Turns what a check of user input raises into one line and exit code 2."""
+    try:
+        yield
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        raise UserError(f"{name}{error.strerror or error}") from error
+    except (TypeError, ValueError) as error:
+        raise UserError(str(error)) from error
+
+
+def cache_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --compilation-cache / --no-compilation-cache, on by default."""
+    return click.option(
+        "--compilation-cache/--no-compilation-cache",
+        default=True,
+        help="Keep compiled programs in the user's cache folder, so that the next run starts at once.",
+    )(command)
+
+
+def use_compilation_cache(wanted: bool) -> None:
+    """Switches JAX's persistent cache on, in the user's cache folder unless JAX is told another."""
+    import jax
+
+    if not wanted:
+        jax.config.update("jax_enable_compilation_cache", False)
+        return
+    if jax.config.jax_compilation_cache_dir is None:
+        base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        jax.config.update("jax_compilation_cache_dir", os.path.join(base, "regjax", "jax"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+@commands.command()
+@click.option("--data", "source", default=BUILT_IN, show_default=True, metavar="NAME|PATH", help="two_regions, or a .mat, .npz or .csv file.")
+@click.option("--steps", default="30000", show_default=True, metavar="N", help="Gradient steps.")
+@click.option("--learning-rate", default=0.3, show_default=True)
+@click.option("--l2", default=0.7, show_default=True, help="λ of the L2 network.")
+@click.option("--keep-prob", default=0.86, show_default=True, help="Of the dropout network.")
+@click.option("--seed", default=0, show_default=True, help="Of weights and masks.")
+@click.option("--numpy-rng", is_flag=True, help="The tutorial's NumPy streams: weights from seed 3, one frozen mask.")
+@click.option("--x64", is_flag=True, help="Compute in float64.")
+@click.option("--out", default="regjax-compare", show_default=True, metavar="DIR", help="Where the pictures go.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@cache_option
+def compare(
+    source: str,
+    steps: str,
+    learning_rate: float,
+    l2: float,
+    keep_prob: float,
+    seed: int,
+    numpy_rng: bool,
+    x64: bool,
+    out: str,
+    as_json: bool,
+    compilation_cache: bool,
+) -> None:
+    """Trains one network three times: without regularisation, with L2, with dropout.
+
+    The network has 20 and 3 hidden units and takes full-batch steps. The pictures are written to --out.
+    """
+    started = time.perf_counter()
+    from regjax.compare import check_experiment, run_experiment
+
+    use_compilation_cache(compilation_cache)
+    with user_errors():
+        options: dict[str, Any] = {
+            "num_steps": _whole("steps", steps),
+            "learning_rate": learning_rate,
+            "l2": l2,
+            "keep_prob": keep_prob,
+            "seed": seed,
+            "dtype": "float64" if x64 else "float32",
+        }
+        train, test = _load(source)
+        check_experiment(train, test, **options)
+        folder = _writable_folder(out)
+    written: list[str] = []
+    try:
+        with _progress("training three networks", options["num_steps"], quiet=as_json) as on_progress:
+            experiment = run_experiment(
+                train, test, **options, numpy_rng=numpy_rng, on_progress=on_progress
+            )
+        for name, figure in _figures(experiment, train, test, numpy_rng):
+            _save(figure, folder / name)
+            written.append(str(folder / name))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"written: {', '.join(written)}" if written else "") from None
+    seconds = {**experiment.seconds, "total": time.perf_counter() - started}
+    if as_json:
+        print(json.dumps(_as_json(experiment, seconds), allow_nan=False))
+    else:
+        _print_table(experiment, seconds, written, train)
+
+
+def _whole(name: str, text: str) -> int:
+    from regjax.config import check_count
+
+    try:
+        number = float(text)
+    except ValueError:
+        raise TypeError(f"{name} must be a whole number, got {text!r}") from None
+    if not math.isfinite(number):
+        raise TypeError(f"{name} must be a whole number, got {text!r}")
+    return check_count(name, int(number) if number == int(number) else number)
+
+
+def _load(source: str) -> tuple[Data, Data]:
+    from regjax import data
+
+    if source == BUILT_IN:
+        import jax
+
+        return data.two_regions(jax.random.key(0))
+    train, test = data.load(source, task="classification")
+    return (train, test) if test is not None else data.hold_out(train, 0.3)
+
+
+def _writable_folder(out: str) -> Path:
+    """Returns the folder, made where it is missing; raises OSError where no file can be made in it."""
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, f"output folder cannot be written ({error.strerror})", out) from error
+    return folder
+
+
+@contextlib.contextmanager
+def _progress(what: str, total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Yields a function that shows how far we are: a bar on a terminal, nothing elsewhere."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda step: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda step: bar.update(task, completed=step)
+
+
+def _figures(experiment: Experiment, train: Data, test: Data, frozen: bool) -> Iterator[tuple[str, Any]]:
+    from regjax import plot
+
+    two_d = train.x.shape[0] == 2
+    if two_d:
+        yield "dataset.png", plot.dataset(train, test)
+    yield "cost_curves.png", plot.cost_curves(experiment.runs)
+    if two_d:
+        yield "decision_boundaries.png", plot.decision_boundaries(experiment.runs, train, experiment.config)
+    words = "the same at every step" if frozen else "at step 0"
+    yield "masks.png", plot.masks(experiment.masks, experiment.runs[2].keep_prob, words)
+
+
+def _save(figure: Any, path: Path) -> None:
+    # Written beside and moved: whoever looks sees the old picture or the new one, never half of one.
+    part = path.with_name(f".{path.name}.part")
+    try:
+        figure.savefig(part, dpi=110, format="png")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _reported_steps(history: dict[str, Any]) -> list[tuple[str, int]]:
+    """Returns (step, index) of multiples of 10,000 and of the last step."""
+    steps = history["step"].tolist()
+    return [(str(s), i) for i, s in enumerate(steps) if s % 10_000 == 0 or i == len(steps) - 1]
+
+
+def _as_json(experiment: Experiment, seconds: dict[str, float]) -> dict[str, Any]:
+    from regjax.compare import device, versions
+
+    def number(value: Any) -> float | None:
+        return float(value) if math.isfinite(value) else None
+
+    runs = [
+        {
+            "name": run.name,
+            "l2": run.l2,
+            "keep_prob": run.keep_prob,
+            "cost": {step: number(run.history["cost"][i]) for step, i in _reported_steps(run.history)},
+            "train_accuracy": number(run.final("train_accuracy")),
+            "test_accuracy": number(run.final("test_accuracy")),
+            "status": "ok" if run.diverged_at is None else "diverged",
+            "diverged_at": run.diverged_at,
+        }
+        for run in experiment.runs
+    ]
+    return {"runs": runs, "seconds": seconds, "device": device(), "versions": versions()}
+
+
+def _print_table(experiment: Experiment, seconds: dict[str, float], written: list[str], train: Data) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    # Without a terminal rich assumes 80 columns and would cut numbers.
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    steps = _reported_steps(experiment.runs[0].history)
+    steps = steps if len(steps) <= 5 else [*steps[:4], steps[-1]]
+    table = Table(title="cost as optimised, accuracy without dropout")
+    table.add_column("run")
+    for step, _ in steps:
+        table.add_column(f"cost at {int(step):,}", justify="right")
+    for name in ("train", "test", "gap", "seconds"):
+        table.add_column(name, justify="right")
+    for run in experiment.runs:
+        train_accuracy, test_accuracy = run.final("train_accuracy"), run.final("test_accuracy")
+        name = {"none": "none", "l2": f"L2, λ = {run.l2:g}"}.get(run.name, f"dropout, keep {run.keep_prob:g}")
+        costs = [f"{run.history['cost'][i]:.4f}" for _, i in steps]
+        scores = [f"{train_accuracy:.1%}", f"{test_accuracy:.1%}", f"{100 * (train_accuracy - test_accuracy):+.1f}"]
+        if run.diverged_at is not None:
+            scores = ["diverged", "", ""]
+        table.add_row(name, *costs, *scores, f"{seconds['train'] / len(experiment.runs):.2f}")
+    console.print(table)
+    for run in experiment.runs:
+        if run.diverged_at is not None:
+            finite = run.history["cost"][run.history["finite"]]
+            last = f"last finite cost {finite[-1]:.4g}" if len(finite) else "never finite"
+            console.print(f"{run.name}: diverged by step {run.diverged_at:,}, {last}")
+    console.print(CAVEAT)
+    console.print(
+        f"gap: train - test, in percentage points; seconds: the {len(experiment.runs)} trained together in "
+        f"{seconds['train']:.2f}, shared out; compiling {seconds['compile']:.2f}, all in all {seconds['total']:.2f}",
+        soft_wrap=True,
+    )
+    if train.x.shape[0] != 2:
+        console.print(f"{train.x.shape[0]} features: no pictures of points and boundaries, which need 2")
+    console.print("written: " + ", ".join(written), soft_wrap=True)
+
+
+@commands.command()
+@cache_option
+def check(compilation_cache: bool) -> None:
+    """Holds every hand-derived gradient against jax.grad and central differences.
+
+    Exit code 1 if any exceeds its bound.
+    """
+    from regjax import check as certificate
+    from regjax.compare import device
+
+    use_compilation_cache(compilation_cache)
+    with _progress("checking gradients", certificate.NUM_PROGRAMS, quiet=False) as on_progress:
+        rows = certificate.certify(on_progress=on_progress)
+    print(certificate.as_text(rows))
+    bad = [row for row in rows if not row.ok]
+    verdict = f"{len(bad)} of {len(rows)} exceed their bound" if bad else f"all {len(rows)} within their bounds"
+    print(f"{verdict}; float64 on {device()}")
+    sys.exit(1 if bad else 0)

@@ -1,0 +1,214 @@
+"""The multi-layer perceptron: parameters, forward, hand-derived backward, prediction.
+
+Arrays are features-first: `x` is `(n_features, n)`, `w` is `(fan_out, fan_in)`, `b` is `(fan_out, 1)`,
+logits are `(n_outputs, n)`. `params` is a tuple of `Layer`, one per matrix of weights.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from regjax.activations import ACTIVATIONS
+from regjax.config import Activation, Dtype, Init, Loss, Precision
+from regjax.noise import INIT, Masks, place_key
+
+# A product whose inner dimension is at most this is written as a sum of elementwise products, which XLA
+# fuses with the activation and the mask; see benchmarks/bench_layout.py for what that is worth.
+SMALL_INNER = 4
+
+
+class Layer(NamedTuple):
+    """One affine map: `w` `(fan_out, fan_in)`, `b` `(fan_out, 1)`."""
+
+    w: jax.Array
+    b: jax.Array
+
+
+Params = tuple[Layer, ...]
+
+
+def init_params(
+    key: jax.Array, layer_sizes: Sequence[int], *, init: Init = "tutorial", dtype: Dtype = "float32"
+) -> Params:
+    """Returns fresh parameters: normal weights with mean 0, biases 0.
+
+    Standard deviation of `w`: "tutorial" 1/√fan_in, "he" √(2/fan_in), "glorot"
+    √(2/(fan_in + fan_out)). The draw is made in float32 whatever the dtype, so a float64 run starts
+    where the float32 run does.
+
+    Args:
+        key: of the replicate.
+        layer_sizes: units per layer, input and output included.
+        init: name of the scale.
+        dtype: of the result.
+
+    References:
+        He et al. 2015, eq. 10; Glorot & Bengio 2010, eq. 12.
+    """
+    key = place_key(key, 0, INIT)
+    params = []
+    for layer, (fan_in, fan_out) in enumerate(zip(layer_sizes[:-1], layer_sizes[1:], strict=True)):
+        variance = {"tutorial": 1 / fan_in, "he": 2 / fan_in, "glorot": 2 / (fan_in + fan_out)}[init]
+        w = jax.random.normal(jax.random.fold_in(key, layer), (fan_out, fan_in), jnp.float32)
+        params.append(Layer((w * math.sqrt(variance)).astype(dtype), jnp.zeros((fan_out, 1), dtype)))
+    return tuple(params)
+
+
+class LayerResiduals(NamedTuple):
+    """What the backward pass of one layer needs: its masked input `h`, and `z` and `a = f(z)`."""
+
+    h: jax.Array
+    z: jax.Array
+    a: jax.Array
+
+
+class Residuals(NamedTuple):
+    """What `forward` keeps for `backward`."""
+
+    params: Params
+    layers: tuple[LayerResiduals, ...]
+    masks: Masks
+
+
+def forward(
+    params: Params,
+    x: jax.Array,
+    masks: Masks | None = None,
+    *,
+    activation: Activation = "relu",
+    precision: Precision = "highest",
+) -> tuple[jax.Array, Residuals]:
+    """Returns the logits and what `backward` needs.
+
+        h_l = a_{l-1} ⊙ mask_l,  z_l = w_l·h_l + b_l,  a_l = f(z_l);  a_{-1} = x;  logits = z_last
+
+    Args:
+        params: one `Layer` per matrix of weights.
+        x: inputs, `(n_features, n)`.
+        masks: what multiplies the input of each layer, `(fan_in, n)` or None each, as
+            `noise.dropout_masks` returns; None is inference.
+        activation: of the hidden layers.
+        precision: of the matrix products.
+
+    Returns:
+        Logits `(n_outputs, n)`, and the residuals.
+    """
+    chex.assert_rank(x, 2)
+    masks = (None,) * len(params) if masks is None else masks
+    f = ACTIVATIONS[activation].f
+    layers, a = [], x
+    for index, ((w, b), mask) in enumerate(zip(params, masks, strict=True)):
+        chex.assert_shape(a, (w.shape[1], x.shape[1]))
+        h = a if mask is None else a * mask
+        z = _product(w, h, precision) + b
+        a = z if index == len(params) - 1 else f(z)
+        layers.append(LayerResiduals(h, z, a))
+    return a, Residuals(params, tuple(layers), masks)
+
+
+def backward(
+    residuals: Residuals,
+    d_logits: jax.Array,
+    *,
+    activation: Activation = "relu",
+    precision: Precision = "highest",
+) -> tuple[Params, jax.Array, None]:
+    """Returns the cotangents of `forward`'s inputs: of `params`, of `x`, and None for the masks.
+
+    Args:
+        residuals: of `forward`.
+        d_logits: gradient of a scalar in the logits, `(n_outputs, n)`.
+        activation: as in `forward`.
+        precision: as in `forward`.
+
+    Returns:
+        Gradients like `params`; the gradient of the input, `(n_features, n)`; None (masks are data).
+    """
+    chex.assert_equal_shape([d_logits, residuals.layers[-1].z])
+    derivative = ACTIVATIONS[activation].derivative
+    grads: list[Layer] = []
+    da = d_logits  # the last layer is linear: a = z
+    for index in reversed(range(len(residuals.params))):
+        w = residuals.params[index].w
+        h, z, a = residuals.layers[index]
+        mask = residuals.masks[index]
+        dz = da if index == len(residuals.params) - 1 else da * derivative(z, a)  # a = f(z)
+        db = jnp.sum(dz, axis=1, keepdims=True)  # z = w·h + b
+        dw = _product(dz, h.T, precision)  # z = w·h + b
+        dh = _product(w.T, dz, precision)  # z = w·h + b
+        da = dh if mask is None else dh * mask  # h = a ⊙ mask
+        grads.append(Layer(dw, db))
+    return tuple(reversed(grads)), da, None
+
+
+def predict_proba(
+    params: Params,
+    x: jax.Array,
+    *,
+    loss: Loss = "sigmoid_cross_entropy",
+    activation: Activation = "relu",
+    precision: Precision = "highest",
+) -> jax.Array:
+    """Returns probabilities of the classes in inference mode.
+
+    Args:
+        params: one `Layer` per matrix of weights.
+        x: inputs, `(n_features, n)`.
+        loss: what the network was trained with.
+        activation: of the hidden layers.
+        precision: of the matrix products.
+
+    Returns:
+        `(1, n)`, the probability of class 1, for sigmoid cross-entropy; `(n_classes, n)` for softmax.
+
+    Raises:
+        ValueError: a regression network has no probabilities.
+    """
+    logits, _ = forward(params, x, activation=activation, precision=precision)
+    if loss == "sigmoid_cross_entropy":
+        return jax.nn.sigmoid(logits)
+    if loss == "softmax_cross_entropy":
+        return jax.nn.softmax(logits, axis=0)
+    raise ValueError(f"loss must be a cross-entropy for probabilities, got {loss!r}")
+
+
+def predict(
+    params: Params,
+    x: jax.Array,
+    *,
+    loss: Loss = "sigmoid_cross_entropy",
+    activation: Activation = "relu",
+    precision: Precision = "highest",
+) -> jax.Array:
+    """Returns predictions in inference mode, `(1, n)` labels or `(n_outputs, n)` real values.
+
+    A two-class network says 1 where the probability is above ½. Arguments as in `predict_proba`.
+    """
+    logits, _ = forward(params, x, activation=activation, precision=precision)
+    return decide(logits, loss)
+
+
+def decide(logits: jax.Array, loss: Loss) -> jax.Array:
+    """Returns what logits predict: labels `(1, n)`, or the logits themselves for squared error."""
+    if loss == "sigmoid_cross_entropy":
+        return (logits > 0).astype(jnp.int32)
+    if loss == "softmax_cross_entropy":
+        return jnp.argmax(logits, axis=0, keepdims=True).astype(jnp.int32)
+    return logits
+
+
+def _product(a: jax.Array, b: jax.Array, precision: Precision) -> jax.Array:
+    """a·b for matrices, `(m, k)·(k, n) → (m, n)`."""
+    inner = a.shape[1]
+    if inner <= SMALL_INNER:
+        terms = (a[:, k : k + 1] * b[k : k + 1, :] for k in range(inner))
+        return functools.reduce(operator.add, terms)
+    return jnp.matmul(a, b, precision=precision)

@@ -1,0 +1,285 @@
+"""One training run, pure and vmappable over keys, hyperparameters and data.
+
+`init_state` → `run_segment` (steps a to b in one compiled loop) → `measure`; `make_train` is nothing but
+their composition. A step has named places, in this order: batch → masks → forward → loss → backward →
+penalties → gradient → update.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jax.typing import ArrayLike
+
+from regjax.config import Config, HParams, check_hparams
+from regjax.cost import BatchSizes, cost, cost_and_grads, data_term, full_batch_sizes, penalty, resolve_loss
+from regjax.data import Data, check_data, pad_samples
+from regjax.mlp import Layer, Params, decide, forward, init_params
+from regjax.noise import Masks, dropout_masks, epoch_order
+
+History = dict[str, jax.Array]
+
+
+class TrainState(NamedTuple):
+    """What a training run carries from step to step."""
+
+    params: Params
+    opt_state: Any
+
+
+class Trained(NamedTuple):
+    """A finished run: parameters, and the history as arrays with one entry per record."""
+
+    params: Params
+    history: History
+
+
+def make_optimizer(config: Config, hparams: HParams) -> optax.GradientTransformation:
+    """Returns optax's optimizer with traced hyperparameters."""
+    h = hparams
+    if config.optimizer == "sgd":
+        return optax.sgd(h.learning_rate)
+    if config.optimizer in ("momentum", "nesterov"):
+        return optax.sgd(h.learning_rate, momentum=h.momentum, nesterov=config.optimizer == "nesterov")
+    if config.optimizer == "adam":
+        return optax.adam(h.learning_rate, h.b1, h.b2, h.eps)
+    weights_only = tuple(Layer(w=True, b=False) for _ in range(config.num_layers))
+    return optax.adamw(
+        h.learning_rate, h.b1, h.b2, h.eps, weight_decay=h.weight_decay, mask=weights_only
+    )
+
+
+def init_state(key: jax.Array, hparams: HParams, *, config: Config, params: Params | None = None) -> TrainState:
+    """Returns the state before the first step.
+
+    Args:
+        key: of the replicate, see `noise.replicate_key`.
+        hparams: hyperparameters.
+        config: layer sizes, init, optimizer, dtype.
+        params: start from these instead of a fresh draw.
+    """
+    if params is None:
+        params = init_params(key, config.layer_sizes, init=config.init, dtype=config.dtype)
+    return TrainState(params, make_optimizer(config, hparams).init(params))
+
+
+def run_segment(
+    key: jax.Array,
+    state: TrainState,
+    hparams: HParams,
+    data: Data,
+    start: ArrayLike,
+    stop: ArrayLike,
+    masks: Masks | None = None,
+    *,
+    config: Config,
+) -> TrainState:
+    """Returns the state after steps `start` … `stop` - 1: how a run is cut changes no bit of it.
+
+    Args:
+        key: of the replicate.
+        state: after `start` steps.
+        hparams: hyperparameters, traced.
+        data: training rows; a row of weight 0 is never seen.
+        start: first step, may be traced.
+        stop: last step + 1, may be traced.
+        masks: the same masks at every step, instead of drawing them.
+        config: what is compiled.
+    """
+    optimizer = make_optimizer(config, hparams)
+    data = _hide_held_out(data)
+    sizes = full_batch_sizes(data)
+    next_batch = _batches(key, data, config)
+
+    def step(i: jax.Array, carry: tuple[TrainState, Any]) -> tuple[TrainState, Any]:
+        (params, opt_state), order = carry
+        batch, batch_sizes, order = next_batch(i, order, sizes)
+        step_masks = draw_masks(key, i, hparams, batch, config) if masks is None else masks
+        _, grads, _ = cost_and_grads(params, hparams, batch, step_masks, config=config, sizes=batch_sizes)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return TrainState(optax.apply_updates(params, updates), opt_state), order
+
+    start, stop = jnp.asarray(start, jnp.int32), jnp.asarray(stop, jnp.int32)
+    order = next_batch(start, None, sizes)[2]
+    return lax.fori_loop(start, stop, step, (state, order))[0]
+
+
+def draw_masks(key: jax.Array, step: ArrayLike, hparams: HParams, data: Data, config: Config) -> Masks | None:
+    """Returns the dropout masks of one step for these rows, None where dropout is off."""
+    return dropout_masks(
+        key,
+        step,
+        config.layer_sizes,
+        data.x.shape[1],
+        keep_prob=hparams.keep_prob,
+        input_keep_prob=hparams.input_keep_prob,
+    )
+
+
+def _batches(key: jax.Array, data: Data, config: Config) -> Callable[..., tuple[Data, BatchSizes, Any]]:
+    """Returns next_batch(step, order, sizes) → (batch, its sizes, order of the epoch's rows).
+
+    Without a batch size the batch is the data and the order is None. With one, an epoch is
+    ⌊n/batch_size⌋ batches of the training rows in a random order; the order is drawn anew where an
+    epoch begins, and where it is None (a segment may begin inside an epoch).
+    """
+    if config.batch_size is None:
+        return lambda step, order, sizes: (data, sizes, None)
+    size = config.batch_size
+    num_batches = jnp.sum(data.weights > 0, dtype=jnp.int32) // size
+    rows = data.x.T  # a row of a matrix is one run of memory: gathering rows is faster than columns
+
+    def next_batch(step: jax.Array, order: Any, sizes: BatchSizes) -> tuple[Data, BatchSizes, Any]:
+        epoch, index = step // num_batches, step % num_batches
+        draw = functools.partial(epoch_order, key, epoch, data.weights)
+        order = draw() if order is None else lax.cond(index == 0, draw, lambda: order)
+        chosen = lax.dynamic_slice_in_dim(order, index * size, size)
+        batch = Data(rows[chosen].T, data.y[:, chosen], data.weights[chosen])
+        return batch, BatchSizes(float(size), sizes.num_train), order
+
+    return next_batch
+
+
+def _hide_held_out(data: Data) -> Data:
+    # 0·inf is NaN: a row of weight 0 must not reach a product, however large its values.
+    return data._replace(x=jnp.where(data.weights > 0, data.x, jnp.zeros_like(data.x)))
+
+
+def evaluate(params: Params, data: Data, *, config: Config) -> dict[str, jax.Array]:
+    """Returns the metrics of one split in inference mode, weighted by the data's weights.
+
+    Returns:
+        Scalars: `loss` (mean data loss, no penalty); `accuracy` for classes; `rmse` and `r2` (both
+        averaged over outputs) for regression.
+    """
+    data = _hide_held_out(data)
+    logits, _ = forward(params, data.x, activation=config.activation, precision=config.precision)
+    sizes = full_batch_sizes(data)
+    loss = resolve_loss(config, data)
+    metrics = {"loss": data_term(logits, data, config, sizes)}
+
+    def mean(values: jax.Array) -> jax.Array:  # over samples, `(n_outputs, 1)`
+        return jnp.sum(data.weights * values, axis=1, keepdims=True) / sizes.num_samples
+
+    if loss != "squared_error":
+        right = decide(logits, loss) == data.y
+        metrics["accuracy"] = mean(right.astype(data.weights.dtype))[0, 0]
+        return metrics
+    mean_square = mean((logits - data.y) ** 2)
+    spread = mean((data.y - mean(data.y)) ** 2)
+    metrics["rmse"] = jnp.mean(jnp.sqrt(mean_square))
+    metrics["r2"] = jnp.mean(1 - mean_square / spread)
+    return metrics
+
+
+def measure(
+    key: jax.Array,
+    params: Params,
+    hparams: HParams,
+    data: Data,
+    test: Data | None,
+    step: ArrayLike,
+    masks: Masks | None = None,
+    *,
+    config: Config,
+) -> History:
+    """Returns one record of the history, after `step` steps.
+
+    Returns:
+        Scalars. `step`; `cost`: the objective on all training rows with the masks of this step, what is
+        optimised; `finite`: whether `cost` and all parameters are finite. Then in inference mode
+        `penalty` (divided by n), and for train and test `…_loss`, `…_cost` (loss + penalty) and
+        `…_accuracy` (or `…_rmse`, `…_r2`).
+    """
+    visible = _hide_held_out(data)
+    objective = cost(
+        params,
+        hparams,
+        visible,
+        draw_masks(key, step, hparams, data, config) if masks is None else masks,
+        config=config,
+    )
+    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]
+    record = {
+        "step": jnp.asarray(step, jnp.int32),
+        "cost": objective,
+        "finite": jnp.all(jnp.stack([*finite, jnp.isfinite(objective)])),
+        "penalty": penalty(params, hparams) / full_batch_sizes(data).num_train,
+    }
+    for name, split in (("train", data), ("test", test)):
+        if split is not None:
+            metrics = evaluate(params, split, config=config)
+            record[f"{name}_cost"] = metrics["loss"] + record["penalty"]
+            record |= {f"{name}_{metric}": value for metric, value in metrics.items()}
+    return record
+
+
+def make_train(config: Config) -> Callable[..., Trained]:
+    """Returns `train(key, hparams, data, test=None) → Trained`, pure and vmappable.
+
+    `train` may be called as it is (it is compiled once per shape), or under `jax.jit`, `jax.vmap` and
+    `jax.jvp`. Its history has a record at step 0, every `config.eval_every` steps and at the end; see
+    `measure`. Metrics of a diverged run are NaN from there on, and `history["finite"]` is False.
+
+    Args:
+        config: what is compiled. With dtype "float64", `train` enables x64 locally; under your own
+            `vmap` or `jit`, put `with jax.enable_x64(True)` around that call.
+
+    Example:
+        >>> import jax, regjax
+        >>> train, test = regjax.two_regions(jax.random.key(0))
+        >>> fit = regjax.make_train(regjax.Config(num_steps=500, eval_every=250))
+        >>> run = fit(regjax.replicate_key(seed=0), regjax.HParams(l2=0.7), train, test)
+        >>> run.history["step"].tolist()
+        [0, 250, 500]
+        >>> bool(run.history["train_accuracy"][-1] > 0.7)
+        True
+    """
+
+    def train(key: jax.Array, hparams: HParams, data: Data, test: Data | None = None) -> Trained:
+        """Returns the trained parameters and the history of one run; see `make_train`.
+
+        Args:
+            key: of the replicate, see `replicate_key`.
+            hparams: hyperparameters; every leaf may be traced.
+            data: training rows.
+            test: rows to measure beside them, never trained on.
+
+        Raises:
+            ValueError: a hyperparameter or a data set that does not fit the config; names it.
+        """
+        hparams = check_hparams(config, hparams)
+        data = check_data(config, data)
+        test = None if test is None else check_data(config, test, name="test")
+        with local_x64(config):
+            return _train(key, hparams, data, test, config=config)
+
+    return train
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _train(key: jax.Array, hparams: HParams, data: Data, test: Data | None, *, config: Config) -> Trained:
+    data = pad_samples(data)
+    test = None if test is None else pad_samples(test)
+
+    def record_and_run(state: TrainState, start: jax.Array) -> tuple[TrainState, History]:
+        record = measure(key, state.params, hparams, data, test, start, config=config)
+        stop = jnp.minimum(start + config.eval_every, config.num_steps)
+        return run_segment(key, state, hparams, data, start, stop, config=config), record
+
+    starts = jnp.arange(0, config.num_steps, config.eval_every, dtype=jnp.int32)
+    state, history = lax.scan(record_and_run, init_state(key, hparams, config=config), starts)
+    last = measure(key, state.params, hparams, data, test, config.num_steps, config=config)
+    return Trained(state.params, jax.tree.map(lambda h, x: jnp.append(h, x), history, last))
+
+
+def local_x64(config: Config) -> contextlib.AbstractContextManager[Any]:
+    """Returns a context in which `config.dtype` exists: x64 for float64, never a global switch."""
+    return jax.enable_x64(True) if config.dtype == "float64" else contextlib.nullcontext()

@@ -1,0 +1,324 @@
+"""The tutorial's own functions under its own names, thin, on regjax's core.
+
+Whoever has worked through the tutorial swaps the import and keeps the rest: the layout is the tutorial's
+(features-first), parameters and gradients are its dictionaries ("W1", "b1", …, "dZ3", "dW3", …), caches
+its tuples, and arrays in and out are NumPy's. Everything is computed in float64, locally. Two things
+differ: any depth is allowed, and λ and dropout may be on together.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from regjax import activations, data, mlp, noise, penalties, train
+from regjax.config import Config, HParams, check_count, check_hparam, check_hparams
+
+Parameters = dict[str, np.ndarray]
+Cache = tuple[np.ndarray, ...]
+
+
+def load_2D_dataset(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns train_X `(2, m)`, train_Y `(1, m)`, test_X, test_Y of the tutorial's data.mat."""
+    train_set, test_set = data.load_mat(path)
+    return train_set.x, train_set.y, test_set.x, test_set.y
+
+
+def initialize_parameters(layers_dims: Sequence[int]) -> Parameters:
+    """Returns the tutorial's start: `randn(fan_out, fan_in)/√fan_in` after `seed(3)`, layer by layer.
+
+    NumPy's global stream is left alone.
+    """
+    stream = np.random.RandomState(3)  # noqa: NPY002 - the tutorial's stream, number for number
+    parameters = {}
+    for layer, (fan_in, fan_out) in enumerate(zip(layers_dims[:-1], layers_dims[1:], strict=True), 1):
+        parameters[f"W{layer}"] = stream.randn(fan_out, fan_in) / np.sqrt(fan_in)
+        parameters[f"b{layer}"] = np.zeros((fan_out, 1))
+    return parameters
+
+
+def numpy_masks(layers_dims: Sequence[int], num_samples: int, keep_prob: float) -> list[np.ndarray]:
+    """Returns what the tutorial keeps in every forward pass: D1, D2, … after `seed(1)`.
+
+    It reseeds at each pass, so these boolean `(units, num_samples)` masks are frozen for a whole run.
+    """
+    stream = np.random.RandomState(1)  # noqa: NPY002 - the tutorial's stream, number for number
+    return [stream.rand(units, num_samples) < keep_prob for units in layers_dims[1:-1]]
+
+
+def sigmoid(x: ArrayLike) -> np.ndarray:
+    """Returns 1/(1 + exp(-x))."""
+    return _float64(activations.sigmoid, x)
+
+
+def relu(x: ArrayLike) -> np.ndarray:
+    """Returns max(x, 0)."""
+    return _float64(activations.relu, x)
+
+
+def forward_propagation(X: np.ndarray, parameters: Parameters) -> tuple[np.ndarray, Cache]:
+    """Returns A3 `(1, m)` and the cache (Z1, A1, W1, b1, Z2, A2, W2, b2, Z3, A3, W3, b3)."""
+    layers = as_params(parameters)
+    residuals = _float64(_forward, layers, X, None)
+    cache: list[np.ndarray] = []
+    for index, (layer, kept) in enumerate(zip(layers, residuals.layers, strict=True)):
+        a = kept.a if index < len(layers) - 1 else sigmoid(kept.z)
+        cache += [kept.z, a, *layer]
+    return cache[-3], tuple(cache)
+
+
+def forward_propagation_with_dropout(
+    X: np.ndarray, parameters: Parameters, keep_prob: float = 0.5, key: jax.Array | None = None
+) -> tuple[np.ndarray, Cache]:
+    """Returns A3 and the cache (Z1, D1, A1, W1, b1, Z2, D2, A2, W2, b2, Z3, A3, W3, b3).
+
+    Args:
+        X: `(n_features, m)`.
+        parameters: the tutorial's dictionary.
+        keep_prob: probability of keeping a unit, in (0, 1].
+        key: draws fresh masks; None takes the tutorial's NumPy stream, seeded with 1 at every call.
+            The backward pass divides by keep_prob, as the tutorial does: with a key, take a multiple of
+            1/65536 (the probability that is really used), or the two differ by up to 1e-5.
+    """
+    layers = as_params(parameters)
+    sizes = _sizes(layers)
+    _check_keep_prob(keep_prob)
+    if key is None:
+        kept_units = numpy_masks(sizes, X.shape[1], keep_prob)
+        masks = (None, *(kept / keep_prob for kept in kept_units))
+    else:
+        drawn = _float64(functools.partial(_fresh_masks, sizes, X.shape[1]), key, keep_prob)
+        masks, kept_units = (None, *drawn), [mask > 0 for mask in drawn]
+    residuals = _float64(_forward, layers, X, masks)
+    cache: list[np.ndarray] = []
+    for index, (layer, kept) in enumerate(zip(layers, residuals.layers, strict=True)):
+        if index < len(layers) - 1:
+            dropped = residuals.layers[index + 1].h  # the next layer's masked input
+            cache += [kept.z, kept_units[index], dropped, *layer]
+        else:
+            cache += [kept.z, sigmoid(kept.z), *layer]
+    return cache[-3], tuple(cache)
+
+
+def compute_cost(A3: ArrayLike, Y: ArrayLike) -> float:
+    """Returns the cross-entropy of probabilities A3 `(1, m)` against labels Y, mean over examples, in nats.
+
+    0·log 0 is 0, so a probability of exactly 0 or 1 gives no NaN; one that is exactly wrong costs ∞.
+    """
+    a, y = np.asarray(A3, np.float64), np.asarray(Y, np.float64)
+    if a.shape != y.shape:
+        raise ValueError(f"A3 and Y must have the same shape, got {a.shape} and {y.shape}")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        losses = np.where(y > 0, -y * np.log(a), 0) + np.where(y < 1, -(1 - y) * np.log1p(-a), 0)
+    return float(np.sum(losses) / y.shape[1])
+
+
+def compute_cost_with_regularization(
+    A3: ArrayLike, Y: ArrayLike, parameters: Parameters, lambd: float
+) -> float:
+    """Returns `compute_cost` + λ/(2m)·Σ W² over all layers."""
+    m = np.shape(Y)[1]
+    return compute_cost(A3, Y) + sum(
+        float(_float64(penalties.l2, layer.w, lambd)) / m for layer in as_params(parameters)
+    )
+
+
+def backward_propagation(X: np.ndarray, Y: np.ndarray, cache: Cache) -> Parameters:
+    """Returns the gradients dZ3, dW3, db3, dA2, dZ2, dW2, db2, dA1, dZ1, dW1, db1.
+
+    As in the tutorial's regularised version, dZ and dA are sums over examples and dW, db are divided by m.
+    """
+    return _gradients(X, Y, cache, masked=False)
+
+
+def backward_propagation_with_regularization(
+    X: np.ndarray, Y: np.ndarray, cache: Cache, lambd: float
+) -> Parameters:
+    """Returns the gradients of `compute_cost_with_regularization`, named as in `backward_propagation`."""
+    gradients = _gradients(X, Y, cache, masked=False)
+    for layer in range(1, len(cache) // 4 + 1):
+        w = cache[4 * layer - 2]
+        gradients[f"dW{layer}"] = gradients[f"dW{layer}"] + _float64(penalties.l2_gradient, w, lambd) / X.shape[1]
+    return gradients
+
+
+def backward_propagation_with_dropout(
+    X: np.ndarray, Y: np.ndarray, cache: Cache, keep_prob: float
+) -> Parameters:
+    """Returns the gradients where the forward pass dropped units; dA is masked and scaled, as there."""
+    _check_keep_prob(keep_prob)
+    return _gradients(X, Y, cache, masked=True, keep_prob=keep_prob)
+
+
+def update_parameters(parameters: Parameters, grads: Parameters, learning_rate: float) -> Parameters:
+    """Returns new parameters, one step of gradient descent on: W - learning_rate·dW, b - learning_rate·db."""
+    return {name: value - learning_rate * grads[f"d{name}"] for name, value in parameters.items()}
+
+
+def predict_dec(parameters: Parameters, X: np.ndarray) -> np.ndarray:
+    """Returns predictions as booleans, `(1, m)`: whether the probability is above ½."""
+    return forward_propagation(X, parameters)[0] > 0.5
+
+
+def predict(X: np.ndarray, y: np.ndarray, parameters: Parameters) -> np.ndarray:
+    """Prints the accuracy against labels y `(1, m)` and returns the predicted labels, `(1, m)`."""
+    p = predict_dec(parameters, X).astype(int)
+    print(f"Accuracy: {np.mean(p == y)}")
+    return p
+
+
+def plot_decision_boundary(model: Callable[[np.ndarray], np.ndarray], X: np.ndarray, y: np.ndarray) -> None:
+    """Draws the regions of `model` and the points X `(2, m)` on pyplot's current axes, as the tutorial does.
+
+    `model` takes points `(k, 2)`: `lambda x: predict_dec(parameters, x.T)`.
+    """
+    import matplotlib.pyplot as plt
+
+    low, high = X.min(axis=1) - 1, X.max(axis=1) + 1
+    xx, yy = np.meshgrid(np.arange(low[0], high[0], 0.01), np.arange(low[1], high[1], 0.01))
+    regions = np.asarray(model(np.c_[xx.ravel(), yy.ravel()])).reshape(xx.shape)
+    axes = plt.gca()
+    axes.contourf(xx, yy, regions, cmap="Spectral")
+    axes.scatter(X[0], X[1], c=np.ravel(y), cmap="Spectral", edgecolors="black", linewidths=0.4)
+    axes.set_xlabel("x1")
+    axes.set_ylabel("x2")
+
+
+def model(
+    X: np.ndarray,
+    Y: np.ndarray,
+    learning_rate: float = 0.3,
+    num_iterations: int = 30_000,
+    print_cost: bool = True,
+    lambd: float = 0,
+    keep_prob: float = 1,
+) -> Parameters:
+    """Returns the parameters of a network of 20 and 3 hidden units after full-batch gradient descent.
+
+    The tutorial's streams are used: weights from seed 3, dropout masks from seed 1 and therefore the same
+    at every iteration.
+
+    Args:
+        X: `(n_features, m)`.
+        Y: labels 0 and 1, `(1, m)`.
+        learning_rate: of gradient descent.
+        num_iterations: steps.
+        print_cost: print the cost every 10,000 iterations, and at iteration 0.
+        lambd: λ of the L2 penalty; 0 is off.
+        keep_prob: of both hidden layers; 1 is off. May be on together with λ.
+    """
+    num_iterations = check_count("num_iterations", num_iterations)
+    config = Config(layer_sizes=(X.shape[0], 20, 3, 1), dtype="float64")
+    hparams = check_hparams(config, HParams(learning_rate=learning_rate, l2=lambd))
+    rows = data.check_data(config, data.Data.from_arrays(X.T, Y.ravel(), task="classification"))
+    start = initialize_parameters(config.layer_sizes)
+    masks = frozen_masks(config, rows, keep_prob)
+    with jax.enable_x64(True):
+        key = noise.replicate_key(0)  # drawn from by nothing: weights and masks are given
+        rows = data.pad_samples(rows)
+        state = train.init_state(key, hparams, config=config, params=as_params(start))
+        for step in range(0, num_iterations, 10_000):
+            if print_cost:
+                value = _cost(state.params, hparams, rows, masks, config=config.program())
+                print(f"Cost after iteration {step}: {value}")
+            stop = min(step + 10_000, num_iterations)
+            state = _advance(key, state, hparams, rows, step, stop, masks, config=config.program())
+        return as_dictionary(state.params)
+
+
+_advance = jax.jit(train.run_segment, static_argnames="config")
+_cost = jax.jit(train.cost, static_argnames="config")
+
+
+def frozen_masks(config: Config, rows: data.Data, keep_prob: float) -> tuple[np.ndarray | None, ...] | None:
+    """Returns the tutorial's masks, scaled by 1/keep_prob, for padded rows; None where keep_prob = 1."""
+    _check_keep_prob(keep_prob)
+    if keep_prob == 1:
+        return None
+    num_samples = rows.x.shape[1]
+    extra = -num_samples % data.PAD_MULTIPLE
+    kept = numpy_masks(config.layer_sizes, num_samples, keep_prob)
+    return (None, *(np.pad(k / keep_prob, ((0, 0), (0, extra))).astype(config.dtype) for k in kept))
+
+
+def as_params(parameters: Parameters) -> mlp.Params:
+    """Returns the tutorial's dictionary as the core's parameters."""
+    count = len(parameters) // 2
+    return tuple(mlp.Layer(parameters[f"W{n}"], parameters[f"b{n}"]) for n in range(1, count + 1))  # type: ignore[arg-type]
+
+
+def as_dictionary(params: mlp.Params) -> Parameters:
+    """Returns the core's parameters as the tutorial's dictionary of NumPy arrays."""
+    return {
+        f"{name}{number}": np.asarray(value)
+        for number, layer in enumerate(params, 1)
+        for name, value in (("W", layer.w), ("b", layer.b))
+    }
+
+
+def _sizes(layers: mlp.Params) -> tuple[int, ...]:
+    return (layers[0].w.shape[1], *(layer.w.shape[0] for layer in layers))
+
+
+def _forward(layers: mlp.Params, X: jax.Array, masks: noise.Masks | None) -> mlp.Residuals:
+    return mlp.forward(layers, X, masks)[1]
+
+
+def _fresh_masks(sizes: tuple[int, ...], num_samples: int, key: jax.Array, keep_prob: jax.Array) -> Any:
+    masks = noise.dropout_masks(key, 0, sizes, num_samples, keep_prob=keep_prob)
+    return () if masks is None else masks[1:]
+
+
+def _gradients(X: np.ndarray, Y: np.ndarray, cache: Cache, *, masked: bool, keep_prob: float = 1) -> Parameters:
+    """Walks the core's backward and names what it passes, reading the tutorial's cache back."""
+    width = 5 if masked else 4
+    count = (len(cache) + masked) // width
+    m = X.shape[1]
+    a_in, gradients = X, {}
+    dims = []
+    for layer in range(1, count + 1):
+        entry = list(cache[width * (layer - 1) : width * layer])
+        kept = entry.pop(1) if masked and layer < count else None
+        z, a, w, b = entry
+        dims.append((a_in, z, a, w, b, None if kept is None else kept / keep_prob))
+        a_in = a
+    da = None
+    for layer in range(count, 0, -1):
+        h, z, a, w, b, mask = dims[layer - 1]
+        if layer == count:
+            dz = a - Y  # sigmoid cross-entropy: σ(z) - y
+        else:
+            assert da is not None
+            da = da if mask is None else da * mask  # A = A ⊙ D / keep_prob
+            gradients[f"dA{layer}"] = da
+            dz = da * _float64(activations.relu_derivative, z, z)  # A = relu(Z)
+        one_layer = mlp.Residuals((mlp.Layer(w, b),), (mlp.LayerResiduals(h, z, z),), (None,))  # type: ignore[arg-type]
+        grads, da, _ = _float64(mlp.backward, one_layer, dz)
+        gradients[f"dZ{layer}"] = np.asarray(dz)
+        gradients[f"dW{layer}"] = grads[0].w / m
+        gradients[f"db{layer}"] = grads[0].b / m
+    return gradients
+
+
+def _check_keep_prob(keep_prob: float) -> None:
+    check_hparam(Config(), "keep_prob", keep_prob)
+
+
+def _float64(f: Callable[..., Any], *inputs: Any) -> Any:
+    """Returns f(*inputs) as NumPy arrays, computed in float64 without a global switch."""
+    with jax.enable_x64(True):
+        as_jax = jax.tree.map(_as_jax, inputs)
+        return jax.tree.map(np.asarray, f(*as_jax))
+
+
+def _as_jax(leaf: Any) -> Any:
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return leaf
+    return jnp.asarray(leaf, jnp.float64)
