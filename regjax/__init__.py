@@ -1,8 +1,36 @@
-"""regjax trains whole grids of regularised neural networks at once and says which regularisation helped."""
+"""regjax trains whole grids of regularised neural networks at once and says which regularisation helped.
 
-from regjax.config import Config as Config, HParams as HParams
-from regjax.data import Data as Data, load_csv, load_mat, load_npz, two_regions
-from regjax.noise import replicate_key
-from regjax.mlp import Layer, init_params, forward, backward, predict, predict_proba
+Pure functions with explicit keys: forward, hand-derived backward and cost of multi-layer perceptrons,
+under `jit` and `vmap`. Importing it changes no setting of JAX and starts no device.
+"""
+
+from regjax.check import check_gradient
+from regjax.config import Config, HParams
 from regjax.cost import cost, cost_and_grads
-from regjax.train import make_train
+from regjax.data import Data, load_csv, load_mat, load_npz, two_regions
+from regjax.mlp import Layer, backward, forward, init_params, predict, predict_proba
+from regjax.noise import dropout_masks, replicate_key
+from regjax.train import Trained, make_train
+
+__all__ = [
+    "Config",
+    "HParams",
+    "Data",
+    "load_mat",
+    "load_csv",
+    "load_npz",
+    "two_regions",
+    "Layer",
+    "init_params",
+    "forward",
+    "backward",
+    "predict",
+    "predict_proba",
+    "cost",
+    "cost_and_grads",
+    "dropout_masks",
+    "replicate_key",
+    "make_train",
+    "Trained",
+    "check_gradient",
+]

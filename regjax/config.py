@@ -177,8 +177,8 @@ def check_hparam(config: Config, name: str, value: Any) -> Any:
         return jnp.broadcast_to(value.astype(config.dtype), shape)
     array = _as_real(name, value, wanted)
     if array.shape not in ((), shape):
-        per = "one value" if kind == "scalar" else f"one value, or {shape[0]} (one per {kind[:-1]} layer)"
-        per = per.replace("hidde layer", "hidden layer")
+        what = {"layers": "one per layer of weights", "hidden": "one per hidden layer"}
+        per = "one value" + (f", or {shape[0]} ({what[kind]})" if kind in what else "")
         raise ValueError(f"{name} must be {per}, got shape {array.shape}")
     if not (np.all(np.isfinite(array)) and np.all(inside(array))):
         raise ValueError(f"{name} must be {wanted}, got {value!r}")

@@ -78,7 +78,7 @@ def cost_and_grads(
     logits, residuals = forward(params, data.x, masks, **options)
     value = data_term(logits, data, config, sizes) + penalty(params, hparams) / sizes.num_train
     loss_gradient = LOSSES[resolve_loss(config, data)].gradient(logits, data.y)
-    d_logits = loss_gradient * (data.weights / sizes.num_samples)  # Σ w·loss / num_samples
+    d_logits = loss_gradient * (data.weights / sizes.num_samples)[None, :]  # Σ w·loss / num_samples
     grads, dx, _ = backward(residuals, d_logits, **options)
     d_penalty = penalty_gradient(params, hparams)
     grads = tuple(

@@ -17,7 +17,7 @@ from jax import lax
 
 
 def sigmoid_cross_entropy(logits: jax.Array, y: jax.Array) -> jax.Array:
-    """loss = -y·log σ(z) - (1 - y)·log(1 - σ(z)) = max(z, 0) - z·y + log(1 + exp(-|z|)).
+    """loss = -y·log σ(z) - (1 - y)·log(1 - σ(z)) = log(1 + exp(z)) - z·y.
 
     Args:
         logits: z, `(1, n)`; with more rows, the losses of the rows are summed.
@@ -27,12 +27,13 @@ def sigmoid_cross_entropy(logits: jax.Array, y: jax.Array) -> jax.Array:
         Loss per example, `(n,)`, nats.
 
     References:
-        Bishop 2006, eq. 4.90; the stable form is the one of `optax.sigmoid_binary_cross_entropy`.
+        Bishop 2006, eq. 4.90.
     """
     chex.assert_equal_shape([logits, y])
     z, y = logits, y.astype(logits.dtype)
-    loss = jnp.maximum(z, 0) - z * y + jnp.log1p(jnp.exp(-jnp.abs(z)))
-    return jnp.sum(loss, axis=0)
+    # softplus and not max(z, 0) + log1p(exp(-|z|)): the same value, but automatic differentiation of that
+    # form is wrong at z = 0 exactly, which is where the output of a dead network lies.
+    return jnp.sum(jax.nn.softplus(z) - z * y, axis=0)
 
 
 def sigmoid_cross_entropy_gradient(logits: jax.Array, y: jax.Array) -> jax.Array:

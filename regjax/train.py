@@ -103,7 +103,8 @@ def run_segment(
         batch, batch_sizes, order = next_batch(i, order, sizes)
         step_masks = draw_masks(key, i, hparams, batch, config) if masks is None else masks
         _, grads, _ = cost_and_grads(params, hparams, batch, step_masks, config=config, sizes=batch_sizes)
-        updates, opt_state = optimizer.update(grads, opt_state, params)
+        with jax.numpy_dtype_promotion("standard"):  # optax raises a traced b1 to the power of an int32
+            updates, opt_state = optimizer.update(grads, opt_state, params)
         return TrainState(optax.apply_updates(params, updates), opt_state), order
 
     start, stop = jnp.asarray(start, jnp.int32), jnp.asarray(stop, jnp.int32)
@@ -149,7 +150,7 @@ def _batches(key: jax.Array, data: Data, config: Config) -> Callable[..., tuple[
 
 def _hide_held_out(data: Data) -> Data:
     # 0·inf is NaN: a row of weight 0 must not reach a product, however large its values.
-    return data._replace(x=jnp.where(data.weights > 0, data.x, jnp.zeros_like(data.x)))
+    return data._replace(x=jnp.where((data.weights > 0)[None, :], data.x, jnp.zeros_like(data.x)))
 
 
 def evaluate(params: Params, data: Data, *, config: Config) -> dict[str, jax.Array]:
@@ -166,7 +167,7 @@ def evaluate(params: Params, data: Data, *, config: Config) -> dict[str, jax.Arr
     metrics = {"loss": data_term(logits, data, config, sizes)}
 
     def mean(values: jax.Array) -> jax.Array:  # over samples, `(n_outputs, 1)`
-        return jnp.sum(data.weights * values, axis=1, keepdims=True) / sizes.num_samples
+        return jnp.sum(data.weights[None, :] * values, axis=1, keepdims=True) / sizes.num_samples
 
     if loss != "squared_error":
         right = decide(logits, loss) == data.y
@@ -255,6 +256,7 @@ def make_train(config: Config) -> Callable[..., Trained]:
         Raises:
             ValueError: a hyperparameter or a data set that does not fit the config; names it.
         """
+        _check_x64(config, (hparams, data, test))
         hparams = check_hparams(config, hparams)
         data = check_data(config, data)
         test = None if test is None else check_data(config, test, name="test")
@@ -278,6 +280,14 @@ def _train(key: jax.Array, hparams: HParams, data: Data, test: Data | None, *, c
     state, history = lax.scan(record_and_run, init_state(key, hparams, config=config), starts)
     last = measure(key, state.params, hparams, data, test, config.num_steps, config=config)
     return Trained(state.params, jax.tree.map(lambda h, x: jnp.append(h, x), history, last))
+
+
+def _check_x64(config: Config, inputs: Any) -> None:
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(inputs))
+    if config.dtype == "float64" and traced and not jax.config.jax_enable_x64:
+        raise ValueError(
+            'dtype "float64" under your own vmap, jit or jvp must stand in `with jax.enable_x64(True)`, got none'
+        )
 
 
 def local_x64(config: Config) -> contextlib.AbstractContextManager[Any]:

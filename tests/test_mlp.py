@@ -1,0 +1,110 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from regjax import mlp
+from regjax.mlp import Layer, backward, forward, init_params, predict, predict_proba
+from regjax.noise import replicate_key
+
+KEY = replicate_key(0)
+
+
+def test_small_network_worked_by_hand():
+    # 2-2-1, relu, one sample x = (1, 2), mask (2, 1) on the hidden layer.
+    # z1 = (1·1 + 0·2 + 1, -1·1 + 1·2 - 3) = (2, -2);  a1 = (2, 0);  h = (4, 0);  logit = 3·4 + 5·0 + 1 = 13.
+    params = (
+        Layer(jnp.array([[1.0, 0.0], [-1.0, 1.0]]), jnp.array([[1.0], [-3.0]])),
+        Layer(jnp.array([[3.0, 5.0]]), jnp.array([[1.0]])),
+    )
+    x, masks = jnp.array([[1.0], [2.0]]), (None, jnp.array([[2.0], [1.0]]))
+    logits, residuals = forward(params, x, masks)
+    assert logits.tolist() == [[13.0]]
+    # With d_logits = 1: dw2 = h = (4, 0), db2 = 1; dh = (3, 5); da = dh ⊙ mask = (6, 5);
+    # dz1 = da ⊙ (z > 0) = (6, 0); dw1 = dz1·xᵀ = ((6, 12), (0, 0)); db1 = (6, 0); dx = w1ᵀ·dz1 = (6, 0).
+    grads, dx, d_masks = backward(residuals, jnp.ones((1, 1)))
+    assert grads[1].w.tolist() == [[4.0, 0.0]]
+    assert grads[1].b.tolist() == [[1.0]]
+    assert grads[0].w.tolist() == [[6.0, 12.0], [0.0, 0.0]]
+    assert grads[0].b.tolist() == [[6.0], [0.0]]
+    assert dx.tolist() == [[6.0], [0.0]]
+    assert d_masks is None
+
+
+def test_pair_is_the_contract_of_custom_vjp(x64):
+    @jax.custom_vjp
+    def network(params, x, masks):
+        return forward(params, x, masks)[0]
+
+    network.defvjp(forward, backward)
+    params = init_params(KEY, (3, 6, 5, 2), dtype="float64")
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((3, 8)))
+
+    def loss(f, params, x):
+        return jnp.sum(jnp.sin(f(params, x, None)))
+
+    ours = jax.grad(lambda p, x: loss(network, p, x), argnums=(0, 1))(params, x)
+    theirs = jax.grad(lambda p, x: loss(lambda *a: forward(*a)[0], p, x), argnums=(0, 1))(params, x)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-14), ours, theirs)
+
+
+@pytest.mark.parametrize("sizes", [(2, 1), (5, 3), (2, 20, 3, 1), (4, 3, 3, 3, 3, 2)])
+def test_masks_of_ones_and_no_masks_are_the_same(sizes):
+    params = init_params(KEY, sizes)
+    x = jax.random.normal(KEY, (sizes[0], 7))
+    ones = tuple(jnp.ones((units, 7)) for units in sizes[:-1])
+    logits = forward(params, x)[0]
+    assert logits.shape == (sizes[-1], 7)
+    np.testing.assert_array_equal(logits, forward(params, x, ones)[0])
+
+
+def test_small_products_are_products(monkeypatch):
+    params, x = init_params(KEY, (2, 20, 3, 1)), jax.random.normal(KEY, (2, 30))
+    small = forward(params, x)[0]
+    monkeypatch.setattr(mlp, "SMALL_INNER", 0)
+    np.testing.assert_allclose(small, forward(params, x)[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("init", "variance"), [("tutorial", 1 / 400), ("he", 2 / 400), ("glorot", 2 / 700)])
+def test_initial_weights_have_their_variance(init, variance):
+    first, _ = init_params(KEY, (400, 300, 1), init=init)
+    assert np.var(first.w) == pytest.approx(variance, rel=0.02)
+    assert np.mean(first.w) == pytest.approx(0, abs=4 * np.sqrt(variance / first.w.size))
+    assert (first.b == 0).all()
+
+
+def test_float64_starts_where_float32_does(x64):
+    single, double = (init_params(KEY, (2, 20, 1), dtype=dtype) for dtype in ("float32", "float64"))
+    np.testing.assert_allclose(single[0].w, double[0].w, rtol=1e-6)
+    assert double[0].w.dtype == jnp.float64
+
+
+def test_vmap_over_parameters_is_a_loop():
+    stacked = jax.vmap(lambda key: init_params(key, (2, 5, 1)))(jnp.stack([replicate_key(s) for s in range(3)]))
+    x = jax.random.normal(KEY, (2, 6))
+    together = jax.vmap(lambda p: forward(p, x)[0])(stacked)
+    for lane in range(3):
+        alone = forward(jax.tree.map(lambda leaf, lane=lane: leaf[lane], stacked), x)[0]
+        np.testing.assert_allclose(together[lane], alone, rtol=1e-5, atol=1e-6)
+
+
+def test_predictions():
+    params = (Layer(jnp.array([[1.0, -1.0]]), jnp.zeros((1, 1))),)
+    x = jnp.array([[3.0, 0.0, 1.0], [0.0, 3.0, 1.0]])
+    assert predict(params, x).tolist() == [[1, 0, 0]]  # exactly ½ is class 0, as in the tutorial
+    np.testing.assert_allclose(predict_proba(params, x)[0, 2], 0.5)
+    three = (Layer(jnp.eye(3), jnp.zeros((3, 1))),)
+    x = jnp.array([[1.0, 0.0], [0.0, 0.0], [0.0, 2.0]])
+    assert predict(three, x, loss="softmax_cross_entropy").tolist() == [[0, 2]]
+    np.testing.assert_allclose(predict_proba(three, x, loss="softmax_cross_entropy").sum(axis=0), 1, rtol=1e-6)
+    np.testing.assert_array_equal(predict(three, x, loss="squared_error"), x)
+    with pytest.raises(ValueError, match="loss must be a cross-entropy"):
+        predict_proba(three, x, loss="squared_error")
+
+
+def test_wrong_shapes_are_asserted_when_traced():
+    params = init_params(KEY, (2, 5, 1))
+    with pytest.raises(AssertionError):
+        forward(params, jnp.zeros((3, 7)))
+    with pytest.raises(AssertionError):
+        forward(params, jnp.zeros((7,)))
