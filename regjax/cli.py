@@ -32,6 +32,12 @@ class UserError(click.ClickException):
     exit_code = 2
 
 
+class Interrupted(click.ClickException):
+    """Ctrl-C: says what was written, exit code 130."""
+
+    exit_code = 130
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits."""
     try:
@@ -39,12 +45,11 @@ def main(arguments: list[str] | None = None) -> None:
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.ClickException as error:
-        message = " ".join(error.format_message().split())
-        print(f"regjax: error: {message}", file=sys.stderr)
+        kind = "interrupted; " if isinstance(error, Interrupted) else "error: "
+        print(f"regjax: {kind}{' '.join(error.format_message().split())}", file=sys.stderr)
         code = error.exit_code
-    except (KeyboardInterrupt, click.Abort) as stop:
-        words = str(stop) or "nothing was written"
-        print(f"regjax: interrupted; {words}", file=sys.stderr)
+    except (KeyboardInterrupt, click.Abort):  # outside of a command's work
+        print("regjax: interrupted; nothing was written", file=sys.stderr)
         code = 130
     except BrokenPipeError:  # `regjax … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -147,7 +152,7 @@ def compare(
             _save(figure, folder / name)
             written.append(str(folder / name))
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"written: {', '.join(written)}" if written else "") from None
+        raise Interrupted(f"written: {', '.join(written)}" if written else "nothing was written") from None
     seconds = {**experiment.seconds, "total": time.perf_counter() - started}
     if as_json:
         print(json.dumps(_as_json(experiment, seconds), allow_nan=False))

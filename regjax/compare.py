@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import math
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -223,8 +222,10 @@ def _measure(
 
 
 def _segments(num_steps: int) -> list[tuple[int, int]]:
-    """Returns (start, stop) pairs that end at every multiple of 10,000 and at about 60 points in all."""
-    every = max(1, math.gcd(10_000, num_steps // 60 or 1) if num_steps >= 10_000 else num_steps // 60)
+    """Returns (start, stop) pairs that end at every multiple of 10,000, about 60 to 120 in all."""
+    every = max(1, num_steps // 60)
+    if num_steps >= 10_000:
+        every = max(divisor for divisor in range(1, every + 1) if 10_000 % divisor == 0)
     stops = [*range(every, num_steps, every), num_steps]
     return list(zip([0, *stops[:-1]], stops, strict=True))
 

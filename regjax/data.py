@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -39,7 +40,15 @@ class Data(NamedTuple):
     weights: Any
 
     @classmethod
-    def from_arrays(cls, X: ArrayLike, y: ArrayLike, weights: ArrayLike | None = None, *, task: Task = "auto") -> Data:
+    def from_arrays(
+        cls,
+        X: ArrayLike,
+        y: ArrayLike,
+        weights: ArrayLike | None = None,
+        *,
+        task: Task = "auto",
+        classes: ArrayLike | None = None,
+    ) -> Data:
         """Returns `Data` from samples-first arrays.
 
         Args:
@@ -47,7 +56,9 @@ class Data(NamedTuple):
             y: `(n_samples,)`, `(n_samples, 1)`, or for regression `(n_samples, n_outputs)`.
             weights: `(n_samples,)`, >= 0, not all 0; rescaled to mean 1 over the rows above 0.
             task: "auto" takes whole-number, boolean and text dtypes as class labels and real dtypes as
-                regression targets. Labels become 0, 1, … in sorted order.
+                regression targets.
+            classes: what the labels 0, 1, … stand for, `(n_classes,)`. None takes whole numbers as they
+                are and text in sorted order: for the rows of a test set, name the classes of training.
 
         Raises:
             TypeError: X or y is not numeric where it must be.
@@ -74,7 +85,10 @@ class Data(NamedTuple):
             raise ValueError(
                 f"X and y must have the same number of rows, got {len(features)} and {len(targets)}"
             )
-        targets = _class_labels(targets) if _is_classes(targets, task) else _real_matrix("y", targets)
+        if _is_classes(targets, task):
+            targets = _class_labels(targets, classes)
+        else:
+            targets = _real_matrix("y", targets)
         return cls(features.T, targets.T, _unit_mean(weights, len(features)))
 
 
@@ -82,13 +96,24 @@ def _is_classes(y: np.ndarray, task: Task) -> bool:
     return task == "classification" or (task == "auto" and y.dtype.kind != "f")
 
 
-def _class_labels(y: np.ndarray) -> np.ndarray:
+def _class_labels(y: np.ndarray, classes: ArrayLike | None) -> np.ndarray:
     if y.shape[1] != 1:
         raise ValueError(f"y must have one column of class labels, got {y.shape[1]}")
-    if y.dtype.kind == "f":
-        _check_finite("y", y)
-    _, labels = np.unique(y.astype(str) if y.dtype.kind == "O" else y, return_inverse=True)
-    return labels.reshape(-1, 1).astype(np.int32)
+    if classes is None and y.dtype.kind in "fiub":
+        if y.dtype.kind == "f":
+            _check_finite("y", y)
+        uncoded = np.argwhere(y != np.floor(y))
+        if len(uncoded):
+            row = uncoded[0, 0]
+            raise ValueError(f"y must hold whole numbers as class labels, got {y[row, 0]} in row {row}")
+        return y.astype(np.int32)
+    y = y.astype(str) if y.dtype.kind == "O" else y
+    known = np.unique(y) if classes is None else np.asarray(classes)
+    matches = y == known[None, :]
+    strange = np.argwhere(~matches.any(axis=1))
+    if len(strange):
+        raise ValueError(f"y must hold the classes {', '.join(map(str, known))}, got {y[strange[0, 0], 0]}")
+    return matches.argmax(axis=1).astype(np.int32)[:, None]
 
 
 def _real_matrix(name: str, value: ArrayLike) -> np.ndarray:
@@ -275,9 +300,9 @@ def load_csv(path: str | os.PathLike[str], *, target: str | None = None, task: T
         ValueError: not such a file, or a column missing, empty or not numeric; names it.
     """
 
-    def read(file: Path) -> Any:
-        import pandas as pd
+    import pandas as pd
 
+    def read(file: Path) -> Any:
         return pd.read_csv(file)
 
     table = _read(path, read, "a table of comma-separated values")
@@ -285,28 +310,19 @@ def load_csv(path: str | os.PathLike[str], *, target: str | None = None, task: T
     if target not in table.columns:
         raise ValueError(f"{path}: target must be one of {', '.join(map(str, table.columns))}, got {target!r}")
     features = table.drop(columns=[target])
-    for name in features.columns:
-        if features[name].dtype.kind not in "fiub":
-            number = _to_number(features[name])
-            row = next(i for i, value in enumerate(number) if value is None)
-            raise ValueError(
-                f"{path}: column {name!r} must hold numbers, got {features[name].iloc[row]!r} in row {row}"
-            )
+    numbers = features.apply(pd.to_numeric, errors="coerce")
+    words = np.argwhere((numbers.isna() & features.notna()).to_numpy())
+    if len(words):
+        row, column = words[0]
+        raise ValueError(
+            f"{path}: column {features.columns[column]!r} must hold numbers, "
+            f"got {features.iat[row, column]!r} in row {row}"
+        )
     y = table[target]
     if y.isna().any():
         raise ValueError(f"{path}: target {target!r} must have no gaps, got one in row {int(np.argmax(y.isna()))}")
     labels = y.to_numpy() if y.dtype.kind in "fiub" else y.to_numpy(str)
-    return _with_path(path, lambda: Data.from_arrays(features.to_numpy(), labels, task=task)), None
-
-
-def _to_number(column: Any) -> list[float | None]:
-    def number(value: Any) -> float | None:
-        try:
-            return float(value)
-        except (TypeError, ValueError):
-            return None
-
-    return [number(value) for value in column]
+    return _with_path(path, lambda: Data.from_arrays(numbers.to_numpy(float), labels, task=task)), None
 
 
 def load(path: str | os.PathLike[str], *, task: Task = "auto") -> tuple[Data, Data | None]:
@@ -381,11 +397,15 @@ def _train_and_test(
         found = ", ".join(name for name in arrays if not name.startswith("__")) or "nothing"
         raise ValueError(f"{path}: must hold {', '.join(names)}; without {', '.join(missing)}, it holds {found}")
 
-    def part(X: str, y: str) -> Data:
+    def part(X: str, y: str, classes: np.ndarray | None = None) -> Data:
         try:
-            return Data.from_arrays(arrays[X], arrays[y], task=task)
+            return Data.from_arrays(arrays[X], arrays[y], task=task, classes=classes)
         except (TypeError, ValueError) as error:
-            words = str(error).replace("X ", f"{X} ", 1).replace("y ", f"{y} ", 1)
+            words = re.sub(r"^(X|y)\b", lambda found: {"X": X, "y": y}[found[0]], str(error))
             raise type(error)(f"{path}: {words}") from None
 
-    return part("X", "y"), part(*names[2:]) if len(names) == 4 else None
+    train = part("X", "y")
+    if len(names) == 2:
+        return train, None
+    is_text = np.asarray(arrays["y"]).dtype.kind not in "fiub"
+    return train, part("Xval", "yval", np.unique(arrays["y"]) if is_text else None)

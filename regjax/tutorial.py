@@ -55,12 +55,12 @@ def numpy_masks(layers_dims: Sequence[int], num_samples: int, keep_prob: float) 
 
 def sigmoid(x: ArrayLike) -> np.ndarray:
     """Returns 1/(1 + exp(-x))."""
-    return _float64(activations.sigmoid, x)
+    return _float64(activations.sigmoid, np.asarray(x))
 
 
 def relu(x: ArrayLike) -> np.ndarray:
     """Returns max(x, 0)."""
-    return _float64(activations.relu, x)
+    return _float64(activations.relu, np.asarray(x))
 
 
 def forward_propagation(X: np.ndarray, parameters: Parameters) -> tuple[np.ndarray, Cache]:

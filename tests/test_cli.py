@@ -1,0 +1,235 @@
+"""The command line in processes of its own, as a user meets it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import scipy.io
+from click.testing import CliRunner
+
+from regjax import cli
+
+PICTURES = ["cost_curves.png", "dataset.png", "decision_boundaries.png", "masks.png"]
+
+
+def regjax(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "regjax", *map(str, arguments)], capture_output=True, text=True, timeout=300, **options
+    )
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    """One compilation cache for this file, not the user's."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def test_compare_prints_a_table_and_draws(tmp_path):
+    done = regjax("compare", "--steps", 120, "--out", tmp_path / "o")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    for words in ("none", "L2, λ = 0.7", "dropout, keep 0.86", "cost at 0", "cost at 120", "gap", "seconds", cli.CAVEAT):
+        assert words in done.stdout
+    assert "…" not in done.stdout  # nothing cut
+    assert sorted(os.listdir(tmp_path / "o")) == PICTURES
+    for name in PICTURES:
+        assert (tmp_path / "o" / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_compare_json_is_one_object_and_nothing_else(tmp_path):
+    done = regjax("compare", "--steps", 12, "--l2", 2, "--json", "--out", tmp_path / "o", "--x64", "--numpy-rng")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert list(found) == ["runs", "seconds", "device", "versions"]
+    assert [run["name"] for run in found["runs"]] == ["none", "l2", "dropout"]
+    assert [(run["l2"], run["keep_prob"]) for run in found["runs"]] == [(0, 1), (2, 1), (0, 0.86)]
+    for run in found["runs"]:
+        assert list(run["cost"]) == ["0", "12"]
+        assert 0 <= run["train_accuracy"] <= 1
+        assert 0 <= run["test_accuracy"] <= 1
+        assert run["status"] == "ok"
+    assert set(found["seconds"]) == {"compile", "train", "total"}
+    assert sorted(os.listdir(tmp_path / "o")) == PICTURES
+
+
+def test_compare_on_the_tutorials_data(tutorial_mat, tmp_path):
+    done = regjax("compare", "--data", tutorial_mat, "--numpy-rng", "--x64", "--json", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    runs = {run["name"]: run for run in json.loads(done.stdout)["runs"]}
+    assert runs["dropout"]["cost"]["20000"] == pytest.approx(0.0605824357985, rel=1e-9)
+    assert runs["none"]["test_accuracy"] == pytest.approx(0.915, rel=1e-12)
+
+
+def test_a_diverged_run_is_null_in_json_and_said_in_the_table(tmp_path):
+    options = ("compare", "--steps", 600, "--learning-rate", 1e30, "--out", tmp_path)
+    done = regjax(*options, "--json")
+    assert done.returncode == 0, done.stderr
+    run = json.loads(done.stdout)["runs"][0]
+    assert run["status"] == "diverged"
+    assert run["diverged_at"] >= 1
+    done = regjax(*options)
+    assert "diverged by step" in done.stdout
+    assert "last finite cost" in done.stdout
+
+
+def test_more_than_two_features_have_no_pictures_of_points(tmp_path):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "d.npz", X=rng.standard_normal((40, 3)), y=rng.integers(0, 2, 40))
+    done = regjax("compare", "--data", tmp_path / "d.npz", "--steps", 20, "--out", tmp_path / "o")
+    assert done.returncode == 0, done.stderr
+    assert "3 features: no pictures of points and boundaries" in done.stdout
+    assert sorted(os.listdir(tmp_path / "o")) == ["cost_curves.png", "masks.png"]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    X, y = np.arange(12.0).reshape(6, 2), np.array([0, 1, 0, 1, 0, 1])
+    good = {"X": X, "y": y[:, None], "Xval": X, "yval": y[:, None]}
+    variants = {
+        "good": good,
+        "no_yval": {k: v for k, v in good.items() if k != "yval"},
+        "lengths": {**good, "y": y[:4, None]},
+        "nan": {**good, "X": np.where(X == 5, np.nan, X)},
+        "inf": {**good, "Xval": np.where(X == 4, np.inf, X)},
+        "three": {**good, "y": np.array([[0], [1], [2], [0], [1], [2]])},
+        "empty_rows": {**good, "X": np.zeros((0, 2)), "y": np.zeros((0, 1))},
+    }
+    for name, arrays in variants.items():
+        scipy.io.savemat(folder / f"{name}.mat", arrays)
+    (folder / "cut.mat").write_bytes((folder / "good.mat").read_bytes()[:200])
+    (folder / "text.mat").write_text("not a mat file")
+    (folder / "words.csv").write_text("a,b,c\n1,2,0\n1,red,1\n")
+    (folder / "a_file").write_text("")
+    return folder
+
+
+BAD = [
+    (["--data", "{f}/nowhere.mat"], "{f}/nowhere.mat: No such file or directory"),
+    (["--data", "{f}"], "{f}: Is a directory"),
+    (["--data", "two_region"], "two_region: No such file or directory"),
+    (["--data", "{f}/text.mat"], "must be a MATLAB 5 file, and could not be read as one"),
+    (["--data", "{f}/cut.mat"], "{f}/cut.mat: must"),
+    (["--data", "{f}/a_file"], "data must be a .mat, .csv or .npz file, got the ending ''"),
+    (["--data", "{f}/no_yval.mat"], "must hold X, y, Xval, yval; without yval, it holds X, y, Xval"),
+    (["--data", "{f}/empty_rows.mat"], "X must have at least one row"),
+    (["--data", "{f}/lengths.mat"], "X and y must have the same number of rows, got 6 and 4"),
+    (["--data", "{f}/nan.mat"], "X must be finite, got nan in row 2, column 1"),
+    (["--data", "{f}/inf.mat"], "Xval must be finite, got inf in row 2, column 0"),
+    (["--data", "{f}/three.mat"], "labels of two classes, 0 and 1, for this loss, got 0, 1, 2"),
+    (["--data", "{f}/words.csv"], "column 'b' must hold numbers, got 'red' in row 1"),
+    (["--keep-prob", "0"], "keep_prob must be in (0, 1], got 0.0"),
+    (["--keep-prob", "1.01"], "keep_prob must be in (0, 1], got 1.01"),
+    (["--keep-prob", "nan"], "keep_prob must be in (0, 1], got nan"),
+    (["--l2", "-0.7"], "l2 must be a number >= 0, got -0.7"),
+    (["--l2", "inf"], "l2 must be a number >= 0, got inf"),
+    (["--l2", "much"], "'much' is not a valid float"),
+    (["--learning-rate", "-1"], "learning_rate must be a number >= 0, got -1.0"),
+    (["--steps", "0"], "steps must be at least 1, got 0"),
+    (["--steps", "1.5"], "steps must be a whole number, got 1.5"),
+    (["--steps", "many"], "steps must be a whole number, got 'many'"),
+    (["--steps", "inf"], "steps must be a whole number, got 'inf'"),
+    (["--seed", "-1"], "seed must be at least 0, got -1"),
+    (["--sed", "1"], "No such option"),
+    (["--out", "{f}/a_file"], "{f}/a_file: output folder cannot be written"),
+    (["--out", "{f}/a_file/below"], "output folder cannot be written"),
+    (["--out", "/proc/nowhere"], "output folder cannot be written"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), BAD)
+def test_bad_input_is_one_line_and_exit_code_two(arguments, words, files, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "use_compilation_cache", lambda wanted: None)  # this process is shared
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["compare", *(a.format(f=files) for a in arguments)])
+    printed = capsys.readouterr()
+    assert stop.value.code == 2
+    assert printed.out == ""
+    assert words.format(f=files) in printed.err
+    assert printed.err.count("\n") == 1
+    assert "Traceback" not in printed.err
+    assert os.listdir(tmp_path) == []
+    assert (files / "a_file").read_text() == ""
+
+
+def test_one_bad_input_in_a_process_of_its_own(tmp_path):
+    done = regjax("compare", "--keep-prob", 2, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "regjax: error: keep_prob must be in (0, 1], got 2.0\n"
+    assert os.listdir(tmp_path) == []
+
+
+def test_ctrl_c_is_130_and_says_what_was_written(tmp_path):
+    command = [sys.executable, "-m", "regjax", "compare", "--steps", "100000000", "--out", str(tmp_path / "o")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "o").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert out == ""
+    assert err == "regjax: interrupted; nothing was written\n"
+    assert os.listdir(tmp_path / "o") == []
+
+
+def test_ctrl_c_between_pictures_names_them(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "use_compilation_cache", lambda wanted: None)
+    save, saved = cli._save, []
+
+    def interrupted(figure, path):
+        if saved:
+            raise KeyboardInterrupt
+        saved.append(path)
+        save(figure, path)
+
+    monkeypatch.setattr(cli, "_save", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["compare", "--steps", "5", "--out", str(tmp_path)])
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == f"regjax: interrupted; written: {tmp_path}/dataset.png\n"
+
+
+def test_check_passes_and_says_the_device(monkeypatch, capsys):
+    from regjax import check
+
+    rows = check.certify(depths=(0,))
+    monkeypatch.setattr(check, "certify", lambda on_progress: rows)
+    monkeypatch.setattr(cli, "use_compilation_cache", lambda wanted: None)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["check"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert "all 180 within their bounds; float64 on " in out
+    bad = [row._replace(error=1e-3) if row.penalty == "l1" else row for row in rows]
+    monkeypatch.setattr(check, "certify", lambda on_progress: bad)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["check"])
+    assert stop.value.code == 1
+    assert "45 of 180 exceed their bound" in capsys.readouterr().out
+
+
+def test_help_and_version():
+    runner = CliRunner()
+    for arguments in (["--help"], ["compare", "--help"], ["check", "-h"], ["--version"]):
+        assert runner.invoke(cli.commands, arguments).exit_code == 0
+
+
+def test_second_process_finds_the_first_ones_programs(tmp_path):
+    cache = tmp_path / "cache"
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+    options = ("compare", "--steps", 5, "--json", "--out", tmp_path / "o")
+    regjax(*options, "--no-compilation-cache", env=environment)
+    assert not (cache / "regjax").exists()
+    regjax(*options, env=environment)
+    first = sorted(p.name for p in cache.rglob("*-cache"))
+    assert first
+    regjax(*options, env=environment)
+    assert sorted(p.name for p in cache.rglob("*-cache")) == first

@@ -1,0 +1,135 @@
+"""The package as a whole: import order, public names, side effects, README."""
+
+import ast
+import doctest
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import regjax
+
+ROOT = Path(__file__).parents[1]
+
+# A module imports only from those above it.
+HOUSE = [
+    "config",
+    "data",
+    "activations",
+    "losses",
+    "penalties",
+    "noise",
+    "mlp",
+    "cost",
+    "train",
+    "tutorial",
+    "convert",
+    "compare",
+    "check",
+    "plot",
+    "cli",
+]
+
+
+def imported(path):
+    """Yields the regjax modules that a file imports, inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "regjax":
+            parts = node.module.split(".")
+            yield from [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            yield from (a.name.split(".")[1] for a in node.names if a.name.startswith("regjax."))
+
+
+def test_every_module_has_its_place_in_the_house():
+    modules = {m.name for m in pkgutil.iter_modules(regjax.__path__)} - {"__main__"}
+    assert modules == set(HOUSE)
+
+
+@pytest.mark.parametrize("module", HOUSE)
+def test_imports_go_one_way(module):
+    above = HOUSE[: HOUSE.index(module)]
+    for name in imported(ROOT / "regjax" / f"{module}.py"):
+        assert name in above, f"{module} imports {name}"
+
+
+def test_jax_grad_is_called_in_check_only():
+    calls = re.compile(r"jax\.(grad|value_and_grad|vjp|jvp|jacfwd|jacrev|hessian)\(")
+    found = [p.name for p in (ROOT / "regjax").glob("*.py") if calls.search(p.read_text())]
+    assert found == ["check.py"]
+
+
+def test_public_names():
+    assert regjax.__all__ == [
+        "Config",
+        "HParams",
+        "Data",
+        "load_mat",
+        "load_csv",
+        "load_npz",
+        "two_regions",
+        "Layer",
+        "init_params",
+        "forward",
+        "backward",
+        "predict",
+        "predict_proba",
+        "cost",
+        "cost_and_grads",
+        "dropout_masks",
+        "replicate_key",
+        "make_train",
+        "Trained",
+        "check_gradient",
+    ]
+    for name in regjax.__all__:
+        assert getattr(regjax, name).__doc__
+
+
+def test_importing_changes_nothing():
+    code = """
+import jax
+before = dict(jax.config.values)
+import regjax, sys
+assert dict(jax.config.values) == before, "a setting changed"
+import jax._src.xla_bridge as bridge
+assert not bridge._backends, "a backend was started"
+heavy = [m for m in ("matplotlib", "sklearn", "pandas", "scipy", "rich", "click") if m in sys.modules]
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_public_function_has_a_docstring():
+    for path in (ROOT / "regjax").glob("*.py"):
+        tree = ast.parse(path.read_text())
+        for node in [tree, *ast.walk(tree)]:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                nested = not any(node in ast.iter_child_nodes(n) for n in ast.walk(tree) if isinstance(n, ast.Module | ast.ClassDef))
+                assert nested or ast.get_docstring(node), f"{path.name}: {node.name}"
+
+
+@pytest.mark.parametrize("module", HOUSE)
+def test_doctests_of(module):
+    __import__(f"regjax.{module}")
+    failed, _ = doctest.testmod(sys.modules[f"regjax.{module}"])
+    assert failed == 0
+
+
+def test_readme_examples_run():
+    failed, attempted = doctest.testfile(str(ROOT / "README.md"), module_relative=False)
+    assert failed == 0
+    assert attempted >= 5
+
+
+def test_readme_names_real_commands_and_files():
+    readme = (ROOT / "README.md").read_text()
+    for path in re.findall(r"\]\(([^)#]+)\)", readme):
+        if "://" not in path:
+            assert (ROOT / path).exists(), path
+    for name in re.findall(r"`((?:tests|benchmarks|regjax|docs)/[\w./]+)`", readme):
+        assert (ROOT / name).exists(), name
