@@ -71,7 +71,9 @@ def certify(
         on_progress: called with the number of finished (activation, depth) programs.
     """
     # With no hidden layer there is no activation: one program stands for all.
-    programs = [(a, d) for a, d in itertools.product(get_args(Activation), depths) if d > 0 or a == "identity"]
+    programs: list[tuple[Activation, int]] = [
+        (a, d) for a, d in itertools.product(get_args(Activation), depths) if d > 0 or a == "identity"
+    ]
     # Compiling takes nearly all of the time, and releases Python's lock.
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         tasks = {pool.submit(_certify_program, *program): program for program in programs}
@@ -96,7 +98,7 @@ def _certify_program(activation: Activation, depth: int) -> dict[Loss, np.ndarra
     with jax.enable_x64(True):  # thread-local
         strengths = np.array(list(PENALTY_STRENGTHS.values()))
         found = jax.tree.map(np.asarray, _differentiate(problems, strengths, config=config))
-    return {loss: _errors(*found[loss], problems[loss].direction) for loss in found}
+    return {loss: _errors(d.ours, d.oracle, d.slope, problems[loss].direction) for loss, d in found.items()}
 
 
 class Problem(NamedTuple):
@@ -104,7 +106,7 @@ class Problem(NamedTuple):
 
     params: Params
     data: Data
-    masks: Masks
+    masks: Any
     direction: tuple[Params, np.ndarray]
 
 
@@ -114,8 +116,13 @@ def _problems(config: Config, rng: np.random.Generator) -> dict[Loss, Problem]:
     def problem(loss: Loss, num_outputs: int) -> Problem:
         sizes = (*config.layer_sizes[:-1], num_outputs)
         params = tuple(
-            Layer(rng.standard_normal((fan_out, fan_in)) / np.sqrt(fan_in), 0.3 * rng.standard_normal((fan_out, 1)))
-            for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True)
+            Layer._make(
+                [
+                    rng.standard_normal((fan_out, fan_in)) / fan_in**0.5,
+                    0.3 * rng.standard_normal((fan_out, 1)),
+                ]
+            )
+            for fan_in, fan_out in itertools.pairwise(sizes)
         )
         x = rng.standard_normal((NUM_FEATURES, NUM_SAMPLES))
         y = rng.standard_normal((num_outputs, NUM_SAMPLES))
@@ -214,7 +221,9 @@ def as_text(rows: Sequence[Certificate]) -> str:
     lines = [
         "largest relative error of each hand-derived gradient, depths 0 to 4, parameters and input",
         f"{'':48}{'against jax.grad, with penalty':^40}  {'central':>9}",
-        f"{'activation':<11}{'loss':<23}{'dropout':<14}" + "".join(f"{p:>10}" for p in penalties) + f"  {'differences':>9}",
+        f"{'activation':<11}{'loss':<23}{'dropout':<14}"
+        + "".join(f"{p:>10}" for p in penalties)
+        + f"  {'differences':>9}",
     ]
     found = {row[:4]: row for row in rows}
     for activation, loss, dropout in itertools.product(get_args(Activation), get_args(Loss), DROPOUTS):
@@ -258,7 +267,9 @@ class GradientReport(NamedTuple):
         for check in self.checks:
             exact = "" if check.error is None else f"jax.grad {check.error:.1e}, "
             verdict = "ok" if check.ok else "WRONG"
-            lines.append(f"{check.name:<14} {verdict:<6} {exact}central differences {check.central_error:.1e}")
+            lines.append(
+                f"{check.name:<14} {verdict:<6} {exact}central differences {check.central_error:.1e}"
+            )
         return "\n".join(lines)
 
 
@@ -304,7 +315,9 @@ def check_gradient(
         gradients = backward(residuals, d_output)
         gradients = (gradients,) if len(inputs) == 1 and not isinstance(gradients, tuple) else gradients
         if not isinstance(gradients, tuple) or len(gradients) != len(inputs):
-            raise TypeError(f"backward must return {len(inputs)} gradients in a tuple, got {type(gradients).__name__}")
+            raise TypeError(
+                f"backward must return {len(inputs)} gradients in a tuple, got {type(gradients).__name__}"
+            )
 
         def objective(*values: Any) -> float:
             leaves = jax.tree.leaves(forward(*values)[0])
@@ -316,7 +329,9 @@ def check_gradient(
             if gradient is not None:
                 at = functools.partial(_with_input, objective, inputs, index)
                 oracle = None if exact is None else exact[index]
-                checks += _check_input(f"input {index}", at, inputs[index], gradient, oracle, max_entries, rng)
+                checks += _check_input(
+                    f"input {index}", at, inputs[index], gradient, oracle, max_entries, rng
+                )
     return GradientReport(tuple(checks))
 
 

@@ -91,22 +91,33 @@ def use_compilation_cache(wanted: bool) -> None:
     if not wanted:
         jax.config.update("jax_enable_compilation_cache", False)
         return
-    if jax.config.jax_compilation_cache_dir is None:
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         jax.config.update("jax_compilation_cache_dir", os.path.join(base, "regjax", "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 @commands.command()
-@click.option("--data", "source", default=BUILT_IN, show_default=True, metavar="NAME|PATH", help="two_regions, or a .mat, .npz or .csv file.")
+@click.option(
+    "--data",
+    "source",
+    default=BUILT_IN,
+    show_default=True,
+    metavar="NAME|PATH",
+    help="two_regions, or a .mat, .npz or .csv file.",
+)
 @click.option("--steps", default="30000", show_default=True, metavar="N", help="Gradient steps.")
 @click.option("--learning-rate", default=0.3, show_default=True)
 @click.option("--l2", default=0.7, show_default=True, help="λ of the L2 network.")
 @click.option("--keep-prob", default=0.86, show_default=True, help="Of the dropout network.")
 @click.option("--seed", default=0, show_default=True, help="Of weights and masks.")
-@click.option("--numpy-rng", is_flag=True, help="The tutorial's NumPy streams: weights from seed 3, one frozen mask.")
+@click.option(
+    "--numpy-rng", is_flag=True, help="The tutorial's NumPy streams: weights from seed 3, one frozen mask."
+)
 @click.option("--x64", is_flag=True, help="Compute in float64.")
-@click.option("--out", default="regjax-compare", show_default=True, metavar="DIR", help="Where the pictures go.")
+@click.option(
+    "--out", default="regjax-compare", show_default=True, metavar="DIR", help="Where the pictures go."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @cache_option
 def compare(
@@ -145,9 +156,7 @@ def compare(
     written: list[str] = []
     try:
         with _progress("training three networks", options["num_steps"], quiet=as_json) as on_progress:
-            experiment = run_experiment(
-                train, test, **options, numpy_rng=numpy_rng, on_progress=on_progress
-            )
+            experiment = run_experiment(train, test, **options, numpy_rng=numpy_rng, on_progress=on_progress)
         for name, figure in _figures(experiment, train, test, numpy_rng):
             _save(figure, folder / name)
             written.append(str(folder / name))
@@ -278,7 +287,11 @@ def _print_table(experiment: Experiment, seconds: dict[str, float], written: lis
         train_accuracy, test_accuracy = run.final("train_accuracy"), run.final("test_accuracy")
         name = {"none": "none", "l2": f"L2, λ = {run.l2:g}"}.get(run.name, f"dropout, keep {run.keep_prob:g}")
         costs = [f"{run.history['cost'][i]:.4f}" for _, i in steps]
-        scores = [f"{train_accuracy:.1%}", f"{test_accuracy:.1%}", f"{100 * (train_accuracy - test_accuracy):+.1f}"]
+        scores = [
+            f"{train_accuracy:.1%}",
+            f"{test_accuracy:.1%}",
+            f"{100 * (train_accuracy - test_accuracy):+.1f}",
+        ]
         if run.diverged_at is not None:
             scores = ["diverged", "", ""]
         table.add_row(name, *costs, *scores, f"{seconds['train'] / len(experiment.runs):.2f}")
@@ -291,7 +304,8 @@ def _print_table(experiment: Experiment, seconds: dict[str, float], written: lis
     console.print(CAVEAT)
     console.print(
         f"gap: train - test, in percentage points; seconds: the {len(experiment.runs)} trained together in "
-        f"{seconds['train']:.2f}, shared out; compiling {seconds['compile']:.2f}, all in all {seconds['total']:.2f}",
+        f"{seconds['train']:.2f}, shared out; compiling {seconds['compile']:.2f}, "
+        f"all in all {seconds['total']:.2f}",
         soft_wrap=True,
     )
     if train.x.shape[0] != 2:
@@ -314,6 +328,8 @@ def check(compilation_cache: bool) -> None:
         rows = certificate.certify(on_progress=on_progress)
     print(certificate.as_text(rows))
     bad = [row for row in rows if not row.ok]
-    verdict = f"{len(bad)} of {len(rows)} exceed their bound" if bad else f"all {len(rows)} within their bounds"
+    verdict = (
+        f"{len(bad)} of {len(rows)} exceed their bound" if bad else f"all {len(rows)} within their bounds"
+    )
     print(f"{verdict}; float64 on {device()}")
     sys.exit(1 if bad else 0)

@@ -103,7 +103,14 @@ def run_experiment(
         ValueError: a value out of its range, or data that does not fit, naming it.
     """
     config, hparams = check_experiment(
-        train, test, num_steps=num_steps, learning_rate=learning_rate, l2=l2, keep_prob=keep_prob, seed=seed, dtype=dtype
+        train,
+        test,
+        num_steps=num_steps,
+        learning_rate=learning_rate,
+        l2=l2,
+        keep_prob=keep_prob,
+        seed=seed,
+        dtype=dtype,
     )
     train, test = check_data(config, train), check_data(config, test, name="test")
     with local_x64(config):
@@ -112,7 +119,9 @@ def run_experiment(
         if numpy_rng:
             masks = _frozen_lanes(config, train, keep_prob)
             hparams = hparams._replace(keep_prob=None)
-            params = jax.tree.map(lambda w: jnp.asarray(w, config.dtype), as_params(initialize_parameters(config.layer_sizes)))
+            params = jax.tree.map(
+                lambda w: jnp.asarray(w, config.dtype), as_params(initialize_parameters(config.layer_sizes))
+            )
         else:
             params = None
         train, test = pad_samples(train), pad_samples(test)
@@ -202,7 +211,9 @@ def _advance(
     config: Config,
 ) -> TrainState:
     run = functools.partial(run_segment, config=config)
-    return jax.vmap(run, in_axes=(None, 0, 0, None, None, None, 0))(key, states, hparams, data, start, stop, masks)
+    return jax.vmap(run, in_axes=(None, 0, 0, None, None, None, 0))(
+        key, states, hparams, data, start, stop, masks
+    )
 
 
 @functools.partial(jax.jit, static_argnames="config")
@@ -218,7 +229,9 @@ def _measure(
     config: Config,
 ) -> History:
     run = functools.partial(measure, config=config)
-    return jax.vmap(run, in_axes=(None, 0, 0, None, None, None, 0))(key, params, hparams, train, test, step, masks)
+    return jax.vmap(run, in_axes=(None, 0, 0, None, None, None, 0))(
+        key, params, hparams, train, test, step, masks
+    )
 
 
 def _segments(num_steps: int) -> list[tuple[int, int]]:

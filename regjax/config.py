@@ -12,10 +12,10 @@ import numbers
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
-import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 Activation = Literal["relu", "tanh", "sigmoid", "gelu", "identity"]
 Loss = Literal["sigmoid_cross_entropy", "softmax_cross_entropy", "squared_error"]
@@ -160,9 +160,7 @@ def check_hparams(config: Config, hparams: HParams) -> HParams:
         TypeError: a value that is no number.
         ValueError: a value out of its range, or of the wrong length; names the hyperparameter.
     """
-    return HParams(
-        **{name: check_hparam(config, name, value) for name, value in hparams._asdict().items()}
-    )
+    return HParams(**{name: check_hparam(config, name, value) for name, value in hparams._asdict().items()})
 
 
 def check_hparam(config: Config, name: str, value: Any) -> Any:
@@ -173,7 +171,7 @@ def check_hparam(config: Config, name: str, value: Any) -> Any:
         if default is None and name not in _OFF_AT_ONE:
             raise TypeError(f"{name} must be {wanted}, got None")
         return None if default is None else np.full(shape, default, config.dtype)
-    if isinstance(value, jax.core.Tracer):
+    if is_traced(value):
         return jnp.broadcast_to(value.astype(config.dtype), shape)
     array = _as_real(name, value, wanted)
     if array.shape not in ((), shape):
@@ -201,13 +199,17 @@ def check_count(name: str, value: Any, at_least: int = 1) -> int:
         TypeError: not a whole number.
         ValueError: too small.
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or math.isnan(value):
-        raise TypeError(f"{name} must be a whole number, got {value!r}")
-    if not isinstance(value, numbers.Integral) and value != math.floor(value):
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or math.floor(value) != value:
         raise TypeError(f"{name} must be a whole number, got {value!r}")
     if value < at_least:
         raise ValueError(f"{name} must be at least {at_least}, got {value!r}")
-    return int(value)
+    return int(math.floor(value))
+
+
+def is_traced(value: Any) -> bool:
+    """Returns whether `value` stands for a number that is not known while a program is traced."""
+    return isinstance(value, jax.core.Tracer)
 
 
 def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:

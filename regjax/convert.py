@@ -17,7 +17,7 @@ def l2_elsewhere(l2: float, num_train: int, *, batch_size: int | None = None) ->
     | `sklearn.MLP.alpha` | mean loss + alpha/(2·batch)·Σ W² | l2·batch/n |
     | `sklearn.Ridge.alpha` | Σ (y - Xw)² + alpha·Σ w² | l2 |
     | `sklearn.LogisticRegression.C` | C·Σ loss + ½·Σ w² | 1/l2 |
-    | `torch.SGD.weight_decay` | gradient + weight_decay·W; biases too, unless in a group of their own | l2/n |
+    | `torch.SGD.weight_decay` | gradient + weight_decay·W; biases too, unless grouped | l2/n |
     | `optax.add_decayed_weights` | the same; biases too, unless masked | l2/n |
     | `keras.regularizers.L2` | mean loss + l2·Σ W² | l2/(2n) |
 
@@ -34,8 +34,8 @@ def l2_elsewhere(l2: float, num_train: int, *, batch_size: int | None = None) ->
 
     Example:
         >>> import regjax.convert
-        >>> regjax.convert.l2_elsewhere(0.7, num_train=200)["torch.SGD.weight_decay"]
-        0.0035
+        >>> regjax.convert.l2_elsewhere(0.8, num_train=200)["torch.SGD.weight_decay"]
+        0.004
     """
     check_hparam(Config(), "l2", l2)
     n = check_count("num_train", num_train)

@@ -74,16 +74,14 @@ def cost_and_grads(
     Arguments as in `cost`.
     """
     sizes = full_batch_sizes(data) if sizes is None else sizes
-    options = {"activation": config.activation, "precision": config.precision}
-    logits, residuals = forward(params, data.x, masks, **options)
+    activation, precision = config.activation, config.precision
+    logits, residuals = forward(params, data.x, masks, activation=activation, precision=precision)
     value = data_term(logits, data, config, sizes) + penalty(params, hparams) / sizes.num_train
     loss_gradient = LOSSES[resolve_loss(config, data)].gradient(logits, data.y)
     d_logits = loss_gradient * (data.weights / sizes.num_samples)[None, :]  # Σ w·loss / num_samples
-    grads, dx, _ = backward(residuals, d_logits, **options)
+    grads, dx, _ = backward(residuals, d_logits, activation=activation, precision=precision)
     d_penalty = penalty_gradient(params, hparams)
-    grads = tuple(
-        Layer(dw + d / sizes.num_train, db) for (dw, db), d in zip(grads, d_penalty, strict=True)
-    )
+    grads = tuple(Layer(dw + d / sizes.num_train, db) for (dw, db), d in zip(grads, d_penalty, strict=True))
     return value, grads, dx
 
 

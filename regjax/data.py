@@ -16,9 +16,9 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
-from regjax.config import Config, check_choice, check_count
+from regjax.config import Config, check_choice, check_count, is_traced
 
 # Samples are padded to a multiple of this: a whole number of AVX-512 registers of float32.
 PAD_MULTIPLE = 16
@@ -162,7 +162,8 @@ def check_data(config: Config, data: Data, *, name: str = "data") -> Data:
     num_inputs, num_outputs = config.layer_sizes[0], config.layer_sizes[-1]
     if x.ndim != 2 or y.ndim != 2 or weights.ndim != 1:
         raise ValueError(
-            f"{name} must hold x and y of rank 2 and weights of rank 1, got {x.ndim}, {y.ndim}, {weights.ndim}"
+            f"{name} must hold x and y of rank 2 and weights of rank 1, "
+            f"got {x.ndim}, {y.ndim}, {weights.ndim}"
         )
     if not x.shape[1] == y.shape[1] == weights.shape[0]:
         raise ValueError(
@@ -179,19 +180,19 @@ def check_data(config: Config, data: Data, *, name: str = "data") -> Data:
         if config.loss not in ("auto", "squared_error"):
             raise TypeError(f"y must hold class labels for {config.loss}, got dtype {y.dtype}")
         if y.shape[0] != num_outputs:
-            raise ValueError(
-                f"y must have layer_sizes[-1] = {num_outputs} outputs, got {y.shape[0]}"
-            )
+            raise ValueError(f"y must have layer_sizes[-1] = {num_outputs} outputs, got {y.shape[0]}")
         y = y.astype(config.dtype)
     else:
         num_classes = _check_num_classes(config, y)
-        if not isinstance(y, jax.core.Tracer):
+        if not is_traced(y):
             _check_labels(name, np.asarray(y), num_classes)
         y = y.astype(np.int32)
-    if config.batch_size is not None and not isinstance(weights, jax.core.Tracer) and name == "data":
+    if config.batch_size is not None and not is_traced(weights) and name == "data":
         num_train = int(np.sum(np.asarray(weights) > 0))
         if config.batch_size > num_train:
-            raise ValueError(f"batch_size must be at most the {num_train} training rows, got {config.batch_size}")
+            raise ValueError(
+                f"batch_size must be at most the {num_train} training rows, got {config.batch_size}"
+            )
     return Data(x.astype(config.dtype), y, weights.astype(config.dtype))
 
 
@@ -287,7 +288,9 @@ def load_npz(path: str | os.PathLike[str], *, task: Task = "auto") -> tuple[Data
     return _train_and_test(path, arrays, ("X", "y", "Xval", "yval") if has_test else ("X", "y"), task)
 
 
-def load_csv(path: str | os.PathLike[str], *, target: str | None = None, task: Task = "auto") -> tuple[Data, None]:
+def load_csv(
+    path: str | os.PathLike[str], *, target: str | None = None, task: Task = "auto"
+) -> tuple[Data, None]:
     """Returns (train, None) of a comma-separated table with a header line; all other columns are features.
 
     Args:
@@ -308,7 +311,9 @@ def load_csv(path: str | os.PathLike[str], *, target: str | None = None, task: T
     table = _read(path, read, "a table of comma-separated values")
     target = table.columns[-1] if target is None else target
     if target not in table.columns:
-        raise ValueError(f"{path}: target must be one of {', '.join(map(str, table.columns))}, got {target!r}")
+        raise ValueError(
+            f"{path}: target must be one of {', '.join(map(str, table.columns))}, got {target!r}"
+        )
     features = table.drop(columns=[target])
     numbers = features.apply(pd.to_numeric, errors="coerce")
     words = np.argwhere((numbers.isna() & features.notna()).to_numpy())
@@ -320,7 +325,9 @@ def load_csv(path: str | os.PathLike[str], *, target: str | None = None, task: T
         )
     y = table[target]
     if y.isna().any():
-        raise ValueError(f"{path}: target {target!r} must have no gaps, got one in row {int(np.argmax(y.isna()))}")
+        raise ValueError(
+            f"{path}: target {target!r} must have no gaps, got one in row {int(np.argmax(y.isna()))}"
+        )
     labels = y.to_numpy() if y.dtype.kind in "fiub" else y.to_numpy(str)
     return _with_path(path, lambda: Data.from_arrays(numbers.to_numpy(float), labels, task=task)), None
 
@@ -395,7 +402,9 @@ def _train_and_test(
     missing = [name for name in names if name not in arrays]
     if missing:
         found = ", ".join(name for name in arrays if not name.startswith("__")) or "nothing"
-        raise ValueError(f"{path}: must hold {', '.join(names)}; without {', '.join(missing)}, it holds {found}")
+        raise ValueError(
+            f"{path}: must hold {', '.join(names)}; without {', '.join(missing)}, it holds {found}"
+        )
 
     def part(X: str, y: str, classes: np.ndarray | None = None) -> Data:
         try:

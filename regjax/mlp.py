@@ -7,6 +7,7 @@ logits are `(n_outputs, n)`. `params` is a tuple of `Layer`, one per matrix of w
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import operator
 from collections.abc import Sequence
@@ -55,7 +56,7 @@ def init_params(
     """
     key = place_key(key, 0, INIT)
     params = []
-    for layer, (fan_in, fan_out) in enumerate(zip(layer_sizes[:-1], layer_sizes[1:], strict=True)):
+    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(layer_sizes)):
         variance = {"tutorial": 1 / fan_in, "he": 2 / fan_in, "glorot": 2 / (fan_in + fan_out)}[init]
         w = jax.random.normal(jax.random.fold_in(key, layer), (fan_out, fan_in), jnp.float32)
         params.append(Layer((w * math.sqrt(variance)).astype(dtype), jnp.zeros((fan_out, 1), dtype)))

@@ -13,6 +13,7 @@ import matplotlib.colors
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from regjax.compare import Run, probabilities
 from regjax.config import Config
@@ -25,12 +26,12 @@ RUN_STYLES = (("#000000", "-"), ("#009E73", "--"), ("#CC79A7", "-."))
 
 def dataset(train: Data, test: Data) -> Figure:
     """Returns the 2-D data set: training and test rows side by side, classes by colour and marker."""
-    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
     axes = figure.subplots(1, 2, sharex=True, sharey=True)
     for ax, data, name in zip(axes, (train, test), ("train", "test"), strict=True):
         _points(ax, data, size=16)
         ax.set_title(f"{name}: {data.x.shape[1]} points")
-    axes[0].legend(loc="best", framealpha=0.9)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
@@ -69,7 +70,7 @@ def decision_boundaries(runs: Sequence[Run], train: Data, config: Config, *, res
     colours = matplotlib.colors.LinearSegmentedColormap.from_list(
         "classes", [CLASS_COLOURS[0], "#FFFFFF", CLASS_COLOURS[1]]
     )
-    figure = Figure(figsize=(4.2 * len(runs), 4.4), layout="constrained")
+    figure = Figure(figsize=(4.2 * len(runs), 4.7), layout="constrained")
     axes = figure.subplots(1, len(runs), sharex=True, sharey=True, squeeze=False)[0]
     for ax, run, shade in zip(axes, runs, shades, strict=True):
         shade = shade.reshape(resolution, resolution)
@@ -87,7 +88,7 @@ def decision_boundaries(runs: Sequence[Run], train: Data, config: Config, *, res
             ax.contour(*sides, shade, levels=[0.5], colors="black", linewidths=1.3)
         _points(ax, train, size=12)
         ax.set_title(_title(run))
-    axes[0].legend(loc="best", framealpha=0.9, fontsize="small")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
@@ -106,6 +107,7 @@ def masks(masks: Sequence[np.ndarray], keep_prob: float, step: str) -> Figure:
         ax.imshow(mask, cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
         ax.set_title(f"hidden layer {number}: {np.mean(mask):.1%} kept", fontsize="medium")
         ax.set_ylabel("unit")
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes[-1].set_xlabel("training sample")
     figure.suptitle(f"Units switched off (black) by dropout, keep_prob = {keep_prob:g}, {step}")
     return figure
@@ -124,7 +126,14 @@ def _points(ax: Axes, data: Data, *, size: float) -> None:
     for label, (colour, marker) in enumerate(zip(CLASS_COLOURS, CLASS_MARKERS, strict=True)):
         x1, x2 = data.x[:, data.y[0] == label]
         ax.scatter(
-            x1, x2, s=size, c=colour, marker=marker, edgecolors="white", linewidths=0.4, label=f"class {label}"
+            x1,
+            x2,
+            s=size,
+            c=colour,
+            marker=marker,
+            edgecolors="white",
+            linewidths=0.4,
+            label=f"class {label}",
         )
     ax.set_xlabel("x1")
     ax.set_ylabel("x2")

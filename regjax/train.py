@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ import optax
 from jax import lax
 from jax.typing import ArrayLike
 
-from regjax.config import Config, HParams, check_hparams
+from regjax.config import Config, HParams, check_hparams, is_traced
 from regjax.cost import BatchSizes, cost, cost_and_grads, data_term, full_batch_sizes, penalty, resolve_loss
 from regjax.data import Data, check_data, pad_samples
 from regjax.mlp import Layer, Params, decide, forward, init_params
@@ -50,13 +50,13 @@ def make_optimizer(config: Config, hparams: HParams) -> optax.GradientTransforma
         return optax.sgd(h.learning_rate, momentum=h.momentum, nesterov=config.optimizer == "nesterov")
     if config.optimizer == "adam":
         return optax.adam(h.learning_rate, h.b1, h.b2, h.eps)
-    weights_only = tuple(Layer(w=True, b=False) for _ in range(config.num_layers))
-    return optax.adamw(
-        h.learning_rate, h.b1, h.b2, h.eps, weight_decay=h.weight_decay, mask=weights_only
-    )
+    weights_only = tuple(Layer._make([True, False]) for _ in range(config.num_layers))
+    return optax.adamw(h.learning_rate, h.b1, h.b2, h.eps, weight_decay=h.weight_decay, mask=weights_only)
 
 
-def init_state(key: jax.Array, hparams: HParams, *, config: Config, params: Params | None = None) -> TrainState:
+def init_state(
+    key: jax.Array, hparams: HParams, *, config: Config, params: Params | None = None
+) -> TrainState:
     """Returns the state before the first step.
 
     Args:
@@ -105,7 +105,8 @@ def run_segment(
         _, grads, _ = cost_and_grads(params, hparams, batch, step_masks, config=config, sizes=batch_sizes)
         with jax.numpy_dtype_promotion("standard"):  # optax raises a traced b1 to the power of an int32
             updates, opt_state = optimizer.update(grads, opt_state, params)
-        return TrainState(optax.apply_updates(params, updates), opt_state), order
+        params = cast(Params, optax.apply_updates(params, updates))
+        return TrainState(params, opt_state), order
 
     start, stop = jnp.asarray(start, jnp.int32), jnp.asarray(stop, jnp.int32)
     order = next_batch(start, None, sizes)[2]
@@ -237,7 +238,7 @@ def make_train(config: Config) -> Callable[..., Trained]:
         >>> import jax, regjax
         >>> train, test = regjax.two_regions(jax.random.key(0))
         >>> fit = regjax.make_train(regjax.Config(num_steps=500, eval_every=250))
-        >>> run = fit(regjax.replicate_key(seed=0), regjax.HParams(l2=0.7), train, test)
+        >>> run = fit(regjax.replicate_key(seed=1), regjax.HParams(l2=0.7), train, test)
         >>> run.history["step"].tolist()
         [0, 250, 500]
         >>> bool(run.history["train_accuracy"][-1] > 0.7)
@@ -283,10 +284,11 @@ def _train(key: jax.Array, hparams: HParams, data: Data, test: Data | None, *, c
 
 
 def _check_x64(config: Config, inputs: Any) -> None:
-    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(inputs))
-    if config.dtype == "float64" and traced and not jax.config.jax_enable_x64:
+    traced = any(map(is_traced, jax.tree.leaves(inputs)))
+    if config.dtype == "float64" and traced and jax.dtypes.canonicalize_dtype("float64") != "float64":
         raise ValueError(
-            'dtype "float64" under your own vmap, jit or jvp must stand in `with jax.enable_x64(True)`, got none'
+            'dtype "float64" under your own vmap, jit or jvp must stand in '
+            "`with jax.enable_x64(True)`, got none"
         )
 
 

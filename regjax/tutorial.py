@@ -9,6 +9,7 @@ differ: any depth is allowed, and λ and dropout may be on together.
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from regjax import activations, data, mlp, noise, penalties, train
 from regjax.config import Config, HParams, check_count, check_hparam, check_hparams
@@ -36,9 +37,9 @@ def initialize_parameters(layers_dims: Sequence[int]) -> Parameters:
 
     NumPy's global stream is left alone.
     """
-    stream = np.random.RandomState(3)  # noqa: NPY002 - the tutorial's stream, number for number
+    stream = np.random.RandomState(3)
     parameters = {}
-    for layer, (fan_in, fan_out) in enumerate(zip(layers_dims[:-1], layers_dims[1:], strict=True), 1):
+    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(layers_dims), 1):
         parameters[f"W{layer}"] = stream.randn(fan_out, fan_in) / np.sqrt(fan_in)
         parameters[f"b{layer}"] = np.zeros((fan_out, 1))
     return parameters
@@ -49,7 +50,7 @@ def numpy_masks(layers_dims: Sequence[int], num_samples: int, keep_prob: float) 
 
     It reseeds at each pass, so these boolean `(units, num_samples)` masks are frozen for a whole run.
     """
-    stream = np.random.RandomState(1)  # noqa: NPY002 - the tutorial's stream, number for number
+    stream = np.random.RandomState(1)
     return [stream.rand(units, num_samples) < keep_prob for units in layers_dims[1:-1]]
 
 
@@ -145,7 +146,9 @@ def backward_propagation_with_regularization(
     gradients = _gradients(X, Y, cache, masked=False)
     for layer in range(1, len(cache) // 4 + 1):
         w = cache[4 * layer - 2]
-        gradients[f"dW{layer}"] = gradients[f"dW{layer}"] + _float64(penalties.l2_gradient, w, lambd) / X.shape[1]
+        gradients[f"dW{layer}"] = (
+            gradients[f"dW{layer}"] + _float64(penalties.l2_gradient, w, lambd) / X.shape[1]
+        )
     return gradients
 
 
@@ -276,7 +279,9 @@ def _fresh_masks(sizes: tuple[int, ...], num_samples: int, key: jax.Array, keep_
     return () if masks is None else masks[1:]
 
 
-def _gradients(X: np.ndarray, Y: np.ndarray, cache: Cache, *, masked: bool, keep_prob: float = 1) -> Parameters:
+def _gradients(
+    X: np.ndarray, Y: np.ndarray, cache: Cache, *, masked: bool, keep_prob: float = 1
+) -> Parameters:
     """Walks the core's backward and names what it passes, reading the tutorial's cache back."""
     width = 5 if masked else 4
     count = (len(cache) + masked) // width

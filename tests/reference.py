@@ -88,14 +88,14 @@ def tutorial_model(X, Y, *, num_steps, learning_rate=0.3, lambd=0.0, keep_prob=1
 
     Returns the costs at every 1,000 steps.
     """
-    rng = np.random.RandomState(3)  # noqa: NPY002
+    rng = np.random.RandomState(3)
     W1, W2, W3 = (rng.randn(o, i) / np.sqrt(i) for i, o in ((X.shape[0], 20), (20, 3), (3, 1)))
     b1, b2, b3 = np.zeros((20, 1)), np.zeros((3, 1)), np.zeros((1, 1))
     m, costs = X.shape[1], []
     for step in range(num_steps):
         A1 = np.maximum(0, np.dot(W1, X) + b1)
         if keep_prob < 1:
-            rng = np.random.RandomState(1)  # noqa: NPY002
+            rng = np.random.RandomState(1)
             D1 = rng.rand(*A1.shape) < keep_prob
             A1 = A1 * D1 / keep_prob
         A2 = np.maximum(0, np.dot(W2, A1) + b2)

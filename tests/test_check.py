@@ -31,11 +31,17 @@ def test_a_wrong_sign_is_found(slip, monkeypatch):
         monkeypatch.setitem(ACTIVATIONS, "tanh", ActivationPair(f, lambda z, a: -derivative(z, a)))
     elif slip == "loss":
         f, gradient = LOSSES["squared_error"]
-        monkeypatch.setitem(LOSSES, "squared_error", type(LOSSES["squared_error"])(f, lambda z, y: -gradient(z, y)))
+        monkeypatch.setitem(
+            LOSSES, "squared_error", type(LOSSES["squared_error"])(f, lambda z, y: -gradient(z, y))
+        )
     else:
         f, gradient = PENALTIES["l1"]
         monkeypatch.setitem(PENALTIES, "l1", PenaltyPair(f, lambda w, s: 1.001 * gradient(w, s)))
-    monkeypatch.setattr(check, "get_args", lambda alias: ("tanh", "identity") if alias is regjax.config.Activation else alias.__args__)
+    monkeypatch.setattr(
+        check,
+        "get_args",
+        lambda alias: ("tanh", "identity") if alias is regjax.config.Activation else alias.__args__,
+    )
     rows = certify(depths=(1,))
     jax.clear_caches()
     bad = [row for row in rows if not row.ok]
@@ -56,7 +62,13 @@ def test_the_network_itself_passes():
     x = jax.random.normal(replicate_key(1), (3, 4))
     report = check_gradient(mlp.forward, mlp.backward, params, x, None)
     assert report.ok
-    assert [c.name for c in report.checks] == ["input 0[0].w", "input 0[0].b", "input 0[1].w", "input 0[1].b", "input 1"]
+    assert [c.name for c in report.checks] == [
+        "input 0[0].w",
+        "input 0[0].b",
+        "input 0[1].w",
+        "input 0[1].b",
+        "input 1",
+    ]
     assert "jax.grad" in str(report)
 
 

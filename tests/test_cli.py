@@ -19,7 +19,11 @@ PICTURES = ["cost_curves.png", "dataset.png", "decision_boundaries.png", "masks.
 
 def regjax(*arguments, **options):
     return subprocess.run(
-        [sys.executable, "-m", "regjax", *map(str, arguments)], capture_output=True, text=True, timeout=300, **options
+        [sys.executable, "-m", "regjax", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        **options,
     )
 
 
@@ -33,7 +37,16 @@ def test_compare_prints_a_table_and_draws(tmp_path):
     done = regjax("compare", "--steps", 120, "--out", tmp_path / "o")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    for words in ("none", "L2, λ = 0.7", "dropout, keep 0.86", "cost at 0", "cost at 120", "gap", "seconds", cli.CAVEAT):
+    for words in (
+        "none",
+        "L2, λ = 0.7",
+        "dropout, keep 0.86",
+        "cost at 0",
+        "cost at 120",
+        "gap",
+        "seconds",
+        cli.CAVEAT,
+    ):
         assert words in done.stdout
     assert "…" not in done.stdout  # nothing cut
     assert sorted(os.listdir(tmp_path / "o")) == PICTURES
@@ -42,7 +55,9 @@ def test_compare_prints_a_table_and_draws(tmp_path):
 
 
 def test_compare_json_is_one_object_and_nothing_else(tmp_path):
-    done = regjax("compare", "--steps", 12, "--l2", 2, "--json", "--out", tmp_path / "o", "--x64", "--numpy-rng")
+    done = regjax(
+        "compare", "--steps", 12, "--l2", 2, "--json", "--out", tmp_path / "o", "--x64", "--numpy-rng"
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert list(found) == ["runs", "seconds", "device", "versions"]
@@ -166,7 +181,16 @@ def test_one_bad_input_in_a_process_of_its_own(tmp_path):
 
 
 def test_ctrl_c_is_130_and_says_what_was_written(tmp_path):
-    command = [sys.executable, "-m", "regjax", "compare", "--steps", "100000000", "--out", str(tmp_path / "o")]
+    command = [
+        sys.executable,
+        "-m",
+        "regjax",
+        "compare",
+        "--steps",
+        "100000000",
+        "--out",
+        str(tmp_path / "o"),
+    ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not (tmp_path / "o").exists() and time.monotonic() < deadline:

@@ -32,7 +32,9 @@ def test_the_tutorials_figures_digit_for_digit(tutorial_mat):
         assert run.final("test_accuracy") == pytest.approx(right_test / 200, rel=1e-12)
 
 
-@pytest.mark.parametrize(("name", "options"), [("none", {}), ("l2", {"lambd": 0.7}), ("dropout", {"keep_prob": 0.86})])
+@pytest.mark.parametrize(
+    ("name", "options"), [("none", {}), ("l2", {"lambd": 0.7}), ("dropout", {"keep_prob": 0.86})]
+)
 def test_numpy_streams_are_those_of_the_reference(name, options):
     train, test = two_regions()
     experiment = run_experiment(train, test, num_steps=2001, numpy_rng=True, dtype="float64")

@@ -22,7 +22,11 @@ CONFIG = regjax.Config(layer_sizes=(2, 5, 4, 1))
         ({"num_steps": True}, TypeError, "num_steps must be a whole number, got True"),
         ({"eval_every": -3}, ValueError, "eval_every must be at least 1, got -3"),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
-        ({"activation": "swish"}, ValueError, "activation must be one of relu, tanh, sigmoid, gelu, identity, got 'swish'"),
+        (
+            {"activation": "swish"},
+            ValueError,
+            "activation must be one of relu, tanh, sigmoid, gelu, identity, got 'swish'",
+        ),
         ({"loss": "hinge"}, ValueError, "loss must be one of auto, sigmoid_cross_entropy"),
         ({"optimizer": "lbfgs"}, ValueError, "optimizer must be one of sgd, momentum"),
         ({"init": "zeros"}, ValueError, "init must be one of tutorial, he, glorot"),
@@ -36,7 +40,10 @@ def test_bad_configs(arguments, error, words):
 
 
 def test_config_is_frozen_hashable_and_canonical():
-    a, b = regjax.Config(layer_sizes=[2, 3, 1], num_steps=10.0), regjax.Config(layer_sizes=(2, 3, 1), num_steps=10)  # type: ignore[arg-type]
+    a, b = (
+        regjax.Config(layer_sizes=[2, 3, 1], num_steps=10.0),
+        regjax.Config(layer_sizes=(2, 3, 1), num_steps=10),
+    )  # type: ignore[arg-type]
     assert a == b
     assert hash(a) == hash(b)
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -60,4 +67,7 @@ def test_hyperparameters_become_arrays_of_one_shape_and_dtype():
 @pytest.mark.parametrize("off", [None, 1, 1.0, (1, 1), np.ones(2)])
 def test_off_has_one_spelling(off):
     assert check_hparams(CONFIG, regjax.HParams(keep_prob=off)).keep_prob is None
-    assert check_hparams(CONFIG, regjax.HParams(input_keep_prob=None if np.ndim(off) else off)).input_keep_prob is None
+    assert (
+        check_hparams(CONFIG, regjax.HParams(input_keep_prob=None if np.ndim(off) else off)).input_keep_prob
+        is None
+    )

@@ -16,7 +16,9 @@ KEY = regjax.replicate_key(0)
 
 
 def fit(y, l2, **options):
-    config = regjax.Config(layer_sizes=(3, 1), num_steps=20_000, eval_every=20_000, dtype="float64", **options)
+    config = regjax.Config(
+        layer_sizes=(3, 1), num_steps=20_000, eval_every=20_000, dtype="float64", **options
+    )
     return regjax.make_train(config)(KEY, regjax.HParams(0.2, l2=l2), regjax.Data.from_arrays(X, y)).params[0]
 
 
@@ -38,9 +40,13 @@ def test_sklearn_mlp_and_optax_take_the_same_step(batch_size, x64):
     y, rows = (X[:, 0] > 0).astype(int), batch_size or 60
     elsewhere = l2_elsewhere(6.0, 60, batch_size=batch_size)
     options = {"solver": "sgd", "momentum": 0, "learning_rate_init": 0.1, "shuffle": False, "max_iter": 1}
-    theirs = MLPClassifier((4,), batch_size=rows, alpha=elsewhere["sklearn.MLP.alpha"], random_state=0, **options)
+    theirs = MLPClassifier(
+        (4,), batch_size=rows, alpha=elsewhere["sklearn.MLP.alpha"], random_state=0, **options
+    )
     theirs.partial_fit(X[:rows], y[:rows], classes=[0, 1])
-    start = MLPClassifier((4,), batch_size=rows, alpha=0, random_state=0, **{**options, "learning_rate_init": 1e-300})
+    start = MLPClassifier(
+        (4,), batch_size=rows, alpha=0, random_state=0, **{**options, "learning_rate_init": 1e-300}
+    )
     start.partial_fit(X[:rows], y[:rows], classes=[0, 1])
     params = tuple(
         regjax.Layer(jnp.asarray(w.T), jnp.asarray(b)[:, None])

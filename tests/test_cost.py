@@ -36,7 +36,7 @@ def test_biases_are_not_penalised():
 
 
 def test_one_strength_per_layer(x64):
-    params, data = problem()
+    params, _ = problem()
     per_layer = regjax.HParams(l2=jnp.array([0.5, 0.0]), l1=jnp.array([0.0, 0.2]))
     expected = 0.25 * jnp.sum(params[0].w ** 2) + 0.2 * jnp.sum(jnp.abs(params[1].w))
     np.testing.assert_allclose(penalty(params, per_layer), expected, rtol=1e-12)

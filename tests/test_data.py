@@ -43,13 +43,21 @@ def test_weights_have_mean_one_over_the_rows_that_count():
         (([[1.0], [2.0]], [1]), ValueError, "X and y must have the same number of rows, got 2 and 1"),
         ((np.zeros((0, 2)), []), ValueError, r"X must have at least one row, got shape \(0, 2\)"),
         ((np.zeros((2, 0)), [0, 1]), ValueError, "X must have at least one column"),
-        (([1.0, 2.0], [0, 1]), ValueError, r"X must be two-dimensional \(n_samples, n_features\), got shape \(2,\)"),
+        (
+            ([1.0, 2.0], [0, 1]),
+            ValueError,
+            r"X must be two-dimensional \(n_samples, n_features\), got shape \(2,\)",
+        ),
         (([[1.0, 2.0], [np.nan, 1.0]], [0, 1]), ValueError, "X must be finite, got nan in row 1, column 0"),
         (([[1.0, np.inf]], [0]), ValueError, "got inf in row 0, column 1"),
         (([["a", "b"]], [0]), TypeError, "X must hold numbers"),
         (([[1.0]], [np.nan]), ValueError, "y must be finite, got nan in row 0"),
         (([[1.0]], np.zeros((1, 1, 1))), ValueError, "y must be one- or two-dimensional"),
-        (([[1.0]], [0.5], None, "classification"), ValueError, "y must hold whole numbers as class labels, got 0.5 in row 0"),
+        (
+            ([[1.0]], [0.5], None, "classification"),
+            ValueError,
+            "y must hold whole numbers as class labels, got 0.5 in row 0",
+        ),
         (([[1.0]], ["c"], None, "auto", ["a", "b"]), ValueError, "y must hold the classes a, b, got c"),
         (([[1.0]], [[0, 1]]), ValueError, "y must have one column of class labels, got 2"),
         (([[1.0], [2.0]], [0, 1], [1.0]), ValueError, r"weights must have shape \(2,\)"),
@@ -66,17 +74,57 @@ def test_bad_arrays(arguments, error, words):
     ("config", "data", "error", "words"),
     [
         (CONFIG, (X, Y), TypeError, "data must be a regjax.Data, got tuple"),
-        (CONFIG, Data.from_arrays(X, Y - 1), ValueError, "labels of two classes, 0 and 1, for this loss, got -1, 0"),
+        (
+            CONFIG,
+            Data.from_arrays(X, Y - 1),
+            ValueError,
+            "labels of two classes, 0 and 1, for this loss, got -1, 0",
+        ),
         (CONFIG, Data.from_arrays(X[:, :1], Y), ValueError, r"layer_sizes\[0\] = 2 features, got 1"),
         (CONFIG, Data(X, Y[None], np.ones(5)), ValueError, "same number of rows in x, y and weights"),
         (CONFIG, Data(X.T, Y, np.ones(5)), ValueError, "y of rank 2"),
-        (CONFIG, Data.from_arrays(X, [0, 1, 2, 0, 1]), ValueError, "labels of two classes, 0 and 1, for this loss, got 0, 1, 2"),
-        (regjax.Config(layer_sizes=(2, 2)), Data.from_arrays(X, [0, 1, 2, 0, 1]), ValueError, "for this loss, got 0, 1, 2"),
-        (regjax.Config(layer_sizes=(2, 2)), Data.from_arrays(X, Y * 0.5), ValueError, r"layer_sizes\[-1\] = 2 outputs, got 1"),
-        (regjax.Config(loss="sigmoid_cross_entropy"), Data.from_arrays(X, Y * 0.5), TypeError, "y must hold class labels"),
-        (regjax.Config(loss="softmax_cross_entropy"), Data.from_arrays(X, Y), ValueError, "must end in the number of classes"),
-        (regjax.Config(layer_sizes=(2, 3), loss="sigmoid_cross_entropy"), Data.from_arrays(X, Y), ValueError, "must end in 1"),
-        (regjax.Config(batch_size=6), Data.from_arrays(X, Y), ValueError, "batch_size must be at most the 5 training rows, got 6"),
+        (
+            CONFIG,
+            Data.from_arrays(X, [0, 1, 2, 0, 1]),
+            ValueError,
+            "labels of two classes, 0 and 1, for this loss, got 0, 1, 2",
+        ),
+        (
+            regjax.Config(layer_sizes=(2, 2)),
+            Data.from_arrays(X, [0, 1, 2, 0, 1]),
+            ValueError,
+            "for this loss, got 0, 1, 2",
+        ),
+        (
+            regjax.Config(layer_sizes=(2, 2)),
+            Data.from_arrays(X, Y * 0.5),
+            ValueError,
+            r"layer_sizes\[-1\] = 2 outputs, got 1",
+        ),
+        (
+            regjax.Config(loss="sigmoid_cross_entropy"),
+            Data.from_arrays(X, Y * 0.5),
+            TypeError,
+            "y must hold class labels",
+        ),
+        (
+            regjax.Config(loss="softmax_cross_entropy"),
+            Data.from_arrays(X, Y),
+            ValueError,
+            "must end in the number of classes",
+        ),
+        (
+            regjax.Config(layer_sizes=(2, 3), loss="sigmoid_cross_entropy"),
+            Data.from_arrays(X, Y),
+            ValueError,
+            "must end in 1",
+        ),
+        (
+            regjax.Config(batch_size=6),
+            Data.from_arrays(X, Y),
+            ValueError,
+            "batch_size must be at most the 5 training rows, got 6",
+        ),
     ],
 )
 def test_data_that_does_not_fit_the_config(config, data, error, words):
@@ -218,8 +266,8 @@ def test_bad_files(tmp_path):
         load(tmp_path / "nowhere.csv")
     with pytest.raises(IsADirectoryError):
         load(tmp_path)
+    (tmp_path / "t.csv").write_text("a,b\n1,0\n")
     with pytest.raises(ValueError, match="target must be one of a, b, got 'c'"):
-        (tmp_path / "t.csv").write_text("a,b\n1,0\n")
         regjax.load_csv(tmp_path / "t.csv", target="c")
 
 
@@ -231,6 +279,8 @@ def test_any_bytes_load_or_are_refused_in_words(tmp_path_factory, content, endin
     try:
         data, _ = load(path)
     except (ValueError, TypeError) as error:
-        assert str(path) in str(error)
+        words = str(error)
     else:
+        words = str(path)
         assert np.isfinite(data.x).all()
+    assert str(path) in words

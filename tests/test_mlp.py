@@ -80,7 +80,9 @@ def test_float64_starts_where_float32_does(x64):
 
 
 def test_vmap_over_parameters_is_a_loop():
-    stacked = jax.vmap(lambda key: init_params(key, (2, 5, 1)))(jnp.stack([replicate_key(s) for s in range(3)]))
+    stacked = jax.vmap(lambda key: init_params(key, (2, 5, 1)))(
+        jnp.stack([replicate_key(s) for s in range(3)])
+    )
     x = jax.random.normal(KEY, (2, 6))
     together = jax.vmap(lambda p: forward(p, x)[0])(stacked)
     for lane in range(3):
@@ -96,7 +98,9 @@ def test_predictions():
     three = (Layer(jnp.eye(3), jnp.zeros((3, 1))),)
     x = jnp.array([[1.0, 0.0], [0.0, 0.0], [0.0, 2.0]])
     assert predict(three, x, loss="softmax_cross_entropy").tolist() == [[0, 2]]
-    np.testing.assert_allclose(predict_proba(three, x, loss="softmax_cross_entropy").sum(axis=0), 1, rtol=1e-6)
+    np.testing.assert_allclose(
+        predict_proba(three, x, loss="softmax_cross_entropy").sum(axis=0), 1, rtol=1e-6
+    )
     np.testing.assert_array_equal(predict(three, x, loss="squared_error"), x)
     with pytest.raises(ValueError, match="loss must be a cross-entropy"):
         predict_proba(three, x, loss="squared_error")

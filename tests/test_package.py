@@ -109,7 +109,11 @@ def test_every_public_function_has_a_docstring():
         tree = ast.parse(path.read_text())
         for node in [tree, *ast.walk(tree)]:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
-                nested = not any(node in ast.iter_child_nodes(n) for n in ast.walk(tree) if isinstance(n, ast.Module | ast.ClassDef))
+                nested = not any(
+                    node in ast.iter_child_nodes(n)
+                    for n in ast.walk(tree)
+                    if isinstance(n, ast.Module | ast.ClassDef)
+                )
                 assert nested or ast.get_docstring(node), f"{path.name}: {node.name}"
 
 

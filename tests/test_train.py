@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -137,7 +138,7 @@ def test_how_a_run_is_cut_changes_no_bit(batch_size):
     whole = run(KEY, start, hparams, data, 0, 40)
     for cuts in ((0, 1, 40), (0, 7, 8, 23, 40), (0, 0, 39, 40)):
         state = start
-        for a, b in zip(cuts[:-1], cuts[1:], strict=True):
+        for a, b in itertools.pairwise(cuts):
             state = run(KEY, state, hparams, data, a, b)
         equal(state, whole)
 
@@ -150,7 +151,9 @@ def test_vmap_over_hyperparameters_is_a_loop():
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *checked)
     together = jax.vmap(fit, in_axes=(None, 0, None, None))(KEY, stacked, data, test)
     for lane, row in enumerate(rows):
-        close(jax.tree.map(lambda leaf, lane=lane: leaf[lane], together), fit(KEY, row, data, test), 1e-4, 1e-5)
+        close(
+            jax.tree.map(lambda leaf, lane=lane: leaf[lane], together), fit(KEY, row, data, test), 1e-4, 1e-5
+        )
 
 
 def test_vmap_over_keys_and_weights_is_a_loop():
@@ -265,7 +268,17 @@ def test_jvp_goes_through_a_training_run(x64):
         ("momentum", optax.sgd(0.05, momentum=0.8)),
         ("nesterov", optax.sgd(0.05, momentum=0.8, nesterov=True)),
         ("adam", optax.adam(0.05, 0.8, 0.95, 1e-6)),
-        ("adamw", optax.adamw(0.05, 0.8, 0.95, 1e-6, weight_decay=0.3, mask=lambda p: jax.tree.map(lambda a: a.shape[1] > 1, p))),
+        (
+            "adamw",
+            optax.adamw(
+                0.05,
+                0.8,
+                0.95,
+                1e-6,
+                weight_decay=0.3,
+                mask=lambda p: jax.tree.map(lambda a: a.shape[1] > 1, p),
+            ),
+        ),
     ],
 )
 def test_optimizers_are_optax_with_traced_values(name, optimizer, x64):
@@ -310,7 +323,10 @@ def test_depth_zero_with_l2_is_ridge():
 def test_larger_l2_smaller_norm():
     data, _ = two_regions()
     fit = regjax.make_train(dataclasses.replace(SMALL, num_steps=500, eval_every=500))
-    norms = [float(optax.tree.norm([layer.w for layer in fit(KEY, regjax.HParams(l2=s), data).params])) for s in (0, 0.5, 2, 8)]
+    norms = [
+        float(optax.tree.norm([layer.w for layer in fit(KEY, regjax.HParams(l2=s), data).params]))
+        for s in (0, 0.5, 2, 8)
+    ]
     assert norms == sorted(norms, reverse=True)
     assert norms[0] > 2 * norms[-1]
 
@@ -352,7 +368,11 @@ def test_float64_under_a_foreign_transformation_wants_its_context():
         (regjax.HParams("fast"), TypeError, r"learning_rate must be a number >= 0, got 'fast'"),
         (regjax.HParams(float("nan")), ValueError, r"learning_rate must be"),
         (regjax.HParams(l2=-1), ValueError, r"l2 must be a number >= 0, got -1"),
-        (regjax.HParams(l2=[0.1, 0.2]), ValueError, r"l2 must be one value, or 3 \(one per layer of weights\)"),
+        (
+            regjax.HParams(l2=[0.1, 0.2]),
+            ValueError,
+            r"l2 must be one value, or 3 \(one per layer of weights\)",
+        ),
         (regjax.HParams(keep_prob=0), ValueError, r"keep_prob must be in \(0, 1\], got 0"),
         (regjax.HParams(keep_prob=(0.5, 1.2)), ValueError, r"keep_prob must be in \(0, 1\]"),
         (regjax.HParams(keep_prob=(0.5, 0.5, 0.5)), ValueError, r"or 2 \(one per hidden layer\)"),

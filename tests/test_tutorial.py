@@ -20,7 +20,7 @@ def layers():
 
 
 def test_initialisation_is_the_tutorials_stream():
-    stream = np.random.RandomState(3)  # noqa: NPY002
+    stream = np.random.RandomState(3)
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     w1 = stream.randn(20, 2) / np.sqrt(2)
     np.testing.assert_array_equal(tutorial.initialize_parameters([2, 20, 3, 1])["W1"], w1)
@@ -81,7 +81,7 @@ def test_dropout(key):
     Z1, D1, A1, _, _, _, D2, A2, *_ = cache
     assert D1.dtype == D2.dtype == bool
     if key is None:
-        stream = np.random.RandomState(1)  # noqa: NPY002
+        stream = np.random.RandomState(1)
         np.testing.assert_array_equal(D1, stream.rand(20, 9) < keep_prob)
         np.testing.assert_array_equal(D2, stream.rand(3, 9) < keep_prob)
     np.testing.assert_allclose(A1, np.maximum(Z1, 0) * D1 / keep_prob, rtol=1e-12)
@@ -93,12 +93,15 @@ def test_dropout(key):
     for n, (dw, db) in enumerate(reference.gradients(layers(), X, Y, masks, 0, 0), 1):
         np.testing.assert_allclose(gradients[f"dW{n}"], dw, rtol=1e-10, atol=1e-15)
         np.testing.assert_allclose(gradients[f"db{n}"], db, rtol=1e-10, atol=1e-15)
-    np.testing.assert_allclose(gradients["dA2"], (PARAMETERS["W3"].T @ gradients["dZ3"]) * masks[2], rtol=1e-12)
+    np.testing.assert_allclose(
+        gradients["dA2"], (PARAMETERS["W3"].T @ gradients["dZ3"]) * masks[2], rtol=1e-12
+    )
 
 
 def test_dropout_with_a_key_draws_afresh():
     d1 = [
-        tutorial.forward_propagation_with_dropout(X, PARAMETERS, 0.5, jax.random.key(k))[1][1] for k in (0, 0, 1)
+        tutorial.forward_propagation_with_dropout(X, PARAMETERS, 0.5, jax.random.key(k))[1][1]
+        for k in (0, 0, 1)
     ]
     np.testing.assert_array_equal(d1[0], d1[1])
     assert not np.array_equal(d1[0], d1[2])
@@ -114,7 +117,9 @@ def test_cost_of_certain_probabilities_is_no_nan():
 
 
 def test_update_and_predict(capsys):
-    new = tutorial.update_parameters(PARAMETERS, {f"d{k}": np.ones_like(v) for k, v in PARAMETERS.items()}, 0.1)
+    new = tutorial.update_parameters(
+        PARAMETERS, {f"d{k}": np.ones_like(v) for k, v in PARAMETERS.items()}, 0.1
+    )
     np.testing.assert_allclose(new["W2"], PARAMETERS["W2"] - 0.1)
     labels = tutorial.predict(X, Y, PARAMETERS)
     assert labels.shape == (1, 9)
@@ -171,7 +176,12 @@ def test_model_is_a_loop_over_the_functions(lambd, keep_prob, capsys):
 
 def test_on_the_tutorials_data(tutorial_mat):
     train_X, train_Y, test_X, test_Y = tutorial.load_2D_dataset(tutorial_mat)
-    assert (train_X.shape, train_Y.shape, test_X.shape, test_Y.shape) == ((2, 211), (1, 211), (2, 200), (1, 200))
+    assert (train_X.shape, train_Y.shape, test_X.shape, test_Y.shape) == (
+        (2, 211),
+        (1, 211),
+        (2, 200),
+        (1, 200),
+    )
     parameters = tutorial.model(train_X, train_Y, num_iterations=30_000, print_cost=False, lambd=0.7)
     assert np.mean(tutorial.predict_dec(parameters, test_X) == test_Y) == 186 / 200
     assert json.dumps({name: value.tolist() for name, value in parameters.items()})

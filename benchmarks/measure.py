@@ -1,0 +1,54 @@
+"""How everything here is timed, and how it is written down."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from regjax.compare import device, versions
+
+
+def spread(seconds: list[float]) -> dict[str, Any]:
+    """Returns median, smallest and largest, and every repetition."""
+    return {
+        "median": statistics.median(seconds),
+        "min": min(seconds),
+        "max": max(seconds),
+        "all": seconds,
+    }
+
+
+def interleaved(contestants: dict[str, Callable[[], Any]], repeats: int) -> dict[str, dict[str, Any]]:
+    """Returns seconds per call of each, called in turn so that a drift of the machine hits all alike.
+
+    The first call of each (compilation, caches) is timed apart, as "first".
+    """
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(repeats + 1):
+        for name, call in contestants.items():
+            start = time.perf_counter()
+            jax.block_until_ready(call())
+            times[name].append(time.perf_counter() - start)
+    return {name: {"first": found[0], **spread(found[1:])} for name, found in times.items()}
+
+
+def write(path: str | None, result: dict[str, Any]) -> None:
+    """Writes a result with its context as JSON, where a path is given."""
+    if path is None:
+        return
+    context = {
+        "versions": versions(),
+        "device": device(),
+        "cores": len(os.sched_getaffinity(0)),
+        "machine": platform.machine(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+    Path(path).write_text(json.dumps({**context, **result}, indent=1) + "\n")

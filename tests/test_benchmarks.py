@@ -1,0 +1,24 @@
+"""Every benchmark runs at its smallest size; no test asserts a time."""
+
+import json
+import sys
+
+from benchmarks import bench_compare, bench_layout
+
+
+def test_bench_compare(monkeypatch, capsys, tmp_path):
+    arguments = ["bench_compare", "--steps", "3", "--repeats", "1", "--json", str(tmp_path / "r.json")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    bench_compare.main()
+    assert "regjax, warm" in capsys.readouterr().out
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert set(found["seconds"]) == {"numpy", "regjax, cold", "regjax, warm"}
+    assert {"versions", "device", "cores", "date"} <= set(found)
+
+
+def test_bench_layout(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["bench_layout", "--steps", "2", "--repeats", "1", "--lanes", "4"])
+    bench_layout.main()
+    out = capsys.readouterr().out
+    for variant in bench_layout.VARIANTS:
+        assert variant in out
