@@ -204,7 +204,7 @@ def check_count(name: str, value: Any, at_least: int = 1) -> int:
         raise TypeError(f"{name} must be a whole number, got {value!r}")
     if value < at_least:
         raise ValueError(f"{name} must be at least {at_least}, got {value!r}")
-    return int(math.floor(value))
+    return math.trunc(value)
 
 
 def is_traced(value: Any) -> bool:
