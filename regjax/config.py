@@ -10,7 +10,7 @@ import dataclasses
 import math
 import numbers
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import jax.core
 import jax.numpy as jnp
@@ -204,7 +204,7 @@ def check_count(name: str, value: Any, at_least: int = 1) -> int:
         raise TypeError(f"{name} must be a whole number, got {value!r}")
     if value < at_least:
         raise ValueError(f"{name} must be at least {at_least}, got {value!r}")
-    return math.trunc(value)
+    return cast(int, math.floor(value))
 
 
 def is_traced(value: Any) -> bool:
