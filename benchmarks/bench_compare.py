@@ -1,6 +1,6 @@
 """Whole processes: `regjax compare`, cold and warm, beside the tutorial's three runs in NumPy.
 
-    python -m benchmarks.bench_compare [--steps 30000] [--repeats 5] [--json PATH]
+    python -m benchmarks.bench_compare [--data data.mat] [--steps 30000] [--repeats 5] [--json PATH]
 
 The NumPy program is tests/reference.py: the tutorial's own arithmetic, no pictures. regjax's time
 includes imports, compilation or the cache's programs, evaluation at 60 points and four pictures.
@@ -22,8 +22,9 @@ from benchmarks.measure import spread, write
 ROOT = Path(__file__).parents[1]
 
 NUMPY = """
-import jax, regjax, reference, time
-train, test = regjax.two_regions(jax.random.key(0))
+import reference, time
+from regjax.cli import _load
+train, test = _load({data!r})
 start = time.perf_counter()
 for options in ({{}}, {{"lambd": 0.7}}, {{"keep_prob": 0.86}}):
     reference.tutorial_model(train.x, train.y, num_steps={steps}, **options)
@@ -31,20 +32,24 @@ print(time.perf_counter() - start)
 """
 
 
-def run(steps: int = 30_000, repeats: int = 5) -> dict[str, Any]:
+def run(data: str, steps: int = 30_000, repeats: int = 5) -> dict[str, Any]:
     """Returns seconds of whole processes; of the NumPy program only its three loops are counted."""
     times: dict[str, list[float]] = {"numpy": [], "regjax, cold": [], "regjax, warm": []}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(repeats):
-            times["numpy"].append(_numpy(steps))
+            times["numpy"].append(_numpy(data, steps))
             cache = tempfile.mkdtemp(dir=folder)
-            times["regjax, cold"].append(_regjax(steps, cache, folder))
-            times["regjax, warm"].append(_regjax(steps, cache, folder))
-    return {"steps": steps, "seconds": {name: spread(found) for name, found in times.items()}}
+            times["regjax, cold"].append(_regjax(data, steps, cache, folder))
+            times["regjax, warm"].append(_regjax(data, steps, cache, folder))
+    return {
+        "data": Path(data).name,
+        "steps": steps,
+        "seconds": {name: spread(found) for name, found in times.items()},
+    }
 
 
-def _numpy(steps: int) -> float:
-    command = [sys.executable, "-c", NUMPY.format(steps=steps)]
+def _numpy(data: str, steps: int) -> float:
+    command = [sys.executable, "-c", NUMPY.format(data=data, steps=steps)]
     # One core, as the tutorial's program is run; these products are too small for more.
     environment = {
         **os.environ,
@@ -55,12 +60,14 @@ def _numpy(steps: int) -> float:
     return float(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
 
 
-def _regjax(steps: int, cache: str, folder: str) -> float:
+def _regjax(data: str, steps: int, cache: str, folder: str) -> float:
     command = [
         sys.executable,
         "-m",
         "regjax",
         "compare",
+        "--data",
+        data,
         "--steps",
         str(steps),
         "--json",
@@ -76,11 +83,12 @@ def _regjax(steps: int, cache: str, folder: str) -> float:
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", default="two_regions", help="as of `regjax compare`")
     parser.add_argument("--steps", type=int, default=30_000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json")
     options = parser.parse_args()
-    result = run(options.steps, options.repeats)
+    result = run(options.data, options.steps, options.repeats)
     baseline = result["seconds"]["numpy"]["all"]
     print(f"{'seconds':<14}{'median':>8}{'min':>8}{'max':>8}{'ratio to numpy, pair by pair':>32}")
     for name, found in result["seconds"].items():

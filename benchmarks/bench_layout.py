@@ -67,6 +67,20 @@ def prepare(variant: str, lanes: int, keep_prob: float | None, steps: int) -> Ca
     return lambda: compiled(key, states, hparams, train, 0, steps)
 
 
+def prepare_bits(random_bits: Callable[..., jax.Array], steps: int) -> Callable[[], Any]:
+    """Returns a compiled call that does nothing but draw the bits of `steps` steps: 20 and 3 units, 224 samples."""
+
+    def step(i: jax.Array, total: jax.Array) -> jax.Array:
+        key = noise.place_key(regjax.replicate_key(0), i, noise.MASKS)
+        for layer, units in ((1, 20), (2, 3)):
+            bits = random_bits(jax.random.fold_in(key, layer), units, 224)
+            total = total + jnp.sum(bits, dtype=jnp.uint32)  # read, or they would not be drawn
+        return total
+
+    compiled = jax.jit(lambda stop: lax.fori_loop(0, stop, step, jnp.uint32(0))).lower(steps).compile()
+    return lambda: compiled(steps)
+
+
 def run(steps: int = 2000, repeats: int = 7, lanes: Sequence[int] = (4, 16)) -> dict[str, Any]:
     """Returns µs per model and step of every variant."""
     table = []
@@ -79,7 +93,10 @@ def run(steps: int = 2000, repeats: int = 7, lanes: Sequence[int] = (4, 16)) -> 
                 ratio = spread([a / b for a, b in zip(times["all"], found["regjax"]["all"], strict=True)])
                 row = {"lanes": count, "dropout": keep_prob is not None, "variant": name}
                 table.append({**row, "us": each, "ratio": ratio})
-    return {"steps": steps, "table": table}
+    generators = {"regjax": noise.random_bits, "jax.random.bits": jax_random_bits}
+    found = interleaved({name: prepare_bits(f, steps) for name, f in generators.items()}, repeats)
+    bits = {name: spread([t / steps * 1e6 for t in times["all"]]) for name, times in found.items()}
+    return {"steps": steps, "table": table, "bits": bits}
 
 
 def main() -> None:
@@ -99,6 +116,9 @@ def main() -> None:
             f"{row['lanes']:>5} {'on' if row['dropout'] else 'off':<8}{row['variant']:<24}"
             f"{us['median']:>14.2f}{between:>18}{ratio:>8.2f}"
         )
+    print("the bits of one step alone, 23 units × 224 samples, drawn once for all lanes, µs:")
+    for name, us in result["bits"].items():
+        print(f"  {name:<18}{us['median']:>6.2f}  ({us['min']:.2f} to {us['max']:.2f})")
     write(options.json, result)
 
 

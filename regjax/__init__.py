@@ -1,4 +1,4 @@
-"""regjax trains whole grids of regularised neural networks at once and says which regularisation helped.
+"""regjax trains regularised neural networks in JAX, many at once, and shows what the regularisation did.
 
 Pure functions with explicit keys: forward, hand-derived backward and cost of multi-layer perceptrons,
 under `jit` and `vmap`. Importing it changes no setting of JAX and starts no device.

@@ -75,10 +75,13 @@ def certify(
         (a, d) for a, d in itertools.product(get_args(Activation), depths) if d > 0 or a == "identity"
     ]
     # Compiling takes nearly all of the time, and releases Python's lock.
-    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    pool = concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    try:
         tasks = {pool.submit(_certify_program, *program): program for program in programs}
         for done, _ in enumerate(concurrent.futures.as_completed(tasks), 1):
             on_progress(done)
+    finally:  # on Ctrl-C what has not begun is dropped
+        pool.shutdown(wait=False, cancel_futures=True)
     rows = []
     for activation in get_args(Activation):
         found = [task.result() for task, (a, d) in tasks.items() if a == activation or d == 0]
@@ -288,12 +291,13 @@ def check_gradient(
         forward: `forward(*inputs) → (output, residuals)`.
         backward: `backward(residuals, d_output) → (d_input, …)`, one per input in their order; None for
             an input that has no gradient. For a single input the bare gradient will do.
-        *inputs: arrays, or pytrees of arrays, of any shape; whole-number arrays get no gradient.
+        *inputs: arrays, or pytrees of arrays, of any shape. Stay away from kinks: at relu's z = 0 a
+            central difference is neither of the two slopes.
         max_entries: at most so many entries of an array are differentiated numerically, at random.
 
     Raises:
-        TypeError: backward returns something else than one gradient per input.
-        ValueError: a gradient of the wrong shape; names the input.
+        TypeError: backward returns something else than one gradient per input, or one for whole numbers.
+        ValueError: no gradient at all, or one of the wrong shape; names the input.
 
     Example:
         >>> import jax.numpy as jnp, regjax
@@ -307,43 +311,63 @@ def check_gradient(
         >>> regjax.check_gradient(forward, backward, x, w).ok
         True
     """
-    rng = np.random.default_rng(0)
     with jax.enable_x64(True):
-        inputs = jax.tree.map(_widened, inputs)
-        output, residuals = forward(*inputs)
-        d_output = jax.tree.map(lambda leaf: rng.standard_normal(np.shape(leaf)), output)
-        gradients = backward(residuals, d_output)
-        gradients = (gradients,) if len(inputs) == 1 and not isinstance(gradients, tuple) else gradients
-        if not isinstance(gradients, tuple) or len(gradients) != len(inputs):
-            raise TypeError(
-                f"backward must return {len(inputs)} gradients in a tuple, got {type(gradients).__name__}"
-            )
+        try:
+            return _check_gradient(forward, backward, inputs, max_entries, _as_jax)
+        except TypeError as error:
+            if "immutable" not in str(error):
+                raise
+            return _check_gradient(forward, backward, inputs, max_entries, _as_numpy)
 
-        def objective(*values: Any) -> float:
-            leaves = jax.tree.leaves(forward(*values)[0])
-            return sum(float(np.vdot(d, o)) for d, o in zip(jax.tree.leaves(d_output), leaves, strict=True))
 
-        exact = _vjp(forward, inputs, d_output)
-        checks = []
-        for index, gradient in enumerate(gradients):
-            if gradient is not None:
-                at = functools.partial(_with_input, objective, inputs, index)
-                oracle = None if exact is None else exact[index]
-                checks += _check_input(
-                    f"input {index}", at, inputs[index], gradient, oracle, max_entries, rng
-                )
+def _check_gradient(
+    forward: Callable[..., tuple[Any, Any]],
+    backward: Callable[[Any, Any], Any],
+    inputs: tuple[Any, ...],
+    max_entries: int,
+    as_array: Callable[[Any], Any],
+) -> GradientReport:
+    """Does what `check_gradient` does, handing over arrays of one kind."""
+    rng = np.random.default_rng(0)
+    inputs = jax.tree.map(as_array, inputs)
+    output, residuals = forward(*inputs)
+    d_output = jax.tree.map(lambda leaf: as_array(rng.standard_normal(np.shape(leaf))), output)
+    gradients = backward(residuals, d_output)
+    gradients = (gradients,) if len(inputs) == 1 and not isinstance(gradients, tuple) else gradients
+    if not isinstance(gradients, tuple) or len(gradients) != len(inputs):
+        raise TypeError(
+            f"backward must return {len(inputs)} gradients in a tuple, got {type(gradients).__name__}"
+        )
+
+    def objective(*values: Any) -> float:
+        leaves = jax.tree.leaves(forward(*jax.tree.map(as_array, values))[0])
+        return sum(float(np.vdot(d, o)) for d, o in zip(jax.tree.leaves(d_output), leaves, strict=True))
+
+    exact = _vjp(forward, inputs, d_output)
+    checks = []
+    for index, gradient in enumerate(gradients):
+        if gradient is not None:
+            at = functools.partial(_with_input, objective, inputs, index)
+            oracle = None if exact is None else exact[index]
+            checks += _check_input(f"input {index}", at, inputs[index], gradient, oracle, max_entries, rng)
+    if not checks:
+        raise ValueError("backward must return at least one gradient, got none")
     return GradientReport(tuple(checks))
 
 
-def _widened(leaf: Any) -> Any:
-    array = np.asarray(leaf)
-    return jnp.asarray(array, jnp.float64 if array.dtype.kind == "f" else None)
+def _as_jax(leaf: Any) -> Any:
+    return jnp.asarray(_as_numpy(leaf))
+
+
+def _as_numpy(leaf: Any) -> Any:
+    array = np.array(leaf)  # a copy: a student's code may write into it
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 
 def _vjp(forward: Callable[..., Any], inputs: tuple[Any, ...], d_output: Any) -> Any:
     try:
-        _, pull_back = jax.vjp(lambda *values: forward(*values)[0], *inputs)
-    except (jax.errors.JAXTypeError, TypeError):
+        _, pull_back = jax.vjp(lambda *values: forward(*values)[0], *jax.tree.map(jnp.asarray, inputs))
+    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError, TypeError):
         return None  # NumPy code cannot be traced: central differences alone decide
     return pull_back(jax.tree.map(jnp.asarray, d_output))
 
@@ -370,8 +394,10 @@ def _check_input(
     checks = []
     for i, ((path, leaf), g, e) in enumerate(zip(paths, got, exact, strict=True)):
         where = name + jax.tree_util.keystr(path)
-        if g is None or not jnp.issubdtype(leaf.dtype, jnp.floating):
+        if g is None:
             continue
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise TypeError(f"{where} must hold real numbers to have a gradient, got dtype {leaf.dtype}")
         if np.shape(g) != leaf.shape:
             raise ValueError(f"backward must return shape {leaf.shape} for {where}, got {np.shape(g)}")
         entries = rng.permutation(leaf.size)[:max_entries]

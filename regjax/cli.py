@@ -9,6 +9,7 @@ import contextlib
 import json
 import math
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from regjax.compare import Experiment
     from regjax.data import Data
 
+PICTURES = ("dataset.png", "cost_curves.png", "decision_boundaries.png", "masks.png")
 BUILT_IN = "two_regions"
 CAVEAT = "one seed each: an illustration, not evidence; `regjax sweep` measures it"
 
@@ -38,10 +40,40 @@ class Interrupted(click.ClickException):
     exit_code = 130
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Runs the command line and exits."""
+class CtrlC:
+    """Answers SIGINT: raises KeyboardInterrupt, and remembers it.
+
+    Python drops an exception that is raised inside a callback (JAX has such callbacks for its garbage
+    collection), so whoever is between two pieces of work asks `check` once more.
+    """
+
+    pressed = False
+
+    def __call__(self, number: int, frame: object) -> None:
+        self.pressed = True
+        raise KeyboardInterrupt
+
+    def check(self) -> None:
+        """Raises KeyboardInterrupt if Ctrl-C was pressed."""
+        if self.pressed:
+            raise KeyboardInterrupt
+
+
+ctrl_c = CtrlC()
+
+
+def main(arguments: list[str] | None = None, *, started: float | None = None) -> None:
+    """Runs the command line and exits.
+
+    Args:
+        arguments: instead of those of the process.
+        started: `time.perf_counter()` when the process began, so that the total counts imports too.
+    """
+    with contextlib.suppress(ValueError):  # only the main thread may
+        signal.signal(signal.SIGINT, ctrl_c)
+    started = time.perf_counter() if started is None else started
     try:
-        code = commands.main(args=arguments, prog_name="regjax", standalone_mode=False)
+        code = commands.main(args=arguments, prog_name="regjax", standalone_mode=False, obj=started)
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.ClickException as error:
@@ -60,7 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="regjax")
 def commands() -> None:
-    """Trains regularised neural networks and says which regularisation helped."""
+    """Trains regularised neural networks and shows what the regularisation did."""
 
 
 @contextlib.contextmanager
@@ -120,7 +152,9 @@ def use_compilation_cache(wanted: bool) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @cache_option
+@click.pass_obj
 def compare(
+    started: float,
     source: str,
     steps: str,
     learning_rate: float,
@@ -137,7 +171,6 @@ def compare(
 
     The network has 20 and 3 hidden units and takes full-batch steps. The pictures are written to --out.
     """
-    started = time.perf_counter()
     from regjax.compare import check_experiment, run_experiment
 
     use_compilation_cache(compilation_cache)
@@ -151,15 +184,18 @@ def compare(
             "dtype": "float64" if x64 else "float32",
         }
         train, test = _load(source)
-        check_experiment(train, test, **options)
+        with _named(source):
+            check_experiment(train, test, **options)
         folder = _writable_folder(out)
     written: list[str] = []
     try:
         with _progress("training three networks", options["num_steps"], quiet=as_json) as on_progress:
             experiment = run_experiment(train, test, **options, numpy_rng=numpy_rng, on_progress=on_progress)
         for name, figure in _figures(experiment, train, test, numpy_rng):
-            _save(figure, folder / name)
+            with user_errors():
+                _save(figure, folder / name)
             written.append(str(folder / name))
+            ctrl_c.check()
     except KeyboardInterrupt:
         raise Interrupted(f"written: {', '.join(written)}" if written else "nothing was written") from None
     seconds = {**experiment.seconds, "total": time.perf_counter() - started}
@@ -187,14 +223,35 @@ def _load(source: str) -> tuple[Data, Data]:
     if source == BUILT_IN:
         import jax
 
-        return data.two_regions(jax.random.key(0))
+        return data.two_regions(jax.random.key(0, impl="threefry2x32"))
+    if not source:
+        raise ValueError("data must be a name or a path, got ''")
     train, test = data.load(source, task="classification")
-    return (train, test) if test is not None else data.hold_out(train, 0.3)
+    if test is not None:
+        return train, test
+    with _named(source):
+        data.check_two_classes(train)
+        return data.hold_out(train, 0.3)
+
+
+@contextlib.contextmanager
+def _named(source: str) -> Iterator[None]:
+    """Puts the name of a file before what is wrong with its data."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        about_data = str(error).startswith(("data ", "test ", "fraction "))
+        raise type(error)(f"{source}: {error}" if about_data and source != BUILT_IN else str(error)) from None
 
 
 def _writable_folder(out: str) -> Path:
     """Returns the folder, made where it is missing; raises OSError where no file can be made in it."""
+    if not out:
+        raise ValueError("output folder must have a name, got ''")
     folder = Path(out)
+    for name in PICTURES:
+        if (folder / name).is_dir():
+            raise IsADirectoryError(21, "is a directory where a picture must go", str(folder / name))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -208,14 +265,19 @@ def _writable_folder(out: str) -> Path:
 def _progress(what: str, total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
     """Yields a function that shows how far we are: a bar on a terminal, nothing elsewhere."""
     if quiet or not sys.stderr.isatty():
-        yield lambda step: None
+        yield lambda step: ctrl_c.check()
         return
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
-        yield lambda step: bar.update(task, completed=step)
+
+        def advance(step: int) -> None:
+            ctrl_c.check()
+            bar.update(task, completed=step)
+
+        yield advance
 
 
 def _figures(experiment: Experiment, train: Data, test: Data, frozen: bool) -> Iterator[tuple[str, Any]]:

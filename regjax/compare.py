@@ -16,11 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from regjax.config import Config, Dtype, HParams, check_count, check_hparams
+from regjax.config import Config, Dtype, HParams, check_count, check_hparams, local_x64
 from regjax.data import Data, check_data, pad_samples
 from regjax.mlp import Params, predict_proba
-from regjax.noise import Masks, replicate_key
-from regjax.train import History, TrainState, draw_masks, init_state, local_x64, measure, run_segment
+from regjax.noise import MAX_SEED, Masks, replicate_key
+from regjax.train import History, TrainState, draw_masks, init_state, measure, run_segment
 from regjax.tutorial import as_params, frozen_masks, initialize_parameters
 
 HIDDEN = (20, 3)
@@ -113,7 +113,7 @@ def run_experiment(
         dtype=dtype,
     )
     train, test = check_data(config, train), check_data(config, test, name="test")
-    with local_x64(config):
+    with local_x64(config.dtype):
         key, num_rows = replicate_key(seed), train.x.shape[1]
         masks = None
         if numpy_rng:
@@ -172,7 +172,7 @@ def check_experiment(
     dtype: Dtype,
 ) -> tuple[Config, HParams]:
     """Returns the config and the three lanes' hyperparameters; raises what `run_experiment` raises."""
-    check_count("seed", seed, at_least=0)
+    check_count("seed", seed, at_least=0, at_most=MAX_SEED)
     config = Config(
         layer_sizes=(train.x.shape[0], *HIDDEN, 1),
         loss="sigmoid_cross_entropy",
@@ -235,7 +235,7 @@ def _measure(
 
 
 def _segments(num_steps: int) -> list[tuple[int, int]]:
-    """Returns (start, stop) pairs that end at every multiple of 10,000, about 60 to 120 in all."""
+    """Returns (start, stop) pairs that end at every multiple of 10,000 and at 60 points or more in all."""
     every = max(1, num_steps // 60)
     if num_steps >= 10_000:
         every = max(divisor for divisor in range(1, every + 1) if 10_000 % divisor == 0)

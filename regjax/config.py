@@ -6,6 +6,7 @@ a grid axis and never compile again. Every message says what a value must be and
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import numbers
@@ -135,16 +136,16 @@ class HParams(NamedTuple):
 
 # name -> (what it must be, the test of it, value where None, leaf shape)
 _RANGES: dict[str, tuple[str, Any, float | None, Literal["scalar", "layers", "hidden"]]] = {
-    "learning_rate": ("a number >= 0", lambda v: v >= 0, None, "scalar"),
-    "l2": ("a number >= 0", lambda v: v >= 0, 0.0, "layers"),
-    "l1": ("a number >= 0", lambda v: v >= 0, 0.0, "layers"),
+    "learning_rate": ("a finite number >= 0", lambda v: v >= 0, None, "scalar"),
+    "l2": ("a finite number >= 0", lambda v: v >= 0, 0.0, "layers"),
+    "l1": ("a finite number >= 0", lambda v: v >= 0, 0.0, "layers"),
     "keep_prob": ("in (0, 1]", lambda v: (v > 0) & (v <= 1), None, "hidden"),
     "input_keep_prob": ("in (0, 1]", lambda v: (v > 0) & (v <= 1), None, "scalar"),
     "momentum": ("in [0, 1)", lambda v: (v >= 0) & (v < 1), None, "scalar"),
     "b1": ("in [0, 1)", lambda v: (v >= 0) & (v < 1), None, "scalar"),
     "b2": ("in [0, 1)", lambda v: (v >= 0) & (v < 1), None, "scalar"),
-    "eps": ("a number > 0", lambda v: v > 0, None, "scalar"),
-    "weight_decay": ("a number >= 0", lambda v: v >= 0, 0.0, "scalar"),
+    "eps": ("a finite number > 0", lambda v: v > 0, None, "scalar"),
+    "weight_decay": ("a finite number >= 0", lambda v: v >= 0, 0.0, "scalar"),
 }
 # What draws randomness is off statically, and its neutral value 1 is the same thing as off.
 _OFF_AT_ONE = ("keep_prob", "input_keep_prob")
@@ -157,9 +158,11 @@ def check_hparams(config: Config, hparams: HParams) -> HParams:
     None. Traced values pass unchecked: their value is not known.
 
     Raises:
-        TypeError: a value that is no number.
+        TypeError: a value that is no number, or `hparams` is no `HParams`.
         ValueError: a value out of its range, or of the wrong length; names the hyperparameter.
     """
+    if not isinstance(hparams, HParams):
+        raise TypeError(f"hparams must be a regjax.HParams, got {type(hparams).__name__}")
     return HParams(**{name: check_hparam(config, name, value) for name, value in hparams._asdict().items()})
 
 
@@ -171,40 +174,48 @@ def check_hparam(config: Config, name: str, value: Any) -> Any:
         if default is None and name not in _OFF_AT_ONE:
             raise TypeError(f"{name} must be {wanted}, got None")
         return None if default is None else np.full(shape, default, config.dtype)
-    if is_traced(value):
-        return jnp.broadcast_to(value.astype(config.dtype), shape)
-    array = _as_real(name, value, wanted)
+    array = value if is_traced(value) else _as_real(name, value, wanted, config.dtype)
     if array.shape not in ((), shape):
         what = {"layers": "one per layer of weights", "hidden": "one per hidden layer"}
         per = "one value" + (f", or {shape[0]} ({what[kind]})" if kind in what else "")
         raise ValueError(f"{name} must be {per}, got shape {array.shape}")
+    if is_traced(value):
+        return jnp.broadcast_to(value.astype(config.dtype), shape)
     if not (np.all(np.isfinite(array)) and np.all(inside(array))):
-        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+        raise ValueError(f"{name} must be {wanted} in {config.dtype}, got {value!r}")
     if name in _OFF_AT_ONE and np.all(array == 1):
         return None
-    return np.broadcast_to(array, shape).astype(config.dtype)
+    return np.broadcast_to(array, shape)
 
 
-def _as_real(name: str, value: ArrayLike | Sequence[float], wanted: str) -> np.ndarray:
+def _as_real(name: str, value: ArrayLike | Sequence[float], wanted: str, dtype: str) -> np.ndarray:
     array = np.asarray(value)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} must be {wanted}, got {value!r}")
-    return array.astype(np.float64)
+    with np.errstate(over="ignore"):  # what is checked is what is computed with: 1e60 is ∞ in float32
+        return array.astype(dtype)
 
 
-def check_count(name: str, value: Any, at_least: int = 1) -> int:
-    """Returns `value` as an int of at least `at_least`.
+def check_count(name: str, value: Any, at_least: int = 1, at_most: int = 2**31 - 1) -> int:
+    """Returns `value` as an int in [at_least, at_most]; steps are counted in 32 bits.
 
     Raises:
         TypeError: not a whole number.
-        ValueError: too small.
+        ValueError: too small or too large.
     """
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value) or math.floor(value) != value:
         raise TypeError(f"{name} must be a whole number, got {value!r}")
     if value < at_least:
         raise ValueError(f"{name} must be at least {at_least}, got {value!r}")
+    if cast(int, value) > at_most:
+        raise ValueError(f"{name} must be at most {at_most}, got {value!r}")
     return cast(int, math.floor(value))
+
+
+def local_x64(dtype: Dtype) -> contextlib.AbstractContextManager[Any]:
+    """Returns a context in which `dtype` exists: x64 for float64, never a global switch."""
+    return jax.enable_x64(True) if dtype == "float64" else contextlib.nullcontext()
 
 
 def is_traced(value: Any) -> bool:

@@ -106,6 +106,8 @@ def _class_labels(y: np.ndarray, classes: ArrayLike | None) -> np.ndarray:
         if len(uncoded):
             row = uncoded[0, 0]
             raise ValueError(f"y must hold whole numbers as class labels, got {y[row, 0]} in row {row}")
+        if np.any(np.abs(y.astype(float)) > 2**31 - 1):
+            raise ValueError(f"y must hold class labels 0, 1, …, got {y[np.argmax(np.abs(y)), 0]}")
         return y.astype(np.int32)
     y = y.astype(str) if y.dtype.kind == "O" else y
     known = np.unique(y) if classes is None else np.asarray(classes)
@@ -136,14 +138,42 @@ def _check_finite(name: str, array: np.ndarray) -> None:
         )
 
 
-def _unit_mean(weights: ArrayLike | None, num_rows: int) -> np.ndarray:
+def _cast_finite(name: str, x: Any, weights: np.ndarray, dtype: str) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what is checked is what is computed with: 1e60 is ∞ in float32
+        x = np.asarray(x).astype(dtype)
+    bad = np.argwhere(~np.isfinite(x) & (weights > 0))  # held-out rows may hold anything
+    if len(bad):
+        column, row = bad[0]
+        raise ValueError(
+            f"{name} must be finite in {dtype}, got {x[column, row]} in row {row}, column {column} "
+            "(counted from 0)"
+        )
+    return x
+
+
+def check_test(config: Config, data: Data, test: Data | None) -> Data | None:
+    """Returns a checked test set, None where there is none; it must be of the same kind as `data`.
+
+    Raises:
+        TypeError: class labels beside real targets.
+        ValueError: as in `check_data`.
+    """
+    if test is None:
+        return None
+    test = check_data(config, test, name="test")
+    if test.y.dtype != data.y.dtype:
+        raise TypeError(f"test must have targets of dtype {data.y.dtype} as data has, got {test.y.dtype}")
+    return test
+
+
+def _unit_mean(weights: ArrayLike | None, num_rows: int, name: str = "weights") -> np.ndarray:
     if weights is None:
         return np.ones(num_rows)
     array = np.asarray(weights, np.float64)
     if array.shape != (num_rows,):
-        raise ValueError(f"weights must have shape ({num_rows},), got {array.shape}")
+        raise ValueError(f"{name} must have shape ({num_rows},), got {array.shape}")
     if not np.all(np.isfinite(array)) or np.any(array < 0) or not np.any(array > 0):
-        raise ValueError("weights must be finite, at least 0, and not all 0")
+        raise ValueError(f"{name} must be finite, at least 0, and not all 0")
     return array / np.mean(array[array > 0])
 
 
@@ -187,8 +217,12 @@ def check_data(config: Config, data: Data, *, name: str = "data") -> Data:
         if not is_traced(y):
             _check_labels(name, np.asarray(y), num_classes)
         y = y.astype(np.int32)
-    if config.batch_size is not None and not is_traced(weights) and name == "data":
-        num_train = int(np.sum(np.asarray(weights) > 0))
+    if not is_traced(weights):
+        weights = _unit_mean(weights, weights.shape[0], name=f"{name}.weights")
+        if not is_traced(x):
+            x = _cast_finite(name, x, weights, config.dtype)
+    if config.batch_size is not None and name == "data":
+        num_train = x.shape[1] if is_traced(weights) else int(np.sum(weights > 0))
         if config.batch_size > num_train:
             raise ValueError(
                 f"batch_size must be at most the {num_train} training rows, got {config.batch_size}"
@@ -217,6 +251,11 @@ def _check_labels(name: str, y: np.ndarray, num_classes: int) -> None:
     raise ValueError(f"{name} must have labels of {wanted} for this loss, got {shown}")
 
 
+def check_two_classes(data: Data) -> None:
+    """Raises ValueError unless the labels are 0 and 1, or one of them."""
+    _check_labels("data", np.asarray(data.y), 2)
+
+
 def pad_samples(data: Data) -> Data:
     """Returns `data` with rows of weight 0 appended, to a multiple of `PAD_MULTIPLE` rows."""
     extra = -data.x.shape[1] % PAD_MULTIPLE
@@ -242,12 +281,13 @@ def two_regions(key: jax.Array, *, num_train: int = 211, num_test: int = 200) ->
     """
     num_train = check_count("num_train", num_train, at_least=2)
     num_test = check_count("num_test", num_test)
-    place, flip = jax.random.split(key)
     total = num_train + num_test
-    u = np.asarray(jax.random.uniform(place, (total, 2), jnp.float32), np.float64)
+    with jax.threefry_partitionable(True):
+        place, flip = jax.random.split(key)
+        u = np.asarray(jax.random.uniform(place, (total, 2), jnp.float32), np.float64)
+        flipped = np.asarray(jax.random.uniform(flip, (total,), jnp.float32)) < 0.1
     X = 2 * u - 1
     above = X[:, 1] > 0.4 * np.sin(3 * X[:, 0])
-    flipped = np.asarray(jax.random.uniform(flip, (total,), jnp.float32)) < 0.1
     y = (above ^ flipped).astype(np.int32)
     return Data.from_arrays(X[:num_train], y[:num_train]), Data.from_arrays(X[num_train:], y[num_train:])
 
@@ -309,6 +349,8 @@ def load_csv(
         return pd.read_csv(file)
 
     table = _read(path, read, "a table of comma-separated values")
+    if all(_is_number(column) for column in table.columns):
+        raise ValueError(f"{path}: must have a header line with names, got {', '.join(table.columns)}")
     target = table.columns[-1] if target is None else target
     if target not in table.columns:
         raise ValueError(
@@ -330,6 +372,14 @@ def load_csv(
         )
     labels = y.to_numpy() if y.dtype.kind in "fiub" else y.to_numpy(str)
     return _with_path(path, lambda: Data.from_arrays(numbers.to_numpy(float), labels, task=task)), None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def load(path: str | os.PathLike[str], *, task: Task = "auto") -> tuple[Data, Data | None]:
@@ -360,16 +410,24 @@ def hold_out(data: Data, fraction: float, *, seed: int = 0) -> tuple[Data, Data]
         seed: of scikit-learn's splitter.
 
     Raises:
-        ValueError: a fraction outside (0, 1), or a class with a single row.
+        ValueError: a fraction outside (0, 1), too few rows, or too few rows of a class.
     """
     from sklearn.model_selection import train_test_split
 
     if not (isinstance(fraction, float) and 0 < fraction < 1) or math.isnan(fraction):
         raise ValueError(f"fraction must lie in (0, 1), got {fraction!r}")
     classes = np.asarray(data.y)[0] if np.issubdtype(data.y.dtype, np.integer) else None
-    parts = train_test_split(
-        np.arange(data.x.shape[1]), test_size=fraction, random_state=seed, stratify=classes
-    )
+    num_rows = data.x.shape[1]
+    num_test = math.ceil(fraction * num_rows)
+    num_classes = 1 if classes is None else len(np.unique(classes))
+    if min(num_test, num_rows - num_test) < num_classes:
+        raise ValueError(
+            f"fraction must leave a row of each of {num_classes} classes on both sides, "
+            f"got {fraction} of {num_rows} rows"
+        )
+    if classes is not None and np.min(np.unique(classes, return_counts=True)[1]) < 2:
+        raise ValueError("data must have at least two rows of each class to hold some out, got one")
+    parts = train_test_split(np.arange(num_rows), test_size=num_test, random_state=seed, stratify=classes)
     train, test = (
         Data(data.x[:, rows], data.y[:, rows], _unit_mean(data.weights[rows], len(rows))) for rows in parts
     )

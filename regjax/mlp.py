@@ -11,15 +11,15 @@ import itertools
 import math
 import operator
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import chex
 import jax
 import jax.numpy as jnp
 
 from regjax.activations import ACTIVATIONS
-from regjax.config import Activation, Dtype, Init, Loss, Precision
-from regjax.noise import INIT, Masks, place_key
+from regjax.config import Activation, Config, Dtype, Init, Loss, Precision, check_choice, local_x64
+from regjax.noise import INIT, Masks, one_generator, place_key
 
 # A product whose inner dimension is at most this is written as a sum of elementwise products, which XLA
 # fuses with the activation and the mask; see benchmarks/bench_layout.py for what that is worth.
@@ -51,15 +51,22 @@ def init_params(
         init: name of the scale.
         dtype: of the result.
 
+    Raises:
+        TypeError: layer sizes that are no whole numbers.
+        ValueError: fewer than two layers, an empty one, or an unknown init or dtype.
+
     References:
         He et al. 2015, eq. 10; Glorot & Bengio 2010, eq. 12.
     """
+    sizes = Config(layer_sizes=tuple(layer_sizes), init=init, dtype=dtype).layer_sizes  # checks all three
     key = place_key(key, 0, INIT)
     params = []
-    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(layer_sizes)):
-        variance = {"tutorial": 1 / fan_in, "he": 2 / fan_in, "glorot": 2 / (fan_in + fan_out)}[init]
-        w = jax.random.normal(jax.random.fold_in(key, layer), (fan_out, fan_in), jnp.float32)
-        params.append(Layer((w * math.sqrt(variance)).astype(dtype), jnp.zeros((fan_out, 1), dtype)))
+    with one_generator(), local_x64(dtype):
+        for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
+            variance = {"tutorial": 1 / fan_in, "he": 2 / fan_in, "glorot": 2 / (fan_in + fan_out)}[init]
+            w = jax.random.normal(jax.random.fold_in(key, layer), (fan_out, fan_in), jnp.float32)
+            w = (w * math.sqrt(variance)).astype(dtype)
+            params.append(Layer(w, jnp.zeros((fan_out, 1), dtype)))
     return tuple(params)
 
 
@@ -171,9 +178,11 @@ def predict_proba(
         `(1, n)`, the probability of class 1, for sigmoid cross-entropy; `(n_classes, n)` for softmax.
 
     Raises:
-        ValueError: a regression network has no probabilities.
+        ValueError: an unknown loss, one that does not fit the number of outputs, or squared error: a
+            regression network has no probabilities.
     """
     logits, _ = forward(params, x, activation=activation, precision=precision)
+    _check_outputs(logits, loss)
     if loss == "sigmoid_cross_entropy":
         return jax.nn.sigmoid(logits)
     if loss == "softmax_cross_entropy":
@@ -192,6 +201,9 @@ def predict(
     """Returns predictions in inference mode, `(1, n)` labels or `(n_outputs, n)` real values.
 
     A two-class network says 1 where the probability is above ½. Arguments as in `predict_proba`.
+
+    Raises:
+        ValueError: an unknown loss, or one that does not fit the number of outputs.
     """
     logits, _ = forward(params, x, activation=activation, precision=precision)
     return decide(logits, loss)
@@ -199,11 +211,18 @@ def predict(
 
 def decide(logits: jax.Array, loss: Loss) -> jax.Array:
     """Returns what logits predict: labels `(1, n)`, or the logits themselves for squared error."""
+    _check_outputs(logits, loss)
     if loss == "sigmoid_cross_entropy":
         return (logits > 0).astype(jnp.int32)
     if loss == "softmax_cross_entropy":
         return jnp.argmax(logits, axis=0, keepdims=True).astype(jnp.int32)
     return logits
+
+
+def _check_outputs(logits: jax.Array, loss: Loss) -> None:
+    check_choice("loss", loss, get_args(Loss))
+    if loss == "sigmoid_cross_entropy" and logits.shape[0] != 1:
+        raise ValueError(f"loss must be softmax_cross_entropy for {logits.shape[0]} outputs, got {loss!r}")
 
 
 def _product(a: jax.Array, b: jax.Array, precision: Precision) -> jax.Array:

@@ -9,17 +9,23 @@ draws of all others alone, and two configurations of one seed see the same rando
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
+from regjax.config import check_count
+
 # One constant per place, never renumbered: stored results depend on them.
 INIT = 0
 BATCH = 1
 MASKS = 2
+
+MAX_SEED = 2**32 - 1
 
 Masks = tuple[jax.Array | None, ...]
 
@@ -28,7 +34,18 @@ def replicate_key(seed: ArrayLike, fold: ArrayLike = 0) -> jax.Array:
     """Returns the key of one (seed, fold): what `train` takes.
 
     The generator is named, so that a changed JAX default does not change results.
+
+    Args:
+        seed: in 0 … 2³² - 1, may be traced.
+        fold: in 0 … 2³² - 1, may be traced.
+
+    Raises:
+        TypeError: no whole number.
+        ValueError: out of range.
     """
+    for name, value in (("seed", seed), ("fold", fold)):
+        if not isinstance(value, jax.Array):
+            check_count(name, value, at_least=0, at_most=MAX_SEED)
     root = jax.random.key(0, impl="threefry2x32")
     return jax.random.fold_in(jax.random.fold_in(root, seed), fold)
 
@@ -36,6 +53,11 @@ def replicate_key(seed: ArrayLike, fold: ArrayLike = 0) -> jax.Array:
 def place_key(key: jax.Array, step: ArrayLike, place: int) -> jax.Array:
     """Returns the key of one place of one step (for `BATCH`: of one epoch)."""
     return jax.random.fold_in(jax.random.fold_in(key, step), place)
+
+
+def one_generator() -> contextlib.AbstractContextManager[Any]:
+    """Returns a context in which `jax.random` draws the same whatever jax_threefry_partitionable is."""
+    return jax.threefry_partitionable(True)
 
 
 def random_bits(key: jax.Array, num_units: int, num_samples: int) -> jax.Array:
@@ -63,13 +85,15 @@ def _threefry2x32(key: jax.Array, x0: jax.Array, x1: jax.Array) -> tuple[jax.Arr
     """Returns the two 32-bit words that Threefry-2x32 with 20 rounds makes of the counter (x0, x1).
 
     On a CPU `jax.random.bits` runs the rounds as a loop over arrays in memory and throws half of the
-    words away; unrolled, the rounds are one loop over vector registers, 15 to 25 times faster
-    (benchmarks/bench_layout.py).
+    words away; unrolled, the rounds are one loop over vector registers (benchmarks/bench_layout.py).
 
     References:
         Salmon et al. 2011, §3.3.
     """
-    k0, k1 = jax.random.key_data(key).astype(jnp.uint32)
+    words = key if key.dtype == jnp.uint32 else jax.random.key_data(key)
+    if words.shape != (2,):
+        raise ValueError(f"key must be a threefry2x32 key, as replicate_key makes them, got {key.dtype}")
+    k0, k1 = words
     keys = (k0, k1, k0 ^ k1 ^ jnp.uint32(0x1BD11BDA))
     x0, x1 = x0 + keys[0], x1 + keys[1]
     for block in range(5):
@@ -152,5 +176,6 @@ def epoch_order(key: jax.Array, epoch: ArrayLike, weights: jax.Array) -> jax.Arr
     Returns:
         Indices, `(n,)`.
     """
-    u = jax.random.uniform(place_key(key, epoch, BATCH), weights.shape, jnp.float32)
+    with one_generator():
+        u = jax.random.uniform(place_key(key, epoch, BATCH), weights.shape, jnp.float32)
     return jnp.argsort(jnp.where(weights > 0, u, 2.0))

@@ -62,7 +62,7 @@ def cost_curves(runs: Sequence[Run]) -> Figure:
 def decision_boundaries(runs: Sequence[Run], train: Data, config: Config, *, resolution: int = 160) -> Figure:
     """Returns one panel per run: probability of class 1 as shade, the ½ line, training points on top."""
     low, high = train.x.min(axis=1), train.x.max(axis=1)
-    margin = 0.08 * (high - low)
+    margin = np.where(high > low, 0.08 * (high - low), 1.0)  # a constant feature has no range
     sides = [np.linspace(a, b, resolution) for a, b in zip(low - margin, high + margin, strict=True)]
     grid = np.stack([side.ravel() for side in np.meshgrid(*sides)]).astype(np.float32)
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves).astype(np.float32), *(run.params for run in runs))

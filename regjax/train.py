@@ -7,7 +7,6 @@ penalties → gradient → update.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
@@ -18,9 +17,9 @@ import optax
 from jax import lax
 from jax.typing import ArrayLike
 
-from regjax.config import Config, HParams, check_hparams, is_traced
+from regjax.config import Config, HParams, check_hparams, is_traced, local_x64
 from regjax.cost import BatchSizes, cost, cost_and_grads, data_term, full_batch_sizes, penalty, resolve_loss
-from regjax.data import Data, check_data, pad_samples
+from regjax.data import Data, check_data, check_test, pad_samples
 from regjax.mlp import Layer, Params, decide, forward, init_params
 from regjax.noise import Masks, dropout_masks, epoch_order
 
@@ -80,6 +79,7 @@ def run_segment(
     masks: Masks | None = None,
     *,
     config: Config,
+    num_batches: ArrayLike | None = None,
 ) -> TrainState:
     """Returns the state after steps `start` … `stop` - 1: how a run is cut changes no bit of it.
 
@@ -92,11 +92,14 @@ def run_segment(
         stop: last step + 1, may be traced.
         masks: the same masks at every step, instead of drawing them.
         config: what is compiled.
+        num_batches: of an epoch; None takes ⌊n/batch_size⌋, n the rows of weight above 0. Under a `vmap`
+            over weights give it, not mapped: where the end of an epoch may differ from lane to lane, every
+            lane sorts its rows at every step.
     """
     optimizer = make_optimizer(config, hparams)
-    data = _hide_held_out(data)
+    data = _hide_held_out(jax.tree.map(jnp.asarray, data))
     sizes = full_batch_sizes(data)
-    next_batch = _batches(key, data, config)
+    next_batch = _batches(key, data, config, num_batches)
 
     def step(i: jax.Array, carry: tuple[TrainState, Any]) -> tuple[TrainState, Any]:
         (params, opt_state), order = carry
@@ -125,7 +128,9 @@ def draw_masks(key: jax.Array, step: ArrayLike, hparams: HParams, data: Data, co
     )
 
 
-def _batches(key: jax.Array, data: Data, config: Config) -> Callable[..., tuple[Data, BatchSizes, Any]]:
+def _batches(
+    key: jax.Array, data: Data, config: Config, num_batches: Any
+) -> Callable[..., tuple[Data, BatchSizes, Any]]:
     """Returns next_batch(step, order, sizes) → (batch, its sizes, order of the epoch's rows).
 
     Without a batch size the batch is the data and the order is None. With one, an epoch is
@@ -135,7 +140,8 @@ def _batches(key: jax.Array, data: Data, config: Config) -> Callable[..., tuple[
     if config.batch_size is None:
         return lambda step, order, sizes: (data, sizes, None)
     size = config.batch_size
-    num_batches = jnp.sum(data.weights > 0, dtype=jnp.int32) // size
+    if num_batches is None:
+        num_batches = jnp.maximum(jnp.sum(data.weights > 0, dtype=jnp.int32) // size, 1)
     rows = data.x.T  # a row of a matrix is one run of memory: gathering rows is faster than columns
 
     def next_batch(step: jax.Array, order: Any, sizes: BatchSizes) -> tuple[Data, BatchSizes, Any]:
@@ -220,6 +226,12 @@ def measure(
             metrics = evaluate(params, split, config=config)
             record[f"{name}_cost"] = metrics["loss"] + record["penalty"]
             record |= {f"{name}_{metric}": value for metric, value in metrics.items()}
+    # A relu turns NaN into 0, and a diverged network would have an accuracy.
+    record |= {
+        name: jnp.where(record["finite"], value, jnp.nan)
+        for name, value in record.items()
+        if name.startswith(("train_", "test_"))
+    }
     return record
 
 
@@ -244,6 +256,8 @@ def make_train(config: Config) -> Callable[..., Trained]:
         >>> bool(run.history["train_accuracy"][-1] > 0.7)
         True
     """
+    if not isinstance(config, Config):
+        raise TypeError(f"config must be a regjax.Config, got {type(config).__name__}")
 
     def train(key: jax.Array, hparams: HParams, data: Data, test: Data | None = None) -> Trained:
         """Returns the trained parameters and the history of one run; see `make_train`.
@@ -258,10 +272,9 @@ def make_train(config: Config) -> Callable[..., Trained]:
             ValueError: a hyperparameter or a data set that does not fit the config; names it.
         """
         _check_x64(config, (hparams, data, test))
-        hparams = check_hparams(config, hparams)
-        data = check_data(config, data)
-        test = None if test is None else check_data(config, test, name="test")
-        with local_x64(config):
+        with local_x64(config.dtype):
+            hparams = check_hparams(config, hparams)
+            data, test = check_data(config, data), check_test(config, data, test)
             return _train(key, hparams, data, test, config=config)
 
     return train
@@ -290,8 +303,3 @@ def _check_x64(config: Config, inputs: Any) -> None:
             'dtype "float64" under your own vmap, jit or jvp must stand in '
             "`with jax.enable_x64(True)`, got none"
         )
-
-
-def local_x64(config: Config) -> contextlib.AbstractContextManager[Any]:
-    """Returns a context in which `config.dtype` exists: x64 for float64, never a global switch."""
-    return jax.enable_x64(True) if config.dtype == "float64" else contextlib.nullcontext()

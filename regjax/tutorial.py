@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 
 from regjax import activations, data, mlp, noise, penalties, train
 from regjax.config import Config, HParams, check_count, check_hparam, check_hparams
+from regjax.cost import cost
 
 Parameters = dict[str, np.ndarray]
 Cache = tuple[np.ndarray, ...]
@@ -237,7 +238,7 @@ def model(
 
 
 _advance = jax.jit(train.run_segment, static_argnames="config")
-_cost = jax.jit(train.cost, static_argnames="config")
+_cost = jax.jit(cost, static_argnames="config")
 
 
 def frozen_masks(config: Config, rows: data.Data, keep_prob: float) -> tuple[np.ndarray | None, ...] | None:

@@ -10,6 +10,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+def pytest_report_header() -> str:
+    """The gradient tests run on whatever device JAX finds, and say which."""
+    from regjax.compare import device
+
+    return f"device: {device()}"
+
+
 @pytest.fixture
 def x64():
     """float64 for one test, locally."""

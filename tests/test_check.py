@@ -126,3 +126,27 @@ def test_cost_pair_can_be_checked_by_hand():
         return (jax.tree.map(lambda g: g * d_cost, grads),)
 
     assert check_gradient(forward, backward, params).ok
+
+
+def test_a_students_code_may_write_into_its_arrays():
+    def forward(x, w):
+        z = w @ x
+        a = z.copy()
+        a[z <= 0] = 0
+        return a, (x, w, z)
+
+    def backward(residuals, da):
+        x, w, z = residuals
+        dz = np.array(da)
+        dz[z <= 0] = 0
+        return w.T @ dz, dz @ x.T
+
+    rng = np.random.default_rng(0)
+    assert check_gradient(forward, backward, rng.standard_normal((3, 2)), rng.standard_normal((4, 3))).ok
+
+
+def test_nothing_checked_is_not_ok():
+    with pytest.raises(TypeError, match="input 0 must hold real numbers to have a gradient, got dtype int"):
+        check_gradient(lambda x: (x * x, x), lambda x, d: 17 * d, np.array([1, 2, 3]))
+    with pytest.raises(ValueError, match="backward must return at least one gradient"):
+        check_gradient(lambda x: (x * x, x), lambda x, d: (None,), np.ones(3))

@@ -121,6 +121,9 @@ def files(tmp_path_factory):
     (folder / "text.mat").write_text("not a mat file")
     (folder / "words.csv").write_text("a,b,c\n1,2,0\n1,red,1\n")
     (folder / "a_file").write_text("")
+    (folder / "stray.csv").write_text("a,b,c\n" + "1,2,0\n1,3,1\n" * 5 + "1,2,o\n")
+    (folder / "pair.csv").write_text("a,b,c\n1,2,0\n3,4,1\n")
+    (folder / "taken" / "masks.png").mkdir(parents=True)
     return folder
 
 
@@ -137,14 +140,29 @@ BAD = [
     (["--data", "{f}/nan.mat"], "X must be finite, got nan in row 2, column 1"),
     (["--data", "{f}/inf.mat"], "Xval must be finite, got inf in row 2, column 0"),
     (["--data", "{f}/three.mat"], "labels of two classes, 0 and 1, for this loss, got 0, 1, 2"),
+    (["--data", "{f}/three.mat"], "{f}/three.mat: data must have labels"),
+    (
+        ["--data", "{f}/stray.csv"],
+        "{f}/stray.csv: data must have labels of two classes, 0 and 1, for this loss, got 0, 1, 2",
+    ),
+    (
+        ["--data", "{f}/pair.csv"],
+        "{f}/pair.csv: fraction must leave a row of each of 2 classes on both sides",
+    ),
+    (["--data", ""], "data must be a name or a path, got ''"),
+    (["--out", ""], "output folder must have a name, got ''"),
+    (["--out", "{f}/taken"], "masks.png: is a directory where a picture must go"),
+    (["--seed", "4294967296"], "seed must be at most 4294967295, got 4294967296"),
+    (["--steps", "2147483648"], "steps must be at most 2147483647"),
+    (["--l2", "1e60"], "l2 must be a finite number >= 0 in float32, got 1e+60"),
     (["--data", "{f}/words.csv"], "column 'b' must hold numbers, got 'red' in row 1"),
-    (["--keep-prob", "0"], "keep_prob must be in (0, 1], got 0.0"),
-    (["--keep-prob", "1.01"], "keep_prob must be in (0, 1], got 1.01"),
-    (["--keep-prob", "nan"], "keep_prob must be in (0, 1], got nan"),
-    (["--l2", "-0.7"], "l2 must be a number >= 0, got -0.7"),
-    (["--l2", "inf"], "l2 must be a number >= 0, got inf"),
+    (["--keep-prob", "0"], "keep_prob must be in (0, 1] in float32, got 0.0"),
+    (["--keep-prob", "1.01"], "keep_prob must be in (0, 1] in float32, got 1.01"),
+    (["--keep-prob", "nan"], "keep_prob must be in (0, 1] in float32, got nan"),
+    (["--l2", "-0.7"], "l2 must be a finite number >= 0 in float32, got -0.7"),
+    (["--l2", "inf"], "l2 must be a finite number >= 0 in float32, got inf"),
     (["--l2", "much"], "'much' is not a valid float"),
-    (["--learning-rate", "-1"], "learning_rate must be a number >= 0, got -1.0"),
+    (["--learning-rate", "-1"], "learning_rate must be a finite number >= 0 in float32, got -1.0"),
     (["--steps", "0"], "steps must be at least 1, got 0"),
     (["--steps", "1.5"], "steps must be a whole number, got 1.5"),
     (["--steps", "many"], "steps must be a whole number, got 'many'"),
@@ -176,32 +194,30 @@ def test_bad_input_is_one_line_and_exit_code_two(arguments, words, files, tmp_pa
 def test_one_bad_input_in_a_process_of_its_own(tmp_path):
     done = regjax("compare", "--keep-prob", 2, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "regjax: error: keep_prob must be in (0, 1], got 2.0\n"
+    assert done.stderr == "regjax: error: keep_prob must be in (0, 1] in float32, got 2.0\n"
     assert os.listdir(tmp_path) == []
 
 
-def test_ctrl_c_is_130_and_says_what_was_written(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "regjax",
-        "compare",
-        "--steps",
-        "100000000",
-        "--out",
-        str(tmp_path / "o"),
-    ]
+@pytest.mark.parametrize("wait", [0.15, 0.4, 0.9, 1.5, 2.5])
+def test_ctrl_c_at_any_moment_is_130_and_says_what_was_written(wait, tmp_path):
+    code = "import regjax_command; regjax_command.main()"
+    command = [sys.executable, "-c", code, "compare", "--steps", "2000000000", "--out", str(tmp_path / "o")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "o").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(1)
+    time.sleep(wait)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert out == ""
-    assert err == "regjax: interrupted; nothing was written\n"
-    assert os.listdir(tmp_path / "o") == []
+    assert (process.returncode, out) == (130, "")
+    assert err.splitlines()[-1] == "regjax: interrupted; nothing was written"
+    assert not (tmp_path / "o").exists() or os.listdir(tmp_path / "o") == []
+
+
+def test_ctrl_c_that_python_dropped_is_remembered(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "use_compilation_cache", lambda wanted: None)
+    monkeypatch.setattr(cli.ctrl_c, "pressed", True)  # as if raised inside a callback
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["compare", "--steps", "5", "--out", str(tmp_path)])
+    assert stop.value.code == 130
+    assert os.listdir(tmp_path) == []
 
 
 def test_ctrl_c_between_pictures_names_them(tmp_path, capsys, monkeypatch):

@@ -37,15 +37,13 @@ def test_the_tutorials_figures_digit_for_digit(tutorial_mat):
 )
 def test_numpy_streams_are_those_of_the_reference(name, options):
     train, test = two_regions()
-    experiment = run_experiment(train, test, num_steps=2001, numpy_rng=True, dtype="float64")
+    experiment = run_experiment(train, test, num_steps=10_000, numpy_rng=True, dtype="float64")
     run = next(run for run in experiment.runs if run.name == name)
-    costs = reference.tutorial_model(train.x, train.y, num_steps=2001, **options)
+    costs = reference.tutorial_model(train.x, train.y, num_steps=2_001, **options)
     steps = run.history["step"].tolist()
-    records = [i for i, step in enumerate(steps) if step % 1000 == 0]
-    expected = dict(zip((0, 1000, 2000), costs, strict=True))
-    assert records
-    for i in records:
-        assert run.history["cost"][i] == pytest.approx(expected[steps[i]], rel=1e-9)
+    # No further: the dropout run is chaotic from step 3,000 on, and NumPy with x·(1 + 1e-15) leaves itself.
+    for step, cost in zip((0, 1000, 2000), costs, strict=True):
+        assert run.history["cost"][steps.index(step)] == pytest.approx(cost, rel=1e-9)
 
 
 def test_lanes_are_single_trainings():
@@ -110,10 +108,13 @@ def test_segments_end_where_costs_are_reported(num_steps):
     ("options", "error", "words"),
     [
         ({"num_steps": 0}, ValueError, "num_steps must be at least 1"),
-        ({"l2": -0.7}, ValueError, "l2 must be a number >= 0, got -0.7"),
-        ({"keep_prob": 1.5}, ValueError, r"keep_prob must be in \(0, 1\], got 1.5"),
-        ({"learning_rate": -1}, ValueError, "learning_rate must be a number >= 0"),
+        ({"l2": -0.7}, ValueError, "l2 must be a finite number >= 0 in float32, got -0.7"),
+        ({"keep_prob": 1.5}, ValueError, r"keep_prob must be in \(0, 1\] in float32, got 1.5"),
+        ({"learning_rate": -1}, ValueError, "learning_rate must be a finite number >= 0"),
         ({"seed": -1}, ValueError, "seed must be at least 0"),
+        ({"seed": 2**32}, ValueError, "seed must be at most 4294967295"),
+        ({"l2": 1e60}, ValueError, "l2 must be a finite number >= 0 in float32, got 1e"),
+        ({"num_steps": 2**31}, ValueError, "num_steps must be at most 2147483647"),
         ({"dtype": "float16"}, ValueError, "dtype must be one of float32, float64"),
     ],
 )

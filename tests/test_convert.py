@@ -77,7 +77,7 @@ def test_the_remaining_factors():
 @pytest.mark.parametrize(
     ("arguments", "options", "words"),
     [
-        ((-1, 10), {}, "l2 must be a number >= 0, got -1"),
+        ((-1, 10), {}, "l2 must be a finite number >= 0 in float32, got -1"),
         ((1, 0), {}, "num_train must be at least 1, got 0"),
         ((1, 10), {"batch_size": 11}, "batch_size must be at most num_train = 10, got 11"),
     ],

@@ -58,6 +58,11 @@ def test_weights_have_mean_one_over_the_rows_that_count():
             ValueError,
             "y must hold whole numbers as class labels, got 0.5 in row 0",
         ),
+        (
+            ([[1.0]], [2**32], None, "classification"),
+            ValueError,
+            "y must hold class labels 0, 1, …, got 4294967296",
+        ),
         (([[1.0]], ["c"], None, "auto", ["a", "b"]), ValueError, "y must hold the classes a, b, got c"),
         (([[1.0]], [[0, 1]]), ValueError, "y must have one column of class labels, got 2"),
         (([[1.0], [2.0]], [0, 1], [1.0]), ValueError, r"weights must have shape \(2,\)"),
@@ -176,6 +181,12 @@ def test_hold_out_is_stratified():
     assert test.y.sum() in (2, 3)
     with pytest.raises(ValueError, match=r"fraction must lie in \(0, 1\)"):
         hold_out(data, 1.5)
+    with pytest.raises(
+        ValueError, match=r"fraction must leave a row of each of 2 classes on both sides, got 0.3 of 2"
+    ):
+        hold_out(Data.from_arrays(X[:2], [0, 1]), 0.3)
+    with pytest.raises(ValueError, match="at least two rows of each class"):
+        hold_out(Data.from_arrays(X, [0, 0, 0, 0, 1]), 0.4)
 
 
 def test_mat_round_trip(tmp_path):
@@ -242,6 +253,7 @@ def bad_files(folder):
     yield "words.csv", b"a,b\n1,0\nx,1\n", "column 'a' must hold numbers, got 'x' in row 1"
     yield "gap.csv", b"a,b\n1,0\n,1\n", "X must be finite, got nan in row 1, column 0"
     yield "gap_y.csv", b"a,b\n1,0\n2,\n", "target 'b' must have no gaps, got one in row 1"
+    yield "headless.csv", b"0.1,0.2,1\n0.3,0.4,0\n", "must have a header line with names, got 0.1, 0.2, 1"
     yield "one.csv", b"b\n1\n0\n", "X must have at least one column"
     yield "binary.csv", bytes(range(256)) * 4, "must be a table|must hold numbers|must have"
     yield "data.txt", b"1,2", r"must be a \.mat, \.csv or \.npz file, got the ending '\.txt'"

@@ -104,6 +104,15 @@ def test_predictions():
     np.testing.assert_array_equal(predict(three, x, loss="squared_error"), x)
     with pytest.raises(ValueError, match="loss must be a cross-entropy"):
         predict_proba(three, x, loss="squared_error")
+    with pytest.raises(ValueError, match="loss must be one of"):
+        predict(three, x, loss="auto")
+    with pytest.raises(ValueError, match="loss must be softmax_cross_entropy for 3 outputs"):
+        predict(three, x)
+
+
+def test_float64_needs_no_context():
+    params = init_params(KEY, (2, 3, 1), dtype="float64")
+    assert params[0].w.dtype == params[1].b.dtype == np.float64
 
 
 def test_wrong_shapes_are_asserted_when_traced():

@@ -363,20 +363,24 @@ def test_float64_under_a_foreign_transformation_wants_its_context():
 @pytest.mark.parametrize(
     ("hparams", "error", "words"),
     [
-        (regjax.HParams(-0.1), ValueError, r"learning_rate must be a number >= 0, got -0.1"),
-        (regjax.HParams(None), TypeError, r"learning_rate must be a number >= 0, got None"),
-        (regjax.HParams("fast"), TypeError, r"learning_rate must be a number >= 0, got 'fast'"),
+        (
+            regjax.HParams(-0.1),
+            ValueError,
+            r"learning_rate must be a finite number >= 0 in float32",
+        ),
+        (regjax.HParams(None), TypeError, r"learning_rate must be a finite number >= 0, got None"),
+        (regjax.HParams("fast"), TypeError, r"learning_rate must be a finite number >= 0, got 'fast'"),
         (regjax.HParams(float("nan")), ValueError, r"learning_rate must be"),
-        (regjax.HParams(l2=-1), ValueError, r"l2 must be a number >= 0, got -1"),
+        (regjax.HParams(l2=-1), ValueError, r"l2 must be a finite number >= 0 in float32, got -1"),
         (
             regjax.HParams(l2=[0.1, 0.2]),
             ValueError,
             r"l2 must be one value, or 3 \(one per layer of weights\)",
         ),
-        (regjax.HParams(keep_prob=0), ValueError, r"keep_prob must be in \(0, 1\], got 0"),
+        (regjax.HParams(keep_prob=0), ValueError, r"keep_prob must be in \(0, 1\] in float32, got 0"),
         (regjax.HParams(keep_prob=(0.5, 1.2)), ValueError, r"keep_prob must be in \(0, 1\]"),
         (regjax.HParams(keep_prob=(0.5, 0.5, 0.5)), ValueError, r"or 2 \(one per hidden layer\)"),
-        (regjax.HParams(momentum=1), ValueError, r"momentum must be in \[0, 1\), got 1"),
+        (regjax.HParams(momentum=1), ValueError, r"momentum must be in \[0, 1\) in float32, got 1"),
         (regjax.HParams(keep_prob=True), TypeError, r"keep_prob must be in \(0, 1\], got True"),
     ],
 )
@@ -395,3 +399,98 @@ def test_measure_counts_a_parameter_that_is_not_finite():
     record = measure(KEY, broken, hparams, data, None, 0, config=SMALL)
     assert jnp.isfinite(record["cost"])
     assert not record["finite"]
+
+
+def test_metrics_of_a_diverged_run_are_nan():
+    data, test = two_regions()
+    run = regjax.make_train(SMALL)(KEY, regjax.HParams(1e30), data, test)
+    assert not run.history["finite"][-1]
+    assert np.isnan(run.history["train_accuracy"][-1])
+    assert np.isnan(run.history["test_loss"][-1])
+    assert np.isfinite(run.history["train_accuracy"][0])
+
+
+def test_num_batches_given_is_what_is_counted():
+    config = dataclasses.replace(SMALL, batch_size=50)
+    data = pad_samples(check_data(config, two_regions()[0]))
+    hparams = check_hparams(config, regjax.HParams())
+    state = init_state(KEY, hparams, config=config)
+    counted, given, fewer = (
+        run_segment(KEY, state, hparams, data, 0, 9, config=config, num_batches=n) for n in (None, 4, 3)
+    )
+    equal(counted, given)
+    assert not np.array_equal(counted.params[0].w, fewer.params[0].w)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (
+            lambda fit, data: fit(KEY, {"l2": 1}, data),
+            TypeError,
+            "hparams must be a regjax.HParams, got dict",
+        ),
+        (
+            lambda fit, data: regjax.make_train(None),
+            TypeError,
+            "config must be a regjax.Config, got NoneType",
+        ),
+        (lambda fit, data: fit(KEY, regjax.HParams(l2=1e60), data), ValueError, "l2 must be a finite number"),
+        (
+            lambda fit, data: fit(KEY, regjax.HParams(b2=1 - 1e-12), data),
+            ValueError,
+            r"b2 must be in \[0, 1\) in",
+        ),
+        (
+            lambda fit, data: fit(jax.random.key(0, impl="rbg"), regjax.HParams(keep_prob=0.5), data),
+            ValueError,
+            "key must be a threefry2x32 key",
+        ),
+        (
+            lambda fit, data: fit(KEY, regjax.HParams(), data, data._replace(y=data.y * 1.0)),
+            TypeError,
+            "test must have targets of dtype int32",
+        ),
+        (
+            lambda fit, data: fit(KEY, regjax.HParams(), data._replace(weights=-data.weights)),
+            ValueError,
+            "data.weights must be finite, at least 0",
+        ),
+        (
+            lambda fit, data: fit(KEY, regjax.HParams(), data._replace(x=data.x * 1e300)),
+            ValueError,
+            "data must be finite in float32, got",
+        ),
+        (lambda fit, data: regjax.replicate_key(2**32), ValueError, "seed must be at most 4294967295"),
+        (lambda fit, data: regjax.init_params(KEY, (2,)), ValueError, "layer_sizes must name an input"),
+        (lambda fit, data: regjax.init_params(KEY, (2, 1), init="zeros"), ValueError, "init must be one of"),
+        (
+            lambda fit, data: jax.vmap(lambda k: fit(KEY, regjax.HParams(keep_prob=k), data))(
+                np.ones((2, 3))
+            ),
+            ValueError,
+            r"keep_prob must be one value, or 2 \(one per hidden layer\), got shape \(3,\)",
+        ),
+    ],
+)
+def test_slips_at_the_edge_are_said(call, error, words):
+    with pytest.raises(error, match=words):
+        call(regjax.make_train(SMALL), two_regions()[0])
+
+
+def test_weights_are_rescaled_so_that_lambda_keeps_its_meaning():
+    data, _ = two_regions()
+    fit = regjax.make_train(SMALL)
+    tripled = data._replace(weights=3 * data.weights)
+    equal(fit(KEY, regjax.HParams(l2=0.7), data), fit(KEY, regjax.HParams(l2=0.7), tripled))
+
+
+def test_results_do_not_depend_on_the_generators_settings():
+    config = dataclasses.replace(SMALL, batch_size=32, layer_sizes=(2, 5, 3, 1))
+    data, _ = two_regions()
+    hparams = regjax.HParams(0.1, keep_prob=0.8)
+    plain = regjax.make_train(config)(KEY, hparams, data)
+    jax.clear_caches()
+    with jax.threefry_partitionable(False):
+        equal(plain, regjax.make_train(config)(KEY, hparams, data))
+        equal(two_regions()[0], regjax.two_regions(jax.random.key(0))[0])

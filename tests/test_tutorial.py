@@ -107,7 +107,7 @@ def test_dropout_with_a_key_draws_afresh():
     assert not np.array_equal(d1[0], d1[2])
     _, cache = tutorial.forward_propagation_with_dropout(X, PARAMETERS, 1.0, jax.random.key(0))
     assert cache[1].all()
-    with pytest.raises(ValueError, match=r"keep_prob must be in \(0, 1\], got 0"):
+    with pytest.raises(ValueError, match=r"keep_prob must be in \(0, 1\] in float32, got 0"):
         tutorial.forward_propagation_with_dropout(X, PARAMETERS, 0)
 
 
