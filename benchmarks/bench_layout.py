@@ -68,7 +68,7 @@ def prepare(variant: str, lanes: int, keep_prob: float | None, steps: int) -> Ca
 
 
 def prepare_bits(random_bits: Callable[..., jax.Array], steps: int) -> Callable[[], Any]:
-    """Returns a compiled call that does nothing but draw the bits of `steps` steps: 20 and 3 units, 224 samples."""
+    """Returns a compiled call that only draws the bits of `steps` steps: 20 and 3 units, 224 samples."""
 
     def step(i: jax.Array, total: jax.Array) -> jax.Array:
         key = noise.place_key(regjax.replicate_key(0), i, noise.MASKS)
