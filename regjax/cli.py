@@ -332,22 +332,23 @@ def _as_json(experiment: Experiment, seconds: dict[str, float]) -> dict[str, Any
 
 
 def _print_table(experiment: Experiment, seconds: dict[str, float], written: list[str], train: Data) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    # Without a terminal rich assumes 80 columns and would cut numbers.
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    # As wide as the table, whatever the terminal: rich would cut numbers, and 0.8085 is not 0.8….
+    console = Console(width=100, highlight=False)
     steps = _reported_steps(experiment.runs[0].history)
-    steps = steps if len(steps) <= 5 else [*steps[:4], steps[-1]]
-    table = Table(title="cost as optimised, accuracy without dropout")
-    table.add_column("run")
+    steps = steps if len(steps) <= 4 else [*steps[:3], steps[-1]]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("run", no_wrap=True)
     for step, _ in steps:
-        table.add_column(f"cost at {int(step):,}", justify="right")
-    for name in ("train", "test", "gap", "seconds"):
-        table.add_column(name, justify="right")
+        table.add_column(f"cost at\n{int(step):,}", justify="right", no_wrap=True)
+    for name in ("train\nacc.", "test\nacc.", "gap", "seconds"):
+        table.add_column(name, justify="right", no_wrap=True)
     for run in experiment.runs:
         train_accuracy, test_accuracy = run.final("train_accuracy"), run.final("test_accuracy")
-        name = {"none": "none", "l2": f"L2, λ = {run.l2:g}"}.get(run.name, f"dropout, keep {run.keep_prob:g}")
+        name = {"none": "none", "l2": f"l2 {run.l2:g}"}.get(run.name, f"dropout {run.keep_prob:g}")
         costs = [f"{run.history['cost'][i]:.4f}" for _, i in steps]
         scores = [
             f"{train_accuracy:.1%}",
@@ -365,6 +366,7 @@ def _print_table(experiment: Experiment, seconds: dict[str, float], written: lis
             console.print(f"{run.name}: diverged by step {run.diverged_at:,}, {last}")
     console.print(CAVEAT)
     console.print(
+        "cost: as optimised, penalty and dropout's noise included; acc.: accuracy without dropout; "
         f"gap: train - test, in percentage points; seconds: the {len(experiment.runs)} trained together in "
         f"{seconds['train']:.2f}, shared out; compiling {seconds['compile']:.2f}, "
         f"all in all {seconds['total']:.2f}",

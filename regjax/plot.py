@@ -137,3 +137,4 @@ def _points(ax: Axes, data: Data, *, size: float) -> None:
         )
     ax.set_xlabel("x1")
     ax.set_ylabel("x2")
+    ax.xaxis.set_major_locator(MaxNLocator(5))

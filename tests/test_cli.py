@@ -39,10 +39,11 @@ def test_compare_prints_a_table_and_draws(tmp_path):
     assert done.stderr == ""
     for words in (
         "none",
-        "L2, λ = 0.7",
-        "dropout, keep 0.86",
-        "cost at 0",
-        "cost at 120",
+        "l2 0.7",
+        "dropout 0.86",
+        "cost at",
+        " 120 ",
+        "acc.",
         "gap",
         "seconds",
         cli.CAVEAT,
