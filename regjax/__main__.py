@@ -1,5 +1,5 @@
 """`python -m regjax` is the command line."""
 
-from regjax.cli import main
+from regjax_command import main
 
 main()
