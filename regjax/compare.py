@@ -102,7 +102,7 @@ def run_experiment(
         TypeError: a value of the wrong kind, naming it.
         ValueError: a value out of its range, or data that does not fit, naming it.
     """
-    config, hparams = check_experiment(
+    config, hparams, train, test = check_experiment(
         train,
         test,
         num_steps=num_steps,
@@ -112,7 +112,6 @@ def run_experiment(
         seed=seed,
         dtype=dtype,
     )
-    train, test = check_data(config, train), check_data(config, test, name="test")
     with local_x64(config.dtype):
         key, num_rows = replicate_key(seed), train.x.shape[1]
         masks = None
@@ -170,8 +169,11 @@ def check_experiment(
     keep_prob: float,
     seed: int,
     dtype: Dtype,
-) -> tuple[Config, HParams]:
-    """Returns the config and the three lanes' hyperparameters; raises what `run_experiment` raises."""
+) -> tuple[Config, HParams, Data, Data]:
+    """Returns the config, the three lanes' hyperparameters, and the data in the dtypes of the config.
+
+    Raises what `run_experiment` raises, before anything is compiled.
+    """
     check_count("seed", seed, at_least=0, at_most=MAX_SEED)
     config = Config(
         layer_sizes=(train.x.shape[0], *HIDDEN, 1),
@@ -179,8 +181,7 @@ def check_experiment(
         num_steps=num_steps,
         dtype=dtype,
     )
-    check_data(config, train)
-    check_data(config, test, name="test")
+    train, test = check_data(config, train), check_data(config, test, name="test")
     base = HParams(learning_rate=learning_rate)
     lanes = [
         check_hparams(config, base),
@@ -190,7 +191,7 @@ def check_experiment(
     if lanes[2].keep_prob is not None:  # with dropout on in one lane, it is on (with probability 1) in all
         ones = np.ones(config.num_hidden, config.dtype)
         lanes[:2] = [lane._replace(keep_prob=ones) for lane in lanes[:2]]
-    return config, jax.tree.map(lambda *leaves: np.stack(leaves), *lanes)
+    return config, jax.tree.map(lambda *leaves: np.stack(leaves), *lanes), train, test
 
 
 @functools.partial(jax.jit, static_argnames="config")
