@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from regjax.data import Data
 
 PICTURES = ("dataset.png", "cost_curves.png", "decision_boundaries.png", "masks.png")
-BUILT_IN = "two_regions"
-CAVEAT = "one seed each: an illustration, not evidence; `regjax sweep` measures it"
+CAVEAT = "one seed each: an illustration, not evidence; `regjax.sweep` in Python measures it"
 
 
 class UserError(click.ClickException):
@@ -133,7 +132,7 @@ def use_compilation_cache(wanted: bool) -> None:
 @click.option(
     "--data",
     "source",
-    default=BUILT_IN,
+    default="two_regions",
     show_default=True,
     metavar="NAME|PATH",
     help="two_regions, or a .mat, .npz or .csv file.",
@@ -218,20 +217,14 @@ def _whole(name: str, text: str) -> int:
 
 
 def _load(source: str) -> tuple[Data, Data]:
-    from regjax import data
+    from regjax import data, datasets, splits
 
-    if source == BUILT_IN:
-        import jax
-
-        return data.two_regions(jax.random.key(0, impl="threefry2x32"))
-    if not source:
-        raise ValueError("data must be a name or a path, got ''")
-    train, test = data.load(source, task="classification")
+    train, test = datasets.load(source, task="classification")
     if test is not None:
         return train, test
     with _named(source):
         data.check_two_classes(train)
-        return data.hold_out(train, 0.3)
+        return splits.hold_out(train, 0.3)
 
 
 @contextlib.contextmanager
@@ -241,7 +234,9 @@ def _named(source: str) -> Iterator[None]:
         yield
     except (TypeError, ValueError) as error:
         about_data = str(error).startswith(("data ", "test ", "fraction "))
-        raise type(error)(f"{source}: {error}" if about_data and source != BUILT_IN else str(error)) from None
+        raise type(error)(
+            f"{source}: {error}" if about_data and os.path.exists(source) else str(error)
+        ) from None
 
 
 def _writable_folder(out: str) -> Path:

@@ -1,4 +1,4 @@
-"""Data sets: `Data`, loaders for .mat, .csv and .npz files, and the built-in 2-D set.
+"""`Data`: rows with targets and weights, and the checks of it.
 
 What a user hands in is `(n_samples, n_features)`; `Data.from_arrays` transposes it once, and inside
 everything is features-first. Everything here is NumPy until a training run begins.
@@ -6,11 +6,6 @@ everything is features-first. Everything here is NumPy until a training run begi
 
 from __future__ import annotations
 
-import math
-import os
-import re
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -18,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from regjax.config import Config, check_choice, check_count, is_traced
+from regjax.config import Config, check_choice, is_traced
 
 # Samples are padded to a multiple of this: a whole number of AVX-512 registers of float32.
 PAD_MULTIPLE = 16
@@ -89,7 +84,7 @@ class Data(NamedTuple):
             targets = _class_labels(targets, classes)
         else:
             targets = _real_matrix("y", targets)
-        return cls(features.T, targets.T, _unit_mean(weights, len(features)))
+        return cls(features.T, targets.T, unit_mean(weights, len(features)))
 
 
 def _is_classes(y: np.ndarray, task: Task) -> bool:
@@ -166,7 +161,12 @@ def check_test(config: Config, data: Data, test: Data | None) -> Data | None:
     return test
 
 
-def _unit_mean(weights: ArrayLike | None, num_rows: int, name: str = "weights") -> np.ndarray:
+def unit_mean(weights: ArrayLike | None, num_rows: int, name: str = "weights") -> np.ndarray:
+    """Returns weights rescaled to mean 1 over the rows above 0, `(num_rows,)`; None is a weight of 1 each.
+
+    Raises:
+        ValueError: of another shape, negative, not finite, or all 0.
+    """
     if weights is None:
         return np.ones(num_rows)
     array = np.asarray(weights, np.float64)
@@ -218,7 +218,7 @@ def check_data(config: Config, data: Data, *, name: str = "data") -> Data:
             _check_labels(name, np.asarray(y), num_classes)
         y = y.astype(np.int32)
     if not is_traced(weights):
-        weights = _unit_mean(weights, weights.shape[0], name=f"{name}.weights")
+        weights = unit_mean(weights, weights.shape[0], name=f"{name}.weights")
         if not is_traced(x):
             x = _cast_finite(name, x, weights, config.dtype)
     if config.batch_size is not None and name == "data":
@@ -265,214 +265,3 @@ def pad_samples(data: Data) -> Data:
         return xp.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, extra)])
 
     return data if extra == 0 else Data(*map(pad, data))
-
-
-def two_regions(key: jax.Array, *, num_train: int = 211, num_test: int = 200) -> tuple[Data, Data]:
-    """Returns (train, test) of the built-in 2-D set: two regions, a curved border, noisy labels.
-
-    Points are uniform on [-1, 1]²; class 1 lies above x₂ = 0.4·sin(3·x₁), and 10 % of the labels, train
-    and test alike, are flipped: on new points no classifier is right more often than in 90 % on average,
-    and what a network scores above that on the training rows it has learnt by heart.
-
-    Args:
-        key: any JAX key.
-        num_train: training rows, at least 2.
-        num_test: test rows, at least 1.
-    """
-    num_train = check_count("num_train", num_train, at_least=2)
-    num_test = check_count("num_test", num_test)
-    total = num_train + num_test
-    with jax.threefry_partitionable(True):
-        place, flip = jax.random.split(key)
-        u = np.asarray(jax.random.uniform(place, (total, 2), jnp.float32), np.float64)
-        flipped = np.asarray(jax.random.uniform(flip, (total,), jnp.float32)) < 0.1
-    X = 2 * u - 1
-    above = X[:, 1] > 0.4 * np.sin(3 * X[:, 0])
-    y = (above ^ flipped).astype(np.int32)
-    return Data.from_arrays(X[:num_train], y[:num_train]), Data.from_arrays(X[num_train:], y[num_train:])
-
-
-def load_mat(path: str | os.PathLike[str]) -> tuple[Data, Data]:
-    """Returns (train, test) of a MATLAB 5 file with X, y, Xval and yval; y holds class labels.
-
-    Raises:
-        OSError: the file cannot be opened.
-        ValueError: not such a file, or arrays missing or not fitting; names the file.
-    """
-
-    def read(file: Path) -> dict[str, Any]:
-        import scipy.io
-
-        return scipy.io.loadmat(file)
-
-    arrays = _read(path, read, "a MATLAB 5 file")
-    return _train_and_test(path, arrays, ("X", "y", "Xval", "yval"), "classification")
-
-
-def load_npz(path: str | os.PathLike[str], *, task: Task = "auto") -> tuple[Data, Data | None]:
-    """Returns (train, test) of a NumPy archive with X and y, and Xval and yval for the test rows.
-
-    Without Xval and yval the second is None. Nothing is unpickled: arrays of objects are refused.
-
-    Raises:
-        OSError: the file cannot be opened.
-        ValueError: not such a file, or arrays missing or not fitting; names the file.
-    """
-
-    def read(file: Path) -> dict[str, Any]:
-        with np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-
-    arrays = _read(path, read, "a NumPy .npz archive")
-    has_test = "Xval" in arrays or "yval" in arrays
-    return _train_and_test(path, arrays, ("X", "y", "Xval", "yval") if has_test else ("X", "y"), task)
-
-
-def load_csv(
-    path: str | os.PathLike[str], *, target: str | None = None, task: Task = "auto"
-) -> tuple[Data, None]:
-    """Returns (train, None) of a comma-separated table with a header line; all other columns are features.
-
-    Args:
-        path: the file.
-        target: name of the target's column; None takes the last one.
-        task: as in `Data.from_arrays`.
-
-    Raises:
-        OSError: the file cannot be opened.
-        ValueError: not such a file, or a column missing, empty or not numeric; names it.
-    """
-
-    import pandas as pd
-
-    def read(file: Path) -> Any:
-        return pd.read_csv(file)
-
-    table = _read(path, read, "a table of comma-separated values")
-    if all(_is_number(column) for column in table.columns):
-        raise ValueError(f"{path}: must have a header line with names, got {', '.join(table.columns)}")
-    target = table.columns[-1] if target is None else target
-    if target not in table.columns:
-        raise ValueError(
-            f"{path}: target must be one of {', '.join(map(str, table.columns))}, got {target!r}"
-        )
-    features = table.drop(columns=[target])
-    numbers = features.apply(pd.to_numeric, errors="coerce")
-    words = np.argwhere((numbers.isna() & features.notna()).to_numpy())
-    if len(words):
-        row, column = words[0]
-        raise ValueError(
-            f"{path}: column {features.columns[column]!r} must hold numbers, "
-            f"got {features.iat[row, column]!r} in row {row}"
-        )
-    y = table[target]
-    if y.isna().any():
-        raise ValueError(
-            f"{path}: target {target!r} must have no gaps, got one in row {int(np.argmax(y.isna()))}"
-        )
-    labels = y.to_numpy() if y.dtype.kind in "fiub" else y.to_numpy(str)
-    return _with_path(path, lambda: Data.from_arrays(numbers.to_numpy(float), labels, task=task)), None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def load(path: str | os.PathLike[str], *, task: Task = "auto") -> tuple[Data, Data | None]:
-    """Returns (train, test or None) of a .mat, .csv or .npz file, by its ending.
-
-    Raises:
-        OSError: the file cannot be opened.
-        ValueError: another ending, or what the loader of that kind refuses.
-    """
-    ending = Path(path).suffix.lower()
-    if ending == ".mat":
-        return load_mat(path)
-    if ending == ".csv":
-        return load_csv(path, task=task)
-    if ending == ".npz":
-        return load_npz(path, task=task)
-    # A path that is missing or a folder is said first: it is the likelier slip.
-    _read(path, lambda file: None, "a file")
-    raise ValueError(f"{path}: data must be a .mat, .csv or .npz file, got the ending {ending!r}")
-
-
-def hold_out(data: Data, fraction: float, *, seed: int = 0) -> tuple[Data, Data]:
-    """Returns (train, test): a random part of the rows held out, stratified for classes.
-
-    Args:
-        data: all rows.
-        fraction: of the rows that become the test set, in (0, 1).
-        seed: of scikit-learn's splitter.
-
-    Raises:
-        ValueError: a fraction outside (0, 1), too few rows, or too few rows of a class.
-    """
-    from sklearn.model_selection import train_test_split
-
-    if not (isinstance(fraction, float) and 0 < fraction < 1) or math.isnan(fraction):
-        raise ValueError(f"fraction must lie in (0, 1), got {fraction!r}")
-    classes = np.asarray(data.y)[0] if np.issubdtype(data.y.dtype, np.integer) else None
-    num_rows = data.x.shape[1]
-    num_test = math.ceil(fraction * num_rows)
-    num_classes = 1 if classes is None else len(np.unique(classes))
-    if min(num_test, num_rows - num_test) < num_classes:
-        raise ValueError(
-            f"fraction must leave a row of each of {num_classes} classes on both sides, "
-            f"got {fraction} of {num_rows} rows"
-        )
-    if classes is not None and np.min(np.unique(classes, return_counts=True)[1]) < 2:
-        raise ValueError("data must have at least two rows of each class to hold some out, got one")
-    parts = train_test_split(np.arange(num_rows), test_size=num_test, random_state=seed, stratify=classes)
-    train, test = (
-        Data(data.x[:, rows], data.y[:, rows], _unit_mean(data.weights[rows], len(rows))) for rows in parts
-    )
-    return train, test
-
-
-def _read(path: str | os.PathLike[str], read: Callable[[Path], Any], kind: str) -> Any:
-    file = Path(path)
-    with open(file, "rb"):  # a missing file, a directory or a closed door is an OSError that names it
-        pass
-    try:
-        return read(file)
-    except MemoryError:
-        raise
-    except Exception as error:  # the readers raise dozens of types on a damaged file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path}: must be {kind}, and could not be read as one ({reason})") from error
-
-
-def _with_path(path: str | os.PathLike[str], make: Callable[[], Data]) -> Data:
-    try:
-        return make()
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{path}: {error}") from None
-
-
-def _train_and_test(
-    path: str | os.PathLike[str], arrays: dict[str, Any], names: tuple[str, ...], task: Task
-) -> Any:
-    missing = [name for name in names if name not in arrays]
-    if missing:
-        found = ", ".join(name for name in arrays if not name.startswith("__")) or "nothing"
-        raise ValueError(
-            f"{path}: must hold {', '.join(names)}; without {', '.join(missing)}, it holds {found}"
-        )
-
-    def part(X: str, y: str, classes: np.ndarray | None = None) -> Data:
-        try:
-            return Data.from_arrays(arrays[X], arrays[y], task=task, classes=classes)
-        except (TypeError, ValueError) as error:
-            words = re.sub(r"^(X|y)\b", lambda found: {"X": X, "y": y}[found[0]], str(error))
-            raise type(error)(f"{path}: {words}") from None
-
-    train = part("X", "y")
-    if len(names) == 2:
-        return train, None
-    is_text = np.asarray(arrays["y"]).dtype.kind not in "fiub"
-    return train, part("Xval", "yval", np.unique(arrays["y"]) if is_text else None)

@@ -18,12 +18,15 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from regjax.config import Config, HParams, check_hparams, is_traced, local_x64
-from regjax.cost import BatchSizes, cost, cost_and_grads, data_term, full_batch_sizes, penalty, resolve_loss
+from regjax.cost import BatchSizes, cost, cost_and_grads, full_batch_sizes, penalty, resolve_loss
 from regjax.data import Data, check_data, check_test, pad_samples
-from regjax.mlp import Layer, Params, decide, forward, init_params
+from regjax.metrics import metrics
+from regjax.mlp import Layer, Params, forward, init_params
 from regjax.noise import Masks, dropout_masks, epoch_order
 
 History = dict[str, jax.Array]
+# Of a single run; the others (a sort each) are left to the sweep.
+HISTORY_METRICS = ("loss", "accuracy", "rmse", "r2")
 
 
 class TrainState(NamedTuple):
@@ -97,7 +100,7 @@ def run_segment(
             lane sorts its rows at every step.
     """
     optimizer = make_optimizer(config, hparams)
-    data = _hide_held_out(jax.tree.map(jnp.asarray, data))
+    data = hide_held_out(jax.tree.map(jnp.asarray, data))
     sizes = full_batch_sizes(data)
     next_batch = _batches(key, data, config, num_batches)
 
@@ -155,36 +158,17 @@ def _batches(
     return next_batch
 
 
-def _hide_held_out(data: Data) -> Data:
+def hide_held_out(data: Data) -> Data:
+    """Returns `data` with the inputs of rows of weight 0 replaced by 0."""
     # 0·inf is NaN: a row of weight 0 must not reach a product, however large its values.
     return data._replace(x=jnp.where((data.weights > 0)[None, :], data.x, jnp.zeros_like(data.x)))
 
 
 def evaluate(params: Params, data: Data, *, config: Config) -> dict[str, jax.Array]:
-    """Returns the metrics of one split in inference mode, weighted by the data's weights.
-
-    Returns:
-        Scalars: `loss` (mean data loss, no penalty); `accuracy` for classes; `rmse` and `r2` (both
-        averaged over outputs) for regression.
-    """
-    data = _hide_held_out(data)
+    """Returns the metrics of one split in inference mode, weighted by the data's weights: see `metrics`."""
+    data = hide_held_out(data)
     logits, _ = forward(params, data.x, activation=config.activation, precision=config.precision)
-    sizes = full_batch_sizes(data)
-    loss = resolve_loss(config, data)
-    metrics = {"loss": data_term(logits, data, config, sizes)}
-
-    def mean(values: jax.Array) -> jax.Array:  # over samples, `(n_outputs, 1)`
-        return jnp.sum(data.weights[None, :] * values, axis=1, keepdims=True) / sizes.num_samples
-
-    if loss != "squared_error":
-        right = decide(logits, loss) == data.y
-        metrics["accuracy"] = mean(right.astype(data.weights.dtype))[0, 0]
-        return metrics
-    mean_square = mean((logits - data.y) ** 2)
-    spread = mean((data.y - mean(data.y)) ** 2)
-    metrics["rmse"] = jnp.mean(jnp.sqrt(mean_square))
-    metrics["r2"] = jnp.mean(1 - mean_square / spread)
-    return metrics
+    return metrics(logits, data.y, data.weights, loss=resolve_loss(config, data))
 
 
 def measure(
@@ -203,10 +187,10 @@ def measure(
     Returns:
         Scalars. `step`; `cost`: the objective on all training rows with the masks of this step, what is
         optimised; `finite`: whether `cost` and all parameters are finite. Then in inference mode
-        `penalty` (divided by n), and for train and test `…_loss`, `…_cost` (loss + penalty) and
-        `…_accuracy` (or `…_rmse`, `…_r2`).
+        `penalty` (divided by n), and for train and test `…_cost` (loss + penalty) and
+        `HISTORY_METRICS`, as far as they fit the targets.
     """
-    visible = _hide_held_out(data)
+    visible = hide_held_out(data)
     objective = cost(
         params,
         hparams,
@@ -223,9 +207,9 @@ def measure(
     }
     for name, split in (("train", data), ("test", test)):
         if split is not None:
-            metrics = evaluate(params, split, config=config)
-            record[f"{name}_cost"] = metrics["loss"] + record["penalty"]
-            record |= {f"{name}_{metric}": value for metric, value in metrics.items()}
+            found = evaluate(params, split, config=config)
+            record[f"{name}_cost"] = found["loss"] + record["penalty"]
+            record |= {f"{name}_{metric}": found[metric] for metric in HISTORY_METRICS if metric in found}
     # A relu turns NaN into 0, and a diverged network would have an accuracy.
     record |= {
         name: jnp.where(record["finite"], value, jnp.nan)

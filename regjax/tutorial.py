@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from regjax import activations, data, mlp, noise, penalties, train
+from regjax import activations, data, datasets, mlp, noise, penalties, train
 from regjax.config import Config, HParams, check_count, check_hparam, check_hparams
 from regjax.cost import cost
 
@@ -29,7 +29,7 @@ Cache = tuple[np.ndarray, ...]
 
 def load_2D_dataset(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Returns train_X `(2, m)`, train_Y `(1, m)`, test_X, test_Y of the tutorial's data.mat."""
-    train_set, test_set = data.load_mat(path)
+    train_set, test_set = datasets.load_mat(path)
     return train_set.x, train_set.y, test_set.x, test_set.y
 
 

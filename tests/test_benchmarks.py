@@ -3,7 +3,7 @@
 import json
 import sys
 
-from benchmarks import bench_compare, bench_layout
+from benchmarks import bench_compare, bench_layout, bench_sweep
 
 
 def test_bench_compare(monkeypatch, capsys, tmp_path):
@@ -22,3 +22,12 @@ def test_bench_layout(monkeypatch, capsys):
     out = capsys.readouterr().out
     for variant in bench_layout.VARIANTS:
         assert variant in out
+
+
+def test_bench_sweep(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["bench_sweep", "--steps", "2", "--repeats", "1"])
+    bench_sweep.main()
+    out = capsys.readouterr().out
+    assert "regjax, independent" in out
+    assert "4096 rows" in out
+    assert "ratio" in out

@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import regjax
-from regjax.data import Data, check_data, hold_out, load, pad_samples
+from regjax.data import Data, check_data, pad_samples
+from regjax.datasets import load
+from regjax.splits import hold_out
 
 X, Y = np.arange(10.0).reshape(5, 2), np.array([0, 1, 1, 0, 1])
 CONFIG = regjax.Config(layer_sizes=(2, 3, 1))
@@ -179,7 +181,7 @@ def test_hold_out_is_stratified():
     assert (train.x.shape[1], test.x.shape[1]) == (30, 10)
     assert not set(train.x[0]) & set(test.x[0])
     assert test.y.sum() in (2, 3)
-    with pytest.raises(ValueError, match=r"fraction must lie in \(0, 1\)"):
+    with pytest.raises(ValueError, match=r"fraction must be a fraction in \(0, 1\)"):
         hold_out(data, 1.5)
     with pytest.raises(
         ValueError, match=r"fraction must leave a row of each of 2 classes on both sides, got 0.3 of 2"

@@ -1,0 +1,169 @@
+"""`regjax.sweep` beside the naive way of training a grid: the same networks, optimizer and steps.
+
+    python -m benchmarks.bench_sweep [--steps 2000] [--repeats 5] [--json PATH]
+
+Opponent N is what one writes by hand: a samples-first network, `jax.grad`, a key per row, and
+`jit(vmap(train))` over the grid. Compilation is left out of both. The second table holds a sweep of digits
+(64-256-256-10, batch 128) against the machine's own product of two 2048 × 2048 matrices.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import regjax
+from benchmarks.measure import interleaved, spread, write
+
+NETWORK = (2, 20, 3, 1)
+DIGITS = (64, 256, 256, 10)
+
+
+def naive(rows: list[dict[str, Any]], steps: int, dropout: bool) -> Callable[[], Any]:
+    """Returns a call that trains rows of learning_rate, l2, keep_prob and seed the naive way."""
+    train, _ = regjax.two_regions(jax.random.key(0))
+    x, y = jnp.asarray(train.x.T, jnp.float32), jnp.asarray(train.y[0], jnp.float32)
+
+    def init(key: jax.Array) -> list[tuple[jax.Array, jax.Array]]:
+        keys = jax.random.split(key, len(NETWORK) - 1)
+        return [
+            (jax.random.normal(k, (a, b)) / a**0.5, jnp.zeros(b))
+            for k, a, b in zip(keys, NETWORK[:-1], NETWORK[1:], strict=True)
+        ]
+
+    def cost(params: Any, key: jax.Array, l2: jax.Array, keep_prob: jax.Array) -> jax.Array:
+        h = x
+        for layer, (w, b) in enumerate(params):
+            h = h @ w + b[None, :]
+            if layer < len(params) - 1:
+                h = jax.nn.relu(h)
+                if dropout:
+                    kept = jax.random.bernoulli(jax.random.fold_in(key, layer), keep_prob, h.shape)
+                    h = jnp.where(kept, h / keep_prob, 0)
+        penalty = l2 / (2 * len(y)) * sum(jnp.sum(w**2) for w, _ in params)
+        return jnp.mean(optax.sigmoid_binary_cross_entropy(h[:, 0], y)) + penalty
+
+    def fit(seed: Any, learning_rate: Any, l2: Any, keep_prob: Any) -> Any:
+        key = jax.random.key(seed)
+        optimizer, params = optax.sgd(learning_rate), init(key)
+
+        def step(i: Any, carry: Any) -> Any:
+            params, state = carry
+            grads = jax.grad(cost)(params, jax.random.fold_in(key, i), l2, keep_prob)
+            updates, state = optimizer.update(grads, state, params)
+            return optax.apply_updates(params, updates), state
+
+        return jax.lax.fori_loop(0, steps, step, (params, optimizer.init(params)))[0]
+
+    names = ("seed", "learning_rate", "l2", "keep_prob")
+    columns = [np.array([r[n] for r in rows], np.int32 if n == "seed" else np.float32) for n in names]
+    run = jax.jit(jax.vmap(fit))
+    return lambda: run(*columns)
+
+
+def ours(grid: Any, steps: int, seeds: int, **options: Any) -> Callable[[], float]:
+    """Returns a call of the same sweep by regjax, which evaluates at the first and the last step."""
+    config = regjax.Config(layer_sizes=NETWORK, num_steps=steps, eval_every=steps)
+    return lambda: (
+        regjax.sweep(
+            "two_regions", config, grid, seeds=seeds, progress=False, test="none", **options
+        ).train_seconds
+    )
+
+
+def small(steps: int, repeats: int) -> list[dict[str, Any]]:
+    """Returns µs per model and step of both, with and without dropout, 256 rows."""
+    table = []
+    strengths = np.geomspace(1e-3, 3, 16).tolist()
+    cases = {
+        "16 l2 × 4 learning rates × 4 seeds": {"l2": strengths, "learning_rate": [0.03, 0.1, 0.2, 0.3]},
+        "16 keep_prob × 4 l2 × 4 seeds, dropout": {
+            "keep_prob": np.linspace(0.5, 0.95, 16).tolist(),
+            "l2": [0.0, 0.01, 0.1, 0.7],
+            "learning_rate": [0.1],
+        },
+    }
+    for name, axes in cases.items():
+        grid = regjax.grid(**axes)
+        rows = [{"keep_prob": 1.0, "seed": s} | c for c in grid for s in range(4)]
+        dropout = "keep_prob" in axes
+        contestants = {
+            "naive": naive(rows, steps, dropout),
+            "regjax": ours(grid, steps, 4),
+            "regjax, independent": ours(grid, steps, 4, pairing="independent"),
+        }
+        found = interleaved(contestants, repeats)
+        for who, times in found.items():
+            us = spread([t / steps / len(rows) * 1e6 for t in times["all"]])
+            ratio = spread([n / t for n, t in zip(found["naive"]["all"], times["all"], strict=True)])
+            table.append({"case": name, "who": who, "us": us, "ratio": ratio})
+    return table
+
+
+def growth(steps: int, repeats: int) -> dict[str, Any]:
+    """Returns µs per model and step of 64 and of 4,096 rows."""
+    grid = regjax.grid(l2=np.geomspace(1e-3, 3, 64).tolist())
+    calls = {str(64 * seeds): ours(grid, steps, seeds) for seeds in (1, 64)}
+    found = interleaved(calls, repeats)
+    return {n: spread([t / steps / int(n) * 1e6 for t in times["all"]]) for n, times in found.items()}
+
+
+def digits(steps: int, pairs: int) -> dict[str, Any]:
+    """Returns GFLOP/s of a sweep of 32 configurations, of the product, and their ratio, pair by pair."""
+    from sklearn.datasets import load_digits
+
+    X, y = load_digits(return_X_y=True)
+    grid = regjax.grid(l2=np.geomspace(1e-4, 1, 8).tolist(), learning_rate=[0.01, 0.03, 0.1, 0.3])
+    config = regjax.Config(layer_sizes=DIGITS, batch_size=128, num_steps=steps, eval_every=steps)
+    matrix = jnp.ones((2048, 2048), jnp.float32)
+    product = jax.jit(lambda a: jnp.dot(a, a))
+    jax.block_until_ready(product(matrix))
+    # 2 operations forward and 4 backward per weight and sample, 2 + 2 in the first layer.
+    weights = [a * b for a, b in itertools.pairwise(DIGITS)]
+    operations = 128 * (4 * weights[0] + 6 * sum(weights[1:])) * len(grid) * steps
+    regjax.sweep((X / 16, y), config, grid, progress=False)
+    rates: dict[str, list[float]] = {"product": [], "sweep": []}
+    for _ in range(pairs):
+        began = time.perf_counter()
+        for _ in range(10):
+            jax.block_until_ready(product(matrix))
+        rates["product"].append(10 * 2 * 2048**3 / (time.perf_counter() - began) / 1e9)
+        seconds = regjax.sweep((X / 16, y), config, grid, progress=False).train_seconds
+        rates["sweep"].append(operations / seconds / 1e9)
+    ratio = [a / b for a, b in zip(rates["sweep"], rates["product"], strict=True)]
+    return {name: spread(values) for name, values in {**rates, "ratio": ratio}.items()}
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json")
+    options = parser.parse_args()
+    result: dict[str, Any] = {"steps": options.steps, "small": small(options.steps, options.repeats)}
+    print(f"{'case':<42}{'who':<21}{'µs/model/step':>14}{'min to max':>18}{'ratio':>8}")
+    for row in result["small"]:
+        us, ratio = row["us"], row["ratio"]["median"]
+        between = f"({us['min']:.2f} to {us['max']:.2f})"
+        print(f"{row['case']:<42}{row['who']:<21}{us['median']:>14.2f}{between:>18}{ratio:>8.1f}")
+    result["growth"] = growth(max(1, options.steps // 4), options.repeats)
+    for name, us in result["growth"].items():
+        print(f"{name:>5} rows: {us['median']:.2f} µs/model/step ({us['min']:.2f} to {us['max']:.2f})")
+    result["digits"] = digits(max(1, options.steps // 5), options.repeats)
+    print("digits, 32 configurations, GFLOP/s (ratio: sweep to the product of two 2048 × 2048 matrices):")
+    for name, rate in result["digits"].items():
+        print(f"  {name:<8}{rate['median']:>8.2f} ({rate['min']:.2f} to {rate['max']:.2f})")
+    write(options.json, result)
+
+
+if __name__ == "__main__":
+    main()

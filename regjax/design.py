@@ -1,0 +1,341 @@
+"""What a sweep is to do, resolved and checked: data, splits, configurations, seeds.
+
+Rows are configurations × seeds × folds, configuration-major; a *replicate* is a (seed, fold). Nothing is
+compiled here, so that every slip of a user is said before anything is spent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import os
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
+
+from regjax import datasets
+from regjax.config import Config, HParams, check_choice, check_count, check_hparams
+from regjax.data import Data, check_data, check_test, pad_samples, unit_mean
+from regjax.grid import NAMES, Configuration, Grid, as_grid, as_hparams, describe, value_of
+from regjax.noise import MAX_SEED, replicate_key
+from regjax.splits import SPLIT_SEED, Splits, hold_out, make_splits, standardisation
+
+Pairing = Literal["paired", "independent"]
+
+# Which optimizers read a hyperparameter; the others ignore it.
+_READ_BY = {
+    "momentum": ("momentum", "nesterov"),
+    "b1": ("adam", "adamw"),
+    "b2": ("adam", "adamw"),
+    "eps": ("adam", "adamw"),
+    "weight_decay": ("adamw",),
+}
+
+
+class Row(NamedTuple):
+    """One network of a sweep: which configuration, seed and fold."""
+
+    configuration: int
+    seed: int
+    fold: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Design:
+    """A resolved sweep.
+
+    Attributes:
+        data: the rows that train and validate, float64 or float32, not padded.
+        test: the test rows, or None.
+        classes: what the labels 0, 1, … stand for, where the user's labels are others; else None.
+        splits: who trains and who validates.
+        configurations: of the grid, in its order.
+        configs: the `Config` of each configuration.
+        hparams: the checked hyperparameters of each.
+        num_batches: of an epoch, for each.
+        seeds: in order.
+        pairing: "paired" or "independent".
+        standardize: whether inputs are standardised by each fold's training part.
+        notes: what a reader must know.
+    """
+
+    data: Data
+    test: Data | None
+    classes: np.ndarray | None
+    splits: Splits
+    configurations: tuple[Configuration, ...]
+    configs: tuple[Config, ...]
+    hparams: tuple[HParams, ...]
+    num_batches: tuple[int, ...]
+    seeds: tuple[int, ...]
+    pairing: Pairing
+    standardize: bool
+    notes: tuple[str, ...]
+
+    @property
+    def num_folds(self) -> int:
+        """Splits, at least 1."""
+        return len(self.splits.train)
+
+    @property
+    def num_rows(self) -> int:
+        """Networks to train."""
+        return len(self.configurations) * len(self.seeds) * self.num_folds
+
+    def row(self, index: int) -> Row:
+        """Returns what row `index` is."""
+        rest, fold = divmod(index, self.num_folds)
+        configuration, seed = divmod(rest, len(self.seeds))
+        return Row(configuration, self.seeds[seed], fold)
+
+    def index(self, configuration: int, seed_index: int, fold: int) -> int:
+        """Returns the index of a row."""
+        return (configuration * len(self.seeds) + seed_index) * self.num_folds + fold
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics without their split."""
+        from regjax.metrics import CLASS_METRICS, REAL_METRICS
+
+        return tuple(CLASS_METRICS if np.issubdtype(self.data.y.dtype, np.integer) else REAL_METRICS)
+
+    @functools.cached_property
+    def padded(self) -> Data:
+        """The resident data: padded, x in the dtype of the configs where nothing is standardised."""
+        return pad_samples(self.data)
+
+    @functools.cached_property
+    def padded_test(self) -> Data | None:
+        """The test rows, padded."""
+        return None if self.test is None else pad_samples(self.test)
+
+    def weights(self, fold: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Returns training and validation weights of a fold over the padded rows; None: no validation."""
+        extra = self.padded.x.shape[1] - self.data.x.shape[1]
+        dtype = self.configs[0].dtype
+        train, val = (np.pad(w[fold], (0, extra)).astype(dtype) for w in (self.splits.train, self.splits.val))
+        return train, None if self.splits.kind == "none" else val
+
+    @functools.lru_cache(maxsize=64)  # noqa: B019 - a design lives as long as its sweep
+    def inputs(self, fold: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Returns x of the resident and of the test rows as a fold's networks see them."""
+        dtype, test = self.configs[0].dtype, self.padded_test
+        if not self.standardize:
+            return self.padded.x.astype(dtype), None if test is None else test.x.astype(dtype)
+        mean, scale = self.standardisation(fold)
+        with np.errstate(over="ignore"):  # a held-out row may hold anything
+            x = ((self.padded.x - mean) / scale).astype(dtype)
+            return x, None if test is None else ((test.x - mean) / scale).astype(dtype)
+
+    def standardisation(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the mean and scale of a fold's training part, `(n_features, 1)` each."""
+        if not self.standardize:
+            ones = np.ones((len(self.data.x), 1))
+            return np.zeros_like(ones), ones
+        return standardisation(self.data, self.splits.train[fold])
+
+    def key(self, row: Row) -> np.ndarray:
+        """Returns the key data of a row, `(2,)`: of its replicate, and of its own where not paired."""
+        key = _key_data(row.seed, row.fold)
+        if self.pairing == "paired":
+            return key
+        words = describe(self.configurations[row.configuration], NAMES)
+        digest = hashlib.sha256(words.encode()).digest()
+        low, high = (int.from_bytes(digest[i : i + 4], "little") for i in (0, 4))
+        return _fold_in_twice(key, low, high)
+
+
+@functools.lru_cache(maxsize=4096)
+def _key_data(seed: int, fold: int) -> np.ndarray:
+    return np.asarray(jax.random.key_data(replicate_key(seed, fold)))
+
+
+def _fold_in_twice(key: np.ndarray, low: int, high: int) -> np.ndarray:
+    folded = jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(key)), np.uint32(low))
+    return np.asarray(jax.random.key_data(jax.random.fold_in(folded, np.uint32(high))))
+
+
+def make_design(
+    data: Any,
+    config: Config | None = None,
+    grid: Any = None,
+    *,
+    seeds: int | Iterable[int] = 1,
+    folds: Any = None,
+    validation: float | None = None,
+    test: Any = None,
+    groups: ArrayLike | None = None,
+    standardize: bool = False,
+    epochs: int | None = None,
+    pairing: Pairing = "paired",
+) -> Design:
+    """Returns the resolved sweep; arguments and errors as in `sweep`."""
+    check_choice("pairing", pairing, get_args(Pairing))
+    if not isinstance(standardize, bool | np.bool_):
+        raise TypeError(f"standardize must be True or False, got {standardize!r}")
+    if config is not None and not isinstance(config, Config):
+        raise TypeError(f"config must be a regjax.Config, got {type(config).__name__}")
+    found = as_grid(grid)
+    seed_list = _seeds(seeds)
+    if isinstance(test, float) and groups is not None:
+        raise ValueError(
+            "test must not be a fraction where groups are given: part the rows by group yourself"
+        )
+    rows, own_test, classes = _resolve_data(data)
+    rows, test_rows = _resolve_test(rows, own_test, test, classes)
+    base = _fitting(config, rows)
+    rows, test_rows = _checked(base, rows, test_rows)
+    splits = make_splits(rows, folds, validation, groups)
+    num_train = int(np.min(splits.num_train))
+    configs, hparams, batches = [], [], []
+    for configuration in found:
+        own, num_batches = _own_config(base, configuration, num_train, epochs)
+        try:
+            hparams.append(check_hparams(own, as_hparams(configuration)))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{error} (configuration {describe(configuration)})") from None
+        configs.append(own)
+        batches.append(num_batches)
+    return Design(
+        data=rows,
+        test=test_rows,
+        classes=classes,
+        splits=splits,
+        configurations=tuple(found),
+        configs=tuple(configs),
+        hparams=tuple(hparams),
+        num_batches=tuple(batches),
+        seeds=seed_list,
+        pairing=pairing,
+        standardize=bool(standardize),
+        notes=(*splits.notes, *_notes(found, configs, epochs)),
+    )
+
+
+def _seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
+    if isinstance(seeds, str) or not isinstance(seeds, Iterable):
+        return tuple(range(check_count("seeds", seeds)))
+    found = tuple(check_count("seeds", seed, at_least=0, at_most=MAX_SEED) for seed in seeds)
+    if not found:
+        raise ValueError("seeds must be at least 1, got none")
+    if len(set(found)) < len(found):
+        raise ValueError(f"seeds must be distinct, got {found}")
+    return found
+
+
+def _resolve_data(data: Any) -> tuple[Data, Data | None, np.ndarray | None]:
+    """Returns (rows, the data set's own test rows, classes)."""
+    if isinstance(data, Data):
+        return data, None, None
+    if isinstance(data, str | os.PathLike):
+        train, test = datasets.load(data)
+        return train, test, None
+    if isinstance(data, tuple | list) and len(data) == 2:
+        X, y = data
+        labels = np.asarray(y)
+        if labels.dtype.kind == "f":
+            return Data.from_arrays(X, labels), None, None
+        labels = labels.astype(str) if labels.dtype.kind == "O" else labels
+        classes = np.unique(labels)
+        rows = Data.from_arrays(X, labels, classes=classes)
+        plain = classes.dtype.kind in "iu" and np.array_equal(classes, np.arange(len(classes)))
+        return rows, None, None if plain else classes
+    raise TypeError(
+        "data must be a regjax.Data, a pair (X, y) with X (n_samples, n_features), or a data set's name or "
+        f"path, got {type(data).__name__}"
+    )
+
+
+def _resolve_test(
+    rows: Data, own: Data | None, test: Any, classes: np.ndarray | None
+) -> tuple[Data, Data | None]:
+    if test is None:
+        return rows, own
+    if isinstance(test, str) and test == "none":
+        return rows, None
+    if isinstance(test, Data):
+        return rows, test
+    if isinstance(test, str | os.PathLike):
+        return rows, datasets.load(test)[0]
+    if isinstance(test, tuple | list) and len(test) == 2:
+        X, y = test
+        labels = np.asarray(y)
+        if not np.issubdtype(rows.y.dtype, np.integer):
+            return rows, Data.from_arrays(X, labels, task="regression")
+        return rows, Data.from_arrays(X, labels, classes=classes, task="classification")
+    if isinstance(test, float):
+        if not 0 < test < 1:
+            raise ValueError(f"test must be a fraction in (0, 1), got {test!r}")
+        return hold_out(rows, test, seed=SPLIT_SEED)
+    raise TypeError(
+        'test must be None, "none", a fraction, a regjax.Data, a pair (X, y) or a path, '
+        f"got {type(test).__name__}"
+    )
+
+
+def _checked(config: Config, rows: Data, test: Data | None) -> tuple[Data, Data | None]:
+    """Returns the checked rows, x as it was: what is standardised is not rounded before."""
+    checked = check_data(config, rows)
+    checked_test = check_test(config, checked, test)
+    rows = checked._replace(x=np.asarray(rows.x), weights=unit_mean(rows.weights, len(rows.weights)))
+    if test is None or checked_test is None:
+        return rows, None
+    return rows, checked_test._replace(x=np.asarray(test.x))
+
+
+def _fitting(config: Config | None, data: Data) -> Config:
+    """Returns the config, or the default one with its ends fitted to the data."""
+    if config is not None:
+        return config
+    return fit_config(Config(), data, Config().layer_sizes[1:-1])
+
+
+def fit_config(config: Config, data: Data, hidden: tuple[int, ...]) -> Config:
+    """Returns `config` with these hidden layers, and input and output as the data needs them."""
+    num_outputs = len(data.y)
+    if np.issubdtype(data.y.dtype, np.integer):
+        largest = int(np.max(data.y))
+        two = largest <= 1 and config.loss in ("auto", "sigmoid_cross_entropy")
+        num_outputs = 1 if two else max(2, largest + 1)
+    return dataclasses.replace(config, layer_sizes=(len(data.x), *hidden, num_outputs))
+
+
+def _own_config(
+    base: Config, configuration: Configuration, num_train: int, epochs: int | None
+) -> tuple[Config, int]:
+    """Returns a configuration's Config, and the batches of an epoch."""
+    own = {
+        name: value_of(configuration, name)
+        for name in ("activation", "optimizer", "batch_size", "init")
+        if name in configuration
+    }
+    if "hidden" in configuration:
+        own["layer_sizes"] = (base.layer_sizes[0], *configuration["hidden"], base.layer_sizes[-1])
+    config = dataclasses.replace(base, **own)
+    if config.batch_size is not None and config.batch_size > num_train:
+        raise ValueError(
+            f"batch_size must be at most the {num_train} training rows of the smallest fold, "
+            f"got {config.batch_size}"
+        )
+    num_batches = 1 if config.batch_size is None else num_train // config.batch_size
+    if epochs is not None:
+        steps = check_count("epochs", epochs) * num_batches
+        config = dataclasses.replace(config, num_steps=check_count("epochs × batches", steps))
+    return config, num_batches
+
+
+def _notes(grid: Grid, configs: list[Config], epochs: int | None) -> Iterable[str]:
+    if len({config.batch_size for config in configs}) > 1:
+        fixed = f"{epochs} epochs" if epochs is not None else f"{configs[0].num_steps:,} steps"
+        other = "steps" if epochs is not None else "epochs"
+        yield f"batch sizes differ: {fixed} are held fixed, the number of {other} differs"
+    for name, values in grid.axes.items():
+        readers = _READ_BY.get(name)
+        if readers and not any(config.optimizer in readers for config in configs):
+            used = ", ".join(sorted({config.optimizer for config in configs}))
+            yield f"{name} has {len(values)} values, but {used} does not read it"

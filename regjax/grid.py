@@ -1,0 +1,313 @@
+"""Grids of configurations: products of axes, unions, lists, random and quasi-random designs.
+
+A configuration is a mapping from names to canonical values: real hyperparameters rounded to 12 significant
+digits, everything that is off in its one spelling (l2 = 0, keep_prob = 1), equal values of all layers as
+one value. Two configurations that mean the same compare equal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, get_args
+
+import numpy as np
+
+from regjax.config import (
+    Activation,
+    Config,
+    HParams,
+    Init,
+    Optimizer,
+    check_choice,
+    check_count,
+    check_hparam,
+)
+
+Configuration = dict[str, Any]
+
+# What a grid does not mention: the default of HParams, or what the Config of the sweep says.
+UNSET = "unset"
+# Config fields that may be axes, with what checks a value; `hidden` stands for layer_sizes[1:-1].
+CONFIG_AXES = ("hidden", "activation", "optimizer", "batch_size", "init")
+# Where None means off, the number that means the same.
+OFF_VALUES = {"l2": 0.0, "l1": 0.0, "weight_decay": 0.0, "keep_prob": 1.0, "input_keep_prob": 1.0}
+NAMES = (*HParams._fields, *CONFIG_AXES)
+# What other libraries call them.
+_ELSEWHERE = {
+    "lambda": ["l2"],
+    "lambd": ["l2"],
+    "lambda_": ["l2"],
+    "alpha": ["l2"],
+    "lr": ["learning_rate"],
+    "hidden_layer_sizes": ["hidden"],
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Distinct configurations in a fixed order.
+
+    Attributes:
+        configurations: each a mapping from every name that the grid mentions to its canonical value.
+    """
+
+    configurations: tuple[Configuration, ...]
+
+    def __len__(self) -> int:
+        return len(self.configurations)
+
+    def __iter__(self) -> Iterator[Configuration]:
+        return iter(self.configurations)
+
+    def __add__(self, other: object) -> Grid:
+        """Returns the union; a configuration that is in both is there once."""
+        if not isinstance(other, Grid):
+            return NotImplemented
+        return _distinct(itertools.chain(self, other))
+
+    @property
+    def axes(self) -> dict[str, list[Any]]:
+        """Names that take more than one value, each with its values in order of appearance."""
+        found: dict[str, list[Any]] = {}
+        for name in dict.fromkeys(itertools.chain.from_iterable(self)):
+            values = list(dict.fromkeys(value_of(c, name) for c in self))
+            if len(values) > 1:
+                found[name] = values
+        return found
+
+
+def grid(**axes: Any) -> Grid:
+    """Returns the product of axes.
+
+    A list (or a one-dimensional array) is an axis, a scalar a fixed value, a tuple one value per layer;
+    inside a list, tuples are values. Hyperparameters are those of `HParams`, and `dropout` (a rate) for
+    keep_prob = 1 - dropout; of `Config`, `hidden` (units of the hidden layers, a tuple), `activation`,
+    `optimizer`, `batch_size` and `init` may be axes too. The first name varies slowest.
+
+    Raises:
+        TypeError: a value of the wrong kind; names the axis.
+        ValueError: an unknown axis, an empty one, dropout beside keep_prob, a value out of its range.
+
+    Example:
+        >>> import regjax
+        >>> design = regjax.grid(l2=[0, 0.1], keep_prob=[1, (0.9, 0.8)], learning_rate=0.3)
+        >>> len(design)
+        4
+        >>> list(design)[1]
+        {'l2': 0.0, 'keep_prob': (0.9, 0.8), 'learning_rate': 0.3}
+    """
+    columns = {name: _axis_values(name, values) for name, values in _renamed(axes).items()}
+    return _distinct(dict(zip(columns, row, strict=True)) for row in itertools.product(*columns.values()))
+
+
+def grid_from_list(configurations: Iterable[Mapping[str, Any]]) -> Grid:
+    """Returns a grid of the configurations as they are listed; each is a mapping as `grid` takes scalars.
+
+    Raises:
+        TypeError: a value of the wrong kind.
+        ValueError: an unknown name or a value out of its range.
+    """
+    rows = []
+    for configuration in configurations:
+        if not isinstance(configuration, Mapping):
+            raise TypeError(f"configurations must be mappings of names to values, got {configuration!r}")
+        named = _renamed(dict(configuration))
+        rows.append({name: canonical(name, value) for name, value in named.items()})
+    if not rows:
+        raise ValueError("configurations must not be empty, got none")
+    return _distinct(rows)
+
+
+def random_grid(num: int, *, seed: int = 0, **distributions: Any) -> Grid:
+    """Returns `num` random configurations.
+
+    Each value is a frozen distribution of scipy.stats (drawn from), a list (one entry, each as likely), or
+    a scalar (fixed).
+
+    Args:
+        num: configurations, at least 1.
+        seed: of NumPy's generator.
+        **distributions: per name.
+
+    Raises:
+        TypeError: a value of the wrong kind.
+        ValueError: as in `grid`, and draws outside a hyperparameter's range.
+
+    References:
+        Bergstra & Bengio 2012.
+    """
+    check_count("num", num)
+    uniform = np.random.default_rng(check_count("seed", seed, at_least=0)).random
+    return _design(uniform((num, max(1, _num_random(distributions)))), distributions)
+
+
+def sobol_grid(num: int, *, seed: int = 0, **distributions: Any) -> Grid:
+    """Returns `num` quasi-random configurations: scrambled Sobol points through the inverse distributions.
+
+    Arguments and errors as in `random_grid`; a power of two for `num` balances best.
+    """
+    from scipy.stats import qmc
+
+    check_count("num", num)
+    seed = check_count("seed", seed, at_least=0)
+    sampler = qmc.Sobol(max(1, _num_random(distributions)), rng=np.random.default_rng(seed))
+    return _design(sampler.random_base2(math.ceil(math.log2(num)))[:num], distributions)
+
+
+def _num_random(distributions: Mapping[str, Any]) -> int:
+    return sum(_is_random(value) for value in distributions.values())
+
+
+def _is_random(value: Any) -> bool:
+    return hasattr(value, "ppf") or isinstance(value, list)
+
+
+def _design(points: np.ndarray, distributions: Mapping[str, Any]) -> Grid:
+    """Returns a configuration per row of `points`, uniform on [0, 1)."""
+    names = _renamed(dict(distributions))
+    columns = iter(points.T)
+    drawn: dict[str, list[Any]] = {}
+    for name, given in zip(names, distributions.values(), strict=True):
+        is_rate = "dropout" in distributions and name == "keep_prob"
+        if hasattr(given, "ppf"):
+            values = np.asarray(given.ppf(next(columns)), float).tolist()
+            values = [1 - v for v in values] if is_rate else values
+        elif isinstance(given, list):
+            choices = _axis_values(name, names[name])
+            values = [choices[int(u * len(choices))] for u in next(columns)]
+        else:
+            values = [names[name]] * len(points)
+        drawn[name] = [canonical(name, value) for value in values]
+    return _distinct(dict(zip(drawn, row, strict=True)) for row in zip(*drawn.values(), strict=True))
+
+
+def canonical(name: str, value: Any) -> Any:
+    """Returns the one spelling of a value: what is hashed, compared, shown and trained.
+
+    Raises:
+        TypeError: a value of the wrong kind; names the axis.
+        ValueError: a value out of its range; names the axis.
+    """
+    if name in CONFIG_AXES:
+        return _canonical_config(name, value)
+    if value is None or (isinstance(value, str) and value == "none"):
+        value = OFF_VALUES.get(name)
+    is_vector = isinstance(value, tuple | list | np.ndarray) and np.ndim(value) == 1
+    values: Any = value if is_vector else (value,)
+    for entry in values:
+        check_hparam(Config(), name, entry)
+    rounded = tuple(float(f"{float(entry):.12g}") + 0.0 for entry in values)
+    return rounded[0] if len(set(rounded)) == 1 else rounded
+
+
+def _canonical_config(name: str, value: Any) -> Any:
+    if name == "hidden":
+        value = () if value is None or value == "none" else value
+        if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
+            value = (value,)
+        return tuple(check_count("hidden", units) for units in value)
+    if name == "batch_size":
+        return None if value is None or value in ("full", "none") else check_count(name, value)
+    choices = {"activation": Activation, "optimizer": Optimizer, "init": Init}[name]
+    check_choice(name, value, get_args(choices))
+    return value
+
+
+def value_of(configuration: Configuration, name: str) -> Any:
+    """Returns the canonical value of a name in a configuration, mentioned or not.
+
+    What is not mentioned has the default of `HParams`; a field of `Config` is then `UNSET`: the sweep's
+    Config says it.
+    """
+    if name in configuration:
+        return configuration[name]
+    return UNSET if name in CONFIG_AXES else canonical(name, HParams._field_defaults[name])
+
+
+def as_hparams(configuration: Configuration) -> HParams:
+    """Returns the hyperparameters of a configuration."""
+    return HParams(**{name: value for name, value in configuration.items() if name in HParams._fields})
+
+
+def as_grid(value: Any) -> Grid:
+    """Returns a grid of what a user may hand in: a `Grid`, a mapping of axes, a list of mappings, or None.
+
+    Raises:
+        TypeError: anything else.
+        ValueError: as in `grid` and `grid_from_list`.
+    """
+    if value is None:
+        return grid()
+    if isinstance(value, Grid):
+        return value
+    if isinstance(value, Mapping):
+        return grid(**value)
+    if isinstance(value, list | tuple):
+        return grid_from_list(value)
+    raise TypeError(f"grid must be a regjax.Grid, a dict or a list of dicts, got {type(value).__name__}")
+
+
+def describe(configuration: Mapping[str, Any], names: Iterable[str] | None = None) -> str:
+    """Returns a configuration in words, as the command line takes it: "l2=0.1, keep_prob=0.9/0.8"."""
+    names = configuration if names is None else names
+    return ", ".join(f"{name}={as_text(value_of(dict(configuration), name))}" for name in names) or "defaults"
+
+
+def as_text(value: Any) -> str:
+    """Returns one value as the command line takes it: per-layer values with slashes."""
+    if isinstance(value, tuple):
+        return "/".join(as_text(entry) for entry in value) or "none"
+    if value is None:
+        return "full"
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
+
+
+def _axis_values(name: str, values: Any) -> list[Any]:
+    is_axis = isinstance(values, list | range) or (isinstance(values, np.ndarray) and values.ndim == 1)
+    if not is_axis:
+        return [canonical(name, values)]
+    if len(values) == 0:
+        raise ValueError(f"{name} must have at least one value, got an empty axis")
+    return list(dict.fromkeys(canonical(name, v) for v in values))
+
+
+def _renamed(axes: dict[str, Any]) -> dict[str, Any]:
+    """Returns the axes with `dropout` turned into keep_prob, all names checked."""
+    if "dropout" in axes and "keep_prob" in axes:
+        raise ValueError("dropout and keep_prob must not both be given: keep_prob = 1 - dropout")
+    for name in axes:
+        if name not in (*NAMES, "dropout"):
+            near = _ELSEWHERE.get(name) or difflib.get_close_matches(name, (*NAMES, "dropout"), 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(f"axis must be one of {', '.join((*NAMES, 'dropout'))}, got {name!r}{hint}")
+    return {
+        ("keep_prob" if name == "dropout" else name): (_kept(v) if name == "dropout" else v)
+        for name, v in axes.items()
+    }
+
+
+def _kept(rate: Any) -> Any:
+    """Returns 1 - rate, inside lists and tuples too; distributions are turned where they are drawn."""
+    if hasattr(rate, "ppf"):
+        return rate
+    if isinstance(rate, list | tuple):
+        return type(rate)(_kept(entry) for entry in rate)
+    if isinstance(rate, np.ndarray):
+        return 1 - rate
+    if rate is None or (isinstance(rate, str) and rate == "none"):
+        return None
+    if isinstance(rate, bool) or not isinstance(rate, int | float | np.number) or not 0 <= rate < 1:
+        raise ValueError(f"dropout must be a rate in [0, 1), got {rate!r}")
+    return 1 - rate
+
+
+def _distinct(rows: Iterable[Configuration]) -> Grid:
+    seen: dict[tuple[Any, ...], Configuration] = {}
+    for row in rows:
+        # What is not named has its default, so {} and {"l2": 0} are one configuration.
+        seen.setdefault(tuple(value_of(row, name) for name in NAMES), row)
+    return Grid(tuple(seen.values()))

@@ -1,0 +1,119 @@
+"""Intervals for paired differences: over folds, or over seeds on one split; and for many at once.
+
+Pure functions of NumPy arrays; docs/intervals.md says in words what they mean.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+LEVEL = 0.95
+
+
+class Interval(NamedTuple):
+    """A mean difference and how sure it is.
+
+    Attributes:
+        mean: of the differences.
+        se: its standard error; NaN where one unit gives none.
+        df: degrees of freedom of t.
+        low: of the 95 % interval.
+        high: of the 95 % interval.
+        p: two-sided p-value of a difference of 0; NaN without an interval.
+    """
+
+    mean: float
+    se: float
+    df: int
+    low: float
+    high: float
+    p: float
+
+
+def over_folds(differences: np.ndarray, num_val: float, num_train: float) -> Interval:
+    """Returns the interval of a mean over folds, which share training rows.
+
+        mean ± t · √(s²·(1/J + n_val/n_train)),  J - 1 degrees of freedom
+
+    Args:
+        differences: d₁ … d_J, `(J,)`: of each fold, averaged over its seeds.
+        num_val: mean rows of a validation part.
+        num_train: mean rows of a training part.
+
+    References:
+        Nadeau & Bengio 2003, eq. 16 (corrected resampled t); Bouckaert & Frank 2004 for repeats.
+    """
+    count = len(differences)
+    if count < 2:
+        return without_spread(differences)
+    variance = float(np.var(differences, ddof=1))
+    return interval(differences, math.sqrt(variance * (1 / count + num_val / num_train)), count - 1)
+
+
+def over_seeds(differences: np.ndarray) -> Interval:
+    """Returns the paired t interval of a mean over seeds, `(S,)`: of training's chance, on this one split."""
+    count = len(differences)
+    if count < 2:
+        return without_spread(differences)
+    return interval(differences, float(np.std(differences, ddof=1)) / math.sqrt(count), count - 1)
+
+
+def without_spread(differences: np.ndarray) -> Interval:
+    """Returns the mean alone: no interval."""
+    return Interval(float(np.mean(differences)), math.nan, 0, math.nan, math.nan, math.nan)
+
+
+def interval(differences: np.ndarray, se: float, df: int) -> Interval:
+    """Returns the t interval of a standard error; none where all differences are equal."""
+    if np.ptp(differences) == 0:
+        return without_spread(differences)
+    return around(float(np.mean(differences)), se, df)
+
+
+def around(mean: float, se: float, df: int, level: float = LEVEL) -> Interval:
+    """Returns the t interval around a mean at a level in (0, 1)."""
+    from scipy import stats
+
+    reach = float(stats.t.ppf((1 + level) / 2, df)) * se
+    p = 2 * float(stats.t.sf(abs(mean) / se, df)) if se > 0 else math.nan
+    return Interval(mean, se, df, mean - reach, mean + reach, p)
+
+
+def family(found: Interval, num: int) -> tuple[float, float]:
+    """Returns the interval that holds for all of `num` differences at once (Bonferroni), NaN without one."""
+    if math.isnan(found.se):
+        return math.nan, math.nan
+    wide = around(found.mean, found.se, found.df, 1 - (1 - LEVEL) / num)
+    return wide.low, wide.high
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Returns Holm's step-down adjusted p-values, `(m,)`; NaN stays NaN and does not count.
+
+    References:
+        Holm 1979.
+    """
+    adjusted = np.full(len(p), np.nan)
+    order = [i for i in np.argsort(p, kind="stable") if not math.isnan(p[i])]
+    largest = 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, float(p[index]) * (len(order) - rank)))
+        adjusted[index] = largest
+    return adjusted
+
+
+def sampling_error(per_example: np.ndarray, weights: np.ndarray) -> float:
+    """Returns the standard error of a weighted mean over examples, `(n,)` each, as if drawn anew.
+
+    With weights of 1 it is the standard deviation over √n.
+    """
+    total = float(np.sum(weights))
+    mean = float(np.sum(weights * per_example)) / total
+    count = np.count_nonzero(weights)
+    if count < 2:
+        return math.nan
+    squares = float(np.sum((weights * (per_example - mean)) ** 2))
+    return math.sqrt(squares * count / (count - 1)) / total

@@ -1,0 +1,243 @@
+"""Chunks of networks as lanes of one compiled program, and the task that a worker does with one.
+
+A chunk has R slots of r lanes. In a *shared* chunk the lanes of a slot are rows of one replicate: key,
+weights and (where standardised) inputs are mapped over slots only, so that batches and random bits are
+drawn once per slot. In an *unshared* chunk every lane has its own. Everything is a pure function of its
+arguments; `run_task` is what an executor calls.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from regjax.config import Config, HParams, local_x64
+from regjax.cost import penalty, resolve_loss
+from regjax.data import Data
+from regjax.metrics import examples, metrics
+from regjax.mlp import Params, forward
+from regjax.train import TrainState, hide_held_out, init_state, run_segment
+
+
+class Replicates(NamedTuple):
+    """Who trains on what: leaves with `(R,)` or `(R, r)` before their own shape, see `axes`.
+
+    Attributes:
+        key: key data of each replicate, `(…, 2)` uint32.
+        x: all rows, `(n_features, n)`; mapped where every fold has its own standardised inputs.
+        y: targets, `(…, n)`, never mapped.
+        train: training weights, `(…, n)`.
+        val: validation weights, `(…, n)`, or None.
+        test_x: test inputs or None, mapped as x.
+        test_y: test targets or None, never mapped.
+        test: test weights or None, never mapped.
+    """
+
+    key: Any
+    x: Any
+    y: Any
+    train: Any
+    val: Any = None
+    test_x: Any = None
+    test_y: Any = None
+    test: Any = None
+
+    def axes(self, of_replicate: int | None) -> Replicates:
+        """Returns where each leaf is mapped when replicates are mapped at `of_replicate`."""
+        of_x = of_replicate if np.ndim(self.x) > 2 else None
+        return Replicates(
+            key=of_replicate,
+            x=of_x,
+            y=None,
+            train=of_replicate,
+            val=None if self.val is None else of_replicate,
+            test_x=None if self.test_x is None else of_x,
+        )
+
+
+class ChunkTask(NamedTuple):
+    """A chunk and what is to be done with it.
+
+    Attributes:
+        config: what is compiled.
+        shared: whether the lanes of a slot are rows of one replicate.
+        replicates: `(R, …)` where shared, else `(R, r, …)`.
+        hparams: leaves `(R, r, …)`.
+        states: leaves `(R, r, …)` after `start` steps, or None at step 0.
+        start: steps done.
+        stops: where to stop in turn, above `start`.
+        measured: for each stop, whether metrics are taken there.
+        num_batches: of an epoch.
+        want_examples: whether to return per-example validation scores of the last stop.
+    """
+
+    config: Config
+    shared: bool
+    replicates: Replicates
+    hparams: HParams
+    states: TrainState | None
+    start: int
+    stops: tuple[int, ...]
+    measured: tuple[bool, ...]
+    num_batches: int
+    want_examples: bool = False
+
+
+class ChunkDone(NamedTuple):
+    """What a task returns: NumPy arrays.
+
+    Attributes:
+        states: leaves `(R, r, …)`.
+        records: metric -> `(records, R, r)`; at step 0 too where the task began there.
+        examples: per-example validation scores, `(R, r, n)` each, or None.
+        seconds: of wall clock.
+    """
+
+    states: TrainState
+    records: dict[str, np.ndarray]
+    examples: dict[str, np.ndarray] | None
+    seconds: float
+
+
+def run_task(task: ChunkTask) -> ChunkDone:
+    """Returns the chunk after the last stop, and its records."""
+    began = time.perf_counter()
+    options: dict[str, Any] = {"config": task.config, "shared": task.shared}
+    with local_x64(task.config.dtype):
+        replicates, hparams = jax.device_put((task.replicates, task.hparams))
+        records = []
+
+        def record(states: TrainState) -> None:
+            found = measure_lanes(replicates, hparams, states.params, **options)
+            records.append(jax.tree.map(np.asarray, found))
+
+        states = task.states
+        if states is None:
+            states = init_lanes(replicates, hparams, **options)
+            record(states)
+        start = task.start
+        for stop, measured in zip(task.stops, task.measured, strict=True):
+            states = advance_lanes(replicates, hparams, states, start, stop, task.num_batches, **options)
+            start = stop
+            if measured:
+                record(states)
+        scores = examples_of_lanes(replicates, states.params, **options) if task.want_examples else None
+        # Copies: a view would keep the device's buffer from being given up to the next segment.
+        states, scores = jax.tree.map(np.array, (states, scores))
+    stacked = {name: np.stack([r[name] for r in records]) for name in records[0]} if records else {}
+    return ChunkDone(states, stacked, scores, time.perf_counter() - began)
+
+
+def compile_task(task: ChunkTask) -> float:
+    """Returns the seconds it took to compile what `run_task` will run for chunks of this shape."""
+    began = time.perf_counter()
+    # A segment of no steps compiles the loop, whose bounds are traced.
+    run_task(task._replace(states=None, start=0, stops=(0,), measured=(False,)))
+    return time.perf_counter() - began
+
+
+@functools.partial(jax.jit, static_argnames=("config", "shared"))
+def init_lanes(replicates: Replicates, hparams: HParams, *, config: Config, shared: bool) -> TrainState:
+    """Returns the states before the first step."""
+
+    def init(replicate: Replicates, hparams: HParams) -> TrainState:
+        return init_state(jax.random.wrap_key_data(replicate.key), hparams, config=config)
+
+    return _over_lanes(init, replicates, shared, 1)(replicates, hparams)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "shared"), donate_argnames="states")
+def advance_lanes(
+    replicates: Replicates,
+    hparams: HParams,
+    states: TrainState,
+    start: Any,
+    stop: Any,
+    num_batches: Any,
+    *,
+    config: Config,
+    shared: bool,
+) -> TrainState:
+    """Returns the states after steps `start` … `stop` - 1."""
+
+    def advance(replicate: Replicates, hparams: HParams, state: TrainState) -> TrainState:
+        key = jax.random.wrap_key_data(replicate.key)
+        data = Data(replicate.x, replicate.y, replicate.train)
+        return run_segment(key, state, hparams, data, start, stop, config=config, num_batches=num_batches)
+
+    return _over_lanes(advance, replicates, shared, 2)(replicates, hparams, states)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "shared"))
+def measure_lanes(
+    replicates: Replicates, hparams: HParams, params: Params, *, config: Config, shared: bool
+) -> dict[str, jax.Array]:
+    """Returns one record per lane, `(R, r)` each, in inference mode.
+
+    `finite`: whether all parameters and the training cost are; `train_cost`: loss + penalty/n; and
+    `train_…`, `val_…`, `test_…` of `metrics.metrics`, NaN where not finite.
+    """
+
+    def measure(replicate: Replicates, hparams: HParams, params: Params) -> dict[str, jax.Array]:
+        train = Data(replicate.x, replicate.y, replicate.train)
+        # One forward for both: rows that are in neither part are hidden.
+        either = replicate.train if replicate.val is None else replicate.train + replicate.val
+        logits = _logits(params, train._replace(weights=either), config)
+        parts = {"train": (logits, train)}
+        if replicate.val is not None:
+            parts["val"] = (logits, train._replace(weights=replicate.val))
+        if replicate.test is not None:
+            test = Data(replicate.test_x, replicate.test_y, replicate.test)
+            parts["test"] = (_logits(params, test, config), test)
+        record = {
+            f"{name}_{metric}": value
+            for name, (found, part) in parts.items()
+            for metric, value in metrics(found, part.y, part.weights, loss=resolve_loss(config, part)).items()
+        }
+        record["train_cost"] = record["train_loss"] + penalty(params, hparams) / jnp.sum(replicate.train)
+        # A relu turns NaN into 0, and a diverged network would have an accuracy.
+        leaves = [*jax.tree.leaves(params), record["train_cost"]]
+        finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+        return {name: jnp.where(finite, value, jnp.nan) for name, value in record.items()} | {
+            "finite": finite
+        }
+
+    return _over_lanes(measure, replicates, shared, 2)(replicates, hparams, params)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "shared"))
+def examples_of_lanes(
+    replicates: Replicates, params: Params, *, config: Config, shared: bool
+) -> dict[str, jax.Array]:
+    """Returns per-example validation scores, `(R, r, n)` each, see `metrics.examples`."""
+
+    def scores(replicate: Replicates, params: Params) -> dict[str, jax.Array]:
+        data = Data(replicate.x, replicate.y, replicate.val)
+        return examples(_logits(params, data, config), data.y, loss=resolve_loss(config, data))
+
+    return _over_lanes(scores, replicates, shared, 1)(replicates, params)
+
+
+def _logits(params: Params, data: Data, config: Config) -> jax.Array:
+    x = hide_held_out(data).x
+    return forward(params, x, activation=config.activation, precision=config.precision)[0]
+
+
+def _over_lanes(
+    run: Callable[..., Any], replicates: Replicates, shared: bool, num_mapped: int
+) -> Callable[..., Any]:
+    """Returns `run(replicates, *mapped)` over slots and lanes.
+
+    Two levels also where nothing is shared: with two batch dimensions XLA's CPU compiler takes another,
+    for small matrices much faster product than with one (docs/design.md).
+    """
+    mapped = (0,) * num_mapped
+    inner = replicates.axes(None if shared else 0)
+    outer = replicates.axes(0)
+    return jax.vmap(jax.vmap(run, in_axes=(inner, *mapped)), in_axes=(outer, *mapped))

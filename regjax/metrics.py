@@ -1,0 +1,96 @@
+"""Metrics of one split, from logits, in inference mode and on the true targets.
+
+What holds for all: `logits` is `(n_outputs, n)`, `y` is `(1, n)` labels or `(n_outputs, n)` real targets,
+`weights` is `(n,)`; a column of weight 0 is not there, whatever stands in it. A metric that is not defined
+(a class without rows) is NaN.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from regjax.config import Loss
+from regjax.losses import LOSSES
+from regjax.mlp import decide
+
+# metric -> whether more is better
+CLASS_METRICS = {"loss": False, "accuracy": True, "balanced_accuracy": True, "roc_auc": True}
+REAL_METRICS = {"loss": False, "rmse": False, "r2": True}
+METRICS = CLASS_METRICS | REAL_METRICS
+
+
+def metrics(logits: jax.Array, y: jax.Array, weights: jax.Array, *, loss: Loss) -> dict[str, jax.Array]:
+    """Returns the metrics as scalars: `loss` (mean data loss, no penalty), and by kind of target
+
+    `accuracy`, `balanced_accuracy` (mean recall of the classes that are there), `roc_auc` (two classes, or
+    the mean over classes of each against the rest); or `rmse` and `r2` (both averaged over outputs).
+    """
+    per_example = examples(logits, y, loss=loss)
+    found = {"loss": _mean(per_example["loss"], weights)}
+    if loss == "squared_error":
+        mean_square = _mean((logits - y) ** 2, weights)
+        centre = _mean(y, weights)[:, None]
+        spread = _mean((y - centre) ** 2, weights)
+        return found | {
+            "rmse": jnp.mean(jnp.sqrt(mean_square)),
+            "r2": jnp.mean(1 - mean_square / spread),
+        }
+    found["accuracy"] = _mean(per_example["right"], weights)
+    # A row per class (two for one logit): who belongs to it, and its score.
+    scores = jnp.concatenate([-logits, logits]) if len(logits) == 1 else jax.nn.softmax(logits, axis=0)
+    members = lax.broadcasted_iota(y.dtype, scores.shape, 0) == y
+    in_class = jnp.where(members, weights[None, :], 0)
+    totals = jnp.sum(in_class, axis=1)
+    recall = jnp.sum(in_class * per_example["right"][None, :], axis=1) / totals
+    there = totals > 0
+    found["balanced_accuracy"] = jnp.sum(jnp.where(there, recall, 0)) / jnp.sum(there, dtype=totals.dtype)
+    if len(logits) == 1:
+        found["roc_auc"] = roc_auc(scores[1], members[1], weights)
+    else:
+        found["roc_auc"] = jnp.mean(jax.vmap(roc_auc, in_axes=(0, 0, None))(scores, members, weights))
+    return found
+
+
+def examples(logits: jax.Array, y: jax.Array, *, loss: Loss) -> dict[str, jax.Array]:
+    """Returns what is averaged, per example, `(n,)` each: `loss`, and `right` (0 or 1) or `square`.
+
+    `square` is the squared error, averaged over outputs.
+    """
+    found = {"loss": LOSSES[loss].f(logits, y)}
+    if loss == "squared_error":
+        found["square"] = jnp.mean((logits - y) ** 2, axis=0)
+    else:
+        found["right"] = (decide(logits, loss) == y)[0].astype(logits.dtype)
+    return found
+
+
+def roc_auc(scores: jax.Array, positive: jax.Array, weights: jax.Array) -> jax.Array:
+    """Returns the probability that a positive example scores above a negative one, ties counted half.
+
+    Args:
+        scores: `(n,)`.
+        positive: `(n,)`, boolean.
+        weights: `(n,)`.
+
+    References:
+        Fawcett 2006, §7.
+    """
+    order = jnp.argsort(scores)
+    scores = scores[order]
+    plus, minus = (jnp.where(who, weights, 0)[order] for who in (positive, ~positive))
+    below = jnp.cumsum(minus) - minus  # weight of the negatives that stand before
+    # All of a run of equal scores count from its beginning to its end.
+    first = jnp.concatenate([jnp.ones(1, bool), scores[1:] != scores[:-1]])
+    last = jnp.concatenate([first[1:], jnp.ones(1, bool)])
+    at_first = lax.cummax(jnp.where(first, below, 0))
+    at_last = lax.cummin(jnp.where(last, below + minus, jnp.inf), reverse=True)
+    return jnp.sum(plus * (at_first + at_last) / 2) / (jnp.sum(plus) * jnp.sum(minus))
+
+
+def _mean(values: jax.Array, weights: jax.Array) -> jax.Array:
+    total = jnp.sum(weights)
+    weights = jnp.broadcast_to(weights, values.shape)
+    # A where, not a product alone: 0·∞ is NaN.
+    return jnp.sum(jnp.where(weights > 0, weights * values, 0), axis=-1) / total

@@ -1,0 +1,107 @@
+"""How far a sweep is: what its host loop says, and a bar for a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+
+class Progress(NamedTuple):
+    """Where a sweep stands.
+
+    Attributes:
+        phase: "compile" or "train".
+        num_rows: networks in all.
+        done: of them, finished or diverged.
+        diverged: of them.
+        fraction: of the work, in [0, 1].
+        best: the best configuration so far with its mean metric, in words, or "".
+        seconds_left: predicted, or None where it is too early to say.
+    """
+
+    phase: str
+    num_rows: int
+    done: int
+    diverged: int
+    fraction: float
+    best: str
+    seconds_left: float | None
+
+    @property
+    def alive(self) -> int:
+        """Networks that have not diverged."""
+        return self.num_rows - self.diverged
+
+    def __str__(self) -> str:
+        if self.phase == "compile":
+            return f"compiling for {self.num_rows:,} networks"
+        left = "" if self.seconds_left is None else f", {duration(self.seconds_left)} left"
+        best = f", best so far {self.best}" if self.best else ""
+        return f"{self.done:,} of {self.num_rows:,} networks done, {self.alive:,} alive{left}{best}"
+
+
+Report = Callable[[Progress], None]
+
+
+def duration(seconds: float) -> str:
+    """Returns seconds in words: "0.4 s", "2 min 5 s", "3 h 4 min"."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+@contextlib.contextmanager
+def reporter(progress: bool | Report) -> Iterator[Report]:
+    """Yields what a host loop calls: a bar on a terminal, the user's function, or nothing.
+
+    Raises:
+        TypeError: progress is neither a truth value nor callable.
+    """
+    if callable(progress):
+        yield progress
+    elif not isinstance(progress, bool):
+        raise TypeError(f"progress must be True, False or a function, got {progress!r}")
+    elif progress and sys.stderr.isatty():
+        with bar() as report:
+            yield report
+    else:
+        yield lambda progress: None
+
+
+@contextlib.contextmanager
+def bar() -> Iterator[Report]:
+    """Yields a function that draws a bar on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.description}"),
+    )
+    with RichProgress(*columns, console=Console(stderr=True), transient=True) as drawn:
+        task = drawn.add_task("compiling", total=1.0)
+        yield lambda p: drawn.update(task, completed=p.fraction, description=str(p))
+
+
+@contextlib.contextmanager
+def lines(every: float = 10.0) -> Iterator[Report]:
+    """Yields a function that prints a plain line to standard error, at most one in `every` seconds."""
+    last = -float("inf")
+    phase = ""
+
+    def report(progress: Progress) -> None:
+        nonlocal last, phase
+        now = time.monotonic()
+        if now - last >= every or progress.phase != phase:
+            last, phase = now, progress.phase
+            print(progress, file=sys.stderr, flush=True)
+
+    yield report

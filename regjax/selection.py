@@ -1,0 +1,107 @@
+"""Which configuration, by validation alone: ranking, the one-standard-error rule, honest scores of a choice.
+
+`scores` is `(configurations, units)`, a unit being a fold (averaged over seeds), or a seed where there is
+one split. NaN marks what diverged or is not defined: it is ranked last, and never chosen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from regjax.config import check_choice
+from regjax.metrics import METRICS
+
+Rule = Literal["mean", "one_se"]
+
+# Simpler first: what is compared, and whether larger is simpler. Axes that are not here never count.
+SIMPLER = (
+    ("parameters", False),
+    ("l1", True),
+    ("l2", True),
+    ("weight_decay", True),
+    ("keep_prob", False),
+    ("input_keep_prob", False),
+)
+SIMPLER_IN_WORDS = (
+    "fewer parameters, then larger l1, l2, weight_decay, then smaller keep_prob, input_keep_prob"
+)
+
+
+def higher_is_better(metric: str) -> bool:
+    """Returns whether more of a metric, with or without its split's prefix, is better."""
+    return METRICS[metric.split("_", 1)[1] if metric.split("_", 1)[0] in ("train", "val", "test") else metric]
+
+
+def ranking(values: np.ndarray, higher: bool) -> np.ndarray:
+    """Returns indices from best to worst, NaN last, equal values in their order: all that ranks uses this."""
+    keys = np.where(np.isnan(values), np.inf, -values if higher else values)
+    return np.lexsort((np.arange(len(values)), keys, np.isnan(values)))
+
+
+def choose(scores: np.ndarray, higher: bool, rule: Rule, simplicity: Sequence[tuple[float, ...]]) -> int:
+    """Returns the index of the chosen configuration.
+
+    "mean" takes the best mean. "one_se" takes the simplest of those whose mean lies within one standard
+    error of the best one's mean, s/√units of the best; ties go to the better mean.
+
+    Args:
+        scores: `(configurations, units)`.
+        higher: whether more is better.
+        rule: "mean" or "one_se".
+        simplicity: a sort key per configuration, smaller is simpler.
+
+    Raises:
+        ValueError: nothing to choose from, or one_se with fewer than two units.
+
+    References:
+        Breiman et al. 1984, §3.4.3; Hastie, Tibshirani, Friedman 2009, §7.10.
+    """
+    check_choice("rule", rule, ("mean", "one_se"))
+    means = np.mean(scores, axis=1)
+    order = ranking(means, higher)
+    best = int(order[0])
+    if math.isnan(means[best]):
+        raise ValueError("best must have a configuration without divergence, got none")
+    if rule == "mean":
+        return best
+    if scores.shape[1] < 2:
+        raise ValueError("one_se must have at least two folds or seeds, got one")
+    candidates = within_one_se(scores, higher)
+    place = {int(index): rank for rank, index in enumerate(order)}
+    return min(candidates, key=lambda index: (tuple(simplicity[index]), place[index]))
+
+
+def within_one_se(scores: np.ndarray, higher: bool) -> list[int]:
+    """Returns the configurations whose mean lies within one standard error of the best."""
+    means = np.mean(scores, axis=1)
+    best = int(ranking(means, higher)[0])
+    reach = float(np.std(scores[best], ddof=1)) / math.sqrt(scores.shape[1])
+    gap = (means[best] - means) if higher else (means - means[best])
+    return [int(index) for index in np.flatnonzero(gap <= reach)]
+
+
+def left_out(scores: np.ndarray, pick: Callable[[np.ndarray], int]) -> tuple[np.ndarray, list[int]]:
+    """Returns the score on each unit of what `pick` chooses on all the others, and the choices.
+
+    Args:
+        scores: `(configurations, units)`, at least two units.
+        pick: from `(configurations, units - 1)` to an index.
+
+    References:
+        Varma & Simon 2006.
+    """
+    choices = [pick(np.delete(scores, unit, axis=1)) for unit in range(scores.shape[1])]
+    return np.array([scores[index, unit] for unit, index in enumerate(choices)]), choices
+
+
+def simplicity(configuration: Mapping[str, Any], num_params: int) -> tuple[float, ...]:
+    """Returns a sort key, smaller is simpler, in the order of `SIMPLER`."""
+    key: list[float] = []
+    for name, larger_is_simpler in SIMPLER:
+        value = num_params if name == "parameters" else float(np.mean(configuration[name]))
+        key.append(-value if larger_is_simpler else value)
+    return tuple(key)

@@ -1,0 +1,378 @@
+"""The sweep: the same bits however it is cut, held-out rows unseen, divergence without harm."""
+
+import concurrent.futures
+
+import jax
+import numpy as np
+import pytest
+
+import regjax
+from regjax import lanes
+from regjax.config import check_hparams
+from regjax.data import Data
+from regjax.design import make_design
+from regjax.grid import grid_from_list
+from regjax.plan import make_groups, make_plan
+
+host = __import__("sys").modules["regjax.sweep"]
+CONFIG = regjax.Config(num_steps=60, eval_every=20)
+GRID = regjax.grid(l2=[0, 0.1, 1], keep_prob=[1, (0.9, 0.8)], learning_rate=[0.1, 0.3])
+
+
+def points(n=50, features=3, classes=2, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, features))
+    return X, (np.argsort(np.argsort(X[:, 0])) * classes // n).astype(int)
+
+
+def leaves(results):
+    return [leaf for row in range(len(results)) for leaf in jax.tree.leaves(results.params(row))]
+
+
+def assert_same(a, b):
+    assert a.records.keys() == b.records.keys()
+    for name in a.records:
+        np.testing.assert_array_equal(a.records[name], b.records[name])
+    for x, y in zip(leaves(a), leaves(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def run(**options):
+    options = {"seeds": 2, "folds": 3, "progress": False} | options
+    return regjax.sweep("two_regions", options.pop("config", CONFIG), options.pop("grid", GRID), **options)
+
+
+def test_workers_segments_and_waves_change_no_bit(monkeypatch):
+    one = run(workers=1)
+    assert_same(one, run(workers=2))
+    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)  # a step at a time, and waves of two chunks
+    monkeypatch.setattr(host, "WAVE_CHUNKS", 2)
+    monkeypatch.setattr(host, "WAVE_BUDGET", 1)
+    assert_same(one, run(workers=2))
+
+
+def test_order_of_the_grid_changes_no_bit():
+    one = run()
+    turned = run(grid=grid_from_list(list(GRID)[::-1]))
+    for index, configuration in enumerate(GRID):
+        other = turned.design.configurations.index(configuration)
+        for name in ("train_cost", "val_loss"):
+            np.testing.assert_array_equal(one.table(name)[index], turned.table(name)[other])
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 16])
+def test_a_sweep_is_single_training(batch_size):
+    config = regjax.Config(num_steps=30, eval_every=30, batch_size=batch_size)
+    results = run(config=config, folds=2, seeds=2)
+    design = results.design
+    for index in (0, 7, len(results) - 1):
+        row = design.row(index)
+        data = design.data._replace(weights=design.splits.train[row.fold])
+        fit = regjax.make_train(design.configs[row.configuration])
+        params, history = fit(
+            regjax.replicate_key(row.seed, row.fold), design.hparams[row.configuration], data
+        )
+        if batch_size is not None:  # an epoch is as long as that of the smallest fold
+            num_train = design.splits.num_train
+            if num_train[row.fold] // batch_size != num_train.min() // batch_size:
+                continue
+        np.testing.assert_allclose(history["train_loss"][-1], results.values("train_loss")[index], rtol=1e-4)
+        for a, b in zip(params, results.params(index), strict=True):
+            np.testing.assert_allclose(a.w, b.w, atol=2e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"standardize": True}, {"dtype": "float64"}])
+def test_held_out_rows_are_not_seen(options):
+    X, y = points()
+    dtype = options.pop("dtype", "float32")
+    config = regjax.Config(layer_sizes=(3, 5, 1), num_steps=20, eval_every=20, dtype=dtype)
+    folds = [(np.arange(40), np.arange(40, 50))]
+    huge = X.copy()
+    huge[40:] = 1e30
+    a, b = (
+        regjax.sweep((x, y), config, {"keep_prob": [1, 0.9]}, folds=folds * 1, progress=False, **options)
+        for x in (X, huge)
+    )
+    for p, q in zip(leaves(a), leaves(b), strict=True):
+        assert p.dtype == np.dtype(dtype)
+        np.testing.assert_array_equal(p, q)
+
+
+def test_a_feature_that_tells_on_held_out_rows_only_does_not_help():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((120, 2)), rng.integers(0, 2, 120)
+    val = np.arange(80, 120)
+    told = np.zeros(120)
+    told[val] = 100 * (2 * y[val] - 1)
+    config = regjax.Config(layer_sizes=(3, 8, 1), num_steps=300, eval_every=300)
+    results = regjax.sweep(
+        (np.c_[X, told], y), config, seeds=4, folds=[(np.arange(80), val)], standardize=True, progress=False
+    )
+    assert abs(results.values("val_accuracy").mean() - 0.5) < 0.25
+
+
+@pytest.mark.parametrize("place", range(8))
+def test_a_diverging_row_changes_no_bit_of_others(place):
+    rates = [0.05 * (i + 1) for i in range(8)]
+    config = regjax.Config(layer_sizes=(2, 6, 1), num_steps=60, eval_every=10, batch_size=16, init="he")
+    calm = run(config=config, grid=regjax.grid(learning_rate=rates), seeds=2, folds=2)
+    wild_rates = list(rates)
+    wild_rates[place] = 1e30
+    wild = run(config=config, grid=regjax.grid(learning_rate=wild_rates), seeds=2, folds=2)
+    table = wild.to_pandas()
+    assert set(table[table.configuration == place].status) == {"diverged"}
+    others = np.array([wild.design.row(i).configuration != place for i in range(len(wild))])
+    assert (wild.diverged_at[others] == -1).all()
+    assert (wild.diverged_at[~others] > 0).all()
+    assert np.isfinite(wild.last_finite_cost[~others]).all()
+    for name in calm.records:
+        np.testing.assert_array_equal(calm.records[name][others], wild.records[name][others])
+        assert np.isnan(wild.values(name)[~others]).all()
+    assert wild.best().index != place
+    summary = wild.summary()
+    assert summary["ok"].tolist() == [0 if i == place else 4 for i in range(8)]
+    assert np.isnan(summary["val_accuracy"][place])
+
+
+def test_freed_lanes_are_refilled(monkeypatch):
+    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
+    tasks = []
+    real = host.run_task
+
+    def seen(task):
+        tasks.append((task.start, jax.tree.leaves(task.hparams)[0].size))
+        return real(task)
+
+    monkeypatch.setattr(host, "run_task", seen)
+    rates = [0.01 * i for i in range(1, 17)] + [1e38 - 1e36 * i for i in range(16)]
+    results = run(
+        config=regjax.Config(num_steps=6, eval_every=1), grid={"learning_rate": rates}, seeds=2, folds=2
+    )
+    assert (results.diverged_at.reshape(32, 4)[16:] >= 0).all()
+    assert (results.diverged_at.reshape(32, 4)[:16] == -1).all()
+    starts = [start for start, _ in tasks]
+    assert starts.count(5) == (starts.count(0) + 1) // 2  # half of the chunks, all lanes alive
+
+
+def test_out_of_memory_halves_the_chunk(monkeypatch):
+    real = host.run_task
+    whole = run()
+
+    def small_machine(task):
+        if jax.tree.leaves(task.hparams)[0].size > 8 and task.stops[-1] > 20:
+            raise RuntimeError("RESOURCE_EXHAUSTED: out of memory allocating")
+        return real(task)
+
+    monkeypatch.setattr(host, "run_task", small_machine)
+    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
+    halved = run()
+    assert any("out of memory" in note for note in halved.notes)
+    assert (halved.diverged_at == -1).all()
+    for name in ("train_cost", "val_loss"):
+        np.testing.assert_allclose(whole.records[name], halved.records[name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("layer_sizes", [(2, 20, 3, 1), (5, 40, 3), (40, 130, 130, 4)])
+@pytest.mark.parametrize("shape", [(1, 4), (2, 4), (2, 8), (4, 4)])
+@pytest.mark.parametrize("keep_prob", [None, 0.8])
+def test_lanes_permuted_and_poisoned_keep_their_bits(layer_sizes, shape, keep_prob):
+    config = regjax.Config(layer_sizes=layer_sizes, num_steps=6, batch_size=None).program()
+    X, y = points(70, layer_sizes[0], max(2, layer_sizes[-1]))
+    design = make_design((X, y), config, {"keep_prob": [1.0]}, folds=2)
+    size = shape[0] * shape[1]
+
+    def trained(strengths):
+        rows = [
+            check_hparams(config, regjax.HParams(learning_rate=r, l2=s, keep_prob=keep_prob))
+            for r, s in strengths
+        ]
+        stack = jax.tree.map(lambda *leaf: np.stack(leaf).reshape(*shape, *leaf[0].shape), *rows)
+        train, val = design.weights(0)
+        many = (shape[0],)
+        replicates = lanes.Replicates(
+            key=np.broadcast_to(design.key(design.row(0)), (*many, 2)),
+            x=design.inputs(0)[0],
+            y=design.padded.y,
+            train=np.broadcast_to(train, (*many, len(train))),
+            val=np.broadcast_to(val, (*many, len(train))),
+        )
+        task = lanes.ChunkTask(config, True, replicates, stack, None, 0, (6,), (True,), 1)
+        done = lanes.run_task(task)
+        return [leaf.reshape(size, -1) for leaf in jax.tree.leaves(done.states.params)]
+
+    strengths = [(0.1, 0.1 * i) for i in range(size)]
+    plain = trained(strengths)
+    order = np.random.default_rng(0).permutation(size)
+    for a, b in zip(plain, trained([strengths[i] for i in order]), strict=True):
+        np.testing.assert_array_equal(a[order], b)
+    poisoned = [(1e38, 1e30) if i == size // 2 else s for i, s in enumerate(strengths)]
+    others = np.arange(size) != size // 2
+    for a, b in zip(plain, trained(poisoned), strict=True):
+        np.testing.assert_array_equal(a[others], b[others])
+    assert not all(np.isfinite(leaf).all() for leaf in trained(poisoned))
+
+
+def test_a_second_sweep_compiles_nothing():
+    run(seeds=1)
+    before = [f._cache_size() for f in (lanes.init_lanes, lanes.advance_lanes, lanes.measure_lanes)]
+    run(seeds=3, config=regjax.Config(num_steps=45, eval_every=7))
+    assert before == [f._cache_size() for f in (lanes.init_lanes, lanes.advance_lanes, lanes.measure_lanes)]
+
+
+def test_switching_dropout_on_leaves_weights_and_batches_alone():
+    config = regjax.Config(layer_sizes=(2, 6, 1), num_steps=20, eval_every=20, batch_size=8)
+    results = run(config=config, grid={"keep_prob": [1, 1 - 2**-16]}, seeds=2)  # a mask that drops 1 in 65536
+    np.testing.assert_array_equal(results.records["train_loss"][:6, 0], results.records["train_loss"][6:, 0])
+    np.testing.assert_allclose(results.values("train_loss")[:6], results.values("train_loss")[6:], rtol=1e-2)
+
+
+def test_independent_pairing_draws_for_each_configuration():
+    results = run(pairing="independent", grid={"momentum": [0.1, 0.2, 0.3]})
+    first = results.records["train_loss"][:, 0].reshape(3, -1)
+    assert len(np.unique(first)) == first.size
+    assert any("momentum has 3 values" in note for note in results.notes)
+    paired = run(grid={"momentum": [0.1, 0.2, 0.3]}).records["train_loss"].reshape(3, -1)
+    np.testing.assert_array_equal(paired[0], paired[1])
+
+
+def test_another_executor_gives_the_same_bits():
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        assert_same(run(), run(executor=pool))
+
+
+def test_keep():
+    best = run(keep="best")
+    scores = best.table("val_accuracy").reshape(len(GRID), -1)
+    assert len(best.kept) == len(GRID)
+    for row in best.kept:
+        where = best.design.row(row)
+        assert best.values("val_accuracy")[row] == scores[where.configuration].max()
+    none = run(keep="none")
+    with pytest.raises(KeyError, match="row 0 has no parameters: keep='none'"):
+        none.params(0)
+
+
+def test_a_config_axis_makes_groups():
+    grid = regjax.grid(
+        hidden=[(4,), (20, 3)], batch_size=[None, 16], optimizer=["sgd", "adam"], learning_rate=0.05
+    )
+    results = run(grid=grid, seeds=1)
+    assert len(results.plan.groups) == 8
+    assert any("60 steps are held fixed" in note for note in results.notes)
+    assert sorted(set(results.summary()["num_params"])) == [17, 127]
+    epochs = run(grid={"batch_size": [None, 16]}, seeds=1, epochs=3)
+    assert [config.num_steps for config in epochs.design.configs] == [3, 24]
+    assert any("3 epochs are held fixed" in note for note in epochs.notes)
+
+
+def test_orientation_of_a_non_square_X():
+    X, y = points(30, 5, 3)
+    labels = np.array(["a", "b", "c"])[y]
+    config = regjax.Config(layer_sizes=(5, 4, 3), num_steps=300, eval_every=300, optimizer="adam")
+    results = regjax.sweep(
+        (X, labels), config, {"learning_rate": 0.05}, folds=2, test=(X[:7], labels[:7]), progress=False
+    )
+    assert results.predict(0, X).shape == (30,)
+    assert np.mean(results.predict(0, X) == labels) > 0.6
+    assert results.predict_proba(0, X[:4]).shape == (4, 3)
+    np.testing.assert_allclose(
+        results.values("test_accuracy")[0], np.mean(results.predict(0, X[:7]) == labels[:7])
+    )
+    with pytest.raises(ValueError, match=r"X must be \(n_samples, 5\), got shape \(5, 30\)"):
+        results.predict(0, X.T)
+    with pytest.raises(ValueError, match="same number of rows"):
+        regjax.sweep((X.T, y), config, progress=False)
+
+
+BAD = {
+    "an empty axis": ({"grid": {"l2": []}}, "l2 must have at least one value, got an empty axis"),
+    "unknown axis": ({"grid": {"keep_probs": [1]}}, "got 'keep_probs'; did you mean keep_prob?"),
+    "dropout twice": ({"grid": {"dropout": 0.1, "keep_prob": 1}}, "dropout and keep_prob must not both"),
+    "too many folds": ({"folds": 400}, "folds must be at most the 211 samples, got 400"),
+    "one fold": ({"folds": 1}, "folds must be at least 2, got 1"),
+    "folds and validation": ({"folds": 2, "validation": 0.2}, "folds and validation must not both"),
+    "no seed": ({"seeds": 0}, "seeds must be at least 1, got 0"),
+    "seed twice": ({"seeds": [1, 1]}, "seeds must be distinct"),
+    "batch": ({"grid": {"batch_size": [150]}}, "batch_size must be at most the 140 training rows"),
+    "pairing": ({"pairing": "none"}, "pairing must be one of paired, independent"),
+    "validation": ({"folds": None, "validation": 1.5}, r"validation must be a fraction in \(0, 1\), got 1.5"),
+    "keep": ({"keep": "some"}, "keep must be one of all, best, none"),
+    "per layer": ({"grid": {"l2": [(0.1, 0.2)]}}, r"l2 must be one value, or 3 .* got shape \(2,\)"),
+    "range": ({"grid": {"keep_prob": [0]}}, r"keep_prob must be in \(0, 1\]"),
+    "index": ({"folds": [([0, 1], [500])]}, "folds must list row indices from 0 to 210"),
+    "overlap": ({"folds": [([0, 1, 2], [2, 3])]}, "folds must not train on what they score"),
+    "test": ({"test": 2.0}, r"test must be a fraction in \(0, 1\), got 2.0"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_said_before_anything_is_compiled(case, monkeypatch):
+    monkeypatch.setattr(host, "compile_task", lambda task: pytest.fail("compiled"))
+    options, message = BAD[case]
+    with pytest.raises(ValueError, match=message):
+        run(**options)
+
+
+def test_bad_kinds():
+    for options, message in [
+        ({"grid": 3}, "grid must be"),
+        ({"folds": "five"}, "folds must be a number"),
+        ({"executor": 3}, "executor must be"),
+        ({"progress": "yes"}, "progress must be"),
+        ({"seeds": 1.5}, "seeds must be a whole number"),
+        ({"standardize": "yes"}, "standardize must be"),
+    ]:
+        with pytest.raises(TypeError, match=message):
+            run(**options)
+    with pytest.raises(ValueError, match=r"data must be one of two_regions, iris, .*did you mean iris\?"):
+        regjax.sweep("irsi")
+
+
+def test_a_class_that_a_fold_lacks_is_said():
+    X, y = points(20)
+    y[:] = 0
+    y[3] = 1
+    results = regjax.sweep((X, y), regjax.Config(layer_sizes=(3, 1), num_steps=2), folds=4, progress=False)
+    assert any("training part of fold" in note and "class 1" in note for note in results.notes)
+
+
+def test_memory_is_planned(monkeypatch):
+    plan_module = __import__("sys").modules["regjax.plan"]
+    design = make_design("two_regions", CONFIG, GRID, seeds=4, folds=2)
+    plan = make_plan(design, workers=2)
+    assert plan.num_rows == 96
+    assert plan.keep == "all"
+    assert [group.chunk for group in plan.groups] == [16, 16]
+    assert [group.shared for group in plan.groups] == [False, True]
+    monkeypatch.setattr(plan_module, "free_memory", lambda: sum(plan.memory.values()) - 1)
+    assert make_plan(design, workers=2).num_workers == 1
+    monkeypatch.setattr(plan_module, "free_memory", lambda: 200_000)
+    assert make_plan(design, workers=2).groups[0].chunk == 1
+    monkeypatch.setattr(plan_module, "free_memory", lambda: 1000)
+    with pytest.raises(
+        ValueError, match=r"grid must fit into 1000 B of free memory, .*one network at a time"
+    ):
+        make_plan(design)
+
+
+def test_chunks_depend_on_shapes_alone():
+    few = make_groups(make_design("two_regions", CONFIG, {"keep_prob": [0.5, 0.9]}))
+    many = make_groups(make_design("two_regions", CONFIG, GRID, seeds=9, folds=7))
+    assert {group.chunk for group in (*few, *many)} == {16}
+
+
+def test_a_plan_predicts():
+    plan = regjax.plan("two_regions", CONFIG, GRID, seeds=2)
+    assert plan.seconds is not None
+    assert plan.seconds > 0
+    assert "24 networks = 12 configurations" in str(plan)
+
+
+def test_weights_of_data_reach_the_folds():
+    X, y = points()
+    weights = np.r_[np.zeros(10), np.ones(20), np.full(20, 3.0)]
+    design = make_design(Data.from_arrays(X, y, weights), regjax.Config(layer_sizes=(3, 1)), folds=5)
+    assert (design.splits.train[:, :10] == 0).all()
+    for train in design.splits.train:
+        np.testing.assert_allclose(train[train > 0].mean(), 1)
+        assert np.ptp(train[30:][train[30:] > 0]) < 1e-12
