@@ -131,7 +131,7 @@ def files(tmp_path_factory):
 BAD = [
     (["--data", "{f}/nowhere.mat"], "{f}/nowhere.mat: No such file or directory"),
     (["--data", "{f}"], "{f}: Is a directory"),
-    (["--data", "two_region"], "two_region: No such file or directory"),
+    (["--data", "two_region"], "got 'two_region'; did you mean two_regions?"),
     (["--data", "{f}/text.mat"], "must be a MATLAB 5 file, and could not be read as one"),
     (["--data", "{f}/cut.mat"], "{f}/cut.mat: must"),
     (["--data", "{f}/a_file"], "data must be a .mat, .csv or .npz file, got the ending ''"),
