@@ -22,6 +22,7 @@ from regjax import datasets
 from regjax.config import Config, HParams, check_choice, check_count, check_hparams
 from regjax.data import Data, check_data, check_test, pad_samples, unit_mean
 from regjax.grid import NAMES, Configuration, Grid, as_grid, as_hparams, describe, value_of
+from regjax.metrics import CLASS_METRICS, REAL_METRICS
 from regjax.noise import MAX_SEED, replicate_key
 from regjax.splits import SPLIT_SEED, Splits, hold_out, make_splits, standardisation
 
@@ -85,7 +86,12 @@ class Design:
     @property
     def num_rows(self) -> int:
         """Networks to train."""
-        return len(self.configurations) * len(self.seeds) * self.num_folds
+        return len(self.configurations) * self.num_replicates
+
+    @property
+    def num_replicates(self) -> int:
+        """Networks of each configuration: seeds × folds."""
+        return len(self.seeds) * self.num_folds
 
     def row(self, index: int) -> Row:
         """Returns what row `index` is."""
@@ -100,13 +106,16 @@ class Design:
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of the metrics without their split."""
-        from regjax.metrics import CLASS_METRICS, REAL_METRICS
-
         return tuple(CLASS_METRICS if np.issubdtype(self.data.y.dtype, np.integer) else REAL_METRICS)
+
+    @property
+    def metric(self) -> str:
+        """The validation metric that is ranked unless another is named."""
+        return "val_accuracy" if "accuracy" in self.metrics else "val_r2"
 
     @functools.cached_property
     def padded(self) -> Data:
-        """The resident data: padded, x in the dtype of the configs where nothing is standardised."""
+        """The rows that train and validate, padded; see `inputs` for x as the networks see it."""
         return pad_samples(self.data)
 
     @functools.cached_property

@@ -21,8 +21,8 @@ from regjax.config import Config, HParams, local_x64
 from regjax.cost import penalty, resolve_loss
 from regjax.data import Data
 from regjax.metrics import examples, metrics
-from regjax.mlp import Params, forward
-from regjax.train import TrainState, hide_held_out, init_state, run_segment
+from regjax.mlp import Params
+from regjax.train import TrainState, all_finite, infer, init_state, run_segment
 
 
 class Replicates(NamedTuple):
@@ -188,13 +188,13 @@ def measure_lanes(
         train = Data(replicate.x, replicate.y, replicate.train)
         # One forward for both: rows that are in neither part are hidden.
         either = replicate.train if replicate.val is None else replicate.train + replicate.val
-        logits = _logits(params, train._replace(weights=either), config)
+        logits = infer(params, train._replace(weights=either), config)
         parts = {"train": (logits, train)}
         if replicate.val is not None:
             parts["val"] = (logits, train._replace(weights=replicate.val))
         if replicate.test is not None:
             test = Data(replicate.test_x, replicate.test_y, replicate.test)
-            parts["test"] = (_logits(params, test, config), test)
+            parts["test"] = (infer(params, test, config), test)
         record = {
             f"{name}_{metric}": value
             for name, (found, part) in parts.items()
@@ -202,8 +202,7 @@ def measure_lanes(
         }
         record["train_cost"] = record["train_loss"] + penalty(params, hparams) / jnp.sum(replicate.train)
         # A relu turns NaN into 0, and a diverged network would have an accuracy.
-        leaves = [*jax.tree.leaves(params), record["train_cost"]]
-        finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+        finite = all_finite(params, record["train_cost"])
         return {name: jnp.where(finite, value, jnp.nan) for name, value in record.items()} | {
             "finite": finite
         }
@@ -219,14 +218,9 @@ def examples_of_lanes(
 
     def scores(replicate: Replicates, params: Params) -> dict[str, jax.Array]:
         data = Data(replicate.x, replicate.y, replicate.val)
-        return examples(_logits(params, data, config), data.y, loss=resolve_loss(config, data))
+        return examples(infer(params, data, config), data.y, loss=resolve_loss(config, data))
 
     return _over_lanes(scores, replicates, shared, 1)(replicates, params)
-
-
-def _logits(params: Params, data: Data, config: Config) -> jax.Array:
-    x = hide_held_out(data).x
-    return forward(params, x, activation=config.activation, precision=config.precision)[0]
 
 
 def _over_lanes(

@@ -207,6 +207,12 @@ def num_records(config: Config) -> int:
     return len(range(0, config.num_steps, config.eval_every)) + 1
 
 
+def last_records(design: Design) -> np.ndarray:
+    """Returns which record is the last one of each row, `(rows,)`."""
+    last = [num_records(config) - 1 for config in design.configs]
+    return np.repeat(last, design.num_replicates)
+
+
 def default_workers(backend: str = "cpu") -> int:
     """Returns a worker per core that this process may use, or per device of an accelerator."""
     if backend == "cpu":
@@ -233,13 +239,13 @@ def free_memory() -> int | None:
 
 
 def _default_keep(design: Design) -> Keep:
-    per = design.num_rows // len(design.configurations)
+    per = design.num_replicates
     size = sum(num_params(c) * np.dtype(c.dtype).itemsize for c in design.configs)
     return "all" if per * size <= KEEP_BUDGET else "best" if size <= KEEP_BUDGET else "none"
 
 
 def _memory(design: Design, groups: tuple[Group, ...], num_workers: int, keep: Keep) -> dict[str, int]:
-    per = design.num_rows // len(design.configurations)
+    per = design.num_replicates
     data = design.padded
     resident = data.x.nbytes * (1 + (design.num_folds if design.standardize else 0)) + data.y.nbytes
     itemsize = np.dtype(design.configs[0].dtype).itemsize

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -89,19 +88,3 @@ def bar() -> Iterator[Report]:
     with RichProgress(*columns, console=Console(stderr=True), transient=True) as drawn:
         task = drawn.add_task("compiling", total=1.0)
         yield lambda p: drawn.update(task, completed=p.fraction, description=str(p))
-
-
-@contextlib.contextmanager
-def lines(every: float = 10.0) -> Iterator[Report]:
-    """Yields a function that prints a plain line to standard error, at most one in `every` seconds."""
-    last = -float("inf")
-    phase = ""
-
-    def report(progress: Progress) -> None:
-        nonlocal last, phase
-        now = time.monotonic()
-        if now - last >= every or progress.phase != phase:
-            last, phase = now, progress.phase
-            print(progress, file=sys.stderr, flush=True)
-
-    yield report

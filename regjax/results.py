@@ -20,7 +20,7 @@ from regjax.design import Design
 from regjax.grid import OFF_VALUES, Configuration, canonical, describe, value_of
 from regjax.intervals import Interval
 from regjax.mlp import Params, predict, predict_proba
-from regjax.plan import Plan, num_params, num_records
+from regjax.plan import Plan, last_records, num_params
 from regjax.selection import (
     SIMPLER_IN_WORDS,
     Rule,
@@ -160,7 +160,7 @@ class Results:
             raise ValueError(
                 "best and compare must have rows held out from training: sweep with folds=5 or validation=0.2"
             )
-        return "val_accuracy" if "accuracy" in self.design.metrics else "val_r2"
+        return self.design.metric
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -181,8 +181,7 @@ class Results:
 
     def _record(self, at: At) -> np.ndarray:
         """Returns which record of each row is meant, `(rows,)`."""
-        last = np.array([num_records(config) - 1 for config in self.design.configs])
-        last = np.repeat(last, len(self) // len(last))
+        last = last_records(self.design)
         if at == "final":
             return last
         scores = self.records[self.metric]
@@ -322,12 +321,12 @@ class Results:
         ranked = None if design.splits.kind == "none" else self._check_metric(metric)
         rows = []
         for index, configuration in enumerate(design.configurations):
-            per = slice(index * self._per, (index + 1) * self._per)
+            per = slice(index * self.design.num_replicates, (index + 1) * self.design.num_replicates)
             ok = self.diverged_at[per] < 0
             row: dict[str, Any] = {n: _cell(value_of(configuration, n)) for n in self.names}
             row |= {
                 "num_params": num_params(design.configs[index]),
-                "networks": self._per,
+                "networks": self.design.num_replicates,
                 "ok": int(ok.sum()),
             }
             if ranked is not None:
@@ -343,10 +342,6 @@ class Results:
             rows.append(row)
         return pd.DataFrame(rows)
 
-    @property
-    def _per(self) -> int:
-        return len(self.design.seeds) * self.design.num_folds
-
     def _check_metric(self, metric: str | None) -> str:
         metric = self.metric if metric is None else metric
         known = [name for name in self.records if name.startswith("val_")]
@@ -359,7 +354,7 @@ class Results:
 
     def num_ok(self) -> np.ndarray:
         """Returns the networks of each configuration that did not diverge, `(configurations,)`."""
-        return (self.diverged_at.reshape(-1, self._per) < 0).sum(axis=1)
+        return (self.diverged_at.reshape(-1, self.design.num_replicates) < 0).sum(axis=1)
 
     # -- the choice -------------------------------------------------------------------------------------
 
@@ -413,11 +408,11 @@ class Results:
         if rule == "mean":
             return f"{name}: the best mean {metric} of {len(scores)} configurations, {self.units_in_words()}"
         best = int(ranking(scores.mean(axis=1), higher)[0])
-        se = float(np.std(scores[best], ddof=1)) / math.sqrt(scores.shape[1])
-        count = len(within_one_se(scores, higher))
+        candidates, se = within_one_se(scores, higher)
         return (
-            f"{name}: the simplest ({SIMPLER_IN_WORDS}) of the {count} configurations within one standard "
-            f"error ({se:.4f}) of the best mean {metric} ({describe(self.design.configurations[best])}: "
+            f"{name}: the simplest ({SIMPLER_IN_WORDS}) of the {len(candidates)} configurations within "
+            f"one standard error ({se:.4f}) of the best mean {metric} "
+            f"({describe(self.design.configurations[best])}: "
             f"{scores[best].mean():.4f}), {self.units_in_words()}"
         )
 
@@ -550,12 +545,13 @@ class Results:
         counts = [int(min(ok[index] for index in chosen[side])) for side in (arm, base)]
         nothing = Interval(math.nan, math.nan, 0, math.nan, math.nan, math.nan)
         differences = scores[arm] - scores[base]
-        lost = min(counts) < self._per
+        count = self.design.num_replicates
+        lost = min(counts) < count
         status = "ok"
         if lost:
-            status = f"{counts[0]} of {self._per} ok" + (
-                "" if counts[1] == self._per else f", baseline {counts[1]} of {self._per}"
-            )
+            status = f"{counts[0]} of {count} ok"
+            if counts[1] < count:
+                status += f", baseline {counts[1]} of {count}"
         undefined = bool(np.any(np.isnan(differences)))
         found = nothing if undefined or lost else self._interval(differences)
         total, sampling = found, math.nan

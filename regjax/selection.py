@@ -70,18 +70,18 @@ def choose(scores: np.ndarray, higher: bool, rule: Rule, simplicity: Sequence[tu
         return best
     if scores.shape[1] < 2:
         raise ValueError("one_se must have at least two folds or seeds, got one")
-    candidates = within_one_se(scores, higher)
+    candidates, _ = within_one_se(scores, higher)
     place = {int(index): rank for rank, index in enumerate(order)}
     return min(candidates, key=lambda index: (tuple(simplicity[index]), place[index]))
 
 
-def within_one_se(scores: np.ndarray, higher: bool) -> list[int]:
-    """Returns the configurations whose mean lies within one standard error of the best."""
+def within_one_se(scores: np.ndarray, higher: bool) -> tuple[list[int], float]:
+    """Returns the configurations whose mean lies within one standard error of the best, and that error."""
     means = np.mean(scores, axis=1)
     best = int(ranking(means, higher)[0])
     reach = float(np.std(scores[best], ddof=1)) / math.sqrt(scores.shape[1])
     gap = (means[best] - means) if higher else (means - means[best])
-    return [int(index) for index in np.flatnonzero(gap <= reach)]
+    return [int(index) for index in np.flatnonzero(gap <= reach)], reach
 
 
 def left_out(scores: np.ndarray, pick: Callable[[np.ndarray], int]) -> tuple[np.ndarray, list[int]]:

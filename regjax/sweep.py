@@ -12,6 +12,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import functools
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -24,7 +25,7 @@ from regjax.config import Config
 from regjax.design import Design, Pairing, make_design
 from regjax.grid import describe
 from regjax.lanes import ChunkDone, ChunkTask, Replicates, compile_task, run_task
-from regjax.plan import Group, Keep, Plan, make_plan, num_params, num_records
+from regjax.plan import Group, Keep, Plan, last_records, make_plan, num_params, num_records
 from regjax.progress import Progress, Report, reporter
 from regjax.results import Results
 from regjax.selection import higher_is_better, ranking
@@ -189,12 +190,12 @@ def _workers(
         return
     pool = concurrent.futures.ThreadPoolExecutor(num_workers, thread_name_prefix="regjax")
     devices = jax.local_devices()
-    turn = iter(range(10**18))
+    turn = itertools.cycle(devices)
 
     def submit(function: Callable[..., Any], *arguments: Any) -> concurrent.futures.Future[Any]:
         if backend == "cpu" or len(devices) == 1:
             return pool.submit(function, *arguments)
-        return pool.submit(_on_device, devices[next(turn) % len(devices)], function, *arguments)
+        return pool.submit(_on_device, next(turn), function, *arguments)
 
     try:
         yield submit
@@ -411,12 +412,8 @@ class _Host:
             if len(chosen) == group.slots or last:
                 chunk = _Chunk(wave, chosen, step, None)
                 if step > 0:
-                    states = [loose[row] for row in chunk.lanes(group).ravel()]
-                    shape = (group.slots, group.lanes)
-                    chunk.states = jax.tree.map(
-                        lambda *leaves, shape=shape: np.stack(leaves).reshape(*shape, *leaves[0].shape),
-                        *states,
-                    )
+                    lanes = chunk.lanes(group)
+                    chunk.states = _stack([loose[row] for row in lanes.ravel()], lanes.shape)
                 for slot in chosen:
                     for row in slot:
                         del loose[row]
@@ -425,15 +422,11 @@ class _Host:
     def _by_replicate(self, group: Group, rows: Iterable[int]) -> list[list[int]]:
         """Returns rows that may share a slot."""
         if not group.shared:
-            return [sorted(rows, key=lambda row: (row % self._per, row))]
+            return [sorted(rows, key=lambda row: (row % self.design.num_replicates, row))]
         found: dict[int, list[int]] = {}
         for row in sorted(rows):
-            found.setdefault(row % self._per, []).append(row)
+            found.setdefault(row % self.design.num_replicates, []).append(row)
         return [found[replicate] for replicate in sorted(found)]
-
-    @functools.cached_property
-    def _per(self) -> int:
-        return len(self.design.seeds) * self.design.num_folds
 
     # -- tasks ------------------------------------------------------------------------------------------
 
@@ -448,9 +441,7 @@ class _Host:
             config=group.config.program(),
             shared=group.shared,
             replicates=self._replicates(lanes[:, 0] if group.shared else lanes),
-            hparams=jax.tree.map(
-                lambda *leaves: np.stack(leaves).reshape(*lanes.shape, *leaves[0].shape), *hparams
-            ),
+            hparams=_stack(hparams, lanes.shape),
             states=chunk.states,
             start=chunk.step,
             stops=stops,
@@ -476,10 +467,7 @@ class _Host:
         """Returns the replicates of these rows, leaves `(*rows.shape, …)`."""
         design = self.design
         places = [design.row(row) for row in rows.ravel()]
-
-        def stack(arrays: list[np.ndarray]) -> np.ndarray:
-            return np.stack(arrays).reshape(*rows.shape, *arrays[0].shape)
-
+        stack = functools.partial(_stack, shape=rows.shape)
         weights = [design.weights(place.fold) for place in places]
         if design.standardize and design.num_folds > 1:
             inputs = [design.inputs(place.fold) for place in places]
@@ -566,7 +554,7 @@ class _Host:
         if self.plan.keep != "best":
             return self.plan.keep == "all"
         metric = self._shown_metric()
-        configuration, last = self.design.row(row).configuration, None
+        configuration = self.design.row(row).configuration
         last = num_records(self.design.configs[configuration]) - 1
         score = float(self.records[metric][row, last])
         score = score if higher_is_better(metric) else -score
@@ -581,9 +569,7 @@ class _Host:
         return True
 
     def _shown_metric(self) -> str:
-        if self.design.splits.kind == "none":
-            return "train_loss"
-        return "val_accuracy" if "accuracy" in self.design.metrics else "val_r2"
+        return "train_loss" if self.design.splits.kind == "none" else self.design.metric
 
     def _halve(self, chunk: _Chunk, task: ChunkTask, error: Exception) -> None:
         """Takes a chunk apart that did not fit into memory; its group's rows go on in chunks of half."""
@@ -621,15 +607,12 @@ class _Host:
         return group.chunk * (6 * num_params(group.config) * size / 1e10) + 2e-6
 
     def _progress(self, phase: str) -> Progress:
-        left = [
-            cost / group.chunk * (len(self._rows_of(group)) * group.config.num_steps - steps)
-            for cost, group, steps in zip(self.step_seconds, self.groups, self.row_steps, strict=True)
-        ]
-        total = [
-            cost / group.chunk * len(self._rows_of(group)) * group.config.num_steps
-            for cost, group in zip(self.step_seconds, self.groups, strict=True)
-        ]
-        fraction = 1 - sum(left) / sum(total)
+        done = total = 0.0
+        for cost, group, steps in zip(self.step_seconds, self.groups, self.row_steps, strict=True):
+            rows = len(group.configurations) * self.design.num_replicates
+            done += cost / group.chunk * steps
+            total += cost / group.chunk * rows * group.config.num_steps
+        fraction = done / total
         elapsed = time.perf_counter() - self.started
         return Progress(
             phase=phase,
@@ -645,16 +628,21 @@ class _Host:
         metric = self._shown_metric()
         if metric not in self.records or not self.finished.any():
             return ""
-        last = np.array([num_records(config) - 1 for config in self.design.configs]).repeat(self._per)
+        last = last_records(self.design)
         values = np.where(self.finished, self.records[metric][np.arange(len(last)), last], np.nan)
-        values = values.reshape(-1, self._per)
+        values = values.reshape(-1, self.design.num_replicates)
         count = (~np.isnan(values)).sum(axis=1)
-        whole = self.finished.reshape(-1, self._per).any(axis=1) & (count > 0)
+        whole = self.finished.reshape(-1, self.design.num_replicates).any(axis=1) & (count > 0)
         means = np.where(whole, np.nansum(values, axis=1) / np.maximum(count, 1), np.nan)
         index = int(ranking(means, higher_is_better(metric))[0])
         if np.isnan(means[index]):
             return ""
         return f"{describe(self.design.configurations[index])}: {metric} {means[index]:.4f}"
+
+
+def _stack(trees: list[Any], shape: tuple[int, ...]) -> Any:
+    """Returns arrays, or pytrees of them, as one with the leading axes `shape`."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves).reshape(*shape, *leaves[0].shape), *trees)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

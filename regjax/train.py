@@ -166,9 +166,19 @@ def hide_held_out(data: Data) -> Data:
 
 def evaluate(params: Params, data: Data, *, config: Config) -> dict[str, jax.Array]:
     """Returns the metrics of one split in inference mode, weighted by the data's weights: see `metrics`."""
-    data = hide_held_out(data)
-    logits, _ = forward(params, data.x, activation=config.activation, precision=config.precision)
-    return metrics(logits, data.y, data.weights, loss=resolve_loss(config, data))
+    return metrics(infer(params, data, config), data.y, data.weights, loss=resolve_loss(config, data))
+
+
+def infer(params: Params, data: Data, config: Config) -> jax.Array:
+    """Returns the logits in inference mode, `(n_outputs, n)`; rows of weight 0 are hidden."""
+    x = hide_held_out(data).x
+    return forward(params, x, activation=config.activation, precision=config.precision)[0]
+
+
+def all_finite(params: Params, objective: jax.Array) -> jax.Array:
+    """Returns whether all parameters and the objective are finite: what has not diverged."""
+    leaves = [*jax.tree.leaves(params), objective]
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
 
 
 def measure(
@@ -198,11 +208,10 @@ def measure(
         draw_masks(key, step, hparams, data, config) if masks is None else masks,
         config=config,
     )
-    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]
     record = {
         "step": jnp.asarray(step, jnp.int32),
         "cost": objective,
-        "finite": jnp.all(jnp.stack([*finite, jnp.isfinite(objective)])),
+        "finite": all_finite(params, objective),
         "penalty": penalty(params, hparams) / full_batch_sizes(data).num_train,
     }
     for name, split in (("train", data), ("test", test)):
