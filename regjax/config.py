@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 import jax.core
@@ -227,3 +228,22 @@ def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
     """Raises ValueError unless `value` is one of `choices`."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def check_known(
+    what: str, name: Any, known: Sequence[str], elsewhere: Mapping[str, str] | None = None
+) -> None:
+    """Raises ValueError unless `name` is one of `known`; suggests the nearest.
+
+    Args:
+        what: kind of the name, for the message.
+        name: what a user wrote.
+        known: what there is.
+        elsewhere: names in other libraries -> ours.
+    """
+    if name not in known:
+        near = (elsewhere or {}).get(name) or next(
+            iter(difflib.get_close_matches(str(name), known, 1, 0.5)), None
+        )
+        hint = f"; did you mean {near}?" if near else ""
+        raise ValueError(f"{what} must be one of {', '.join(known)}, got {name!r}{hint}")

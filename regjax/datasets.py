@@ -19,6 +19,9 @@ from regjax.data import Data, Task
 BUILT_IN = "two_regions"
 BUNDLED = ("iris", "wine", "breast_cancer", "digits", "diabetes")  # scikit-learn's
 
+# Training rows, test rows or None, and what text labels stand for or None.
+Named = tuple[Data, Data | None, np.ndarray | None]
+
 
 def two_regions(key: jax.Array, *, num_train: int = 211, num_test: int = 200) -> tuple[Data, Data]:
     """Returns (train, test) of the built-in 2-D set: two regions, a curved border, noisy labels.
@@ -59,7 +62,9 @@ def load_mat(path: str | os.PathLike[str]) -> tuple[Data, Data]:
         return scipy.io.loadmat(file)
 
     arrays = _read(path, read, "a MATLAB 5 file")
-    return _train_and_test(path, arrays, ("X", "y", "Xval", "yval"), "classification")
+    train, test, _ = _train_and_test(path, arrays, ("X", "y", "Xval", "yval"), "classification")
+    assert test is not None
+    return train, test
 
 
 def load_npz(path: str | os.PathLike[str], *, task: Task = "auto") -> tuple[Data, Data | None]:
@@ -71,14 +76,19 @@ def load_npz(path: str | os.PathLike[str], *, task: Task = "auto") -> tuple[Data
         OSError: the file cannot be opened.
         ValueError: not such a file, or arrays missing or not fitting; names the file.
     """
+    return _npz(path, task, None)[:2]
 
+
+def _npz(path: str | os.PathLike[str], task: Task, classes: np.ndarray | None) -> Named:
     def read(file: Path) -> dict[str, Any]:
         with np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
 
     arrays = _read(path, read, "a NumPy .npz archive")
     has_test = "Xval" in arrays or "yval" in arrays
-    return _train_and_test(path, arrays, ("X", "y", "Xval", "yval") if has_test else ("X", "y"), task)
+    return _train_and_test(
+        path, arrays, ("X", "y", "Xval", "yval") if has_test else ("X", "y"), task, classes
+    )
 
 
 def load_csv(
@@ -95,7 +105,10 @@ def load_csv(
         OSError: the file cannot be opened.
         ValueError: not such a file, or a column missing, empty or not numeric; names it.
     """
+    return _csv(path, target, task, None)[0], None
 
+
+def _csv(path: str | os.PathLike[str], target: str | None, task: Task, classes: np.ndarray | None) -> Named:
     import pandas as pd
 
     def read(file: Path) -> Any:
@@ -124,7 +137,16 @@ def load_csv(
             f"{path}: target {target!r} must have no gaps, got one in row {int(np.argmax(y.isna()))}"
         )
     labels = y.to_numpy() if y.dtype.kind in "fiub" else y.to_numpy(str)
-    return _with_path(path, lambda: Data.from_arrays(numbers.to_numpy(float), labels, task=task)), None
+    classes = _class_names(labels) if classes is None else classes
+    rows = _with_path(
+        path, lambda: Data.from_arrays(numbers.to_numpy(float), labels, task=task, classes=classes)
+    )
+    return rows, None, classes
+
+
+def _class_names(y: np.ndarray) -> np.ndarray | None:
+    """Returns what text labels stand for, in order; None for numbers."""
+    return None if np.asarray(y).dtype.kind in "fiub" else np.unique(y)
 
 
 def _is_number(text: str) -> bool:
@@ -151,22 +173,42 @@ def load(
         OSError: the file cannot be opened.
         ValueError: an unknown name, another ending, or what the loader of that kind refuses.
     """
+    return load_named(source, target=target, task=task)[:2]
+
+
+def load_named(
+    source: str | os.PathLike[str],
+    *,
+    target: str | None = None,
+    task: Task = "auto",
+    classes: np.ndarray | None = None,
+) -> Named:
+    """Returns (train, test or None, what text labels stand for or None); otherwise as `load`.
+
+    Args:
+        source: name or path.
+        target: as in `load`.
+        task: as in `load`.
+        classes: what labels stand for, so that a file of test rows is read as the training rows were.
+    """
     text = os.fspath(source)
     if not text:
         raise ValueError("data must be a name or a path, got ''")
     ending = Path(text).suffix.lower()
     if target is not None and ending != ".csv":
         raise ValueError(f"target must only be given with a .csv file, got {target!r} with {text}")
+    if task == "regression" and (text == BUILT_IN or ending == ".mat"):
+        raise ValueError(f"task must be classification for {text}, whose y holds class labels, got {task!r}")
     if text == BUILT_IN:
-        return two_regions(jax.random.key(0, impl="threefry2x32"))
+        return *two_regions(jax.random.key(0, impl="threefry2x32")), None
     if text in BUNDLED:
-        return _bundled(text, task), None
+        return _bundled(text, task), None, None
     if ending == ".mat":
-        return load_mat(text)
+        return *load_mat(text), None
     if ending == ".csv":
-        return load_csv(text, target=target, task=task)
+        return _csv(text, target, task, classes)
     if ending == ".npz":
-        return load_npz(text, task=task)
+        return _npz(text, task, classes)
     if not ending and not os.path.exists(text):
         near = difflib.get_close_matches(text, (BUILT_IN, *BUNDLED), 1)
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -205,24 +247,25 @@ def _with_path(path: str | os.PathLike[str], make: Callable[[], Data]) -> Data:
 
 
 def _train_and_test(
-    path: str | os.PathLike[str], arrays: dict[str, Any], names: tuple[str, ...], task: Task
-) -> Any:
+    path: str | os.PathLike[str],
+    arrays: dict[str, Any],
+    names: tuple[str, ...],
+    task: Task,
+    classes: np.ndarray | None = None,
+) -> Named:
     missing = [name for name in names if name not in arrays]
     if missing:
         found = ", ".join(name for name in arrays if not name.startswith("__")) or "nothing"
         raise ValueError(
             f"{path}: must hold {', '.join(names)}; without {', '.join(missing)}, it holds {found}"
         )
+    classes = _class_names(arrays["y"]) if classes is None else classes
 
-    def part(X: str, y: str, classes: np.ndarray | None = None) -> Data:
+    def part(X: str, y: str) -> Data:
         try:
             return Data.from_arrays(arrays[X], arrays[y], task=task, classes=classes)
         except (TypeError, ValueError) as error:
             words = re.sub(r"^(X|y)\b", lambda found: {"X": X, "y": y}[found[0]], str(error))
             raise type(error)(f"{path}: {words}") from None
 
-    train = part("X", "y")
-    if len(names) == 2:
-        return train, None
-    is_text = np.asarray(arrays["y"]).dtype.kind not in "fiub"
-    return train, part("Xval", "yval", np.unique(arrays["y"]) if is_text else None)
+    return part("X", "y"), part("Xval", "yval") if len(names) > 2 else None, classes

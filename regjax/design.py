@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from regjax import datasets
-from regjax.config import Config, HParams, check_choice, check_count, check_hparams
-from regjax.data import Data, check_data, check_test, pad_samples, unit_mean
-from regjax.grid import NAMES, Configuration, Grid, as_grid, as_hparams, describe, value_of
+from regjax.config import Config, HParams, check_choice, check_count, check_hparams, check_known
+from regjax.data import Data, Task, check_data, check_test, pad_samples, unit_mean
+from regjax.grid import NAMES, Configuration, Grid, as_grid, as_hparams, canonical, describe, value_of
 from regjax.metrics import CLASS_METRICS, REAL_METRICS
 from regjax.noise import MAX_SEED, replicate_key
 from regjax.splits import SPLIT_SEED, Splits, hold_out, make_splits, standardisation
@@ -36,6 +36,13 @@ _READ_BY = {
     "eps": ("adam", "adamw"),
     "weight_decay": ("adamw",),
 }
+
+
+# What a mapping may say of a Config: its ends are fitted to the data, so it names the hidden layers only.
+CONFIG_FIELDS = (
+    "hidden",
+    *(field.name for field in dataclasses.fields(Config) if field.name != "layer_sizes"),
+)
 
 
 class Row(NamedTuple):
@@ -113,6 +120,47 @@ class Design:
         """The validation metric that is ranked unless another is named."""
         return "val_accuracy" if "accuracy" in self.metrics else "val_r2"
 
+    @property
+    def num_units(self) -> int:
+        """Units of evidence: folds, or seeds where there is one split."""
+        return self.num_folds if self.splits.kind == "folds" else len(self.seeds)
+
+    def check_metric(self, metric: str | None) -> str:
+        """Returns the validation metric that is meant, None being `Design.metric`.
+
+        Raises:
+            ValueError: nothing is held out, or a metric that may not be ranked.
+        """
+        if self.splits.kind == "none":
+            raise ValueError(
+                "best and compare must have rows held out from training: sweep with folds=5 or validation=0.2"
+            )
+        known = [f"val_{name}" for name in self.metrics]
+        if metric is not None and metric not in known:
+            raise ValueError(
+                f"metric must be one of {', '.join(known)}, got {metric!r}: nothing is ranked on training or "
+                "test rows, or by the cost, which contains the penalties"
+            )
+        return self.metric if metric is None else metric
+
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names that the grid mentions."""
+        return tuple(dict.fromkeys(name for c in self.configurations for name in c))
+
+    @functools.cached_property
+    def axes(self) -> dict[str, list[Any]]:
+        """Names that take more than one value, each with its values in order of appearance."""
+        return Grid(self.configurations).axes
+
+    def units_in_words(self) -> str:
+        """Returns what varies: "over 5 folds × 8 seeds (t, 4 df)"."""
+        if self.splits.kind == "folds":
+            return f"over {self.num_folds} folds × {len(self.seeds)} seeds (t, {self.num_folds - 1} df)"
+        if len(self.seeds) == 1:
+            return "1 seed on 1 split: no interval"
+        return f"over {len(self.seeds)} seeds on this one split: says nothing about other data"
+
     @functools.cached_property
     def padded(self) -> Data:
         """The rows that train and validate, padded; see `inputs` for x as the networks see it."""
@@ -171,7 +219,7 @@ def _fold_in_twice(key: np.ndarray, low: int, high: int) -> np.ndarray:
 
 def make_design(
     data: Any,
-    config: Config | None = None,
+    config: Config | Mapping[str, Any] | None = None,
     grid: Any = None,
     *,
     seeds: int | Iterable[int] = 1,
@@ -182,22 +230,25 @@ def make_design(
     standardize: bool = False,
     epochs: int | None = None,
     pairing: Pairing = "paired",
+    target: str | None = None,
+    task: Task = "auto",
 ) -> Design:
     """Returns the resolved sweep; arguments and errors as in `sweep`."""
     check_choice("pairing", pairing, get_args(Pairing))
+    check_choice("task", task, get_args(Task))
     if not isinstance(standardize, bool | np.bool_):
         raise TypeError(f"standardize must be True or False, got {standardize!r}")
-    if config is not None and not isinstance(config, Config):
-        raise TypeError(f"config must be a regjax.Config, got {type(config).__name__}")
+    hidden, base = as_config(config)
     found = as_grid(grid)
     seed_list = _seeds(seeds)
     if isinstance(test, float) and groups is not None:
         raise ValueError(
             "test must not be a fraction where groups are given: part the rows by group yourself"
         )
-    rows, own_test, classes = _resolve_data(data)
-    rows, test_rows = _resolve_test(rows, own_test, test, classes)
-    base = _fitting(config, rows)
+    rows, own_test, classes = _resolve_data(data, target, task)
+    rows, test_rows = _resolve_test(rows, own_test, test, classes, target, task)
+    if hidden is not None:
+        base = fit_config(base, rows, hidden)
     rows, test_rows = _checked(base, rows, test_rows)
     splits = make_splits(rows, folds, validation, groups)
     num_train = int(np.min(splits.num_train))
@@ -237,18 +288,19 @@ def _seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
     return found
 
 
-def _resolve_data(data: Any) -> tuple[Data, Data | None, np.ndarray | None]:
+def _resolve_data(data: Any, target: str | None, task: Task) -> tuple[Data, Data | None, np.ndarray | None]:
     """Returns (rows, the data set's own test rows, classes)."""
+    if isinstance(data, str | os.PathLike):
+        return datasets.load_named(data, target=target, task=task)
+    if target is not None:
+        raise ValueError(f"target must only be given with a .csv file, got {target!r}")
     if isinstance(data, Data):
         return data, None, None
-    if isinstance(data, str | os.PathLike):
-        train, test = datasets.load(data)
-        return train, test, None
     if isinstance(data, tuple | list) and len(data) == 2:
         X, y = data
         labels = np.asarray(y)
-        if labels.dtype.kind == "f":
-            return Data.from_arrays(X, labels), None, None
+        if task == "regression" or (task == "auto" and labels.dtype.kind == "f"):
+            return Data.from_arrays(X, labels, task="regression"), None, None
         labels = labels.astype(str) if labels.dtype.kind == "O" else labels
         classes = np.unique(labels)
         rows = Data.from_arrays(X, labels, classes=classes)
@@ -261,7 +313,7 @@ def _resolve_data(data: Any) -> tuple[Data, Data | None, np.ndarray | None]:
 
 
 def _resolve_test(
-    rows: Data, own: Data | None, test: Any, classes: np.ndarray | None
+    rows: Data, own: Data | None, test: Any, classes: np.ndarray | None, target: str | None, task: Task
 ) -> tuple[Data, Data | None]:
     if test is None:
         return rows, own
@@ -270,7 +322,9 @@ def _resolve_test(
     if isinstance(test, Data):
         return rows, test
     if isinstance(test, str | os.PathLike):
-        return rows, datasets.load(test)[0]
+        ends_in_csv = str(test).lower().endswith(".csv")
+        found = datasets.load_named(test, target=target if ends_in_csv else None, task=task, classes=classes)
+        return rows, found[0]
     if isinstance(test, tuple | list) and len(test) == 2:
         X, y = test
         labels = np.asarray(y)
@@ -297,11 +351,27 @@ def _checked(config: Config, rows: Data, test: Data | None) -> tuple[Data, Data 
     return rows, checked_test._replace(x=np.asarray(test.x))
 
 
-def _fitting(config: Config | None, data: Data) -> Config:
-    """Returns the config, or the default one with its ends fitted to the data."""
-    if config is not None:
-        return config
-    return fit_config(Config(), data, Config().layer_sizes[1:-1])
+def as_config(config: Config | Mapping[str, Any] | None) -> tuple[tuple[int, ...] | None, Config]:
+    """Returns (hidden layers that are still to be fitted to the data, or None; the Config).
+
+    Args:
+        config: a `Config`, or a mapping of its fields with `hidden` in place of `layer_sizes`.
+
+    Raises:
+        TypeError: of another kind.
+        ValueError: an unknown field, or what `Config` refuses.
+    """
+    if isinstance(config, Config):
+        return None, config
+    if config is not None and not isinstance(config, Mapping):
+        raise TypeError(f"config must be a regjax.Config or a dict, got {type(config).__name__}")
+    fields = dict(config or {})
+    for name in fields:
+        check_known("config", name, CONFIG_FIELDS)
+    hidden = canonical("hidden", fields.pop("hidden", Config().layer_sizes[1:-1]))
+    if "batch_size" in fields:
+        fields["batch_size"] = canonical("batch_size", fields["batch_size"])
+    return hidden, Config(layer_sizes=(1, *hidden, 1), **fields)
 
 
 def fit_config(config: Config, data: Data, hidden: tuple[int, ...]) -> Config:

@@ -8,7 +8,6 @@ one value. Two configurations that mean the same compare equal.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,10 +24,13 @@ from regjax.config import (
     check_choice,
     check_count,
     check_hparam,
+    check_known,
 )
 
 Configuration = dict[str, Any]
 
+# Significant digits of real hyperparameters that count.
+EXACT = 12
 # What a grid does not mention: the default of HParams, or what the Config of the sweep says.
 UNSET = "unset"
 # Config fields that may be axes, with what checks a value; `hidden` stands for layer_sizes[1:-1].
@@ -38,12 +40,12 @@ OFF_VALUES = {"l2": 0.0, "l1": 0.0, "weight_decay": 0.0, "keep_prob": 1.0, "inpu
 NAMES = (*HParams._fields, *CONFIG_AXES)
 # What other libraries call them.
 _ELSEWHERE = {
-    "lambda": ["l2"],
-    "lambd": ["l2"],
-    "lambda_": ["l2"],
-    "alpha": ["l2"],
-    "lr": ["learning_rate"],
-    "hidden_layer_sizes": ["hidden"],
+    "lambda": "l2",
+    "lambd": "l2",
+    "lambda_": "l2",
+    "alpha": "l2",
+    "lr": "learning_rate",
+    "hidden_layer_sizes": "hidden",
 }
 
 
@@ -100,8 +102,13 @@ def grid(**axes: Any) -> Grid:
         >>> list(design)[1]
         {'l2': 0.0, 'keep_prob': (0.9, 0.8), 'learning_rate': 0.3}
     """
-    columns = {name: _axis_values(name, values) for name, values in _renamed(axes).items()}
+    columns = resolve_axes(axes)
     return _distinct(dict(zip(columns, row, strict=True)) for row in itertools.product(*columns.values()))
+
+
+def resolve_axes(axes: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Returns each axis with its distinct canonical values; arguments and errors as in `grid`."""
+    return {name: _axis_values(name, values) for name, values in _renamed(dict(axes)).items()}
 
 
 def grid_from_list(configurations: Iterable[Mapping[str, Any]]) -> Grid:
@@ -200,7 +207,7 @@ def canonical(name: str, value: Any) -> Any:
     values: Any = value if is_vector else (value,)
     for entry in values:
         check_hparam(Config(), name, entry)
-    rounded = tuple(float(f"{float(entry):.12g}") + 0.0 for entry in values)
+    rounded = tuple(float(f"{float(entry):.{EXACT}g}") + 0.0 for entry in values)
     return rounded[0] if len(set(rounded)) == 1 else rounded
 
 
@@ -251,19 +258,33 @@ def as_grid(value: Any) -> Grid:
     raise TypeError(f"grid must be a regjax.Grid, a dict or a list of dicts, got {type(value).__name__}")
 
 
-def describe(configuration: Mapping[str, Any], names: Iterable[str] | None = None) -> str:
-    """Returns a configuration in words, as the command line takes it: "l2=0.1, keep_prob=0.9/0.8"."""
+def describe(
+    configuration: Mapping[str, Any], names: Iterable[str] | None = None, digits: int = EXACT
+) -> str:
+    """Returns a configuration in words, as the command line takes it: "l2=0.1, keep_prob=0.9/0.8".
+
+    Args:
+        configuration: its values.
+        names: which of them; None takes all that it mentions.
+        digits: of real values; by default all that count.
+    """
     names = configuration if names is None else names
-    return ", ".join(f"{name}={as_text(value_of(dict(configuration), name))}" for name in names) or "defaults"
+    words = (f"{name}={as_text(value_of(dict(configuration), name), digits)}" for name in names)
+    return ", ".join(words) or "defaults"
 
 
-def as_text(value: Any) -> str:
+def as_text(value: Any, digits: int = EXACT) -> str:
     """Returns one value as the command line takes it: per-layer values with slashes."""
     if isinstance(value, tuple):
-        return "/".join(as_text(entry) for entry in value) or "none"
+        return "/".join(as_text(entry, digits) for entry in value) or "none"
     if value is None:
         return "full"
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+
+
+def as_cell(value: Any) -> Any:
+    """Returns a value as it stands in a table: numbers as they are, the rest as `as_text`."""
+    return as_text(value) if value is None or isinstance(value, tuple) else value
 
 
 def _axis_values(name: str, values: Any) -> list[Any]:
@@ -280,10 +301,7 @@ def _renamed(axes: dict[str, Any]) -> dict[str, Any]:
     if "dropout" in axes and "keep_prob" in axes:
         raise ValueError("dropout and keep_prob must not both be given: keep_prob = 1 - dropout")
     for name in axes:
-        if name not in (*NAMES, "dropout"):
-            near = _ELSEWHERE.get(name) or difflib.get_close_matches(name, (*NAMES, "dropout"), 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ValueError(f"axis must be one of {', '.join((*NAMES, 'dropout'))}, got {name!r}{hint}")
+        check_known("axis", name, (*NAMES, "dropout"), _ELSEWHERE)
     return {
         ("keep_prob" if name == "dropout" else name): (_kept(v) if name == "dropout" else v)
         for name, v in axes.items()

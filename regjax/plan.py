@@ -63,6 +63,7 @@ class Plan:
 
     Attributes:
         num_rows: networks to train.
+        replicates: of each configuration, in words.
         groups: compiled once each.
         num_workers: tasks at a time.
         keep: "all", "best" (one per configuration) or "none": whose parameters are kept.
@@ -74,6 +75,7 @@ class Plan:
     """
 
     num_rows: int
+    replicates: str
     groups: tuple[Group, ...]
     num_workers: int
     keep: Keep
@@ -89,9 +91,10 @@ class Plan:
         return len({(g.config.program(), g.on, g.shared, g.slots, g.lanes) for g in self.groups})
 
     def __str__(self) -> str:
-        per = self.num_rows // sum(len(group.configurations) for group in self.groups)
+        configurations = sum(len(group.configurations) for group in self.groups)
+        per = self.num_rows // configurations
         lines = [
-            f"{self.num_rows:,} networks = {self.num_rows // per:,} configurations × {per:,} seeds × folds, "
+            f"{self.num_rows:,} networks = {_count(configurations, 'configuration')} × {self.replicates}, "
             f"{_count(len(self.groups), 'group')}, {_count(self.compilations, 'compilation')}, "
             f"{_count(self.num_workers, 'worker')}"
         ]
@@ -155,7 +158,10 @@ def make_plan(
                 f"grid must fit into {_size(available)} of free memory, got "
                 f"{_size(sum(needed.values()))} even with one network at a time ({parts})"
             )
-    return Plan(design.num_rows, groups, num_workers, keep, needed, available, notes=tuple(notes))
+    replicates = f"{_count(len(design.seeds), 'seed')} × {_count(design.num_folds, 'fold')}"
+    if design.splits.kind != "folds":
+        replicates = _count(len(design.seeds), "seed")
+    return Plan(design.num_rows, replicates, groups, num_workers, keep, needed, available, notes=tuple(notes))
 
 
 def make_groups(design: Design, backend: str = "cpu") -> tuple[Group, ...]:

@@ -7,20 +7,39 @@ differ in marker or line style.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
+import matplotlib
 import matplotlib.colors
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from regjax.compare import Run, probabilities
+from regjax.comparison import unit_interval
 from regjax.config import Config
 from regjax.data import Data
+from regjax.grid import OFF_VALUES, as_text, describe, value_of
+from regjax.results import Results
+from regjax.selection import higher_is_better, ranking
 
 CLASS_COLOURS = ("#D55E00", "#0072B2")
 CLASS_MARKERS = ("o", "^")
+BEST = "#D55E00"
+# Of hyperparameters.
+DIGITS = 4
+# Okabe & Ito's, with a dash each, for whoever sees no colours.
+LINES = (
+    ("#0072B2", "-"),
+    ("#D55E00", "--"),
+    ("#009E73", "-."),
+    ("#CC79A7", ":"),
+    ("#56B4E9", (0, (5, 1))),
+    ("#000000", (0, (1, 1))),
+)
 RUN_STYLES = (("#000000", "-"), ("#009E73", "--"), ("#CC79A7", "-."))
 
 
@@ -111,6 +130,143 @@ def masks(masks: Sequence[np.ndarray], keep_prob: float, step: str) -> Figure:
     axes[-1].set_xlabel("training sample")
     figure.suptitle(f"Units switched off (black) by dropout, keep_prob = {keep_prob:g}, {step}")
     return figure
+
+
+def scores(results: Results, metric: str) -> Figure:
+    """Returns a metric of every configuration after the last step, mean over the units of evidence.
+
+    Two axes or more: heat maps of the two longest, a panel per combination of the others, of which the
+    best is taken where there are more than nine. One axis: points with their 95 % intervals.
+    """
+    axes = results.design.axes
+    if len(axes) < 2:
+        return _intervals(results, metric)
+    across, down, *others = sorted(axes, key=lambda name: -len(axes[name]))
+    columns, rows = _in_order(axes[across]), _in_order(axes[down])
+    higher = higher_is_better(metric)
+    means, ok = results.units(metric).mean(axis=1), results.num_ok()
+    best = int(ranking(means, higher)[0])
+    panels: dict[str, dict[tuple[int, int], int]] = {}
+    configurations = results.design.configurations
+    combinations = {describe(c, others) for c in configurations}
+    for index in ranking(means, higher):  # the best of several in one place comes first and stays
+        c = configurations[int(index)]
+        where = rows.index(value_of(c, down)), columns.index(value_of(c, across))
+        title = describe(c, others, DIGITS) if len(combinations) <= 9 else f"the best of {', '.join(others)}"
+        panels.setdefault(title if others else "", {}).setdefault(where, int(index))
+    wide = min(len(panels), 3)
+    high = -(-len(panels) // wide)
+    size = (max(2.6 + 0.62 * len(columns), 4) * wide, (1.9 + 0.42 * len(rows)) * high + 0.5)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(high, wide, squeeze=False)
+    finite = means[np.isfinite(means)]
+    limits = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
+    colours = matplotlib.colormaps["viridis" if higher else "viridis_r"].with_extremes(bad="#DDDDDD")
+    for ax in grid.ravel()[len(panels) :]:
+        ax.set_axis_off()
+    for ax, title in zip(grid.ravel(), sorted(panels), strict=False):
+        shade = np.full((len(rows), len(columns)), np.nan)
+        for where, index in panels[title].items():
+            shade[where] = means[index]
+        image = ax.imshow(shade, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
+        for (row, column), index in panels[title].items():
+            text = f"{means[index]:.3f}"
+            if ok[index] < results.design.num_replicates:
+                text = f"{ok[index]} of {results.design.num_replicates}"
+            dark = np.isfinite(means[index]) and (means[index] - limits[0] < 0.6 * np.ptp(limits)) == higher
+            ink = "white" if dark else "black"
+            if len(columns) <= 16:
+                ax.text(column, row, text, ha="center", va="center", color=ink, fontsize=7)
+            if index == best:
+                ax.add_patch(
+                    Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=BEST, linewidth=2.5)
+                )
+        ax.set_xticks(range(len(columns)), [as_text(v, DIGITS) for v in columns], rotation=45, ha="right")
+        ax.set_yticks(range(len(rows)), [as_text(v, DIGITS) for v in rows])
+        ax.set_xlabel(across)
+        ax.set_ylabel(down)
+        ax.set_title(title, fontsize="medium")
+        figure.colorbar(image, ax=ax, format="%.3g")
+    figure.suptitle(f"mean {metric}, {_units(results)}; framed: the best mean", fontsize="medium", wrap=True)
+    return figure
+
+
+def _intervals(results: Results, metric: str) -> Figure:
+    """Returns a point with its 95 % interval per configuration of a grid with one axis."""
+    design = results.design
+    names = [describe(c, list(design.axes) or design.names, DIGITS) for c in design.configurations]
+    figure = Figure(figsize=(6.4, 1.6 + 0.34 * len(names)), layout="constrained")
+    ax = figure.subplots()
+    places = np.arange(len(names))
+    found = [unit_interval(design, row) for row in results.units(metric)]
+    mean = np.array([f.mean for f in found])
+    reach = np.nan_to_num([f.high - f.mean for f in found])
+    ax.errorbar(mean, places, xerr=reach, fmt="o", color=CLASS_COLOURS[1], capsize=3)
+    for place, ok in enumerate(results.num_ok()):
+        if ok < design.num_replicates:
+            text = f"{ok} of {design.num_replicates} did not diverge"
+            ax.text(0.02, place, text, transform=ax.get_yaxis_transform(), va="center", fontsize=8)
+    ax.set_yticks(places, names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.set_xlabel(metric)
+    ax.grid(axis="x", alpha=0.25)
+    ax.set_title(
+        f"{_units(results)}; bars: 95 % of each alone, not of differences", fontsize="small", wrap=True
+    )
+    return figure
+
+
+def curves(results: Results, metric: str, *, num: int = 5) -> Figure:
+    """Returns loss and a metric against the step, of the best configurations by that metric and the baseline.
+
+    Lines are means over seeds and folds. How much single folds or seeds differ is left out: that is common
+    to all configurations, and hides what differs between them.
+    """
+    design = results.design
+    order = ranking(results.units(metric).mean(axis=1), higher_is_better(metric)).tolist()
+    off = [i for i in order if all(value_of(design.configurations[i], n) == v for n, v in OFF_VALUES.items())]
+    shown = list(dict.fromkeys([*order[:num], *off[:1]]))
+    split = "train" if design.splits.kind == "none" else "val"
+    other = metric if not metric.endswith("_loss") else f"{split}_{design.metric.removeprefix('val_')}"
+    figure = Figure(figsize=(11, 4.8), layout="constrained")
+    panels = figure.subplots(1, 2)
+    names = list(design.axes) or list(design.names)
+    for index, (colour, dash) in zip(shown, LINES, strict=False):
+        steps = results.steps(index)
+        label = describe(design.configurations[index], names, DIGITS)
+        label += " (all off)" if index in off else ""
+        for ax, what in zip(panels, (f"{split}_loss", other), strict=True):
+            for part, width in ((what, 1.8), (f"train_{what.split('_', 1)[1]}", 0.8)):
+                table = results.records[part].reshape(len(order), design.num_replicates, -1)
+                line = table[index, :, : len(steps)].mean(axis=0)
+                ax.plot(
+                    steps,
+                    line,
+                    linestyle=dash,
+                    linewidth=width,
+                    color=colour,
+                    label=label if width > 1 else None,
+                )
+    for ax, what in zip(panels, (f"{split}_loss", other), strict=True):
+        ax.set_title(
+            f"{what}" + ("" if split == "train" else ": bold; on the training rows: thin"), fontsize="medium"
+        )
+        ax.set_xlabel("step")
+        ax.grid(alpha=0.25)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small"
+    )
+    count = f"the best {min(num, len(order))} of {len(order)} by {metric}" if len(order) > 1 else metric
+    figure.suptitle(f"{count}; means {_units(results)}", fontsize="medium", wrap=True)
+    return figure
+
+
+def _units(results: Results) -> str:
+    return results.design.units_in_words().split(" (t,")[0].split(":")[0]
+
+
+def _in_order(values: list[Any]) -> list[Any]:
+    return sorted(values) if all(isinstance(v, float) for v in values) else values
 
 
 def _title(run: Run) -> str:

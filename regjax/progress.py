@@ -88,3 +88,17 @@ def bar() -> Iterator[Report]:
     with RichProgress(*columns, console=Console(stderr=True), transient=True) as drawn:
         task = drawn.add_task("compiling", total=1.0)
         yield lambda p: drawn.update(task, completed=p.fraction, description=str(p))
+
+
+@contextlib.contextmanager
+def lines() -> Iterator[Report]:
+    """Yields a function that prints a line on standard error, at the beginning and after every tenth."""
+    said: set[tuple[str, int]] = set()
+
+    def report(progress: Progress) -> None:
+        tenth = progress.phase, int(10 * progress.fraction)
+        if tenth not in said:
+            said.add(tenth)
+            print(f"{progress.fraction:4.0%} {progress}", file=sys.stderr, flush=True)
+
+    yield report

@@ -14,7 +14,7 @@ import dataclasses
 import functools
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from regjax.config import Config
+from regjax.data import Task
 from regjax.design import Design, Pairing, make_design
 from regjax.grid import describe
 from regjax.lanes import ChunkDone, ChunkTask, Replicates, compile_task, run_task
@@ -42,7 +43,7 @@ WAVE_CHUNKS = 64
 
 def sweep(
     data: Any,
-    config: Config | None = None,
+    config: Config | Mapping[str, Any] | None = None,
     grid: Any = None,
     *,
     seeds: int | Iterable[int] = 1,
@@ -57,13 +58,16 @@ def sweep(
     pairing: Pairing = "paired",
     keep: Keep | None = None,
     progress: bool | Report = True,
+    target: str | None = None,
+    task: Task = "auto",
 ) -> Results:
     """Returns the results of training every configuration of a grid on every seed and fold.
 
     Args:
         data: a `Data`; a pair (X, y) with X `(n_samples, n_features)`; or a data set's name or path.
-        config: what is compiled; None takes `Config()` with its ends fitted to the data. Axes of the grid
-            that are fields of Config (hidden, activation, …) replace its values.
+        config: what is compiled: a `Config`, or a mapping of its fields with `hidden` in place of
+            `layer_sizes`, whose ends are then fitted to the data; None is the mapping without fields. Axes
+            of the grid that are fields of Config (hidden, activation, …) replace its values.
         grid: a `Grid`, a mapping of axes as `regjax.grid` takes them, or a list of configurations; None is
             one configuration of defaults.
         seeds: how many, 0 … seeds - 1, or which.
@@ -81,6 +85,8 @@ def sweep(
             "independent": each has its own.
         keep: parameters of "all" rows, of the "best" per configuration, or "none"; None lets the plan say.
         progress: whether to show a bar on a terminal, or a function that is called with a `Progress`.
+        target: name of the target's column where data is a .csv file; None takes the last one.
+        task: "auto", "classification" or "regression", as in `Data.from_arrays`; a `Data` says itself.
 
     Raises:
         TypeError: an argument of the wrong kind, naming it.
@@ -109,16 +115,18 @@ def sweep(
         standardize=standardize,
         epochs=epochs,
         pairing=pairing,
+        target=target,
+        task=task,
     )
     backend = jax.default_backend()
     found = make_plan(design, workers=_num_workers(executor, workers), keep=keep, backend=backend)
     with reporter(progress) as report:
-        return run(design, found, executor=executor, backend=backend, report=report)
+        return run(design, found, executor=executor, report=report)
 
 
 def plan(
     data: Any,
-    config: Config | None = None,
+    config: Config | Mapping[str, Any] | None = None,
     grid: Any = None,
     *,
     executor: concurrent.futures.Executor | None = None,
@@ -137,7 +145,8 @@ def plan(
         workers: as in `sweep`.
         keep: as in `sweep`.
         probe: whether to compile each group and train a chunk of it for a moment, to predict seconds.
-        **options: seeds, folds, validation, test, groups, standardize, epochs, pairing, as in `sweep`.
+        **options: seeds, folds, validation, test, groups, standardize, epochs, pairing, target, task, as in
+            `sweep`.
 
     Raises:
         TypeError: as in `sweep`.
@@ -152,14 +161,17 @@ def plan(
     design = make_design(data, config, grid, **options)
     backend = jax.default_backend()
     found = make_plan(design, workers=_num_workers(executor, workers), keep=keep, backend=backend)
-    if not probe:
-        return found
-    with _workers(executor, found.num_workers, backend) as submit:
-        host = _Host(design, found, submit, lambda progress: None)
+    return probed(design, found, executor=executor) if probe else found
+
+
+def probed(design: Design, plan: Plan, *, executor: concurrent.futures.Executor | None = None) -> Plan:
+    """Returns the plan with predicted seconds: each group is compiled, and a chunk trained for a moment."""
+    with _workers(executor, plan.num_workers, jax.default_backend()) as submit:
+        host = _Host(design, plan, submit, lambda progress: None)
         began = time.perf_counter()
         host.compile()
         compiled = time.perf_counter() - began
-        return dataclasses.replace(found, seconds=host.probe(), compile_seconds=compiled)
+        return dataclasses.replace(plan, seconds=host.probe(), compile_seconds=compiled)
 
 
 def _num_workers(executor: Any, workers: int | None) -> int | None:
@@ -173,11 +185,10 @@ def run(
     plan: Plan,
     *,
     executor: concurrent.futures.Executor | None = None,
-    backend: str = "cpu",
     report: Report = lambda progress: None,
 ) -> Results:
     """Returns the results of a planned sweep."""
-    with _workers(executor, plan.num_workers, backend) as submit:
+    with _workers(executor, plan.num_workers, jax.default_backend()) as submit:
         return _Host(design, plan, submit, report).run()
 
 

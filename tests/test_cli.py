@@ -12,7 +12,7 @@ import pytest
 import scipy.io
 from click.testing import CliRunner
 
-from regjax import cli
+from regjax import cli, cli_compare, terminal
 
 PICTURES = ["cost_curves.png", "dataset.png", "decision_boundaries.png", "masks.png"]
 
@@ -46,7 +46,7 @@ def test_compare_prints_a_table_and_draws(tmp_path):
         "acc.",
         "gap",
         "seconds",
-        cli.CAVEAT,
+        cli_compare.CAVEAT,
     ):
         assert words in done.stdout
     assert "…" not in done.stdout  # nothing cut
@@ -152,7 +152,7 @@ BAD = [
     ),
     (["--data", ""], "data must be a name or a path, got ''"),
     (["--out", ""], "output folder must have a name, got ''"),
-    (["--out", "{f}/taken"], "masks.png: is a directory where a picture must go"),
+    (["--out", "{f}/taken"], "masks.png: is a directory where a file must go"),
     (["--seed", "4294967296"], "seed must be at most 4294967295, got 4294967296"),
     (["--steps", "2147483648"], "steps must be at most 2147483647"),
     (["--l2", "1e60"], "l2 must be a finite number >= 0 in float32, got 1e+60"),
@@ -179,7 +179,7 @@ BAD = [
 @pytest.mark.parametrize(("arguments", "words"), BAD)
 def test_bad_input_is_one_line_and_exit_code_two(arguments, words, files, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "use_compilation_cache", lambda wanted: None)  # this process is shared
+    monkeypatch.setattr(terminal, "use_compilation_cache", lambda wanted: None)  # this process is shared
     with pytest.raises(SystemExit) as stop:
         cli.main(["compare", *(a.format(f=files) for a in arguments)])
     printed = capsys.readouterr()
@@ -215,8 +215,8 @@ def test_ctrl_c_at_any_moment_is_130_and_says_what_was_written(wait, tmp_path):
 
 
 def test_ctrl_c_that_python_dropped_is_remembered(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "use_compilation_cache", lambda wanted: None)
-    monkeypatch.setattr(cli.ctrl_c, "pressed", True)  # as if raised inside a callback
+    monkeypatch.setattr(terminal, "use_compilation_cache", lambda wanted: None)
+    monkeypatch.setattr(terminal.ctrl_c, "pressed", True)  # as if raised inside a callback
     with pytest.raises(SystemExit) as stop:
         cli.main(["compare", "--steps", "5", "--out", str(tmp_path)])
     assert stop.value.code == 130
@@ -224,16 +224,16 @@ def test_ctrl_c_that_python_dropped_is_remembered(tmp_path, capsys, monkeypatch)
 
 
 def test_ctrl_c_between_pictures_names_them(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "use_compilation_cache", lambda wanted: None)
-    save, saved = cli._save, []
+    monkeypatch.setattr(terminal, "use_compilation_cache", lambda wanted: None)
+    write, written = terminal.write, []
 
-    def interrupted(figure, path):
-        if saved:
+    def interrupted(path, save):
+        if written:
             raise KeyboardInterrupt
-        saved.append(path)
-        save(figure, path)
+        written.append(path)
+        write(path, save)
 
-    monkeypatch.setattr(cli, "_save", interrupted)
+    monkeypatch.setattr(terminal, "write", interrupted)
     with pytest.raises(SystemExit) as stop:
         cli.main(["compare", "--steps", "5", "--out", str(tmp_path)])
     assert stop.value.code == 130
@@ -245,7 +245,7 @@ def test_check_passes_and_says_the_device(monkeypatch, capsys):
 
     rows = check.certify(depths=(0,))
     monkeypatch.setattr(check, "certify", lambda on_progress: rows)
-    monkeypatch.setattr(cli, "use_compilation_cache", lambda wanted: None)
+    monkeypatch.setattr(terminal, "use_compilation_cache", lambda wanted: None)
     with pytest.raises(SystemExit) as stop:
         cli.main(["check"])
     assert stop.value.code == 0

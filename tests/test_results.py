@@ -190,7 +190,7 @@ def test_nothing_is_ranked_on_test_or_cost():
     scores = np.random.default_rng(0).random((2, 2, 3))
     results = made_up(scores, {"l2": [0, 1]}, folds=3, test=np.r_[np.zeros(6), np.ones(6)])
     for metric in ("test_accuracy", "train_cost", "accuracy"):
-        with pytest.raises(ValueError, match="metric must be one of val_accuracy"):
+        with pytest.raises(ValueError, match="metric must be one of val_loss, val_accuracy"):
             results.best(metric)
     assert results.best().index == int(scores.mean(axis=(1, 2)).argmax())
     assert not [name for name in results.summary().columns if "test" in name]
@@ -218,8 +218,14 @@ def test_baseline_errors_say_how_to_mend():
     results = made_up(np.random.default_rng(0).random((2, 2, 3)), {"l2": [0.1, 1]}, folds=3)
     with pytest.raises(ValueError, match="baseline must be in the grid, got l2=0: add it"):
         results.compare()
-    with pytest.raises(ValueError, match=r"must name axes of the grid \(l2\), got 'l1'"):
+    with pytest.raises(ValueError, match="something beside the baseline l1=0, got nothing"):
         results.compare(baseline={"l1": 0})
+    with pytest.raises(ValueError, match=r"baseline must name hyperparameters \(.*\), got 'l3'"):
+        results.compare(baseline={"l3": 0})
+    with pytest.raises(ValueError, match=r"over must name axes of the grid \(l2\), got 'l1'"):
+        results.compare(over="l1")
+    # What the grid does not mention is off in all of it.
+    assert len(results.compare(baseline={"l2": 0.1, "keep_prob": 1}).table) == 1
     assert len(results.compare(baseline={"l2": 0.1}).table) == 1
 
 

@@ -1,0 +1,303 @@
+"""Paired differences of configurations to a baseline: intervals, families, verdicts; docs/intervals.md.
+
+Pandas is imported where a table is made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from regjax import intervals
+from regjax.design import Design
+from regjax.grid import NAMES, OFF_VALUES, Configuration, as_cell, canonical, describe, value_of
+from regjax.intervals import Interval
+from regjax.selection import higher_is_better, left_out, ranking
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Arm = tuple[tuple[str, Any], ...]
+
+OVERLAP = (
+    "All configurations share the baseline's replicates, so their differences are not independent of each "
+    "other; and whether two intervals of `summary` overlap says nothing about their difference."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Paired differences to a baseline; `str(comparison)` says them in words.
+
+    Attributes:
+        table: a row per configuration (or arm): its hyperparameters, `name`, `difference`, `se`, `low`,
+            `high` (95 %), `n`, `p`, `p_holm`, `family_low`, `family_high`, `verdict`, `status`,
+            `variance_ratio` (of the paired difference to an unpaired one). On one split `sampling_se` is
+            the error of the held-out rows; p, Holm and family intervals contain it.
+        baseline: what the others are held against.
+        metric: the validation metric.
+        units: what varies, in words.
+        notes: what a reader must know.
+    """
+
+    table: pd.DataFrame
+    baseline: Configuration
+    metric: str
+    units: str
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [self.title]
+        for _, row in self.table.iterrows():
+            lines.append(f"  {row['name']}: {row['sentence']}")
+        return "\n".join([*lines, *self.notes])
+
+    @property
+    def title(self) -> str:
+        """What is compared, in words."""
+        return f"{self.metric}, difference to {describe(self.baseline)}, {self.units}"
+
+
+class Scores(NamedTuple):
+    """What a comparison is made of.
+
+    Attributes:
+        design: of the sweep.
+        metric: the validation metric.
+        values: `(configurations, units)`: per fold the mean over seeds, or per seed on one split.
+        num_ok: networks of each configuration that did not diverge.
+        examples: per-example validation scores on one split, `(rows, n_val)` each, or None.
+    """
+
+    design: Design
+    metric: str
+    values: np.ndarray
+    num_ok: np.ndarray
+    examples: dict[str, np.ndarray] | None
+
+
+def unit_interval(design: Design, differences: np.ndarray) -> Interval:
+    """Returns the interval of a mean over the units of a design, folds or seeds."""
+    splits = design.splits
+    if splits.kind == "folds":
+        return intervals.over_folds(differences, splits.num_val.mean(), splits.num_train.mean())
+    return intervals.over_seeds(differences)
+
+
+def compare(scores: Scores, baseline: Mapping[str, Any] | None, over: Sequence[str]) -> Comparison:
+    """Returns the paired differences of all configurations to a baseline; see `Results.compare`."""
+    import pandas as pd
+
+    design, metric = scores.design, scores.metric
+    over = (over,) if isinstance(over, str) else tuple(over)
+    wanted = resolve_baseline(design, baseline, over)
+    members = _arms(design, over)
+    arms = list(members)
+    values, chosen = _arm_scores(scores, list(members.values()))
+    pairs, lonely = _pairs(arms, wanted)
+    found = []
+    for arm, base in pairs:
+        entry = {name: as_cell(value) for name, value in arms[arm]}
+        entry["name"] = describe({n: value for n, value in arms[arm] if n in design.axes}, digits=6)
+        found.append(entry | _difference(scores, values, chosen, arm, base))
+    total = [entry.pop("total") for entry in found]
+    adjusted = intervals.holm(np.array([interval.p for interval in total]))
+    higher = higher_is_better(metric)
+    for entry, interval, p_holm in zip(found, total, adjusted, strict=True):
+        low, high = intervals.family(interval, len(pairs))
+        entry |= {"p": interval.p, "p_holm": float(p_holm), "family_low": low, "family_high": high}
+        entry["verdict"] = _verdict(entry, higher)
+        entry["sentence"] = _sentence(design, entry)
+    notes = [_what_holds(design, len(pairs)), OVERLAP]
+    if over:
+        notes.append(f"Each arm uses its own best {', '.join(over)}, chosen with the scored unit left out.")
+    if lonely:
+        notes.append(f"{len(lonely)} configurations have no counterpart at the baseline.")
+    return Comparison(pd.DataFrame(found), wanted, metric, design.units_in_words(), tuple(notes))
+
+
+def resolve_baseline(
+    design: Design, baseline: Mapping[str, Any] | None, over: Sequence[str] = ()
+) -> Configuration:
+    """Returns the checked baseline; None takes every regulariser of the grid off.
+
+    Raises:
+        ValueError: it is not in the grid, nothing is beside it, or `over` does not fit; says how to mend it.
+    """
+    for name in over:
+        if name not in design.names:
+            raise ValueError(f"over must name axes of the grid ({', '.join(design.names)}), got {name!r}")
+    if over and design.num_units < 2:
+        raise ValueError("over must have at least two folds or seeds to choose with one left out, got one")
+    if baseline is None:
+        wanted = {n: OFF_VALUES[n] for n in design.names if n in OFF_VALUES and n not in over}
+        if not wanted:
+            raise ValueError("compare must be given a baseline: no axis of the grid is a regulariser")
+    else:
+        if not baseline:
+            raise ValueError("baseline must name at least one hyperparameter, got none")
+        for name in baseline:
+            if name not in NAMES:
+                raise ValueError(f"baseline must name hyperparameters ({', '.join(NAMES)}), got {name!r}")
+        wanted = {name: canonical(name, value) for name, value in baseline.items()}
+        if set(wanted) & set(over):
+            raise ValueError("over must not name an axis of the baseline")
+    if not any(all(value_of(c, n) == v for n, v in wanted.items()) for c in design.configurations):
+        raise ValueError(f"baseline must be in the grid, got {describe(wanted)}: add it to the grid's axes")
+    if not _pairs(list(_arms(design, over)), wanted)[0]:
+        raise ValueError(f"compare must have something beside the baseline {describe(wanted)}, got nothing")
+    return wanted
+
+
+def _arms(design: Design, over: Sequence[str]) -> dict[Arm, list[int]]:
+    """Returns arm -> its configurations, which differ on the axes `over` only."""
+    arms: dict[Arm, list[int]] = {}
+    for index, configuration in enumerate(design.configurations):
+        arm = tuple((n, value_of(configuration, n)) for n in design.names if n not in over)
+        arms.setdefault(arm, []).append(index)
+    return arms
+
+
+def _pairs(arms: list[Arm], baseline: Configuration) -> tuple[list[tuple[int, int]], list[int]]:
+    """Returns (arm, its counterpart at the baseline) by index, and the arms that have none."""
+    places = {arm: index for index, arm in enumerate(arms)}
+    pairs, lonely = [], []
+    for index, arm in enumerate(arms):
+        counterpart = tuple((name, baseline.get(name, value)) for name, value in arm)
+        if counterpart == arm:
+            continue
+        if counterpart in places:
+            pairs.append((index, places[counterpart]))
+        else:
+            lonely.append(index)
+    return pairs, lonely
+
+
+def _arm_scores(scores: Scores, arms: list[list[int]]) -> tuple[np.ndarray, list[list[int]]]:
+    """Returns `(arms, units)`, and per arm the configuration that stands for it in each unit."""
+    values, higher = scores.values, higher_is_better(scores.metric)
+    found, chosen = [], []
+    for members in arms:
+        if len(members) == 1:
+            found.append(values[members[0]])
+            chosen.append(members * values.shape[1])
+            continue
+        own, picks = left_out(values[members], lambda rest: int(ranking(rest.mean(axis=1), higher)[0]))
+        found.append(own)
+        chosen.append([members[pick] for pick in picks])
+    return np.array(found), chosen
+
+
+def _difference(
+    scores: Scores, values: np.ndarray, chosen: list[list[int]], arm: int, base: int
+) -> dict[str, Any]:
+    """Returns an arm's entry of the table; "total" is the interval that verdicts rest on."""
+    design = scores.design
+    counts = [int(min(scores.num_ok[index] for index in chosen[side])) for side in (arm, base)]
+    differences = values[arm] - values[base]
+    count = design.num_replicates
+    lost = min(counts) < count
+    undefined = bool(np.any(np.isnan(differences)))
+    status = "undefined" if undefined else "ok"
+    if lost:
+        status = f"{counts[0]} of {count} ok"
+        if counts[1] < count:
+            status += f", baseline {counts[1]} of {count}"
+    found, sampling = Interval(math.nan, math.nan, 0, math.nan, math.nan, math.nan), math.nan
+    if not (undefined or lost):
+        found = unit_interval(design, differences)
+    total = found
+    if design.splits.kind == "validation" and not (undefined or lost):
+        sampling = _sampling_error(scores, chosen[arm], chosen[base])
+        # Both are needed to say "helps": chance in training, and which rows happen to be held out.
+        if not math.isnan(found.se):
+            both = math.hypot(found.se, sampling)
+            total = (
+                intervals.without_spread(differences)
+                if math.isnan(both)
+                else intervals.around(found.mean, both, found.df)
+            )
+    spread = np.var(values[arm], ddof=1) + np.var(values[base], ddof=1) if len(differences) > 1 else 0
+    return {
+        "difference": found.mean,
+        "se": found.se,
+        "low": found.low,
+        "high": found.high,
+        "n": len(differences),
+        "sampling_se": sampling,
+        "variance_ratio": float(np.var(differences, ddof=1) / spread) if spread > 0 else math.nan,
+        "status": status,
+        "total": total,
+    }
+
+
+def _sampling_error(scores: Scores, arm: list[int], base: list[int]) -> float:
+    """Returns the error of the held-out rows: of the seed-mean per-example difference, over √n."""
+    design = scores.design
+    per_example = _per_example(scores)
+    if per_example is None:
+        return math.nan
+    seeds = range(len(design.seeds))
+    rows = [[design.index(c, s, 0) for s, c in zip(seeds, side, strict=True)] for side in (arm, base)]
+    differences = np.mean(per_example[rows[0]] - per_example[rows[1]], axis=0)
+    val = design.splits.val[0]
+    return intervals.sampling_error(differences, val[val > 0])
+
+
+def _per_example(scores: Scores) -> np.ndarray | None:
+    """Returns `(rows, n_val)` whose weighted mean is the metric, or its linearisation; None: unknown."""
+    examples, name = scores.examples, scores.metric.removeprefix("val_")
+    if examples is None:
+        return None
+    if name == "loss":
+        return examples["loss"]
+    if name == "accuracy":
+        return examples["right"]
+    val = scores.design.splits.val[0]
+    y, weights = np.asarray(scores.design.data.y)[:, val > 0], val[val > 0]
+    if name == "balanced_accuracy":
+        shares = {k: weights[y[0] == k].sum() / weights.sum() for k in np.unique(y)}
+        return examples["right"] / (len(shares) * np.array([shares[k] for k in y[0]]))
+    if name == "r2" and len(y) == 1:
+        centre = np.average(y[0], weights=weights)
+        return 1 - examples["square"] / np.average((y[0] - centre) ** 2, weights=weights)
+    if name == "rmse" and len(y) == 1:
+        # The delta method: √m is linear in m near each network's own mean square.
+        square = examples["square"]
+        return square / (2 * np.sqrt(np.average(square, axis=1, weights=weights, keepdims=True)))
+    return None
+
+
+def _what_holds(design: Design, count: int) -> str:
+    family = f"the family interval (95 % for all {count} at once)"
+    text = f'"helps" and "hurts" are said where {family} excludes 0.'
+    if design.splits.kind == "validation":
+        text += " On one split it contains the sampling error of the held-out rows, in quadrature."
+    return text
+
+
+def _sentence(design: Design, entry: Mapping[str, Any]) -> str:
+    if entry["status"] != "ok":
+        return f"no verdict: {entry['status']}"
+    mean = f"{entry['difference']:+.4f}"
+    if math.isnan(entry["se"]):
+        count = entry["n"]
+        what = "folds" if design.splits.kind == "folds" else "seeds"
+        return f"{mean}, " + ("no interval" if count < 2 else f"no spread in {count} {what}")
+    words = f"{mean} [{entry['low']:+.4f}, {entry['high']:+.4f}]"
+    if not math.isnan(entry["sampling_se"]):
+        words += f", held-out rows ± {entry['sampling_se']:.4f} (1 se)"
+    return f"{words}, family [{entry['family_low']:+.4f}, {entry['family_high']:+.4f}]: {entry['verdict']}"
+
+
+def _verdict(entry: Mapping[str, Any], higher: bool) -> str:
+    if entry["status"] != "ok":
+        return ""
+    low, high = entry["family_low"], entry["family_high"]
+    if math.isnan(low) or low <= 0 <= high:
+        return "not separated"
+    return "helps" if (low > 0) == higher else "hurts"

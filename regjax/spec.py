@@ -1,0 +1,298 @@
+"""What a sweep is asked to do, in TOML or in flags: the arguments of `regjax.sweep` under their own names.
+
+A flag is its Python name with dashes, and overrides the file. Nothing is loaded or compiled here.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from regjax.config import check_known
+from regjax.datasets import BUILT_IN
+from regjax.design import CONFIG_FIELDS, as_config
+from regjax.grid import CONFIG_AXES, NAMES, resolve_axes, value_of
+
+# Section -> keys, each the name of an argument in Python.
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "data": ("data", "target", "task", "test", "standardize"),
+    "config": CONFIG_FIELDS,
+    "grid": (*NAMES, "dropout"),
+    "sweep": (
+        "seeds",
+        "folds",
+        "validation",
+        "epochs",
+        "pairing",
+        "workers",
+        "keep",
+        "metric",
+        "rule",
+        "allow_diverged",
+        "baseline",
+        "over",
+    ),
+}
+# Each says what the other says; a flag of the one takes the other out of the file.
+RIVALS = (("folds", "validation"), ("num_steps", "epochs"), ("keep_prob", "dropout"))
+# What is swept where no axis is named, and how surely where nothing is said.
+DEFAULT_GRID = {"l2": [0.0, 0.01, 0.1, 0.7], "keep_prob": [1.0, 0.9, 0.8]}
+DEFAULTS = {"seeds": 4, "pairing": "paired", "rule": "mean", "allow_diverged": False}
+DEFAULT_FOLDS = 5
+
+_SPACED = re.compile(r"(\w+)\((.*)\)")
+
+
+class Spec(NamedTuple):
+    """A resolved sweep, section by section; keys that are not there have no value (a test set, a metric).
+
+    Attributes:
+        data: data, target, task, test, standardize.
+        config: fields of `Config`, with `hidden` in place of `layer_sizes`.
+        grid: name -> canonical values, of all hyperparameters.
+        sweep: seeds, folds, … and what is said about the results.
+    """
+
+    data: dict[str, Any]
+    config: dict[str, Any]
+    grid: dict[str, list[Any]]
+    sweep: dict[str, Any]
+
+    def arguments(self) -> dict[str, Any]:
+        """Returns the keyword arguments of `design.make_design`."""
+        options = ("seeds", "folds", "validation", "epochs", "pairing")
+        return {
+            **self.data,
+            "config": self.config,
+            "grid": self.named(),
+            **{name: self.sweep[name] for name in options if name in self.sweep},
+        }
+
+    def named(self) -> dict[str, list[Any]]:
+        """Returns the axes that say more than the defaults do: those that tables and pictures name."""
+        return {n: v for n, v in self.grid.items() if len(v) > 1 or v[0] != value_of({}, n)}
+
+
+def resolve(path: str | None, flags: Mapping[str, Any]) -> Spec:
+    """Returns the sweep that a file and flags ask for.
+
+    Args:
+        path: of a TOML file, or None.
+        flags: Python name -> what was written, a text or a truth value.
+
+    Raises:
+        OSError: the file cannot be read.
+        TypeError: a value of the wrong kind; names the key.
+        ValueError: no TOML, an unknown key, a value out of its range; names the key.
+    """
+    sections = {name: {} for name in SECTIONS} if path is None else read(path)
+    for name, text in flags.items():
+        for section in sections.values():
+            section.pop(name, None)
+            for rival in _rivals(name):
+                if rival not in flags:
+                    section.pop(rival, None)
+        value = _from_text(name, text) if isinstance(text, str) else text
+        one = name in CONFIG_AXES and len(value) == 1
+        sections["config" if one else _section(name)][name] = value[0] if one else value
+    for one, other in (*RIVALS, *((name, name) for name in CONFIG_AXES)):
+        holders = [s for s in sections if one in sections[s] or other in sections[s]]
+        if one == other and len(holders) > 1:
+            raise ValueError(f"{one} must be given once, got it in [config] and in [grid]")
+        if one != other and all(any(n in s for s in sections.values()) for n in (one, other)):
+            raise ValueError(f"{one} and {other} must not both be given")
+    grid = _grid(sections["grid"])
+    config = _config(sections["config"], "epochs" in sections["sweep"])
+    config = {name: value for name, value in config.items() if name not in grid}
+    return Spec(_data(sections["data"]), config, grid, _sweep(sections["sweep"]))
+
+
+def read(path: str) -> dict[str, dict[str, Any]]:
+    """Returns the sections of a TOML file, their keys checked.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no TOML, or has a section or key that is not known; suggests the nearest.
+    """
+    try:
+        found = tomllib.loads(Path(path).read_bytes().decode())
+    except ValueError as error:
+        raise ValueError(f"{path}: must be a TOML file, and could not be read as one ({error})") from None
+    everything = tuple(dict.fromkeys(name for names in SECTIONS.values() for name in names))
+    for section, keys in found.items():
+        if section not in SECTIONS and section in everything:
+            raise ValueError(f"{path}: {section} must stand in a section, [{_section(section)}]")
+        check_known(f"{path}: section", section, tuple(SECTIONS))
+        if not isinstance(keys, dict):
+            raise TypeError(f"{path}: {section} must be a section, [{section}], got {keys!r}")
+        for key in keys:
+            if key in everything and key not in SECTIONS[section]:
+                raise ValueError(f"{path}: {key} belongs in [{_section(key)}], got it in [{section}]")
+            check_known(f"{path}: key of [{section}]", key, SECTIONS[section])
+    return {name: found.get(name, {}) for name in SECTIONS}
+
+
+def as_toml(spec: Spec) -> str:
+    """Returns the TOML that asks for this sweep again."""
+    import tomli_w
+
+    grid = {name: values[0] if _is_fixed(values) else values for name, values in spec.grid.items()}
+    found: dict[str, dict[str, Any]] = spec._asdict() | {"grid": grid}
+    ordered = {
+        section: {name: _plain(found[section][name]) for name in names if name in found[section]}
+        for section, names in SECTIONS.items()
+    }
+    # Arrays on one line: a newline inside brackets is never part of a string here.
+    text = re.sub(r"\[\n\s*", "[", tomli_w.dumps(ordered))
+    return re.sub(r",\n\s+", ", ", re.sub(r",\n\s*\]", "]", text))
+
+
+def values_of(name: str, text: str) -> list[Any]:
+    """Returns the values that a text names: "0,0.1", "1,0.9/0.8", "geomspace(1e-4,1,9)", or several of these.
+
+    Raises:
+        ValueError: an empty value, or a function that is not known.
+    """
+    values: list[Any] = []
+    for part in re.split(r",(?![^(]*\))", text):  # commas outside of brackets
+        part = part.strip()
+        if not part:
+            raise ValueError(f"{name} must have a value between two commas, got {text!r}")
+        call = _SPACED.fullmatch(part)
+        if call:
+            values += _spaced(name, part, *call.groups())
+        elif "/" in part:
+            values.append(tuple(_scalar(entry.strip()) for entry in part.split("/")))
+        else:
+            values.append(_scalar(part))
+    return values
+
+
+def _spaced(name: str, text: str, function: str, arguments: str) -> list[float]:
+    if function == "logspace":
+        raise ValueError(
+            f"{name} must use geomspace(first, last, count), whose ends are values, got {text!r}"
+        )
+    check_known(f"{name}: function", function, ("geomspace", "linspace"))
+    try:
+        first, last, count = (float(entry) for entry in arguments.split(","))
+        if count != int(count) or count < 1 or (function == "geomspace" and not (first > 0 and last > 0)):
+            raise ValueError
+    except (ValueError, OverflowError):
+        ends = "two ends above 0" if function == "geomspace" else "two ends"
+        raise ValueError(
+            f"{name}: {function} must have {ends} and a count of at least 1, got {text!r}"
+        ) from None
+    return getattr(np, function)(first, last, int(count)).tolist()
+
+
+def _scalar(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text
+
+
+def _from_text(name: str, text: str) -> Any:
+    """Returns what a flag's text says, as TOML would."""
+    if name in SECTIONS["grid"]:
+        return values_of(name, text)
+    if name == "seeds":
+        seeds = values_of(name, text)
+        return seeds if "," in text else seeds[0]
+    if name in ("data", "target", "task", "baseline", "over"):
+        return text
+    return _scalar(text)
+
+
+def _section(name: str) -> str:
+    """Returns the section of a key: of fields of Config that may be axes, [grid]."""
+    order = ("grid", "data", "config", "sweep")
+    return next(section for section in order if name in SECTIONS[section])
+
+
+def _rivals(name: str) -> list[str]:
+    return [other for pair in RIVALS if name in pair for other in pair if other != name]
+
+
+def _data(given: dict[str, Any]) -> dict[str, Any]:
+    data = {"data": BUILT_IN, "task": "auto"} | given
+    # The tutorial's data and the built-in set come scaled, and their known results are of them as they are.
+    as_it_is = data["data"] == BUILT_IN or str(data["data"]).lower().endswith(".mat")
+    return {"standardize": not as_it_is} | data
+
+
+def _config(given: dict[str, Any], in_epochs: bool) -> dict[str, Any]:
+    given = dict(given)
+    if isinstance(given.get("hidden"), str):
+        layers = values_of("hidden", given["hidden"])
+        if len(layers) > 1:
+            raise ValueError(f"hidden must be one network in [config], got {given['hidden']!r}")
+        given["hidden"] = layers[0]
+    hidden, config = as_config(given)
+    fields = {name: getattr(config, name) for name in CONFIG_FIELDS if name != "hidden"}
+    if in_epochs:
+        del fields["num_steps"]
+    return {"hidden": hidden} | fields
+
+
+def _grid(given: dict[str, Any]) -> dict[str, list[Any]]:
+    axes = {n: values_of(n, v) if isinstance(v, str) else v for n, v in given.items()}
+    named = resolve_axes(axes or DEFAULT_GRID)
+    others = {name: [value_of({}, name)] for name in NAMES if name not in CONFIG_AXES}
+    everything = others | named
+    # In one order, whatever the order of asking: so that configurations are numbered alike.
+    return {name: everything[name] for name in NAMES if name in everything}
+
+
+def _sweep(given: dict[str, Any]) -> dict[str, Any]:
+    found = DEFAULTS | given
+    if "folds" not in found and "validation" not in found:
+        found["folds"] = DEFAULT_FOLDS
+    for name in ("folds", "validation"):
+        if found.get(name) == "none":
+            del found[name]
+    if isinstance(found.get("over"), str):
+        found["over"] = [part.strip() for part in found["over"].split(",")]
+    over = found.get("over", [])
+    if not isinstance(over, list) or not all(isinstance(name, str) for name in over):
+        raise TypeError(f"over must be a list of names, got {over!r}")
+    if isinstance(found.get("baseline"), str):
+        found["baseline"] = _baseline(found["baseline"])
+    if not isinstance(found.get("baseline", {}), dict):
+        raise TypeError(f"baseline must be a table of names and values, got {found['baseline']!r}")
+    return found
+
+
+def _baseline(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for part in text.split(","):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and value):
+            raise ValueError(f"baseline must be like l2=0,keep_prob=1, got {text!r}")
+        name = name.replace("-", "_")
+        if name in found:
+            raise ValueError(f"baseline must name each hyperparameter once, got {text!r}")
+        found[name] = _plain(values_of(name, value)[0])
+    return found
+
+
+def _is_fixed(values: list[Any]) -> bool:
+    """Returns whether an axis can be written as a scalar: one value, and not one per layer."""
+    return len(values) == 1 and not isinstance(values[0], tuple)
+
+
+def _plain(value: Any) -> Any:
+    """Returns a value as TOML has it: tuples as lists, a full batch and no hidden layer as words."""
+    if value is None:
+        return "full"
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    return list(value) if isinstance(value, tuple) and value else "none" if value == () else value

@@ -1,0 +1,175 @@
+"""What `regjax sweep` says about its results: tables on a terminal, or one JSON object.
+
+Tables are as wide as their lines need, and show the best lines; the files that a sweep writes hold all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+from regjax.progress import duration
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from regjax.comparison import Comparison
+    from regjax.results import Choice, Results
+
+SHOWN = 24
+
+
+def shown_metric(results: Results, choice: Choice | None) -> str | None:
+    """Returns the validation metric that the tables are about; None where nothing is held out."""
+    if results.design.splits.kind == "none":
+        return None
+    return results.metric if choice is None else choice.metric
+
+
+def as_json(
+    results: Results,
+    comparison: Comparison | None,
+    choice: Choice | None,
+    silence: list[str],
+    seconds: dict[str, float],
+    written: list[str],
+) -> dict[str, Any]:
+    """Returns the one object of `--json`."""
+    from regjax.compare import device, versions
+
+    told = None
+    if comparison is not None:
+        told = {
+            "metric": comparison.metric,
+            "baseline": comparison.baseline,
+            "units": comparison.units,
+            "table": _records(comparison.table),
+        }
+    found = {
+        "networks": len(results),
+        "diverged": int((results.diverged_at >= 0).sum()),
+        "summary": _records(results.summary(shown_metric(results, choice))),
+        "comparison": told,
+        "choice": None if choice is None else dataclasses.asdict(choice),
+        "notes": [*results.notes, *silence],
+        "seconds": seconds,
+        "device": device(),
+        "versions": versions(),
+        "written": written,
+    }
+    return _without_nan(found)
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return table.astype(object).to_dict("records")  # type: ignore[return-value]
+
+
+def _without_nan(value: Any) -> Any:
+    """Returns a value as JSON has it: no NaN, no NumPy numbers."""
+    if isinstance(value, dict):
+        return {name: _without_nan(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(entry) for entry in value]
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def show(
+    results: Results,
+    comparison: Comparison | None,
+    choice: Choice | None,
+    silence: list[str],
+    seconds: dict[str, float],
+    written: list[str],
+) -> None:
+    """Prints summary, comparison and choice."""
+    from rich.console import Console
+
+    # As wide as its lines, whatever the terminal: rich would cut numbers, and 0.8085 is not 0.8….
+    out = Console(width=160, highlight=False)
+    metric = shown_metric(results, choice)
+    out.print(_summary_table(results, metric))
+    if comparison is not None:
+        out.print(_comparison_table(comparison))
+        for note in comparison.notes:
+            out.print(note, soft_wrap=True)
+    for line in (*silence, *([str(choice)] if choice is not None else []), *results.notes):
+        out.print(line, soft_wrap=True, markup=False)
+    bad = int((results.diverged_at >= 0).sum())
+    out.print(
+        f"{len(results):,} networks{f', {bad:,} diverged' if bad else ''}: "
+        f"compiling {duration(seconds['compile'])}, training {duration(seconds['train'])}, "
+        f"all in all {duration(seconds['total'])}"
+    )
+    out.print("written: " + ", ".join(written), soft_wrap=True)
+
+
+def _table(title: str, columns: list[str], rows: list[list[str]], rest: str) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    left = len(rows) - SHOWN
+    caption = f"… and {left:,} more in {rest}" if left > 0 else None
+    table = Table(
+        title=title, title_justify="left", title_style="bold", caption=caption, caption_justify="left",
+        box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True,
+    )  # fmt: skip
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left", no_wrap=True)
+    for row in rows[:SHOWN]:
+        table.add_row(*row)
+    return table
+
+
+def _summary_table(results: Results, metric: str | None) -> Any:
+    """Returns the configurations, best first; without held-out rows in the grid's order."""
+    from regjax.grid import describe
+    from regjax.selection import higher_is_better, ranking
+
+    design, summary = results.design, results.summary(metric)
+    names = [describe(c, list(design.axes) or design.names, digits=6) for c in design.configurations]
+    rows: list[dict[Any, Any]] = summary.to_dict("records")
+    if metric is None:
+        columns = [str(name) for name in summary if str(name).startswith("train_")]
+        cells = [[name, *(_number(row[c]) for c in columns)] for name, row in zip(names, rows, strict=True)]
+        return _table("after the last step", ["configuration", *columns], cells, "summary.csv")
+    others = [n for n in ("val_loss", f"train_{metric.removeprefix('val_')}") if n != metric]
+    cells = []
+    for index in ranking(summary[metric].to_numpy(float), higher_is_better(metric)):
+        row = rows[index]
+        mean = _number(row[metric])
+        if row["ok"] < row["networks"]:
+            mean = f"{_number(row['of_ok'])} ({row['ok']} of {row['networks']})"
+        cells.append([names[index], mean, _between(row, "low", "high"), *(_number(row[n]) for n in others)])
+    title = f"{metric} after the last step, {design.units_in_words()}"
+    return _table(title, ["configuration", metric, "95 %", *others], cells, "summary.csv")
+
+
+def _comparison_table(comparison: Comparison) -> Any:
+    """Returns the differences, best first."""
+    from regjax.selection import higher_is_better, ranking
+
+    table = comparison.table
+    rows: list[dict[Any, Any]] = table.to_dict("records")
+    one_split = not all(math.isnan(row["sampling_se"]) for row in rows)
+    cells = []
+    for index in ranking(table["difference"].to_numpy(float), higher_is_better(comparison.metric)):
+        row = rows[index]
+        if math.isnan(row["low"]):
+            cells.append([row["name"], row["sentence"], "", *([""] if one_split else []), "", ""])
+            continue
+        sampling = [f"{row['sampling_se']:.4f}"] if one_split else []
+        between, family = _between(row, "low", "high", "+"), _between(row, "family_low", "family_high", "+")
+        cells.append([row["name"], f"{row['difference']:+.4f}", between, *sampling, family, row["verdict"]])
+    extra = ["held-out rows, 1 se"] if one_split else []
+    columns = ["configuration", "difference", "95 %", *extra, "family", "verdict"]
+    return _table(comparison.title, columns, cells, "comparison.csv")
+
+
+def _between(row: dict[Any, Any], low: str, high: str, sign: str = "") -> str:
+    return "" if math.isnan(row[low]) else f"[{row[low]:{sign}.4f}, {row[high]:{sign}.4f}]"
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.4f}"

@@ -1,0 +1,144 @@
+"""What the commands share: errors in one line, Ctrl-C, the compilation cache, progress, files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+class UserError(click.ClickException):
+    """Bad input: one line on standard error, exit code 2."""
+
+    exit_code = 2
+
+
+class Interrupted(click.ClickException):
+    """Ctrl-C: says what was written, exit code 130."""
+
+    exit_code = 130
+
+
+class CtrlC:
+    """Answers SIGINT: raises KeyboardInterrupt, and remembers it.
+
+    Python drops an exception that is raised inside a callback (JAX has such callbacks for its garbage
+    collection), so whoever is between two pieces of work asks `check` once more.
+    """
+
+    pressed = False
+
+    def __call__(self, number: int, frame: object) -> None:
+        self.pressed = True
+        raise KeyboardInterrupt
+
+    def check(self) -> None:
+        """Raises KeyboardInterrupt if Ctrl-C was pressed."""
+        if self.pressed:
+            raise KeyboardInterrupt
+
+
+ctrl_c = CtrlC()
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+    """Turns what a check of user input raises into one line and exit code 2."""
+    try:
+        yield
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        raise UserError(f"{name}{error.strerror or error}") from error
+    except (TypeError, ValueError) as error:
+        raise UserError(str(error)) from error
+
+
+def cache_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --compilation-cache / --no-compilation-cache, on by default."""
+    return click.option(
+        "--compilation-cache/--no-compilation-cache",
+        default=True,
+        help="Keep compiled programs in the user's cache folder, so that the next run starts at once.",
+    )(command)
+
+
+def use_compilation_cache(wanted: bool) -> None:
+    """Switches JAX's persistent cache on, in the user's cache folder unless JAX is told another."""
+    import jax
+
+    if not wanted:
+        jax.config.update("jax_enable_compilation_cache", False)
+        return
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        jax.config.update("jax_compilation_cache_dir", os.path.join(base, "regjax", "jax"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+@contextlib.contextmanager
+def named_data(source: str) -> Iterator[None]:
+    """Puts the name of a file before what is wrong with its data."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        about_data = str(error).startswith(("data ", "test ", "fraction "))
+        raise type(error)(
+            f"{source}: {error}" if about_data and os.path.exists(source) else str(error)
+        ) from None
+
+
+def writable_folder(out: str, names: Sequence[str]) -> Path:
+    """Returns the folder, made where it is missing; raises OSError where no file can be made in it."""
+    if not out:
+        raise ValueError("output folder must have a name, got ''")
+    folder = Path(out)
+    for name in names:
+        if (folder / name).is_dir():
+            raise IsADirectoryError(21, "is a directory where a file must go", str(folder / name))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, f"output folder cannot be written ({error.strerror})", out) from error
+    return folder
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Yields a function that shows how far we are: a bar on a terminal, nothing elsewhere."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda step: ctrl_c.check()
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+
+        def advance(step: int) -> None:
+            ctrl_c.check()
+            bar.update(task, completed=step)
+
+        yield advance
+
+
+def write(path: Path, save: Callable[[Path], Any]) -> None:
+    """Writes a file beside its place and moves it: whoever looks sees the old one or the new one."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        save(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Writes a figure as PNG, whatever the path ends in."""
+    figure.savefig(path, dpi=110, format="png")

@@ -1,0 +1,241 @@
+"""`regjax sweep` and `regjax plan`, as a user meets them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import regjax
+from regjax import cli, terminal
+
+FILES = ["comparison.csv", "curves.png", "results.csv", "scores.png", "summary.csv", "sweep.toml"]
+QUICK = ["--steps", "6", "--eval-every", "3", "--seeds", "2", "--folds", "3"]
+
+
+@pytest.fixture(autouse=True)
+def no_cache(monkeypatch):
+    monkeypatch.setattr(terminal, "use_compilation_cache", lambda wanted: None)  # this process is shared
+
+
+def run(capsys, *arguments):
+    """Runs the command in this process; returns (exit code, standard output, standard error)."""
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*map(str, arguments)])
+    printed = capsys.readouterr()
+    return stop.value.code, printed.out, printed.err
+
+
+def test_a_sweep_prints_tables_and_writes_files(tmp_path, capsys):
+    code, out, err = run(capsys, "sweep", *QUICK, "--l2", "0,0.1", "--keep-prob", "1,0.9", "--out", tmp_path)
+    assert code == 0
+    assert "24 networks = 4 configurations × 2 seeds × 3 folds" in out
+    assert "val_accuracy after the last step, over 3 folds × 2 seeds (t, 2 df)" in out
+    assert "difference to l2=0, keep_prob=1" in out
+    assert "corrected for the selection" in out
+    assert "compiling" in out
+    assert "…" not in out
+    # Plain lines where there is no terminal.
+    assert err.splitlines()[0] == "  0% compiling for 24 networks"
+    assert err.splitlines()[-1].startswith("100% 24 of 24 networks done, 24 alive")
+    assert sorted(os.listdir(tmp_path)) == FILES
+    assert len(pd.read_csv(tmp_path / "results.csv")) == 24
+    assert pd.read_csv(tmp_path / "summary.csv")["l2"].tolist() == [0, 0, 0.1, 0.1]
+    assert len(pd.read_csv(tmp_path / "comparison.csv")) == 3
+    for name in ("scores.png", "curves.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    # What was asked stands beside the results, and asks for them again.
+    code, _again, _ = run(capsys, "sweep", tmp_path / "sweep.toml", "--out", tmp_path / "again")
+    assert code == 0
+    columns = [c for c in pd.read_csv(tmp_path / "results.csv") if c != "seconds"]
+    for name in ("results.csv",):
+        pd.testing.assert_frame_equal(
+            pd.read_csv(tmp_path / name)[columns], pd.read_csv(tmp_path / "again" / name)[columns]
+        )
+
+
+def test_json_is_one_object_and_python_agrees(tmp_path, capsys):
+    code, out, err = run(capsys, "sweep", *QUICK, "--l2", "0,1", "--json", "--out", tmp_path)
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert found["networks"] == 12
+    assert found["diverged"] == 0
+    assert set(found["seconds"]) == {"compile", "train", "total"}
+    config = regjax.Config(num_steps=6, eval_every=3)
+    results = regjax.sweep("two_regions", config, {"l2": [0, 1]}, seeds=2, folds=3, progress=False)
+    assert [row["val_accuracy"] for row in found["summary"]] == results.summary()["val_accuracy"].tolist()
+    row, expected = found["comparison"]["table"][0], results.compare().table.iloc[0]
+    assert row["difference"] == pytest.approx(expected["difference"], rel=1e-12)
+    assert row["verdict"] == expected["verdict"]
+    assert found["choice"]["index"] == results.best().index
+    assert found["choice"]["test"] == pytest.approx(results.best().test)
+
+
+def test_without_held_out_rows_nothing_is_chosen_and_it_says_why(tmp_path, capsys):
+    options = ("--steps", 4, "--seeds", 2, "--folds", "none", "--l2", "0,1", "--out", tmp_path)
+    code, out, _ = run(capsys, "sweep", *options)
+    assert code == 0
+    assert "no choice: best and compare must have rows held out" in out
+    assert sorted(os.listdir(tmp_path)) == [f for f in FILES if f != "comparison.csv"]
+
+
+def test_a_diverged_configuration_is_counted_and_never_wins(tmp_path, capsys):
+    code, out, _ = run(
+        capsys, "sweep", "--steps", 60, "--eval-every", 20, "--seeds", 2, "--folds", 3,
+        "--learning-rate", "0.1,1e30", "--over", "learning_rate", "--l2", "0,0.1", "--out", tmp_path,
+    )  # fmt: skip
+    assert code == 0
+    assert "(0 of 6)" in out
+    assert "6 diverged" in out or "12 diverged" in out
+    assert "learning_rate=0.1" in out.split("the best mean")[0].splitlines()[-1]
+    found = pd.read_csv(tmp_path / "results.csv")
+    assert set(found["status"]) == {"ok", "diverged"}
+
+
+def test_regression_with_a_test_file_and_a_named_target(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for name, n in (("a.csv", 60), ("b.csv", 20)):
+        X = rng.standard_normal((n, 3))
+        frame = pd.DataFrame(X, columns=["p", "q", "r"])
+        frame.insert(1, "yield", X @ [1, -2, 0.5])
+        frame.to_csv(tmp_path / name, index=False)
+    code, out, _ = run(
+        capsys, "sweep", "--data", tmp_path / "a.csv", "--test", tmp_path / "b.csv", "--target", "yield",
+        "--hidden", "none", "--l2", "0,1,1000", "--steps", 50, "--folds", 3, "--seeds", 1, "--json",
+        "--out", tmp_path / "o",
+    )  # fmt: skip
+    assert code == 0
+    found = json.loads(out)
+    assert found["choice"]["metric"] == "val_r2"
+    assert found["choice"]["index"] < 2
+    assert found["choice"]["test"] > 0.9
+
+
+def test_a_test_file_is_read_with_the_classes_of_training(tmp_path):
+    pd.DataFrame({"a": np.arange(30.0), "b": ["x", "y", "z"] * 10}).to_csv(tmp_path / "t.csv", index=False)
+    pd.DataFrame({"a": [1.0, 2.0], "b": ["z", "y"]}).to_csv(tmp_path / "v.csv", index=False)
+    results = regjax.sweep(
+        str(tmp_path / "t.csv"), {"num_steps": 1}, test=str(tmp_path / "v.csv"), progress=False
+    )
+    assert results.design.test is not None
+    assert results.design.test.y.tolist() == [[2, 1]]
+    assert results.predict(0, np.array([[1.0]]))[0] in ("x", "y", "z")
+
+
+def test_print_config_prints_toml_and_does_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for command in ("sweep", "plan"):
+        code, out, err = run(capsys, command, "--l2", "0,geomspace(1,100,3)", "--print-config")
+        assert (code, err) == (0, "")
+        assert tomllib.loads(out)["grid"]["l2"] == [0, 1, 10, 100]
+        assert tomllib.loads(out)["grid"]["learning_rate"] == 0.3
+    assert os.listdir(tmp_path) == []
+
+
+def test_plan_says_what_a_sweep_will_take(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run(capsys, "plan", *QUICK, "--l2", "0,1")
+    assert code == 0
+    for words in ("12 networks = 2 configurations", "1 compilation", "chunks of", "memory:", "predicted:"):
+        assert words in out
+    assert "predicted" not in run(capsys, "plan", *QUICK, "--no-probe")[1]
+    assert os.listdir(tmp_path) == []
+
+
+BAD = [
+    (["--data", "iriss"], "did you mean iris?"),
+    (["--data", "nowhere.csv"], "nowhere.csv: No such file or directory"),
+    (["nowhere.toml"], "nowhere.toml: No such file or directory"),
+    (["--l2", "0", "--l2", "1"], "l2 must be given once, got it 2 times"),
+    (["--steps", "3", "--num-steps", "4"], "num_steps must be given once"),
+    (["--l2", "-1"], "l2 must be a finite number >= 0 in float32, got -1"),
+    (["--l2", "logspace(-4,0,3)"], "geomspace(first, last, count)"),
+    (["--l2", ""], "l2 must have a value between two commas"),
+    (["--l3", "1"], "No such option"),
+    (["--keep-prob", "1", "--dropout", "0.2"], "keep_prob and dropout must not both be given"),
+    (["--keep-prob", "0.9/0.8/0.7"], "keep_prob must be one value, or 2 (one per hidden layer)"),
+    (["--folds", "400"], "folds must be at most the"),
+    (["--folds", "many"], "folds must be a number"),
+    (["--folds", "3", "--validation", "0.2"], "folds and validation must not both be given"),
+    (["--validation", "2"], "validation must be"),
+    (["--seeds", "0"], "seeds must be at least 1, got 0"),
+    (["--seeds", "1,1"], "seeds must be distinct"),
+    (["--batch-size", "500"], "batch_size must be at most the"),
+    (["--steps", "3", "--epochs", "3"], "num_steps and epochs must not both be given"),
+    (["--epochs", "0"], "epochs must be at least 1"),
+    (["--rule", "luck"], "rule must be one of mean, one_se"),
+    (["--rule", "one_se", "--folds", "none"], "one_se must have at least two folds or seeds"),
+    (["--metric", "test_accuracy"], "metric must be one of val_loss"),
+    (["--metric", "cost"], "which contains the penalties"),
+    (["--baseline", "l2=3"], "baseline must be in the grid, got l2=3"),
+    (["--baseline", "l2"], "baseline must be like l2=0,keep_prob=1"),
+    (["--baseline", "l3=0"], "baseline must name hyperparameters"),
+    (["--over", "l1"], "over must name axes of the grid"),
+    (["--over", "l2", "--seeds", "1", "--validation", "0.2"], "over must have at least two folds or seeds"),
+    (["--workers", "0"], "workers must be at least 1"),
+    (["--workers", "two"], "workers must be a whole number"),
+    (["--keep", "some"], "keep must be one of all, best, none"),
+    (["--test", "1.5"], "test must be a fraction in (0, 1), got 1.5"),
+    (["--test", "nowhere.npz"], "nowhere.npz: No such file or directory"),
+    (["--target", "b"], "target must only be given with a .csv file"),
+    (["--task", "guess"], "task must be one of"),
+    (
+        ["--task", "regression", "--data", "digits", "--loss", "softmax_cross_entropy"],
+        "y must hold class labels",
+    ),
+    (["--task", "regression"], "task must be classification for two_regions"),
+    (["--optimizer", "sdg"], "optimizer must be one of sgd"),
+    (["--pairing", "no"], "pairing must be one of paired, independent"),
+    (["--hidden", "0"], "hidden must be at least 1, got 0"),
+    (["--dtype", "float16"], "dtype must be one of float32, float64"),
+    (["--hidden", "1000000/1000000"], "must fit into"),
+    (["--out", ""], "output folder must have a name"),
+    (["--out", "/proc/nowhere"], "output folder cannot be written"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), BAD)
+def test_bad_input_is_one_line_and_exit_code_two(arguments, words, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, "sweep", *arguments)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert err.count("\n") == 1
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("wait", [0.3, 2.0, 5.0])
+def test_ctrl_c_at_any_moment_is_130(wait, tmp_path):
+    code = "import regjax_command, sys; sys.stderr.write('up\\n'); sys.stderr.flush(); regjax_command.main()"
+    command = [sys.executable, "-c", code, "sweep", "--steps", "100000000", "--no-compilation-cache"]
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path / "o")], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline() == "up\n"
+    time.sleep(wait)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "regjax: interrupted; nothing was written"
+    assert not (tmp_path / "o").exists() or os.listdir(tmp_path / "o") == []
+
+
+def test_ctrl_c_between_files_names_them(tmp_path, capsys, monkeypatch):
+    write = terminal.write
+
+    def interrupted(path, save):
+        if path.name == "summary.csv":
+            raise KeyboardInterrupt
+        write(path, save)
+
+    monkeypatch.setattr(terminal, "write", interrupted)
+    code, _, err = run(capsys, "sweep", *QUICK, "--l2", "0,1", "--json", "--out", tmp_path)
+    assert code == 130
+    assert err == f"regjax: interrupted; written: {tmp_path}/sweep.toml, {tmp_path}/results.csv\n"

@@ -1,0 +1,200 @@
+"""What a sweep is asked to do: TOML, flags, and that both are the names of Python."""
+
+import dataclasses
+import inspect
+import tomllib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import regjax
+from regjax import cli_sweep, spec
+from regjax.design import make_design
+from regjax.grid import NAMES
+from regjax.results import Results
+
+
+def test_keys_are_the_python_names_and_the_flags_with_dashes():
+    keys = {name for names in spec.SECTIONS.values() for name in names}
+    assert set(cli_sweep.FLAGS) == keys
+    arguments = set(inspect.signature(regjax.sweep).parameters)
+    for method in (Results.best, Results.compare):
+        arguments |= set(inspect.signature(method).parameters)
+    arguments |= {field.name for field in dataclasses.fields(regjax.Config)} | {"hidden"}
+    arguments |= set(NAMES) | {"dropout"}
+    assert keys <= arguments
+    # What has no key: objects of Python, what the command line does itself, and what `hidden` says.
+    python_only = {"self", "config", "grid", "groups", "executor", "progress", "layer_sizes"}
+    assert arguments - keys == python_only
+    options = {o for parameter in cli_sweep.sweep.params for o in parameter.opts}
+    for key in keys:
+        assert f"--{key.replace('_', '-')}" in options
+
+
+# A value of each key that is not the default, as a flag and as TOML.
+EVERY = {
+    "data": ("iris", "iris"),
+    "task": ("regression", "regression"),
+    "test": ("0.25", 0.25),
+    "standardize": (True, True),
+    "hidden": ("8/4", [8, 4]),
+    "activation": ("tanh", "tanh"),
+    "loss": ("squared_error", "squared_error"),
+    "optimizer": ("adam", "adam"),
+    "num_steps": ("12", 12),
+    "batch_size": ("5", 5),
+    "eval_every": ("3", 3),
+    "init": ("he", "he"),
+    "dtype": ("float64", "float64"),
+    "precision": ("high", "high"),
+    "learning_rate": ("0.1,0.2", [0.1, 0.2]),
+    "l2": ("none,geomspace(0.1,10,3)", [0, 0.1, 1, 10]),
+    "l1": ("0.5", 0.5),
+    "keep_prob": ("1,0.9/0.8", [1, [0.9, 0.8]]),
+    "input_keep_prob": ("linspace(0.5,1,3)", [0.5, 0.75, 1]),
+    "momentum": ("0.5", 0.5),
+    "b1": ("0.5", 0.5),
+    "b2": ("0.5", 0.5),
+    "eps": ("1e-6", 1e-6),
+    "weight_decay": ("0.5", 0.5),
+    "seeds": ("3,5", [3, 5]),
+    "folds": ("3", 3),
+    "pairing": ("independent", "independent"),
+    "workers": ("1", 1),
+    "keep": ("none", "none"),
+    "metric": ("val_loss", "val_loss"),
+    "rule": ("one_se", "one_se"),
+    "allow_diverged": (True, True),
+    "baseline": ("l2=0,keep-prob=1", {"l2": 0, "keep_prob": 1}),
+    "over": ("learning_rate", ["learning_rate"]),
+}
+RIVALS = {"dropout": ("0.2", 0.2), "epochs": ("4", 4), "validation": ("0.2", 0.2), "target": ("a", "a")}
+
+
+def toml_of(keys):
+    import tomli_w
+
+    sections = {name: {} for name in spec.SECTIONS}
+    for key, value in keys.items():
+        config = key in spec.SECTIONS["config"]
+        sections["config" if config else spec._section(key)][key] = value
+    return tomli_w.dumps(sections)
+
+
+def test_flags_and_toml_say_the_same_for_every_key(tmp_path):
+    assert set(EVERY) | set(RIVALS) == set(cli_sweep.FLAGS)
+    (tmp_path / "all.toml").write_text(toml_of({key: value for key, (_, value) in EVERY.items()}))
+    by_flags = spec.resolve(None, {key: text for key, (text, _) in EVERY.items()})
+    by_file = spec.resolve(str(tmp_path / "all.toml"), {})
+    assert by_flags == by_file
+    default = spec.resolve(None, {})
+    for key, (text, value) in (EVERY | RIVALS).items():
+        (tmp_path / "one.toml").write_text(toml_of({key: value}))
+        found = spec.resolve(None, {key: text})
+        assert found == spec.resolve(str(tmp_path / "one.toml"), {}), key
+        assert found != default, key  # no key is without effect
+
+
+def test_the_printed_sweep_asks_for_the_same_sweep(tmp_path):
+    for flags in ({}, {key: text for key, (text, _) in EVERY.items()}, {"hidden": "20/3,64,none"}):
+        found = spec.resolve(None, flags)
+        path = tmp_path / "printed.toml"
+        path.write_text(spec.as_toml(found))
+        again = spec.resolve(str(path), {})
+        assert again == found
+        assert list(again.grid) == list(found.grid)
+        tomllib.loads(spec.as_toml(found))
+
+
+def test_a_spec_is_the_python_call(tmp_path):
+    flags = {"data": "iris", "hidden": "5", "l2": "0,1", "seeds": "2", "folds": "3", "num_steps": "7"}
+    by_flags = make_design(**spec.resolve(None, flags).arguments())
+    by_hand = make_design(
+        "iris", {"hidden": 5, "num_steps": 7}, {"l2": [0, 1]}, seeds=2, folds=3, standardize=True
+    )
+    assert by_flags.configs == by_hand.configs
+    assert by_flags.configurations == by_hand.configurations
+    assert by_flags.configs[0].layer_sizes == (4, 5, 3)
+    np.testing.assert_array_equal(by_flags.splits.train, by_hand.splits.train)
+
+
+def test_flags_override_the_file_and_take_rivals_out(tmp_path):
+    path = tmp_path / "s.toml"
+    path.write_text(
+        "[config]\nhidden = [9]\nnum_steps = 5\n"
+        "[grid]\nl2 = [0, 1]\nkeep_prob = [1, 0.5]\n[sweep]\nfolds = 4\n"
+    )
+    found = spec.resolve(str(path), {"l2": "3", "hidden": "4,5", "dropout": "0.2"})
+    assert found.grid["l2"] == [3.0]
+    assert found.grid["keep_prob"] == [0.8]
+    assert found.grid["hidden"] == [(4,), (5,)]
+    assert "hidden" not in found.config
+    found = spec.resolve(str(path), {"validation": "0.3", "epochs": "2"})
+    assert "folds" not in found.sweep
+    assert "num_steps" not in found.config
+    assert spec.resolve(str(path), {"folds": "none"}).sweep.get("folds") is None
+
+
+def test_standardising_is_on_but_for_data_with_known_results():
+    for source, expected in (("two_regions", False), ("x/data.mat", False), ("iris", True), ("a.csv", True)):
+        assert spec.resolve(None, {"data": source}).data["standardize"] is expected
+    assert spec.resolve(None, {"data": "two_regions", "standardize": True}).data["standardize"] is True
+
+
+BAD_TOML = [
+    ("[grid]\nl3 = [0]", "key of [grid] must be one of", "did you mean l2?"),
+    ("[gird]\nl2 = [0]", "section must be one of data, config, grid, sweep", "did you mean grid?"),
+    ("[sweep]\nl2 = [0]", "l2 belongs in [grid], got it in [sweep]", ""),
+    ("folds = 3", "folds must stand in a section, [sweep]", ""),
+    ("grid = 3", "grid must be a section, [grid], got 3", ""),
+    ("[grid]\nl2 = ", "must be a TOML file, and could not be read as one", ""),
+    ("[grid]\nl2 = []", "l2 must have at least one value, got an empty axis", ""),
+    ('[grid]\nl2 = ["much"]', "l2 must be a finite number >= 0, got 'much'", ""),
+    ("[grid]\nl2 = [-1]", "l2 must be a finite number >= 0 in float32, got -1", ""),
+    ("[grid]\nl2 = true", "l2 must be a finite number >= 0, got True", ""),
+    ("[grid]\nkeep_prob = [1]\ndropout = [0]", "keep_prob and dropout must not both be given", ""),
+    ("[grid]\nhidden = [3]\n[config]\nhidden = [3]", "hidden must be given once", ""),
+    ('[grid]\noptimizer = ["sdg"]', "optimizer must be one of sgd", ""),
+    ('[config]\nnum_steps = "many"', "num_steps must be a whole number, got 'many'", ""),
+    ("[config]\nnum_steps = 0", "num_steps must be at least 1, got 0", ""),
+    ('[config]\nhidden = "3,4"', "hidden must be one network in [config]", ""),
+    ("[config]\nhidden = [0]", "hidden must be at least 1, got 0", ""),
+    ("[config]\nnum_steps = 3\n[sweep]\nepochs = 3", "num_steps and epochs must not both be given", ""),
+    ("[sweep]\nfolds = 3\nvalidation = 0.2", "folds and validation must not both be given", ""),
+    ("[sweep]\nover = 3", "over must be a list of names, got 3", ""),
+    ("[sweep]\nbaseline = 3", "baseline must be a table of names and values, got 3", ""),
+]
+
+
+@pytest.mark.parametrize(("text", "words", "more"), BAD_TOML)
+def test_bad_toml_names_the_key(text, words, more, tmp_path):
+    (tmp_path / "bad.toml").write_text(text)
+    with pytest.raises((TypeError, ValueError)) as raised:
+        spec.resolve(str(tmp_path / "bad.toml"), {})
+    assert words in str(raised.value)
+    assert more in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0,,1", "a value between two commas"),
+        ("", "a value between two commas"),
+        ("1,", "a value between two commas"),
+        ("logspace(-4,0,5)", "must use geomspace"),
+        ("geomspce(1,2,3)", "did you mean geomspace?"),
+        ("geomspace(0,1,3)", "two ends above 0 and a count of at least 1"),
+        ("linspace(0,1)", "two ends and a count of at least 1"),
+        ("linspace(0,1,2.5)", "count of at least 1"),
+    ],
+)
+def test_bad_values_of_a_flag(text, words):
+    with pytest.raises(ValueError, match=words):
+        spec.values_of("l2", text)
+
+
+@given(st.lists(st.floats(0, 1e6, allow_nan=False), min_size=1, max_size=6))
+def test_values_survive_their_text(values):
+    assert spec.values_of("l2", ",".join(map(repr, values))) == values
