@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 
 NUMPY = """
 import reference, time
-from regjax.cli import _load
+from regjax.cli_compare import _load
 train, test = _load({data!r})
 start = time.perf_counter()
 for options in ({{}}, {{"lambd": 0.7}}, {{"keep_prob": 0.86}}):

@@ -1,16 +1,22 @@
 """`regjax.sweep` beside the naive way of training a grid: the same networks, optimizer and steps.
 
-    python -m benchmarks.bench_sweep [--steps 2000] [--repeats 5] [--json PATH]
+    python -m benchmarks.bench_sweep [--steps 2000] [--repeats 5] [--rows 4096] [--json PATH]
 
 Opponent N is what one writes by hand: a samples-first network, `jax.grad`, a key per row, and
 `jit(vmap(train))` over the grid. Compilation is left out of both. The second table holds a sweep of digits
-(64-256-256-10, batch 128) against the machine's own product of two 2048 × 2048 matrices.
+(64-256-256-10, batch 128) against the machine's own product of two 2048 × 2048 matrices. Between them stand
+what pairing gains, peak memory, and compilation in a first and in a second process.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -108,10 +114,10 @@ def small(steps: int, repeats: int) -> list[dict[str, Any]]:
     return table
 
 
-def growth(steps: int, repeats: int) -> dict[str, Any]:
-    """Returns µs per model and step of 64 and of 4,096 rows."""
+def growth(steps: int, repeats: int, rows: int) -> dict[str, Any]:
+    """Returns µs per model and step of 64 networks and of `rows`."""
     grid = regjax.grid(l2=np.geomspace(1e-3, 3, 64).tolist())
-    calls = {str(64 * seeds): ours(grid, steps, seeds) for seeds in (1, 64)}
+    calls = {str(64 * seeds): ours(grid, steps, seeds) for seeds in (1, rows // 64)}
     found = interleaved(calls, repeats)
     return {n: spread([t / steps / int(n) * 1e6 for t in times["all"]]) for n, times in found.items()}
 
@@ -142,11 +148,75 @@ def digits(steps: int, pairs: int) -> dict[str, Any]:
     return {name: spread(values) for name, values in {**rates, "ratio": ratio}.items()}
 
 
+def pairing(steps: int, seeds: int) -> dict[str, Any]:
+    """Returns the median over configurations of (variance of the paired difference) / (of an unpaired one).
+
+    On one split: with folds, differences are paired by the fold in any case.
+    """
+    config = regjax.Config(layer_sizes=NETWORK, num_steps=steps, eval_every=steps)
+    grid = {"l2": [0, 0.1, 0.7], "keep_prob": [1, 0.9, 0.8]}
+    found = {}
+    for how in ("paired", "independent"):
+        results = regjax.sweep(
+            "two_regions", config, grid, seeds=seeds, validation=0.3, pairing=how, progress=False
+        )
+        for metric in ("val_loss", "val_accuracy"):
+            ratio = results.compare(metric=metric).table["variance_ratio"]
+            found[f"{how}, {metric}"] = float(np.median(ratio.to_numpy(float)))
+    return found
+
+
+FRESH = """
+import json, resource, sys, time
+import numpy as np, regjax
+from regjax import terminal
+rows, steps = map(int, sys.argv[1:3])
+if len(sys.argv) > 3:
+    terminal.use_compilation_cache(True)
+grid = regjax.grid(l2=np.geomspace(1e-3, 3, 16).tolist(), learning_rate=[0.03, 0.1, 0.2, 0.3])
+config = regjax.Config(num_steps=steps, eval_every=steps)
+began = time.perf_counter()
+found = regjax.sweep("two_regions", config, grid, seeds=rows // 64, folds=None, test="none", progress=False)
+import jax
+size = sum(v.nbytes for v in found.records.values()) + sum(
+    leaf.nbytes for row in found.kept.values() for leaf in jax.tree.leaves(row))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+print(json.dumps({"peak": peak, "results": size, "compile": found.compile_seconds,
+                  "seconds": time.perf_counter() - began}))
+"""
+
+
+def fresh(rows: int, steps: int, cache: str | None = None) -> dict[str, float]:
+    """Returns what a sweep in a process of its own took: peak memory, compile seconds."""
+    environment = os.environ | ({} if cache is None else {"JAX_COMPILATION_CACHE_DIR": cache})
+    command = [sys.executable, "-c", FRESH, str(rows), str(steps), *([] if cache is None else ["cache"])]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def processes(steps: int, repeats: int, most: int) -> dict[str, Any]:
+    """Returns peak memory of 64 and of `most` rows, results apart, and compile seconds of two processes."""
+    peak: dict[str, list[float]] = {"64": [], str(most): []}
+    compiling: dict[str, list[float]] = {"first process": [], "second process": []}
+    for _ in range(repeats):
+        for rows, found in peak.items():
+            taken = fresh(int(rows), steps)
+            found.append((taken["peak"] - taken["results"]) / 2**20)
+        with tempfile.TemporaryDirectory() as cache:
+            for found in compiling.values():
+                found.append(fresh(64, steps, cache)["compile"])
+    return {
+        "peak": {rows: spread(found) for rows, found in peak.items()},
+        "compile": {name: spread(found) for name, found in compiling.items()},
+    }
+
+
 def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=4096, help="of the largest sweep")
     parser.add_argument("--json")
     options = parser.parse_args()
     result: dict[str, Any] = {"steps": options.steps, "small": small(options.steps, options.repeats)}
@@ -155,9 +225,19 @@ def main() -> None:
         us, ratio = row["us"], row["ratio"]["median"]
         between = f"({us['min']:.2f} to {us['max']:.2f})"
         print(f"{row['case']:<42}{row['who']:<21}{us['median']:>14.2f}{between:>18}{ratio:>8.1f}")
-    result["growth"] = growth(max(1, options.steps // 4), options.repeats)
+    result["growth"] = growth(max(1, options.steps // 4), options.repeats, options.rows)
     for name, us in result["growth"].items():
         print(f"{name:>5} rows: {us['median']:.2f} µs/model/step ({us['min']:.2f} to {us['max']:.2f})")
+    result["pairing"] = pairing(options.steps, min(64, options.rows // 64))
+    for name, ratio in result["pairing"].items():
+        print(f"variance of a difference to that of an unpaired one, median of 8, {name}: {ratio:.2f}")
+    result["processes"] = processes(max(1, options.steps // 20), options.repeats, options.rows)
+    for rows, size in result["processes"]["peak"].items():
+        print(
+            f"{rows:>5} rows: peak memory {size['median']:.0f} MiB ({size['min']:.0f} to {size['max']:.0f})"
+        )
+    for name, s in result["processes"]["compile"].items():
+        print(f"{name}: compiling {s['median']:.2f} s ({s['min']:.2f} to {s['max']:.2f})")
     result["digits"] = digits(max(1, options.steps // 5), options.repeats)
     print("digits, 32 configurations, GFLOP/s (ratio: sweep to the product of two 2048 × 2048 matrices):")
     for name, rate in result["digits"].items():

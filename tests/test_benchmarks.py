@@ -25,9 +25,9 @@ def test_bench_layout(monkeypatch, capsys):
 
 
 def test_bench_sweep(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["bench_sweep", "--steps", "2", "--repeats", "1"])
+    monkeypatch.setattr(sys, "argv", ["bench_sweep", "--steps", "2", "--repeats", "1", "--rows", "128"])
     bench_sweep.main()
     out = capsys.readouterr().out
     assert "regjax, independent" in out
-    assert "4096 rows" in out
+    assert "128 rows" in out
     assert "ratio" in out

@@ -163,3 +163,16 @@ def test_readme_names_real_commands_and_files():
             assert (ROOT / path).exists(), path
     for name in re.findall(r"`((?:tests|benchmarks|regjax|docs)/[\w./]+)`", readme):
         assert (ROOT / name).exists(), name
+
+
+def test_readme_toml_and_its_flags_ask_for_the_same_sweep(tmp_path):
+    from regjax import cli_sweep, spec
+
+    readme = (ROOT / "README.md").read_text()
+    (block,) = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
+    (tmp_path / "spec.toml").write_text(block)
+    (line,) = re.findall(r"^\$ regjax plan (.*)$", readme, re.MULTILINE)
+    words = [*line.split(), "--rule", "one_se"]
+    flags = dict(zip((w[2:].replace("-", "_") for w in words[::2]), words[1::2], strict=True))
+    assert set(flags) <= set(cli_sweep.FLAGS)
+    assert spec.resolve(str(tmp_path / "spec.toml"), {}) == spec.resolve(None, flags)
