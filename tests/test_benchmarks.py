@@ -3,7 +3,7 @@
 import json
 import sys
 
-from benchmarks import bench_compare, bench_layout, bench_sweep
+from benchmarks import bench_compare, bench_coverage, bench_layout, bench_sweep
 
 
 def test_bench_compare(monkeypatch, capsys, tmp_path):
@@ -14,6 +14,20 @@ def test_bench_compare(monkeypatch, capsys, tmp_path):
     found = json.loads((tmp_path / "r.json").read_text())
     assert set(found["seconds"]) == {"numpy", "regjax, cold", "regjax, warm"}
     assert {"versions", "device", "cores", "date"} <= set(found)
+
+
+def test_bench_coverage(monkeypatch, capsys, tmp_path):
+    arguments = ["bench_coverage", "--sweeps", "2", "--harmless", "2", "--json", str(tmp_path / "r.json")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    bench_coverage.main()
+    out = capsys.readouterr().out
+    for asked in ("93 to 97 %", "at least 93 %", "at most 5 %"):
+        assert asked in out
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert all(
+        claim["low"] <= claim["found"] <= claim["high"] for claim in found["claims"] if claim["trials"]
+    )
+    assert [choice["metric"] for choice in found["choices"]] == ["val_loss", "val_accuracy"]
 
 
 def test_bench_layout(monkeypatch, capsys):
