@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -201,10 +200,14 @@ class Design:
         key = _key_data(row.seed, row.fold)
         if self.pairing == "paired":
             return key
-        words = describe(self.configurations[row.configuration], NAMES)
-        digest = hashlib.sha256(words.encode()).digest()
-        low, high = (int.from_bytes(digest[i : i + 4], "little") for i in (0, 4))
-        return _fold_in_twice(key, low, high)
+        return np.asarray(_fold_in_twice(key, self._digests[row.configuration]))
+
+    @functools.cached_property
+    def _digests(self) -> np.ndarray:
+        """Two words that are each configuration's own, `(configurations, 2)`."""
+        words = (describe(configuration, NAMES).encode() for configuration in self.configurations)
+        digests = [hashlib.sha256(text).digest()[:8] for text in words]
+        return np.array([np.frombuffer(digest, "<u4") for digest in digests], np.uint32)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -212,9 +215,10 @@ def _key_data(seed: int, fold: int) -> np.ndarray:
     return np.asarray(jax.random.key_data(replicate_key(seed, fold)))
 
 
-def _fold_in_twice(key: np.ndarray, low: int, high: int) -> np.ndarray:
-    folded = jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(key)), np.uint32(low))
-    return np.asarray(jax.random.key_data(jax.random.fold_in(folded, np.uint32(high))))
+@jax.jit
+def _fold_in_twice(key: jax.Array, words: jax.Array) -> jax.Array:
+    folded = jax.random.fold_in(jax.random.wrap_key_data(key), words[0])
+    return jax.random.key_data(jax.random.fold_in(folded, words[1]))
 
 
 def make_design(
