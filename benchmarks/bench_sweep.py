@@ -238,7 +238,7 @@ def main() -> None:
         )
     for name, s in result["processes"]["compile"].items():
         print(f"{name}: compiling {s['median']:.2f} s ({s['min']:.2f} to {s['max']:.2f})")
-    result["digits"] = digits(max(1, options.steps // 5), options.repeats)
+    result["digits"] = digits(max(1, options.steps // 2), options.repeats)
     print("digits, 32 configurations, GFLOP/s (ratio: sweep to the product of two 2048 × 2048 matrices):")
     for name, rate in result["digits"].items():
         print(f"  {name:<8}{rate['median']:>8.2f} ({rate['min']:.2f} to {rate['max']:.2f})")
