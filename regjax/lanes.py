@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from regjax.config import Config, HParams, local_x64
 from regjax.cost import penalty, resolve_loss
@@ -207,7 +208,9 @@ def measure_lanes(
             "finite": finite
         }
 
-    return _over_lanes(measure, replicates, shared, 2)(replicates, hparams, params)
+    if shared:
+        replicates = _per_lane(replicates, hparams.learning_rate.shape[1])
+    return _over_lanes(measure, replicates, False, 2)(replicates, hparams, params)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "shared"))
@@ -220,7 +223,23 @@ def examples_of_lanes(
         data = Data(replicate.x, replicate.y, replicate.val)
         return examples(infer(params, data, config), data.y, loss=resolve_loss(config, data))
 
-    return _over_lanes(scores, replicates, shared, 1)(replicates, params)
+    if shared:
+        replicates = _per_lane(replicates, jax.tree.leaves(params)[0].shape[1])
+    return _over_lanes(scores, replicates, False, 1)(replicates, params)
+
+
+def _per_lane(replicates: Replicates, num_lanes: int) -> Replicates:
+    """Returns the replicates of a shared chunk with every leaf that is mapped as `(R, r, …)`.
+
+    The order in which a sum is taken depends on whether its weights are mapped, and with it the last bit
+    of a metric. A row must not notice whether its chunk is shared, that is, how many others there are.
+    """
+    leaves = [
+        leaf if axis is None else jnp.repeat(leaf[:, None], num_lanes, axis=1)
+        for leaf, axis in zip(replicates, replicates.axes(0), strict=True)
+    ]
+    # The barrier keeps XLA from seeing that lanes are equal, and summing them once.
+    return lax.optimization_barrier(Replicates(*leaves))
 
 
 def _over_lanes(

@@ -226,6 +226,49 @@ def test_switching_dropout_on_leaves_weights_and_batches_alone():
     np.testing.assert_allclose(results.values("train_loss")[:6], results.values("train_loss")[6:], rtol=1e-2)
 
 
+@pytest.mark.parametrize("pairing", ["paired", "independent"])
+def test_a_grid_grown_while_other_things_are_on_keeps_every_row(pairing):
+    config = {"hidden": (6, 3), "num_steps": 9, "eval_every": 4, "batch_size": 16, "optimizer": "adam"}
+    fixed = {"keep_prob": 0.8, "input_keep_prob": 0.9, "learning_rate": 0.01}
+    options = {"seeds": 2, "folds": 3, "pairing": pairing, "standardize": True, "progress": False}
+    small = regjax.grid(l2=[0, 0.1], **fixed)
+    # From two rows a replicate, which share nothing, to more than fill a slot; and groups beside them.
+    more = regjax.grid(l2=np.linspace(0, 1, 11).tolist(), **fixed)
+    other = regjax.grid(l1=[0, 0.1], keep_prob=[1, (0.9, 0.5)], hidden=[(6, 3), (4, 4)], learning_rate=0.01)
+    grown = other + more + small
+    before = regjax.sweep("two_regions", config, small, **options)
+    after = regjax.sweep("two_regions", config, grown, **options)
+    assert not before.plan.groups[0].shared
+    assert any(group.shared for group in after.plan.groups) == (pairing == "paired")
+    for row in range(len(before)):
+        place = before.design.row(row)
+        index = list(grown).index(small.configurations[place.configuration])
+        where = after.design.index(index, before.design.seeds.index(place.seed), place.fold)
+        for name in before.records:
+            np.testing.assert_array_equal(before.records[name][row], after.records[name][where])
+        for a, b in zip(
+            jax.tree.leaves(before.params(row)), jax.tree.leaves(after.params(where)), strict=True
+        ):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_sweep_on_the_tutorials_data_takes_its_folds_inside_the_211_points(tutorial_mat):
+    grid = {"l2": [0, 0.7], "keep_prob": [1, 0.86]}
+    config = {"num_steps": 300, "eval_every": 300}
+    results = regjax.sweep(tutorial_mat, config, grid, seeds=2, folds=5, progress=False)
+    splits = results.design.splits
+    assert splits.train.shape == (5, 211)
+    np.testing.assert_array_equal((splits.val > 0).sum(axis=0), 1)
+    assert results.compare().units == "over 5 folds × 2 seeds (t, 4 df)"
+    choice = results.best()
+    # Xval is a test set: it is read for the chosen configuration, and ranks nothing.
+    expected = results.table("test_accuracy")[choice.index].mean()
+    assert choice.test is not None
+    assert choice.test == pytest.approx(expected)
+    assert not any(name.startswith("test_") for name in results.summary())
+    assert choice.test > 0.85
+
+
 def test_independent_pairing_draws_for_each_configuration():
     results = run(pairing="independent", grid={"momentum": [0.1, 0.2, 0.3]})
     first = results.records["train_loss"][:, 0].reshape(3, -1)
