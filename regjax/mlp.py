@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from regjax.activations import ACTIVATIONS
 from regjax.config import Activation, Config, Dtype, Init, Loss, Precision, check_choice, local_x64
-from regjax.noise import INIT, Masks, one_generator, place_key
+from regjax.noise import INIT, Masks, normals, one_generator, place_key
 
 # A product whose inner dimension is at most this is written as a sum of elementwise products, which XLA
 # fuses with the activation and the mask; see benchmarks/bench_layout.py for what that is worth.
@@ -59,13 +59,12 @@ def init_params(
         He et al. 2015, eq. 10; Glorot & Bengio 2010, eq. 12.
     """
     sizes = Config(layer_sizes=tuple(layer_sizes), init=init, dtype=dtype).layer_sizes  # checks all three
-    key = place_key(key, 0, INIT)
+    shapes = [(fan_out, fan_in) for fan_in, fan_out in itertools.pairwise(sizes)]
     params = []
     with one_generator(), local_x64(dtype):
-        for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
+        for normal, (fan_out, fan_in) in zip(normals(place_key(key, 0, INIT), shapes), shapes, strict=True):
             variance = {"tutorial": 1 / fan_in, "he": 2 / fan_in, "glorot": 2 / (fan_in + fan_out)}[init]
-            w = jax.random.normal(jax.random.fold_in(key, layer), (fan_out, fan_in), jnp.float32)
-            w = (w * math.sqrt(variance)).astype(dtype)
+            w = (normal * math.sqrt(variance)).astype(dtype)
             params.append(Layer(w, jnp.zeros((fan_out, 1), dtype)))
     return tuple(params)
 

@@ -10,11 +10,13 @@ draws of all others alone, and two configurations of one seed see the same rando
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
@@ -60,6 +62,27 @@ def one_generator() -> contextlib.AbstractContextManager[Any]:
     return jax.threefry_partitionable(True)
 
 
+def normals(key: jax.Array, shapes: Sequence[tuple[int, int]]) -> list[jax.Array]:
+    """Returns standard normal numbers, float32, one array per shape.
+
+    The i-th is `jax.random.normal(fold_in(key, i), shapes[i])`; all are drawn by one evaluation of
+    Threefry, since each evaluation takes a good part of a second to compile.
+    """
+    sizes = [rows * columns for rows, columns in shapes]
+    layers = jax.random.key_data(jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(len(shapes))))
+    of_number = np.repeat(np.arange(len(shapes)), sizes)
+    counters = np.concatenate([np.arange(size, dtype=np.uint32) for size in sizes])
+    zeros = jnp.zeros(len(counters), jnp.uint32)
+    words = _rounds((layers[of_number, 0], layers[of_number, 1]), zeros, jnp.asarray(counters))
+    # 23 bits of mantissa make a number in [1, 2), stretched to (-1, 1); as jax.random.uniform does.
+    ones = lax.bitcast_convert_type(((words[0] ^ words[1]) >> 9) | jnp.uint32(0x3F800000), jnp.float32)
+    low = np.nextafter(np.float32(-1), np.float32(0))
+    uniform = jnp.maximum(low, (ones - 1) * (np.float32(1) - low) + low)
+    drawn = jnp.float32(math.sqrt(2)) * lax.erf_inv(uniform)
+    parts = jnp.split(drawn, np.cumsum(sizes)[:-1])
+    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
 def random_bits(key: jax.Array, num_units: int, num_samples: int) -> jax.Array:
     """Returns `(num_units, num_samples)` uniform 16-bit integers: four from each evaluation of Threefry.
 
@@ -93,6 +116,11 @@ def _threefry2x32(key: jax.Array, x0: jax.Array, x1: jax.Array) -> tuple[jax.Arr
     words = key if key.dtype == jnp.uint32 else jax.random.key_data(key)
     if words.shape != (2,):
         raise ValueError(f"key must be a threefry2x32 key, as replicate_key makes them, got {key.dtype}")
+    return _rounds((words[0], words[1]), x0, x1)
+
+
+def _rounds(words: tuple[jax.Array, jax.Array], x0: jax.Array, x1: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns what Threefry's 20 rounds make of counters, under keys of the same shape or scalars."""
     k0, k1 = words
     keys = (k0, k1, k0 ^ k1 ^ jnp.uint32(0x1BD11BDA))
     x0, x1 = x0 + keys[0], x1 + keys[1]

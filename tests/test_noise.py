@@ -11,6 +11,8 @@ from regjax.noise import (
     dropout_mask,
     dropout_masks,
     epoch_order,
+    normals,
+    one_generator,
     place_key,
     random_bits,
     replicate_key,
@@ -117,3 +119,13 @@ def test_epoch_order_puts_held_out_rows_last():
     assert sorted(order) == list(range(6))
     orders = {tuple(np.asarray(epoch_order(KEY, epoch, weights))[:4]) for epoch in range(20)}
     assert len(orders) > 10
+
+
+@pytest.mark.parametrize("shapes", [[(20, 2), (3, 20), (1, 3)], [(1, 1)], [(37, 5), (5, 37)]])
+def test_normals_are_those_of_jax_random(shapes):
+    key = replicate_key(7, 3)
+    with one_generator():
+        found = normals(key, shapes)
+        for layer, (shape, drawn) in enumerate(zip(shapes, found, strict=True)):
+            expected = jax.random.normal(jax.random.fold_in(key, layer), shape, jnp.float32)
+            np.testing.assert_array_equal(drawn, expected)
