@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import json
 import sys
@@ -131,7 +132,6 @@ def sweep(
         if design is None:
             return
         plan = _planned(spec, design)
-        _check_questions(spec, design)
         folder = terminal.writable_folder(out, FILES)
     written: list[str] = []
     try:
@@ -141,11 +141,17 @@ def sweep(
             results = run(design, plan, report=report)
         ctrl_c.check()
         comparison, choice, silence = _answers(spec, results)
+        if not as_json:
+            tables.show(results, comparison, choice, silence)
         for name, save in _files(spec, results, comparison, choice):
             with user_errors():
                 terminal.write(folder / name, save)
             written.append(str(folder / name))
             ctrl_c.check()
+        # An earlier sweep's files must not stand beside this one's.
+        for name in FILES:
+            if str(folder / name) not in written:
+                (folder / name).unlink(missing_ok=True)
     except KeyboardInterrupt:
         raise Interrupted(f"written: {', '.join(written)}" if written else "nothing was written") from None
     seconds = {
@@ -160,7 +166,7 @@ def sweep(
             )
         )
     else:
-        tables.show(results, comparison, choice, silence, seconds, written)
+        print(tables.ending(results, seconds, written))
 
 
 @click.command()
@@ -179,7 +185,6 @@ def plan(
         if design is None:
             return
         found = _planned(spec, design)
-        _check_questions(spec, design)
     print(probed(design, found) if probe else found)
 
 
@@ -205,11 +210,12 @@ def _planned(spec: Spec, design: Design) -> Any:
     from regjax.plan import make_plan
 
     workers, keep = spec.sweep.get("workers"), spec.sweep.get("keep")
-    return make_plan(design, workers=workers, keep=keep, backend=jax.default_backend())
+    plan = make_plan(design, workers=workers, keep=keep, backend=jax.default_backend())
+    return dataclasses.replace(plan, notes=(*plan.notes, *_check_questions(spec, design)))
 
 
-def _check_questions(spec: Spec, design: Design) -> None:
-    """Raises what `_answers` would raise for a slip of the user, before anything is trained."""
+def _check_questions(spec: Spec, design: Design) -> list[str]:
+    """Returns what will not be answered, and raises a user's slip: before anything is trained."""
     from regjax.comparison import resolve_baseline
     from regjax.config import check_choice
     from regjax.selection import Rule
@@ -220,11 +226,17 @@ def _check_questions(spec: Spec, design: Design) -> None:
         raise TypeError(f"allow_diverged must be true or false, got {spec.sweep['allow_diverged']!r}")
     if rule == "one_se" and (design.splits.kind == "none" or design.num_units < 2):
         raise ValueError("one_se must have at least two folds or seeds on held-out rows: use --folds 5")
-    if "metric" in spec.sweep:
-        design.check_metric(spec.sweep["metric"])
-    if "baseline" in spec.sweep or "over" in spec.sweep:
-        design.check_metric(None)
+    asked = "baseline" in spec.sweep or "over" in spec.sweep
+    if design.splits.kind == "none" and not asked and "metric" not in spec.sweep:
+        return ["nothing is held out: no comparison and no choice"]
+    design.check_metric(spec.sweep.get("metric"))
+    try:
         resolve_baseline(design, spec.sweep.get("baseline"), spec.sweep.get("over", ()))
+    except ValueError as error:
+        if asked:
+            raise
+        return [f"there will be no comparison: {error}"]
+    return []
 
 
 def _answers(spec: Spec, results: Results) -> tuple[Comparison | None, Choice | None, list[str]]:

@@ -15,7 +15,7 @@ import numpy as np
 from regjax import intervals
 from regjax.design import Design
 from regjax.grid import NAMES, OFF_VALUES, Configuration, as_cell, canonical, describe, value_of
-from regjax.intervals import Interval
+from regjax.intervals import Interval, as_number
 from regjax.selection import higher_is_better, left_out, ranking
 
 if TYPE_CHECKING:
@@ -113,6 +113,8 @@ def compare(scores: Scores, baseline: Mapping[str, Any] | None, over: Sequence[s
         entry["verdict"] = _verdict(entry, higher)
         entry["sentence"] = _sentence(design, entry)
     notes = [_what_holds(design, len(pairs)), OVERLAP]
+    if design.splits.kind == "validation" and all(math.isnan(entry["sampling_se"]) for entry in found):
+        notes.append(f"The sampling error of {metric} on one split is not known: nothing can be separated.")
     if over:
         notes.append(f"Each arm uses its own best {', '.join(over)}, chosen with the scored unit left out.")
     if lonely:
@@ -198,7 +200,7 @@ def _difference(
     """Returns an arm's entry of the table; "total" is the interval that verdicts rest on."""
     design = scores.design
     counts = [int(min(scores.num_ok[index] for index in chosen[side])) for side in (arm, base)]
-    differences = values[arm] - values[base]
+    differences = _unrounded(values[arm] - values[base], values[[arm, base]], design.configs[0].dtype)
     count = design.num_replicates
     lost = min(counts) < count
     undefined = bool(np.any(np.isnan(differences)))
@@ -233,6 +235,20 @@ def _difference(
         "status": status,
         "total": total,
     }
+
+
+def _unrounded(differences: np.ndarray, scores: np.ndarray, dtype: str) -> np.ndarray:
+    """Returns differences without the rounding of scores: all equal where they differ by no more than that.
+
+    Five times the same gain of one row in 42 is no spread; its last bits in float32 are not evidence.
+    """
+    if np.any(np.isnan(differences)):
+        return differences
+    reach = 4 * float(np.finfo(dtype).eps) * float(np.max(np.abs(scores)))
+    if np.ptp(differences) > reach:
+        return differences
+    mean = float(np.mean(differences))
+    return np.full_like(differences, 0.0 if abs(mean) <= reach else mean)
 
 
 def _sampling_error(scores: Scores, arm: list[int], base: list[int]) -> float:
@@ -283,15 +299,19 @@ def _what_holds(design: Design, count: int) -> str:
 def _sentence(design: Design, entry: Mapping[str, Any]) -> str:
     if entry["status"] != "ok":
         return f"no verdict: {entry['status']}"
-    mean = f"{entry['difference']:+.4f}"
+    mean = as_number(entry["difference"], "+")
     if math.isnan(entry["se"]):
         count = entry["n"]
         what = "folds" if design.splits.kind == "folds" else "seeds"
         return f"{mean}, " + ("no interval" if count < 2 else f"no spread in {count} {what}")
-    words = f"{mean} [{entry['low']:+.4f}, {entry['high']:+.4f}]"
+    low, high = as_number(entry["low"], "+"), as_number(entry["high"], "+")
+    words = f"{mean} [{low}, {high}]"
     if not math.isnan(entry["sampling_se"]):
-        words += f", held-out rows ± {entry['sampling_se']:.4f} (1 se)"
-    return f"{words}, family [{entry['family_low']:+.4f}, {entry['family_high']:+.4f}]: {entry['verdict']}"
+        words += f", held-out rows ± {as_number(entry['sampling_se'])} (1 se)"
+    if math.isnan(entry["family_low"]):
+        return f"{words}: {entry['verdict']}"
+    low, high = as_number(entry["family_low"], "+"), as_number(entry["family_high"], "+")
+    return f"{words}, family [{low}, {high}]: {entry['verdict']}"
 
 
 def _verdict(entry: Mapping[str, Any], higher: bool) -> str:

@@ -137,16 +137,20 @@ def _csv(path: str | os.PathLike[str], target: str | None, task: Task, classes: 
             f"{path}: target {target!r} must have no gaps, got one in row {int(np.argmax(y.isna()))}"
         )
     labels = y.to_numpy() if y.dtype.kind in "fiub" else y.to_numpy(str)
-    classes = _class_names(labels) if classes is None else classes
+    classes = _class_names(labels, task) if classes is None else classes
     rows = _with_path(
         path, lambda: Data.from_arrays(numbers.to_numpy(float), labels, task=task, classes=classes)
     )
     return rows, None, classes
 
 
-def _class_names(y: np.ndarray) -> np.ndarray | None:
-    """Returns what text labels stand for, in order; None for numbers."""
-    return None if np.asarray(y).dtype.kind in "fiub" else np.unique(y)
+def _class_names(y: np.ndarray, task: Task) -> np.ndarray | None:
+    """Returns what labels stand for, in order; None where they are 0, 1, … or no labels."""
+    y = np.asarray(y)
+    if y.dtype.kind == "f" or task == "regression":
+        return None
+    found = np.unique(y)
+    return None if y.dtype.kind in "iub" and np.array_equal(found, np.arange(len(found))) else found
 
 
 def _is_number(text: str) -> bool:
@@ -259,7 +263,7 @@ def _train_and_test(
         raise ValueError(
             f"{path}: must hold {', '.join(names)}; without {', '.join(missing)}, it holds {found}"
         )
-    classes = _class_names(arrays["y"]) if classes is None else classes
+    classes = _class_names(arrays["y"], task) if classes is None else classes
 
     def part(X: str, y: str) -> Data:
         try:

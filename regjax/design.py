@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -140,7 +140,27 @@ class Design:
                 f"metric must be one of {', '.join(known)}, got {metric!r}: nothing is ranked on training or "
                 "test rows, or by the cost, which contains the penalties"
             )
-        return self.metric if metric is None else metric
+        metric = self.metric if metric is None else metric
+        fold = self._undefined_in(metric)
+        if fold is not None:
+            why = "do not vary" if metric == "val_r2" else "lack a class"
+            raise ValueError(
+                f"metric must be defined in every fold, and {metric} is not in fold {fold}, whose held-out "
+                f"rows {why}: take fewer folds, or another metric"
+            )
+        return metric
+
+    def _undefined_in(self, metric: str) -> int | None:
+        """Returns the first split on whose held-out rows a metric is not defined, or None."""
+        if metric not in ("val_r2", "val_roc_auc"):
+            return None
+        y = np.asarray(self.data.y)
+        for fold, weights in enumerate(self.splits.val):
+            held_out = y[:, weights > 0]
+            lacking = len(np.unique(held_out)) < len(np.unique(y))
+            if lacking if metric == "val_roc_auc" else bool(np.any(np.ptp(held_out, axis=1) == 0)):
+                return fold
+        return None
 
     @functools.cached_property
     def names(self) -> tuple[str, ...]:
@@ -155,7 +175,8 @@ class Design:
     def units_in_words(self) -> str:
         """Returns what varies: "over 5 folds × 8 seeds (t, 4 df)"."""
         if self.splits.kind == "folds":
-            return f"over {self.num_folds} folds × {len(self.seeds)} seeds (t, {self.num_folds - 1} df)"
+            seeds = f"{len(self.seeds)} seed" + ("s" if len(self.seeds) > 1 else "")
+            return f"over {self.num_folds} folds × {seeds} (t, {self.num_folds - 1} df)"
         if len(self.seeds) == 1:
             return "1 seed on 1 split: no interval"
         return f"over {len(self.seeds)} seeds on this one split: says nothing about other data"
@@ -177,9 +198,16 @@ class Design:
         train, val = (np.pad(w[fold], (0, extra)).astype(dtype) for w in (self.splits.train, self.splits.val))
         return train, None if self.splits.kind == "none" else val
 
-    @functools.lru_cache(maxsize=64)  # noqa: B019 - a design lives as long as its sweep
     def inputs(self, fold: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Returns x of the resident and of the test rows as a fold's networks see them."""
+        return self._inputs(fold)
+
+    @functools.cached_property
+    def _inputs(self) -> Callable[[int], tuple[np.ndarray, np.ndarray | None]]:
+        """A cache that goes with the design."""
+        return functools.lru_cache(maxsize=64)(self._make_inputs)
+
+    def _make_inputs(self, fold: int) -> tuple[np.ndarray, np.ndarray | None]:
         dtype, test = self.configs[0].dtype, self.padded_test
         if not self.standardize:
             return self.padded.x.astype(dtype), None if test is None else test.x.astype(dtype)
@@ -244,7 +272,7 @@ def make_design(
         raise TypeError(f"standardize must be True or False, got {standardize!r}")
     hidden, base = as_config(config)
     found = as_grid(grid)
-    seed_list = _seeds(seeds)
+    seed_list = check_seeds(seeds)
     if isinstance(test, float) and groups is not None:
         raise ValueError(
             "test must not be a fraction where groups are given: part the rows by group yourself"
@@ -281,7 +309,8 @@ def make_design(
     )
 
 
-def _seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
+def check_seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
+    """Returns the seeds that are meant: 0 … seeds - 1, or those listed."""
     if isinstance(seeds, str) or not isinstance(seeds, Iterable):
         return tuple(range(check_count("seeds", seeds)))
     found = tuple(check_count("seeds", seed, at_least=0, at_most=MAX_SEED) for seed in seeds)
@@ -335,7 +364,8 @@ def _resolve_test(
         if not np.issubdtype(rows.y.dtype, np.integer):
             return rows, Data.from_arrays(X, labels, task="regression")
         return rows, Data.from_arrays(X, labels, classes=classes, task="classification")
-    if isinstance(test, float):
+    if isinstance(test, float | np.floating):
+        test = float(test)
         if not 0 < test < 1:
             raise ValueError(f"test must be a fraction in (0, 1), got {test!r}")
         return hold_out(rows, test, seed=SPLIT_SEED)

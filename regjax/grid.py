@@ -39,7 +39,7 @@ CONFIG_AXES = ("hidden", "activation", "optimizer", "batch_size", "init")
 OFF_VALUES = {"l2": 0.0, "l1": 0.0, "weight_decay": 0.0, "keep_prob": 1.0, "input_keep_prob": 1.0}
 NAMES = (*HParams._fields, *CONFIG_AXES)
 # What other libraries call them.
-_ELSEWHERE = {
+ELSEWHERE = {
     "lambda": "l2",
     "lambd": "l2",
     "lambda_": "l2",
@@ -130,7 +130,7 @@ def grid_from_list(configurations: Iterable[Mapping[str, Any]]) -> Grid:
 
 
 def random_grid(num: int, *, seed: int = 0, **distributions: Any) -> Grid:
-    """Returns `num` random configurations.
+    """Returns `num` random configurations; fewer where some are drawn twice.
 
     Each value is a frozen distribution of scipy.stats (drawn from), a list (one entry, each as likely), or
     a scalar (fixed).
@@ -170,6 +170,8 @@ def _num_random(distributions: Mapping[str, Any]) -> int:
 
 
 def _is_random(value: Any) -> bool:
+    if hasattr(value, "ppf") and not hasattr(value, "dist"):
+        raise TypeError(f"distributions must have their parameters, as loguniform(1e-4, 1), got {value!r}")
     return hasattr(value, "ppf") or isinstance(value, list)
 
 
@@ -206,6 +208,8 @@ def canonical(name: str, value: Any) -> Any:
     is_vector = isinstance(value, tuple | list | np.ndarray) and np.ndim(value) == 1
     values: Any = value if is_vector else (value,)
     for entry in values:
+        if entry is None and value is not None:
+            raise TypeError(f"{name} must have a number for every layer, got {value!r}")
         check_hparam(Config(), name, entry)
     rounded = tuple(float(f"{float(entry):.{EXACT}g}") + 0.0 for entry in values)
     return rounded[0] if len(set(rounded)) == 1 else rounded
@@ -301,7 +305,7 @@ def _renamed(axes: dict[str, Any]) -> dict[str, Any]:
     if "dropout" in axes and "keep_prob" in axes:
         raise ValueError("dropout and keep_prob must not both be given: keep_prob = 1 - dropout")
     for name in axes:
-        check_known("axis", name, (*NAMES, "dropout"), _ELSEWHERE)
+        check_known("axis", name, (*NAMES, "dropout"), ELSEWHERE)
     return {
         ("keep_prob" if name == "dropout" else name): (_kept(v) if name == "dropout" else v)
         for name, v in axes.items()

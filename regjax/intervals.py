@@ -90,6 +90,11 @@ def family(found: Interval, num: int) -> tuple[float, float]:
     return wide.low, wide.high
 
 
+def as_number(value: float, sign: str = "") -> str:
+    """Returns a number with four decimals, or with three digits where those would not show it."""
+    return f"{value:{sign}.4f}" if value == 0 or abs(value) >= 0.001 else f"{value:{sign}.2e}"
+
+
 def holm(p: np.ndarray) -> np.ndarray:
     """Returns Holm's step-down adjusted p-values, `(m,)`; NaN stays NaN and does not count.
 

@@ -8,6 +8,7 @@ arguments; `run_task` is what an executor calls.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 from collections.abc import Callable
@@ -109,26 +110,34 @@ class ChunkDone(NamedTuple):
 def run_task(task: ChunkTask) -> ChunkDone:
     """Returns the chunk after the last stop, and its records."""
     began = time.perf_counter()
-    options: dict[str, Any] = {"config": task.config, "shared": task.shared}
-    with local_x64(task.config.dtype):
+    config, shared = task.config, task.shared
+    # Without what they do not read, so that groups of rows share the programs of `init` and `measure`.
+    drawn = dataclasses.replace(config, batch_size=None, activation="relu", precision="highest")
+    measured_as = dataclasses.replace(config, batch_size=None, optimizer="sgd", init="tutorial")
+    with local_x64(config.dtype):
         replicates, hparams = jax.device_put((task.replicates, task.hparams))
+        without_masks = hparams._replace(keep_prob=None, input_keep_prob=None)
         records = []
 
         def record(states: TrainState) -> None:
-            found = measure_lanes(replicates, hparams, states.params, **options)
+            found = measure_lanes(replicates, without_masks, states.params, config=measured_as, shared=shared)
             records.append(jax.tree.map(np.asarray, found))
 
         states = task.states
         if states is None:
-            states = init_lanes(replicates, hparams, **options)
+            states = init_lanes(replicates, without_masks, config=drawn, shared=shared)
             record(states)
         start = task.start
         for stop, measured in zip(task.stops, task.measured, strict=True):
-            states = advance_lanes(replicates, hparams, states, start, stop, task.num_batches, **options)
+            states = advance_lanes(
+                replicates, hparams, states, start, stop, task.num_batches, config=config, shared=shared
+            )
             start = stop
             if measured:
                 record(states)
-        scores = examples_of_lanes(replicates, states.params, **options) if task.want_examples else None
+        scores = None
+        if task.want_examples:
+            scores = examples_of_lanes(replicates, states.params, config=measured_as, shared=shared)
         # Copies: a view would keep the device's buffer from being given up to the next segment.
         states, scores = jax.tree.map(np.array, (states, scores))
     stacked = {name: np.stack([r[name] for r in records]) for name in records[0]} if records else {}

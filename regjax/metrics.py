@@ -35,7 +35,7 @@ def metrics(logits: jax.Array, y: jax.Array, weights: jax.Array, *, loss: Loss) 
         spread = _mean((y - centre) ** 2, weights)
         return found | {
             "rmse": jnp.mean(jnp.sqrt(mean_square)),
-            "r2": jnp.mean(1 - mean_square / spread),
+            "r2": jnp.mean(jnp.where(spread > 0, 1 - mean_square / spread, jnp.nan)),
         }
     found["accuracy"] = _mean(per_example["right"], weights)
     # A row per class (two for one logit): who belongs to it, and its score.

@@ -31,6 +31,8 @@ CLASS_MARKERS = ("o", "^")
 BEST = "#D55E00"
 # Of hyperparameters.
 DIGITS = 4
+# Inches of a side of a picture.
+LONGEST = 30
 # Okabe & Ito's, with a dash each, for whoever sees no colours.
 LINES = (
     ("#0072B2", "-"),
@@ -156,7 +158,9 @@ def scores(results: Results, metric: str) -> Figure:
         panels.setdefault(title if others else "", {}).setdefault(where, int(index))
     wide = min(len(panels), 3)
     high = -(-len(panels) // wide)
+    # Of at most LONGEST inches a side; what has no room is not labelled.
     size = (max(2.6 + 0.62 * len(columns), 4) * wide, (1.9 + 0.42 * len(rows)) * high + 0.5)
+    size = (min(size[0], LONGEST), min(size[1], LONGEST))
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(high, wide, squeeze=False)
     finite = means[np.isfinite(means)]
@@ -175,14 +179,16 @@ def scores(results: Results, metric: str) -> Figure:
                 text = f"{ok[index]} of {results.design.num_replicates}"
             dark = np.isfinite(means[index]) and (means[index] - limits[0] < 0.6 * np.ptp(limits)) == higher
             ink = "white" if dark else "black"
-            if len(columns) <= 16:
+            if len(columns) * wide <= 54 and len(rows) * high <= 60:
                 ax.text(column, row, text, ha="center", va="center", color=ink, fontsize=7)
             if index == best:
                 ax.add_patch(
                     Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=BEST, linewidth=2.5)
                 )
-        ax.set_xticks(range(len(columns)), [as_text(v, DIGITS) for v in columns], rotation=45, ha="right")
-        ax.set_yticks(range(len(rows)), [as_text(v, DIGITS) for v in rows])
+        for axis, values in ((ax.xaxis, columns), (ax.yaxis, rows)):
+            every = -(-len(values) // 40)
+            axis.set_ticks(range(0, len(values), every), [as_text(v, DIGITS) for v in values[::every]])
+        ax.tick_params(axis="x", labelrotation=45)
         ax.set_xlabel(across)
         ax.set_ylabel(down)
         ax.set_title(title, fontsize="medium")
@@ -195,9 +201,10 @@ def _intervals(results: Results, metric: str) -> Figure:
     """Returns a point with its 95 % interval per configuration of a grid with one axis."""
     design = results.design
     names = [describe(c, list(design.axes) or design.names, DIGITS) for c in design.configurations]
-    figure = Figure(figsize=(6.4, 1.6 + 0.34 * len(names)), layout="constrained")
+    figure = Figure(figsize=(6.4, min(1.6 + 0.34 * len(names), LONGEST)), layout="constrained")
     ax = figure.subplots()
     places = np.arange(len(names))
+    every = -(-len(names) // 90)
     found = [unit_interval(design, row) for row in results.units(metric)]
     mean = np.array([f.mean for f in found])
     reach = np.nan_to_num([f.high - f.mean for f in found])
@@ -206,7 +213,7 @@ def _intervals(results: Results, metric: str) -> Figure:
         if ok < design.num_replicates:
             text = f"{ok} of {design.num_replicates} did not diverge"
             ax.text(0.02, place, text, transform=ax.get_yaxis_transform(), va="center", fontsize=8)
-    ax.set_yticks(places, names)
+    ax.set_yticks(places[::every], names[::every])
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_xlabel(metric)
     ax.grid(axis="x", alpha=0.25)

@@ -79,13 +79,15 @@ def bar() -> Iterator[Report]:
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as RichProgress
+    from rich.table import Column
 
+    # On a narrow terminal the words give way, not the bar.
     columns = (
-        BarColumn(bar_width=24),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TextColumn("{task.description}"),
+        BarColumn(bar_width=16, table_column=Column(min_width=16)),
+        TextColumn("{task.percentage:>3.0f} %", table_column=Column(min_width=5, no_wrap=True)),
+        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
     )
-    with RichProgress(*columns, console=Console(stderr=True), transient=True) as drawn:
+    with RichProgress(*columns, console=Console(stderr=True), transient=True, expand=True) as drawn:
         task = drawn.add_task("compiling", total=1.0)
         yield lambda p: drawn.update(task, completed=p.fraction, description=str(p))
 

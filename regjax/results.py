@@ -6,7 +6,7 @@ Pandas is imported where a table is made.
 from __future__ import annotations
 
 import dataclasses
-import math
+import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +17,7 @@ from regjax.comparison import Comparison, Scores, compare, unit_interval
 from regjax.config import check_choice, local_x64
 from regjax.cost import resolve_loss
 from regjax.design import Design
-from regjax.grid import OFF_VALUES, Configuration, as_cell, describe, value_of
+from regjax.grid import OFF_VALUES, Configuration, as_cell, as_text, describe, value_of
 from regjax.mlp import Params, predict, predict_proba
 from regjax.plan import Plan, last_records, num_params
 from regjax.selection import (
@@ -143,15 +143,20 @@ class Results:
 
     def _record(self, at: At) -> np.ndarray:
         """Returns which record of each row is meant, `(rows,)`."""
-        last = last_records(self.design)
+        last = self._last
         if at == "final":
             return last
-        scores = self.records[self.metric]
-        worst = -np.inf if higher_is_better(self.metric) else np.inf
+        metric = self.design.metric
+        scores = self.records[metric]
+        worst = -np.inf if higher_is_better(metric) else np.inf
         scores = np.where(np.isnan(scores), worst, scores)
         best = np.argmax(scores, axis=1) if worst < 0 else np.argmin(scores, axis=1)
         # A run that diverged has no step to go back to: it is not rewarded for how it was before.
         return np.where(self.diverged_at >= 0, last, best)
+
+    @functools.cached_property
+    def _last(self) -> np.ndarray:
+        return last_records(self.design)
 
     def table(self, metric: str, at: At = "final") -> np.ndarray:
         """Returns a metric as `(configurations, seeds, folds)`."""
@@ -252,43 +257,38 @@ class Results:
 
     def units(self, metric: str, at: At = "final") -> np.ndarray:
         """Returns `(configurations, units)`: per fold the mean over seeds, or per seed on one split."""
-        table = self.table(metric, at)
+        table = self.table(metric, at).astype(np.float64)
         return table.mean(axis=1) if self.design.splits.kind == "folds" else table[:, :, 0]
 
     def summary(self, metric: str | None = None) -> pd.DataFrame:
         """Returns a table with a row per configuration.
 
-        Columns: the grid's hyperparameters; `num_params`; `networks` and how many of them are `ok`; the
-        ranked metric's mean (NaN where a network diverged), its `se` and 95 % `low`, `high`; its mean over
-        those that are ok, `of_ok`; `train_…` of the same and `val_loss`. Without validation: the training
-        metrics alone. No column is of the test rows.
+        Columns: `configuration`; the grid's hyperparameters; `num_params`; `networks` and how many of them
+        are `ok`; the ranked metric's mean (NaN where a network diverged), its `se` (over folds it contains
+        that they share training rows) and 95 % `low`, `high`; its mean over those that are ok, `of_ok`;
+        `train_…` of the same and `val_loss`. Without validation: the training metrics alone. No column is of
+        the test rows.
         """
         import pandas as pd
 
         design = self.design
-        ranked = None if design.splits.kind == "none" else self.design.check_metric(metric)
-        rows = []
-        for index, configuration in enumerate(design.configurations):
-            per = slice(index * self.design.num_replicates, (index + 1) * self.design.num_replicates)
-            ok = self.diverged_at[per] < 0
-            row: dict[str, Any] = {n: as_cell(value_of(configuration, n)) for n in self.design.names}
-            row |= {
-                "num_params": num_params(design.configs[index]),
-                "networks": self.design.num_replicates,
-                "ok": int(ok.sum()),
-            }
-            if ranked is not None:
-                found = unit_interval(design, self.units(ranked)[index])
-                values = self.values(ranked)[per][ok]
-                row[ranked] = found.mean
-                row |= {"se": found.se, "low": found.low, "high": found.high}
-                row["of_ok"] = float(values.mean()) if len(values) else math.nan
-                others = [f"train_{ranked.removeprefix('val_')}", "val_loss", "train_loss", "train_cost"]
-            else:
-                others = [name for name in self.records if name.startswith("train_")]
-            row |= {n: float(self.table(n)[index].mean()) for n in others if n not in row}
-            rows.append(row)
-        return pd.DataFrame(rows)
+        ranked = None if design.splits.kind == "none" else design.check_metric(metric)
+        columns: dict[str, Any] = {"configuration": range(len(design.configurations))}
+        for name in design.names:
+            columns[name] = [as_cell(value_of(c, name)) for c in design.configurations]
+        columns["num_params"] = [num_params(config) for config in design.configs]
+        columns["networks"] = design.num_replicates
+        columns["ok"] = self.num_ok()
+        others = [name for name in self.records if name.startswith("train_")]
+        if ranked is not None:
+            found = [unit_interval(design, row) for row in self.units(ranked)]
+            columns[ranked] = [interval.mean for interval in found]
+            for name in ("se", "low", "high"):
+                columns[name] = [getattr(interval, name) for interval in found]
+            columns["of_ok"] = _mean_of_alive(self.table(ranked))
+            others = [f"train_{ranked.removeprefix('val_')}", "val_loss", "train_loss", "train_cost"]
+        columns |= {name: self.table(name).mean(axis=(1, 2)) for name in others if name not in columns}
+        return pd.DataFrame(columns)
 
     def num_ok(self) -> np.ndarray:
         """Returns the networks of each configuration that did not diverge, `(configurations,)`."""
@@ -311,23 +311,20 @@ class Results:
         higher = higher_is_better(metric)
         scores = self.units(metric)
         if allow_diverged:
-            table = self.table(metric)
-            alive = ~np.isnan(table)
-            axis = 1 if self.design.splits.kind == "folds" else 2
-            counts = alive.sum(axis=axis)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                scores = np.where(alive, table, 0).sum(axis=axis) / counts
+            scores = _mean_of_alive(self.table(metric), 1 if self.design.splits.kind == "folds" else 2)
         simple = [
             simplicity({n: value_of(c, n) for n in OFF_VALUES}, num_params(config))
             for c, config in zip(self.design.configurations, self.design.configs, strict=True)
         ]
         index = choose(scores, higher, rule, simple)
         corrected = None
-        if self.design.splits.kind == "folds":
-            inner: Rule = rule if scores.shape[1] > 2 else "mean"
-            corrected = float(left_out(scores, lambda rest: choose(rest, higher, inner, simple))[0].mean())
+        # one_se needs two folds to choose on, and one more to score.
+        if self.design.splits.kind == "folds" and scores.shape[1] > (2 if rule == "one_se" else 1):
+            corrected = float(left_out(scores, lambda rest: choose(rest, higher, rule, simple))[0].mean())
         test_metric = "test_" + metric.removeprefix("val_")
-        test = float(np.mean(self.table(test_metric)[index])) if test_metric in self.records else None
+        test = None
+        if test_metric in self.records:
+            test = float(_mean_of_alive(self.table(test_metric))[index])
         return Choice(
             index=index,
             configuration=self.design.configurations[index],
@@ -338,34 +335,51 @@ class Results:
             test=test,
             num_candidates=len(scores),
             reason=self._reason(scores, higher, rule, index, metric),
-            warnings=tuple(self._border(index)),
+            warnings=(*self._border(index), *self._no_better(index, metric)),
         )
 
     def _reason(self, scores: np.ndarray, higher: bool, rule: Rule, index: int, metric: str) -> str:
-        name = describe(self.design.configurations[index])
+        names = list(self.design.axes) or self.design.names
+        said = [describe(c, names, digits=6) for c in self.design.configurations]
+        name, units = said[index], self.design.units_in_words()
+        ok, count = int(self.num_ok()[index]), self.design.num_replicates
+        if ok < count:
+            name += f" ({ok} of {count} networks did not diverge)"
         if rule == "mean":
-            among = f"the best mean {metric} of {len(scores)} configurations"
-            return f"{name}: {among}, {self.design.units_in_words()}"
+            return f"{name}: the best mean {metric} of {len(scores)} configurations, {units}"
         best = int(ranking(scores.mean(axis=1), higher)[0])
         candidates, se = within_one_se(scores, higher)
         return (
             f"{name}: the simplest ({SIMPLER_IN_WORDS}) of the {len(candidates)} configurations within "
-            f"one standard error ({se:.4f}) of the best mean {metric} "
-            f"({describe(self.design.configurations[best])}: "
-            f"{scores[best].mean():.4f}), {self.design.units_in_words()}"
+            f"one standard error ({se:.4f}, s/√{scores.shape[1]}) of the best mean {metric} "
+            f"({said[best]}: {scores[best].mean():.4f}), {units}"
         )
 
     def _border(self, index: int) -> list[str]:
         """Returns a warning per axis at whose edge the choice lies; "off" is no edge."""
         found = []
         for name, values in self.design.axes.items():
-            if len(values) < 3 or not all(isinstance(value, float) for value in values):
-                continue
+            # Values that stand in an order: numbers, and single hidden layers.
+            sizes = {v: v[0] if name == "hidden" and len(v) == 1 else v for v in values if v is not None}
+            sizes = {v: size for v, size in sizes.items() if isinstance(size, int | float)}
             value = value_of(self.design.configurations[index], name)
-            if value in (min(values), max(values)) and value != OFF_VALUES.get(name):
-                end = "largest" if value == max(values) else "smallest"
-                found.append(f"{name}={value:g} is the {end} of the grid: the best may lie beyond")
+            if len(values) < 3 or len(sizes) < 2 or value not in sizes or value == OFF_VALUES.get(name):
+                continue
+            if sizes[value] in (min(sizes.values()), max(sizes.values())):
+                end = "largest" if sizes[value] == max(sizes.values()) else "smallest"
+                found.append(f"{name}={as_text(value, 6)} is the {end} of the grid: the best may lie beyond")
         return found
+
+    def _no_better(self, index: int, metric: str) -> list[str]:
+        """Returns a warning where the choice is no better than a constant."""
+        value = float(_mean_of_alive(self.table(metric))[index])
+        if metric == "val_r2" and value <= 0:
+            return ["no better than the mean of the targets: scale them, or lower the learning rate"]
+        if metric == "val_accuracy":
+            labels, weights = np.asarray(self.design.data.y[0]), np.asarray(self.design.data.weights)
+            if value <= np.bincount(labels, weights).max() / weights.sum():
+                return ["no better than always saying the most frequent class"]
+        return []
 
     # -- comparison -------------------------------------------------------------------------------------
 
@@ -390,3 +404,10 @@ class Results:
         metric = self.design.check_metric(metric)
         scores = Scores(self.design, metric, self.units(metric), self.num_ok(), self.examples)
         return compare(scores, baseline, over)
+
+
+def _mean_of_alive(table: np.ndarray, axis: int | tuple[int, ...] = (1, 2)) -> np.ndarray:
+    """Returns means of `(configurations, seeds, folds)` over what is not NaN; NaN where nothing is."""
+    alive = ~np.isnan(table)
+    with np.errstate(invalid="ignore"):
+        return np.where(alive, table, 0).sum(axis=axis, dtype=np.float64) / alive.sum(axis=axis)

@@ -65,7 +65,10 @@ def choose(scores: np.ndarray, higher: bool, rule: Rule, simplicity: Sequence[tu
     order = ranking(means, higher)
     best = int(order[0])
     if math.isnan(means[best]):
-        raise ValueError("best must have a configuration without divergence, got none")
+        raise ValueError(
+            "best must have a configuration whose networks all have the metric, got none: they diverged, "
+            "or it is not defined"
+        )
     if rule == "mean":
         return best
     if scores.shape[1] < 2:
@@ -94,6 +97,8 @@ def left_out(scores: np.ndarray, pick: Callable[[np.ndarray], int]) -> tuple[np.
     References:
         Varma & Simon 2006.
     """
+    # What is not sound in one unit is no candidate where that unit is left out.
+    scores = np.where(np.isnan(scores).any(axis=1, keepdims=True), np.nan, scores)
     choices = [pick(np.delete(scores, unit, axis=1)) for unit in range(scores.shape[1])]
     return np.array([scores[index, unit] for unit, index in enumerate(choices)]), choices
 

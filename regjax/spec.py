@@ -9,14 +9,15 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from regjax.config import check_known
+from regjax.config import check_choice, check_known
 from regjax.datasets import BUILT_IN
-from regjax.design import CONFIG_FIELDS, as_config
-from regjax.grid import CONFIG_AXES, NAMES, resolve_axes, value_of
+from regjax.design import CONFIG_FIELDS, as_config, check_seeds
+from regjax.grid import CONFIG_AXES, ELSEWHERE, NAMES, resolve_axes, value_of
+from regjax.selection import Rule
 
 # Section -> keys, each the name of an argument in Python.
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -44,6 +45,9 @@ RIVALS = (("folds", "validation"), ("num_steps", "epochs"), ("keep_prob", "dropo
 DEFAULT_GRID = {"l2": [0.0, 0.01, 0.1, 0.7], "keep_prob": [1.0, 0.9, 0.8]}
 DEFAULTS = {"seeds": 4, "pairing": "paired", "rule": "mean", "allow_diverged": False}
 DEFAULT_FOLDS = 5
+
+# Values of one geomspace or linspace.
+MAX_COUNT = 100_000
 
 _SPACED = re.compile(r"(\w+)\((.*)\)")
 
@@ -133,7 +137,7 @@ def read(path: str) -> dict[str, dict[str, Any]]:
         for key in keys:
             if key in everything and key not in SECTIONS[section]:
                 raise ValueError(f"{path}: {key} belongs in [{_section(key)}], got it in [{section}]")
-            check_known(f"{path}: key of [{section}]", key, SECTIONS[section])
+            check_known(f"{path}: key of [{section}]", key, SECTIONS[section], ELSEWHERE)
     return {name: found.get(name, {}) for name in SECTIONS}
 
 
@@ -181,12 +185,16 @@ def _spaced(name: str, text: str, function: str, arguments: str) -> list[float]:
     check_known(f"{name}: function", function, ("geomspace", "linspace"))
     try:
         first, last, count = (float(entry) for entry in arguments.split(","))
-        if count != int(count) or count < 1 or (function == "geomspace" and not (first > 0 and last > 0)):
+        if (
+            count != int(count)
+            or not 1 <= count <= MAX_COUNT
+            or (function == "geomspace" and not (first > 0 and last > 0))
+        ):
             raise ValueError
     except (ValueError, OverflowError):
         ends = "two ends above 0" if function == "geomspace" else "two ends"
         raise ValueError(
-            f"{name}: {function} must have {ends} and a count of at least 1, got {text!r}"
+            f"{name}: {function} must have {ends} and a count of 1 to {MAX_COUNT:,}, got {text!r}"
         ) from None
     return getattr(np, function)(first, last, int(count)).tolist()
 
@@ -224,6 +232,11 @@ def _rivals(name: str) -> list[str]:
 
 def _data(given: dict[str, Any]) -> dict[str, Any]:
     data = {"data": BUILT_IN, "task": "auto"} | given
+    for name in ("data", "target", "task"):
+        if not isinstance(data.get(name, ""), str):
+            raise TypeError(f"{name} must be a text, got {data[name]!r}")
+    if not isinstance(data.get("test", ""), str | float):
+        raise TypeError(f"test must be none, a fraction or a path, got {data['test']!r}")
     # The tutorial's data and the built-in set come scaled, and their known results are of them as they are.
     as_it_is = data["data"] == BUILT_IN or str(data["data"]).lower().endswith(".mat")
     return {"standardize": not as_it_is} | data
@@ -261,6 +274,8 @@ def _sweep(given: dict[str, Any]) -> dict[str, Any]:
             del found[name]
     if isinstance(found.get("over"), str):
         found["over"] = [part.strip() for part in found["over"].split(",")]
+    check_choice("rule", found["rule"], get_args(Rule))
+    check_seeds(found["seeds"])
     over = found.get("over", [])
     if not isinstance(over, list) or not all(isinstance(name, str) for name in over):
         raise TypeError(f"over must be a list of names, got {over!r}")

@@ -70,7 +70,7 @@ def make_splits(
         raise ValueError("groups must be given with folds, got groups alone")
     if folds is not None:
         pairs = _fold_indices(data, folds, groups)
-        kind = "folds"
+        kind = "folds" if len(pairs) > 1 else "validation"  # one split, however it was asked for
     elif validation is not None:
         pairs = [_hold_out_indices(data, "validation", validation, SPLIT_SEED)]
         kind = "validation"
@@ -105,7 +105,7 @@ def _fold_indices(data: Data, folds: Any, groups: ArrayLike | None) -> list[tupl
             if classes is not None and count > np.max(np.bincount(classes)):
                 raise ValueError(
                     f"folds must be at most the {np.max(np.bincount(classes))} samples of the largest class, "
-                    f"got {count}"
+                    f"got {count}; are the targets numbers, and not classes? Then say task='regression'"
                 )
         else:
             if count > len(np.unique(np.asarray(groups))):

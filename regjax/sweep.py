@@ -79,7 +79,8 @@ def sweep(
         groups: `(n_samples,)`, rows of one group stay in one fold.
         standardize: subtract the mean and divide by the scale of each fold's training part.
         epochs: instead of config.num_steps; an epoch of a full batch is one step.
-        executor: any `concurrent.futures.Executor`; None is a thread per core or per device.
+        executor: any `concurrent.futures.Executor`; None is a thread per core or per device. Processes must
+            be spawned, not forked, and each compiles for itself when its first task comes.
         workers: tasks at a time; None takes what the executor has.
         pairing: "paired": all configurations of a (seed, fold) share weights, batches and draws;
             "independent": each has its own.
@@ -177,6 +178,12 @@ def probed(design: Design, plan: Plan, *, executor: concurrent.futures.Executor 
 def _num_workers(executor: Any, workers: int | None) -> int | None:
     if executor is not None and not isinstance(executor, concurrent.futures.Executor):
         raise TypeError(f"executor must be a concurrent.futures.Executor, got {type(executor).__name__}")
+    context = getattr(executor, "_mp_context", None)
+    if context is not None and context.get_start_method() == "fork":
+        raise ValueError(
+            "executor must start its processes with spawn or forkserver, got fork, which JAX does not "
+            "survive: ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))"
+        )
     return getattr(executor, "_max_workers", None) if workers is None else workers
 
 
@@ -640,15 +647,20 @@ class _Host:
         if metric not in self.records or not self.finished.any():
             return ""
         last = last_records(self.design)
-        values = np.where(self.finished, self.records[metric][np.arange(len(last)), last], np.nan)
-        values = values.reshape(-1, self.design.num_replicates)
-        count = (~np.isnan(values)).sum(axis=1)
-        whole = self.finished.reshape(-1, self.design.num_replicates).any(axis=1) & (count > 0)
-        means = np.where(whole, np.nansum(values, axis=1) / np.maximum(count, 1), np.nan)
+        per = self.design.num_replicates
+        finished, sound = self.finished.reshape(-1, per), (self.diverged_at < 0).reshape(-1, per)
+        begun = finished.any(axis=1) & sound.all(axis=1)
+        # Over replicates that all of them have finished: another seed or fold may simply be easier.
+        common = finished[begun].all(axis=0)
+        if not begun.any() or not common.any():
+            return ""
+        values = self.records[metric][np.arange(len(last)), last].reshape(-1, per)
+        means = np.where(begun, values[:, common].mean(axis=1), np.nan)
         index = int(ranking(means, higher_is_better(metric))[0])
         if np.isnan(means[index]):
             return ""
-        return f"{describe(self.design.configurations[index])}: {metric} {means[index]:.4f}"
+        names = list(self.design.axes) or self.design.names
+        return f"{describe(self.design.configurations[index], names, 4)}: {metric} {means[index]:.4f}"
 
 
 def _stack(trees: list[Any], shape: tuple[int, ...]) -> Any:

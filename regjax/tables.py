@@ -9,6 +9,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
+from regjax.intervals import as_number
 from regjax.progress import duration
 
 if TYPE_CHECKING:
@@ -75,34 +76,28 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def show(
-    results: Results,
-    comparison: Comparison | None,
-    choice: Choice | None,
-    silence: list[str],
-    seconds: dict[str, float],
-    written: list[str],
-) -> None:
+def show(results: Results, comparison: Comparison | None, choice: Choice | None, silence: list[str]) -> None:
     """Prints summary, comparison and choice."""
     from rich.console import Console
 
     # As wide as its lines, whatever the terminal: rich would cut numbers, and 0.8085 is not 0.8….
-    out = Console(width=160, highlight=False)
-    metric = shown_metric(results, choice)
-    out.print(_summary_table(results, metric))
+    out = Console(width=1000, highlight=False)
+    out.print(_summary_table(results, shown_metric(results, choice)))
     if comparison is not None:
         out.print(_comparison_table(comparison))
-        for note in comparison.notes:
-            out.print(note, soft_wrap=True)
-    for line in (*silence, *([str(choice)] if choice is not None else []), *results.notes):
+    notes = () if comparison is None else comparison.notes
+    for line in (*notes, *silence, *([str(choice)] if choice is not None else []), *results.notes):
         out.print(line, soft_wrap=True, markup=False)
+
+
+def ending(results: Results, seconds: dict[str, float], written: list[str]) -> str:
+    """Returns how many, how long, and which files."""
     bad = int((results.diverged_at >= 0).sum())
-    out.print(
+    return (
         f"{len(results):,} networks{f', {bad:,} diverged' if bad else ''}: "
         f"compiling {duration(seconds['compile'])}, training {duration(seconds['train'])}, "
-        f"all in all {duration(seconds['total'])}"
+        f"all in all {duration(seconds['total'])}\nwritten: {', '.join(written)}"
     )
-    out.print("written: " + ", ".join(written), soft_wrap=True)
 
 
 def _table(title: str, columns: list[str], rows: list[list[str]], rest: str) -> Any:
@@ -159,17 +154,21 @@ def _comparison_table(comparison: Comparison) -> Any:
         if math.isnan(row["low"]):
             cells.append([row["name"], row["sentence"], "", *([""] if one_split else []), "", ""])
             continue
-        sampling = [f"{row['sampling_se']:.4f}"] if one_split else []
+        sampling = [as_number(row["sampling_se"])] if one_split else []
         between, family = _between(row, "low", "high", "+"), _between(row, "family_low", "family_high", "+")
-        cells.append([row["name"], f"{row['difference']:+.4f}", between, *sampling, family, row["verdict"]])
+        cells.append(
+            [row["name"], as_number(row["difference"], "+"), between, *sampling, family, row["verdict"]]
+        )
     extra = ["held-out rows, 1 se"] if one_split else []
     columns = ["configuration", "difference", "95 %", *extra, "family", "verdict"]
     return _table(comparison.title, columns, cells, "comparison.csv")
 
 
 def _between(row: dict[Any, Any], low: str, high: str, sign: str = "") -> str:
-    return "" if math.isnan(row[low]) else f"[{row[low]:{sign}.4f}, {row[high]:{sign}.4f}]"
+    if math.isnan(row[low]):
+        return ""
+    return f"[{as_number(row[low], sign)}, {as_number(row[high], sign)}]"
 
 
 def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.4f}"
+    return "" if math.isnan(value) else as_number(value)

@@ -239,3 +239,24 @@ def test_ctrl_c_between_files_names_them(tmp_path, capsys, monkeypatch):
     code, _, err = run(capsys, "sweep", *QUICK, "--l2", "0,1", "--json", "--out", tmp_path)
     assert code == 130
     assert err == f"regjax: interrupted; written: {tmp_path}/sweep.toml, {tmp_path}/results.csv\n"
+
+
+def test_what_an_earlier_sweep_wrote_does_not_stand_beside_this_ones(tmp_path, capsys):
+    run(capsys, "sweep", *QUICK, "--l2", "0,1", "--json", "--out", tmp_path)
+    assert "comparison.csv" in os.listdir(tmp_path)
+    code, out, _ = run(capsys, "sweep", *QUICK, "--l2", "1,2", "--out", tmp_path)
+    assert code == 0
+    assert "note: there will be no comparison: baseline must be in the grid, got l2=0" in out
+    assert "comparison.csv" not in os.listdir(tmp_path)
+
+
+def test_tables_are_as_wide_as_their_lines(tmp_path, capsys):
+    axes = [f"--{name}=0.5,0.6" for name in ("momentum", "b1", "b2", "learning-rate", "l1")]
+    code, out, _ = run(
+        capsys, "sweep", *QUICK[:4], "--folds", "2", "--seeds", "1", *axes, "--keep-prob",
+        "1,0.987654/0.876543", "--baseline", "keep_prob=1", "--out", tmp_path,
+    )  # fmt: skip
+    assert code == 0
+    assert "keep_prob=0.987654/0.876543" in out
+    cut = [line for line in out.splitlines() if "…" in line and "more in" not in line]
+    assert cut == []

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import regjax
+from regjax import datasets
 from regjax.data import Data, check_data, pad_samples
 from regjax.datasets import load
 from regjax.splits import hold_out
@@ -298,3 +299,14 @@ def test_any_bytes_load_or_are_refused_in_words(tmp_path_factory, content, endin
         words = str(path)
         assert np.isfinite(data.x).all()
     assert str(path) in words
+
+
+def test_numeric_labels_mean_the_same_from_a_file_and_from_arrays(tmp_path):
+    (tmp_path / "l.csv").write_text("a,label\n" + "1,1\n2,2\n" * 5)
+    data, _, classes = datasets.load_named(tmp_path / "l.csv")
+    np.testing.assert_array_equal(classes, [1, 2])
+    assert set(data.y[0].tolist()) == {0, 1}
+    (tmp_path / "s.csv").write_text("a,label\n" + "1,-1\n2,1\n" * 5)
+    assert set(datasets.load_named(tmp_path / "s.csv")[0].y[0].tolist()) == {0, 1}
+    np.savez(tmp_path / "l.npz", X=np.ones((4, 1)), y=np.array([3, 5, 3, 5]))
+    assert datasets.load_named(tmp_path / "l.npz")[0].y.tolist() == [[0, 1, 0, 1]]

@@ -1,5 +1,6 @@
 """What is said about results: intervals, families, rankings, the choice; on made-up scores."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -136,7 +137,7 @@ def test_compare_pairs_by_the_other_axes():
     grid = {"learning_rate": [0.1, 0.3], "l2": [0, 1]}
     base = np.random.default_rng(0).random((2, 1, 4, 5)) * 0.1
     scores = np.concatenate([base, base + np.array([0.1, 0.2])[:, None, None, None]], axis=1)
-    scores = scores.reshape(4, 4, 5) + 1e-6 * np.arange(80).reshape(4, 4, 5) ** 0.5
+    scores = scores.reshape(4, 4, 5) + 5e-6 * np.arange(80).reshape(4, 4, 5) ** 0.5
     table = made_up(scores, grid, folds=5).compare().table
     np.testing.assert_allclose(table["difference"], [0.1, 0.2], atol=1e-4)
     assert table["n"].tolist() == [5, 5]
@@ -243,3 +244,101 @@ def test_the_best_step_sees_validation_only():
     assert table["best_step"].tolist() == [0, 0]  # 0.5 at step 0, 0.4 at the end
     np.testing.assert_array_equal(table["at_best_test_accuracy"], results.records["test_accuracy"][:, 0])
     assert len(results.curves()) == 4
+
+
+def test_the_rounding_of_scores_is_no_spread():
+    # One row of 42 more in every fold; in float32 the five differences are not quite equal.
+    counts = np.array([30, 31, 33, 34, 37])
+    scores = (np.stack([counts, counts + 1])[:, None, :] / np.float32(42)).astype(np.float32)
+    assert np.ptp(scores[1] - scores[0]) > 0
+    found = made_up(scores, {"l2": [0, 1]}, folds=5).compare().table.iloc[0]
+    assert found["sentence"] == "+0.0238, no spread in 5 folds"
+    same = scores[:1].repeat(2, axis=0)
+    same[1] += np.float32(6e-8)
+    assert made_up(same, {"l2": [0, 1]}, folds=5).compare().table.iloc[0]["difference"] == 0
+
+
+def test_one_diverged_fold_neither_wins_nor_spoils_what_is_corrected_for():
+    scores = np.random.default_rng(0).random((3, 1, 4)) * 0.1
+    scores[0] += 0.5
+    results = made_up(scores, {"l2": [0, 0.1, 1]}, folds=4, diverged=[0])
+    choice = results.best()
+    assert choice.index != 0
+    assert choice.corrected is not None
+    assert 0 < choice.corrected < 0.1
+    grid = {"learning_rate": [0.1, 0.3], "l2": [0, 1]}
+    # The better learning rate of the baseline diverges once: its other one stands for it everywhere.
+    scores = np.random.default_rng(1).random((4, 1, 4)) * 0.1
+    scores[0] += 0.5
+    table = made_up(scores, grid, folds=4, diverged=[2]).compare(over="learning_rate").table
+    assert table["status"].tolist() == ["ok"]
+    np.testing.assert_allclose(
+        table["difference"], (scores[[1, 3]].mean(axis=(1, 2)).max() - scores[2].mean()), atol=0.2
+    )
+
+
+def test_one_pair_of_indices_is_one_split():
+    pair = (np.arange(0, 150), np.arange(150, 211))
+    results = made_up(np.random.default_rng(0).random((2, 4, 1)), {"l2": [0, 1]}, folds=[pair])
+    assert results.design.splits.kind == "validation"
+    assert results.best().metric == "val_accuracy"
+    assert "over 4 seeds on this one split" in results.compare().units
+
+
+def test_a_metric_that_some_fold_does_not_define_is_said_before_training():
+    from sklearn.model_selection import KFold, LeaveOneOut
+
+    X, y = np.arange(12.0)[:, None], np.arange(12.0)
+    design = make_design((X, y), folds=LeaveOneOut())
+    with pytest.raises(ValueError, match="val_r2 is not in fold 0, whose held-out rows do not vary"):
+        design.check_metric(None)
+    assert design.check_metric("val_rmse") == "val_rmse"
+    design = make_design((X, np.arange(12) // 6), folds=KFold(4))
+    with pytest.raises(ValueError, match="val_roc_auc is not in fold 0, whose held-out rows lack a class"):
+        design.check_metric("val_roc_auc")
+
+
+def test_allow_diverged_counts_what_is_alive():
+    scores = np.array([[[0.9, 0.8]], [[0.2, 0.3]]])
+    results = made_up(scores, {"l2": [0, 1]}, folds=2, diverged=[0], test=np.array([0.7, 0.6, 0.1, 0.1]))
+    results.records["test_accuracy"][0] = np.nan
+    choice = results.best(allow_diverged=True)
+    assert choice.index == 1  # configuration 0 has no mean over both folds
+    results = made_up(
+        scores.reshape(2, 2, 1), {"l2": [0, 1]}, validation=0.3, diverged=[0], test=[0.7, 0.6, 0.1, 0.1]
+    )
+    results.records["test_accuracy"][0] = np.nan
+    choice = results.best(allow_diverged=True)
+    assert choice.index == 1 or choice.test == pytest.approx(0.6)
+
+
+def test_one_se_on_two_folds_has_no_corrected_score():
+    results = made_up(np.random.default_rng(0).random((3, 1, 2)), {"l2": [0, 0.1, 1]}, folds=2)
+    assert results.best(rule="one_se").corrected is None
+    assert results.best().corrected is not None
+
+
+@pytest.mark.parametrize(
+    ("axis", "warned"),
+    [
+        ({"hidden": [4, 8, 16]}, "hidden=16 is the largest"),
+        ({"batch_size": [8, 16, 32]}, "batch_size=32 is the largest"),
+        ({"keep_prob": [1, (0.9, 0.8), 0.7]}, "keep_prob=0.7 is the smallest"),
+        ({"activation": ["relu", "tanh", "gelu"]}, None),
+    ],
+)
+def test_borders_of_every_axis_that_has_an_order(axis, warned):
+    config = regjax.Config(
+        layer_sizes=(2, 5, 4, 1) if "keep_prob" in axis else (2, 5, 1), num_steps=10, eval_every=10
+    )
+    design = make_design("two_regions", config, axis, folds=2)
+    results = made_up(
+        np.array([0.6, 0.7, 0.8])[:, None, None] * np.ones((1, 1, 2)), {"l2": [0, 1, 2]}, folds=2
+    )
+    warnings = dataclasses.replace(results, design=design).best().warnings
+    assert [warned in w for w in warnings] == [True] if warned else warnings == ()
+
+
+def test_a_choice_no_better_than_a_constant_is_warned_of():
+    results = made_up(np.full((2, 1, 2), 0.4), {"l2": [0, 1]}, folds=2)
+    assert any("most frequent class" in warning for warning in results.best().warnings)

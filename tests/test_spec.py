@@ -163,6 +163,12 @@ BAD_TOML = [
     ("[config]\nhidden = [0]", "hidden must be at least 1, got 0", ""),
     ("[config]\nnum_steps = 3\n[sweep]\nepochs = 3", "num_steps and epochs must not both be given", ""),
     ("[sweep]\nfolds = 3\nvalidation = 0.2", "folds and validation must not both be given", ""),
+    ("[grid]\nlr = [0]", "key of [grid] must be one of", "did you mean learning_rate?"),
+    ("[grid]\nlambda = [0]", "key of [grid] must be one of", "did you mean l2?"),
+    ("[data]\ndata = [1, 2]", "data must be a text, got [1, 2]", ""),
+    ("[data]\ntest = [1, 2]", "test must be none, a fraction or a path, got [1, 2]", ""),
+    ('[sweep]\nseeds = "x"', "seeds must be a whole number, got 'x'", ""),
+    ("[sweep]\nrule = 3", "rule must be one of mean, one_se, got 3", ""),
     ("[sweep]\nover = 3", "over must be a list of names, got 3", ""),
     ("[sweep]\nbaseline = 3", "baseline must be a table of names and values, got 3", ""),
 ]
@@ -185,9 +191,10 @@ def test_bad_toml_names_the_key(text, words, more, tmp_path):
         ("1,", "a value between two commas"),
         ("logspace(-4,0,5)", "must use geomspace"),
         ("geomspce(1,2,3)", "did you mean geomspace?"),
-        ("geomspace(0,1,3)", "two ends above 0 and a count of at least 1"),
-        ("linspace(0,1)", "two ends and a count of at least 1"),
-        ("linspace(0,1,2.5)", "count of at least 1"),
+        ("geomspace(0,1,3)", "two ends above 0 and a count of 1 to 100,000"),
+        ("linspace(0,1)", "two ends and a count of 1 to 100,000"),
+        ("linspace(0,1,1e13)", "count of 1 to 100,000"),
+        ("linspace(0,1,2.5)", "count of 1 to 100,000"),
     ],
 )
 def test_bad_values_of_a_flag(text, words):

@@ -134,6 +134,38 @@ def test_a_diverging_row_changes_no_bit_of_others(place):
     assert np.isnan(summary["val_accuracy"][place])
 
 
+@pytest.mark.parametrize("turn", range(4))
+def test_rows_that_diverge_at_other_steps_change_no_bit_of_others(turn):
+    # Squared error and no hidden layer: too large a step grows by a factor per step, and overflows later.
+    rates = [0.1, 4.0, 0.2, 8.0, 0.3, 30.0, 0.05, 1e30]
+    rates = rates[2 * turn :] + rates[: 2 * turn]
+    X, y = points(40, 2)[0], np.random.default_rng(0).standard_normal(40)
+    config = {"hidden": None, "num_steps": 60, "eval_every": 4}
+    wild = regjax.sweep((X, y), config, {"learning_rate": rates}, folds=2, progress=False)
+    calm_rates = [rate if rate < 1 else 0.4 + 0.01 * i for i, rate in enumerate(rates)]
+    calm = regjax.sweep((X, y), config, {"learning_rate": calm_rates}, folds=2, progress=False)
+    when = wild.diverged_at.reshape(8, 2)[:, 0]
+    assert len(set(when[when > 0])) >= 3
+    small = np.repeat(np.array(rates) < 1, 2)
+    assert (wild.diverged_at[small] == -1).all()
+    for name in calm.records:
+        np.testing.assert_array_equal(calm.records[name][small], wild.records[name][small])
+
+
+def test_spawned_processes_give_the_same_bits_and_forked_ones_are_refused():
+    import multiprocessing
+
+    fork = multiprocessing.get_context("fork")
+    with (
+        concurrent.futures.ProcessPoolExecutor(1, mp_context=fork) as pool,
+        pytest.raises(ValueError, match="executor must start its processes with spawn or forkserver"),
+    ):
+        run(executor=pool)
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as pool:
+        assert_same(run(), run(executor=pool))
+
+
 def test_freed_lanes_are_refilled(monkeypatch):
     monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
     tasks = []
@@ -323,8 +355,9 @@ def test_orientation_of_a_non_square_X():
     )
     with pytest.raises(ValueError, match=r"X must be \(n_samples, 5\), got shape \(5, 30\)"):
         results.predict(0, X.T)
-    with pytest.raises(ValueError, match="same number of rows"):
-        regjax.sweep((X.T, y), config, progress=False)
+    for function in (regjax.sweep, regjax.plan):
+        with pytest.raises(ValueError, match="same number of rows"):
+            function((X.T, y), config)
 
 
 BAD = {
