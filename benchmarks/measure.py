@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from regjax.compare import device, versions
+from regjax.provenance import device, versions
 
 
 def spread(seconds: list[float]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from regjax.mlp import Layer, backward, forward, init_params, predict, predict_p
 from regjax.noise import dropout_masks, replicate_key
 from regjax.plan import Plan
 from regjax.results import Results
-from regjax.sweep import plan, sweep
+from regjax.sweep import load, plan, sweep
 from regjax.train import Trained, make_train
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "sobol_grid",
     "sweep",
     "Results",
+    "load",
     "plan",
     "Plan",
 ]

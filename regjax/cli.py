@@ -1,4 +1,4 @@
-"""The command line: `regjax sweep`, `plan`, `compare` and `check`.
+"""The command line: `regjax sweep`, `plan`, `resume`, `show`, `export`, `compare` and `check`.
 
 Bad input gives one line and exit code 2, before anything is compiled or written; Ctrl-C gives 130.
 """
@@ -13,7 +13,7 @@ import time
 
 import click
 
-from regjax import cli_compare, cli_sweep
+from regjax import cli_compare, cli_store, cli_sweep
 from regjax.terminal import Interrupted, ctrl_c
 
 
@@ -26,6 +26,7 @@ def main(arguments: list[str] | None = None, *, started: float | None = None) ->
     """
     with contextlib.suppress(ValueError):  # only the main thread may
         signal.signal(signal.SIGINT, ctrl_c)
+        signal.signal(signal.SIGTERM, ctrl_c)
     started = time.perf_counter() if started is None else started
     try:
         code = commands.main(args=arguments, prog_name="regjax", standalone_mode=False, obj=started)
@@ -34,10 +35,10 @@ def main(arguments: list[str] | None = None, *, started: float | None = None) ->
     except click.ClickException as error:
         kind = "interrupted; " if isinstance(error, Interrupted) else "error: "
         print(f"regjax: {kind}{' '.join(error.format_message().split())}", file=sys.stderr)
-        code = error.exit_code
+        code = 128 + ctrl_c.number if isinstance(error, Interrupted) else error.exit_code
     except (KeyboardInterrupt, click.Abort):  # outside of a command's work
         print("regjax: interrupted; nothing was written", file=sys.stderr)
-        code = 130
+        code = 128 + ctrl_c.number
     except BrokenPipeError:  # `regjax … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
@@ -50,5 +51,13 @@ def commands() -> None:
     """Trains regularised neural networks and shows what the regularisation did."""
 
 
-for command in (cli_sweep.sweep, cli_sweep.plan, cli_compare.compare, cli_compare.check):
+for command in (
+    cli_sweep.sweep,
+    cli_sweep.plan,
+    cli_store.resume,
+    cli_store.show,
+    cli_store.export,
+    cli_compare.compare,
+    cli_compare.check,
+):
     commands.add_command(command)

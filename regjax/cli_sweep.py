@@ -16,7 +16,7 @@ import click
 
 from regjax import tables, terminal
 from regjax.progress import Progress, Report, bar, lines
-from regjax.terminal import Interrupted, ctrl_c, user_errors
+from regjax.terminal import Interrupted, ctrl_c, store_errors, user_errors
 
 if TYPE_CHECKING:
     from regjax.comparison import Comparison
@@ -72,6 +72,7 @@ FLAGS: dict[str, tuple[str, str]] = {
     "allow_diverged": ("", "Let configurations compete by their networks that did not diverge."),
     "baseline": ("NAME=VALUE,…", "What the others are held against; by default every regulariser off."),
     "over": ("NAMES", "Axes of which each arm uses its own best value."),
+    "store": ("PATH", "SQLite file that keeps every finished network; none goes without."),
 }
 SHORTER = {"num_steps": "--steps"}
 
@@ -105,6 +106,7 @@ def spec_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command()
 @spec_options
+@click.option("--no-store", is_flag=True, help="The same as --store none.")
 @click.option("--out", default="regjax-sweep", show_default=True, metavar="DIR", help="Where files go.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @click.option("--print-config", is_flag=True, help="Print the resolved sweep as TOML, and do nothing.")
@@ -114,6 +116,7 @@ def sweep(
     started: float,
     path: str | None,
     flags: dict[str, Any],
+    no_store: bool,
     out: str,
     as_json: bool,
     print_config: bool,
@@ -125,20 +128,32 @@ def sweep(
     and linspace(0.5,1,6); none is off. Flags override SPEC.toml, whose keys are the same names in the
     sections [data], [config], [grid] and [sweep]: see --print-config.
     """
-    from regjax.sweep import run
+    from regjax.store import check_store
+    from regjax.sweep import opened, run
 
     with user_errors():
+        if no_store:
+            if flags.get("store", "none") != "none":
+                raise ValueError("store and no_store must not both be given")
+            flags["store"] = "none"
         spec, design = _designed(path, flags, compilation_cache, print_config)
         if design is None:
             return
         plan = _planned(spec, design)
+        path = None if spec.sweep["store"] == "none" else spec.sweep["store"]
+        if path is not None:
+            check_store(path)
         folder = terminal.writable_folder(out, FILES)
     written: list[str] = []
+    nothing = "nothing was written"
     try:
         if not as_json:
             print(plan)
-        with _reporter(as_json) as report:
-            results = run(design, plan, report=report)
+        with store_errors(), opened(path) as store:
+            if store is not None:
+                nothing = f"what is finished is in {path}, and the same command goes on with it"
+            with progress_on_terminal(as_json) as report:
+                results = run(design, plan, report=report, store=store, source=spec.data["data"])
         ctrl_c.check()
         comparison, choice, silence = _answers(spec, results)
         if not as_json:
@@ -153,7 +168,7 @@ def sweep(
             if str(folder / name) not in written:
                 (folder / name).unlink(missing_ok=True)
     except KeyboardInterrupt:
-        raise Interrupted(f"written: {', '.join(written)}" if written else "nothing was written") from None
+        raise Interrupted(f"written: {', '.join(written)}" if written else nothing) from None
     seconds = {
         "compile": results.compile_seconds,
         "train": results.train_seconds,
@@ -255,7 +270,7 @@ def _answers(spec: Spec, results: Results) -> tuple[Comparison | None, Choice | 
 
 
 @contextlib.contextmanager
-def _reporter(quiet: bool) -> Iterator[Report]:
+def progress_on_terminal(quiet: bool) -> Iterator[Report]:
     """Yields what the host loop calls: it answers Ctrl-C, and shows how far the sweep is."""
     silent: Report = lambda progress: None  # noqa: E731
     shown = contextlib.nullcontext(silent) if quiet else bar() if sys.stderr.isatty() else lines()

@@ -7,10 +7,9 @@ an illustration, not evidence.
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -278,14 +277,3 @@ def probabilities(params: Params, x: jax.Array, *, config: Config) -> jax.Array:
     """
     run = functools.partial(predict_proba, activation=config.activation, precision=config.precision)
     return jax.vmap(run, in_axes=(0, None))(params, x)[:, 0, :]
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions that a result depends on."""
-    return {name: importlib.metadata.version(name) for name in ("regjax", "jax", "jaxlib", "optax", "numpy")}
-
-
-def device() -> str:
-    """Returns the device that JAX computes on, in words."""
-    found: Any = jax.devices()[0]
-    return f"{found.platform}: {found.device_kind}"

@@ -37,13 +37,20 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "allow_diverged",
         "baseline",
         "over",
+        "store",
     ),
 }
 # Each says what the other says; a flag of the one takes the other out of the file.
 RIVALS = (("folds", "validation"), ("num_steps", "epochs"), ("keep_prob", "dropout"))
 # What is swept where no axis is named, and how surely where nothing is said.
 DEFAULT_GRID = {"l2": [0.0, 0.01, 0.1, 0.7], "keep_prob": [1.0, 0.9, 0.8]}
-DEFAULTS = {"seeds": 4, "pairing": "paired", "rule": "mean", "allow_diverged": False}
+DEFAULTS = {
+    "seeds": 4,
+    "pairing": "paired",
+    "rule": "mean",
+    "allow_diverged": False,
+    "store": "regjax.sqlite",
+}
 DEFAULT_FOLDS = 5
 
 # Values of one geomspace or linspace.
@@ -215,7 +222,7 @@ def _from_text(name: str, text: str) -> Any:
     if name == "seeds":
         seeds = values_of(name, text)
         return seeds if "," in text else seeds[0]
-    if name in ("data", "target", "task", "baseline", "over"):
+    if name in ("data", "target", "task", "baseline", "over", "store"):
         return text
     return _scalar(text)
 
@@ -276,6 +283,8 @@ def _sweep(given: dict[str, Any]) -> dict[str, Any]:
         found["over"] = [part.strip() for part in found["over"].split(",")]
     check_choice("rule", found["rule"], get_args(Rule))
     check_seeds(found["seeds"])
+    if not isinstance(found["store"], str) or not found["store"]:
+        raise TypeError(f"store must be a path or none, got {found['store']!r}")
     over = found.get("over", [])
     if not isinstance(over, list) or not all(isinstance(name, str) for name in over):
         raise TypeError(f"over must be a list of names, got {over!r}")

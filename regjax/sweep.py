@@ -1,44 +1,27 @@
-"""The host loop of a sweep: waves of chunks as tasks over workers.
-
-Rows of one group that are trained together are a *wave*. Its chunks are trained segment by segment; rows
-that diverge leave, and the survivors close ranks: freed lanes are refilled, no shape changes, nothing
-compiles again, and no row's bits change. Everything but `lanes.run_task` happens here, on one thread.
-"""
+"""`sweep`, `plan` and `load`: what a user calls; regjax/host.py does the work."""
 
 from __future__ import annotations
 
-import collections
 import concurrent.futures
 import contextlib
 import dataclasses
-import functools
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
-import numpy as np
 from numpy.typing import ArrayLike
 
 from regjax.config import Config
 from regjax.data import Task
 from regjax.design import Design, Pairing, make_design
-from regjax.grid import describe
-from regjax.lanes import ChunkDone, ChunkTask, Replicates, compile_task, run_task
-from regjax.plan import Group, Keep, Plan, last_records, make_plan, num_params, num_records
-from regjax.progress import Progress, Report, reporter
+from regjax.host import Host, Keeper
+from regjax.plan import Keep, Plan, make_plan
+from regjax.progress import Report, reporter
 from regjax.results import Results
-from regjax.selection import higher_is_better, ranking
-from regjax.train import TrainState
-
-# Seconds that a task should take: short enough to hear Ctrl-C and to refill lanes, long enough that
-# copying states costs nothing.
-TASK_SECONDS = 1.0
-PROBE_SECONDS = 0.25
-# Bytes of state that the open waves may hold on the host.
-WAVE_BUDGET = 256 * 2**20
-WAVE_CHUNKS = 64
+from regjax.store import Store
 
 
 def sweep(
@@ -60,6 +43,7 @@ def sweep(
     progress: bool | Report = True,
     target: str | None = None,
     task: Task = "auto",
+    store: str | os.PathLike[str] | None = None,
 ) -> Results:
     """Returns the results of training every configuration of a grid on every seed and fold.
 
@@ -88,11 +72,14 @@ def sweep(
         progress: whether to show a bar on a terminal, or a function that is called with a `Progress`.
         target: name of the target's column where data is a .csv file; None takes the last one.
         task: "auto", "classification" or "regression", as in `Data.from_arrays`; a `Data` says itself.
+        store: path of an SQLite file that keeps every finished network, and from which those that are there
+            are taken instead of being trained again; None keeps results in memory alone.
 
     Raises:
         TypeError: an argument of the wrong kind, naming it.
         ValueError: what is out of range or does not fit, naming it; before anything is compiled.
         MemoryError: not even one network at a time fits on the device.
+        OSError: the store cannot be written; what was committed is kept.
 
     Example:
         >>> import regjax
@@ -121,8 +108,9 @@ def sweep(
     )
     backend = jax.default_backend()
     found = make_plan(design, workers=_num_workers(executor, workers), keep=keep, backend=backend)
-    with reporter(progress) as report:
-        return run(design, found, executor=executor, report=report)
+    source = os.fspath(data) if isinstance(data, str | os.PathLike) else None
+    with reporter(progress) as report, opened(store) as kept:
+        return run(design, found, executor=executor, report=report, store=kept, source=source)
 
 
 def plan(
@@ -168,7 +156,7 @@ def plan(
 def probed(design: Design, plan: Plan, *, executor: concurrent.futures.Executor | None = None) -> Plan:
     """Returns the plan with predicted seconds: each group is compiled, and a chunk trained for a moment."""
     with _workers(executor, plan.num_workers, jax.default_backend()) as submit:
-        host = _Host(design, plan, submit, lambda progress: None)
+        host = Host(design, plan, submit, lambda progress: None)
         began = time.perf_counter()
         host.compile()
         compiled = time.perf_counter() - began
@@ -193,10 +181,61 @@ def run(
     *,
     executor: concurrent.futures.Executor | None = None,
     report: Report = lambda progress: None,
+    store: Store | None = None,
+    source: str | None = None,
 ) -> Results:
-    """Returns the results of a planned sweep."""
+    """Returns the results of a planned sweep.
+
+    Args:
+        design: what is asked for.
+        plan: how it is done; a sweep that the store has begun goes on as it was planned then.
+        executor: as in `sweep`.
+        report: what is told how far the sweep is.
+        store: where finished networks are kept.
+        source: name or path of the data, for whoever looks into the store.
+    """
+    keeper = None
+    if store is not None:
+        keeper, plan = Keeper.begin(store, design, plan, source)
     with _workers(executor, plan.num_workers, jax.default_backend()) as submit:
-        return _Host(design, plan, submit, report).run()
+        return Host(design, plan, submit, report, keeper).run()
+
+
+def load(path: str | os.PathLike[str], sweep: int | str = -1) -> Results:
+    """Returns the results of a finished sweep from a store; nothing is trained.
+
+    Args:
+        path: of the store.
+        sweep: its number, or counted from the end: -1 or "last".
+
+    Raises:
+        OSError: the file cannot be read.
+        StoreError: no store, or damaged.
+        ValueError: no such sweep, or one that is not finished.
+    """
+    with Store(path, create=False) as store:
+        number = store.sweep_number(sweep)
+        design, rows = store.design_of(number)
+        plan = store.plan_of(number, make_plan(design, backend=jax.default_backend()))
+        keeper = Keeper(store, number, rows)
+        host = Host(design, plan, lambda *task: None, lambda progress: None, keeper)
+        done = int(host.finished.sum())
+        if done < len(rows):
+            raise ValueError(
+                f"sweep must be finished, and {number} has {done} of {len(rows)} networks; "
+                "`regjax resume` goes on with it"
+            )
+        return host.results(0.0, 0.0)
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike[str] | None) -> Iterator[Store | None]:
+    """Yields an open store, or None where there is no path."""
+    if path is None:
+        yield None
+        return
+    with Store(path) as store:
+        yield store
 
 
 @contextlib.contextmanager
@@ -225,449 +264,3 @@ def _workers(
 def _on_device(device: Any, function: Callable[..., Any], *arguments: Any) -> Any:
     with jax.default_device(device):
         return function(*arguments)
-
-
-@dataclasses.dataclass(eq=False)
-class _Chunk:
-    """Rows that are trained together: up to R slots of up to r rows each.
-
-    `states` has leaves `(R, r, …)`; None before the first step.
-    """
-
-    wave: _Wave
-    slots: list[list[int]]
-    step: int
-    states: TrainState | None
-
-    def lanes(self, group: Group) -> np.ndarray:
-        """Returns which row each lane holds, `(R, r)`: spare lanes repeat a row of their slot."""
-        slots = [(slot * group.lanes)[: group.lanes] for slot in self.slots]
-        return np.array((slots * group.slots)[: group.slots])
-
-
-@dataclasses.dataclass(eq=False)
-class _Wave:
-    """Rows of one group that close ranks with each other.
-
-    Attributes:
-        group: index of the group.
-        ready: chunks that wait for a worker.
-        loose: step -> rows that wait for others, with their states.
-        busy: steps at which chunks of this wave are being trained.
-        stops: step -> where all chunks of the wave go from there, and what is measured.
-    """
-
-    group: int
-    ready: collections.deque[_Chunk] = dataclasses.field(default_factory=collections.deque)
-    loose: dict[int, dict[int, TrainState]] = dataclasses.field(default_factory=dict)
-    busy: list[int] = dataclasses.field(default_factory=list)
-    stops: dict[int, tuple[tuple[int, ...], tuple[bool, ...]]] = dataclasses.field(default_factory=dict)
-
-
-class _Host:
-    """One sweep in progress."""
-
-    def __init__(self, design: Design, plan: Plan, submit: Callable[..., Any], report: Report) -> None:
-        self.design, self.plan, self.submit, self.report = design, plan, submit, report
-        self.groups = list(plan.groups)
-        rows, dtype = design.num_rows, design.configs[0].dtype
-        self.num_records = max(num_records(config) for config in design.configs)
-        self.records: dict[str, np.ndarray] = {}
-        self.dtype = dtype
-        self.diverged_at = np.full(rows, -1)
-        self.last_finite_cost = np.full(rows, np.nan)
-        self.seconds = np.zeros(rows)
-        self.finished = np.zeros(rows, bool)
-        self.kept: dict[int, Any] = {}
-        self.best_kept: dict[int, tuple[float, int]] = {}
-        self.examples: dict[str, np.ndarray] | None = None
-        self.notes: list[str] = []
-        self.waves: list[_Wave] = []
-        self.unopened = [self._rows_of(group) for group in self.groups]
-        # Seconds of a chunk's step: a guess until the first task is back.
-        self.step_seconds = [self._guess(group) for group in self.groups]
-        self.row_steps = [0] * len(self.groups)  # done, or not needed any more
-        self.started = self.reported = time.perf_counter()
-
-    # -- the loop ---------------------------------------------------------------------------------------
-
-    def run(self) -> Results:
-        """Returns the results."""
-        began = time.perf_counter()
-        self.compile()
-        self.started = time.perf_counter()
-        flying: dict[concurrent.futures.Future[ChunkDone], tuple[_Chunk, ChunkTask]] = {}
-        while True:
-            # One task more than workers, so that none waits for this thread.
-            while len(flying) <= self.plan.num_workers and (chunk := self._next()) is not None:
-                task = self._task(chunk)
-                chunk.wave.busy.append(chunk.step)
-                flying[self.submit(run_task, task)] = chunk, task
-            if not flying:
-                break
-            for future in concurrent.futures.wait(
-                flying, timeout=0.2, return_when=concurrent.futures.FIRST_COMPLETED
-            ).done:
-                chunk, task = flying.pop(future)
-                chunk.wave.busy.remove(chunk.step)
-                try:
-                    done = future.result()
-                except Exception as error:
-                    if not is_out_of_memory(error):
-                        raise
-                    self._halve(chunk, task, error)
-                else:
-                    self._take(chunk, task, done)
-            # Ten times a second is as often as anyone looks.
-            if time.perf_counter() - self.reported > 0.1:
-                self.report(self._progress("train"))
-                self.reported = time.perf_counter()
-        self.report(self._progress("train"))
-        finished = time.perf_counter()
-        return Results(
-            design=self.design,
-            plan=dataclasses.replace(self.plan, groups=tuple(self.groups)),
-            records=self.records,
-            diverged_at=self.diverged_at,
-            last_finite_cost=self.last_finite_cost,
-            seconds=self.seconds,
-            kept=dict(sorted(self.kept.items())),
-            examples=self.examples,
-            compile_seconds=self.started - began,
-            train_seconds=finished - self.started,
-            notes=(*self.plan.notes, *self.notes),
-        )
-
-    def compile(self) -> None:
-        """Compiles every group's programs, side by side on the workers; for threads only.
-
-        Other processes compile when their first task comes.
-        """
-        self.report(self._progress("compile"))
-        futures = []
-        for index, group in enumerate(self.groups):
-            chunk = _Chunk(_Wave(index), [self.unopened[index][: group.lanes]], 0, None)
-            futures.append(self.submit(compile_task, self._task(chunk)))
-        for future in futures:
-            try:
-                future.result()
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise  # out of memory: the first task says so again, and its chunk is halved
-
-    def probe(self) -> float:
-        """Returns predicted seconds: every worker trains a chunk of each group for a moment."""
-        total = 0.0
-        for index, group in enumerate(self.groups):
-            rows = self.unopened[index]
-            task = self._task(_Chunk(_Wave(index), [rows[: group.lanes]] * group.slots, 0, None))
-            steps = 8
-            while True:
-                began = time.perf_counter()
-                short = task._replace(stops=(steps,), measured=(False,))
-                for future in [self.submit(run_task, short) for _ in range(self.plan.num_workers)]:
-                    future.result()
-                seconds = time.perf_counter() - began
-                if seconds > PROBE_SECONDS or steps >= group.config.num_steps:
-                    break
-                steps = min(group.config.num_steps, 4 * steps)
-            began = time.perf_counter()
-            run_task(task._replace(stops=(1,) * 4, measured=(True,) * 4))  # five records
-            record = (time.perf_counter() - began) / 5
-            chunks = -(-len(rows) // group.chunk)
-            records = num_records(group.config) * record / self.plan.num_workers
-            rounds = chunks / self.plan.num_workers
-            total += rounds * seconds * group.config.num_steps / steps + chunks * records
-        return total
-
-    # -- rows into chunks -------------------------------------------------------------------------------
-
-    def _rows_of(self, group: Group) -> list[int]:
-        """Returns the rows of a group, replicate by replicate."""
-        design = self.design
-        return [
-            design.index(configuration, seed, fold)
-            for seed in range(len(design.seeds))
-            for fold in range(design.num_folds)
-            for configuration in group.configurations
-        ]
-
-    def _next(self) -> _Chunk | None:
-        """Returns the next chunk: of the oldest open wave, least trained first; else of a new wave."""
-        for wave in self.waves:
-            if wave.ready:
-                return wave.ready.popleft()
-        for index, rows in enumerate(self.unopened):
-            if rows:
-                size = self._wave_chunks(index) * self.groups[index].chunk
-                self.unopened[index] = rows[size:]
-                wave = _Wave(index, loose={0: dict.fromkeys(rows[:size])})  # type: ignore[arg-type]
-                self.waves.append(wave)
-                self._close_ranks(wave, 0)
-                return wave.ready.popleft()
-        return None
-
-    def _wave_chunks(self, index: int) -> int:
-        group = self.groups[index]
-        state = group.chunk * num_params(group.config) * np.dtype(self.dtype).itemsize * 3
-        return int(np.clip(WAVE_BUDGET // state, 2 * self.plan.num_workers, WAVE_CHUNKS))
-
-    def _close_ranks(self, wave: _Wave, step: int) -> None:
-        """Makes chunks of the loose rows of a step: full ones, and when no more can come, the rest."""
-        loose = wave.loose.get(step)
-        if not loose:
-            return
-        group = self.groups[wave.group]
-        last = not any(busy < step for busy in wave.busy) and not any(c.step < step for c in wave.ready)
-        slots: list[list[int]] = []
-        for rows in self._by_replicate(group, loose):
-            slots += [rows[i : i + group.lanes] for i in range(0, len(rows), group.lanes)]
-        full = [slot for slot in slots if len(slot) == group.lanes]
-        if last:
-            full += [slot for slot in slots if len(slot) < group.lanes]
-        for i in range(0, len(full), group.slots):
-            chosen = full[i : i + group.slots]
-            if len(chosen) == group.slots or last:
-                chunk = _Chunk(wave, chosen, step, None)
-                if step > 0:
-                    lanes = chunk.lanes(group)
-                    chunk.states = _stack([loose[row] for row in lanes.ravel()], lanes.shape)
-                for slot in chosen:
-                    for row in slot:
-                        del loose[row]
-                wave.ready.append(chunk)
-
-    def _by_replicate(self, group: Group, rows: Iterable[int]) -> list[list[int]]:
-        """Returns rows that may share a slot."""
-        if not group.shared:
-            return [sorted(rows, key=lambda row: (row % self.design.num_replicates, row))]
-        found: dict[int, list[int]] = {}
-        for row in sorted(rows):
-            found.setdefault(row % self.design.num_replicates, []).append(row)
-        return [found[replicate] for replicate in sorted(found)]
-
-    # -- tasks ------------------------------------------------------------------------------------------
-
-    def _task(self, chunk: _Chunk) -> ChunkTask:
-        group = self.groups[chunk.wave.group]
-        lanes = chunk.lanes(group)
-        if chunk.step not in chunk.wave.stops:
-            chunk.wave.stops[chunk.step] = self._stops(chunk.wave.group, chunk.step)
-        stops, measured = chunk.wave.stops[chunk.step]
-        hparams = [self.design.hparams[self.design.row(row).configuration] for row in lanes.ravel()]
-        return ChunkTask(
-            config=group.config.program(),
-            shared=group.shared,
-            replicates=self._replicates(lanes[:, 0] if group.shared else lanes),
-            hparams=_stack(hparams, lanes.shape),
-            states=chunk.states,
-            start=chunk.step,
-            stops=stops,
-            measured=measured,
-            num_batches=group.num_batches,
-            want_examples=self.design.splits.kind == "validation" and stops[-1] == group.config.num_steps,
-        )
-
-    def _stops(self, index: int, start: int) -> tuple[tuple[int, ...], tuple[bool, ...]]:
-        """Returns where a task from `start` stops: at every record, for about `TASK_SECONDS`."""
-        config = self.groups[index].config
-        steps = max(1, int(TASK_SECONDS / self.step_seconds[index]))
-        stops, measured, step = [], [], start
-        while step < config.num_steps and step - start < steps:
-            record = min((step // config.eval_every + 1) * config.eval_every, config.num_steps)
-            # A record that is far away is approached in several tasks.
-            step = record if record - start <= 2 * steps else start + steps
-            stops.append(step)
-            measured.append(step == record)
-        return tuple(stops), tuple(measured)
-
-    def _replicates(self, rows: np.ndarray) -> Replicates:
-        """Returns the replicates of these rows, leaves `(*rows.shape, …)`."""
-        design = self.design
-        places = [design.row(row) for row in rows.ravel()]
-        stack = functools.partial(_stack, shape=rows.shape)
-        weights = [design.weights(place.fold) for place in places]
-        if design.standardize and design.num_folds > 1:
-            inputs = [design.inputs(place.fold) for place in places]
-            x = stack([x for x, _ in inputs])
-            test_x = None if design.test is None else stack([t for _, t in inputs if t is not None])
-        else:
-            x, test_x = design.inputs(0)
-        test = design.padded_test
-        return Replicates(
-            key=stack([design.key(place) for place in places]),
-            x=x,
-            y=design.padded.y,
-            train=stack([train for train, _ in weights]),
-            val=None if design.splits.kind == "none" else stack([v for _, v in weights if v is not None]),
-            test_x=test_x,
-            test_y=None if test is None else test.y,
-            test=None if test is None else test.weights,
-        )
-
-    # -- what comes back --------------------------------------------------------------------------------
-
-    def _take(self, chunk: _Chunk, task: ChunkTask, done: ChunkDone) -> None:
-        """Stores a chunk's records; what is alive goes on, what is at its end is kept."""
-        wave, stop = chunk.wave, task.stops[-1]
-        group = self.groups[wave.group]
-        places = [(i, j, row) for i, slot in enumerate(chunk.slots) for j, row in enumerate(slot)]
-        i, j, rows = (np.array(part) for part in zip(*places, strict=True))
-        if done.records:
-            self._record(chunk, task, {name: values[:, i, j] for name, values in done.records.items()}, rows)
-        self.seconds[rows] += done.seconds / len(rows)
-        step_seconds = done.seconds / (stop - chunk.step)
-        self.step_seconds[wave.group] += 0.5 * (step_seconds - self.step_seconds[wave.group])
-        alive = self.diverged_at[rows] < 0
-        left = group.config.num_steps - stop
-        self.row_steps[wave.group] += len(rows) * (stop - chunk.step) + int((~alive).sum()) * left
-        self.finished[rows[~alive]] = True
-        if stop == group.config.num_steps:
-            self._finish(task, done, [place for place, ok in zip(places, alive, strict=True) if ok])
-        else:
-            chunk.step, chunk.states = stop, done.states
-            same_shape = np.shape(task.hparams.learning_rate) == (group.slots, group.lanes)
-            if alive.all() and same_shape:
-                wave.ready.append(chunk)
-            else:
-                self._loosen(chunk)
-        for step in sorted(wave.loose):
-            self._close_ranks(wave, step)
-        if not wave.ready and not wave.busy and not any(wave.loose.values()):
-            self.waves.remove(wave)
-
-    def _record(self, chunk: _Chunk, task: ChunkTask, found: dict[str, np.ndarray], rows: np.ndarray) -> None:
-        """Stores records, `(records, rows)` each, and who diverged."""
-        config = self.groups[chunk.wave.group].config
-        stops = [stop for stop, measured in zip(task.stops, task.measured, strict=True) if measured]
-        steps = np.array(([0] if task.states is None else []) + stops)
-        places = -(-steps // config.eval_every)  # the last record may come early
-        finite = np.logical_and.accumulate(found.pop("finite"), axis=0)
-        for name, values in found.items():
-            if name not in self.records:
-                self.records[name] = np.full((len(self.seconds), self.num_records), np.nan, self.dtype)
-            self.records[name][rows[:, None], places[None, :]] = np.where(finite, values, np.nan).T
-        for column in np.flatnonzero(~finite[-1]):
-            row, first = rows[column], int(np.argmin(finite[:, column]))
-            self.diverged_at[row] = steps[first]
-            before = self.records["train_cost"][row, : places[first]]
-            self.last_finite_cost[row] = before[-1] if len(before) else np.nan
-
-    def _finish(self, task: ChunkTask, done: ChunkDone, places: list[tuple[int, int, int]]) -> None:
-        """Keeps what is asked for of rows that have reached their last step."""
-        for i, j, row in places:
-            self.finished[row] = True
-            if self._wants(row):
-                self.kept[row] = jax.tree.map(lambda leaf, i=i, j=j: leaf[i, j].copy(), done.states.params)
-            if done.examples is not None:
-                seen = self.design.splits.val[0] > 0
-                if self.examples is None:
-                    shape = (len(self.seconds), int(seen.sum()))
-                    self.examples = {n: np.full(shape, np.nan, self.dtype) for n in done.examples}
-                for name, values in done.examples.items():
-                    self.examples[name][row] = values[i, j, : len(seen)][seen]
-
-    def _wants(self, row: int) -> bool:
-        """Returns whether a finished row's parameters are kept; lets go of those that it replaces."""
-        if self.plan.keep != "best":
-            return self.plan.keep == "all"
-        metric = self._shown_metric()
-        configuration = self.design.row(row).configuration
-        last = num_records(self.design.configs[configuration]) - 1
-        score = float(self.records[metric][row, last])
-        score = score if higher_is_better(metric) else -score
-        # The lowest row of the best score, whatever order they finish in.
-        rank = (score if not np.isnan(score) else -np.inf, -row)
-        old = self.best_kept.get(configuration)
-        if old is not None and old >= rank:
-            return False
-        if old is not None:
-            del self.kept[-old[1]]
-        self.best_kept[configuration] = rank
-        return True
-
-    def _shown_metric(self) -> str:
-        return "train_loss" if self.design.splits.kind == "none" else self.design.metric
-
-    def _halve(self, chunk: _Chunk, task: ChunkTask, error: Exception) -> None:
-        """Takes a chunk apart that did not fit into memory; its group's rows go on in chunks of half."""
-        index = chunk.wave.group
-        group = self.groups[index]
-        if np.shape(task.hparams.learning_rate) == (group.slots, group.lanes):  # else it was halved meanwhile
-            if group.chunk == 1:
-                raise MemoryError(f"one network must fit into memory, and does not: {error}") from error
-            halved = {"slots": group.slots // 2} if group.slots > 1 else {"lanes": group.lanes // 2}
-            self.groups[index] = group._replace(**halved)
-            self.notes.append(
-                f"out of memory: chunks of {group.chunk} networks were halved to {self.groups[index].chunk}"
-            )
-        chunk.wave.ready.append(chunk)
-        for wave in self.waves:
-            if wave.group == index:
-                while wave.ready:
-                    self._loosen(wave.ready.popleft())
-                for step in sorted(wave.loose):
-                    self._close_ranks(wave, step)
-
-    def _loosen(self, chunk: _Chunk) -> None:
-        """Gives a chunk's rows that are alive back to its wave, with their states."""
-        loose = chunk.wave.loose.setdefault(chunk.step, {})
-        for i, slot in enumerate(chunk.slots):
-            for j, row in enumerate(slot):
-                if self.diverged_at[row] < 0:
-                    loose[row] = jax.tree.map(lambda leaf, i=i, j=j: leaf[i, j], chunk.states)
-
-    # -- progress ---------------------------------------------------------------------------------------
-
-    def _guess(self, group: Group) -> float:
-        """Returns seconds of a chunk's step at 10 GFLOP/s."""
-        size = group.config.batch_size or self.design.padded.x.shape[1]
-        return group.chunk * (6 * num_params(group.config) * size / 1e10) + 2e-6
-
-    def _progress(self, phase: str) -> Progress:
-        done = total = 0.0
-        for cost, group, steps in zip(self.step_seconds, self.groups, self.row_steps, strict=True):
-            rows = len(group.configurations) * self.design.num_replicates
-            done += cost / group.chunk * steps
-            total += cost / group.chunk * rows * group.config.num_steps
-        fraction = done / total
-        elapsed = time.perf_counter() - self.started
-        return Progress(
-            phase=phase,
-            num_rows=len(self.finished),
-            done=int(self.finished.sum()),
-            diverged=int((self.diverged_at >= 0).sum()),
-            fraction=fraction,
-            best=self._best_so_far(),
-            seconds_left=elapsed * (1 - fraction) / fraction if fraction > 0.02 else None,
-        )
-
-    def _best_so_far(self) -> str:
-        metric = self._shown_metric()
-        if metric not in self.records or not self.finished.any():
-            return ""
-        last = last_records(self.design)
-        per = self.design.num_replicates
-        finished, sound = self.finished.reshape(-1, per), (self.diverged_at < 0).reshape(-1, per)
-        begun = finished.any(axis=1) & sound.all(axis=1)
-        # Over replicates that all of them have finished: another seed or fold may simply be easier.
-        common = finished[begun].all(axis=0)
-        if not begun.any() or not common.any():
-            return ""
-        values = self.records[metric][np.arange(len(last)), last].reshape(-1, per)
-        means = np.where(begun, values[:, common].mean(axis=1), np.nan)
-        index = int(ranking(means, higher_is_better(metric))[0])
-        if np.isnan(means[index]):
-            return ""
-        names = list(self.design.axes) or self.design.names
-        return f"{describe(self.design.configurations[index], names, 4)}: {metric} {means[index]:.4f}"
-
-
-def _stack(trees: list[Any], shape: tuple[int, ...]) -> Any:
-    """Returns arrays, or pytrees of them, as one with the leading axes `shape`."""
-    return jax.tree.map(lambda *leaves: np.stack(leaves).reshape(*shape, *leaves[0].shape), *trees)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Returns whether an error of a task says that memory ran out."""
-    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)

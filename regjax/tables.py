@@ -37,7 +37,7 @@ def as_json(
     written: list[str],
 ) -> dict[str, Any]:
     """Returns the one object of `--json`."""
-    from regjax.compare import device, versions
+    from regjax.provenance import device, versions
 
     told = None
     if comparison is not None:

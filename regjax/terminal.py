@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -20,22 +21,27 @@ class UserError(click.ClickException):
 
 
 class Interrupted(click.ClickException):
-    """Ctrl-C: says what was written, exit code 130."""
+    """Ctrl-C or SIGTERM: says what was written; the exit code is 130 or 143."""
 
-    exit_code = 130
+
+class Failed(click.ClickException):
+    """What went wrong on the way and is no slip of the user: one line, exit code 1."""
+
+    exit_code = 1
 
 
 class CtrlC:
-    """Answers SIGINT: raises KeyboardInterrupt, and remembers it.
+    """Answers SIGINT and SIGTERM: raises KeyboardInterrupt, and remembers it.
 
     Python drops an exception that is raised inside a callback (JAX has such callbacks for its garbage
     collection), so whoever is between two pieces of work asks `check` once more.
     """
 
     pressed = False
+    number = signal.SIGINT.value
 
     def __call__(self, number: int, frame: object) -> None:
-        self.pressed = True
+        self.pressed, self.number = True, number
         raise KeyboardInterrupt
 
     def check(self) -> None:
@@ -57,6 +63,15 @@ def user_errors() -> Iterator[None]:
         raise UserError(f"{name}{error.strerror or error}") from error
     except (TypeError, ValueError) as error:
         raise UserError(str(error)) from error
+
+
+@contextlib.contextmanager
+def store_errors() -> Iterator[None]:
+    """Turns what a store raises while a sweep runs into one line and exit code 1."""
+    try:
+        yield
+    except OSError as error:
+        raise Failed(f"{error.filename}: {error.strerror}") from error
 
 
 def cache_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,7 +21,9 @@ QUICK = ["--steps", "6", "--eval-every", "3", "--seeds", "2", "--folds", "3"]
 
 
 @pytest.fixture(autouse=True)
-def no_cache(monkeypatch):
+def alone(monkeypatch, tmp_path_factory):
+    """A folder of its own, where the store goes; no compilation cache."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("here"))
     monkeypatch.setattr(terminal, "use_compilation_cache", lambda wanted: None)  # this process is shared
 
 
@@ -195,6 +198,8 @@ BAD = [
     (["--hidden", "0"], "hidden must be at least 1, got 0"),
     (["--dtype", "float16"], "dtype must be one of float32, float64"),
     (["--hidden", "1000000/1000000"], "must fit into"),
+    (["--store", "/proc/nowhere/s.sqlite"], "cannot be written"),
+    (["--store", "x.sqlite", "--no-store"], "store and no_store must not both be given"),
     (["--out", ""], "output folder must have a name"),
     (["--out", "/proc/nowhere"], "output folder cannot be written"),
 ]
@@ -214,6 +219,7 @@ def test_bad_input_is_one_line_and_exit_code_two(arguments, words, tmp_path, cap
 def test_ctrl_c_at_any_moment_is_130(wait, tmp_path):
     code = "import regjax_command, sys; sys.stderr.write('up\\n'); sys.stderr.flush(); regjax_command.main()"
     command = [sys.executable, "-c", code, "sweep", "--steps", "100000000", "--no-compilation-cache"]
+    command += ["--store", str(tmp_path / "s.sqlite")]
     process = subprocess.Popen(
         [*command, "--out", str(tmp_path / "o")], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -223,7 +229,11 @@ def test_ctrl_c_at_any_moment_is_130(wait, tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert err.splitlines()[-1] == "regjax: interrupted; nothing was written"
+    assert re.fullmatch(
+        "regjax: interrupted; (nothing was written|what is finished is in .*s.sqlite, and the same command "
+        "goes on with it)",
+        err.splitlines()[-1],
+    )
     assert not (tmp_path / "o").exists() or os.listdir(tmp_path / "o") == []
 
 
@@ -260,3 +270,77 @@ def test_tables_are_as_wide_as_their_lines(tmp_path, capsys):
     assert "keep_prob=0.987654/0.876543" in out
     cut = [line for line in out.splitlines() if "…" in line and "more in" not in line]
     assert cut == []
+
+
+def test_the_same_command_again_trains_nothing_and_says_the_same(tmp_path, capsys):
+    command = ["sweep", *QUICK, "--l2", "0,1", "--json", "--out", tmp_path / "o"]
+    first, again = (json.loads(run(capsys, *command)[1]) for _ in range(2))
+    assert first["summary"] == again["summary"]
+    assert first["comparison"] == again["comparison"]
+    assert os.path.exists("regjax.sqlite")
+    alone = json.loads(run(capsys, *command, "--no-store", "--store", "none")[1])
+    assert alone["summary"] == first["summary"]
+    with open("other.sqlite", "w") as file:
+        file.write("no store")
+    code, _, err = run(capsys, *command, "--store", "other.sqlite")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "other.sqlite: must be a store of regjax, got another kind of file" in err
+
+
+def test_sigterm_keeps_what_is_done_and_the_same_command_goes_on(tmp_path, capsys):
+    options = ["sweep", "--steps", "20000", "--seeds", "2", "--folds", "2", "--l2", "0,0.1"]
+    options += ["--store", str(tmp_path / "s.sqlite"), "--out", str(tmp_path / "o"), "--no-compilation-cache"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import regjax_command; regjax_command.main()", *options],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    while "networks done" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=120)
+    if process.returncode != 0:  # it may have been quicker
+        assert process.returncode == 143
+        assert "the same command goes on with it" in err
+    code, out, _ = run(capsys, *options, "--json")
+    assert code == 0
+    assert json.loads(out)["networks"] == 8
+
+
+def test_show_export_and_resume(tmp_path, capsys):
+    command = ["sweep", *QUICK, "--l2", "0,1", "--out", tmp_path / "o"]
+    run(capsys, *command)
+    run(capsys, *command, "--l1", "0,0.5")
+    code, out, _ = run(capsys, "show", "regjax.sqlite")
+    assert code == 0
+    assert "sweep 1: two_regions (data " in out
+    assert "12 of 12 networks, 0 diverged" in out
+    assert "24 of 24 networks" in out
+    assert '"jax": ' in out
+    found = json.loads(run(capsys, "show", "regjax.sqlite", "--json")[1])
+    assert [sweep["done"] for sweep in found["sweeps"]] == [12, 24]
+    code, _, _ = run(capsys, "export", "regjax.sqlite", "--sweep", "1", "--csv", tmp_path / "e.csv")
+    assert code == 0
+    assert len(pd.read_csv(tmp_path / "e.csv")) == 12
+    code, out, _ = run(capsys, "resume", "regjax.sqlite")
+    assert code == 0
+    assert "difference to l2=0" in out
+    for arguments, words in [
+        (["show", "nowhere.sqlite"], "nowhere.sqlite: No such file or directory"),
+        (["show", str(tmp_path / "e.csv")], "must be a store of regjax, got another kind of file"),
+        (["export", "regjax.sqlite", "--csv", "x.csv", "--sweep", "9"], "sweep must be one of 1, 2, got 9"),
+        (["resume", "regjax.sqlite", "--sweep", "first"], "sweep must be a number or last, got 'first'"),
+    ]:
+        code, out, err = run(capsys, *arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert words in err
+
+
+def test_data_that_changed_under_its_name_is_said(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        pd.DataFrame({"a": rng.random(30), "b": ["x", "y"] * 15}).to_csv("d.csv", index=False)
+        run(capsys, "sweep", *QUICK, "--data", "d.csv", "--l2", "0,1", "--out", tmp_path / "o")
+    out = run(capsys, "show", "regjax.sqlite")[1]
+    assert "note: d.csv has changed: data " in out
+    assert out.count("12 of 12 networks") == 2

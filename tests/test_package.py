@@ -32,11 +32,15 @@ HOUSE = [
     "lanes",
     "design",
     "progress",
+    "provenance",
     "plan",
     "intervals",
     "selection",
     "comparison",
     "results",
+    "identity",
+    "store",
+    "host",
     "sweep",
     "tutorial",
     "convert",
@@ -48,6 +52,7 @@ HOUSE = [
     "tables",
     "cli_compare",
     "cli_sweep",
+    "cli_store",
     "cli",
 ]
 
@@ -108,6 +113,7 @@ def test_public_names():
         "sobol_grid",
         "sweep",
         "Results",
+        "load",
         "plan",
         "Plan",
     ]

@@ -69,6 +69,7 @@ EVERY = {
     "allow_diverged": (True, True),
     "baseline": ("l2=0,keep-prob=1", {"l2": 0, "keep_prob": 1}),
     "over": ("learning_rate", ["learning_rate"]),
+    "store": ("none", "none"),
 }
 RIVALS = {"dropout": ("0.2", 0.2), "epochs": ("4", 4), "validation": ("0.2", 0.2), "target": ("a", "a")}
 

@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 
 import regjax
-from regjax import lanes
+from regjax import host, lanes
 from regjax.config import check_hparams
 from regjax.data import Data
 from regjax.design import make_design
 from regjax.grid import grid_from_list
 from regjax.plan import make_groups, make_plan
 
-host = __import__("sys").modules["regjax.sweep"]
 CONFIG = regjax.Config(num_steps=60, eval_every=20)
 GRID = regjax.grid(l2=[0, 0.1, 1], keep_prob=[1, (0.9, 0.8)], learning_rate=[0.1, 0.3])
 
