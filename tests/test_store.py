@@ -146,7 +146,7 @@ def test_killed_at_random_moments_it_ends_alike(tmp_path):
     command = [sys.executable, "-c", KILLED]
     subprocess.run([*command, tmp_path / "whole.sqlite"], env=environment, check=True, capture_output=True)
     kills = 0
-    for _ in range(6):
+    for _ in range(4):
         with subprocess.Popen(
             [*command, tmp_path / "k.sqlite"], env=environment, stdout=subprocess.PIPE, text=True
         ) as process:
