@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from regjax import tables, terminal
-from regjax.cli_sweep import progress_on_terminal
+from regjax.cli_sweep import answers, progress_on_terminal
+from regjax.spec import DEFAULTS
 from regjax.terminal import Interrupted, store_errors, user_errors
 
 
@@ -91,13 +92,7 @@ def resume(path: str, number: str, compilation_cache: bool) -> None:
     if design.splits.kind == "none":
         tables.show(results, None, None, [])
         return
-    silence: list[str] = []
-    comparison = None
-    try:
-        comparison = results.compare()
-    except ValueError as error:
-        silence.append(f"no comparison: {error}")
-    tables.show(results, comparison, results.best(), silence)
+    tables.show(results, *answers(results, DEFAULTS))
 
 
 def _number(text: str) -> int | str:

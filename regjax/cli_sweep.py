@@ -8,7 +8,7 @@ import functools
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -140,22 +140,22 @@ def sweep(
         if design is None:
             return
         plan = _planned(spec, design)
-        path = None if spec.sweep["store"] == "none" else spec.sweep["store"]
-        if path is not None:
-            check_store(path)
+        kept_in = None if spec.sweep["store"] == "none" else spec.sweep["store"]
+        if kept_in is not None:
+            check_store(kept_in)
         folder = terminal.writable_folder(out, FILES)
     written: list[str] = []
     nothing = "nothing was written"
     try:
         if not as_json:
             print(plan)
-        with store_errors(), opened(path) as store:
+        with store_errors(), opened(kept_in) as store:
             if store is not None:
-                nothing = f"what is finished is in {path}, and the same command goes on with it"
+                nothing = f"what is finished is in {kept_in}, and the same command goes on with it"
             with progress_on_terminal(as_json) as report:
                 results = run(design, plan, report=report, store=store, source=spec.data["data"])
         ctrl_c.check()
-        comparison, choice, silence = _answers(spec, results)
+        comparison, choice, silence = answers(results, spec.sweep)
         if not as_json:
             tables.show(results, comparison, choice, silence)
         for name, save in _files(spec, results, comparison, choice):
@@ -254,9 +254,14 @@ def _check_questions(spec: Spec, design: Design) -> list[str]:
     return []
 
 
-def _answers(spec: Spec, results: Results) -> tuple[Comparison | None, Choice | None, list[str]]:
-    """Returns the comparison, the choice, and why one of them is missing."""
-    asked, metric, silence = spec.sweep, spec.sweep.get("metric"), []
+def answers(results: Results, asked: Mapping[str, Any]) -> tuple[Comparison | None, Choice | None, list[str]]:
+    """Returns the comparison, the choice, and why one of them is missing.
+
+    Args:
+        results: of the sweep.
+        asked: metric, rule, baseline, … as in `Spec.sweep`.
+    """
+    metric, silence = asked.get("metric"), []
     comparison = choice = None
     try:
         comparison = results.compare(asked.get("baseline"), asked.get("over", ()), metric)

@@ -507,9 +507,9 @@ class Host:
     def _recall(self, keeper: Keeper) -> None:
         """Takes from the store what is finished, and where the others stood."""
         index = {identity: row for row, identity in enumerate(keeper.rows)}
+        group_of = {row: number for number, rows in enumerate(self.unopened) for row in rows}
         for identity, found in keeper.store.read(keeper.rows).items():
             row = index[identity]
-            config = self.design.configs[self.design.row(row).configuration]
             for name, values in found.records.items():
                 self._records_of(name)[row, : len(values)] = values
             self.diverged_at[row], self.last_finite_cost[row] = found.diverged_at, found.last_finite_cost
@@ -518,11 +518,11 @@ class Host:
                 self.kept[row] = as_params(found.params)
             if found.examples is not None:
                 self._keep_examples(row, found.examples)
-            self.row_steps[self._group_of(row)] += config.num_steps
+            self.row_steps[group_of[row]] += self.groups[group_of[row]].config.num_steps
         left = [identity for identity in keeper.rows if not self.finished[index[identity]]]
         for identity, point in keeper.store.checkpoints(left).items():
             row = index[identity]
-            group = self.groups[self._group_of(row)]
+            group = self.groups[group_of[row]]
             # In chunks of another size it would end with other last bits than without the interruption.
             if point.chunk == group.chunk and 0 < point.step < group.config.num_steps:
                 hparams = self.design.hparams[self.design.row(row).configuration]
@@ -530,12 +530,8 @@ class Host:
                 for name, values in point.records.items():
                     self._records_of(name)[row, : len(values)] = values
                 self.seconds[row] = point.seconds
-                self.row_steps[self._group_of(row)] += point.step
+                self.row_steps[group_of[row]] += point.step
         self.unopened = [[row for row in rows if not self.finished[row]] for rows in self.unopened]
-
-    def _group_of(self, row: int) -> int:
-        configuration = self.design.row(row).configuration
-        return next(i for i, group in enumerate(self.groups) if configuration in group.configurations)
 
     def _commit(
         self,

@@ -15,7 +15,7 @@ import io
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -28,7 +28,7 @@ from regjax.grid import NAMES, as_cell, as_hparams, value_of
 from regjax.identity import as_npy, checksum_of, digest, fingerprint
 from regjax.metrics import METRICS
 from regjax.mlp import Layer, Params
-from regjax.plan import Plan
+from regjax.plan import Plan, num_records
 from regjax.provenance import device, versions
 from regjax.splits import Splits
 from regjax.train import TrainState, init_state
@@ -324,10 +324,11 @@ class Store:
     def read(self, rows: Sequence[str]) -> dict[str, Row]:
         """Returns those of these rows that are finished."""
         found: dict[str, Row] = {}
+        names = _names(self.query, "rows")
         for part in _parts(rows):
             arrays = self._arrays(part, on_the_way=False)
             for stored in self._where("SELECT * FROM rows", part):
-                columns = dict(zip(self._columns("rows"), stored, strict=True))
+                columns = dict(zip(names, stored, strict=True))
                 identity = columns["identity"]
                 own = self._checked(columns, arrays.get(identity, {}))
                 cost = columns["last_finite_cost"]
@@ -345,11 +346,12 @@ class Store:
     def checkpoints(self, rows: Sequence[str]) -> dict[str, Checkpoint]:
         """Returns those of these rows that are on their way."""
         found: dict[str, Checkpoint] = {}
+        names = _names(self.query, "checkpoints")
         for part in _parts(rows):
             points = self._where("SELECT * FROM checkpoints", part)
             arrays = self._arrays([point[0] for point in points], on_the_way=True)
             for stored in points:
-                columns = dict(zip(self._columns("checkpoints"), stored, strict=True))
+                columns = dict(zip(names, stored, strict=True))
                 own = self._checked(columns, arrays.get(columns["identity"], {}))
                 found[columns["identity"]] = Checkpoint(
                     step=columns["step"],
@@ -392,9 +394,6 @@ class Store:
 
     def _where(self, select: str, rows: Sequence[str]) -> list[Any]:
         return self.query(f"{select} WHERE identity IN ({', '.join('?' * len(rows))})", rows)
-
-    def _columns(self, table: str) -> list[str]:
-        return [name for _, name, *_ in self.query(f"PRAGMA table_info({table})")]
 
     def _arrays(self, rows: Sequence[str], *, on_the_way: bool) -> dict[str, dict[str, bytes]]:
         """Returns the arrays of finished rows, or of their checkpoints: another process may have both."""
@@ -541,7 +540,7 @@ def _keep(
 ) -> None:
     """Inserts a row of a table and its arrays, unless it is there."""
     identity = values["identity"]
-    names = [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")]
+    names = _names(connection.execute, table)
     kept = {name: as_npy(value) for name, value in arrays.items()}
     ordered = {name: values.get(name) for name in names if name != "checksum"}
     ordered["checksum"] = checksum_of([*ordered.values(), *_flat(kept)])
@@ -549,6 +548,11 @@ def _keep(
         connection.executemany(
             "INSERT INTO arrays VALUES (?, ?, ?)", [(identity, name, value) for name, value in kept.items()]
         )
+
+
+def _names(query: Callable[[str], Iterable[Any]], table: str) -> list[str]:
+    """Returns the columns of a table, in the order that its checksums are taken in."""
+    return [name for _, name, *_ in query(f"PRAGMA table_info({table})")]
 
 
 def _flat(arrays: Mapping[str, bytes]) -> list[Any]:
@@ -581,7 +585,7 @@ def _columns(design: Design, index: int, row: Row) -> dict[str, Any]:
     """Returns a row's columns but its identity."""
     place = design.row(index)
     config = design.configs[place.configuration]
-    last = len(range(0, config.num_steps, config.eval_every))
+    last = num_records(config) - 1
     metrics = {name: float(values_[last]) for name, values_ in row.records.items()}
     diverged = row.diverged_at >= 0
     return {
