@@ -1,4 +1,4 @@
-"""The command line: `regjax sweep`, `plan`, `resume`, `show`, `export`, `compare` and `check`.
+"""The command line: `regjax sweep`, `plan`, `resume`, `show`, `export`, `replay`, `compare` and `check`.
 
 Bad input gives one line and exit code 2, before anything is compiled or written; Ctrl-C gives 130.
 """
@@ -57,6 +57,7 @@ for command in (
     cli_store.resume,
     cli_store.show,
     cli_store.export,
+    cli_store.replay,
     cli_compare.compare,
     cli_compare.check,
 ):

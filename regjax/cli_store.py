@@ -1,10 +1,11 @@
-"""`regjax resume`, `show` and `export`: what a store holds, and going on with it."""
+"""`regjax resume`, `show`, `export` and `replay`: what a store holds, and going on with it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,24 +14,36 @@ from regjax.cli_sweep import answers, progress_on_terminal
 from regjax.spec import DEFAULTS
 from regjax.terminal import Interrupted, store_errors, user_errors
 
+if TYPE_CHECKING:
+    from regjax.store import Store
 
-def _of_a_sweep(command: Callable[..., Any]) -> Callable[..., Any]:
+
+def _of_a_sweep(default: str | None = "last") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Adds STORE and --sweep."""
-    command = click.option(
-        "--sweep", "number", default="last", show_default=True, metavar="ID|last", help="Which of its sweeps."
-    )(command)
-    return click.argument("path", metavar="STORE")(command)
+
+    def added(command: Callable[..., Any]) -> Callable[..., Any]:
+        words = "Which of its sweeps." if default else "One of its sweeps only."
+        command = click.option(
+            "--sweep", "number", default=default, show_default=True, metavar="ID|last", help=words
+        )(command)
+        return click.argument("path", metavar="STORE")(command)
+
+    return added
 
 
 @click.command()
-@click.argument("path", metavar="STORE")
+@_of_a_sweep(None)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-def show(path: str, as_json: bool) -> None:
-    """Lists the sweeps of a store: how far each is, and where its rows were computed."""
+def show(path: str, number: str | None, as_json: bool) -> None:
+    """Lists the sweeps of a store: how far each is, the best so far, and where its rows were computed."""
+    from regjax.provenance import in_words
     from regjax.store import Store
 
     with user_errors(), Store(path, create=False) as store:
-        sweeps = store.overview()
+        one = None if number is None else store.sweep_number(_number(number))
+        sweeps = store.overview(one)
+        for sweep in sweeps:
+            sweep["best"] = _best(store, sweep["id"])
     if as_json:
         print(json.dumps({"store": path, "sweeps": sweeps}))
         return
@@ -45,8 +58,10 @@ def show(path: str, as_json: bool) -> None:
             f"{sweep['done']:,} of {sweep['num_rows']:,} networks, {sweep['diverged']:,} diverged, "
             f"begun {sweep['begun']}, {where}"
         )
+        if sweep["best"]:
+            print(f"    best{'' if sweep['finished'] else ' so far'}: {sweep['best']}")
         for how, count in sweep["provenance"].items():
-            print(f"    {count:,} networks: {how}")
+            print(f"    {count:,} networks: {in_words(how)}")
     names = [(s["source"], s["data"]) for s in sweeps if s["source"]]
     for source in sorted({source for source, _ in names}):
         prints = {data[:8] for name, data in names if name == source}
@@ -54,41 +69,76 @@ def show(path: str, as_json: bool) -> None:
             print(f"note: {source} has changed: data {', '.join(sorted(prints))}, whose rows are kept apart")
 
 
-@click.command()
-@_of_a_sweep
-@click.option("--csv", "csv", metavar="PATH", required=True, help="Where the table of networks goes.")
-def export(path: str, number: str, csv: str) -> None:
-    """Writes the table of a finished sweep's networks, a row each."""
-    from pathlib import Path
+def _best(store: Store, sweep: int) -> str:
+    """Returns the best configuration of a sweep so far, by the mean of its metric, in words."""
+    from regjax.selection import best_so_far
 
+    design, _, _ = store.design_of(sweep)
+    metric = design.shown_metric
+    return best_so_far(design, metric, *store.metric_of(sweep, metric, design.num_rows))
+
+
+@click.command()
+@_of_a_sweep()
+@click.option("--csv", metavar="PATH", help="Where the table of networks goes.")
+@click.option("--parquet", metavar="PATH", help="The same as Parquet; needs regjax[parquet].")
+def export(path: str, number: str, csv: str | None, parquet: str | None) -> None:
+    """Writes the table of a finished sweep's networks, a row each."""
     import regjax
 
     with user_errors():
+        if csv is None and parquet is None:
+            raise ValueError("export must have --csv PATH or --parquet PATH, got neither")
+        if parquet is not None:
+            try:
+                import pyarrow  # noqa: F401
+            except ImportError:
+                raise ValueError(
+                    "parquet must have pyarrow, which is missing: pip install 'regjax[parquet]'"
+                ) from None
         table = regjax.load(path, _number(number)).to_pandas()
-        terminal.write(Path(csv), lambda part: table.to_csv(part, index=False))
-    print(f"written: {csv}")
+        if csv is not None:
+            terminal.write(Path(csv), lambda part: table.to_csv(part, index=False))
+        if parquet is not None:
+            terminal.write(Path(parquet), lambda part: table.to_parquet(part, index=False, engine="pyarrow"))
+    print(f"written: {', '.join(name for name in (csv, parquet) if name is not None)}")
 
 
 @click.command()
-@_of_a_sweep
+@_of_a_sweep()
+@click.option("--row", type=int, required=True, metavar="N", help="Number of the network in its sweep.")
+@terminal.cache_option
+def replay(path: str, number: str, row: int, compilation_cache: bool) -> int:
+    """Trains one network again, and says whether it came out as stored, to the bit; exit code 1 if not."""
+    from regjax.replay import replay as train_again
+
+    terminal.use_compilation_cache(compilation_cache)
+    with user_errors():
+        found = train_again(path, row, _number(number))
+    print(found)
+    return 0 if found.same else 1
+
+
+@click.command()
+@_of_a_sweep()
 @terminal.cache_option
 def resume(path: str, number: str, compilation_cache: bool) -> None:
     """Goes on with a sweep that was interrupted, and shows its tables."""
     import jax
 
     from regjax.plan import make_plan
-    from regjax.store import Store
     from regjax.sweep import run
 
     terminal.use_compilation_cache(compilation_cache)
-    with user_errors(), Store(path, create=False) as store:
-        design, _ = store.design_of(store.sweep_number(_number(number)))
-    plan = make_plan(design, backend=jax.default_backend())
-    try:
-        with store_errors(), Store(path, create=False) as store, progress_on_terminal(False) as report:
-            results = run(design, plan, report=report, store=store)
-    except KeyboardInterrupt:
-        raise Interrupted(f"what is finished is in {path}, and the same command goes on with it") from None
+    with terminal.opened_store(path, create=False) as store:
+        with user_errors():
+            design, _, _ = store.design_of(store.sweep_number(_number(number)))
+        plan = make_plan(design, backend=jax.default_backend())
+        try:
+            with store_errors(), progress_on_terminal(False) as report:
+                results = run(design, plan, report=report, store=store)
+        except KeyboardInterrupt as stop:
+            raise Interrupted(terminal.how_to_go_on(path, stop)) from None
     if design.splits.kind == "none":
         tables.show(results, None, None, [])
         return

@@ -129,7 +129,7 @@ def sweep(
     sections [data], [config], [grid] and [sweep]: see --print-config.
     """
     from regjax.store import check_store
-    from regjax.sweep import opened, run
+    from regjax.sweep import run
 
     with user_errors():
         if no_store:
@@ -145,15 +145,11 @@ def sweep(
             check_store(kept_in)
         folder = terminal.writable_folder(out, FILES)
     written: list[str] = []
-    nothing = "nothing was written"
     try:
         if not as_json:
             print(plan)
-        with store_errors(), opened(kept_in) as store:
-            if store is not None:
-                nothing = f"what is finished is in {kept_in}, and the same command goes on with it"
-            with progress_on_terminal(as_json) as report:
-                results = run(design, plan, report=report, store=store, source=spec.data["data"])
+        with terminal.opened_store(kept_in) as store, store_errors(), progress_on_terminal(as_json) as report:
+            results = run(design, plan, report=report, store=store, source=spec.data["data"])
         ctrl_c.check()
         comparison, choice, silence = answers(results, spec.sweep)
         if not as_json:
@@ -167,8 +163,9 @@ def sweep(
         for name in FILES:
             if str(folder / name) not in written:
                 (folder / name).unlink(missing_ok=True)
-    except KeyboardInterrupt:
-        raise Interrupted(f"written: {', '.join(written)}" if written else nothing) from None
+    except KeyboardInterrupt as stop:
+        kept = "nothing was written" if kept_in is None else terminal.how_to_go_on(kept_in, stop)
+        raise Interrupted(f"written: {', '.join(written)}" if written else kept) from None
     seconds = {
         "compile": results.compile_seconds,
         "train": results.train_seconds,

@@ -120,6 +120,11 @@ class Design:
         return "val_accuracy" if "accuracy" in self.metrics else "val_r2"
 
     @property
+    def shown_metric(self) -> str:
+        """What says how good a network is: `metric`, or the training loss where nothing is held out."""
+        return "train_loss" if self.splits.kind == "none" else self.metric
+
+    @property
     def num_units(self) -> int:
         """Units of evidence: folds, or seeds where there is one split."""
         return self.num_folds if self.splits.kind == "folds" else len(self.seeds)

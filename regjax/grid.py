@@ -8,6 +8,7 @@ one value. Two configurations that mean the same compare equal.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -236,7 +237,12 @@ def value_of(configuration: Configuration, name: str) -> Any:
     """
     if name in configuration:
         return configuration[name]
-    return UNSET if name in CONFIG_AXES else canonical(name, HParams._field_defaults[name])
+    return UNSET if name in CONFIG_AXES else _default(name)
+
+
+@functools.cache
+def _default(name: str) -> Any:
+    return canonical(name, HParams._field_defaults[name])
 
 
 def as_hparams(configuration: Configuration) -> HParams:

@@ -1,71 +1,64 @@
-"""Row identity and provenance: what was asked for, and how it was computed."""
+"""Row identity: a hash of what was asked for, and of nothing else."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import hashlib
-import io
 import json
-import platform
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from regjax.config import HParams
+from regjax.config import Config, HParams
 from regjax.cost import resolve_loss
 from regjax.data import Data
 from regjax.design import Design
-from regjax.grid import as_cell, value_of
-from regjax.provenance import device, versions
+from regjax.grid import OFF_VALUES, as_cell, value_of
+
+# Hexadecimal digits of an identity: of 2^64 rows, two would share theirs.
+DIGITS = 32
 
 
 def fingerprint(data: Data) -> str:
     """Returns what tells one data set from another: SHA-256 of its shapes, dtypes and values."""
-    found = hashlib.sha256()
-    for leaf in data:
-        array = np.ascontiguousarray(leaf)
-        found.update(f"{array.dtype.str}{array.shape}".encode())
-        found.update(array.tobytes())
-    return found.hexdigest()
+    return _hash_of_arrays(*data)
 
 
 def identities(design: Design) -> list[str]:
-    """Returns the identity of each row of a design: a hash of what was asked for, and of nothing else."""
-    test = None if design.test is None else fingerprint(design.test)
+    """Returns the identity of each row of a design.
+
+    What is off is not mentioned, so that a hyperparameter that a later version brings changes no identity.
+    """
     common = {
         "data": fingerprint(design.data),
-        "test": test,
+        "test": None if design.test is None else fingerprint(design.test),
         "standardize": design.standardize,
         "pairing": design.pairing,
     }
     splits = [
-        digest([as_npy(design.splits.train[fold]).hex(), as_npy(design.splits.val[fold]).hex()])
-        for fold in range(design.num_folds)
+        _hash_of_arrays(train, val) for train, val in zip(design.splits.train, design.splits.val, strict=True)
     ]
-    asked = []
+
+    @functools.cache
+    def program(config: Config) -> dict[str, Any]:
+        return dataclasses.asdict(config) | {"loss": resolve_loss(config, design.data)}
+
+    asked, shared = [], digest(common)
     for configuration, config, batches in zip(
         design.configurations, design.configs, design.num_batches, strict=True
     ):
-        program = dataclasses.asdict(config) | {"loss": resolve_loss(config, design.data)}
-        values = {name: as_cell(value_of(configuration, name)) for name in HParams._fields}
-        asked.append(common | {"config": program, "hparams": values, "num_batches": batches})
+        values = ((name, value_of(configuration, name)) for name in HParams._fields)
+        on = [(name, as_cell(value)) for name, value in values if value != OFF_VALUES.get(name)]
+        asked.append(_hash_of_text((shared, program(config), on, batches)))
     found = []
     for index in range(design.num_rows):
         row = design.row(index)
-        own = {"seed": row.seed, "fold": row.fold, "split": splits[row.fold]}
+        words = [asked[row.configuration], row.seed, row.fold, splits[row.fold]]
         if design.pairing == "independent":  # the key then depends on how the configuration is named
-            own["key"] = design.key(row).tolist()
-        found.append(digest(asked[row.configuration] | own))
+            words += design.key(row).tolist()
+        found.append(_hash_of_text(words)[:DIGITS])
     return found
-
-
-@functools.cache
-def provenance(chunk: int) -> str:
-    """Returns how rows are computed here, as JSON: the chunk's lanes, versions, device and processor."""
-    found = {"chunk": chunk, **versions(), "device": device(), "machine": platform.machine()}
-    return json.dumps(found, sort_keys=True)
 
 
 def digest(value: Any) -> str:
@@ -73,17 +66,13 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def as_npy(array: Any) -> bytes:
-    """Returns an array as the bytes of an .npy file, never pickled."""
-    buffer = io.BytesIO()
-    np.save(buffer, np.asarray(array), allow_pickle=False)
-    return buffer.getvalue()
+def _hash_of_text(value: Any) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()
 
 
-def checksum_of(values: Iterable[Any]) -> str:
-    """Returns a hash of values of a row and bytes of its arrays."""
+def _hash_of_arrays(*arrays: Any) -> str:
     found = hashlib.sha256()
-    for value in values:
-        content = value if isinstance(value, bytes) else repr(value).encode()
-        found.update(f"{type(value).__name__} {len(content)} ".encode() + content)
+    for array in map(np.ascontiguousarray, arrays):
+        found.update(f"{array.dtype.str}{array.shape}".encode())
+        found.update(array.tobytes())
     return found.hexdigest()

@@ -19,6 +19,11 @@ from regjax.mlp import decide
 CLASS_METRICS = {"loss": False, "accuracy": True, "balanced_accuracy": True, "roc_auc": True}
 REAL_METRICS = {"loss": False, "rmse": False, "r2": True}
 METRICS = CLASS_METRICS | REAL_METRICS
+# Of a record, in the order of every table.
+RECORDED = (
+    "train_cost",
+    *(f"{split}_{metric}" for split in ("train", "val", "test") for metric in METRICS),
+)
 
 
 def metrics(logits: jax.Array, y: jax.Array, weights: jax.Array, *, loss: Loss) -> dict[str, jax.Array]:

@@ -56,6 +56,11 @@ class Group(NamedTuple):
         """Lanes of a chunk, R·r."""
         return self.slots * self.lanes
 
+    @property
+    def shape(self) -> tuple[int, int, bool]:
+        """Of its chunks: slots, lanes, and whether the lanes of a slot share."""
+        return self.slots, self.lanes, self.shared
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:

@@ -1,12 +1,18 @@
-"""How results are computed: versions of packages, and the device."""
+"""How results are computed: versions of packages, the device, the processor, the shape of a chunk."""
 
 from __future__ import annotations
 
 import functools
 import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
 from typing import Any
 
 import jax
+
+# Of the processor: which vector instructions XLA may use, and with them the last bits.
+_FEATURES = ("sse4_2", "avx", "avx2", "fma", "avx512f", "amx_tile", "asimd", "sve")
 
 
 @functools.cache  # reading a package's metadata takes a millisecond
@@ -19,3 +25,73 @@ def device() -> str:
     """Returns the device that JAX computes on, in words."""
     found: Any = jax.devices()[0]
     return f"{found.platform}: {found.device_kind}"
+
+
+@functools.cache
+def processor() -> str:
+    """Returns the processor in words: its kind, and its vector instructions where they are known."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            lines = (line.partition(":") for line in file.read().split("\n\n")[0].splitlines())
+        known = {name.strip(): value.strip() for name, _, value in lines}
+    except OSError:
+        known = {}
+    flags = known.get("flags", known.get("Features", "")).split()
+    words = (
+        platform.machine(),
+        known.get("model name") or platform.processor(),
+        *(flag for flag in _FEATURES if flag in flags),
+    )
+    return " ".join(word for word in words if word)
+
+
+@functools.cache
+def provenance(slots: int, lanes: int, shared: bool) -> str:
+    """Returns how rows are computed here, as JSON.
+
+    Args:
+        slots: of their chunk.
+        lanes: of a slot.
+        shared: whether the lanes of a slot share their batches and random bits.
+    """
+    chunk = f"{slots}×{lanes}{' shared' if shared else ''}"
+    found = {"chunk": chunk, **versions(), "device": device(), "processor": processor()}
+    return json.dumps(found, sort_keys=True, ensure_ascii=False)
+
+
+def continued(before: str, step: int, now: str) -> str:
+    """Returns the provenance of a row that was trained elsewhere up to a step."""
+    if before == now:
+        return now
+    found = json.loads(now) | {"before": json.loads(before), "from_step": step}
+    return json.dumps(found, sort_keys=True, ensure_ascii=False)
+
+
+def differences(stored: str, here: str) -> list[str]:
+    """Returns in which parts two provenances differ, in words."""
+    one, other = json.loads(stored), json.loads(here)
+    return [
+        f"{name} was {_words(one.get(name))}, here {_words(other.get(name))}"
+        for name in sorted(one.keys() | other.keys())
+        if one.get(name) != other.get(name)
+    ]
+
+
+@functools.lru_cache(maxsize=256)
+def in_words(stored: str) -> str:
+    """Returns a provenance in one line."""
+    return _words(json.loads(stored))
+
+
+@functools.lru_cache(maxsize=256)
+def place_in_words(stored: str) -> str:
+    """Returns a provenance without the shape of the chunk, which another grid may change."""
+    found = json.loads(stored)
+    found.pop("chunk", None)
+    return _words(found)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_words(entry)}" for name, entry in value.items())
+    return "not said" if value is None else str(value)

@@ -20,6 +20,7 @@ from regjax.design import Design
 from regjax.grid import OFF_VALUES, Configuration, as_cell, as_text, describe, value_of
 from regjax.mlp import Params, predict, predict_proba
 from regjax.plan import Plan, last_records, num_params
+from regjax.provenance import in_words
 from regjax.selection import (
     SIMPLER_IN_WORDS,
     Rule,
@@ -92,6 +93,7 @@ class Results:
         seconds: of a worker, shared out to the lanes of its chunk, `(rows,)`.
         kept: row -> parameters, NumPy arrays.
         examples: per-example validation scores after the last step, `(rows, n_val)` each, on one split.
+        provenance: how each row was computed, JSON.
         compile_seconds: before the first step.
         train_seconds: wall clock of the rest.
         notes: what happened on the way.
@@ -105,6 +107,7 @@ class Results:
     seconds: np.ndarray
     kept: dict[int, Params]
     examples: dict[str, np.ndarray] | None
+    provenance: tuple[str, ...]
     compile_seconds: float
     train_seconds: float
     notes: tuple[str, ...] = ()
@@ -168,7 +171,7 @@ class Results:
 
         Columns: `configuration`, the hyperparameters that the grid names, `seed`, `fold`, `status` ("ok" or
         "diverged"), `diverged_at`, `last_finite_cost`, `final_*` and (with validation) `at_best_*`
-        metrics with `best_step`, `seconds`.
+        metrics with `best_step`, `seconds`, and `provenance`: how each was computed, in words.
         """
         import pandas as pd
 
@@ -188,6 +191,7 @@ class Results:
             record = self._record("at_best")
             columns["best_step"] = [self.steps(row.configuration)[record[i]] for i, row in enumerate(rows)]
         columns["seconds"] = self.seconds
+        columns["provenance"] = [in_words(how) for how in self.provenance]
         table = pd.DataFrame(columns)
         table.loc[self.diverged_at < 0, "diverged_at"] = pd.NA
         return table
@@ -219,7 +223,8 @@ class Results:
             KeyError: they were not kept, or the row diverged.
         """
         if row not in self.kept:
-            reason = "it diverged" if self.diverged_at[row] >= 0 else f"keep={self.plan.keep!r}"
+            reason = f"keep={self.plan.keep!r}, or whoever trained it kept none"
+            reason = "it diverged" if self.diverged_at[row] >= 0 else reason
             raise KeyError(f"row {row} has no parameters: {reason}")
         return self.kept[row]
 

@@ -13,6 +13,8 @@ from typing import Any, Literal
 import numpy as np
 
 from regjax.config import check_choice
+from regjax.design import Design
+from regjax.grid import describe
 from regjax.metrics import METRICS
 
 Rule = Literal["mean", "one_se"]
@@ -110,3 +112,29 @@ def simplicity(configuration: Mapping[str, Any], num_params: int) -> tuple[float
         value = num_params if name == "parameters" else float(np.mean(configuration[name]))
         key.append(-value if larger_is_simpler else value)
     return tuple(key)
+
+
+def best_so_far(
+    design: Design, metric: str, values: np.ndarray, finished: np.ndarray, sound: np.ndarray
+) -> str:
+    """Returns the configuration with the best mean among those that are begun, in words, or "".
+
+    Args:
+        design: of the sweep.
+        metric: its name.
+        values: of each row, `(rows,)`.
+        finished: who is finished, `(rows,)`.
+        sound: who has not diverged, `(rows,)`.
+    """
+    values, finished, sound = (v.reshape(-1, design.num_replicates) for v in (values, finished, sound))
+    begun = finished.any(axis=1) & sound.all(axis=1)
+    # Over replicates that all of them have finished: another seed or fold may simply be easier.
+    common = finished[begun].all(axis=0)
+    if not begun.any() or not common.any():
+        return ""
+    means = np.where(begun, values[:, common].mean(axis=1), np.nan)
+    index = int(ranking(means, higher_is_better(metric))[0])
+    if math.isnan(means[index]):
+        return ""
+    names = list(design.axes) or design.names
+    return f"{describe(design.configurations[index], names, 4)}: {metric} {means[index]:.4f}"

@@ -17,7 +17,9 @@ from numpy.typing import ArrayLike
 from regjax.config import Config
 from regjax.data import Task
 from regjax.design import Design, Pairing, make_design
-from regjax.host import Host, Keeper
+from regjax.host import Host
+from regjax.keeper import Keeper, with_shapes
+from regjax.ledger import Ledger
 from regjax.plan import Keep, Plan, make_plan
 from regjax.progress import Report, reporter
 from regjax.results import Results
@@ -155,7 +157,7 @@ def plan(
 
 def probed(design: Design, plan: Plan, *, executor: concurrent.futures.Executor | None = None) -> Plan:
     """Returns the plan with predicted seconds: each group is compiled, and a chunk trained for a moment."""
-    with _workers(executor, plan.num_workers, jax.default_backend()) as submit:
+    with workers_of(executor, plan.num_workers, jax.default_backend()) as submit:
         host = Host(design, plan, submit, lambda progress: None)
         began = time.perf_counter()
         host.compile()
@@ -197,7 +199,7 @@ def run(
     keeper = None
     if store is not None:
         keeper, plan = Keeper.begin(store, design, plan, source)
-    with _workers(executor, plan.num_workers, jax.default_backend()) as submit:
+    with workers_of(executor, plan.num_workers, jax.default_backend()) as submit:
         return Host(design, plan, submit, report, keeper).run()
 
 
@@ -215,33 +217,34 @@ def load(path: str | os.PathLike[str], sweep: int | str = -1) -> Results:
     """
     with Store(path, create=False) as store:
         number = store.sweep_number(sweep)
-        design, rows = store.design_of(number)
-        plan = store.plan_of(number, make_plan(design, backend=jax.default_backend()))
-        keeper = Keeper(store, number, rows)
-        host = Host(design, plan, lambda *task: None, lambda progress: None, keeper)
-        done = int(host.finished.sum())
-        if done < len(rows):
-            raise ValueError(
-                f"sweep must be finished, and {number} has {done} of {len(rows)} networks; "
-                "`regjax resume` goes on with it"
-            )
-        return host.results(0.0, 0.0)
+        design, rows, shapes = store.design_of(number)
+        plan = with_shapes(make_plan(design, backend=jax.default_backend()), shapes)
+        ledger = Ledger(design, plan.keep)
+        Keeper(store, design, number, rows).recall(ledger)
+    done = int(ledger.finished.sum())
+    if done < len(rows):
+        raise ValueError(
+            f"sweep must be finished, and {number} has {done} of {len(rows)} networks; "
+            "`regjax resume` goes on with it"
+        )
+    return ledger.results(plan, 0.0, 0.0, plan.notes)
 
 
 @contextlib.contextmanager
-def opened(path: str | os.PathLike[str] | None) -> Iterator[Store | None]:
+def opened(path: str | os.PathLike[str] | None, *, create: bool = True) -> Iterator[Store | None]:
     """Yields an open store, or None where there is no path."""
     if path is None:
         yield None
         return
-    with Store(path) as store:
+    with Store(path, create=create) as store:
         yield store
 
 
 @contextlib.contextmanager
-def _workers(
+def workers_of(
     executor: concurrent.futures.Executor | None, num_workers: int, backend: str
 ) -> Iterator[Callable[..., concurrent.futures.Future[Any]]]:
+    """Yields what submits a task: an executor's own method, or that of a thread per worker."""
     if executor is not None:
         yield executor.submit
         return

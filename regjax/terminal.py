@@ -74,6 +74,23 @@ def store_errors() -> Iterator[None]:
         raise Failed(f"{error.filename}: {error.strerror}") from error
 
 
+@contextlib.contextmanager
+def opened_store(path: str | None, *, create: bool = True) -> Iterator[Any]:
+    """Yields an open `store.Store`, or None where there is no path; what is wrong with it is a UserError."""
+    from regjax.sweep import opened
+
+    with contextlib.ExitStack() as stack:
+        with user_errors():
+            store = stack.enter_context(opened(path, create=create))
+        yield store
+
+
+def how_to_go_on(path: str, stop: KeyboardInterrupt) -> str:
+    """Returns what is to be said after a sweep was interrupted, whose store is at `path`."""
+    said = f"{stop}; they are" if str(stop) else "what is finished is"
+    return f"{said} in {path}, and the same command goes on with it"
+
+
 def cache_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds --compilation-cache / --no-compilation-cache, on by default."""
     return click.option(

@@ -230,8 +230,9 @@ def test_ctrl_c_at_any_moment_is_130(wait, tmp_path):
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert re.fullmatch(
-        "regjax: interrupted; (nothing was written|what is finished is in .*s.sqlite, and the same command "
-        "goes on with it)",
+        "regjax: interrupted; (nothing was written|"
+        "(what is finished is|0 of 240 networks are done; they are) in .*s.sqlite, and the same command goes "
+        "on with it)",
         err.splitlines()[-1],
     )
     assert not (tmp_path / "o").exists() or os.listdir(tmp_path / "o") == []
@@ -301,7 +302,7 @@ def test_sigterm_keeps_what_is_done_and_the_same_command_goes_on(tmp_path, capsy
     _, err = process.communicate(timeout=120)
     if process.returncode != 0:  # it may have been quicker
         assert process.returncode == 143
-        assert "the same command goes on with it" in err
+        assert re.search(r"\d of 8 networks are done; they are in .*the same command goes on with it", err)
     code, out, _ = run(capsys, *options, "--json")
     assert code == 0
     assert json.loads(out)["networks"] == 8
@@ -316,7 +317,7 @@ def test_show_export_and_resume(tmp_path, capsys):
     assert "sweep 1: two_regions (data " in out
     assert "12 of 12 networks, 0 diverged" in out
     assert "24 of 24 networks" in out
-    assert '"jax": ' in out
+    assert ", jax " in out
     found = json.loads(run(capsys, "show", "regjax.sqlite", "--json")[1])
     assert [sweep["done"] for sweep in found["sweeps"]] == [12, 24]
     code, _, _ = run(capsys, "export", "regjax.sqlite", "--sweep", "1", "--csv", tmp_path / "e.csv")

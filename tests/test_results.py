@@ -48,6 +48,7 @@ def made_up(scores, grid, *, folds=None, validation=None, diverged=(), test=None
         np.ones(rows),
         {},
         examples,
+        ('{"device": "cpu"}',) * rows,
         0.0,
         1.0,
     )

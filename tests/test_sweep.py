@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import regjax
-from regjax import host, lanes
+from regjax import host, lanes, waves
 from regjax.config import check_hparams
 from regjax.data import Data
 from regjax.design import make_design
@@ -45,8 +45,8 @@ def test_workers_segments_and_waves_change_no_bit(monkeypatch):
     one = run(workers=1)
     assert_same(one, run(workers=2))
     monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)  # a step at a time, and waves of two chunks
-    monkeypatch.setattr(host, "WAVE_CHUNKS", 2)
-    monkeypatch.setattr(host, "WAVE_BUDGET", 1)
+    monkeypatch.setattr(waves, "WAVE_CHUNKS", 2)
+    monkeypatch.setattr(waves, "WAVE_BUDGET", 1)
     assert_same(one, run(workers=2))
 
 

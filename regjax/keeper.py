@@ -1,0 +1,260 @@
+"""What stands between a sweep in progress and its store: what is taken back, claimed, and committed."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from regjax.archive import asked_columns
+from regjax.arrays import as_state, in_order, leaves, pack_rows
+from regjax.design import Design
+from regjax.identity import identities
+from regjax.lanes import ChunkDone
+from regjax.ledger import Ledger
+from regjax.metrics import RECORDED
+from regjax.plan import Group, Plan, num_records
+from regjax.provenance import provenance
+from regjax.store import Checkpoint, Store, StoreError, now_in_words
+from regjax.train import TrainState
+from regjax.waves import Chunk
+
+# Seconds of a row's training that may be lost, less those of a task.
+CHECKPOINT_SECONDS = 30.0
+# Seconds between two signs of life, and between two looks at what other processes have done.
+BEAT_SECONDS = 1.0
+
+
+class Keeper:
+    """A sweep in an open store.
+
+    Args:
+        store: open.
+        design: of the sweep.
+        sweep: its number in the store.
+        rows: identity of each row.
+
+    Attributes:
+        elsewhere: rows that other processes are training.
+        alone: whether no other process was seen at the last sign of life.
+    """
+
+    def __init__(self, store: Store, design: Design, sweep: int, rows: Sequence[str]) -> None:
+        self.store, self.design, self.sweep, self.rows = store, design, sweep, list(rows)
+        self.elsewhere: set[int] = set()
+        self.alone = True
+        self._index = {identity: row for row, identity in enumerate(rows)}
+        self._asked = asked_columns(design)
+        self._beaten = time.perf_counter()
+        # When each row was committed last.
+        self._saved = np.full(len(self.rows), self._beaten)
+
+    @classmethod
+    def begin(cls, store: Store, design: Design, plan: Plan, source: str | None) -> tuple[Keeper, Plan]:
+        """Returns the keeper of a sweep that is begun, or gone on with, and the plan that holds for it."""
+        rows = identities(design)
+        here = provenance(*plan.groups[0].shape)
+        sweep, shapes = store.begin(design, shapes_of(plan.groups), rows, source, here)
+        keeper = cls(store, design, sweep, rows)
+        keeper.alone = store.beat() == 0
+        return keeper, with_shapes(plan, shapes)
+
+    # -- taking back --------------------------------------------------------------------------------------
+
+    def recall(self, ledger: Ledger, rows: Sequence[int] | None = None) -> list[int]:
+        """Writes those of these rows (None: all) that are finished into the ledger, and returns them."""
+        wanted = self.rows if rows is None else [self.rows[row] for row in rows]
+        found = []
+        for identity, stored in self.store.read(wanted):
+            ledger.recall(self._index[identity], stored)
+            found.append(self._index[identity])
+        return found
+
+    def claim(
+        self, ledger: Ledger, rows: Sequence[int], group: Group
+    ) -> tuple[list[int], dict[int, tuple[int, TrainState]]]:
+        """Returns the rows of a group that are ours to train, and how far those have come that were begun.
+
+        The others are finished meanwhile, and go into the ledger, or other processes train them.
+        """
+        granted = self.store.claim([self.rows[row] for row in rows])
+        mine = [row for row in rows if self.rows[row] in granted]
+        rest = [row for row in rows if self.rows[row] not in granted]
+        if rest:
+            self.elsewhere |= set(rest) - set(self.recall(ledger, rest))
+        self._saved[mine] = time.perf_counter()
+        return mine, self._begun(ledger, mine, group)
+
+    def _begun(self, ledger: Ledger, rows: Sequence[int], group: Group) -> dict[int, tuple[int, TrainState]]:
+        begun, here = {}, provenance(*group.shape)
+        for identity, point in self.store.checkpoints([self.rows[row] for row in rows]):
+            row = self._index[identity]
+            # In chunks of another size it would end with other last bits than without the interruption.
+            same_chunk = json.loads(point.provenance)["chunk"] == json.loads(here)["chunk"]
+            if same_chunk and 0 < point.step < group.config.num_steps:
+                hparams = self.design.hparams[self.design.row(row).configuration]
+                state = as_state(in_order("state", point.arrays), group.config, hparams)
+                begun[row] = point.step, state
+                ledger.recall_records(row, point.arrays)
+                ledger.seconds[row] = point.seconds
+                ledger.provenance[row] = point.provenance
+                ledger.before[row] = point.provenance, point.step
+        return begun
+
+    def look_again(self, ledger: Ledger) -> list[int]:
+        """Takes what other processes have finished into the ledger; returns rows that they have left."""
+        rows = sorted(self.elsewhere)
+        finished = self.store.finished([self.rows[row] for row in rows])
+        self.recall(ledger, [row for row in rows if self.rows[row] in finished])
+        claimed = self.store.claimed([self.rows[row] for row in rows])
+        left = [row for row in rows if self.rows[row] not in finished | claimed]
+        self.elsewhere -= {row for row in rows if self.rows[row] not in claimed}
+        return left
+
+    # -- writing ----------------------------------------------------------------------------------------
+
+    def commit(
+        self, ledger: Ledger, group: Group, chunk: Chunk, done: ChunkDone, step: int, *, all_of_it: bool
+    ) -> None:
+        """Commits the rows of a task that are finished; and where the others stand, if that is long ago.
+
+        Args:
+            ledger: holds what the task brought.
+            group: of the chunk.
+            chunk: that was trained.
+            done: what the task returned.
+            step: where the chunk stands.
+            all_of_it: where the others stand in any case.
+        """
+        now = time.perf_counter()
+        places = chunk.places
+        finished = [(i, j, row) for i, j, row in places if ledger.finished[row]]
+        going = [(i, j, row) for i, j, row in places if not ledger.finished[row]]
+        saved = self._saved[[row for _, _, row in places]]
+        due = going if all_of_it or now - saved.min() > CHECKPOINT_SECONDS else []
+        if not finished and not due:
+            return
+        parameters = leaves("params", done.states.params)
+        kept = [place for place in finished if place[2] in ledger.kept]
+        bare = [place for place in finished if place[2] not in ledger.kept]
+        written = [
+            *self._rows(ledger, group, kept, _picked(parameters, kept)),
+            *self._rows(ledger, group, bare, {}),
+        ]
+        begun = {}
+        if due:
+            state = _picked(leaves("state", done.states), due)
+            begun = self._points(ledger, group, [row for _, _, row in due], state, step)
+        self.store.write(written, begun)
+
+    def save(self, ledger: Ledger, group: Group, rows: Sequence[int], states: TrainState, step: int) -> None:
+        """Commits where rows stand; `states` has leaves `(rows, …)`."""
+        self.store.write([], self._points(ledger, group, rows, leaves("state", states), step))
+
+    def _points(
+        self, ledger: Ledger, group: Group, rows: Sequence[int], state: dict[str, np.ndarray], step: int
+    ) -> dict[str, Checkpoint]:
+        self._saved[rows] = time.perf_counter()
+        packed = pack_rows(ledger.arrays(rows, group.config) | state)
+        return {
+            self.rows[row]: Checkpoint(step, float(ledger.seconds[row]), ledger.provenance[row], content)
+            for row, content in zip(rows, packed, strict=True)
+        }
+
+    def _rows(
+        self,
+        ledger: Ledger,
+        group: Group,
+        places: Sequence[tuple[int, int, int]],
+        parameters: dict[str, np.ndarray],
+    ) -> list[tuple[tuple[object, ...], bytes]]:
+        """Returns the columns and the packed arrays of finished rows."""
+        if not places:
+            return []
+        rows = [row for _, _, row in places]
+        arrays = ledger.arrays(rows, group.config) | parameters
+        if ledger.examples is not None:
+            arrays |= {f"examples/{name}": values[rows] for name, values in ledger.examples.items()}
+        last = num_records(group.config) - 1
+        nothing = np.full(len(rows), np.nan)
+        metrics = [
+            ledger.records[name][rows, last] if name in ledger.records else nothing for name in RECORDED
+        ]
+        cost = ledger.last_finite_cost[rows]
+        numbers = np.array([cost, *metrics], np.float64).T
+        # NULL, not NaN, is what SQL leaves out of a mean.
+        told = np.where(np.isnan(numbers), None, numbers.astype(object)).tolist()  # type: ignore[call-overload]
+        date = now_in_words()
+        written = []
+        for row, diverged_at, seconds, own, content in zip(
+            rows,
+            ledger.diverged_at[rows].tolist(),
+            ledger.seconds[rows].tolist(),
+            told,
+            pack_rows(arrays),
+            strict=True,
+        ):
+            place = self.design.row(row)
+            ending = ("ok", None) if diverged_at < 0 else ("diverged", diverged_at)
+            asked = self._asked(place.configuration)
+            columns = (
+                *(self.rows[row], *asked, place.seed, place.fold, *ending, *own),
+                *(seconds, date, ledger.provenance[row]),
+            )
+            written.append((columns, content))
+        return written
+
+    def reshape(self, groups: Sequence[Group]) -> None:
+        """Remembers chunk shapes that a lack of memory made smaller."""
+        self.store.reshape(self.sweep, shapes_of(groups))
+
+    # -- several processes ------------------------------------------------------------------------------
+
+    def beat(self, give_back: Callable[[], Sequence[int]]) -> bool:
+        """Gives a sign of life, if it is time for one; returns whether it was.
+
+        Args:
+            give_back: returns rows that are claimed and not begun; another process that has come may have
+                them.
+        """
+        now = time.perf_counter()
+        if now - self._beaten < BEAT_SECONDS:
+            return False
+        self._beaten = now
+        were_alone, self.alone = self.alone, self.store.beat() == 0
+        if were_alone and not self.alone:
+            self.store.give_back([self.rows[row] for row in give_back()])
+        return True
+
+    def end(self) -> None:
+        """Marks the sweep as finished."""
+        self.store.end(self.sweep)
+
+    def leave(self) -> None:
+        """Gives back what is claimed: this process trains no more of it."""
+        with contextlib.suppress(OSError, StoreError):
+            self.store.leave()
+
+
+def shapes_of(groups: Sequence[Group]) -> str:
+    """Returns the chunk shapes of groups as JSON."""
+    return json.dumps([[group.slots, group.lanes] for group in groups])
+
+
+def with_shapes(plan: Plan, shapes: str) -> Plan:
+    """Returns a plan whose groups have these chunk shapes: what was decided is not decided again."""
+    groups = (
+        group._replace(slots=slots, lanes=lanes)
+        for group, (slots, lanes) in zip(plan.groups, json.loads(shapes), strict=True)
+    )
+    return dataclasses.replace(plan, groups=tuple(groups))
+
+
+def _picked(arrays: dict[str, np.ndarray], places: Sequence[tuple[int, int, int]]) -> dict[str, np.ndarray]:
+    """Returns arrays `(R, r, …)` at these lanes, `(lanes, …)`."""
+    i, j = [i for i, _, _ in places], [j for _, j, _ in places]
+    return {name: value[i, j] for name, value in arrays.items()}

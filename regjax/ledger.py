@@ -1,0 +1,171 @@
+"""What is known of each row of a sweep so far: records, who diverged, parameters that are kept."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from regjax.arrays import as_params, in_order, under
+from regjax.config import Config
+from regjax.design import Design
+from regjax.metrics import RECORDED
+from regjax.mlp import Params
+from regjax.plan import Keep, Plan, last_records, num_records
+from regjax.provenance import continued, place_in_words
+from regjax.results import Results
+from regjax.selection import best_so_far, higher_is_better
+
+
+class Ledger:
+    """The rows of a sweep, finished or on their way.
+
+    Attributes:
+        records: metric -> `(rows, records)`, NaN where not reached.
+        diverged_at: `(rows,)`, -1 where a row has not diverged.
+        last_finite_cost: `(rows,)`, NaN where a row has not diverged.
+        seconds: of a worker, `(rows,)`.
+        finished: `(rows,)`, diverged rows too.
+        kept: row -> parameters.
+        examples: per-example validation scores, `(rows, n_val)` each, or None.
+        provenance: of each row, JSON, or "".
+        before: row -> what trained it before this process did, and to which step.
+    """
+
+    def __init__(self, design: Design, keep: Keep) -> None:
+        rows = design.num_rows
+        self.design, self.keep, self.dtype = design, keep, design.configs[0].dtype
+        self.num_records = max(num_records(config) for config in design.configs)
+        self.records: dict[str, np.ndarray] = {}
+        self.diverged_at = np.full(rows, -1)
+        self.last_finite_cost = np.full(rows, np.nan)
+        self.seconds = np.zeros(rows)
+        self.finished = np.zeros(rows, bool)
+        self.kept: dict[int, Params] = {}
+        self.examples: dict[str, np.ndarray] | None = None
+        self.provenance = [""] * rows
+        self.before: dict[int, tuple[str, int]] = {}
+        self._best_kept: dict[int, tuple[float, int]] = {}
+
+    def record(
+        self, rows: np.ndarray, steps: np.ndarray, found: Mapping[str, np.ndarray], config: Config
+    ) -> None:
+        """Takes records, `(records, rows)` each, of these steps, and notes who diverged.
+
+        Args:
+            rows: indices.
+            steps: of the records.
+            found: metric -> values, and `finite`.
+            config: of the rows.
+        """
+        places = -(-steps // config.eval_every)  # the last record may come early
+        finite = np.logical_and.accumulate(found["finite"], axis=0)
+        for name, values in found.items():
+            if name != "finite":
+                table = self._records_of(name)
+                table[rows[:, None], places[None, :]] = np.where(finite, values, np.nan).T
+        for column in np.flatnonzero(~finite[-1]):
+            row, first = rows[column], int(np.argmin(finite[:, column]))
+            self.diverged_at[row] = steps[first]
+            before = self.records["train_cost"][row, : places[first]]
+            self.last_finite_cost[row] = before[-1] if len(before) else np.nan
+            self.finished[row] = True
+
+    def trained(self, rows: np.ndarray, seconds: float, here: str) -> None:
+        """Notes that rows were trained here, for so many seconds each."""
+        self.seconds[rows] += seconds
+        for row in rows:
+            before = self.before.get(row)
+            self.provenance[row] = here if before is None else continued(*before, here)
+
+    def finish(self, row: int, params: Params | None, examples: Mapping[str, np.ndarray] | None) -> None:
+        """Takes a row that has reached its last step; its parameters are kept where that is asked for."""
+        self.finished[row] = True
+        if self._wants(row) and params is not None:
+            self.kept[row] = params
+        if examples:
+            if self.examples is None:
+                shape = len(self.finished)
+                self.examples = {n: np.full((shape, len(v)), np.nan, v.dtype) for n, v in examples.items()}
+            for name, values in examples.items():
+                self.examples[name][row] = values
+
+    def arrays(self, rows: Sequence[int], config: Config) -> dict[str, np.ndarray]:
+        """Returns the records of rows, `records/…`, `(rows, records)` each."""
+        count = num_records(config)
+        return {f"records/{name}": values[rows, :count] for name, values in self.records.items()}
+
+    def recall_records(self, row: int, arrays: Mapping[str, np.ndarray]) -> None:
+        """Takes back the records of a row."""
+        for name, values in under("records", arrays).items():
+            self._records_of(name)[row, : len(values)] = values
+
+    def recall(self, row: int, stored: Any) -> None:
+        """Takes back a finished row, a `store.Row`."""
+        self.recall_records(row, stored.arrays)
+        self.diverged_at[row] = stored.diverged_at
+        self.last_finite_cost[row] = stored.last_finite_cost
+        self.seconds[row], self.provenance[row] = stored.seconds, stored.provenance
+        self.finished[row] = True
+        if stored.diverged_at < 0:
+            params = in_order("params", stored.arrays)  # none where whoever trained it kept none
+            self.finish(row, as_params(params) if params else None, under("examples", stored.arrays))
+
+    def results(
+        self, plan: Plan, compile_seconds: float, train_seconds: float, notes: Sequence[str]
+    ) -> Results:
+        """Returns what was found, all rows being finished."""
+        return Results(
+            design=self.design,
+            plan=plan,
+            records={name: self.records[name] for name in RECORDED if name in self.records},
+            diverged_at=self.diverged_at,
+            last_finite_cost=self.last_finite_cost,
+            seconds=self.seconds,
+            kept=dict(sorted(self.kept.items())),
+            examples=self.examples,
+            provenance=tuple(self.provenance),
+            compile_seconds=compile_seconds,
+            train_seconds=train_seconds,
+            notes=(*notes, *self._several_places()),
+        )
+
+    def _several_places(self) -> list[str]:
+        """Returns how many rows ran where, if not all ran alike."""
+        counts = collections.Counter(map(place_in_words, self.provenance))
+        return [f"{n:,} networks ran on {where}" for where, n in counts.items()] if len(counts) > 1 else []
+
+    def best(self) -> str:
+        """Returns the best configuration so far with its mean, in words, or ""."""
+        metric = self.design.shown_metric
+        if metric not in self.records:
+            return ""
+        last = last_records(self.design)
+        values = self.records[metric][np.arange(len(last)), last]
+        return best_so_far(self.design, metric, values, self.finished, self.diverged_at < 0)
+
+    def _records_of(self, name: str) -> np.ndarray:
+        if name not in self.records:
+            self.records[name] = np.full((len(self.finished), self.num_records), np.nan, self.dtype)
+        return self.records[name]
+
+    def _wants(self, row: int) -> bool:
+        """Returns whether a finished row's parameters are kept; lets go of those that it replaces."""
+        if self.keep != "best":
+            return self.keep == "all"
+        metric = self.design.shown_metric
+        configuration = self.design.row(row).configuration
+        last = num_records(self.design.configs[configuration]) - 1
+        score = float(self.records[metric][row, last])
+        score = score if higher_is_better(metric) else -score
+        # The lowest row of the best score, whatever order they finish in.
+        rank = (score if not np.isnan(score) else -np.inf, -row)
+        old = self._best_kept.get(configuration)
+        if old is not None and old >= rank:
+            return False
+        if old is not None:
+            self.kept.pop(-old[1], None)
+        self._best_kept[configuration] = rank
+        return True
