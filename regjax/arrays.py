@@ -29,9 +29,10 @@ def pack_rows(arrays: Mapping[str, np.ndarray]) -> list[bytes]:
     """
     fields = tuple((name, value.dtype.str, value.shape[1:]) for name, value in arrays.items())
     header, order = _layout(fields)
-    parts = [np.ascontiguousarray(arrays[name]).reshape(len(arrays[name]), -1) for name in order]
-    body = np.concatenate([part.view(np.uint8) for part in parts if part.size], axis=1)
-    return [header + row.tobytes() for row in body]
+    count = len(next(iter(arrays.values())))
+    filled = [np.ascontiguousarray(arrays[name]) for name in order if arrays[name].size]
+    parts = [np.empty((count, 0), np.uint8), *(part.reshape(count, -1).view(np.uint8) for part in filled)]
+    return [header + row.tobytes() for row in np.concatenate(parts, axis=1)]
 
 
 @functools.lru_cache(maxsize=64)

@@ -105,7 +105,7 @@ class Host:
                 self._take_done(flying)
             else:
                 time.sleep(0.1)  # other processes are at the rest
-            if self.keeper is not None and self.keeper.beat(self.waves.close_unbegun):
+            if self.keeper is not None and self.keeper.beat(self._share):
                 for row in self.keeper.look_again(self.ledger):
                     self.waves.unopened[self.group_of[row]].append(row)
             if time.perf_counter() - self.reported > REPORT_SECONDS:
@@ -313,8 +313,17 @@ class Host:
             if not future.cancel() and future.exception() is None:
                 chunk.wave.busy.remove(chunk.step)
                 self._take(chunk, task, future.result(), interrupted=True)
+        self._save_waiting(keeper)
+
+    def _save_waiting(self, keeper: Keeper) -> None:
+        """Commits where rows stand that are begun and wait for a worker."""
         for index, step, rows, states in self.waves.waiting():
             keeper.save(self.ledger, self.waves.groups[index], rows, states, step)
+
+    def _share(self, keeper: Keeper) -> list[int]:
+        """Returns rows that another process, which has come, may take: all that wait, as they stand."""
+        self._save_waiting(keeper)
+        return self.waves.close_waiting()
 
     # -- progress ---------------------------------------------------------------------------------------
 

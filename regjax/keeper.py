@@ -214,12 +214,12 @@ class Keeper:
 
     # -- several processes ------------------------------------------------------------------------------
 
-    def beat(self, give_back: Callable[[], Sequence[int]]) -> bool:
+    def beat(self, share: Callable[[Keeper], Sequence[int]]) -> bool:
         """Gives a sign of life, if it is time for one; returns whether it was.
 
         Args:
-            give_back: returns rows that are claimed and not begun; another process that has come may have
-                them.
+            share: commits and returns rows that are claimed and wait; it is called when another process has
+                come, which may then take them.
         """
         now = time.perf_counter()
         if now - self._beaten < BEAT_SECONDS:
@@ -227,7 +227,7 @@ class Keeper:
         self._beaten = now
         were_alone, self.alone = self.alone, self.store.beat() == 0
         if were_alone and not self.alone:
-            self.store.give_back([self.rows[row] for row in give_back()])
+            self.store.give_back([self.rows[row] for row in share(self)])
         return True
 
     def end(self) -> None:

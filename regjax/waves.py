@@ -118,13 +118,14 @@ class Waves:
             self.open.append(wave)
             self.close_ranks(wave)
 
-    def close_unbegun(self) -> list[int]:
-        """Takes rows out of their waves that no worker has begun, and returns them: they are unopened."""
+    def close_waiting(self) -> list[int]:
+        """Takes rows that wait for a worker out of their waves, and returns them: they are unopened."""
         found: list[int] = []
         for wave in self.open:
-            fresh = [chunk for chunk in wave.ready if chunk.step == 0]
-            rows = [row for chunk in fresh for _, _, row in chunk.places]
-            wave.ready = collections.deque(chunk for chunk in wave.ready if chunk.step > 0)
+            rows = [row for chunk in wave.ready for _, _, row in chunk.places]
+            rows += [row for loose in wave.loose.values() for row in loose]
+            wave.ready.clear()
+            wave.loose.clear()
             self.unopened[wave.group] = rows + self.unopened[wave.group]
             found += rows
         self._forget_empty()

@@ -3,7 +3,7 @@
 import json
 import sys
 
-from benchmarks import bench_compare, bench_coverage, bench_layout, bench_sweep
+from benchmarks import bench_compare, bench_coverage, bench_faults, bench_layout, bench_sweep
 
 
 def test_bench_compare(monkeypatch, capsys, tmp_path):
@@ -45,3 +45,19 @@ def test_bench_sweep(monkeypatch, capsys):
     assert "regjax, independent" in out
     assert "128 rows" in out
     assert "ratio" in out
+
+
+def test_bench_faults(monkeypatch, capsys, tmp_path):
+    arguments = "--kills 3 --files 12 --processes 2 --process-kills 1 --steps 800 --repeats 1 --inputs 40"
+    arguments += f" --overhead-steps 2 --json {tmp_path}/r.json"
+    monkeypatch.setattr(sys, "argv", ["bench_faults", *arguments.split()])
+    bench_faults.main()
+    assert "no room to write" in capsys.readouterr().out
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert found["killed"]["same"] == found["killed"]["finished"] >= 1
+    assert found["killed"]["whole"] == found["killed"]["kills"] == 3
+    assert found["full disk"]["exit code"] == 1
+    assert found["full disk"]["same"]
+    assert not any("wrong" in outcome for outcome in found["damaged"])
+    assert found["several processes"]["undisturbed, same"]
+    assert found["several processes"]["killed, same"]

@@ -1,6 +1,7 @@
 """The store: what is committed stays, nothing is trained twice, and a resumed sweep ends alike to the bit."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -13,13 +14,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.numpy
+from hypothesis import given
+from hypothesis import strategies as st
 from test_sweep import assert_same, points
 
 import regjax
-from regjax import host, lanes
+from regjax import host, keeper, lanes, provenance
+from regjax.arrays import pack, pack_rows, unpack
 from regjax.design import make_design
 from regjax.identity import identities
-from regjax.store import Store, StoreError
+from regjax.replay import replay
+from regjax.store import ROW_COLUMNS, Store, StoreError
 
 CONFIG = {"hidden": (6, 3), "num_steps": 40, "eval_every": 10}
 GRID = {"l2": [0, 0.1, 1], "keep_prob": [1, 0.9], "learning_rate": [0.1, 1e30]}
@@ -128,51 +134,6 @@ def test_an_interrupted_sweep_goes_on_where_it_was(optimizer, tmp_path, monkeypa
     with Store(path) as store:
         assert store.query("SELECT count(*) FROM checkpoints") == [(0,)]
         assert store.query("SELECT count(*) FROM claims") == [(0,)]
-
-
-KILLED = """
-import sys, regjax
-from regjax import host, keeper
-keeper.CHECKPOINT_SECONDS = 0.1
-host.TASK_SECONDS = 0.02
-regjax.sweep("two_regions", {"num_steps": 20_000, "eval_every": 500},
-             {"l2": [0, 0.1, 1], "keep_prob": [1, 0.9], "learning_rate": 0.3},
-             seeds=2, folds=2, store=sys.argv[1], progress=lambda p: print(p.phase, p.done, flush=True))
-"""
-
-
-def test_killed_at_random_moments_it_ends_alike(tmp_path):
-    rng = np.random.default_rng(0)
-    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
-    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    command = [sys.executable, "-c", KILLED]
-    subprocess.run([*command, tmp_path / "whole.sqlite"], env=environment, check=True, capture_output=True)
-    kills = 0
-    for _ in range(4):
-        with subprocess.Popen(
-            [*command, tmp_path / "k.sqlite"], env=environment, stdout=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stdout is not None
-            while line := process.stdout.readline():
-                if line.startswith("train"):
-                    break
-            time.sleep(rng.uniform(0, 0.6))
-            process.send_signal(signal.SIGKILL)
-            process.stdout.read()
-        assert integrity(tmp_path / "k.sqlite") == "ok"
-        if process.returncode == 0:
-            break
-        kills += process.returncode == -signal.SIGKILL
-    assert kills >= 1
-    subprocess.run([*command, tmp_path / "k.sqlite"], env=environment, check=True, capture_output=True)
-    tables = []
-    for name in ("whole", "k"):
-        with Store(tmp_path / f"{name}.sqlite") as store:
-            rows = pd.read_sql("SELECT * FROM rows ORDER BY identity", store.connection)
-            arrays = store.query("SELECT identity, value FROM arrays ORDER BY identity")
-            tables.append((rows.drop(columns=["seconds", "finished", "checksum", "provenance"]), arrays))
-    pd.testing.assert_frame_equal(tables[0][0], tables[1][0], check_exact=True)
-    assert tables[0][1] == tables[1][1]
 
 
 def test_identity_is_what_was_asked_for():
@@ -345,3 +306,228 @@ def test_the_documents_queries_run(tmp_path):
     with Store(tmp_path / "runs.sqlite") as store:
         for query in queries:
             assert store.query(query)
+
+
+def test_a_row_is_claimed_once_and_the_claims_of_the_dead_are_void(tmp_path):
+    path = tmp_path / "runs.sqlite"
+    rows = [f"{i:032x}" for i in range(6)]
+    with Store(path) as one, Store(path) as other:
+        assert one.claim(rows[:4]) == set(rows[:4])
+        assert one.claim(rows[:4]) == set(rows[:4])  # its own
+        assert other.claim(rows) == set(rows[4:])
+        assert other.claimed(rows) == set(rows[:4])
+        assert (one.beat(), other.beat()) == (1, 1)
+        one.give_back(rows[:1])
+        assert other.claim(rows) == {rows[0], *rows[4:]}
+        # A process that is gone, on this machine: its number is free.
+        gone = subprocess.Popen([sys.executable, "-c", ""])
+        gone.wait()
+        one.connection.execute("UPDATE processes SET pid = ? WHERE id = ?", [gone.pid, one.process])
+        assert other.claim(rows[1:2]) == {rows[1]}
+        assert other.claimed(rows) == set()
+    with Store(path) as one, Store(path) as other:
+        # On another machine: it has not been heard of for a minute.
+        assert one.claim(rows) == set(rows)
+        text = "UPDATE processes SET host = 'elsewhere', seen = seen - ?"
+        one.connection.execute(text, [1])
+        assert other.claim(rows) == set()
+        one.connection.execute(text, [60])
+        assert other.claim(rows) == set(rows)
+
+
+def test_what_another_process_trains_is_waited_for_and_taken_from_the_store(tmp_path, monkeypatch, trained):
+    monkeypatch.setattr(keeper, "BEAT_SECONDS", 0.01)
+    path = tmp_path / "runs.sqlite"
+    plain = run()
+    rows = identities(plain.design)
+    del trained[:]
+    with Store(path) as other:
+        assert other.claim(rows[:6]) == set(rows[:6])
+        seen = []
+
+        def another(progress):
+            seen.append(progress)
+            if progress.done == len(rows) - 6 and other.process:  # it finishes a row, and leaves
+                run(tmp_path / "others.sqlite")
+                with Store(tmp_path / "others.sqlite") as source:
+                    columns = ", ".join(ROW_COLUMNS)
+                    (*values,) = source.query(f"SELECT {columns} FROM rows WHERE identity = ?", [rows[0]])
+                    ((content,),) = source.query("SELECT value FROM arrays WHERE identity = ?", [rows[0]])
+                other.write([(values[0], content)], {})
+                other.leave()
+
+        monkeypatch.setattr(host, "REPORT_SECONDS", 0)
+        found = run(path, progress=another)
+    assert_same_table(plain, found)
+    with Store(path) as store:
+        assert store.query("SELECT count(*) FROM claims") == [(0,)]
+        assert store.query("SELECT count(*) FROM processes") == [(0,)]
+
+
+def test_rows_that_wait_are_shared_with_a_process_that_comes(tmp_path, monkeypatch):
+    monkeypatch.setattr(keeper, "BEAT_SECONDS", 0.0)
+    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(host, "REPORT_SECONDS", 0)
+    path, grid = tmp_path / "runs.sqlite", {"l2": np.linspace(0, 1, 40).tolist(), "learning_rate": 0.1}
+    claimed = []
+    with Store(path) as other:
+
+        def comes(progress):
+            if progress.phase == "train" and not other.process:
+                other.claim(["0" * 32])
+            elif other.process:
+                claimed.append(len(other.query("SELECT identity FROM claims")))
+
+        found = run(path, grid=grid, progress=comes)
+    assert_same_table(run(grid=grid), found)
+    # From then on it claims no more than its workers need.
+    assert max(claimed) - 1 <= 16 * (2 * found.plan.num_workers + 1) < 240
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_while_threads_are_at_work_loses_nothing_that_was_committed(times, tmp_path):
+    path = tmp_path / "s.sqlite"
+    command = [sys.executable, "-c", "import regjax_command; regjax_command.main()", "sweep", "--store", path]
+    command += ["--steps", "30000", "--seeds", "4", "--folds", "2", "--out", tmp_path / "o"]
+    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        while not re.search(r"[1-9]\d* of 96 networks done", process.stderr.readline()):
+            assert process.poll() is None
+        with Store(path) as store:
+            ((before,),) = store.query("SELECT count(*) FROM rows")
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.02)
+        err = process.stderr.read()
+    assert process.returncode == 130
+    assert integrity(path) == "ok"
+    said = r"\d+ of 96 networks are done; they are in" if times == 1 else "in"
+    assert re.search(rf"regjax: interrupted; .*{said} .*s.sqlite, and the same command goes on with it", err)
+    with Store(path) as store:
+        ((after,),) = store.query("SELECT count(*) FROM rows")
+    assert after >= before > 0
+
+
+def test_a_full_disk_is_said_and_what_was_committed_is_kept(tmp_path):
+    path = tmp_path / "s.sqlite"
+    code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (400_000,) * 2)\n"
+    code += "import regjax_command; regjax_command.main()"
+    options = ["sweep", "--steps", "200", "--seeds", "8", "--store", path, "--out", tmp_path / "o"]
+    options += ["--no-compilation-cache"]
+    done = subprocess.run([sys.executable, "-c", code, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r"regjax: error: .*s.sqlite: no room to write \(.*\); what was committed is kept",
+        done.stderr.splitlines()[-1],
+    )
+    assert integrity(path) == "ok"
+    config = {"num_steps": 200}
+    grid = {"l2": [0, 0.01, 0.1, 0.7], "keep_prob": [1, 0.9, 0.8]}
+    with Store(path) as store:
+        ((kept,),) = store.query("SELECT count(*) FROM rows")
+    assert 0 < kept < 480
+    assert_same_table(*(run(store, config=config, grid=grid, seeds=8, folds=5) for store in (None, path)))
+
+
+def test_a_store_that_may_not_be_written_is_read_and_left_alone(tmp_path, monkeypatch):
+    path = tmp_path / "runs.sqlite"
+    first = run(path, grid={"l2": [0, 1]})
+    before = path.read_bytes()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everything
+    assert_same_table(first, regjax.load(path))
+    with pytest.raises(PermissionError, match=r"cannot be written \(attempt to write a readonly database\)"):
+        run(path, grid={"l2": [0, 1, 2]})
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["runs.sqlite"]
+
+
+def test_which_rows_ran_where_is_said(tmp_path, monkeypatch):
+    path = tmp_path / "runs.sqlite"
+    run(path, grid={"l2": [0, 1]}, seeds=1)
+    real = dict(provenance.versions())
+    monkeypatch.setattr(provenance, "versions", lambda: real | {"jaxlib": "99.0"})
+    provenance.provenance.cache_clear()
+    try:
+        found = run(path, grid={"l2": [0, 1, 2]}, seeds=1)
+    finally:
+        provenance.provenance.cache_clear()
+    where = found.to_pandas()["provenance"]
+    assert ["jaxlib 99.0" in words for words in where] == [False] * 6 + [True] * 3
+    assert any(note.startswith("3 networks ran on") and "jaxlib 99.0" in note for note in found.notes)
+    with Store(path) as store:
+        assert sorted(store.overview()[1]["provenance"].values()) == [3, 6]
+
+
+def test_a_row_that_was_begun_elsewhere_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(host, "REPORT_SECONDS", 0)
+    path, grid, seen = tmp_path / "runs.sqlite", {"l2": [0, 1]}, []
+
+    def stop(progress):
+        seen.append(progress)
+        if progress.phase == "train" and progress.fraction > 0.3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match="0 of 12 networks are done"):
+        run(path, grid=grid, progress=stop)
+    monkeypatch.setattr(provenance, "processor", lambda: "another processor")
+    provenance.provenance.cache_clear()
+    try:
+        found = run(path, grid=grid)
+    finally:
+        provenance.provenance.cache_clear()
+    for how in map(json.loads, found.provenance):
+        assert how["processor"] == "another processor"
+        assert how["before"]["processor"] not in ("", "another processor")
+        assert how["from_step"] > 0
+
+
+def test_replay_says_whether_a_row_came_out_as_stored(tmp_path, capsys):
+    path = tmp_path / "runs.sqlite"
+    results = run(path, grid=GRID | {"keep_prob": [1, 0.9]})
+    for row in (0, 7, len(results) - 1):
+        again = replay(path, row)
+        assert again.same, str(again)
+        assert again.elsewhere == ()
+        assert str(again).endswith("came out as stored, to the bit")
+    rows = identities(results.design)
+    with Store(path) as store:
+        (values,) = store.query(f"SELECT {', '.join(ROW_COLUMNS)} FROM rows WHERE identity = ?", [rows[0]])
+        arrays = dict(store.read([rows[0]]))[rows[0]].arrays
+        arrays["params/0"] = np.nextafter(arrays["params/0"], np.float32(9))
+        how = json.dumps(json.loads(values[-1]) | {"jaxlib": "0.0.1"})
+        with store.transaction() as connection:
+            connection.execute("DELETE FROM rows WHERE identity = ?", [rows[0]])
+            connection.execute("DELETE FROM arrays WHERE identity = ?", [rows[0]])
+        store.write([((*values[:-1], how), pack(arrays))], {})
+    again = replay(path, 0)
+    assert not again.same
+    assert [line.split(" by ")[0] for line in again.differing] == ["params/0 differs"]
+    assert again.elsewhere == (f"jaxlib was 0.0.1, here {provenance.versions()['jaxlib']}",)
+    for arguments, message in [((99,), "row must be in 0 to 71, got 99"), ((0, 4), "sweep must be one of 1")]:
+        with pytest.raises(ValueError, match=message):
+            replay(path, *arguments)
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=8),
+        st.tuples(st.sampled_from(["<f4", "<f8", "<i4", "|b1"]), st.lists(st.integers(0, 3), max_size=3)),
+        min_size=1,
+        max_size=5,
+    ),
+    st.integers(0, 2**32 - 1),
+)
+def test_packed_arrays_are_safetensors(fields, seed):
+    rng = np.random.default_rng(seed)
+    rows = {n: rng.integers(0, 9, (2, *shape)).astype(dtype) for n, (dtype, shape) in fields.items()}
+    for index, content in enumerate(pack_rows(rows)):
+        found = unpack(content)
+        assert set(found) == set(rows)
+        assert safetensors.numpy.load(content).keys() == found.keys()
+        for name, value in rows.items():
+            np.testing.assert_array_equal(found[name], value[index])
+            assert found[name].dtype == value.dtype
+    for broken in (b"", content[:-1], bytes([content[0] ^ 1]) + content[1:], content + b"x"):
+        with pytest.raises(ValueError, match="must be a safetensors file"):
+            unpack(broken)
