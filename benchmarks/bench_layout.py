@@ -22,8 +22,8 @@ from jax import lax
 import regjax
 from benchmarks.measure import interleaved, spread, write
 from regjax import data, mlp, noise
-from regjax.config import check_hparams
 from regjax.data import check_data, pad_samples
+from regjax.hparams import check_hparams
 from regjax.train import init_state, run_segment
 
 

@@ -5,13 +5,15 @@ under `jit` and `vmap`. Importing it changes no setting of JAX and starts no dev
 """
 
 from regjax.check import check_gradient
-from regjax.config import Config, HParams
+from regjax.config import Config
 from regjax.cost import cost, cost_and_grads
 from regjax.data import Data
 from regjax.datasets import load_csv, load_mat, load_npz, two_regions
 from regjax.grid import Grid, grid, random_grid, sobol_grid
+from regjax.hparams import HParams
+from regjax.masks import dropout_masks
 from regjax.mlp import Layer, backward, forward, init_params, predict, predict_proba
-from regjax.noise import dropout_masks, replicate_key
+from regjax.noise import replicate_key
 from regjax.plan import Plan
 from regjax.results import Results
 from regjax.sweep import load, plan, sweep

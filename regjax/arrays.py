@@ -11,7 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from regjax.config import Config, HParams, local_x64
+from regjax.config import Config, local_x64
+from regjax.hparams import HParams
 from regjax.mlp import Layer, Params
 from regjax.train import TrainState, init_state
 

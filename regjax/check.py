@@ -18,11 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from regjax.config import Activation, Config, HParams, Loss
+from regjax.config import Activation, Config, Loss
 from regjax.cost import cost, cost_and_grads
 from regjax.data import Data
+from regjax.hparams import HParams
+from regjax.masks import UnitMasks
 from regjax.mlp import Layer, Params
-from regjax.noise import Masks
 
 # Relative to the largest entry of a leaf; central differences lose half of the digits.
 BOUND = 1e-10
@@ -164,7 +165,7 @@ def _differentiate(
 ) -> dict[Loss, Derivatives]:
     """Returns the derivatives of every loss, all in one compiled function."""
 
-    def one(problem: Problem, config: Config, masks: Masks, strengths: jax.Array) -> Derivatives:
+    def one(problem: Problem, config: Config, masks: UnitMasks, strengths: jax.Array) -> Derivatives:
         params, data, _, direction = problem
         hparams = HParams(l2=strengths[0], l1=strengths[1])
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from regjax import tables, terminal
+from regjax.hparams import LEAVES
 from regjax.progress import Progress, Report, bar, lines
 from regjax.terminal import Interrupted, ctrl_c, store_errors, user_errors
 
@@ -49,17 +50,12 @@ FLAGS: dict[str, tuple[str, str]] = {
     "init": ("NAME", "Initial weights: tutorial, he or glorot."),
     "dtype": ("NAME", "float32 or float64."),
     "precision": ("NAME", "Of matrix products: highest, high or default."),
-    "learning_rate": ("VALUES", "Step size."),
-    "l2": ("VALUES", "λ of λ/(2n)·Σ W²."),
-    "l1": ("VALUES", "λ of λ/n·Σ|W|."),
-    "keep_prob": ("VALUES", "Probability of keeping a hidden unit."),
-    "input_keep_prob": ("VALUES", "Probability of keeping a feature."),
+    "schedule": ("KIND", "Of the learning rate: constant, cosine or exponential."),
+    "warmup_steps": ("N", "In which the learning rate rises from 0."),
+    "decay_steps": ("N", "Of the schedule; all steps by default."),
+    "class_weight": ("balanced|none", "balanced gives every class the same weight in training."),
+    **{name: ("VALUES", leaf.words) for name, leaf in LEAVES.items()},
     "dropout": ("VALUES", "A rate: keep_prob = 1 - dropout."),
-    "momentum": ("VALUES", "Of momentum and nesterov."),
-    "b1": ("VALUES", "Of Adam's mean of gradients."),
-    "b2": ("VALUES", "Of Adam's mean of squared gradients."),
-    "eps": ("VALUES", "Of Adam's denominator."),
-    "weight_decay": ("VALUES", "Decoupled decay of adamw."),
     "seeds": ("N|LIST", "How many (0, 1, …), or which."),
     "folds": ("N|none", "Folds, stratified for classes."),
     "validation": ("FRACTION", "Hold this out once, instead of folds."),

@@ -15,11 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from regjax.config import Config, Dtype, HParams, check_count, check_hparams, local_x64
+from regjax.config import Config, Dtype, check_count, local_x64
 from regjax.data import Data, check_data, pad_samples
+from regjax.hparams import HParams, check_hparams
+from regjax.masks import UnitMasks, dropout_masks
 from regjax.mlp import Params, predict_proba
-from regjax.noise import MAX_SEED, Masks, replicate_key
-from regjax.train import History, TrainState, draw_masks, init_state, measure, run_segment
+from regjax.noise import MAX_SEED, replicate_key
+from regjax.train import History, TrainState, init_state, measure, run_segment
 from regjax.tutorial import as_params, frozen_masks, initialize_parameters
 
 HIDDEN = (20, 3)
@@ -206,7 +208,7 @@ def _advance(
     data: Data,
     start: int,
     stop: int,
-    masks: Masks | None,
+    masks: UnitMasks | None,
     *,
     config: Config,
 ) -> TrainState:
@@ -224,7 +226,7 @@ def _measure(
     train: Data,
     test: Data,
     step: int,
-    masks: Masks | None,
+    masks: UnitMasks | None,
     *,
     config: Config,
 ) -> History:
@@ -243,7 +245,7 @@ def _segments(num_steps: int) -> list[tuple[int, int]]:
     return list(zip([0, *stops[:-1]], stops, strict=True))
 
 
-def _frozen_lanes(config: Config, train: Data, keep_prob: float) -> Masks | None:
+def _frozen_lanes(config: Config, train: Data, keep_prob: float) -> UnitMasks | None:
     frozen = frozen_masks(config, train, keep_prob)
     if frozen is None:
         return None
@@ -251,7 +253,7 @@ def _frozen_lanes(config: Config, train: Data, keep_prob: float) -> Masks | None
 
 
 def _shown_masks(
-    key: jax.Array, hparams: HParams, train: Data, masks: Masks | None, config: Config
+    key: jax.Array, hparams: HParams, train: Data, masks: UnitMasks | None, config: Config
 ) -> tuple[np.ndarray, ...]:
     """Returns which units the dropout run, the last lane, keeps at step 0: 0 and 1 per hidden layer."""
     dropout_hparams, masks = jax.tree.map(lambda leaf: leaf[2], (hparams, masks))
@@ -262,8 +264,8 @@ def _shown_masks(
 
 
 @functools.partial(jax.jit, static_argnames="config")
-def _draw(key: jax.Array, hparams: HParams, train: Data, *, config: Config) -> Masks | None:
-    return draw_masks(key, 0, hparams, train, config)
+def _draw(key: jax.Array, hparams: HParams, train: Data, *, config: Config) -> UnitMasks | None:
+    return dropout_masks(key, 0, config.layer_sizes, train.x.shape[1], keep_prob=hparams.keep_prob)
 
 
 @functools.partial(jax.jit, static_argnames="config")

@@ -1,7 +1,7 @@
-"""What is asked for: `Config` (static), `HParams` (traced), and the checks that word user errors.
+"""`Config`: what changes a shape or the compiled program; and the checks that word user errors.
 
-`Config` holds what changes a shape or the compiled program; `HParams` holds the numbers that may sit on
-a grid axis and never compile again. Every message says what a value must be and what it was.
+Every message says what a value must be and what it was. The numbers that may sit on a grid axis are in
+regjax/hparams.py.
 """
 
 from __future__ import annotations
@@ -12,12 +12,9 @@ import difflib
 import math
 import numbers
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import jax.core
-import jax.numpy as jnp
-import numpy as np
-from numpy.typing import ArrayLike
 
 Activation = Literal["relu", "tanh", "sigmoid", "gelu", "identity"]
 Loss = Literal["sigmoid_cross_entropy", "softmax_cross_entropy", "squared_error"]
@@ -25,6 +22,7 @@ Optimizer = Literal["sgd", "momentum", "nesterov", "adam", "adamw"]
 Init = Literal["tutorial", "he", "glorot"]
 Dtype = Literal["float32", "float64"]
 Precision = Literal["highest", "high", "default"]
+Schedule = Literal["constant", "cosine", "exponential"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,6 +42,12 @@ class Config:
         init: scale of the normal initial weights: "tutorial" 1/√fan_in, "he" √(2/fan_in),
             "glorot" √(2/(fan_in + fan_out)). Biases start at 0.
         dtype: "float32" or "float64" of parameters and data.
+        schedule: of the learning rate: "constant"; "cosine", down to end_fraction of it after decay_steps;
+            "exponential", times decay_rate after every decay_steps, without stairs.
+        warmup_steps: in which the learning rate rises linearly from 0; decay_steps contain them.
+        decay_steps: of the schedule, more than warmup_steps; None takes num_steps.
+        class_weight: "balanced" gives every class the same total weight; None leaves the rows' weights
+            alone. It acts on the data term, whose weights keep their mean 1, so λ keeps its meaning.
         precision: of matrix products, in JAX's words. "highest" is full float32 on every device;
             "default" permits TF32 on an NVIDIA GPU.
 
@@ -62,6 +66,10 @@ class Config:
     init: Init = "tutorial"
     dtype: Dtype = "float32"
     precision: Precision = "highest"
+    schedule: Schedule = "constant"
+    warmup_steps: int = 0
+    decay_steps: int | None = None
+    class_weight: Literal["balanced"] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.layer_sizes, str) or not isinstance(self.layer_sizes, Sequence):
@@ -83,8 +91,14 @@ class Config:
             ("init", get_args(Init)),
             ("dtype", get_args(Dtype)),
             ("precision", get_args(Precision)),
+            ("schedule", get_args(Schedule)),
+            ("class_weight", (None, "balanced")),
         ):
             check_choice(name, getattr(self, name), choices)
+        object.__setattr__(self, "warmup_steps", check_count("warmup_steps", self.warmup_steps, at_least=0))
+        if self.decay_steps is not None:
+            least = self.warmup_steps + 1
+            object.__setattr__(self, "decay_steps", check_count("decay_steps", self.decay_steps, least))
 
     @property
     def num_layers(self) -> int:
@@ -101,100 +115,14 @@ class Config:
 
         Two configs with the same program share one compilation of `run_segment` and `measure`.
         """
-        return dataclasses.replace(self, num_steps=1, eval_every=1)
+        scheduled = self.schedule != "constant" or self.warmup_steps > 0
+        decay_steps = self.schedule_steps if scheduled else None
+        return dataclasses.replace(self, num_steps=1, eval_every=1, decay_steps=decay_steps)
 
-
-class HParams(NamedTuple):
-    """Hyperparameters: traced numbers, so a new value never compiles again.
-
-    `None` is off. For what draws randomness (`keep_prob`, `input_keep_prob`) off is another, cheaper
-    program; `l2`, `l1` and `weight_decay` are always compiled in, and off is 0.
-
-    Attributes:
-        learning_rate: step size, >= 0.
-        l2: λ of λ/(2n)·Σ W², >= 0; one value, or one per layer of weights.
-        l1: λ of λ/n·Σ |W|, >= 0; one value, or one per layer of weights.
-        keep_prob: probability of keeping a hidden unit, in (0, 1]; one value, or one per hidden layer.
-        input_keep_prob: probability of keeping an input feature, in (0, 1].
-        momentum: of "momentum" and "nesterov", in [0, 1).
-        b1: decay of Adam's mean of gradients, in [0, 1).
-        b2: decay of Adam's mean of squared gradients, in [0, 1).
-        eps: added to Adam's denominator, > 0.
-        weight_decay: decoupled decay of "adamw", >= 0; on weights, never on biases.
-    """
-
-    learning_rate: Any = 0.3
-    l2: Any = None
-    l1: Any = None
-    keep_prob: Any = None
-    input_keep_prob: Any = None
-    momentum: Any = 0.9
-    b1: Any = 0.9
-    b2: Any = 0.999
-    eps: Any = 1e-8
-    weight_decay: Any = None
-
-
-# name -> (what it must be, the test of it, value where None, leaf shape)
-_RANGES: dict[str, tuple[str, Any, float | None, Literal["scalar", "layers", "hidden"]]] = {
-    "learning_rate": ("a finite number >= 0", lambda v: v >= 0, None, "scalar"),
-    "l2": ("a finite number >= 0", lambda v: v >= 0, 0.0, "layers"),
-    "l1": ("a finite number >= 0", lambda v: v >= 0, 0.0, "layers"),
-    "keep_prob": ("in (0, 1]", lambda v: (v > 0) & (v <= 1), None, "hidden"),
-    "input_keep_prob": ("in (0, 1]", lambda v: (v > 0) & (v <= 1), None, "scalar"),
-    "momentum": ("in [0, 1)", lambda v: (v >= 0) & (v < 1), None, "scalar"),
-    "b1": ("in [0, 1)", lambda v: (v >= 0) & (v < 1), None, "scalar"),
-    "b2": ("in [0, 1)", lambda v: (v >= 0) & (v < 1), None, "scalar"),
-    "eps": ("a finite number > 0", lambda v: v > 0, None, "scalar"),
-    "weight_decay": ("a finite number >= 0", lambda v: v >= 0, 0.0, "scalar"),
-}
-# What draws randomness is off statically, and its neutral value 1 is the same thing as off.
-_OFF_AT_ONE = ("keep_prob", "input_keep_prob")
-
-
-def check_hparams(config: Config, hparams: HParams) -> HParams:
-    """Returns `hparams` as checked arrays of `config.dtype`, off in its one spelling.
-
-    `l2` and `l1` become `(num_layers,)`, `keep_prob` becomes `(num_hidden,)`; `keep_prob = 1` becomes
-    None. Traced values pass unchecked: their value is not known.
-
-    Raises:
-        TypeError: a value that is no number, or `hparams` is no `HParams`.
-        ValueError: a value out of its range, or of the wrong length; names the hyperparameter.
-    """
-    if not isinstance(hparams, HParams):
-        raise TypeError(f"hparams must be a regjax.HParams, got {type(hparams).__name__}")
-    return HParams(**{name: check_hparam(config, name, value) for name, value in hparams._asdict().items()})
-
-
-def check_hparam(config: Config, name: str, value: Any) -> Any:
-    """Returns one hyperparameter as `check_hparams` does."""
-    wanted, inside, default, kind = _RANGES[name]
-    shape = {"scalar": (), "layers": (config.num_layers,), "hidden": (config.num_hidden,)}[kind]
-    if value is None:
-        if default is None and name not in _OFF_AT_ONE:
-            raise TypeError(f"{name} must be {wanted}, got None")
-        return None if default is None else np.full(shape, default, config.dtype)
-    array = value if is_traced(value) else _as_real(name, value, wanted, config.dtype)
-    if array.shape not in ((), shape):
-        what = {"layers": "one per layer of weights", "hidden": "one per hidden layer"}
-        per = "one value" + (f", or {shape[0]} ({what[kind]})" if kind in what else "")
-        raise ValueError(f"{name} must be {per}, got shape {array.shape}")
-    if is_traced(value):
-        return jnp.broadcast_to(value.astype(config.dtype), shape)
-    if not (np.all(np.isfinite(array)) and np.all(inside(array))):
-        raise ValueError(f"{name} must be {wanted} in {config.dtype}, got {value!r}")
-    if name in _OFF_AT_ONE and np.all(array == 1):
-        return None
-    return np.broadcast_to(array, shape)
-
-
-def _as_real(name: str, value: ArrayLike | Sequence[float], wanted: str, dtype: str) -> np.ndarray:
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"{name} must be {wanted}, got {value!r}")
-    with np.errstate(over="ignore"):  # what is checked is what is computed with: 1e60 is ∞ in float32
-        return array.astype(dtype)
+    @property
+    def schedule_steps(self) -> int:
+        """Steps of the schedule, the warm-up among them."""
+        return max(self.decay_steps or self.num_steps, self.warmup_steps + 1)
 
 
 def check_count(name: str, value: Any, at_least: int = 1, at_most: int = 2**31 - 1) -> int:
@@ -224,10 +152,10 @@ def is_traced(value: Any) -> bool:
     return isinstance(value, jax.core.Tracer)
 
 
-def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
     """Raises ValueError unless `value` is one of `choices`."""
     if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}, got {value!r}")
 
 
 def check_known(

@@ -2,8 +2,9 @@
 
     cost = Σᵢ wᵢ·lossᵢ / Σᵢ wᵢ  +  l2/(2n)·Σ W²  +  l1/n·Σ|W|
 
-n is the number of training rows, whatever the batch, so the objective does not change with the batch
-size. Biases are never penalised.
+and what else acts on the loss, on hidden activations or on the weights, where it is on. n is the number of
+training rows, whatever the batch, so the objective does not change with the batch size. Biases are never
+penalised.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from regjax.config import Config, HParams, Loss
+from regjax.config import Config, Loss
 from regjax.data import Data
-from regjax.losses import LOSSES
-from regjax.mlp import Layer, Params, backward, forward
-from regjax.noise import Masks
-from regjax.penalties import PENALTIES
+from regjax.hparams import HParams, check_loss
+from regjax.losses import LOSSES, negative_entropy, negative_entropy_gradient, smoothed
+from regjax.masks import Masks, UnitMasks
+from regjax.mlp import Layer, Params, Residuals, backward, forward
+from regjax.penalties import PENALTIES, activity_l2, activity_l2_gradient, column_norms, l1
 
 
 class BatchSizes(NamedTuple):
@@ -40,7 +42,8 @@ def cost(
     params: Params,
     hparams: HParams,
     data: Data,
-    masks: Masks | None = None,
+    masks: UnitMasks | Masks | None = None,
+    partners: Data | None = None,
     *,
     config: Config,
     sizes: BatchSizes | None = None,
@@ -49,61 +52,150 @@ def cost(
 
     Args:
         params: one `Layer` per matrix of weights.
-        hparams: `l2` and `l1`, each None, a scalar or `(num_layers,)`.
+        hparams: `l2` and `l1`, each None, a scalar or `(num_layers,)`; and what acts on the loss.
         data: x `(n_features, n)`, y, weights `(n,)`.
-        masks: dropout masks, or None for inference.
+        masks: dropout masks, or `Masks`; None is inference.
+        partners: of mixed rows, see `data_noise.mixup`: the same x with other targets and weights.
         config: activation and loss.
         sizes: what is divided by; None takes Σ w for both.
     """
     sizes = full_batch_sizes(data) if sizes is None else sizes
-    logits, _ = forward(params, data.x, masks, activation=config.activation, precision=config.precision)
-    return data_term(logits, data, config, sizes) + penalty(params, hparams) / sizes.num_train
+    masks = _as_masks(masks)
+    logits, residuals = _forward(params, data.x, masks, config)
+    value = _data_terms(logits, residuals, hparams, data, partners, config) / sizes.num_samples
+    return value + penalty(params, hparams) / sizes.num_train
 
 
 def cost_and_grads(
     params: Params,
     hparams: HParams,
     data: Data,
-    masks: Masks | None = None,
+    masks: UnitMasks | Masks | None = None,
+    partners: Data | None = None,
     *,
     config: Config,
     sizes: BatchSizes | None = None,
 ) -> tuple[jax.Array, Params, jax.Array]:
     """Returns the objective, its gradient in `params` (same structure) and in `data.x`.
 
-    Arguments as in `cost`.
+    Arguments as in `cost`. The gradients of `l1_prox` and `group_lasso` are not in it: those act by
+    proximal steps (`constraints.py`).
     """
     sizes = full_batch_sizes(data) if sizes is None else sizes
-    activation, precision = config.activation, config.precision
-    logits, residuals = forward(params, data.x, masks, activation=activation, precision=precision)
-    value = data_term(logits, data, config, sizes) + penalty(params, hparams) / sizes.num_train
-    loss_gradient = LOSSES[resolve_loss(config, data)].gradient(logits, data.y)
-    d_logits = loss_gradient * (data.weights / sizes.num_samples)[None, :]  # Σ w·loss / num_samples
-    grads, dx, _ = backward(residuals, d_logits, activation=activation, precision=precision)
+    value, grads, dx = data_cost_and_grads(
+        params, hparams, data, _as_masks(masks), partners, config=config, sizes=sizes
+    )
     d_penalty = penalty_gradient(params, hparams)
     grads = tuple(Layer(dw + d / sizes.num_train, db) for (dw, db), d in zip(grads, d_penalty, strict=True))
+    return value + penalty(params, hparams) / sizes.num_train, grads, dx
+
+
+def data_cost_and_grads(
+    params: Params,
+    hparams: HParams,
+    data: Data,
+    masks: Masks,
+    partners: Data | None,
+    *,
+    config: Config,
+    sizes: BatchSizes,
+) -> tuple[jax.Array, Params, jax.Array]:
+    """Returns what of the objective depends on the data, its gradient in `params` and in `data.x`.
+
+    Arguments as in `cost`.
+    """
+    logits, residuals = _forward(params, data.x, masks, config)
+    value = _data_terms(logits, residuals, hparams, data, partners, config) / sizes.num_samples
+    d_logits = _loss_gradient(logits, hparams, data, config, sizes)
+    if partners is not None:
+        d_logits = d_logits + _loss_gradient(logits, hparams, partners, config, sizes)
+    d_hidden = None
+    if hparams.activity_l2 is not None:
+        weights = hparams.activity_l2 / sizes.num_samples * _all_weights(data, partners)
+        d_hidden = [activity_l2_gradient(layer.a, weights) for layer in residuals.layers[:-1]]
+    grads, dx, _ = backward(
+        residuals, d_logits, d_hidden, activation=config.activation, precision=config.precision
+    )
+    if masks.weights is not None:  # w ⊙ mask
+        grads = tuple(Layer(dw * mask, db) for (dw, db), mask in zip(grads, masks.weights, strict=True))
     return value, grads, dx
 
 
-def data_term(logits: jax.Array, data: Data, config: Config, sizes: BatchSizes) -> jax.Array:
-    """Returns Σ w·loss / num_samples, a scalar."""
-    loss = LOSSES[resolve_loss(config, data)].f(logits, data.y)
+def _forward(params: Params, x: jax.Array, masks: Masks, config: Config) -> tuple[jax.Array, Residuals]:
+    if masks.weights is not None:
+        params = tuple(Layer(w * mask, b) for (w, b), mask in zip(params, masks.weights, strict=True))
+    return forward(params, x, masks.units, activation=config.activation, precision=config.precision)
+
+
+def _data_terms(
+    logits: jax.Array,
+    residuals: Residuals,
+    hparams: HParams,
+    data: Data,
+    partners: Data | None,
+    config: Config,
+) -> jax.Array:
+    """Returns Σ w·loss over rows and partners, and what hidden activations cost: not yet divided."""
+    found = data_term(logits, hparams, data, config)
+    if partners is not None:
+        found = found + data_term(logits, hparams, partners, config)
+    if hparams.activity_l2 is not None:
+        weights = _all_weights(data, partners)
+        for layer in residuals.layers[:-1]:
+            found = found + hparams.activity_l2 * activity_l2(layer.a, weights)
+    return found
+
+
+def data_term(logits: jax.Array, hparams: HParams, data: Data, config: Config) -> jax.Array:
+    """Returns Σ w·loss, a scalar; the loss with label smoothing and confidence penalty."""
+    f, _ = LOSSES[resolve_loss(config, data)]
+    h = hparams
+    loss = f(logits, data.y) if h.label_smoothing is None else smoothed(f, logits, data.y, h.label_smoothing)
+    if h.confidence_penalty is not None:
+        loss = loss + h.confidence_penalty * negative_entropy(logits)
     chex.assert_equal_shape([loss, data.weights])
-    return jnp.sum(data.weights * loss) / sizes.num_samples
+    return jnp.sum(data.weights * loss)
+
+
+def _loss_gradient(
+    logits: jax.Array, hparams: HParams, data: Data, config: Config, sizes: BatchSizes
+) -> jax.Array:
+    """Returns the gradient of `data_term` in the logits, divided by num_samples."""
+    loss, h = resolve_loss(config, data), hparams
+    check_loss(h, loss)
+    _, g = LOSSES[loss]
+    found = g(logits, data.y) if h.label_smoothing is None else smoothed(g, logits, data.y, h.label_smoothing)
+    if h.confidence_penalty is not None:
+        found = found + h.confidence_penalty * negative_entropy_gradient(logits)
+    return found * (data.weights / sizes.num_samples)[None, :]
+
+
+def _all_weights(data: Data, partners: Data | None) -> jax.Array:
+    return data.weights if partners is None else data.weights + partners.weights
+
+
+def _as_masks(masks: UnitMasks | Masks | None) -> Masks:
+    return masks if isinstance(masks, Masks) else Masks(masks)
 
 
 def penalty(params: Params, hparams: HParams) -> jax.Array:
-    """Returns Σ over layers of l2/2·Σ W² + l1·Σ|W|: not yet divided by n."""
+    """Returns Σ over layers of l2/2·Σ W² + l1·Σ|W|, and group_lasso·Σ‖column of W₁‖: not yet divided by n."""
     terms = (
         PENALTIES[name].f(layer.w, strength)
         for name in PENALTIES
         for layer, strength in zip(params, _per_layer(params, hparams, name), strict=True)
     )
-    return functools.reduce(operator.add, terms)
+    found = functools.reduce(operator.add, terms)
+    if hparams.l1_prox is not None:
+        strengths = _per_layer(params, hparams, "l1_prox")
+        found = found + sum(l1(layer.w, s) for layer, s in zip(params, strengths, strict=True))
+    if hparams.group_lasso is not None:
+        found = found + hparams.group_lasso * jnp.sum(column_norms(params[0].w))
+    return found
 
 
 def penalty_gradient(params: Params, hparams: HParams) -> tuple[jax.Array, ...]:
-    """Returns the gradient of `penalty` in each w."""
+    """Returns the gradient in each w of what of `penalty` is not proximal."""
     strengths = [_per_layer(params, hparams, name) for name in PENALTIES]
     return tuple(
         functools.reduce(

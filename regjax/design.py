@@ -18,9 +18,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from regjax import datasets
-from regjax.config import Config, HParams, check_choice, check_count, check_hparams, check_known
+from regjax.config import Config, check_choice, check_count, check_known
+from regjax.cost import resolve_loss
 from regjax.data import Data, Task, check_data, check_test, pad_samples, unit_mean
 from regjax.grid import NAMES, Configuration, Grid, as_grid, as_hparams, canonical, describe, value_of
+from regjax.hparams import HParams, check_hparams, check_loss
 from regjax.metrics import CLASS_METRICS, REAL_METRICS
 from regjax.noise import MAX_SEED, replicate_key
 from regjax.splits import SPLIT_SEED, Splits, hold_out, make_splits, standardisation
@@ -289,11 +291,15 @@ def make_design(
     rows, test_rows = _checked(base, rows, test_rows)
     splits = make_splits(rows, folds, validation, groups)
     num_train = int(np.min(splits.num_train))
+    loss = resolve_loss(base, rows)
+    if base.class_weight is not None and loss == "squared_error":
+        raise ValueError("class_weight must be used with classes, got real targets")
     configs, hparams, batches = [], [], []
     for configuration in found:
         own, num_batches = _own_config(base, configuration, num_train, epochs)
         try:
             hparams.append(check_hparams(own, as_hparams(configuration)))
+            check_loss(hparams[-1], loss)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{error} (configuration {describe(configuration)})") from None
         configs.append(own)
@@ -410,6 +416,9 @@ def as_config(config: Config | Mapping[str, Any] | None) -> tuple[tuple[int, ...
     hidden = canonical("hidden", fields.pop("hidden", Config().layer_sizes[1:-1]))
     if "batch_size" in fields:
         fields["batch_size"] = canonical("batch_size", fields["batch_size"])
+    for name in ("decay_steps", "class_weight"):
+        if fields.get(name) == "none":
+            fields[name] = None
     return hidden, Config(layer_sizes=(1, *hidden, 1), **fields)
 
 

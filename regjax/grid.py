@@ -16,17 +16,8 @@ from typing import Any, get_args
 
 import numpy as np
 
-from regjax.config import (
-    Activation,
-    Config,
-    HParams,
-    Init,
-    Optimizer,
-    check_choice,
-    check_count,
-    check_hparam,
-    check_known,
-)
+from regjax.config import Activation, Config, Init, Optimizer, check_choice, check_count, check_known
+from regjax.hparams import OFF_VALUES, HParams, check_hparam
 
 Configuration = dict[str, Any]
 
@@ -36,8 +27,6 @@ EXACT = 12
 UNSET = "unset"
 # Config fields that may be axes, with what checks a value; `hidden` stands for layer_sizes[1:-1].
 CONFIG_AXES = ("hidden", "activation", "optimizer", "batch_size", "init")
-# Where None means off, the number that means the same.
-OFF_VALUES = {"l2": 0.0, "l1": 0.0, "weight_decay": 0.0, "keep_prob": 1.0, "input_keep_prob": 1.0}
 NAMES = (*HParams._fields, *CONFIG_AXES)
 # What other libraries call them.
 ELSEWHERE = {

@@ -210,6 +210,7 @@ class Host:
             stops=stops,
             measured=measured,
             num_batches=group.num_batches,
+            num_steps=group.config.num_steps,
             want_examples=self.design.splits.kind == "validation" and stops[-1] == group.config.num_steps,
         )
 
@@ -284,7 +285,7 @@ class Host:
         """Keeps what is asked for of rows that have reached their last step."""
         for i, j, row in chunk.places:
             if alive[row]:
-                params = jax.tree.map(np.copy, lane_of(done.states.params, i, j))
+                params = jax.tree.map(np.copy, lane_of(done.states.evaluated, i, j))
                 examples = None
                 if done.examples is not None:
                     seen = self.design.splits.val[0] > 0

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from regjax.config import Config, HParams
+from regjax.config import Config
 from regjax.cost import resolve_loss
 from regjax.data import Data
 from regjax.design import Design
-from regjax.grid import OFF_VALUES, as_cell, value_of
+from regjax.grid import as_cell, value_of
+from regjax.hparams import OFF_VALUES, HParams
 
 # Hexadecimal digits of an identity: of 2^64 rows, two would share theirs.
 DIGITS = 32

@@ -138,7 +138,7 @@ class Keeper:
         due = going if all_of_it or now - saved.min() > CHECKPOINT_SECONDS else []
         if not finished and not due:
             return
-        parameters = leaves("params", done.states.params)
+        parameters = leaves("params", done.states.evaluated)
         kept = [place for place in finished if place[2] in ledger.kept]
         bare = [place for place in finished if place[2] not in ledger.kept]
         written = [

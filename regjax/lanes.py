@@ -19,9 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from regjax.config import Config, HParams, local_x64
+from regjax.config import Config, local_x64
 from regjax.cost import penalty, resolve_loss
 from regjax.data import Data
+from regjax.hparams import ABSENT, AVERAGES, PENALISED, HParams, without
 from regjax.metrics import examples, metrics
 from regjax.mlp import Params
 from regjax.train import TrainState, all_finite, infer, init_state, run_segment
@@ -76,6 +77,7 @@ class ChunkTask(NamedTuple):
         stops: where to stop in turn, above `start`.
         measured: for each stop, whether metrics are taken there.
         num_batches: of an epoch.
+        num_steps: of the whole run.
         want_examples: whether to return per-example validation scores of the last stop.
     """
 
@@ -88,6 +90,7 @@ class ChunkTask(NamedTuple):
     stops: tuple[int, ...]
     measured: tuple[bool, ...]
     num_batches: int
+    num_steps: int
     want_examples: bool = False
 
 
@@ -112,32 +115,38 @@ def run_task(task: ChunkTask) -> ChunkDone:
     began = time.perf_counter()
     config, shared = task.config, task.shared
     # Without what they do not read, so that groups of rows share the programs of `init` and `measure`.
-    drawn = dataclasses.replace(config, batch_size=None, activation="relu", precision="highest")
-    measured_as = dataclasses.replace(config, batch_size=None, optimizer="sgd", init="tutorial")
+    plain: Any = {"batch_size": None, "schedule": "constant", "warmup_steps": 0, "decay_steps": None}
+    plain["class_weight"] = None
+    drawn = dataclasses.replace(config, **plain, activation="relu", precision="highest")
+    measured_as = dataclasses.replace(config, **plain, optimizer="sgd", init="tutorial")
     with local_x64(config.dtype):
         replicates, hparams = jax.device_put((task.replicates, task.hparams))
-        without_masks = hparams._replace(keep_prob=None, input_keep_prob=None)
+        drawn_with = without(hparams, [name for name in ABSENT if name not in AVERAGES])
+        measured_with = without(hparams, [name for name in ABSENT if name not in PENALISED])
         records = []
 
         def record(states: TrainState) -> None:
-            found = measure_lanes(replicates, without_masks, states.params, config=measured_as, shared=shared)
+            found = measure_lanes(
+                replicates, measured_with, states.evaluated, config=measured_as, shared=shared
+            )
             records.append(jax.tree.map(np.asarray, found))
 
         states = task.states
         if states is None:
-            states = init_lanes(replicates, without_masks, config=drawn, shared=shared)
+            states = init_lanes(replicates, drawn_with, config=drawn, shared=shared)
             record(states)
         start = task.start
         for stop, measured in zip(task.stops, task.measured, strict=True):
             states = advance_lanes(
-                replicates, hparams, states, start, stop, task.num_batches, config=config, shared=shared
-            )
+                replicates, hparams, states, start, stop, task.num_batches, task.num_steps,
+                config=config, shared=shared,
+            )  # fmt: skip
             start = stop
             if measured:
                 record(states)
         scores = None
         if task.want_examples:
-            scores = examples_of_lanes(replicates, states.params, config=measured_as, shared=shared)
+            scores = examples_of_lanes(replicates, states.evaluated, config=measured_as, shared=shared)
         # Copies: a view would keep the device's buffer from being given up to the next segment.
         states, scores = jax.tree.map(np.array, (states, scores))
     stacked = {name: np.stack([r[name] for r in records]) for name in records[0]} if records else {}
@@ -170,6 +179,7 @@ def advance_lanes(
     start: Any,
     stop: Any,
     num_batches: Any,
+    num_steps: Any,
     *,
     config: Config,
     shared: bool,
@@ -179,7 +189,17 @@ def advance_lanes(
     def advance(replicate: Replicates, hparams: HParams, state: TrainState) -> TrainState:
         key = jax.random.wrap_key_data(replicate.key)
         data = Data(replicate.x, replicate.y, replicate.train)
-        return run_segment(key, state, hparams, data, start, stop, config=config, num_batches=num_batches)
+        return run_segment(
+            key,
+            state,
+            hparams,
+            data,
+            start,
+            stop,
+            config=config,
+            num_batches=num_batches,
+            num_steps=num_steps,
+        )
 
     return _over_lanes(advance, replicates, shared, 2)(replicates, hparams, states)
 

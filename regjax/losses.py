@@ -7,6 +7,8 @@ logit as far as the dtype can hold the value.
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -86,6 +88,79 @@ def squared_error(logits: jax.Array, y: jax.Array) -> jax.Array:
 def squared_error_gradient(logits: jax.Array, y: jax.Array) -> jax.Array:
     """dloss/dz = z - y, `(n_outputs, n)`."""
     return logits - y.astype(logits.dtype)
+
+
+# -- what regularises a loss --------------------------------------------------------------------------------
+
+
+def smoothed(f: Callable[..., jax.Array], logits: jax.Array, y: jax.Array, eps: jax.Array) -> jax.Array:
+    """loss = (1 - ε)·loss(y) + ε/K·Σ_k loss(k): the targets share ε over all K classes.
+
+    A cross-entropy is linear in its target, so this is the loss of the target (1 - ε)·y + ε/K; with one
+    logit K = 2, and y becomes (1 - ε)·y + ε/2. Linear in f too: with a gradient for f it is the gradient.
+
+    Args:
+        f: a cross-entropy, or its gradient.
+        logits: z, `(n_outputs, n)`.
+        y: class labels, `(1, n)`.
+        eps: ε in [0, 1), a scalar.
+
+    Returns:
+        What f returns.
+
+    References:
+        Szegedy et al. 2016, §7.
+    """
+    num_classes = max(2, logits.shape[0])
+    every = (f(logits, jnp.full_like(y, k)) for k in range(num_classes))
+    return (1 - eps) * f(logits, y) + eps / num_classes * functools.reduce(operator.add, every)
+
+
+def negative_entropy(logits: jax.Array) -> jax.Array:
+    """-H = Σ_k p_k·log p_k of the output's distribution p, per example, `(n,)`, nats.
+
+    p is softmax(z); with one logit, that of two classes. loss + β·(-H) penalises confidence.
+
+    References:
+        Pereyra, Tucker, Chorowski, Kaiser, Hinton 2017, eq. 2.
+    """
+    log_p = _log_probabilities(logits)
+    return jnp.sum(jnp.exp(log_p) * log_p, axis=0)
+
+
+def negative_entropy_gradient(logits: jax.Array) -> jax.Array:
+    """d(-H)/dz_k = p_k·(log p_k + H), `(n_classes, n)`; with one logit p·(1 - p)·z."""
+    if logits.shape[0] == 1:
+        p = lax.logistic(logits)
+        return p * lax.logistic(-logits) * logits
+    log_p = _log_probabilities(logits)
+    p = jnp.exp(log_p)
+    return p * (log_p - jnp.sum(p * log_p, axis=0, keepdims=True))
+
+
+def _log_probabilities(logits: jax.Array) -> jax.Array:
+    if logits.shape[0] == 1:
+        return jnp.concatenate([jax.nn.log_sigmoid(logits), jax.nn.log_sigmoid(-logits)])
+    return jax.nn.log_softmax(logits, axis=0)
+
+
+def balanced_weights(y: jax.Array, weights: jax.Array, num_classes: int) -> jax.Array:
+    """Returns w_i·c[y_i], c such that every class that is there has the same total, and Σ w as before.
+
+    Args:
+        y: class labels, `(1, n)`.
+        weights: `(n,)`, 0 where a row is held out.
+        num_classes: K.
+
+    References:
+        scikit-learn's class_weight="balanced": n/(K·count).
+    """
+    belongs = lax.broadcasted_iota(y.dtype, (num_classes, y.shape[1]), 0) == y
+    totals = jnp.sum(jnp.where(belongs, weights[None, :], 0), axis=1)
+    there = totals > 0
+    share = jnp.sum(totals) / jnp.sum(there.astype(totals.dtype))
+    of_class = jnp.where(there, share / jnp.where(there, totals, 1), 0)
+    return weights * jnp.sum(jnp.where(belongs, of_class[:, None], 0), axis=0)
 
 
 def _check_labels(logits: jax.Array, y: jax.Array) -> None:

@@ -19,7 +19,8 @@ import jax.numpy as jnp
 
 from regjax.activations import ACTIVATIONS
 from regjax.config import Activation, Config, Dtype, Init, Loss, Precision, check_choice, local_x64
-from regjax.noise import INIT, Masks, normals, one_generator, place_key
+from regjax.masks import UnitMasks
+from regjax.noise import INIT, normals, one_generator, place_key
 
 # A product whose inner dimension is at most this is written as a sum of elementwise products, which XLA
 # fuses with the activation and the mask; see benchmarks/bench_layout.py for what that is worth.
@@ -82,13 +83,13 @@ class Residuals(NamedTuple):
 
     params: Params
     layers: tuple[LayerResiduals, ...]
-    masks: Masks
+    masks: UnitMasks
 
 
 def forward(
     params: Params,
     x: jax.Array,
-    masks: Masks | None = None,
+    masks: UnitMasks | None = None,
     *,
     activation: Activation = "relu",
     precision: Precision = "highest",
@@ -101,7 +102,7 @@ def forward(
         params: one `Layer` per matrix of weights.
         x: inputs, `(n_features, n)`.
         masks: what multiplies the input of each layer, `(fan_in, n)` or None each, as
-            `noise.dropout_masks` returns; None is inference.
+            `masks.dropout_masks` returns; None is inference.
         activation: of the hidden layers.
         precision: of the matrix products.
 
@@ -124,6 +125,7 @@ def forward(
 def backward(
     residuals: Residuals,
     d_logits: jax.Array,
+    d_hidden: Sequence[jax.Array] | None = None,
     *,
     activation: Activation = "relu",
     precision: Precision = "highest",
@@ -133,6 +135,8 @@ def backward(
     Args:
         residuals: of `forward`.
         d_logits: gradient of a scalar in the logits, `(n_outputs, n)`.
+        d_hidden: what the scalar's gradient in each hidden layer's `a` is besides, `(units, n)` each; None:
+            nothing.
         activation: as in `forward`.
         precision: as in `forward`.
 
@@ -152,6 +156,8 @@ def backward(
         dw = _product(dz, h.T, precision)  # z = w·h + b
         dh = _product(w.T, dz, precision)  # z = w·h + b
         da = dh if mask is None else dh * mask  # h = a ⊙ mask
+        if d_hidden is not None and index > 0:
+            da = da + d_hidden[index - 1]
         grads.append(Layer(dw, db))
     return tuple(reversed(grads)), da, None
 

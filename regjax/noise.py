@@ -26,10 +26,15 @@ from regjax.config import check_count
 INIT = 0
 BATCH = 1
 MASKS = 2
+GAUSSIAN = 3
+CONNECTIONS = 4
+INPUT_NOISE = 5
+SWAP = 6
+SWAP_ROWS = 7
+MIXUP = 8
+PARTNERS = 9
 
 MAX_SEED = 2**32 - 1
-
-Masks = tuple[jax.Array | None, ...]
 
 
 def replicate_key(seed: ArrayLike, fold: ArrayLike = 0) -> jax.Array:
@@ -133,64 +138,21 @@ def _rounds(words: tuple[jax.Array, jax.Array], x0: jax.Array, x1: jax.Array) ->
     return x0, x1
 
 
-def dropout_mask(bits: jax.Array, keep_prob: jax.Array) -> jax.Array:
-    """Returns an inverted-dropout mask: 1/p where a unit is kept, else 0.
+def random_normals(key: jax.Array, num_units: int, num_samples: int) -> jax.Array:
+    """Returns `(num_units, num_samples)` standard normal numbers, float32, drawn from 16 bits each.
 
-        t = clip(round(65536·keep_prob), 1, 65536);  keep where bits <= t - 1;  p = t/65536
-
-    The scale is of the exact probability p, so the expected mask is exactly 1; keep_prob = 1 is exactly
-    the identity.
+    65,536 quantiles of the normal distribution, the outermost at ±4.3: as cheap as the bits of dropout.
+    Their variance is 1 to within 0.0003.
 
     Args:
-        bits: `(units, n)`, uint16.
-        keep_prob: probability of keeping a unit, in (0, 1], a real scalar (may be traced).
-
-    Returns:
-        `(units, n)`, dtype of keep_prob.
-
-    References:
-        Srivastava et al. 2014, §10 (scaling at training time).
+        key: a threefry2x32 key, as `replicate_key` makes them.
+        num_units: rows.
+        num_samples: columns.
     """
-    threshold = jnp.clip(jnp.round(65536 * keep_prob), 1, 65536)
-    keep = bits <= (threshold - 1).astype(jnp.uint16)
-    return jnp.where(keep, 65536 / threshold, jnp.zeros_like(threshold))
-
-
-def dropout_masks(
-    key: jax.Array,
-    step: ArrayLike,
-    layer_sizes: Sequence[int],
-    num_samples: int,
-    *,
-    keep_prob: jax.Array | None = None,
-    input_keep_prob: jax.Array | None = None,
-) -> Masks | None:
-    """Returns the dropout masks of one step, one per layer of weights: what multiplies its input.
-
-    Args:
-        key: of the replicate, see `replicate_key`.
-        step: the step, a whole number >= 0.
-        layer_sizes: units per layer, input and output included.
-        num_samples: columns of each mask.
-        keep_prob: of hidden units, a scalar or `(num_hidden,)`, in (0, 1]; None is off.
-        input_keep_prob: of input features, a scalar in (0, 1]; None is off.
-
-    Returns:
-        A tuple of `(units, num_samples)` arrays, None where nothing is dropped; None if all is off.
-    """
-    if keep_prob is None and input_keep_prob is None:
-        return None
-    key = place_key(key, step, MASKS)
-    num_hidden = len(layer_sizes) - 2
-    keep_probs: list[jax.Array | None] = [input_keep_prob] + [None] * num_hidden
-    if keep_prob is not None:
-        keep_probs[1:] = jnp.broadcast_to(keep_prob, (num_hidden,))
-    return tuple(
-        None
-        if keep is None
-        else dropout_mask(random_bits(jax.random.fold_in(key, layer), units, num_samples), keep)
-        for layer, (units, keep) in enumerate(zip(layer_sizes[:-1], keep_probs, strict=True))
-    )
+    bits = random_bits(key, num_units, num_samples).astype(jnp.float32)
+    uniform = (bits + 0.5) * np.float32(2**-15) - 1  # in (-1, 1)
+    # The barrier keeps the numbers shared by all lanes of a vmap.
+    return lax.optimization_barrier(jnp.float32(math.sqrt(2)) * lax.erf_inv(uniform))
 
 
 def epoch_order(key: jax.Array, epoch: ArrayLike, weights: jax.Array) -> jax.Array:

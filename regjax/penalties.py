@@ -48,6 +48,31 @@ def l1_gradient(w: jax.Array, strength: jax.Array) -> jax.Array:
     return strength * jnp.sign(w)
 
 
+def activity_l2(a: jax.Array, weights: jax.Array) -> jax.Array:
+    """Σ_i w_i·Σ_u a_ui²: of hidden activations before dropout, to be divided as the loss is.
+
+    Without the ½ of `l2`, as in Keras, whose ActivityRegularization divides by the batch too.
+
+    Args:
+        a: activations, `(units, n)`.
+        weights: w, `(n,)`.
+
+    Returns:
+        A scalar.
+    """
+    return jnp.sum(weights * jnp.sum(a * a, axis=0))
+
+
+def activity_l2_gradient(a: jax.Array, weights: jax.Array) -> jax.Array:
+    """d/da = 2·w·a, `(units, n)`."""
+    return 2 * weights[None, :] * a
+
+
+def column_norms(w: jax.Array) -> jax.Array:
+    """‖w[:, j]‖ per input j, `(1, fan_in)`: the groups of group_lasso."""
+    return jnp.sqrt(jnp.sum(w * w, axis=0, keepdims=True))
+
+
 class PenaltyPair(NamedTuple):
     """A penalty `f(w, strength)` and its gradient `gradient(w, strength)` in w."""
 

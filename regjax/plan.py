@@ -17,6 +17,7 @@ import numpy as np
 
 from regjax.config import Config, check_choice, check_count
 from regjax.design import Design
+from regjax.hparams import switched_on
 from regjax.progress import duration
 
 Keep = Literal["all", "best", "none"]
@@ -36,7 +37,7 @@ class Group(NamedTuple):
     Attributes:
         config: of its rows, with their numbers of steps.
         configurations: indices of its configurations.
-        on: what is switched on that draws randomness.
+        on: what is switched on that would not be there if it were off.
         shared: whether the lanes of a slot are rows of one replicate.
         slots: R.
         lanes: r, of a slot.
@@ -108,7 +109,7 @@ class Plan:
             what = f"{'-'.join(map(str, config.layer_sizes))}, {config.optimizer}, " + (
                 "full batch" if config.batch_size is None else f"batch {config.batch_size}"
             )
-            on = ", ".join(group.on) or "nothing random on"
+            on = ", ".join(group.on) or "no more than l2 and l1 on"
             lines.append(
                 f"  {what}, {on}: {len(group.configurations) * per:,} networks × {config.num_steps:,} steps, "
                 f"chunks of {group.slots} × {group.lanes} lanes"
@@ -173,7 +174,7 @@ def make_groups(design: Design, backend: str = "cpu") -> tuple[Group, ...]:
     """Returns the groups of a design in order of their first configuration."""
     found: dict[Any, list[int]] = {}
     for index, (config, hparams) in enumerate(zip(design.configs, design.hparams, strict=True)):
-        on = tuple(name for name in ("keep_prob", "input_keep_prob") if getattr(hparams, name) is not None)
+        on = switched_on(hparams)
         found.setdefault((config, on, design.num_batches[index]), []).append(index)
     num_samples = design.padded.x.shape[1]
     groups = []

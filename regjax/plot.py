@@ -22,7 +22,8 @@ from regjax.compare import Run, probabilities
 from regjax.comparison import unit_interval
 from regjax.config import Config
 from regjax.data import Data
-from regjax.grid import OFF_VALUES, as_text, describe, value_of
+from regjax.grid import as_text, describe, value_of
+from regjax.hparams import OFF_VALUES
 from regjax.results import Results
 from regjax.selection import higher_is_better, ranking
 

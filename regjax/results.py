@@ -17,7 +17,8 @@ from regjax.comparison import Comparison, Scores, compare, unit_interval
 from regjax.config import check_choice, local_x64
 from regjax.cost import resolve_loss
 from regjax.design import Design
-from regjax.grid import OFF_VALUES, Configuration, as_cell, as_text, describe, value_of
+from regjax.grid import Configuration, as_cell, as_text, describe, value_of
+from regjax.hparams import OFF_VALUES
 from regjax.mlp import Params, predict, predict_proba
 from regjax.plan import Plan, last_records, num_params
 from regjax.provenance import in_words

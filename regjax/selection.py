@@ -15,6 +15,7 @@ import numpy as np
 from regjax.config import check_choice
 from regjax.design import Design
 from regjax.grid import describe
+from regjax.hparams import LEAVES
 from regjax.metrics import METRICS
 
 Rule = Literal["mean", "one_se"]
@@ -22,14 +23,14 @@ Rule = Literal["mean", "one_se"]
 # Simpler first: what is compared, and whether larger is simpler. Axes that are not here never count.
 SIMPLER = (
     ("parameters", False),
-    ("l1", True),
-    ("l2", True),
-    ("weight_decay", True),
-    ("keep_prob", False),
-    ("input_keep_prob", False),
+    *(
+        (name, LEAVES[name].simpler == "larger")
+        for name in ("l1", "l2", *(name for name in LEAVES if name not in ("l1", "l2")))
+        if LEAVES[name].simpler
+    ),
 )
-SIMPLER_IN_WORDS = (
-    "fewer parameters, then larger l1, l2, weight_decay, then smaller keep_prob, input_keep_prob"
+SIMPLER_IN_WORDS = "fewer parameters, then " + ", ".join(
+    f"{'larger' if larger else 'smaller'} {name}" for name, larger in SIMPLER[1:]
 )
 
 
@@ -109,7 +110,7 @@ def simplicity(configuration: Mapping[str, Any], num_params: int) -> tuple[float
     """Returns a sort key, smaller is simpler, in the order of `SIMPLER`."""
     key: list[float] = []
     for name, larger_is_simpler in SIMPLER:
-        value = num_params if name == "parameters" else float(np.mean(configuration[name]))
+        value = float(num_params if name == "parameters" else np.mean(configuration[name]))
         key.append(-value if larger_is_simpler else value)
     return tuple(key)
 

@@ -155,7 +155,7 @@ def as_toml(spec: Spec) -> str:
     grid = {name: values[0] if _is_fixed(values) else values for name, values in spec.grid.items()}
     found: dict[str, dict[str, Any]] = spec._asdict() | {"grid": grid}
     ordered = {
-        section: {name: _plain(found[section][name]) for name in names if name in found[section]}
+        section: {name: _written(name, found[section][name]) for name in names if name in found[section]}
         for section, names in SECTIONS.items()
     }
     # Arrays on one line: a newline inside brackets is never part of a string here.
@@ -311,6 +311,10 @@ def _baseline(text: str) -> dict[str, Any]:
 def _is_fixed(values: list[Any]) -> bool:
     """Returns whether an axis can be written as a scalar: one value, and not one per layer."""
     return len(values) == 1 and not isinstance(values[0], tuple)
+
+
+def _written(name: str, value: Any) -> Any:
+    return "none" if value is None and name != "batch_size" else _plain(value)
 
 
 def _plain(value: Any) -> Any:

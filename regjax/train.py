@@ -1,8 +1,8 @@
 """One training run, pure and vmappable over keys, hyperparameters and data.
 
 `init_state` → `run_segment` (steps a to b in one compiled loop) → `measure`; `make_train` is nothing but
-their composition. A step has named places, in this order: batch → masks → forward → loss → backward →
-penalties → gradient → update.
+their composition. A step has named places, in this order: batch → data noise → masks → forward → loss →
+backward → penalties → gradient → update → constraint → average; what acts at a place is in its module.
 """
 
 from __future__ import annotations
@@ -17,12 +17,20 @@ import optax
 from jax import lax
 from jax.typing import ArrayLike
 
-from regjax.config import Config, HParams, check_hparams, is_traced, local_x64
-from regjax.cost import BatchSizes, cost, cost_and_grads, full_batch_sizes, penalty, resolve_loss
+from regjax.averages import Average, average, init_average
+from regjax.config import Config, is_traced, local_x64
+from regjax.constraints import constrain
+from regjax.cost import BatchSizes, cost, full_batch_sizes, penalty, resolve_loss
 from regjax.data import Data, check_data, check_test, pad_samples
+from regjax.data_noise import add_noise
+from regjax.gradients import gradient
+from regjax.hparams import HParams, check_hparams, check_loss
+from regjax.losses import balanced_weights
+from regjax.masks import Masks, UnitMasks, draw_masks
 from regjax.metrics import metrics
-from regjax.mlp import Layer, Params, forward, init_params
-from regjax.noise import Masks, dropout_masks, epoch_order
+from regjax.mlp import Params, forward, init_params
+from regjax.noise import epoch_order
+from regjax.updates import learning_rate_at, make_optimizer
 
 History = dict[str, jax.Array]
 # Of a single run; the others (a sort each) are left to the sweep.
@@ -30,10 +38,16 @@ HISTORY_METRICS = ("loss", "accuracy", "rmse", "r2")
 
 
 class TrainState(NamedTuple):
-    """What a training run carries from step to step."""
+    """What a training run carries from step to step; `average` is None where none is on."""
 
     params: Params
     opt_state: Any
+    average: Average | None = None
+
+    @property
+    def evaluated(self) -> Params:
+        """The parameters that are evaluated and predict: the average, where one is on."""
+        return self.params if self.average is None else self.average.params
 
 
 class Trained(NamedTuple):
@@ -41,19 +55,6 @@ class Trained(NamedTuple):
 
     params: Params
     history: History
-
-
-def make_optimizer(config: Config, hparams: HParams) -> optax.GradientTransformation:
-    """Returns optax's optimizer with traced hyperparameters."""
-    h = hparams
-    if config.optimizer == "sgd":
-        return optax.sgd(h.learning_rate)
-    if config.optimizer in ("momentum", "nesterov"):
-        return optax.sgd(h.learning_rate, momentum=h.momentum, nesterov=config.optimizer == "nesterov")
-    if config.optimizer == "adam":
-        return optax.adam(h.learning_rate, h.b1, h.b2, h.eps)
-    weights_only = tuple(Layer._make([True, False]) for _ in range(config.num_layers))
-    return optax.adamw(h.learning_rate, h.b1, h.b2, h.eps, weight_decay=h.weight_decay, mask=weights_only)
 
 
 def init_state(
@@ -69,7 +70,8 @@ def init_state(
     """
     if params is None:
         params = init_params(key, config.layer_sizes, init=config.init, dtype=config.dtype)
-    return TrainState(params, make_optimizer(config, hparams).init(params))
+    opt_state = make_optimizer(config, hparams).init(params)
+    return TrainState(params, opt_state, init_average(params, hparams))
 
 
 def run_segment(
@@ -79,10 +81,11 @@ def run_segment(
     data: Data,
     start: ArrayLike,
     stop: ArrayLike,
-    masks: Masks | None = None,
+    masks: UnitMasks | None = None,
     *,
     config: Config,
     num_batches: ArrayLike | None = None,
+    num_steps: ArrayLike | None = None,
 ) -> TrainState:
     """Returns the state after steps `start` … `stop` - 1: how a run is cut changes no bit of it.
 
@@ -98,37 +101,33 @@ def run_segment(
         num_batches: of an epoch; None takes ⌊n/batch_size⌋, n the rows of weight above 0. Under a `vmap`
             over weights give it, not mapped: where the end of an epoch may differ from lane to lane, every
             lane sorts its rows at every step.
+        num_steps: of the whole run, for keep_prob_end; None takes config.num_steps.
     """
-    optimizer = make_optimizer(config, hparams)
-    data = hide_held_out(jax.tree.map(jnp.asarray, data))
+    num_steps = config.num_steps if num_steps is None else num_steps
+    data = weigh_classes(hide_held_out(jax.tree.map(jnp.asarray, data)), config)
     sizes = full_batch_sizes(data)
     next_batch = _batches(key, data, config, num_batches)
 
     def step(i: jax.Array, carry: tuple[TrainState, Any]) -> tuple[TrainState, Any]:
-        (params, opt_state), order = carry
+        (params, opt_state, averaged), order = carry
         batch, batch_sizes, order = next_batch(i, order, sizes)
-        step_masks = draw_masks(key, i, hparams, batch, config) if masks is None else masks
-        _, grads, _ = cost_and_grads(params, hparams, batch, step_masks, config=config, sizes=batch_sizes)
+        batch, partners = add_noise(key, i, hparams, batch, data)
+        drawn = Masks(masks)
+        if masks is None:
+            drawn = draw_masks(key, i, hparams, config, batch.x.shape[1], num_steps)
+        grads = gradient(params, hparams, batch, drawn, partners, config=config, sizes=batch_sizes)
+        learning_rate = learning_rate_at(i, config, hparams)
         with jax.numpy_dtype_promotion("standard"):  # optax raises a traced b1 to the power of an int32
-            updates, opt_state = optimizer.update(grads, opt_state, params)
+            updates, opt_state = make_optimizer(config, hparams, learning_rate).update(
+                grads, opt_state, params
+            )
         params = cast(Params, optax.apply_updates(params, updates))
-        return TrainState(params, opt_state), order
+        params = constrain(params, hparams, learning_rate, batch_sizes.num_train)
+        return TrainState(params, opt_state, average(params, averaged, i, hparams)), order
 
     start, stop = jnp.asarray(start, jnp.int32), jnp.asarray(stop, jnp.int32)
     order = next_batch(start, None, sizes)[2]
     return lax.fori_loop(start, stop, step, (state, order))[0]
-
-
-def draw_masks(key: jax.Array, step: ArrayLike, hparams: HParams, data: Data, config: Config) -> Masks | None:
-    """Returns the dropout masks of one step for these rows, None where dropout is off."""
-    return dropout_masks(
-        key,
-        step,
-        config.layer_sizes,
-        data.x.shape[1],
-        keep_prob=hparams.keep_prob,
-        input_keep_prob=hparams.input_keep_prob,
-    )
 
 
 def _batches(
@@ -156,6 +155,16 @@ def _batches(
         return batch, BatchSizes(float(size), sizes.num_train), order
 
     return next_batch
+
+
+def weigh_classes(data: Data, config: Config) -> Data:
+    """Returns `data` with the weights that training uses: of balanced classes, where that is asked for."""
+    if config.class_weight is None:
+        return data
+    if not jnp.issubdtype(data.y.dtype, jnp.integer):
+        raise ValueError(f"class_weight must be used with classes, got real targets of dtype {data.y.dtype}")
+    num_classes = max(2, config.layer_sizes[-1])
+    return data._replace(weights=balanced_weights(data.y, data.weights, num_classes))
 
 
 def hide_held_out(data: Data) -> Data:
@@ -188,26 +197,27 @@ def measure(
     data: Data,
     test: Data | None,
     step: ArrayLike,
-    masks: Masks | None = None,
+    masks: UnitMasks | None = None,
     *,
     config: Config,
+    num_steps: ArrayLike | None = None,
 ) -> History:
     """Returns one record of the history, after `step` steps.
 
     Returns:
-        Scalars. `step`; `cost`: the objective on all training rows with the masks of this step, what is
-        optimised; `finite`: whether `cost` and all parameters are finite. Then in inference mode
-        `penalty` (divided by n), and for train and test `…_cost` (loss + penalty) and
-        `HISTORY_METRICS`, as far as they fit the targets.
+        Scalars. `step`; `cost`: the objective on all training rows with the noise and masks of this step,
+        what is optimised (but for the adversarial half); `finite`: whether `cost` and all parameters are
+        finite. Then in inference mode `penalty` (divided by n), and for train and test `…_cost` (loss +
+        penalty) and `HISTORY_METRICS`, as far as they fit the targets.
     """
-    visible = hide_held_out(data)
-    objective = cost(
-        params,
-        hparams,
-        visible,
-        draw_masks(key, step, hparams, data, config) if masks is None else masks,
-        config=config,
-    )
+    visible = weigh_classes(hide_held_out(data), config)
+    num_steps = config.num_steps if num_steps is None else num_steps
+    rows, partners = add_noise(key, step, hparams, visible, visible)
+    drawn = Masks(masks)
+    if masks is None:
+        drawn = draw_masks(key, step, hparams, config, data.x.shape[1], num_steps)
+    sizes = full_batch_sizes(visible)
+    objective = cost(params, hparams, rows, drawn, partners, config=config, sizes=sizes)
     record = {
         "step": jnp.asarray(step, jnp.int32),
         "cost": objective,
@@ -268,6 +278,7 @@ def make_train(config: Config) -> Callable[..., Trained]:
         with local_x64(config.dtype):
             hparams = check_hparams(config, hparams)
             data, test = check_data(config, data), check_test(config, data, test)
+            check_loss(hparams, resolve_loss(config, data))
             return _train(key, hparams, data, test, config=config)
 
     return train
@@ -279,14 +290,14 @@ def _train(key: jax.Array, hparams: HParams, data: Data, test: Data | None, *, c
     test = None if test is None else pad_samples(test)
 
     def record_and_run(state: TrainState, start: jax.Array) -> tuple[TrainState, History]:
-        record = measure(key, state.params, hparams, data, test, start, config=config)
+        record = measure(key, state.evaluated, hparams, data, test, start, config=config)
         stop = jnp.minimum(start + config.eval_every, config.num_steps)
         return run_segment(key, state, hparams, data, start, stop, config=config), record
 
     starts = jnp.arange(0, config.num_steps, config.eval_every, dtype=jnp.int32)
     state, history = lax.scan(record_and_run, init_state(key, hparams, config=config), starts)
-    last = measure(key, state.params, hparams, data, test, config.num_steps, config=config)
-    return Trained(state.params, jax.tree.map(lambda h, x: jnp.append(h, x), history, last))
+    last = measure(key, state.evaluated, hparams, data, test, config.num_steps, config=config)
+    return Trained(state.evaluated, jax.tree.map(lambda h, x: jnp.append(h, x), history, last))
 
 
 def _check_x64(config: Config, inputs: Any) -> None:

@@ -20,8 +20,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from regjax import activations, data, datasets, mlp, noise, penalties, train
-from regjax.config import Config, HParams, check_count, check_hparam, check_hparams
+from regjax.config import Config, check_count
 from regjax.cost import cost
+from regjax.hparams import HParams, check_hparam, check_hparams
+from regjax.masks import UnitMasks, dropout_masks
 
 Parameters = dict[str, np.ndarray]
 Cache = tuple[np.ndarray, ...]
@@ -271,12 +273,12 @@ def _sizes(layers: mlp.Params) -> tuple[int, ...]:
     return (layers[0].w.shape[1], *(layer.w.shape[0] for layer in layers))
 
 
-def _forward(layers: mlp.Params, X: jax.Array, masks: noise.Masks | None) -> mlp.Residuals:
+def _forward(layers: mlp.Params, X: jax.Array, masks: UnitMasks | None) -> mlp.Residuals:
     return mlp.forward(layers, X, masks)[1]
 
 
 def _fresh_masks(sizes: tuple[int, ...], num_samples: int, key: jax.Array, keep_prob: jax.Array) -> Any:
-    masks = noise.dropout_masks(key, 0, sizes, num_samples, keep_prob=keep_prob)
+    masks = dropout_masks(key, 0, sizes, num_samples, keep_prob=keep_prob)
     return () if masks is None else masks[1:]
 
 

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 import reference
 
+from regjax.masks import dropout_mask, dropout_masks
 from regjax.noise import (
     BATCH,
     INIT,
     MASKS,
-    dropout_mask,
-    dropout_masks,
     epoch_order,
     normals,
     one_generator,

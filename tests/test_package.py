@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 # A module imports only from those above it.
 HOUSE = [
     "config",
+    "hparams",
     "data",
     "datasets",
     "splits",
@@ -24,8 +25,14 @@ HOUSE = [
     "losses",
     "penalties",
     "noise",
+    "masks",
+    "data_noise",
     "mlp",
     "cost",
+    "gradients",
+    "updates",
+    "constraints",
+    "averages",
     "metrics",
     "train",
     "grid",

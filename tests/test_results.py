@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import regjax
 from regjax import intervals
 from regjax.design import make_design
+from regjax.hparams import OFF_VALUES
 from regjax.plan import make_plan
 from regjax.results import Results
 from regjax.selection import choose, left_out, ranking, simplicity
@@ -116,7 +117,7 @@ def test_one_se_takes_the_simplest_within_reach():
 
 
 def test_simpler_is_in_the_declared_order():
-    off = {"l1": 0.0, "l2": 0.0, "weight_decay": 0.0, "keep_prob": 1.0, "input_keep_prob": 1.0}
+    off = OFF_VALUES
     order = [
         simplicity(off, 10),
         simplicity(off | {"keep_prob": 0.8}, 10),

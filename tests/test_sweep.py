@@ -8,10 +8,10 @@ import pytest
 
 import regjax
 from regjax import host, lanes, waves
-from regjax.config import check_hparams
 from regjax.data import Data
 from regjax.design import make_design
 from regjax.grid import grid_from_list
+from regjax.hparams import check_hparams
 from regjax.plan import make_groups, make_plan
 
 CONFIG = regjax.Config(num_steps=60, eval_every=20)
@@ -227,7 +227,7 @@ def test_lanes_permuted_and_poisoned_keep_their_bits(layer_sizes, shape, keep_pr
             train=np.broadcast_to(train, (*many, len(train))),
             val=np.broadcast_to(val, (*many, len(train))),
         )
-        task = lanes.ChunkTask(config, True, replicates, stack, None, 0, (6,), (True,), 1)
+        task = lanes.ChunkTask(config, True, replicates, stack, None, 0, (6,), (True,), 1, 6)
         done = lanes.run_task(task)
         return [leaf.reshape(size, -1) for leaf in jax.tree.leaves(done.states.params)]
 

@@ -11,8 +11,9 @@ import reference
 
 import regjax
 from regjax import train as training
-from regjax.config import check_hparams
 from regjax.data import Data, check_data, pad_samples
+from regjax.hparams import check_hparams
+from regjax.masks import draw_masks
 from regjax.train import init_state, measure, run_segment
 
 KEY = regjax.replicate_key(4)
@@ -120,7 +121,7 @@ def test_compiled_loop_is_a_python_loop(batch_size):
             rows = training.epoch_order(KEY, epoch, data.weights)[index * 32 : index * 32 + 32]
             batch = Data(data.x[:, rows], data.y[:, rows], data.weights[rows])
             step_sizes = training.BatchSizes(32.0, sizes.num_train)
-        masks = training.draw_masks(KEY, step, hparams, batch, config)
+        masks = draw_masks(KEY, step, hparams, config, batch.x.shape[1], config.num_steps)
         _, grads, _ = regjax.cost_and_grads(params, hparams, batch, masks, config=config, sizes=step_sizes)
         with jax.numpy_dtype_promotion("standard"):
             updates, opt_state = optimizer.update(grads, opt_state, params)

@@ -1,0 +1,96 @@
+"""What acts on the gradient: adversarial examples, sharpness-aware minimisation, clipping."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from regjax.config import Config
+from regjax.cost import BatchSizes, data_cost_and_grads, penalty_gradient
+from regjax.data import Data
+from regjax.hparams import HParams
+from regjax.masks import Masks
+from regjax.mlp import Layer, Params
+
+
+def gradient(
+    params: Params,
+    hparams: HParams,
+    data: Data,
+    masks: Masks,
+    partners: Data | None,
+    *,
+    config: Config,
+    sizes: BatchSizes,
+) -> Params:
+    """Returns what the optimizer is given: the gradient of the objective, as regularised here.
+
+    Arguments as in `cost.cost`.
+    """
+
+    def of_data(params: Params) -> Params:
+        """Returns the gradient of the data term, with its adversarial half."""
+
+        def at(x: jax.Array) -> tuple[Params, jax.Array]:
+            others = None if partners is None else partners._replace(x=x)
+            rows = data._replace(x=x)
+            return data_cost_and_grads(params, hparams, rows, masks, others, config=config, sizes=sizes)[1:]
+
+        grads, dx = at(data.x)
+        if hparams.adversarial is None:
+            return grads
+        others, _ = at(adversarial_example(data.x, dx, hparams.adversarial))
+        return jax.tree.map(lambda g, other: 0.5 * g + 0.5 * other, grads, others)  # ½·J(x) + ½·J(x')
+
+    grads = of_data(params)
+    if hparams.sam is not None:
+        grads = of_data(sharpest(params, grads, hparams.sam))
+    d_penalty = penalty_gradient(params, hparams)
+    grads = tuple(Layer(dw + d / sizes.num_train, db) for (dw, db), d in zip(grads, d_penalty, strict=True))
+    return grads if hparams.clip_norm is None else clip_norm(grads, hparams.clip_norm)
+
+
+def adversarial_example(x: jax.Array, dx: jax.Array, eps: jax.Array) -> jax.Array:
+    """Returns x + ε·sign(∇ₓJ), `(n_features, n)`, to be held constant; sign(0) = 0.
+
+    The objective becomes ½·J(x) + ½·J(x + ε·sign ∇ₓJ(x)), with the same masks in both.
+
+    Args:
+        x: inputs as the network sees them.
+        dx: ∇ₓJ, as `backward` returns it.
+        eps: ε, in units of x.
+
+    References:
+        Goodfellow, Shlens, Szegedy 2015, §6.
+    """
+    return x + eps * jnp.sign(dx)
+
+
+def sharpest(params: Params, grads: Params, radius: jax.Array) -> Params:
+    """Returns params + ρ·g/‖g‖, to first order the worst parameters within the radius; ‖g‖ over all leaves.
+
+    The gradient of the data term is taken there; penalties are taken at `params` themselves, as in the
+    paper, where weight decay stands outside of the maximum.
+
+    Args:
+        params: where the step begins.
+        grads: g, the gradient of the data term there.
+        radius: ρ >= 0.
+
+    References:
+        Foret, Kleiner, Mobahi, Neyshabur 2021, eq. 2 and algorithm 1.
+    """
+    norm = optax.tree.norm(grads)
+    scale = jnp.where(norm > 0, radius / jnp.where(norm > 0, norm, 1), 0)
+    return jax.tree.map(lambda p, g: p + scale * g, params, grads)
+
+
+def clip_norm(grads: Params, largest: jax.Array) -> Params:
+    """Returns g·min(1, c/‖g‖), ‖g‖ over all leaves: optax's clip_by_global_norm.
+
+    References:
+        Pascanu, Mikolov, Bengio 2013, algorithm 1.
+    """
+    clip = optax.clip_by_global_norm(largest)  # type: ignore[arg-type]
+    return clip.update(grads, clip.init(grads))[0]  # type: ignore[return-value]

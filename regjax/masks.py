@@ -1,0 +1,201 @@
+"""What acts at the masks of a step: units and weights that are dropped, or multiplied by noise.
+
+Masks are data: `forward` and `backward` are deterministic in them. Every draw is a function of (seed, fold,
+step) alone; a hyperparameter decides what is made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from regjax.config import Config
+from regjax.hparams import HParams
+from regjax.noise import CONNECTIONS, GAUSSIAN, MASKS, place_key, random_bits, random_normals
+
+# What multiplies the input of each layer of weights, `(fan_in, n)`; None where nothing does.
+UnitMasks = tuple[jax.Array | None, ...]
+
+
+class Masks(NamedTuple):
+    """The masks of one step.
+
+    Attributes:
+        units: what multiplies the input of each layer, `(fan_in, n)` or None each; or None.
+        weights: what multiplies each matrix of weights, `(fan_out, fan_in)` each; or None.
+    """
+
+    units: UnitMasks | None = None
+    weights: tuple[jax.Array, ...] | None = None
+
+
+def draw_masks(
+    key: jax.Array,
+    step: ArrayLike,
+    hparams: HParams,
+    config: Config,
+    num_samples: int,
+    num_steps: Any,
+) -> Masks:
+    """Returns the masks of one step.
+
+    Args:
+        key: of the replicate.
+        step: the step.
+        hparams: hyperparameters.
+        config: layer sizes.
+        num_samples: columns of a unit's mask.
+        num_steps: of the whole run, for keep_prob_end.
+    """
+    h, sizes = hparams, config.layer_sizes
+    keep_prob = h.keep_prob
+    if h.keep_prob_end is not None:
+        start = jnp.ones(config.num_hidden, config.dtype) if keep_prob is None else keep_prob
+        keep_prob = keep_prob_at(step, start, h.keep_prob_end, num_steps)
+    units = dropout_masks(
+        key, step, sizes, num_samples, keep_prob=keep_prob, input_keep_prob=h.input_keep_prob
+    )
+    if h.gaussian_dropout is not None:
+        factors = gaussian_masks(key, step, sizes, num_samples, h.gaussian_dropout)
+        units = factors if units is None else tuple(map(_times, units, factors))
+    weights = None
+    if h.dropconnect_keep_prob is not None:
+        weights = dropconnect_masks(key, step, sizes, h.dropconnect_keep_prob)
+    return Masks(units, weights)
+
+
+def _times(a: jax.Array | None, b: jax.Array | None) -> jax.Array | None:
+    return b if a is None else a if b is None else a * b
+
+
+def dropout_mask(bits: jax.Array, keep_prob: jax.Array) -> jax.Array:
+    """Returns an inverted-dropout mask: 1/p where a unit is kept, else 0.
+
+        t = clip(round(65536·keep_prob), 1, 65536);  keep where bits <= t - 1;  p = t/65536
+
+    The scale is of the exact probability p, so the expected mask is exactly 1; keep_prob = 1 is exactly
+    the identity.
+
+    Args:
+        bits: `(units, n)`, uint16.
+        keep_prob: probability of keeping a unit, in (0, 1], a real scalar (may be traced).
+
+    Returns:
+        `(units, n)`, dtype of keep_prob.
+
+    References:
+        Srivastava et al. 2014, §10 (scaling at training time).
+    """
+    threshold = jnp.clip(jnp.round(65536 * keep_prob), 1, 65536)
+    keep = bits <= (threshold - 1).astype(jnp.uint16)
+    return jnp.where(keep, 65536 / threshold, jnp.zeros_like(threshold))
+
+
+def dropout_masks(
+    key: jax.Array,
+    step: ArrayLike,
+    layer_sizes: Sequence[int],
+    num_samples: int,
+    *,
+    keep_prob: jax.Array | None = None,
+    input_keep_prob: jax.Array | None = None,
+) -> UnitMasks | None:
+    """Returns the dropout masks of one step, one per layer of weights: what multiplies its input.
+
+    Args:
+        key: of the replicate, see `replicate_key`.
+        step: the step, a whole number >= 0.
+        layer_sizes: units per layer, input and output included.
+        num_samples: columns of each mask.
+        keep_prob: of hidden units, a scalar or `(num_hidden,)`, in (0, 1]; None is off.
+        input_keep_prob: of input features, a scalar in (0, 1]; None is off.
+
+    Returns:
+        A tuple of `(units, num_samples)` arrays, None where nothing is dropped; None if all is off.
+    """
+    if keep_prob is None and input_keep_prob is None:
+        return None
+    key = place_key(key, step, MASKS)
+    num_hidden = len(layer_sizes) - 2
+    keep_probs: list[jax.Array | None] = [input_keep_prob] + [None] * num_hidden
+    if keep_prob is not None:
+        keep_probs[1:] = jnp.broadcast_to(keep_prob, (num_hidden,))
+    return tuple(
+        None
+        if keep is None
+        else dropout_mask(random_bits(jax.random.fold_in(key, layer), units, num_samples), keep)
+        for layer, (units, keep) in enumerate(zip(layer_sizes[:-1], keep_probs, strict=True))
+    )
+
+
+def keep_prob_at(step: ArrayLike, start: jax.Array, end: jax.Array, num_steps: Any) -> jax.Array:
+    """Returns k(t) = start + (end - start)·min(t/num_steps, 1): dropout that grows or fades.
+
+    The scale of the masks is that of the current value, so the expected activation stays as it is.
+
+    Args:
+        step: t.
+        start: `(num_hidden,)`, in (0, 1].
+        end: a scalar, in (0, 1].
+        num_steps: of the whole run.
+    """
+    done = jnp.minimum(jnp.asarray(step, start.dtype) / jnp.asarray(num_steps, start.dtype), 1)
+    return start + (end - start) * done
+
+
+def gaussian_masks(
+    key: jax.Array, step: ArrayLike, layer_sizes: Sequence[int], num_samples: int, sigma: jax.Array
+) -> UnitMasks:
+    """Returns factors 1 + σ·n on hidden units, n standard normal: mean 1, variance σ².
+
+    σ = √((1 - k)/k) has the variance of dropout with keep_prob k.
+
+    Args:
+        key: of the replicate.
+        step: the step.
+        layer_sizes: units per layer.
+        num_samples: columns.
+        sigma: `(num_hidden,)`, >= 0.
+
+    References:
+        Srivastava et al. 2014, §10.
+    """
+    key = place_key(key, step, GAUSSIAN)
+    return (
+        None,
+        *(
+            1 + sigma[i] * random_normals(jax.random.fold_in(key, i), units, num_samples).astype(sigma.dtype)
+            for i, units in enumerate(layer_sizes[1:-1])
+        ),
+    )
+
+
+def dropconnect_masks(
+    key: jax.Array, step: ArrayLike, layer_sizes: Sequence[int], keep_prob: jax.Array
+) -> tuple[jax.Array, ...]:
+    """Returns what multiplies each matrix of weights: 1/p where a weight is kept, else 0.
+
+    One mask per step and replicate is shared by the batch, and inference takes the weights as they are;
+    Wan et al. draw a mask per example, and sample at inference from a moment-matched normal.
+
+    Args:
+        key: of the replicate.
+        step: the step.
+        layer_sizes: units per layer.
+        keep_prob: `(num_layers,)`, in (0, 1].
+
+    Returns:
+        `(fan_out, fan_in)` each, mean 1.
+
+    References:
+        Wan, Zeiler, Zhang, LeCun, Fergus 2013.
+    """
+    key = place_key(key, step, CONNECTIONS)
+    return tuple(
+        dropout_mask(random_bits(jax.random.fold_in(key, i), fan_out, fan_in), keep_prob[i])
+        for i, (fan_in, fan_out) in enumerate(zip(layer_sizes[:-1], layer_sizes[1:], strict=True))
+    )
