@@ -407,7 +407,8 @@ class Store:
         Raises:
             StoreError: one of them is not as it was written.
         """
-        columns = ", ".join(f"rows.{name}" for name in ROW_COLUMNS)
+        missing = self._missing_columns()
+        columns = ", ".join("NULL" if name in missing else f"rows.{name}" for name in ROW_COLUMNS)
         select = f"SELECT {columns}, checksum, value FROM rows LEFT JOIN arrays USING (identity)"
         for *values, checksum, content in self._where(select, rows):
             row = dict(zip(ROW_COLUMNS, values, strict=True))
@@ -422,6 +423,11 @@ class Store:
                     arrays=self._unpacked(values, content, checksum),
                 ),
             )
+
+    def _missing_columns(self) -> list[str]:
+        """Returns the hyperparameters that came later than this file: to the rows that are there, off."""
+        known = {name for _, name, *_ in self.query("PRAGMA table_info(rows)")}
+        return [name for name in NAMES if name not in known]
 
     def checkpoints(self, rows: Sequence[str]) -> Iterator[tuple[str, Checkpoint]]:
         """Yields those of these rows that are on their way; raises StoreError for one that is damaged."""
@@ -454,8 +460,10 @@ class Store:
             values = (identity, p.step, p.seconds, p.provenance)
             points.append((*values, p.arrays, checksum_of(values, p.arrays)))
         with self.transaction() as connection:
+            for name in self._missing_columns() if finished else ():
+                connection.execute(f"ALTER TABLE rows ADD COLUMN {name}")
             # Another process may have been quicker; its row stands, and is the same.
-            _insert(connection, "INSERT OR IGNORE INTO rows", rows)
+            _insert(connection, f"INSERT OR IGNORE INTO rows ({', '.join(ROW_COLUMNS)}, checksum)", rows)
             arrays = [(columns[0], content) for columns, content in finished]
             _insert(connection, "INSERT OR IGNORE INTO arrays", arrays)
             _insert(connection, "INSERT OR REPLACE INTO checkpoints", points)

@@ -21,7 +21,7 @@ from test_sweep import assert_same, points
 
 import regjax
 from regjax import host, keeper, lanes, provenance
-from regjax.arrays import pack, pack_rows, unpack
+from regjax.arrays import checksum_of, pack, pack_rows, unpack
 from regjax.design import make_design
 from regjax.identity import identities
 from regjax.replay import replay
@@ -200,6 +200,31 @@ def test_what_is_no_store_is_refused_and_left_alone(tmp_path):
         Store(tmp_path / "newer")
     with pytest.raises(IsADirectoryError):
         Store(tmp_path)
+
+
+def test_a_hyperparameter_that_came_later_is_off_in_the_rows_that_are_there(tmp_path, trained):
+    path = tmp_path / "runs.sqlite"
+    first = run(path, grid={"l2": [0, 1]}, seeds=1)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP VIEW results")
+        connection.execute("ALTER TABLE rows DROP COLUMN l1")  # as if it had never been there
+        connection.execute("UPDATE rows SET checksum = ?", [""])
+        connection.commit()
+        rows = connection.execute("SELECT identity FROM rows").fetchall()
+    columns = [name for name in ROW_COLUMNS if name != "l1"]
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        for (identity,) in rows:
+            where = "WHERE identity = ?"
+            (values,) = connection.execute(f"SELECT {', '.join(columns)} FROM rows {where}", [identity])
+            ((content,),) = connection.execute(f"SELECT value FROM arrays {where}", [identity])
+            connection.execute(
+                f"UPDATE rows SET checksum = ? {where}", [checksum_of(values, content), identity]
+            )
+        connection.commit()
+    count = len(trained)
+    assert_same_table(first, run(path, grid={"l2": [0, 1]}, seeds=1))
+    assert len(trained) == count
+    assert_same_table(run(grid={"l1": [0, 1]}, seeds=1), run(path, grid={"l1": [0, 1]}, seeds=1))
 
 
 def test_damage_is_said_or_does_not_matter(tmp_path):
@@ -391,6 +416,7 @@ def test_ctrl_c_while_threads_are_at_work_loses_nothing_that_was_committed(times
     command += ["--steps", "30000", "--seeds", "4", "--folds", "2", "--out", tmp_path / "o"]
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
         while not re.search(r"[1-9]\d* of 96 networks done", process.stderr.readline()):
             assert process.poll() is None
         with Store(path) as store:
@@ -521,13 +547,15 @@ def test_replay_says_whether_a_row_came_out_as_stored(tmp_path, capsys):
 def test_packed_arrays_are_safetensors(fields, seed):
     rng = np.random.default_rng(seed)
     rows = {n: rng.integers(0, 9, (2, *shape)).astype(dtype) for n, (dtype, shape) in fields.items()}
-    for index, content in enumerate(pack_rows(rows)):
+    packed = pack_rows(rows)
+    for index, content in enumerate(packed):
         found = unpack(content)
         assert set(found) == set(rows)
         assert safetensors.numpy.load(content).keys() == found.keys()
         for name, value in rows.items():
             np.testing.assert_array_equal(found[name], value[index])
             assert found[name].dtype == value.dtype
-    for broken in (b"", content[:-1], bytes([content[0] ^ 1]) + content[1:], content + b"x"):
+    whole = packed[0]
+    for broken in (b"", whole[:-1], bytes([whole[0] ^ 1]) + whole[1:], whole + b"x"):
         with pytest.raises(ValueError, match="must be a safetensors file"):
             unpack(broken)
