@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 HOUSE = [
     "config",
     "data",
+    "matlab",
     "datasets",
     "splits",
     "activations",

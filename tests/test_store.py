@@ -21,6 +21,7 @@ from test_sweep import assert_same, points
 
 import regjax
 from regjax import host, keeper, lanes, provenance
+from regjax import store as store_module
 from regjax.arrays import checksum_of, pack, pack_rows, unpack
 from regjax.design import make_design
 from regjax.identity import identities
@@ -567,3 +568,172 @@ def test_packed_arrays_are_safetensors(fields, seed):
     for broken in (b"", whole[:-1], bytes([whole[0] ^ 1]) + whole[1:], whole + b"x"):
         with pytest.raises(ValueError, match="must be a safetensors file"):
             unpack(broken)
+
+
+def test_a_signal_inside_a_transaction_leaves_none_open(tmp_path):
+    with Store(tmp_path / "runs.sqlite") as store:
+
+        def interrupted():
+            with store.transaction() as connection:
+                connection.execute("INSERT INTO claims VALUES ('a', 1)")
+                signal.raise_signal(signal.SIGINT)
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        with store.transaction():
+            pass
+        assert store.query("SELECT * FROM claims") == []
+
+
+def test_ctrl_c_inside_a_commit_waits_for_its_end(tmp_path, monkeypatch):
+    path = tmp_path / "runs.sqlite"
+    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
+    real, sent = Store.write, []
+
+    def write(self, finished, begun):
+        if finished and not sent:
+            sent.append(signal.raise_signal(signal.SIGINT))  # in the middle of a commit
+        real(self, finished, begun)
+
+    monkeypatch.setattr(Store, "write", write)
+    with pytest.raises(KeyboardInterrupt, match="of 72 networks are done") as raised:
+        run(path)
+    done = int(str(raised.value).split()[0])
+    with Store(path) as store:
+        assert store.query("SELECT count(*) FROM rows") == [(done,)]
+        # Whoever has begun has a checkpoint.
+        ((points_,),) = store.query("SELECT count(*) FROM checkpoints")
+        assert 0 < done < 72
+        assert points_ > 0
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert_same_table(run(), run(path))
+
+
+def test_another_error_keeps_what_was_trained_too(tmp_path, monkeypatch):
+    path = tmp_path / "runs.sqlite"
+    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(host, "REPORT_SECONDS", 0)
+
+    def fails(progress):
+        if progress.fraction > 0.5:
+            raise RuntimeError("a callback's")
+
+    with pytest.raises(RuntimeError, match="a callback's"):
+        run(path, progress=fails)
+    with Store(path) as store:
+        ((rows,), (points_,)) = store.query(
+            "SELECT count(*) FROM rows UNION ALL SELECT count(*) FROM checkpoints"
+        )
+    assert rows + points_ > 36
+    assert_same_table(run(), run(path))
+
+
+def test_the_log_of_a_store_that_was_deleted_is_not_taken_over(tmp_path):
+    path = tmp_path / "runs.sqlite"
+    (tmp_path / "runs.sqlite-wal").write_bytes(b"of another")
+    with pytest.raises(StoreError, match="must be put back beside its log"):
+        run(path, grid={"l2": [0]}, seeds=1)
+    assert os.listdir(tmp_path) == ["runs.sqlite-wal"]
+
+
+def test_odd_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plain = run(grid={"l2": [0]}, seeds=1)
+    for name in ("a b?c#d%e.sqlite", "ü.sqlite", "file:x"):
+        assert_same_table(plain, run(name, grid={"l2": [0]}, seeds=1))
+        assert_same_table(plain, regjax.load(tmp_path / name))
+    os.symlink("ü.sqlite", "link.sqlite")
+    assert_same_table(plain, regjax.load("link.sqlite"))
+    with pytest.raises(StoreError, match="store must have a name"):
+        run("", grid={"l2": [0]}, seeds=1)
+    assert not [name for name in os.listdir() if name.endswith(".part")]
+
+
+def test_data_too_large_for_a_cell_are_cut(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "PART", 1000)
+    first = run(tmp_path / "runs.sqlite", grid={"l2": [0]}, seeds=1)
+    with Store(tmp_path / "runs.sqlite") as store:
+        assert store.query("SELECT max(part) FROM data")[0][0] > 3
+    assert_same_table(first, regjax.load(tmp_path / "runs.sqlite"))
+
+
+def test_replay_of_a_diverged_row_on_one_split(tmp_path):
+    options = {"folds": None, "validation": 0.3, "seeds": 2, "grid": {"learning_rate": [0.1, 1e30]}}
+    results = run(tmp_path / "runs.sqlite", **options)
+    assert (results.diverged_at >= 0).tolist() == [False, False, True, True]
+    for row in range(4):
+        again = replay(tmp_path / "runs.sqlite", row)
+        assert again.same, str(again)
+
+
+def test_a_larger_grid_goes_on_with_what_was_begun(tmp_path, monkeypatch):
+    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(host, "REPORT_SECONDS", 0)
+    path, grid = tmp_path / "runs.sqlite", {"keep_prob": [0.9, 0.8, 0.7], "learning_rate": 0.1}
+
+    def stop(progress):
+        if progress.fraction > 0.6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(path, grid=grid, progress=stop)
+    # Four configurations share their bits, three do not: another kind of chunk, of the same size.
+    larger, starts = grid | {"keep_prob": [0.9, 0.8, 0.7, 0.6]}, []
+    real = lanes.run_task
+    monkeypatch.setattr(host, "run_task", lambda task: starts.append(task.start) or real(task))
+    found = run(path, grid=larger)
+    assert max(starts.count(start) for start in (10, 20, 30)) > starts.count(0)
+    monkeypatch.setattr(host, "run_task", real)
+    assert_same_table(run(grid=larger), found)
+
+
+def test_provenance_is_of_the_chunk_that_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
+
+    def run_task(task):
+        if np.size(task.hparams.learning_rate) > 8 and task.start > 0:
+            raise MemoryError
+        return lanes.run_task(task)
+
+    monkeypatch.setattr(host, "run_task", run_task)
+    found = run(tmp_path / "runs.sqlite", grid={"l2": [0, 0.1, 1, 2, 3]})
+    for how in map(json.loads, found.provenance):
+        assert how["chunk"] == "2×4"
+        assert how["before"]["chunk"] == "4×4"
+        assert 0 < how["from_step"] <= 10
+
+
+def test_a_store_that_is_refused_is_not_written_to(tmp_path):
+    path = tmp_path / "runs.sqlite"
+    run(path, grid={"l2": [0, 1]}, seeds=1)
+    with Store(path) as store, store.transaction() as connection:
+        connection.execute("UPDATE rows SET val_accuracy = 0.99 WHERE seed = 0 AND fold = 1")
+    before = path.read_bytes()
+    with pytest.raises(
+        StoreError, match=r"row \w{32} is damaged; deleted from its table, it is trained again"
+    ):
+        run(path, grid={"l2": [0, 1, 2]}, seeds=1)
+    assert path.read_bytes() == before
+    with Store(path) as store, store.transaction() as connection:
+        connection.execute("DELETE FROM rows WHERE val_accuracy = 0.99")
+    assert_same_table(run(grid={"l2": [0, 1, 2]}, seeds=1), run(path, grid={"l2": [0, 1, 2]}, seeds=1))
+
+
+def test_other_names_of_the_classes_are_another_sweep(tmp_path):
+    X, y = points(40, 3, 2)
+    path, names = tmp_path / "s.sqlite", [["cat", "dog"], ["no", "yes"]]
+    for pair in names:
+        regjax.sweep((X, np.array(pair)[y]), {"num_steps": 5}, store=path, progress=False)
+    for sweep, pair in enumerate(names, 1):
+        assert set(regjax.load(path, sweep).predict(0, X)) <= set(pair)
+
+
+def test_parameters_that_are_not_there_are_said(tmp_path):
+    path = tmp_path / "runs.sqlite"
+    run(path, grid={"l2": [0]}, seeds=1, keep="none")
+    found = run(path, grid={"l2": [0]}, seeds=1, keep="all")
+    assert "the parameters of 3 networks are not in the store" in found.notes
+    with pytest.raises(
+        KeyError, match="row 0 has no parameters: keep='all', or whoever trained it kept none"
+    ):
+        found.params(0)
