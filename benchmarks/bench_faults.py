@@ -358,6 +358,21 @@ def overhead(steps: int, repeats: int, folder: Path) -> dict[str, Any]:
     return {"share inside store calls": spread(shares), "time with a store / without": spread(ratios)}
 
 
+def odd_inputs(number: int) -> dict[str, str]:
+    """Returns what came of feeding loaders and TOML with anything, see tests/fuzz.py."""
+    from tests import fuzz
+
+    table = fuzz.run(number, 0)
+    rows = {row["kind"]: row for row in table}
+    told = {}
+    for kind, row in rows.items():
+        errors = sum(row[name] for name in ("TypeError", "ValueError", "OSError"))
+        outcomes = f"{row['success']:,} read, {errors:,} refused in words, {row['fault']:,} faults"
+        told[kind] = f"{row['inputs']:,} inputs, {outcomes}"
+    total, faults = (sum(row[name] for row in table) for name in ("inputs", "fault"))
+    return told | {"together": f"{total:,} inputs, {faults:,} faults"}
+
+
 def main() -> None:
     """Prints the counts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -386,6 +401,7 @@ def main() -> None:
         result["several processes"] = several(
             options.processes, options.process_kills, options.steps, folder, expected
         )
+    result["odd inputs"] = odd_inputs(options.inputs)
     for name, found in result.items():
         print(name if isinstance(found, dict) else f"{name}: {found}")
         for key, value in found.items() if isinstance(found, dict) else ():

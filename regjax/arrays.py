@@ -63,8 +63,8 @@ def unpack(content: bytes) -> dict[str, np.ndarray]:
 
 
 def checksum_of(values: Sequence[Any], content: bytes | None) -> str:
-    """Returns a hash of the values of a row, numbers and texts, and of its packed arrays."""
-    found = hashlib.sha256(repr(tuple(values)).encode())
+    """Returns a hash of a row's values that are not None, numbers and texts, and of its packed arrays."""
+    found = hashlib.sha256(repr([value for value in values if value is not None]).encode())
     found.update(content or b"")
     return found.hexdigest()
 

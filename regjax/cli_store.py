@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
     from regjax.store import Store
 
 
-def _of_a_sweep(default: str | None = "last") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _of_a_sweep(
+    default: str | None = "last", words: str = "Which of its sweeps."
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Adds STORE and --sweep."""
 
     def added(command: Callable[..., Any]) -> Callable[..., Any]:
-        words = "Which of its sweeps." if default else "One of its sweeps only."
         command = click.option(
             "--sweep", "number", default=default, show_default=True, metavar="ID|last", help=words
         )(command)
@@ -32,7 +34,7 @@ def _of_a_sweep(default: str | None = "last") -> Callable[[Callable[..., Any]], 
 
 
 @click.command()
-@_of_a_sweep(None)
+@_of_a_sweep(None, "One of its sweeps only.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def show(path: str, number: str | None, as_json: bool) -> None:
     """Lists the sweeps of a store: how far each is, the best so far, and where its rows were computed."""
@@ -43,39 +45,45 @@ def show(path: str, number: str | None, as_json: bool) -> None:
         one = None if number is None else store.sweep_number(_number(number))
         sweeps = store.overview(one)
         for sweep in sweeps:
-            sweep["best"] = _best(store, sweep["id"])
+            sweep["best"], sweep["damage"] = _best(store, sweep["id"])
     if as_json:
         print(json.dumps({"store": path, "sweeps": sweeps}))
         return
     if not sweeps:
         print(f"{path}: no sweeps")
     for sweep in sweeps:
-        where = (
-            f"finished {sweep['finished']}" if sweep["finished"] else "not finished: `regjax resume` goes on"
-        )
+        where = "finished" + (f" {sweep['finished']}" if sweep["finished"] else "")
+        if sweep["done"] < sweep["num_rows"]:
+            where = "not finished: `regjax resume` goes on"
         print(
             f"sweep {sweep['id']}: {sweep['source'] or 'data of its own'} (data {sweep['data'][:8]}), "
             f"{sweep['done']:,} of {sweep['num_rows']:,} networks, {sweep['diverged']:,} diverged, "
             f"begun {sweep['begun']}, {where}"
         )
         if sweep["best"]:
-            print(f"    best{'' if sweep['finished'] else ' so far'}: {sweep['best']}")
-        for how, count in sweep["provenance"].items():
-            print(f"    {count:,} networks: {in_words(how)}")
-    names = [(s["source"], s["data"]) for s in sweeps if s["source"]]
+            print(f"    best{'' if where.startswith('finished') else ' so far'}: {sweep['best']}")
+        if sweep["damage"]:
+            print(f"    {sweep['damage']}")
+        for ran in sweep["provenance"]:
+            print(f"    {ran['networks']:,} networks: {in_words(ran['how'])}")
+    names = [(s["source"], s["source_hash"]) for s in sweeps if s["source_hash"]]
     for source in sorted({source for source, _ in names}):
-        prints = {data[:8] for name, data in names if name == source}
-        if len(prints) > 1:
-            print(f"note: {source} has changed: data {', '.join(sorted(prints))}, whose rows are kept apart")
+        if len({found for name, found in names if name == source}) > 1:
+            prints = sorted({s["data"][:8] for s in sweeps if s["source"] == source})
+            print(f"note: {source} has changed: data {', '.join(prints)}, whose rows are kept apart")
 
 
-def _best(store: Store, sweep: int) -> str:
-    """Returns the best configuration of a sweep so far, by the mean of its metric, in words."""
+def _best(store: Store, sweep: int) -> tuple[str, str]:
+    """Returns the best configuration of a sweep so far, by the mean of its metric; and what is damaged."""
     from regjax.selection import best_so_far
+    from regjax.store import StoreError
 
-    design, _, _ = store.design_of(sweep)
-    metric = design.shown_metric
-    return best_so_far(design, metric, *store.metric_of(sweep, metric, design.num_rows))
+    try:
+        design, rows, *_ = store.design_of(sweep)
+        metric = design.shown_metric
+        return best_so_far(design, metric, *store.metric_of(rows, metric)), ""
+    except StoreError as error:
+        return "", str(error)
 
 
 @click.command()
@@ -96,6 +104,9 @@ def export(path: str, number: str, csv: str | None, parquet: str | None) -> None
                 raise ValueError(
                     "parquet must have pyarrow, which is missing: pip install 'regjax[parquet]'"
                 ) from None
+        for target in (csv, parquet):
+            if target is not None and os.path.exists(target) and os.path.samefile(target, path):
+                raise ValueError(f"export must not go into the store itself, got {target!r}")
         table = regjax.load(path, _number(number)).to_pandas()
         if csv is not None:
             terminal.write(Path(csv), lambda part: table.to_csv(part, index=False))
@@ -120,20 +131,23 @@ def replay(path: str, number: str, row: int, compilation_cache: bool) -> int:
 
 
 @click.command()
-@_of_a_sweep()
+@_of_a_sweep(None, "Which of its sweeps; by default the last one that is not finished.")
 @terminal.cache_option
-def resume(path: str, number: str, compilation_cache: bool) -> None:
+def resume(path: str, number: str | None, compilation_cache: bool) -> None:
     """Goes on with a sweep that was interrupted, and shows its tables."""
     import jax
 
-    from regjax.plan import make_plan
+    from regjax.plan import stored_plan
     from regjax.sweep import run
 
     terminal.use_compilation_cache(compilation_cache)
     with terminal.opened_store(path, create=False) as store:
         with user_errors():
-            design, _, _ = store.design_of(store.sweep_number(_number(number)))
-        plan = make_plan(design, backend=jax.default_backend())
+            unfinished = [s["id"] for s in store.overview() if s["done"] < s["num_rows"]]
+            last = unfinished[-1] if unfinished else -1
+            stored = store.design_of(store.sweep_number(last if number is None else _number(number)))
+        design, asked = stored.design, stored.asked
+        plan = stored_plan(design, stored.shapes, asked["keep"], backend=jax.default_backend())
         try:
             with store_errors(), progress_on_terminal(False) as report:
                 results = run(design, plan, report=report, store=store)
@@ -142,7 +156,7 @@ def resume(path: str, number: str, compilation_cache: bool) -> None:
     if design.splits.kind == "none":
         tables.show(results, None, None, [])
         return
-    tables.show(results, *answers(results, DEFAULTS))
+    tables.show(results, *answers(results, DEFAULTS | asked["questions"]))
 
 
 def _number(text: str) -> int | str:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from regjax.spec import Spec
 
 FILES = ("sweep.toml", "results.csv", "summary.csv", "comparison.csv", "scores.png", "curves.png")
+
+# What is asked of the results, and does not change what is trained.
+QUESTIONS = ("metric", "rule", "allow_diverged", "baseline", "over")
 
 # Python name -> (metavar, help). A test holds that these are the keys of the TOML.
 FLAGS: dict[str, tuple[str, str]] = {
@@ -139,13 +143,18 @@ def sweep(
         kept_in = None if spec.sweep["store"] == "none" else spec.sweep["store"]
         if kept_in is not None:
             check_store(kept_in)
+            if os.path.abspath(kept_in) in {os.path.abspath(os.path.join(out, name)) for name in FILES}:
+                raise ValueError(f"store must not be one of the files that are written, got {kept_in!r}")
         folder = terminal.writable_folder(out, FILES)
     written: list[str] = []
     try:
         if not as_json:
             print(plan)
         with terminal.opened_store(kept_in) as store, store_errors(), progress_on_terminal(as_json) as report:
-            results = run(design, plan, report=report, store=store, source=spec.data["data"])
+            results = run(
+                design, plan, report=report, store=store, source=spec.data["data"],
+                questions={name: spec.sweep[name] for name in QUESTIONS if name in spec.sweep},
+            )  # fmt: skip
         ctrl_c.check()
         comparison, choice, silence = answers(results, spec.sweep)
         if not as_json:

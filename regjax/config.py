@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import math
 import numbers
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast, get_args
 
@@ -23,6 +24,9 @@ Init = Literal["tutorial", "he", "glorot"]
 Dtype = Literal["float32", "float64"]
 Precision = Literal["highest", "high", "default"]
 Schedule = Literal["constant", "cosine", "exponential"]
+
+# Characters of a value in a message.
+MAX_SHOWN = 120
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,7 +77,7 @@ class Config:
 
     def __post_init__(self) -> None:
         if isinstance(self.layer_sizes, str) or not isinstance(self.layer_sizes, Sequence):
-            raise TypeError(f"layer_sizes must be a tuple of whole numbers, got {self.layer_sizes!r}")
+            raise TypeError(f"layer_sizes must be a tuple of whole numbers, got {shown(self.layer_sizes)}")
         if len(self.layer_sizes) < 2:
             raise ValueError(
                 f"layer_sizes must name an input and an output layer, got {tuple(self.layer_sizes)}"
@@ -132,13 +136,14 @@ def check_count(name: str, value: Any, at_least: int = 1, at_most: int = 2**31 -
         TypeError: not a whole number.
         ValueError: too small or too large.
     """
+    # Not math.isfinite: an int that is no float has it raise.
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or math.floor(value) != value:
-        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    if not is_number or value in (math.inf, -math.inf) or value != value or math.floor(value) != value:
+        raise TypeError(f"{name} must be a whole number, got {shown(value)}")
     if value < at_least:
-        raise ValueError(f"{name} must be at least {at_least}, got {value!r}")
+        raise ValueError(f"{name} must be at least {at_least}, got {shown(value)}")
     if cast(int, value) > at_most:
-        raise ValueError(f"{name} must be at most {at_most}, got {value!r}")
+        raise ValueError(f"{name} must be at most {at_most}, got {shown(value)}")
     return cast(int, math.floor(value))
 
 
@@ -152,10 +157,25 @@ def is_traced(value: Any) -> bool:
     return isinstance(value, jax.core.Tracer)
 
 
+def shown(value: Any) -> str:
+    """Returns a value as a message shows it: its repr, `shortened`."""
+    try:
+        return shortened(repr(value))
+    except (ValueError, RecursionError):  # an int of thousands of digits, lists nested as deep
+        return f"one too large to show ({type(value).__name__})"
+
+
+def shortened(text: str) -> str:
+    """Returns a text as a message shows it: in one line, with the middle left out where it is long."""
+    text = re.sub(r"\s*\n\s*", " ", text)
+    text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 20]} … {text[-20:]}"
+
+
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
     """Raises ValueError unless `value` is one of `choices`."""
     if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}, got {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}, got {shown(value)}")
 
 
 def check_known(
@@ -174,4 +194,4 @@ def check_known(
             iter(difflib.get_close_matches(str(name), known, 1, 0.5)), None
         )
         hint = f"; did you mean {near}?" if near else ""
-        raise ValueError(f"{what} must be one of {', '.join(known)}, got {name!r}{hint}")
+        raise ValueError(f"{what} must be one of {', '.join(known)}, got {shown(name)}{hint}")

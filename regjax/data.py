@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from regjax.config import Config, check_choice, is_traced
+from regjax.config import Config, check_choice, is_traced, shortened
 
 # Samples are padded to a multiple of this: a whole number of AVX-512 registers of float32.
 PAD_MULTIPLE = 16
@@ -75,7 +75,7 @@ class Data(NamedTuple):
         if targets.ndim == 1:
             targets = targets[:, None]
         if targets.ndim != 2 or targets.shape[1] == 0:
-            raise ValueError(f"y must be one- or two-dimensional, got shape {np.shape(y)}")
+            raise ValueError(f"y must be one- or two-dimensional, got shape {targets.shape}")
         if len(targets) != len(features):
             raise ValueError(
                 f"X and y must have the same number of rows, got {len(features)} and {len(targets)}"
@@ -101,15 +101,19 @@ def _class_labels(y: np.ndarray, classes: ArrayLike | None) -> np.ndarray:
         if len(uncoded):
             row = uncoded[0, 0]
             raise ValueError(f"y must hold whole numbers as class labels, got {y[row, 0]} in row {row}")
-        if np.any(np.abs(y.astype(float)) > 2**31 - 1):
-            raise ValueError(f"y must hold class labels 0, 1, …, got {y[np.argmax(np.abs(y)), 0]}")
+        beyond = np.argwhere(np.abs(y.astype(np.longdouble)) > 2**31 - 1)
+        if len(beyond):
+            raise ValueError(f"y must hold class labels 0, 1, …, got {y[beyond[0, 0], 0]}")
         return y.astype(np.int32)
+    if y.dtype.kind not in "fiubUSO":
+        raise TypeError(f"y must hold class labels, numbers or text, got dtype {y.dtype}")
     y = y.astype(str) if y.dtype.kind == "O" else y
     known = np.unique(y) if classes is None else np.asarray(classes)
     matches = y == known[None, :]
     strange = np.argwhere(~matches.any(axis=1))
     if len(strange):
-        raise ValueError(f"y must hold the classes {', '.join(map(str, known))}, got {y[strange[0, 0], 0]}")
+        names = shortened(", ".join(map(str, known)))
+        raise ValueError(f"y must hold the classes {names}, got {shortened(str(y[strange[0, 0], 0]))}")
     return matches.argmax(axis=1).astype(np.int32)[:, None]
 
 
@@ -119,7 +123,8 @@ def _real_matrix(name: str, value: ArrayLike) -> np.ndarray:
         raise TypeError(f"{name} must hold numbers, got dtype {array.dtype}")
     if array.ndim != 2:
         raise ValueError(f"{name} must be two-dimensional (n_samples, n_features), got shape {array.shape}")
-    array = array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
+    with np.errstate(all="ignore"):  # a longdouble may become ∞: said below
+        array = array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
     _check_finite(name, array)
     return array
 
@@ -206,27 +211,29 @@ def check_data(config: Config, data: Data, *, name: str = "data") -> Data:
             "Data is features-first inside, Data.from_arrays takes (n_samples, n_features)"
         )
     classes = np.issubdtype(y.dtype, np.integer)
-    if config.loss == "squared_error" or not classes:
+    real = config.loss == "squared_error" or not classes
+    if real:
         if config.loss not in ("auto", "squared_error"):
             raise TypeError(f"y must hold class labels for {config.loss}, got dtype {y.dtype}")
         if y.shape[0] != num_outputs:
             raise ValueError(f"y must have layer_sizes[-1] = {num_outputs} outputs, got {y.shape[0]}")
-        y = y.astype(config.dtype)
     else:
         num_classes = _check_num_classes(config, y)
         if not is_traced(y):
             _check_labels(name, np.asarray(y), num_classes)
-        y = y.astype(np.int32)
     if not is_traced(weights):
         weights = unit_mean(weights, weights.shape[0], name=f"{name}.weights")
         if not is_traced(x):
             x = _cast_finite(name, x, weights, config.dtype)
+        if real and not is_traced(y):
+            y = _cast_finite("y", y, weights, config.dtype)
     if config.batch_size is not None and name == "data":
         num_train = x.shape[1] if is_traced(weights) else int(np.sum(weights > 0))
         if config.batch_size > num_train:
             raise ValueError(
                 f"batch_size must be at most the {num_train} training rows, got {config.batch_size}"
             )
+    y = y.astype(config.dtype if real else np.int32)
     return Data(x.astype(config.dtype), y, weights.astype(config.dtype))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from regjax.config import check_count
+from regjax.config import check_count, shortened, shown
 from regjax.data import Data, Task
+from regjax.matlab import read_arrays
 
 BUILT_IN = "two_regions"
 BUNDLED = ("iris", "wine", "breast_cancer", "digits", "diabetes")  # scikit-learn's
@@ -53,15 +55,10 @@ def load_mat(path: str | os.PathLike[str]) -> tuple[Data, Data]:
 
     Raises:
         OSError: the file cannot be opened.
+        TypeError: X holds no numbers, or y neither numbers nor text; names the file.
         ValueError: not such a file, or arrays missing or not fitting; names the file.
     """
-
-    def read(file: Path) -> dict[str, Any]:
-        import scipy.io
-
-        return scipy.io.loadmat(file)
-
-    arrays = _read(path, read, "a MATLAB 5 file")
+    arrays = _read(path, lambda file: read_arrays(file.read_bytes()), "a MATLAB 5 file")
     train, test, _ = _train_and_test(path, arrays, ("X", "y", "Xval", "yval"), "classification")
     assert test is not None
     return train, test
@@ -74,6 +71,7 @@ def load_npz(path: str | os.PathLike[str], *, task: Task = "auto") -> tuple[Data
 
     Raises:
         OSError: the file cannot be opened.
+        TypeError: X holds no numbers, or y neither numbers nor text; names the file.
         ValueError: not such a file, or arrays missing or not fitting; names the file.
     """
     return _npz(path, task, None)[:2]
@@ -81,7 +79,8 @@ def load_npz(path: str | os.PathLike[str], *, task: Task = "auto") -> tuple[Data
 
 def _npz(path: str | os.PathLike[str], task: Task, classes: np.ndarray | None) -> Named:
     def read(file: Path) -> dict[str, Any]:
-        with np.load(file, allow_pickle=False) as archive:
+        # Opened here: NumPy leaves the file open where the archive is damaged.
+        with open(file, "rb") as opened, np.lib.npyio.NpzFile(opened, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
 
     arrays = _read(path, read, "a NumPy .npz archive")
@@ -103,6 +102,7 @@ def load_csv(
 
     Raises:
         OSError: the file cannot be opened.
+        TypeError: target is no text, or its column holds no numbers where task is regression.
         ValueError: not such a file, or a column missing, empty or not numeric; names it.
     """
     return _csv(path, target, task, None)[0], None
@@ -112,29 +112,39 @@ def _csv(path: str | os.PathLike[str], target: str | None, task: Task, classes: 
     import pandas as pd
 
     def read(file: Path) -> Any:
-        return pd.read_csv(file)
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        head = pd.read_csv(file, header=None, nrows=1, dtype=str, keep_default_na=False)
+        try:  # index_col: else pandas takes the first column of longer rows for an index
+            return pd.read_csv(file, index_col=False, low_memory=False), head.iloc[0].tolist()
+        except pd.errors.ParserWarning:
+            raise ValueError("rows have more values than the header line has names") from None
 
-    table = _read(path, read, "a table of comma-separated values")
+    if not isinstance(target, str | None):
+        raise TypeError(f"target must be the name of a column, got {shown(target)}")
+    table, head = _read(path, read, "a table of comma-separated values")
+    # pandas calls the second of two equal names a.1.
+    twice = [name for name in head if name and head.count(name) > 1]
+    if twice:
+        raise ValueError(f"{path}: must have a name of its own for each column, got {shown(twice[0])} twice")
+    names = shortened(", ".join(table.columns))
     if all(_is_number(column) for column in table.columns):
-        raise ValueError(f"{path}: must have a header line with names, got {', '.join(table.columns)}")
+        raise ValueError(f"{path}: must have a header line with names, got {names}")
     target = table.columns[-1] if target is None else target
     if target not in table.columns:
-        raise ValueError(
-            f"{path}: target must be one of {', '.join(map(str, table.columns))}, got {target!r}"
-        )
+        raise ValueError(f"{path}: target must be one of {names}, got {shown(target)}")
     features = table.drop(columns=[target])
     numbers = features.apply(pd.to_numeric, errors="coerce")
     words = np.argwhere((numbers.isna() & features.notna()).to_numpy())
     if len(words):
         row, column = words[0]
         raise ValueError(
-            f"{path}: column {features.columns[column]!r} must hold numbers, "
-            f"got {features.iat[row, column]!r} in row {row}"
+            f"{path}: column {shown(features.columns[column])} must hold numbers, "
+            f"got {shown(features.iat[row, column])} in row {row}"
         )
     y = table[target]
     if y.isna().any():
         raise ValueError(
-            f"{path}: target {target!r} must have no gaps, got one in row {int(np.argmax(y.isna()))}"
+            f"{path}: target {shown(target)} must have no gaps, got one in row {int(np.argmax(y.isna()))}"
         )
     labels = y.to_numpy() if y.dtype.kind in "fiub" else y.to_numpy(str)
     classes = _class_names(labels, task) if classes is None else classes
@@ -147,7 +157,7 @@ def _csv(path: str | os.PathLike[str], target: str | None, task: Task, classes: 
 def _class_names(y: np.ndarray, task: Task) -> np.ndarray | None:
     """Returns what labels stand for, in order; None where they are 0, 1, … or no labels."""
     y = np.asarray(y)
-    if y.dtype.kind == "f" or task == "regression":
+    if y.dtype.kind not in "iubUS" or task == "regression":
         return None
     found = np.unique(y)
     return None if y.dtype.kind in "iub" and np.array_equal(found, np.arange(len(found))) else found
@@ -175,6 +185,7 @@ def load(
 
     Raises:
         OSError: the file cannot be opened.
+        TypeError: source or target is no text, or what the loader of that kind refuses.
         ValueError: an unknown name, another ending, or what the loader of that kind refuses.
     """
     return load_named(source, target=target, task=task)[:2]
@@ -195,14 +206,20 @@ def load_named(
         task: as in `load`.
         classes: what labels stand for, so that a file of test rows is read as the training rows were.
     """
+    if not isinstance(source, str | os.PathLike) or not isinstance(os.fspath(source), str):
+        raise TypeError(f"data must be a name or a path, got {shown(source)}")
     text = os.fspath(source)
     if not text:
         raise ValueError("data must be a name or a path, got ''")
     ending = Path(text).suffix.lower()
     if target is not None and ending != ".csv":
-        raise ValueError(f"target must only be given with a .csv file, got {target!r} with {text}")
+        raise ValueError(
+            f"target must only be given with a .csv file, got {shown(target)} with {shortened(text)}"
+        )
     if task == "regression" and (text == BUILT_IN or ending == ".mat"):
-        raise ValueError(f"task must be classification for {text}, whose y holds class labels, got {task!r}")
+        raise ValueError(
+            f"task must be classification for {shortened(text)}, whose y holds labels, got {shown(task)}"
+        )
     if text == BUILT_IN:
         return *two_regions(jax.random.key(0, impl="threefry2x32")), None
     if text in BUNDLED:
@@ -217,10 +234,12 @@ def load_named(
         near = difflib.get_close_matches(text, (BUILT_IN, *BUNDLED), 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         known = ", ".join((BUILT_IN, *BUNDLED))
-        raise ValueError(f"data must be one of {known}, or a .mat, .csv or .npz file, got {text!r}{hint}")
+        raise ValueError(
+            f"data must be one of {known}, or a .mat, .csv or .npz file, got {shown(text)}{hint}"
+        )
     # A path that is missing or a folder is said first: it is the likelier slip.
     _read(text, lambda file: None, "a file")
-    raise ValueError(f"{text}: data must be a .mat, .csv or .npz file, got the ending {ending!r}")
+    raise ValueError(f"{text}: data must be a .mat, .csv or .npz file, got the ending {shown(ending)}")
 
 
 def _bundled(name: str, task: Task) -> Data:
@@ -232,15 +251,30 @@ def _bundled(name: str, task: Task) -> Data:
 
 def _read(path: str | os.PathLike[str], read: Callable[[Path], Any], kind: str) -> Any:
     file = Path(path)
-    with open(file, "rb"):  # a missing file, a directory or a closed door is an OSError that names it
-        pass
     try:
-        return read(file)
-    except MemoryError:
-        raise
+        with open(file, "rb"):  # a missing file, a directory or a closed door is an OSError that names it
+            pass
+    except ValueError as error:  # NUL, or half of a surrogate pair
+        raise ValueError(f"path must be one that a file can have, got {shown(os.fspath(path))}") from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of old formats; what a user can mend is said below
+            return read(file)
+    except MemoryError as error:  # a damaged header may ask for any size
+        raise ValueError(f"{path}: must be {kind} that fits into memory") from error
     except Exception as error:  # the readers raise dozens of types on a damaged file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path}: must be {kind}, and could not be read as one ({reason})") from error
+        raise ValueError(
+            f"{path}: must be {kind}, and could not be read as one ({_reason(error)})"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Returns the first line of what a reader said, or that the file is damaged where it stumbled itself."""
+    lines = str(error).splitlines()
+    said = (
+        isinstance(error, ValueError | OSError | NotImplementedError) or type(error).__module__ != "builtins"
+    )
+    return shortened(lines[0]) if lines and said else "it is damaged"
 
 
 def _with_path(path: str | os.PathLike[str], make: Callable[[], Data]) -> Data:
@@ -259,17 +293,34 @@ def _train_and_test(
 ) -> Named:
     missing = [name for name in names if name not in arrays]
     if missing:
-        found = ", ".join(name for name in arrays if not name.startswith("__")) or "nothing"
+        found = shortened(", ".join(arrays)) or "nothing"
         raise ValueError(
             f"{path}: must hold {', '.join(names)}; without {', '.join(missing)}, it holds {found}"
         )
     classes = _class_names(arrays["y"], task) if classes is None else classes
 
-    def part(X: str, y: str) -> Data:
+    def part(X: str, y: str, task: Task) -> Data:
+        for name in (X, y):
+            if np.asarray(arrays[name]).dtype.kind in "OV":
+                raise TypeError(
+                    f"{path}: {name} must hold numbers or text, got cells, a structure or the like"
+                )
         try:
             return Data.from_arrays(arrays[X], arrays[y], task=task, classes=classes)
         except (TypeError, ValueError) as error:
-            words = re.sub(r"^(X|y)\b", lambda found: {"X": X, "y": y}[found[0]], str(error))
+            words = re.sub(r"^X and y\b", f"{X} and {y}", str(error))
+            words = re.sub(r"^(X|y)\b", lambda found: {"X": X, "y": y}[found[0]], words)
             raise type(error)(f"{path}: {words}") from None
 
-    return part("X", "y"), part("Xval", "yval") if len(names) > 2 else None, classes
+    train = part("X", "y", task)
+    if len(names) == 2:
+        return train, None, classes
+    # What y is, yval is too, whatever dtype it was saved in.
+    real = np.issubdtype(train.y.dtype, np.floating)
+    test = part("Xval", "yval", "regression" if real else "classification")
+    for name, one, other in (("X", train.x, test.x), ("y", train.y, test.y)):
+        if len(one) != len(other):
+            raise ValueError(
+                f"{path}: {name}val must have as many columns as {name}, got {len(other)} and {len(one)}"
+            )
+    return train, test, classes

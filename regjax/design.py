@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from regjax import datasets
-from regjax.config import Config, check_choice, check_count, check_known
+from regjax.config import Config, check_choice, check_count, check_known, shown
 from regjax.cost import resolve_loss
 from regjax.data import Data, Task, check_data, check_test, pad_samples, unit_mean
 from regjax.grid import NAMES, Configuration, Grid, as_grid, as_hparams, canonical, describe, value_of
@@ -44,6 +44,10 @@ CONFIG_FIELDS = (
     "hidden",
     *(field.name for field in dataclasses.fields(Config) if field.name != "layer_sizes"),
 )
+
+
+# Seeds of a number alone: they are listed in memory.
+MAX_SEEDS = 1_000_000
 
 
 class Row(NamedTuple):
@@ -144,8 +148,8 @@ class Design:
         known = [f"val_{name}" for name in self.metrics]
         if metric is not None and metric not in known:
             raise ValueError(
-                f"metric must be one of {', '.join(known)}, got {metric!r}: nothing is ranked on training or "
-                "test rows, or by the cost, which contains the penalties"
+                f"metric must be one of {', '.join(known)}, got {shown(metric)}: nothing is ranked on "
+                "training or test rows, or by the cost, which contains the penalties"
             )
         metric = self.metric if metric is None else metric
         fold = self._undefined_in(metric)
@@ -276,7 +280,7 @@ def make_design(
     check_choice("pairing", pairing, get_args(Pairing))
     check_choice("task", task, get_args(Task))
     if not isinstance(standardize, bool | np.bool_):
-        raise TypeError(f"standardize must be True or False, got {standardize!r}")
+        raise TypeError(f"standardize must be True or False, got {shown(standardize)}")
     hidden, base = as_config(config)
     found = as_grid(grid)
     seed_list = check_seeds(seeds)
@@ -323,7 +327,7 @@ def make_design(
 def check_seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
     """Returns the seeds that are meant: 0 … seeds - 1, or those listed."""
     if isinstance(seeds, str) or not isinstance(seeds, Iterable):
-        return tuple(range(check_count("seeds", seeds)))
+        return tuple(range(check_count("seeds", seeds, at_most=MAX_SEEDS)))
     found = tuple(check_count("seeds", seed, at_least=0, at_most=MAX_SEED) for seed in seeds)
     if not found:
         raise ValueError("seeds must be at least 1, got none")
@@ -337,7 +341,7 @@ def _resolve_data(data: Any, target: str | None, task: Task) -> tuple[Data, Data
     if isinstance(data, str | os.PathLike):
         return datasets.load_named(data, target=target, task=task)
     if target is not None:
-        raise ValueError(f"target must only be given with a .csv file, got {target!r}")
+        raise ValueError(f"target must only be given with a .csv file, got {shown(target)}")
     if isinstance(data, Data):
         return data, None, None
     if isinstance(data, tuple | list) and len(data) == 2:
@@ -378,8 +382,8 @@ def _resolve_test(
     if isinstance(test, float | np.floating):
         test = float(test)
         if not 0 < test < 1:
-            raise ValueError(f"test must be a fraction in (0, 1), got {test!r}")
-        return hold_out(rows, test, seed=SPLIT_SEED)
+            raise ValueError(f"test must be a fraction in (0, 1), got {shown(test)}")
+        return hold_out(rows, test, seed=SPLIT_SEED, name="test")
     raise TypeError(
         'test must be None, "none", a fraction, a regjax.Data, a pair (X, y) or a path, '
         f"got {type(test).__name__}"

@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from regjax.config import Activation, Config, Init, Optimizer, check_choice, check_count, check_known
+from regjax.config import Activation, Config, Init, Optimizer, check_choice, check_count, check_known, shown
 from regjax.hparams import OFF_VALUES, HParams, check_hparam
 
 Configuration = dict[str, Any]
@@ -28,6 +28,8 @@ UNSET = "unset"
 # Config fields that may be axes, with what checks a value; `hidden` stands for layer_sizes[1:-1].
 CONFIG_AXES = ("hidden", "activation", "optimizer", "batch_size", "init")
 NAMES = (*HParams._fields, *CONFIG_AXES)
+# Configurations of a product, which is held in memory.
+MAX_CONFIGURATIONS = 1_000_000
 # What other libraries call them.
 ELSEWHERE = {
     "lambda": "l2",
@@ -93,6 +95,9 @@ def grid(**axes: Any) -> Grid:
         {'l2': 0.0, 'keep_prob': (0.9, 0.8), 'learning_rate': 0.3}
     """
     columns = resolve_axes(axes)
+    count = math.prod(map(len, columns.values()))
+    if count > MAX_CONFIGURATIONS:
+        raise ValueError(f"grid must have at most {MAX_CONFIGURATIONS:,} configurations, got {count:,}")
     return _distinct(dict(zip(columns, row, strict=True)) for row in itertools.product(*columns.values()))
 
 
@@ -111,7 +116,7 @@ def grid_from_list(configurations: Iterable[Mapping[str, Any]]) -> Grid:
     rows = []
     for configuration in configurations:
         if not isinstance(configuration, Mapping):
-            raise TypeError(f"configurations must be mappings of names to values, got {configuration!r}")
+            raise TypeError(f"configurations must be mappings of names to values, got {shown(configuration)}")
         named = _renamed(dict(configuration))
         rows.append({name: canonical(name, value) for name, value in named.items()})
     if not rows:
@@ -161,7 +166,9 @@ def _num_random(distributions: Mapping[str, Any]) -> int:
 
 def _is_random(value: Any) -> bool:
     if hasattr(value, "ppf") and not hasattr(value, "dist"):
-        raise TypeError(f"distributions must have their parameters, as loguniform(1e-4, 1), got {value!r}")
+        raise TypeError(
+            f"distributions must have their parameters, as loguniform(1e-4, 1), got {shown(value)}"
+        )
     return hasattr(value, "ppf") or isinstance(value, list)
 
 
@@ -195,19 +202,28 @@ def canonical(name: str, value: Any) -> Any:
         return _canonical_config(name, value)
     if value is None or (isinstance(value, str) and value == "none"):
         value = OFF_VALUES.get(name)
-    is_vector = isinstance(value, tuple | list | np.ndarray) and np.ndim(value) == 1
+    is_array = isinstance(value, np.ndarray)
+    is_vector = (
+        value.ndim == 1 if is_array else isinstance(value, tuple | list) and not any(map(_is_list, value))
+    )
     values: Any = value if is_vector else (value,)
+    if len(values) == 0:
+        raise ValueError(f"{name} must have at least one value, got {shown(value)}")
     for entry in values:
         if entry is None and value is not None:
-            raise TypeError(f"{name} must have a number for every layer, got {value!r}")
+            raise TypeError(f"{name} must have a number for every layer, got {shown(value)}")
         check_hparam(Config(), name, entry)
     rounded = tuple(float(f"{float(entry):.{EXACT}g}") + 0.0 for entry in values)
     return rounded[0] if len(set(rounded)) == 1 else rounded
 
 
+def _is_list(value: Any) -> bool:
+    return isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
 def _canonical_config(name: str, value: Any) -> Any:
     if name == "hidden":
-        value = () if value is None or value == "none" else value
+        value = () if value is None or (isinstance(value, str) and value == "none") else value
         if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
             value = (value,)
         return tuple(check_count("hidden", units) for units in value)
@@ -318,7 +334,7 @@ def _kept(rate: Any) -> Any:
     if rate is None or (isinstance(rate, str) and rate == "none"):
         return None
     if isinstance(rate, bool) or not isinstance(rate, int | float | np.number) or not 0 <= rate < 1:
-        raise ValueError(f"dropout must be a rate in [0, 1), got {rate!r}")
+        raise ValueError(f"dropout must be a rate in [0, 1), got {shown(rate)}")
     return 1 - rate
 
 

@@ -7,10 +7,14 @@ finished, reports, and hears Ctrl-C.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -23,6 +27,7 @@ from regjax.plan import Group, Plan, num_params, num_records
 from regjax.progress import Progress, Report
 from regjax.provenance import provenance
 from regjax.results import Results
+from regjax.store import StoreError, StoreOSError
 from regjax.waves import Chunk, Wave, Waves, lane_of, stack
 
 # Seconds that a task should take: short enough to hear Ctrl-C and to refill lanes, long enough that
@@ -55,6 +60,8 @@ class Host:
         self.step_seconds = [self._guess(group) for group in plan.groups]
         self.started = self.reported = time.perf_counter()
         self.steps_done = np.zeros(design.num_rows, np.int64)
+        self.fraction_before = 0.0
+        self.interrupted: Callable[[], Any] | None = None
         if keeper is not None:
             keeper.recall(self.ledger)
             unopened = self.waves.unopened
@@ -74,26 +81,61 @@ class Host:
         """Trains every row that is in no wave yet."""
         self.compile()
         self.started = time.perf_counter()
+        self.fraction_before = self._fraction()
         flying: Flying = {}
         try:
-            self._loop(flying)
+            with self._deferred_signals():
+                try:
+                    self._loop(flying)
+                except Exception as error:
+                    # Of what a worker or a callback raised; of the store's own, nothing can be written.
+                    if self.keeper is not None and not isinstance(error, StoreOSError | StoreError):
+                        self._save_all(self.keeper, flying)
+                    raise
+                except KeyboardInterrupt as stop:
+                    if self.keeper is None:
+                        raise
+                    self._save_all(self.keeper, flying)
+                    finished = self.ledger.finished
+                    said = f"{int(finished.sum()):,} of {len(finished):,} networks are done"
+                    raise KeyboardInterrupt(said) from stop
             if self.keeper is not None:
                 self.keeper.end()
-        except KeyboardInterrupt as stop:
-            if self.keeper is None:
-                raise
-            self._save_all(self.keeper, flying)
-            finished = self.ledger.finished
-            said = f"{int(finished.sum()):,} of {len(finished):,} networks are done"
-            raise KeyboardInterrupt(said) from stop
         finally:
             if self.keeper is not None:
                 self.keeper.leave()
         self.report(self._progress("train"))
 
+    @contextlib.contextmanager
+    def _deferred_signals(self) -> Iterator[None]:
+        """Lets SIGINT and SIGTERM wait until the loop is between two tasks; the second does not wait.
+
+        So that nothing is lost between a task's end and its commit.
+        """
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if self.keeper is None or threading.current_thread() is not threading.main_thread():
+            numbers = []
+        before = {n: handler for n in numbers if callable(handler := signal.getsignal(n))}
+
+        def hear(number: int, frame: Any) -> None:
+            if self.interrupted is None:
+                self.interrupted = functools.partial(before[signal.Signals(number)], number, frame)
+            else:
+                before[signal.Signals(number)](number, frame)
+
+        for number in before:
+            signal.signal(number, hear)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
     def _loop(self, flying: Flying) -> None:
         """Trains all that is not finished; `flying` holds the tasks that are with the workers."""
         while True:
+            if self.interrupted is not None:
+                self.interrupted()
             # One task more than workers, so that none waits for this thread.
             while len(flying) <= self.plan.num_workers and (chunk := self._next()) is not None:
                 task = self._task(chunk)
@@ -118,16 +160,16 @@ class Host:
             flying, timeout=0.2, return_when=concurrent.futures.FIRST_COMPLETED
         ).done
         for future in done:
-            chunk, task = flying.pop(future)
+            chunk, task = flying[future]
+            error = future.exception()
+            if error is not None and not is_out_of_memory(error):
+                raise error
+            del flying[future]
             chunk.wave.busy.remove(chunk.step)
-            try:
-                brought = future.result()
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
+            if error is not None:
                 self._halve(chunk, task, error)
             else:
-                self._take(chunk, task, brought)
+                self._take(chunk, task, future.result())
 
     def compile(self) -> None:
         """Compiles every group's programs, side by side on the workers; for threads only.
@@ -253,7 +295,7 @@ class Host:
 
     # -- what comes back --------------------------------------------------------------------------------
 
-    def _take(self, chunk: Chunk, task: ChunkTask, done: ChunkDone, *, interrupted: bool = False) -> None:
+    def _take(self, chunk: Chunk, task: ChunkTask, done: ChunkDone) -> None:
         """Takes a chunk's records; what is alive goes on, what is at its end is kept."""
         wave, stop, ledger = chunk.wave, task.stops[-1], self.ledger
         group = self.waves.groups[wave.group]
@@ -262,7 +304,9 @@ class Host:
             measured = [stop for stop, measured in zip(task.stops, task.measured, strict=True) if measured]
             steps = np.array(([0] if task.states is None else []) + measured)
             ledger.record(rows, steps, {n: v[:, i, j] for n, v in done.records.items()}, group.config)
-        ledger.trained(rows, done.seconds / len(rows), provenance(*group.shape))
+        lanes = np.shape(task.hparams.learning_rate)  # the group's may have been halved meanwhile
+        here = provenance(lanes[0], lanes[1], group.shared, group.on)
+        ledger.trained(rows, chunk.step, done.seconds / len(rows), here)
         step_seconds = done.seconds / (stop - chunk.step)
         self.step_seconds[wave.group] += 0.5 * (step_seconds - self.step_seconds[wave.group])
         self.steps_done[rows] = stop
@@ -271,10 +315,10 @@ class Host:
         if at_its_end:
             self._finish(chunk, done, alive)
         if self.keeper is not None:
-            self.keeper.commit(ledger, group, chunk, done, stop, all_of_it=interrupted)
+            self.keeper.commit(ledger, group, chunk, done, stop)
         if not at_its_end:
             chunk.step, chunk.states = stop, done.states
-            same_shape = np.shape(task.hparams.learning_rate) == (group.slots, group.lanes)
+            same_shape = lanes == (group.slots, group.lanes)
             if alive[rows].all() and same_shape:
                 wave.ready.append(chunk)
             else:
@@ -292,7 +336,7 @@ class Host:
                     examples = {name: v[i, j, : len(seen)][seen] for name, v in done.examples.items()}
                 self.ledger.finish(row, params, examples)
 
-    def _halve(self, chunk: Chunk, task: ChunkTask, error: Exception) -> None:
+    def _halve(self, chunk: Chunk, task: ChunkTask, error: BaseException) -> None:
         """Takes a chunk apart that did not fit into memory; its group's rows go on in chunks of half."""
         index = chunk.wave.group
         group = self.waves.groups[index]
@@ -308,12 +352,14 @@ class Host:
         self.waves.rebuild(index, self.ledger.diverged_at < 0)
 
     def _save_all(self, keeper: Keeper, flying: Flying) -> None:
-        """Waits for the tasks that are with the workers, and commits where every row stands."""
+        """Waits for the tasks that have begun, and commits where every row stands."""
+        waiting = [future for future in flying if future.cancel()]
         for future, (chunk, task) in flying.items():
-            # What did not come back, because memory ran out, is trained again.
-            if not future.cancel() and future.exception() is None:
-                chunk.wave.busy.remove(chunk.step)
-                self._take(chunk, task, future.result(), interrupted=True)
+            chunk.wave.busy.remove(chunk.step)
+            if future in waiting or future.exception() is not None:
+                chunk.wave.ready.append(chunk)  # as it was before the task
+            else:
+                self._take(chunk, task, future.result())
         self._save_waiting(keeper)
 
     def _save_waiting(self, keeper: Keeper) -> None:
@@ -335,7 +381,7 @@ class Host:
 
     def _progress(self, phase: str) -> Progress:
         ledger, fraction = self.ledger, self._fraction()
-        elapsed = time.perf_counter() - self.started
+        elapsed, now_done = time.perf_counter() - self.started, fraction - self.fraction_before
         return Progress(
             phase=phase,
             num_rows=len(ledger.finished),
@@ -343,7 +389,7 @@ class Host:
             diverged=int((ledger.diverged_at >= 0).sum()),
             fraction=fraction,
             best=ledger.best(),
-            seconds_left=elapsed * (1 - fraction) / fraction if fraction > 0.02 else None,
+            seconds_left=elapsed * (1 - fraction) / now_done if now_done > 0.02 else None,
         )
 
     def _fraction(self) -> float:

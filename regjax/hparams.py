@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from regjax.config import Config, Loss, is_traced
+from regjax.config import Config, Loss, is_traced, shown
 
 
 class HParams(NamedTuple):
@@ -240,15 +240,18 @@ def check_hparam(config: Config, name: str, value: Any) -> Any:
         return jnp.broadcast_to(value.astype(config.dtype), shape)
     is_off = np.all(array == leaf.off)
     if not is_off and not (np.all(np.isfinite(array)) and np.all(leaf.inside(array))):
-        raise ValueError(f"{name} must be {leaf.wanted} in {config.dtype}, got {value!r}")
+        raise ValueError(f"{name} must be {leaf.wanted} in {config.dtype}, got {shown(value)}")
     if leaf.absent and is_off:
         return None
     return np.broadcast_to(array, shape)
 
 
 def _as_real(name: str, value: ArrayLike | Sequence[float], wanted: str, dtype: str) -> np.ndarray:
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of several lengths
+        array = np.array(None)
     if array.dtype.kind not in "fiu":
-        raise TypeError(f"{name} must be {wanted}, got {value!r}")
+        raise TypeError(f"{name} must be {wanted}, got {shown(value)}")
     with np.errstate(over="ignore"):  # what is checked is what is computed with: 1e60 is ∞ in float32
         return array.astype(dtype)

@@ -6,20 +6,21 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from regjax.archive import asked_columns
-from regjax.arrays import as_state, in_order, leaves, pack_rows
+from regjax.arrays import as_state, in_order, leaves, pack_rows, unpack
 from regjax.design import Design
 from regjax.identity import identities
 from regjax.lanes import ChunkDone
 from regjax.ledger import Ledger
 from regjax.metrics import RECORDED
-from regjax.plan import Group, Plan, num_records
-from regjax.provenance import provenance
-from regjax.store import Checkpoint, Store, StoreError, now_in_words
+from regjax.plan import Group, Plan, num_records, shapes_of
+from regjax.provenance import chunk_of, provenance
+from regjax.store import Checkpoint, Row, Store, StoreError, now_in_words
 from regjax.train import TrainState
 from regjax.waves import Chunk
 
@@ -37,16 +38,20 @@ class Keeper:
         design: of the sweep.
         sweep: its number in the store.
         rows: identity of each row.
+        found: those that are finished.
 
     Attributes:
         elsewhere: rows that other processes are training.
         alone: whether no other process was seen at the last sign of life.
     """
 
-    def __init__(self, store: Store, design: Design, sweep: int, rows: Sequence[str]) -> None:
+    def __init__(
+        self, store: Store, design: Design, sweep: int, rows: Sequence[str], found: dict[str, Row]
+    ) -> None:
         self.store, self.design, self.sweep, self.rows = store, design, sweep, list(rows)
         self.elsewhere: set[int] = set()
         self.alone = True
+        self._found = found
         self._index = {identity: row for row, identity in enumerate(rows)}
         self._asked = asked_columns(design)
         self._beaten = time.perf_counter()
@@ -54,24 +59,36 @@ class Keeper:
         self._saved = np.full(len(self.rows), self._beaten)
 
     @classmethod
-    def begin(cls, store: Store, design: Design, plan: Plan, source: str | None) -> tuple[Keeper, Plan]:
+    def begin(
+        cls, store: Store, design: Design, plan: Plan, source: str | None, questions: Mapping[str, Any]
+    ) -> tuple[Keeper, Plan]:
         """Returns the keeper of a sweep that is begun, or gone on with, and the plan that holds for it."""
         rows = identities(design)
-        here = provenance(*plan.groups[0].shape)
-        sweep, shapes = store.begin(design, shapes_of(plan.groups), rows, source, here)
-        keeper = cls(store, design, sweep, rows)
+        # Before anything is written: a store that is damaged where this sweep reads it is left as it is.
+        found = dict(store.read(rows))
+        asked = json.dumps({"keep": plan.keep, "questions": dict(questions)})
+        here = provenance(*plan.groups[0].how)
+        sweep, shapes = store.begin(design, shapes_of(plan.groups), rows, asked, source, here)
+        keeper = cls(store, design, sweep, rows, found)
         keeper.alone = store.beat() == 0
-        return keeper, with_shapes(plan, shapes)
+        again = zip(plan.groups, json.loads(shapes), strict=True)
+        groups = tuple(group._replace(slots=slots, lanes=lanes) for group, (slots, lanes) in again)
+        return keeper, dataclasses.replace(plan, groups=groups)
 
     # -- taking back --------------------------------------------------------------------------------------
 
-    def recall(self, ledger: Ledger, rows: Sequence[int] | None = None) -> list[int]:
-        """Writes those of these rows (None: all) that are finished into the ledger, and returns them."""
-        wanted = self.rows if rows is None else [self.rows[row] for row in rows]
-        found = []
-        for identity, stored in self.store.read(wanted):
+    def recall(self, ledger: Ledger) -> None:
+        """Writes what was finished when this sweep was begun into the ledger."""
+        for identity, stored in self._found.items():
             ledger.recall(self._index[identity], stored)
-            found.append(self._index[identity])
+        self._found = {}
+
+    def _take_finished(self, ledger: Ledger, rows: Sequence[int]) -> set[int]:
+        """Writes those of these rows that are finished into the ledger, and returns them."""
+        found = set()
+        for identity, stored in self.store.read([self.rows[row] for row in rows]):
+            ledger.recall(self._index[identity], stored)
+            found.add(self._index[identity])
         return found
 
     def claim(
@@ -85,31 +102,30 @@ class Keeper:
         mine = [row for row in rows if self.rows[row] in granted]
         rest = [row for row in rows if self.rows[row] not in granted]
         if rest:
-            self.elsewhere |= set(rest) - set(self.recall(ledger, rest))
+            self.elsewhere |= set(rest) - self._take_finished(ledger, rest)
         self._saved[mine] = time.perf_counter()
         return mine, self._begun(ledger, mine, group)
 
     def _begun(self, ledger: Ledger, rows: Sequence[int], group: Group) -> dict[int, tuple[int, TrainState]]:
-        begun, here = {}, provenance(*group.shape)
+        begun = {}
         for identity, point in self.store.checkpoints([self.rows[row] for row in rows]):
-            row = self._index[identity]
+            row, arrays = self._index[identity], unpack(point.content)
+            slots, lanes, _ = chunk_of(point.provenance)
             # In chunks of another size it would end with other last bits than without the interruption.
-            same_chunk = json.loads(point.provenance)["chunk"] == json.loads(here)["chunk"]
-            if same_chunk and 0 < point.step < group.config.num_steps:
+            if slots * lanes == group.chunk and 0 < point.step < group.config.num_steps:
                 hparams = self.design.hparams[self.design.row(row).configuration]
-                state = as_state(in_order("state", point.arrays), group.config, hparams)
+                state = as_state(in_order("state", arrays), group.config, hparams)
                 begun[row] = point.step, state
-                ledger.recall_records(row, point.arrays)
+                ledger.recall_records(row, arrays)
                 ledger.seconds[row] = point.seconds
                 ledger.provenance[row] = point.provenance
-                ledger.before[row] = point.provenance, point.step
         return begun
 
     def look_again(self, ledger: Ledger) -> list[int]:
         """Takes what other processes have finished into the ledger; returns rows that they have left."""
         rows = sorted(self.elsewhere)
         finished = self.store.finished([self.rows[row] for row in rows])
-        self.recall(ledger, [row for row in rows if self.rows[row] in finished])
+        self._take_finished(ledger, [row for row in rows if self.rows[row] in finished])
         claimed = self.store.claimed([self.rows[row] for row in rows])
         left = [row for row in rows if self.rows[row] not in finished | claimed]
         self.elsewhere -= {row for row in rows if self.rows[row] not in claimed}
@@ -117,9 +133,7 @@ class Keeper:
 
     # -- writing ----------------------------------------------------------------------------------------
 
-    def commit(
-        self, ledger: Ledger, group: Group, chunk: Chunk, done: ChunkDone, step: int, *, all_of_it: bool
-    ) -> None:
+    def commit(self, ledger: Ledger, group: Group, chunk: Chunk, done: ChunkDone, step: int) -> None:
         """Commits the rows of a task that are finished; and where the others stand, if that is long ago.
 
         Args:
@@ -128,14 +142,12 @@ class Keeper:
             chunk: that was trained.
             done: what the task returned.
             step: where the chunk stands.
-            all_of_it: where the others stand in any case.
         """
-        now = time.perf_counter()
         places = chunk.places
         finished = [(i, j, row) for i, j, row in places if ledger.finished[row]]
-        going = [(i, j, row) for i, j, row in places if not ledger.finished[row]]
-        saved = self._saved[[row for _, _, row in places]]
-        due = going if all_of_it or now - saved.min() > CHECKPOINT_SECONDS else []
+        due = [(i, j, row) for i, j, row in places if not ledger.finished[row]]
+        if due and time.perf_counter() - self._saved[[row for *_, row in due]].min() < CHECKPOINT_SECONDS:
+            due = []
         if not finished and not due:
             return
         parameters = leaves("params", done.states.evaluated)
@@ -143,7 +155,8 @@ class Keeper:
         bare = [place for place in finished if place[2] not in ledger.kept]
         written = [
             *self._rows(ledger, group, kept, _picked(parameters, kept)),
-            *self._rows(ledger, group, bare, {}),
+            *self._rows(ledger, group, [p for p in bare if ledger.diverged_at[p[2]] < 0], {}),
+            *self._rows(ledger, group, [p for p in bare if ledger.diverged_at[p[2]] >= 0], {}),
         ]
         begun = {}
         if due:
@@ -177,7 +190,7 @@ class Keeper:
             return []
         rows = [row for _, _, row in places]
         arrays = ledger.arrays(rows, group.config) | parameters
-        if ledger.examples is not None:
+        if ledger.examples is not None and ledger.diverged_at[rows[0]] < 0:
             arrays |= {f"examples/{name}": values[rows] for name, values in ledger.examples.items()}
         last = num_records(group.config) - 1
         nothing = np.full(len(rows), np.nan)
@@ -185,7 +198,7 @@ class Keeper:
             ledger.records[name][rows, last] if name in ledger.records else nothing for name in RECORDED
         ]
         cost = ledger.last_finite_cost[rows]
-        numbers = np.array([cost, *metrics], np.float64).T
+        numbers = np.array([cost, *metrics], np.float64).T + 0.0  # SQLite knows no -0
         # NULL, not NaN, is what SQL leaves out of a mean.
         told = np.where(np.isnan(numbers), None, numbers.astype(object)).tolist()  # type: ignore[call-overload]
         date = now_in_words()
@@ -238,20 +251,6 @@ class Keeper:
         """Gives back what is claimed: this process trains no more of it."""
         with contextlib.suppress(OSError, StoreError):
             self.store.leave()
-
-
-def shapes_of(groups: Sequence[Group]) -> str:
-    """Returns the chunk shapes of groups as JSON."""
-    return json.dumps([[group.slots, group.lanes] for group in groups])
-
-
-def with_shapes(plan: Plan, shapes: str) -> Plan:
-    """Returns a plan whose groups have these chunk shapes: what was decided is not decided again."""
-    groups = (
-        group._replace(slots=slots, lanes=lanes)
-        for group, (slots, lanes) in zip(plan.groups, json.loads(shapes), strict=True)
-    )
-    return dataclasses.replace(plan, groups=tuple(groups))
 
 
 def _picked(arrays: dict[str, np.ndarray], places: Sequence[tuple[int, int, int]]) -> dict[str, np.ndarray]:

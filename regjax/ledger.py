@@ -31,7 +31,6 @@ class Ledger:
         kept: row -> parameters.
         examples: per-example validation scores, `(rows, n_val)` each, or None.
         provenance: of each row, JSON, or "".
-        before: row -> what trained it before this process did, and to which step.
     """
 
     def __init__(self, design: Design, keep: Keep) -> None:
@@ -46,7 +45,7 @@ class Ledger:
         self.kept: dict[int, Params] = {}
         self.examples: dict[str, np.ndarray] | None = None
         self.provenance = [""] * rows
-        self.before: dict[int, tuple[str, int]] = {}
+        self.without_params = 0
         self._best_kept: dict[int, tuple[float, int]] = {}
 
     def record(
@@ -73,17 +72,16 @@ class Ledger:
             self.last_finite_cost[row] = before[-1] if len(before) else np.nan
             self.finished[row] = True
 
-    def trained(self, rows: np.ndarray, seconds: float, here: str) -> None:
-        """Notes that rows were trained here, for so many seconds each."""
+    def trained(self, rows: np.ndarray, start: int, seconds: float, here: str) -> None:
+        """Notes that rows were trained here, from step `start`, for so many seconds each."""
         self.seconds[rows] += seconds
         for row in rows:
-            before = self.before.get(row)
-            self.provenance[row] = here if before is None else continued(*before, here)
+            self.provenance[row] = continued(self.provenance[row], start, here)
 
     def finish(self, row: int, params: Params | None, examples: Mapping[str, np.ndarray] | None) -> None:
         """Takes a row that has reached its last step; its parameters are kept where that is asked for."""
         self.finished[row] = True
-        if self._wants(row) and params is not None:
+        if params is not None and self._wants(row):
             self.kept[row] = params
         if examples:
             if self.examples is None:
@@ -104,14 +102,16 @@ class Ledger:
 
     def recall(self, row: int, stored: Any) -> None:
         """Takes back a finished row, a `store.Row`."""
-        self.recall_records(row, stored.arrays)
+        arrays = stored.arrays
+        self.recall_records(row, arrays)
         self.diverged_at[row] = stored.diverged_at
         self.last_finite_cost[row] = stored.last_finite_cost
         self.seconds[row], self.provenance[row] = stored.seconds, stored.provenance
         self.finished[row] = True
         if stored.diverged_at < 0:
-            params = in_order("params", stored.arrays)  # none where whoever trained it kept none
-            self.finish(row, as_params(params) if params else None, under("examples", stored.arrays))
+            params = in_order("params", arrays)  # none where whoever trained it kept none
+            self.without_params += not params
+            self.finish(row, as_params(params) if params else None, under("examples", arrays))
 
     def results(
         self, plan: Plan, compile_seconds: float, train_seconds: float, notes: Sequence[str]
@@ -129,13 +129,16 @@ class Ledger:
             provenance=tuple(self.provenance),
             compile_seconds=compile_seconds,
             train_seconds=train_seconds,
-            notes=(*notes, *self._several_places()),
+            notes=(*notes, *self._notes()),
         )
 
-    def _several_places(self) -> list[str]:
-        """Returns how many rows ran where, if not all ran alike."""
+    def _notes(self) -> list[str]:
+        """Returns how many rows ran where, if not all ran alike; and whose parameters are missing."""
         counts = collections.Counter(map(place_in_words, self.provenance))
-        return [f"{n:,} networks ran on {where}" for where, n in counts.items()] if len(counts) > 1 else []
+        found = [f"{n:,} networks ran on {where}" for where, n in counts.items()] if len(counts) > 1 else []
+        if self.keep != "none" and self.without_params:
+            found.append(f"the parameters of {self.without_params:,} networks are not in the store")
+        return found
 
     def best(self) -> str:
         """Returns the best configuration so far with its mean, in words, or ""."""

@@ -6,6 +6,7 @@ step) alone; a hyperparameter decides what is made of it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -197,5 +198,5 @@ def dropconnect_masks(
     key = place_key(key, step, CONNECTIONS)
     return tuple(
         dropout_mask(random_bits(jax.random.fold_in(key, i), fan_out, fan_in), keep_prob[i])
-        for i, (fan_in, fan_out) in enumerate(zip(layer_sizes[:-1], layer_sizes[1:], strict=True))
+        for i, (fan_in, fan_out) in enumerate(itertools.pairwise(layer_sizes))
     )

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -58,9 +60,9 @@ class Group(NamedTuple):
         return self.slots * self.lanes
 
     @property
-    def shape(self) -> tuple[int, int, bool]:
-        """Of its chunks: slots, lanes, and whether the lanes of a slot share."""
-        return self.slots, self.lanes, self.shared
+    def how(self) -> tuple[int, int, bool, tuple[str, ...]]:
+        """What `provenance` is told of its chunks."""
+        return self.slots, self.lanes, self.shared, self.on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,10 +166,9 @@ def make_plan(
                 f"grid must fit into {_size(available)} of free memory, got "
                 f"{_size(sum(needed.values()))} even with one network at a time ({parts})"
             )
-    replicates = f"{_count(len(design.seeds), 'seed')} × {_count(design.num_folds, 'fold')}"
-    if design.splits.kind != "folds":
-        replicates = _count(len(design.seeds), "seed")
-    return Plan(design.num_rows, replicates, groups, num_workers, keep, needed, available, notes=tuple(notes))
+    return Plan(
+        design.num_rows, _replicates(design), groups, num_workers, keep, needed, available, notes=tuple(notes)
+    )
 
 
 def make_groups(design: Design, backend: str = "cpu") -> tuple[Group, ...]:
@@ -186,6 +187,39 @@ def make_groups(design: Design, backend: str = "cpu") -> tuple[Group, ...]:
         slot = min(lanes, SLOT_LANES if len(members) >= SLOT_LANES and lanes >= 2 * SLOT_LANES else 4)
         groups.append(Group(config, tuple(members), on, shared, lanes // slot, slot, num_batches))
     return tuple(groups)
+
+
+def shapes_of(groups: Sequence[Group]) -> str:
+    """Returns the chunk shapes of groups as JSON."""
+    return json.dumps([[group.slots, group.lanes] for group in groups])
+
+
+def stored_plan(
+    design: Design, shapes: str, keep: Keep, *, workers: int | None = None, backend: str = "cpu"
+) -> Plan:
+    """Returns the plan of a sweep that was planned before: what was decided is not decided again.
+
+    Args:
+        design: of the sweep.
+        shapes: of its groups' chunks, as `shapes_of` gave them.
+        keep: whose parameters are kept.
+        workers: tasks at a time; None takes a worker per core.
+        backend: "cpu", or an accelerator's name.
+    """
+    groups = tuple(
+        group._replace(slots=slots, lanes=lanes)
+        for group, (slots, lanes) in zip(make_groups(design, backend), json.loads(shapes), strict=True)
+    )
+    num_workers = default_workers(backend) if workers is None else workers
+    needed = _memory(design, groups, num_workers, keep)
+    return Plan(
+        design.num_rows, _replicates(design), groups, num_workers, keep, needed, None, notes=design.notes
+    )
+
+
+def _replicates(design: Design) -> str:
+    seeds = _count(len(design.seeds), "seed")
+    return f"{seeds} × {_count(design.num_folds, 'fold')}" if design.splits.kind == "folds" else seeds
 
 
 def chunk_lanes(config: Config, num_samples: int, backend: str = "cpu") -> int:

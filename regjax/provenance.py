@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import json
+import os
 import platform
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,25 +48,44 @@ def processor() -> str:
 
 
 @functools.cache
-def provenance(slots: int, lanes: int, shared: bool) -> str:
+def provenance(slots: int, lanes: int, shared: bool, on: tuple[str, ...] = ()) -> str:
     """Returns how rows are computed here, as JSON.
 
     Args:
         slots: of their chunk.
         lanes: of a slot.
         shared: whether the lanes of a slot share their batches and random bits.
+        on: what is compiled in, besides what always is.
     """
     chunk = f"{slots}×{lanes}{' shared' if shared else ''}"
     found = {"chunk": chunk, **versions(), "device": device(), "processor": processor()}
+    flags = os.environ.get("XLA_FLAGS", "").strip()
+    # What else decides the last bits, where it is set.
+    found |= {"on": ", ".join(on)} if on else {}
+    found |= {"XLA_FLAGS": flags} if flags else {}
     return json.dumps(found, sort_keys=True, ensure_ascii=False)
 
 
+@functools.lru_cache(maxsize=1024)
+def chunk_of(how: str) -> tuple[int, int, bool]:
+    """Returns the slots and lanes of the chunk that a row was trained in, and whether its lanes shared."""
+    found = re.fullmatch(r"(\d+)×(\d+)( shared)?", str(json.loads(how).get("chunk")))
+    if found is None:
+        raise ValueError(f"provenance must name a chunk, got {how}")
+    return int(found[1]), int(found[2]), found[3] is not None
+
+
+@functools.lru_cache(maxsize=1024)
 def continued(before: str, step: int, now: str) -> str:
-    """Returns the provenance of a row that was trained elsewhere up to a step."""
-    if before == now:
+    """Returns the provenance of a row that was trained as `before` says up to a step, then as `now`."""
+    if not before:
         return now
-    found = json.loads(now) | {"before": json.loads(before), "from_step": step}
-    return json.dumps(found, sort_keys=True, ensure_ascii=False)
+    told = json.loads(before)
+    if {n: v for n, v in told.items() if n not in ("before", "from_step")} == json.loads(now):
+        return before
+    return json.dumps(
+        json.loads(now) | {"before": told, "from_step": step}, sort_keys=True, ensure_ascii=False
+    )
 
 
 def differences(stored: str, here: str) -> list[str]:
@@ -80,7 +101,10 @@ def differences(stored: str, here: str) -> list[str]:
 @functools.lru_cache(maxsize=256)
 def in_words(stored: str) -> str:
     """Returns a provenance in one line."""
-    return _words(json.loads(stored))
+    try:
+        return _words(json.loads(stored))
+    except ValueError:
+        return "damaged"
 
 
 @functools.lru_cache(maxsize=256)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -16,10 +14,9 @@ from regjax.arrays import leaves
 from regjax.design import Design
 from regjax.grid import describe
 from regjax.host import Host
-from regjax.keeper import with_shapes
 from regjax.ledger import Ledger
-from regjax.plan import Group, Plan, make_plan
-from regjax.provenance import differences, provenance
+from regjax.plan import Group, Plan, stored_plan
+from regjax.provenance import chunk_of, differences, provenance
 from regjax.store import Row, Store
 from regjax.sweep import workers_of
 
@@ -68,20 +65,20 @@ def replay(path: str | os.PathLike[str], row: int, sweep: int | str = -1) -> Rep
     """
     with Store(path, create=False) as store:
         number = store.sweep_number(sweep)
-        design, rows, shapes = store.design_of(number)
+        design, rows, shapes, _ = store.design_of(number)
         if not 0 <= row < len(rows):
             raise ValueError(f"row must be in 0 to {len(rows) - 1}, got {row}")
         found = dict(store.read([rows[row]]))
     if not found:
         raise ValueError(f"row must be finished, and row {row} of sweep {number} is not")
     (stored,) = found.values()
-    plan = with_shapes(make_plan(design, keep="all", backend=jax.default_backend()), shapes)
+    plan = stored_plan(design, shapes, "all", backend=jax.default_backend())
     plan, group = _as_it_was(plan, design.row(row).configuration, stored.provenance)
     ledger = _train_again(design, plan, row)
     return Replay(
         row=f"row {row} of sweep {number} ({_in_words(design, row)})",
         differing=tuple(_compare(stored, ledger, row, group)),
-        elsewhere=tuple(differences(stored.provenance, provenance(*group.shape))),
+        elsewhere=tuple(differences(stored.provenance, provenance(*group.how))),
     )
 
 
@@ -89,10 +86,8 @@ def _as_it_was(plan: Plan, configuration: int, how: str) -> tuple[Plan, Group]:
     """Returns the plan with the chunk shape that a row of a configuration was trained in, and its group."""
     index = next(i for i, group in enumerate(plan.groups) if configuration in group.configurations)
     group = plan.groups[index]
-    shape = re.fullmatch(r"(\d+)×(\d+)( shared)?", str(json.loads(how).get("chunk")))
-    if shape is not None:
-        slots, lanes = int(shape[1]), int(shape[2])
-        group = group._replace(slots=slots, lanes=lanes, shared=shape[3] is not None)
+    slots, lanes, shared = chunk_of(how)
+    group = group._replace(slots=slots, lanes=lanes, shared=shared)
     groups = [group if i == index else other for i, other in enumerate(plan.groups)]
     return dataclasses.replace(plan, groups=tuple(groups)), group
 
@@ -114,7 +109,7 @@ def _compare(stored: Row, ledger: Ledger, row: int, group: Group) -> list[str]:
     here = {name: values[0] for name, values in ledger.arrays([row], group.config).items()}
     if row in ledger.kept:
         here |= leaves("params", ledger.kept[row])
-    if ledger.examples is not None:
+    if ledger.examples is not None and ledger.diverged_at[row] < 0:
         here |= {f"examples/{name}": values[row] for name, values in ledger.examples.items()}
     return [*found, *_differences(stored.arrays, here)]
 

@@ -5,6 +5,7 @@ A flag is its Python name with dashes, and overrides the file. Nothing is loaded
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from regjax.config import check_choice, check_known
+from regjax.config import check_choice, check_known, shortened, shown
 from regjax.datasets import BUILT_IN
 from regjax.design import CONFIG_FIELDS, as_config, check_seeds
 from regjax.grid import CONFIG_AXES, ELSEWHERE, NAMES, resolve_axes, value_of
@@ -55,6 +56,8 @@ DEFAULT_FOLDS = 5
 
 # Values of one geomspace or linspace.
 MAX_COUNT = 100_000
+# Lists and tables inside a value: folds as index pairs have three.
+MAX_NESTED = 4
 
 _SPACED = re.compile(r"(\w+)\((.*)\)")
 
@@ -128,24 +131,42 @@ def read(path: str) -> dict[str, dict[str, Any]]:
 
     Raises:
         OSError: the file cannot be read.
+        TypeError: a value where a section must be.
         ValueError: it is no TOML, or has a section or key that is not known; suggests the nearest.
     """
     try:
         found = tomllib.loads(Path(path).read_bytes().decode())
-    except ValueError as error:
-        raise ValueError(f"{path}: must be a TOML file, and could not be read as one ({error})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        reason = shortened(str(error))
+        raise ValueError(f"{path}: must be a TOML file, and could not be read as one ({reason})") from None
+    except (ValueError, RecursionError):  # Python's limits: digits of an int, calls in one another
+        raise ValueError(
+            f"{path}: must be a TOML file without numbers of thousands of digits or lists nested as deep"
+        ) from None
     everything = tuple(dict.fromkeys(name for names in SECTIONS.values() for name in names))
     for section, keys in found.items():
         if section not in SECTIONS and section in everything:
             raise ValueError(f"{path}: {section} must stand in a section, [{_section(section)}]")
         check_known(f"{path}: section", section, tuple(SECTIONS))
         if not isinstance(keys, dict):
-            raise TypeError(f"{path}: {section} must be a section, [{section}], got {keys!r}")
+            raise TypeError(f"{path}: {section} must be a section, [{section}], got {shown(keys)}")
         for key in keys:
             if key in everything and key not in SECTIONS[section]:
                 raise ValueError(f"{path}: {key} belongs in [{_section(key)}], got it in [{section}]")
             check_known(f"{path}: key of [{section}]", key, SECTIONS[section], ELSEWHERE)
+            _check_value(f"{path}: {key}", keys[key], MAX_NESTED)
     return {name: found.get(name, {}) for name in SECTIONS}
+
+
+def _check_value(name: str, value: Any, levels: int) -> None:
+    """Raises ValueError for what no key has, and what could not be written as TOML again."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError(f"{name} must have whole numbers of 64 bits, as TOML has, got {shown(value)}")
+    if isinstance(value, list | dict):
+        if levels == 0:
+            raise ValueError(f"{name} must not be nested more than {MAX_NESTED} deep")
+        for entry in value.values() if isinstance(value, dict) else value:
+            _check_value(name, entry, levels - 1)
 
 
 def as_toml(spec: Spec) -> str:
@@ -173,7 +194,7 @@ def values_of(name: str, text: str) -> list[Any]:
     for part in re.split(r",(?![^(]*\))", text):  # commas outside of brackets
         part = part.strip()
         if not part:
-            raise ValueError(f"{name} must have a value between two commas, got {text!r}")
+            raise ValueError(f"{name} must have a value between two commas, got {shown(text)}")
         call = _SPACED.fullmatch(part)
         if call:
             values += _spaced(name, part, *call.groups())
@@ -187,7 +208,7 @@ def values_of(name: str, text: str) -> list[Any]:
 def _spaced(name: str, text: str, function: str, arguments: str) -> list[float]:
     if function == "logspace":
         raise ValueError(
-            f"{name} must use geomspace(first, last, count), whose ends are values, got {text!r}"
+            f"{name} must use geomspace(first, last, count), whose ends are values, got {shown(text)}"
         )
     check_known(f"{name}: function", function, ("geomspace", "linspace"))
     try:
@@ -195,23 +216,25 @@ def _spaced(name: str, text: str, function: str, arguments: str) -> list[float]:
         if (
             count != int(count)
             or not 1 <= count <= MAX_COUNT
+            or not math.isfinite(last - first)
             or (function == "geomspace" and not (first > 0 and last > 0))
         ):
             raise ValueError
     except (ValueError, OverflowError):
         ends = "two ends above 0" if function == "geomspace" else "two ends"
-        raise ValueError(
-            f"{name}: {function} must have {ends} and a count of 1 to {MAX_COUNT:,}, got {text!r}"
-        ) from None
+        wanted = f"{ends} and a count of 1 to {MAX_COUNT:,}, all finite"
+        raise ValueError(f"{name}: {function} must have {wanted}, got {shown(text)}") from None
     return getattr(np, function)(first, last, int(count)).tolist()
 
 
 def _scalar(text: str) -> Any:
     for kind in (int, float):
         try:
-            return kind(text)
+            value = kind(text)
         except ValueError:
-            pass
+            continue
+        if kind is float or abs(value) < 2**63:  # beyond it TOML has no whole numbers either
+            return value
     return text
 
 
@@ -241,9 +264,9 @@ def _data(given: dict[str, Any]) -> dict[str, Any]:
     data = {"data": BUILT_IN, "task": "auto"} | given
     for name in ("data", "target", "task"):
         if not isinstance(data.get(name, ""), str):
-            raise TypeError(f"{name} must be a text, got {data[name]!r}")
+            raise TypeError(f"{name} must be a text, got {shown(data[name])}")
     if not isinstance(data.get("test", ""), str | float):
-        raise TypeError(f"test must be none, a fraction or a path, got {data['test']!r}")
+        raise TypeError(f"test must be none, a fraction or a path, got {shown(data['test'])}")
     # The tutorial's data and the built-in set come scaled, and their known results are of them as they are.
     as_it_is = data["data"] == BUILT_IN or str(data["data"]).lower().endswith(".mat")
     return {"standardize": not as_it_is} | data
@@ -254,7 +277,7 @@ def _config(given: dict[str, Any], in_epochs: bool) -> dict[str, Any]:
     if isinstance(given.get("hidden"), str):
         layers = values_of("hidden", given["hidden"])
         if len(layers) > 1:
-            raise ValueError(f"hidden must be one network in [config], got {given['hidden']!r}")
+            raise ValueError(f"hidden must be one network in [config], got {shown(given['hidden'])}")
         given["hidden"] = layers[0]
     hidden, config = as_config(given)
     fields = {name: getattr(config, name) for name in CONFIG_FIELDS if name != "hidden"}
@@ -284,14 +307,19 @@ def _sweep(given: dict[str, Any]) -> dict[str, Any]:
     check_choice("rule", found["rule"], get_args(Rule))
     check_seeds(found["seeds"])
     if not isinstance(found["store"], str) or not found["store"]:
-        raise TypeError(f"store must be a path or none, got {found['store']!r}")
+        raise TypeError(f"store must be a path or none, got {shown(found['store'])}")
     over = found.get("over", [])
     if not isinstance(over, list) or not all(isinstance(name, str) for name in over):
-        raise TypeError(f"over must be a list of names, got {over!r}")
+        raise TypeError(f"over must be a list of names, got {shown(over)}")
     if isinstance(found.get("baseline"), str):
         found["baseline"] = _baseline(found["baseline"])
-    if not isinstance(found.get("baseline", {}), dict):
-        raise TypeError(f"baseline must be a table of names and values, got {found['baseline']!r}")
+    baseline = found.get("baseline", {})
+    if not isinstance(baseline, dict):
+        raise TypeError(f"baseline must be a table of names and values, got {shown(baseline)}")
+    for key, named in (("over", over), ("baseline", baseline)):
+        for name in named:
+            if name not in NAMES:
+                raise ValueError(f"{key} must name hyperparameters ({', '.join(NAMES)}), got {shown(name)}")
     return found
 
 
@@ -300,10 +328,10 @@ def _baseline(text: str) -> dict[str, Any]:
     for part in text.split(","):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not (name and equals and value):
-            raise ValueError(f"baseline must be like l2=0,keep_prob=1, got {text!r}")
+            raise ValueError(f"baseline must be like l2=0,keep_prob=1, got {shown(text)}")
         name = name.replace("-", "_")
         if name in found:
-            raise ValueError(f"baseline must name each hyperparameter once, got {text!r}")
+            raise ValueError(f"baseline must name each hyperparameter once, got {shown(text)}")
         found[name] = _plain(values_of(name, value)[0])
     return found
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from regjax.config import check_count
+from regjax.config import check_count, shown
 from regjax.data import Data, unit_mean
 
 SPLIT_SEED = 0
@@ -93,7 +93,7 @@ def _fold_indices(data: Data, folds: Any, groups: ArrayLike | None) -> list[tupl
     n, classes = data.x.shape[1], _classes(data)
     if isinstance(folds, bool | str):
         raise TypeError(
-            f"folds must be a number, a splitter of scikit-learn or a list of index pairs, got {folds!r}"
+            f"folds must be a number, a splitter of scikit-learn or a list of index pairs, got {shown(folds)}"
         )
     if isinstance(folds, int | float | np.number):
         count = check_count("folds", folds, at_least=2)
@@ -102,9 +102,10 @@ def _fold_indices(data: Data, folds: Any, groups: ArrayLike | None) -> list[tupl
         options: dict[str, Any] = {"n_splits": count, "shuffle": True, "random_state": SPLIT_SEED}
         if groups is None:
             folds = KFold(**options) if classes is None else StratifiedKFold(**options)
-            if classes is not None and count > np.max(np.bincount(classes)):
+            largest = n if classes is None else np.max(np.unique(classes, return_counts=True)[1])
+            if count > largest:
                 raise ValueError(
-                    f"folds must be at most the {np.max(np.bincount(classes))} samples of the largest class, "
+                    f"folds must be at most the {largest} samples of the largest class, "
                     f"got {count}; are the targets numbers, and not classes? Then say task='regression'"
                 )
         else:
@@ -122,12 +123,14 @@ def _fold_indices(data: Data, folds: Any, groups: ArrayLike | None) -> list[tupl
             return [(np.asarray(a), np.asarray(b)) for a, b in found]
     if not isinstance(folds, Iterable):
         raise TypeError(
-            f"folds must be a number, a splitter of scikit-learn or a list of index pairs, got {folds!r}"
+            f"folds must be a number, a splitter of scikit-learn or a list of index pairs, got {shown(folds)}"
         )
     pairs = []
     for j, pair in enumerate(folds):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise TypeError(f"folds must list (train, validation) index pairs, got {pair!r} in place {j}")
+            raise TypeError(
+                f"folds must list (train, validation) index pairs, got {shown(pair)} in place {j}"
+            )
         pairs.append(tuple(_indices(rows, n, j) for rows in pair))
     if not pairs:
         raise ValueError("folds must not be empty, got no index pair")
@@ -135,7 +138,10 @@ def _fold_indices(data: Data, folds: Any, groups: ArrayLike | None) -> list[tupl
 
 
 def _indices(rows: Any, n: int, fold: int) -> np.ndarray:
-    array = np.asarray(rows)
+    try:
+        array = np.asarray(rows)
+    except ValueError:  # lists of several lengths
+        array = np.array(None)
     if array.dtype.kind == "b" and array.shape == (n,):
         return np.flatnonzero(array)
     if array.ndim != 1 or array.dtype.kind not in "iu" or len(np.unique(array)) != len(array):
@@ -186,18 +192,19 @@ def standardisation(data: Data, train: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return mean, np.where(constant, 1.0, scale)
 
 
-def hold_out(data: Data, fraction: float, *, seed: int = 0) -> tuple[Data, Data]:
+def hold_out(data: Data, fraction: float, *, seed: int = 0, name: str = "fraction") -> tuple[Data, Data]:
     """Returns (train, test): a random part of the rows held out, stratified for classes.
 
     Args:
         data: all rows.
         fraction: of the rows that become the test set, in (0, 1).
         seed: of scikit-learn's splitter.
+        name: what messages call the fraction.
 
     Raises:
         ValueError: a fraction outside (0, 1), too few rows, or too few rows of a class.
     """
-    parts = _hold_out_indices(data, "fraction", fraction, seed)
+    parts = _hold_out_indices(data, name, fraction, seed)
     train, test = (
         Data(data.x[:, rows], data.y[:, rows], unit_mean(data.weights[rows], len(rows))) for rows in parts
     )
@@ -208,7 +215,7 @@ def _hold_out_indices(data: Data, name: str, fraction: float, seed: int) -> tupl
     from sklearn.model_selection import train_test_split
 
     if not (isinstance(fraction, float) and 0 < fraction < 1) or math.isnan(fraction):
-        raise ValueError(f"{name} must be a fraction in (0, 1), got {fraction!r}")
+        raise ValueError(f"{name} must be a fraction in (0, 1), got {shown(fraction)}")
     classes = _classes(data)
     num_rows = data.x.shape[1]
     num_test = math.ceil(fraction * num_rows)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
+import json
 import os
 import platform
 import sqlite3
@@ -27,6 +29,7 @@ from regjax.archive import (
     unpack_design,
 )
 from regjax.arrays import checksum_of, unpack
+from regjax.data import Data
 from regjax.design import Design
 from regjax.grid import NAMES
 from regjax.identity import digest, fingerprint
@@ -37,32 +40,39 @@ APPLICATION_ID = 0x72676A78
 SCHEMA_VERSION = 2
 # Seconds to wait for another process's transaction.
 PATIENCE = 60.0
-# Seconds after which a process that has not been heard of is taken for dead.
+# Seconds after which a process of another machine that has not been heard of is taken for dead.
 LEASE = 60.0
 # Bytes up to which a file is read through when it is opened; of a larger one, only what is asked for.
 CHECKED_WHOLE = 2**30
+# Bytes of a part of a data set: SQLite takes at most 10^9 in a cell.
+PART = 2**29
 # Values that a statement of SQLite may have.
 MAX_VALUES = 32_766
 # What sqlite3 raises; the second where the text of the first is damaged itself.
 _BROKEN = (sqlite3.Error, UnicodeDecodeError)
 
 SCHEMA = f"""
-CREATE TABLE data (
-    fingerprint TEXT PRIMARY KEY,  -- SHA-256 of what x, y and weights hold
+CREATE TABLE data (                -- a safetensors file of x, y and weights, cut into parts
+    fingerprint TEXT NOT NULL,     -- SHA-256 of what they hold
+    part INTEGER NOT NULL,
     num_samples INTEGER NOT NULL, num_features INTEGER NOT NULL,
-    arrays BLOB NOT NULL
+    arrays BLOB NOT NULL,
+    PRIMARY KEY (fingerprint, part)
 );
 CREATE TABLE sweeps (
     id INTEGER PRIMARY KEY,
     identity TEXT NOT NULL UNIQUE, -- SHA-256 of its rows' identities, in order
     begun TEXT NOT NULL, finished TEXT,
-    source TEXT, data TEXT NOT NULL REFERENCES data, test TEXT REFERENCES data,
+    source TEXT,                   -- name or path of the data
+    source_hash TEXT,              -- SHA-256 of that file
+    data TEXT NOT NULL, test TEXT, -- fingerprints
     num_rows INTEGER NOT NULL,
+    asked TEXT NOT NULL,           -- JSON: whose parameters are kept, and what is asked of the results
     design TEXT NOT NULL,          -- JSON
     splits BLOB NOT NULL,
     shapes TEXT NOT NULL,          -- JSON: slots and lanes of each group's chunks
     provenance TEXT NOT NULL,      -- JSON: where it was begun
-    checksum TEXT NOT NULL         -- SHA-256 of design, splits and shapes
+    checksum TEXT NOT NULL         -- SHA-256 of data, test, asked, design, shapes and splits
 );
 CREATE TABLE rows (
     identity TEXT PRIMARY KEY,
@@ -88,7 +98,8 @@ CREATE TABLE checkpoints (
     checksum TEXT NOT NULL
 );
 CREATE TABLE processes (           -- that are sweeping into this store
-    id INTEGER PRIMARY KEY AUTOINCREMENT, host TEXT NOT NULL, pid INTEGER NOT NULL, seen REAL NOT NULL
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    host TEXT NOT NULL, pid INTEGER NOT NULL, started TEXT NOT NULL, seen REAL NOT NULL
 );
 CREATE TABLE claims (              -- rows that a process is training
     identity TEXT PRIMARY KEY, process INTEGER NOT NULL
@@ -112,6 +123,10 @@ ROW_COLUMNS = (
 )
 
 
+class StoreOSError(OSError):
+    """What the system does not let a store do: no room, no right, another process in the way."""
+
+
 class StoreError(ValueError):
     """A file that is no store, or one that this version cannot use: says which and why."""
 
@@ -124,14 +139,48 @@ class Row(NamedTuple):
         last_finite_cost: NaN where it did not diverge.
         seconds: of a worker.
         provenance: how it was computed, JSON.
-        arrays: `records/…`, `params/…` and `examples/…`.
+        metrics: after the last step, None where there is none.
+        content: its arrays, packed.
     """
 
     diverged_at: int
     last_finite_cost: float
     seconds: float
     provenance: str
-    arrays: dict[str, np.ndarray]
+    metrics: dict[str, float | None]
+    content: bytes
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """`records/…`, `params/…` and `examples/…`."""
+        return unpack(self.content)
+
+
+class Sweep(NamedTuple):
+    """What is stored of a sweep under one checksum, see `SCHEMA`."""
+
+    data: str
+    test: str | None
+    asked: str
+    design: str
+    shapes: str
+    splits: bytes
+
+
+class Stored(NamedTuple):
+    """A sweep as the store gives it back.
+
+    Attributes:
+        design: of the sweep.
+        rows: identities.
+        shapes: of its groups' chunks, as JSON.
+        asked: whose parameters are kept, and what is asked of the results.
+    """
+
+    design: Design
+    rows: list[str]
+    shapes: str
+    asked: dict[str, Any]
 
 
 class Checkpoint(NamedTuple):
@@ -141,13 +190,13 @@ class Checkpoint(NamedTuple):
         step: steps done.
         seconds: of a worker.
         provenance: how it was computed so far, JSON.
-        arrays: `state/…` and `records/…`, the latter NaN where not reached; packed where they are written.
+        content: `state/…` and `records/…`, packed; the latter NaN where not reached.
     """
 
     step: int
     seconds: float
     provenance: str
-    arrays: Any
+    content: bytes
 
 
 # -- the file -----------------------------------------------------------------------------------------------
@@ -163,9 +212,19 @@ def check_store(path: str) -> None:
     if os.path.exists(path):
         _check_header(path)
         return
+    _check_free(path)
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
         raise OSError(13, "store cannot be written", path)
+
+
+def _check_free(path: str) -> None:
+    """Raises StoreError where a new store would take up the log of an old one."""
+    if not path:
+        raise StoreError("store must have a name, got ''")
+    for log in (f"{path}-wal", f"{path}-journal"):
+        if os.path.exists(log):
+            raise StoreError(f"{path}: must be put back beside its log {log}, or the log be removed too")
 
 
 def _check_header(path: str) -> None:
@@ -182,7 +241,7 @@ def _check_header(path: str) -> None:
 
 def _make(path: str) -> None:
     """Makes an empty store beside its place and links it there: no process ever sees half of one."""
-    part = f"{path}.{os.getpid()}-{time.monotonic_ns()}.part"
+    part = os.path.abspath(f"{path}.{os.getpid()}-{time.monotonic_ns()}.part")
     try:
         with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as connection:
             # Nobody waits for this file yet; a power cut before the link leaves nothing behind.
@@ -218,13 +277,16 @@ class Store:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, create: bool = True) -> None:
-        self.path = os.fspath(path)
+        # The file itself: SQLite's log lies beside it, and not beside a link to it.
+        self.path = os.path.realpath(path) if os.fspath(path) else ""
         self.process = 0  # until it claims rows
+        self._loaded: dict[str, Data] = {}
         if os.path.isdir(self.path):
             raise IsADirectoryError(21, "Is a directory", self.path)
         if not os.path.exists(self.path):
             if not create:
                 raise FileNotFoundError(2, "No such file or directory", self.path)
+            _check_free(self.path)
             try:
                 _make(self.path)
             except sqlite3.Error as error:
@@ -266,11 +328,13 @@ class Store:
         size = os.path.getsize(self.path)
         damage = "ok"
         if size <= CHECKED_WHOLE:
-            damage = run("PRAGMA quick_check(1)").fetchone()[0]
+            damage = run("PRAGMA integrity_check(1)").fetchone()[0]
         elif size < pages and not os.path.exists(f"{self.path}-wal"):
             damage = f"{size:,} of {pages:,} bytes are there"
         if damage != "ok":
-            raise StoreError(f"{self.path}: must be a whole store, and is damaged ({damage.splitlines()[0]})")
+            raise StoreError(
+                f"{self.path}: must be a whole store, and is damaged ({damage.splitlines()[-1]})"
+            )
 
     def __enter__(self) -> Store:
         return self
@@ -285,17 +349,16 @@ class Store:
         """Yields the connection inside one transaction: all of it is committed, or nothing."""
         try:
             self.connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self.connection
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    self.connection.execute("ROLLBACK")
-                raise
+            yield self.connection
             self.connection.execute("COMMIT")
-        except _BROKEN as error:
+        except BaseException as error:
+            # A signal may come between a statement and the next line.
             with contextlib.suppress(sqlite3.Error):
-                self.connection.execute("ROLLBACK")
-            raise _said(self.path, error) from error
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+            if isinstance(error, _BROKEN):
+                raise _said(self.path, error) from error
+            raise
 
     def query(self, text: str, values: Sequence[Any] = ()) -> list[Any]:
         """Returns the rows of a query."""
@@ -312,7 +375,13 @@ class Store:
     # -- sweeps -----------------------------------------------------------------------------------------
 
     def begin(
-        self, design: Design, shapes: str, rows: Sequence[str], source: str | None, provenance: str
+        self,
+        design: Design,
+        shapes: str,
+        rows: Sequence[str],
+        asked: str,
+        source: str | None,
+        provenance: str,
     ) -> tuple[int, str]:
         """Returns the number of a sweep, and the chunk shapes that hold for it: of whoever began it first.
 
@@ -320,56 +389,72 @@ class Store:
             design: of the sweep.
             shapes: of its groups' chunks, as JSON, if it is new.
             rows: identities.
+            asked: whose parameters are kept, and what is asked of the results, as JSON.
             source: name or path of the data.
             provenance: where it is begun.
         """
-        identity = digest(list(rows))
-        with self.transaction() as connection:
-            if not self._find(identity):
-                told, splits = pack_design(design)
-                sets = [None if d is None else (fingerprint(d), d) for d in (design.data, design.test)]
-                for print_, data in filter(None, sets):
-                    values = [print_, data.x.shape[1], len(data.x), pack_data(data)]
-                    connection.execute("INSERT OR IGNORE INTO data VALUES (?, ?, ?, ?)", values)
-                columns = {
-                    "identity": identity,
-                    "begun": now_in_words(),
-                    "source": source,
-                    "data": sets[0] and sets[0][0],
-                    "test": sets[1] and sets[1][0],
-                    "num_rows": design.num_rows,
-                    "design": told,
-                    "splits": splits,
-                    "shapes": shapes,
-                    "provenance": provenance,
-                    "checksum": checksum_of([told, shapes], splits),
-                }
-                names, marks = ", ".join(columns), ", ".join("?" * len(columns))
-                connection.execute(f"INSERT INTO sweeps ({names}) VALUES ({marks})", list(columns.values()))
-                (number,) = self._find(identity)
-                members = [(number, index, row) for index, row in enumerate(rows)]
-                _insert(connection, "INSERT INTO sweep_rows", members)
-            (number,) = self._find(identity)
-        return number, self._sweep(number)[2]
+        classes = None if design.classes is None else design.classes.tolist()
+        identity = digest([*rows, classes])
+        found = self._find(identity)
+        if not found:
+            told, splits = pack_design(design)
+            sets = [(fingerprint(data), data) for data in (design.data, design.test) if data is not None]
+            prints = [print_ for print_, _ in sets]
+            parts = [part for print_, data in sets for part in self._new_parts(print_, data)]
+            test = prints[1] if len(prints) > 1 else None
+            columns = {
+                "identity": identity,
+                "begun": now_in_words(),
+                "source": source,
+                "source_hash": _hash_of_file(source),
+                "data": prints[0],
+                "test": test,
+                "num_rows": design.num_rows,
+                "asked": asked,
+                "design": told,
+                "splits": splits,
+                "shapes": shapes,
+                "provenance": provenance,
+                "checksum": checksum_of([prints[0], test, asked, told, shapes], splits),
+            }
+            with self.transaction() as connection:
+                if not self._find(identity):
+                    _insert(connection, "INSERT OR IGNORE INTO data", parts)
+                    values = [tuple(columns.values())]
+                    _insert(connection, f"INSERT INTO sweeps ({', '.join(columns)})", values)
+                    (number,) = self._find(identity)
+                    members = [(number, index, row) for index, row in enumerate(rows)]
+                    _insert(connection, "INSERT INTO sweep_rows", members)
+            found = self._find(identity)
+        return found[0], self._sweep(found[0]).shapes
+
+    def _new_parts(self, print_: str, data: Data) -> list[tuple[Any, ...]]:
+        """Returns the rows of `data` that a data set takes, none where it is there."""
+        if self.query("SELECT 1 FROM data WHERE fingerprint = ? LIMIT 1", [print_]):
+            return []
+        content, size = pack_data(data), (data.x.shape[1], len(data.x))
+        places = range(0, len(content), PART)
+        return [(print_, part, *size, content[at : at + PART]) for part, at in enumerate(places)]
 
     def _find(self, identity: str) -> list[int]:
         return [number for (number,) in self.query("SELECT id FROM sweeps WHERE identity = ?", [identity])]
 
-    def _sweep(self, sweep: int) -> tuple[str, bytes, str]:
-        """Returns design, splits and shapes of a sweep; raises StoreError unless they are as written."""
-        ((told, splits, shapes, checksum),) = self.query(
-            "SELECT design, splits, shapes, checksum FROM sweeps WHERE id = ?", [sweep]
+    def _sweep(self, sweep: int) -> Sweep:
+        """Returns what is stored of a sweep; raises StoreError unless it is as it was written."""
+        names = ", ".join(Sweep._fields)
+        ((*values, splits, checksum),) = self.query(
+            f"SELECT {names}, checksum FROM sweeps WHERE id = ?", [sweep]
         )
-        if not isinstance(splits, bytes) or checksum != checksum_of([told, shapes], splits):
+        if not isinstance(splits, bytes) or checksum != checksum_of(values, splits):
             raise StoreError(f"{self.path}: sweep {sweep} is damaged")
-        return told, splits, shapes
+        return Sweep._make([*values, splits])
 
     def reshape(self, sweep: int, shapes: str) -> None:
         """Remembers chunk shapes that a lack of memory made smaller."""
-        told, splits, _ = self._sweep(sweep)
+        *values, splits = self._sweep(sweep)._replace(shapes=shapes)
         with self.transaction() as connection:
-            values = [shapes, checksum_of([told, shapes], splits), sweep]
-            connection.execute("UPDATE sweeps SET shapes = ?, checksum = ? WHERE id = ?", values)
+            found = [shapes, checksum_of(values, splits), sweep]
+            connection.execute("UPDATE sweeps SET shapes = ?, checksum = ? WHERE id = ?", found)
 
     def end(self, sweep: int) -> None:
         """Marks a sweep as finished."""
@@ -377,27 +462,33 @@ class Store:
             values = [now_in_words(), sweep]
             connection.execute("UPDATE sweeps SET finished = ? WHERE id = ? AND finished IS NULL", values)
 
-    def design_of(self, sweep: int) -> tuple[Design, list[str], str]:
-        """Returns the design of a sweep, the identities of its rows, and its chunk shapes as JSON."""
-        told, splits, shapes = self._sweep(sweep)
-        ((identity, data, test),) = self.query(
-            "SELECT identity, data, test FROM sweeps WHERE id = ?", [sweep]
-        )
-        found = self.query("SELECT identity FROM sweep_rows WHERE sweep = ? ORDER BY row", [sweep])
-        rows = [row for (row,) in found]
-        if digest(rows) != identity:
+    def design_of(self, sweep: int) -> Stored:
+        """Returns what a sweep is to do, as it was stored."""
+        found = self._sweep(sweep)
+        rows = [row for (row,) in self.query(
+            "SELECT identity FROM sweep_rows WHERE sweep = ? ORDER BY row", [sweep]
+        )]  # fmt: skip
+        test = None if found.test is None else self._data(found.test)
+        try:
+            design = unpack_design(found.design, found.splits, self._data(found.data), test)
+        except (TypeError, KeyError) as error:  # of another version of regjax
+            raise StoreError(f"{self.path}: sweep {sweep} must be one of this version ({error})") from error
+        classes = None if design.classes is None else design.classes.tolist()
+        ((identity,),) = self.query("SELECT identity FROM sweeps WHERE id = ?", [sweep])
+        if digest([*rows, classes]) != identity:
             raise StoreError(f"{self.path}: the rows of sweep {sweep} are damaged")
-        sets = [None if print_ is None else self._data(print_) for print_ in (data, test)]
-        assert sets[0] is not None
-        return unpack_design(told, splits, sets[0], sets[1]), rows, shapes
+        return Stored(design, rows, found.shapes, json.loads(found.asked))
 
-    def _data(self, print_: str) -> Any:
-        found = self.query("SELECT arrays FROM data WHERE fingerprint = ?", [print_])
-        with contextlib.suppress(ValueError):
-            data = unpack_data(found[0][0]) if found else None
-            if data is not None and fingerprint(data) == print_:
-                return data
-        raise StoreError(f"{self.path}: data {print_[:12]} is damaged")
+    def _data(self, print_: str) -> Data:
+        if print_ not in self._loaded:
+            parts = self.query("SELECT arrays FROM data WHERE fingerprint = ? ORDER BY part", [print_])
+            with contextlib.suppress(ValueError, TypeError):
+                data = unpack_data(b"".join(part for (part,) in parts))
+                if fingerprint(data) == print_:
+                    self._loaded[print_] = data
+        if print_ not in self._loaded:
+            raise StoreError(f"{self.path}: data {print_[:12]} is damaged")
+        return self._loaded[print_]
 
     # -- rows -------------------------------------------------------------------------------------------
 
@@ -407,10 +498,12 @@ class Store:
         Raises:
             StoreError: one of them is not as it was written.
         """
-        columns = ", ".join(f"rows.{name}" for name in ROW_COLUMNS)
+        missing = self._missing_columns()
+        columns = ", ".join("NULL" if name in missing else f"rows.{name}" for name in ROW_COLUMNS)
         select = f"SELECT {columns}, checksum, value FROM rows LEFT JOIN arrays USING (identity)"
         for *values, checksum, content in self._where(select, rows):
             row = dict(zip(ROW_COLUMNS, values, strict=True))
+            self._check_row(values, content, checksum)
             cost, diverged_at = row["last_finite_cost"], row["diverged_at"]
             yield (
                 row["identity"],
@@ -419,24 +512,30 @@ class Store:
                     last_finite_cost=np.nan if cost is None else cost,
                     seconds=row["seconds"],
                     provenance=row["provenance"],
-                    arrays=self._unpacked(values, content, checksum),
+                    metrics={name: row[name] for name in RECORDED},
+                    content=content,
                 ),
             )
+
+    def _missing_columns(self) -> list[str]:
+        """Returns the hyperparameters that came later than this file: to the rows that are there, off."""
+        known = {name for _, name, *_ in self.query("PRAGMA table_info(rows)")}
+        return [name for name in NAMES if name not in known]
 
     def checkpoints(self, rows: Sequence[str]) -> Iterator[tuple[str, Checkpoint]]:
         """Yields those of these rows that are on their way; raises StoreError for one that is damaged."""
         select = "SELECT identity, step, seconds, provenance, arrays, checksum FROM checkpoints"
         for *values, content, checksum in self._where(select, rows):
+            self._check_row(values, content, checksum)
             identity, step, seconds, provenance = values
-            arrays = self._unpacked(values, content, checksum)
-            yield identity, Checkpoint(step, seconds, provenance, arrays)
+            yield identity, Checkpoint(step, seconds, provenance, content)
 
-    def _unpacked(self, values: list[Any], content: Any, checksum: Any) -> dict[str, np.ndarray]:
-        """Returns a row's arrays; raises StoreError unless the row is all as it was written."""
-        with contextlib.suppress(ValueError):
-            if isinstance(content, bytes) and checksum == checksum_of(values, content):
-                return unpack(content)
-        raise StoreError(f"{self.path}: row {str(values[0])[:12]} is damaged")
+    def _check_row(self, values: list[Any], content: Any, checksum: Any) -> None:
+        """Raises StoreError unless a row is all as it was written."""
+        if not isinstance(content, bytes) or checksum != checksum_of(values, content):
+            raise StoreError(
+                f"{self.path}: row {values[0]} is damaged; deleted from its table, it is trained again"
+            )
 
     def write(
         self, finished: Sequence[tuple[tuple[Any, ...], bytes]], begun: Mapping[str, Checkpoint]
@@ -452,10 +551,12 @@ class Store:
         points = []
         for identity, p in begun.items():
             values = (identity, p.step, p.seconds, p.provenance)
-            points.append((*values, p.arrays, checksum_of(values, p.arrays)))
+            points.append((*values, p.content, checksum_of(values, p.content)))
         with self.transaction() as connection:
+            for name in self._missing_columns() if finished else ():
+                connection.execute(f"ALTER TABLE rows ADD COLUMN {name}")
             # Another process may have been quicker; its row stands, and is the same.
-            _insert(connection, "INSERT OR IGNORE INTO rows", rows)
+            _insert(connection, f"INSERT OR IGNORE INTO rows ({', '.join(ROW_COLUMNS)}, checksum)", rows)
             arrays = [(columns[0], content) for columns, content in finished]
             _insert(connection, "INSERT OR IGNORE INTO arrays", arrays)
             _insert(connection, "INSERT OR REPLACE INTO checkpoints", points)
@@ -472,8 +573,8 @@ class Store:
         """
         with self.transaction() as connection:
             if not self.process:
-                values = [_host(), os.getpid(), time.time()]
-                text = "INSERT INTO processes (host, pid, seen) VALUES (?, ?, ?)"
+                values = [_host(), os.getpid(), _started(os.getpid()), time.time()]
+                text = "INSERT INTO processes (host, pid, started, seen) VALUES (?, ?, ?, ?)"
                 self.process = connection.execute(text, values).lastrowid or 0
             taken = {identity for (identity,) in self._where("SELECT identity FROM rows", rows)}
             others = self._others()
@@ -505,7 +606,9 @@ class Store:
     def beat(self) -> int:
         """Says that this process is alive, and returns how many others are."""
         with self.transaction() as connection:
-            connection.execute("UPDATE processes SET seen = ? WHERE id = ?", [time.time(), self.process])
+            text = "UPDATE processes SET seen = ? WHERE id = ?"
+            if connection.execute(text, [time.time(), self.process]).rowcount == 0:
+                self.process = 0  # taken for dead, or not there yet: the next claim says that it is
             return len(self._others())
 
     def leave(self) -> None:
@@ -519,14 +622,17 @@ class Store:
     def _others(self) -> set[int]:
         """Returns the other processes that are alive, and forgets the dead."""
         alive = set()
-        for process, host, pid, seen in self.query("SELECT id, host, pid, seen FROM processes"):
+        for process, host, pid, started, seen in self.query("SELECT * FROM processes"):
             if process == self.process:
                 continue
-            if time.time() - seen > LEASE or (host == _host() and not _is_running(pid)):
+            # Here, a process that is stopped is no dead one; of another machine, only the clock tells.
+            here = host == _host() and isinstance(pid, int)
+            heard = isinstance(seen, float) and time.time() - seen < LEASE
+            if _is_running(pid, started) if here else heard:
+                alive.add(process)
+            else:
                 self.connection.execute("DELETE FROM claims WHERE process = ?", [process])
                 self.connection.execute("DELETE FROM processes WHERE id = ?", [process])
-            else:
-                alive.add(process)
         return alive
 
     # -- what is there ------------------------------------------------------------------------------------
@@ -538,7 +644,10 @@ class Store:
             raise StoreError(f"{self.path}: must hold a sweep, got none")
         if sweep == "last":
             return numbers[-1]
-        number = int(sweep)
+        try:
+            number = int(sweep)
+        except (TypeError, ValueError):
+            raise ValueError(f"sweep must be a number or last, got {sweep!r}") from None
         if number < 0 and -number <= len(numbers):
             return numbers[number]
         if number not in numbers:
@@ -548,7 +657,7 @@ class Store:
     def overview(self, sweep: int | None = None) -> list[dict[str, Any]]:
         """Returns what there is to say of each sweep, or of one: data, rows done and diverged, where."""
         found = []
-        columns = ("id", "source", "data", "begun", "finished", "num_rows")
+        columns = ("id", "source", "source_hash", "data", "begun", "finished", "num_rows")
         for values in self.query(f"SELECT {', '.join(columns)} FROM sweeps ORDER BY id"):
             told: dict[str, Any] = dict(zip(columns, values, strict=True))
             if sweep not in (None, told["id"]):
@@ -557,19 +666,19 @@ class Store:
             where = self.query(f"{counts} GROUP BY provenance", [told["id"]])
             told["done"] = sum(count for _, count, _ in where)
             told["diverged"] = sum(diverged for _, _, diverged in where)
-            told["provenance"] = {how: count for how, count, _ in where}
+            told["provenance"] = [{"networks": count, "how": how} for how, count, _ in where]
             found.append(told)
         return found
 
-    def metric_of(self, sweep: int, metric: str, num_rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def metric_of(self, rows: Sequence[str], metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns a metric after the last step, who is finished, and who of them is sound, `(rows,)` each."""
-        assert metric in RECORDED
-        values = np.full(num_rows, np.nan)
-        finished, sound = np.zeros(num_rows, bool), np.zeros(num_rows, bool)
-        text = f"SELECT row, {metric}, status FROM results WHERE sweep = ?"
-        for row, value, status in self.query(text, [sweep]):
+        values = np.full(len(rows), np.nan)
+        finished, sound = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
+        index = {identity: row for row, identity in enumerate(rows)}
+        for identity, stored in self.read(rows):
+            value, row = stored.metrics[metric], index[identity]
             values[row] = np.nan if value is None else value
-            finished[row], sound[row] = True, status == "ok"
+            finished[row], sound[row] = True, stored.diverged_at < 0
         return values, finished, sound
 
 
@@ -607,19 +716,21 @@ def _uri(path: str) -> str:
         # Without a log that has still to be read in, SQLite needs no files beside this one.
         log = f"{path}-wal"
         how = "ro" if os.path.exists(log) and os.path.getsize(log) else "ro&immutable=1"
-    return f"file:{quote(os.path.abspath(path))}?mode={how}"
+    return f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode={how}"
 
 
 def _said(path: str, error: Exception) -> Exception:
     """Returns what an error of SQLite means, in words."""
-    text = str(error)
-    if "full" in text or "disk I/O" in text:
-        return OSError(28, f"no room to write ({text}); what was committed is kept", path)
-    if "readonly" in text or "unable to open" in text:
-        return OSError(13, f"cannot be written ({text})", path)
-    if "locked" in text or "busy" in text:
-        return OSError(11, f"another process has been writing for {PATIENCE:.0f} s ({text})", path)
-    return StoreError(f"{path}: must be a whole store of regjax, and is damaged ({text})")
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return StoreOSError(28, f"no room to write ({error}); what was committed is kept", path)
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return StoreOSError(13, f"cannot be written ({error})", path)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreOSError(11, f"another process has been writing for {PATIENCE:.0f} s ({error})", path)
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or isinstance(error, UnicodeDecodeError):
+        return StoreError(f"{path}: must be a whole store of regjax, and is damaged ({error})")
+    return StoreError(f"{path}: must be a store that SQLite can use, and it says: {error}")
 
 
 def now_in_words() -> str:
@@ -634,13 +745,28 @@ def _host() -> str:
     return platform.node()
 
 
-def _is_running(pid: int) -> bool:
-    if sys.platform == "win32":  # there, asking would end it; the lease decides
+def _is_running(pid: int, started: str) -> bool:
+    """Returns whether a process of this machine is there, and is the one that began then."""
+    if sys.platform == "win32":  # there, asking would end it
         return True
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass
-    return True
+    return _started(pid) == started
+
+
+def _started(pid: int) -> str:
+    """Returns when a process began, in the system's own units; "" where it does not say."""
+    with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[19]
+    return ""
+
+
+def _hash_of_file(source: str | None) -> str | None:
+    if source is None or not os.path.isfile(source):
+        return None
+    with open(source, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

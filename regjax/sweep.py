@@ -18,9 +18,9 @@ from regjax.config import Config
 from regjax.data import Task
 from regjax.design import Design, Pairing, make_design
 from regjax.host import Host
-from regjax.keeper import Keeper, with_shapes
+from regjax.keeper import Keeper
 from regjax.ledger import Ledger
-from regjax.plan import Keep, Plan, make_plan
+from regjax.plan import Keep, Plan, make_plan, stored_plan
 from regjax.progress import Report, reporter
 from regjax.results import Results
 from regjax.store import Store
@@ -75,7 +75,8 @@ def sweep(
         target: name of the target's column where data is a .csv file; None takes the last one.
         task: "auto", "classification" or "regression", as in `Data.from_arrays`; a `Data` says itself.
         store: path of an SQLite file that keeps every finished network, and from which those that are there
-            are taken instead of being trained again; None keeps results in memory alone.
+            are taken instead of being trained again, without parameters where whoever trained them kept
+            none; None keeps results in memory alone.
 
     Raises:
         TypeError: an argument of the wrong kind, naming it.
@@ -185,6 +186,7 @@ def run(
     report: Report = lambda progress: None,
     store: Store | None = None,
     source: str | None = None,
+    questions: Mapping[str, Any] | None = None,
 ) -> Results:
     """Returns the results of a planned sweep.
 
@@ -195,10 +197,11 @@ def run(
         report: what is told how far the sweep is.
         store: where finished networks are kept.
         source: name or path of the data, for whoever looks into the store.
+        questions: what will be asked of the results, for whoever goes on with the sweep.
     """
     keeper = None
     if store is not None:
-        keeper, plan = Keeper.begin(store, design, plan, source)
+        keeper, plan = Keeper.begin(store, design, plan, source, questions or {})
     with workers_of(executor, plan.num_workers, jax.default_backend()) as submit:
         return Host(design, plan, submit, report, keeper).run()
 
@@ -208,7 +211,7 @@ def load(path: str | os.PathLike[str], sweep: int | str = -1) -> Results:
 
     Args:
         path: of the store.
-        sweep: its number, or counted from the end: -1 or "last".
+        sweep: its number, or counted from the end: -1 or "last" is the one that was begun last.
 
     Raises:
         OSError: the file cannot be read.
@@ -217,16 +220,17 @@ def load(path: str | os.PathLike[str], sweep: int | str = -1) -> Results:
     """
     with Store(path, create=False) as store:
         number = store.sweep_number(sweep)
-        design, rows, shapes = store.design_of(number)
-        plan = with_shapes(make_plan(design, backend=jax.default_backend()), shapes)
-        ledger = Ledger(design, plan.keep)
-        Keeper(store, design, number, rows).recall(ledger)
-    done = int(ledger.finished.sum())
-    if done < len(rows):
+        stored = store.design_of(number)
+        found = dict(store.read(stored.rows))
+    if len(found) < len(stored.rows):
         raise ValueError(
-            f"sweep must be finished, and {number} has {done} of {len(rows)} networks; "
+            f"sweep must be finished, and {number} has {len(found)} of {len(stored.rows)} networks; "
             "`regjax resume` goes on with it"
         )
+    plan = stored_plan(stored.design, stored.shapes, stored.asked["keep"], backend=jax.default_backend())
+    ledger = Ledger(stored.design, plan.keep)
+    for row, identity in enumerate(stored.rows):
+        ledger.recall(row, found[identity])
     return ledger.results(plan, 0.0, 0.0, plan.notes)
 
 

@@ -68,10 +68,14 @@ def user_errors() -> Iterator[None]:
 @contextlib.contextmanager
 def store_errors() -> Iterator[None]:
     """Turns what a store raises while a sweep runs into one line and exit code 1."""
+    from regjax.store import StoreError, StoreOSError
+
     try:
         yield
-    except OSError as error:
+    except StoreOSError as error:
         raise Failed(f"{error.filename}: {error.strerror}") from error
+    except StoreError as error:
+        raise Failed(str(error)) from error
 
 
 @contextlib.contextmanager

@@ -61,3 +61,4 @@ def test_bench_faults(monkeypatch, capsys, tmp_path):
     assert not any("wrong" in outcome for outcome in found["damaged"])
     assert found["several processes"]["undisturbed, same"]
     assert found["several processes"]["killed, same"]
+    assert found["odd inputs"]["together"].endswith(" 0 faults")

@@ -1,9 +1,11 @@
 """`regjax sweep` and `regjax plan`, as a user meets them."""
 
+import contextlib
 import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -335,6 +337,85 @@ def test_show_export_and_resume(tmp_path, capsys):
         code, out, err = run(capsys, *arguments)
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert words in err
+
+
+def test_a_damaged_store_is_one_line(tmp_path, capsys):
+    command = ["sweep", *QUICK, "--l2", "0,1", "--out", tmp_path / "o"]
+    run(capsys, *command)
+    with contextlib.closing(sqlite3.connect("regjax.sqlite")) as connection:
+        connection.execute("UPDATE rows SET val_accuracy = 0.99 WHERE seed = 1")
+        connection.commit()
+    for arguments, code in [
+        (command, 1),
+        (["resume", "regjax.sqlite"], 1),
+        (["export", "regjax.sqlite", "--csv", "a"], 2),
+    ]:
+        found, _, err = run(capsys, *arguments)
+        assert (found, err.count("\n")) == (code, 1)
+        assert "is damaged" in err
+    code, out, err = run(capsys, "show", "regjax.sqlite")
+    assert (code, err) == (0, "")
+    assert "best" not in out
+    assert "is damaged; deleted from its table, it is trained again" in out
+
+
+def test_nothing_overwrites_the_store(tmp_path, capsys):
+    command = ["sweep", *QUICK, "--l2", "0,1", "--out", tmp_path / "o"]
+    run(capsys, *command)
+    os.mkdir("p")
+    for arguments in (
+        ["export", "regjax.sqlite", "--csv", "regjax.sqlite"],
+        ["export", "regjax.sqlite", "--parquet", "./regjax.sqlite"],
+        [*command, "--out", "p", "--store", "p/../p/results.csv"],
+    ):
+        code, _, err = run(capsys, *arguments)
+        assert code == 2
+        assert "must not" in err
+    assert "12 of 12 networks" in run(capsys, "show", "regjax.sqlite")[1]
+
+
+def test_replay_and_parquet(tmp_path, capsys):
+    run(capsys, "sweep", *QUICK, "--l2", "0,1", "--out", tmp_path / "o")
+    code, out, _ = run(capsys, "replay", "regjax.sqlite", "--row", "3")
+    assert code == 0
+    assert re.fullmatch(r"row 3 of sweep 1 \(l2=0, seed 1, fold 0\): came out as stored, to the bit\n", out)
+    code, _, err = run(capsys, "replay", "regjax.sqlite", "--row", "99")
+    assert (code, err) == (2, "regjax: error: row must be in 0 to 11, got 99\n")
+    code, out, _ = run(capsys, "export", "regjax.sqlite", "--csv", "a.csv", "--parquet", "a.parquet")
+    assert (code, out) == (0, "written: a.csv, a.parquet\n")
+    one, other = pd.read_csv("a.csv"), pd.read_parquet("a.parquet")
+    np.testing.assert_allclose(one["final_val_loss"], other["final_val_loss"], rtol=1e-6)
+    assert list(one) == list(other)
+    code, _, err = run(capsys, "export", "regjax.sqlite")
+    assert (code, err) == (2, "regjax: error: export must have --csv PATH or --parquet PATH, got neither\n")
+
+
+def test_resume_goes_on_with_what_was_asked(tmp_path, capsys):
+    command = [
+        "sweep",
+        *QUICK,
+        "--l2",
+        "0,1",
+        "--out",
+        tmp_path / "o",
+        "--rule",
+        "one_se",
+        "--metric",
+        "val_loss",
+    ]
+    out = run(capsys, *command)[1]
+    with contextlib.closing(sqlite3.connect("regjax.sqlite")) as connection:
+        connection.execute("DELETE FROM rows WHERE seed = 1")
+        connection.execute("UPDATE sweeps SET finished = NULL")
+        connection.commit()
+    run(capsys, *command[:-4], "--l1", "1")  # a later one, which is finished
+    assert "not finished: `regjax resume` goes on" in run(capsys, "show", "regjax.sqlite", "--sweep", "1")[1]
+    resumed = run(capsys, "resume", "regjax.sqlite")[1]
+    table = [line for line in out.splitlines() if line.startswith(("val_loss", "l2=", "difference"))]
+    assert table == [
+        line for line in resumed.splitlines() if line.startswith(("val_loss", "l2=", "difference"))
+    ]
+    assert "one standard error" in resumed
 
 
 def test_data_that_changed_under_its_name_is_said(tmp_path, capsys):

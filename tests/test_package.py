@@ -19,6 +19,7 @@ HOUSE = [
     "config",
     "hparams",
     "data",
+    "matlab",
     "datasets",
     "splits",
     "activations",

@@ -21,7 +21,8 @@ from test_sweep import assert_same, points
 
 import regjax
 from regjax import host, keeper, lanes, provenance
-from regjax.arrays import pack, pack_rows, unpack
+from regjax import store as store_module
+from regjax.arrays import checksum_of, pack, pack_rows, unpack
 from regjax.design import make_design
 from regjax.identity import identities
 from regjax.replay import replay
@@ -202,6 +203,31 @@ def test_what_is_no_store_is_refused_and_left_alone(tmp_path):
         Store(tmp_path)
 
 
+def test_a_hyperparameter_that_came_later_is_off_in_the_rows_that_are_there(tmp_path, trained):
+    path = tmp_path / "runs.sqlite"
+    first = run(path, grid={"l2": [0, 1]}, seeds=1)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP VIEW results")
+        connection.execute("ALTER TABLE rows DROP COLUMN l1")  # as if it had never been there
+        connection.execute("UPDATE rows SET checksum = ?", [""])
+        connection.commit()
+        rows = connection.execute("SELECT identity FROM rows").fetchall()
+    columns = [name for name in ROW_COLUMNS if name != "l1"]
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        for (identity,) in rows:
+            where = "WHERE identity = ?"
+            (values,) = connection.execute(f"SELECT {', '.join(columns)} FROM rows {where}", [identity])
+            ((content,),) = connection.execute(f"SELECT value FROM arrays {where}", [identity])
+            connection.execute(
+                f"UPDATE rows SET checksum = ? {where}", [checksum_of(values, content), identity]
+            )
+        connection.commit()
+    count = len(trained)
+    assert_same_table(first, run(path, grid={"l2": [0, 1]}, seeds=1))
+    assert len(trained) == count
+    assert_same_table(run(grid={"l1": [0, 1]}, seeds=1), run(path, grid={"l1": [0, 1]}, seeds=1))
+
+
 def test_damage_is_said_or_does_not_matter(tmp_path):
     good = bad_files(tmp_path)
     grid = {"l2": [0, 1]}
@@ -324,7 +350,15 @@ def test_a_row_is_claimed_once_and_the_claims_of_the_dead_are_void(tmp_path):
         gone.wait()
         one.connection.execute("UPDATE processes SET pid = ? WHERE id = ?", [gone.pid, one.process])
         assert other.claim(rows[1:2]) == {rows[1]}
+        # It was taken for dead, and says that it is not: from then on it is heard of again.
+        assert one.beat() == 1
+        assert one.claim(rows[:1]) == set()
+        assert other.beat() == 1
         assert other.claimed(rows) == set()
+        # Its number is another process's now, which began at another time.
+        text = "UPDATE processes SET pid = ?, started = 'then' WHERE id = ?"
+        one.connection.execute(text, [os.getpid(), one.process])
+        assert other.beat() == 0
     with Store(path) as one, Store(path) as other:
         # On another machine: it has not been heard of for a minute.
         assert one.claim(rows) == set(rows)
@@ -391,6 +425,7 @@ def test_ctrl_c_while_threads_are_at_work_loses_nothing_that_was_committed(times
     command += ["--steps", "30000", "--seeds", "4", "--folds", "2", "--out", tmp_path / "o"]
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
         while not re.search(r"[1-9]\d* of 96 networks done", process.stderr.readline()):
             assert process.poll() is None
         with Store(path) as store:
@@ -435,7 +470,7 @@ def test_a_store_that_may_not_be_written_is_read_and_left_alone(tmp_path, monkey
     before = path.read_bytes()
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everything
     assert_same_table(first, regjax.load(path))
-    with pytest.raises(PermissionError, match=r"cannot be written \(attempt to write a readonly database\)"):
+    with pytest.raises(OSError, match=r"cannot be written \(attempt to write a readonly database\)"):
         run(path, grid={"l2": [0, 1, 2]})
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["runs.sqlite"]
@@ -455,7 +490,7 @@ def test_which_rows_ran_where_is_said(tmp_path, monkeypatch):
     assert ["jaxlib 99.0" in words for words in where] == [False] * 6 + [True] * 3
     assert any(note.startswith("3 networks ran on") and "jaxlib 99.0" in note for note in found.notes)
     with Store(path) as store:
-        assert sorted(store.overview()[1]["provenance"].values()) == [3, 6]
+        assert sorted(ran["networks"] for ran in store.overview()[1]["provenance"]) == [3, 6]
 
 
 def test_a_row_that_was_begun_elsewhere_says_so(tmp_path, monkeypatch):
@@ -521,13 +556,184 @@ def test_replay_says_whether_a_row_came_out_as_stored(tmp_path, capsys):
 def test_packed_arrays_are_safetensors(fields, seed):
     rng = np.random.default_rng(seed)
     rows = {n: rng.integers(0, 9, (2, *shape)).astype(dtype) for n, (dtype, shape) in fields.items()}
-    for index, content in enumerate(pack_rows(rows)):
+    packed = pack_rows(rows)
+    for index, content in enumerate(packed):
         found = unpack(content)
         assert set(found) == set(rows)
         assert safetensors.numpy.load(content).keys() == found.keys()
         for name, value in rows.items():
             np.testing.assert_array_equal(found[name], value[index])
             assert found[name].dtype == value.dtype
-    for broken in (b"", content[:-1], bytes([content[0] ^ 1]) + content[1:], content + b"x"):
+    whole = packed[0]
+    for broken in (b"", whole[:-1], bytes([whole[0] ^ 1]) + whole[1:], whole + b"x"):
         with pytest.raises(ValueError, match="must be a safetensors file"):
             unpack(broken)
+
+
+def test_a_signal_inside_a_transaction_leaves_none_open(tmp_path):
+    with Store(tmp_path / "runs.sqlite") as store:
+
+        def interrupted():
+            with store.transaction() as connection:
+                connection.execute("INSERT INTO claims VALUES ('a', 1)")
+                signal.raise_signal(signal.SIGINT)
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        with store.transaction():
+            pass
+        assert store.query("SELECT * FROM claims") == []
+
+
+def test_ctrl_c_inside_a_commit_waits_for_its_end(tmp_path, monkeypatch):
+    path = tmp_path / "runs.sqlite"
+    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
+    real, sent = Store.write, []
+
+    def write(self, finished, begun):
+        if finished and not sent:
+            sent.append(signal.raise_signal(signal.SIGINT))  # in the middle of a commit
+        real(self, finished, begun)
+
+    monkeypatch.setattr(Store, "write", write)
+    with pytest.raises(KeyboardInterrupt, match="of 72 networks are done") as raised:
+        run(path)
+    done = int(str(raised.value).split()[0])
+    with Store(path) as store:
+        assert store.query("SELECT count(*) FROM rows") == [(done,)]
+        # Whoever has begun has a checkpoint.
+        ((points_,),) = store.query("SELECT count(*) FROM checkpoints")
+        assert 0 < done < 72
+        assert points_ > 0
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert_same_table(run(), run(path))
+
+
+def test_another_error_keeps_what_was_trained_too(tmp_path, monkeypatch):
+    path = tmp_path / "runs.sqlite"
+    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(host, "REPORT_SECONDS", 0)
+
+    def fails(progress):
+        if progress.fraction > 0.5:
+            raise RuntimeError("a callback's")
+
+    with pytest.raises(RuntimeError, match="a callback's"):
+        run(path, progress=fails)
+    with Store(path) as store:
+        ((rows,), (points_,)) = store.query(
+            "SELECT count(*) FROM rows UNION ALL SELECT count(*) FROM checkpoints"
+        )
+    assert rows + points_ > 36
+    assert_same_table(run(), run(path))
+
+
+def test_the_log_of_a_store_that_was_deleted_is_not_taken_over(tmp_path):
+    path = tmp_path / "runs.sqlite"
+    (tmp_path / "runs.sqlite-wal").write_bytes(b"of another")
+    with pytest.raises(StoreError, match="must be put back beside its log"):
+        run(path, grid={"l2": [0]}, seeds=1)
+    assert os.listdir(tmp_path) == ["runs.sqlite-wal"]
+
+
+def test_odd_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plain = run(grid={"l2": [0]}, seeds=1)
+    for name in ("a b?c#d%e.sqlite", "ü.sqlite", "file:x"):
+        assert_same_table(plain, run(name, grid={"l2": [0]}, seeds=1))
+        assert_same_table(plain, regjax.load(tmp_path / name))
+    os.symlink("ü.sqlite", "link.sqlite")
+    assert_same_table(plain, regjax.load("link.sqlite"))
+    with pytest.raises(StoreError, match="store must have a name"):
+        run("", grid={"l2": [0]}, seeds=1)
+    assert not [name for name in os.listdir() if name.endswith(".part")]
+
+
+def test_data_too_large_for_a_cell_are_cut(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "PART", 1000)
+    first = run(tmp_path / "runs.sqlite", grid={"l2": [0]}, seeds=1)
+    with Store(tmp_path / "runs.sqlite") as store:
+        assert store.query("SELECT max(part) FROM data")[0][0] > 3
+    assert_same_table(first, regjax.load(tmp_path / "runs.sqlite"))
+
+
+def test_replay_of_a_diverged_row_on_one_split(tmp_path):
+    options = {"folds": None, "validation": 0.3, "seeds": 2, "grid": {"learning_rate": [0.1, 1e30]}}
+    results = run(tmp_path / "runs.sqlite", **options)
+    assert (results.diverged_at >= 0).tolist() == [False, False, True, True]
+    for row in range(4):
+        again = replay(tmp_path / "runs.sqlite", row)
+        assert again.same, str(again)
+
+
+def test_a_larger_grid_goes_on_with_what_was_begun(tmp_path, monkeypatch):
+    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(host, "REPORT_SECONDS", 0)
+    path, grid = tmp_path / "runs.sqlite", {"keep_prob": [0.9, 0.8, 0.7], "learning_rate": 0.1}
+
+    def stop(progress):
+        if progress.fraction > 0.6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(path, grid=grid, progress=stop)
+    # Four configurations share their bits, three do not: another kind of chunk, of the same size.
+    larger, starts = grid | {"keep_prob": [0.9, 0.8, 0.7, 0.6]}, []
+    real = lanes.run_task
+    monkeypatch.setattr(host, "run_task", lambda task: starts.append(task.start) or real(task))
+    found = run(path, grid=larger)
+    assert max(starts.count(start) for start in (10, 20, 30)) > starts.count(0)
+    monkeypatch.setattr(host, "run_task", real)
+    assert_same_table(run(grid=larger), found)
+
+
+def test_provenance_is_of_the_chunk_that_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
+
+    def run_task(task):
+        if np.size(task.hparams.learning_rate) > 8 and task.start > 0:
+            raise MemoryError
+        return lanes.run_task(task)
+
+    monkeypatch.setattr(host, "run_task", run_task)
+    found = run(tmp_path / "runs.sqlite", grid={"l2": [0, 0.1, 1, 2, 3]})
+    for how in map(json.loads, found.provenance):
+        assert how["chunk"] == "2×4"
+        assert how["before"]["chunk"] == "4×4"
+        assert 0 < how["from_step"] <= 10
+
+
+def test_a_store_that_is_refused_is_not_written_to(tmp_path):
+    path = tmp_path / "runs.sqlite"
+    run(path, grid={"l2": [0, 1]}, seeds=1)
+    with Store(path) as store, store.transaction() as connection:
+        connection.execute("UPDATE rows SET val_accuracy = 0.99 WHERE seed = 0 AND fold = 1")
+    before = path.read_bytes()
+    with pytest.raises(
+        StoreError, match=r"row \w{32} is damaged; deleted from its table, it is trained again"
+    ):
+        run(path, grid={"l2": [0, 1, 2]}, seeds=1)
+    assert path.read_bytes() == before
+    with Store(path) as store, store.transaction() as connection:
+        connection.execute("DELETE FROM rows WHERE val_accuracy = 0.99")
+    assert_same_table(run(grid={"l2": [0, 1, 2]}, seeds=1), run(path, grid={"l2": [0, 1, 2]}, seeds=1))
+
+
+def test_other_names_of_the_classes_are_another_sweep(tmp_path):
+    X, y = points(40, 3, 2)
+    path, names = tmp_path / "s.sqlite", [["cat", "dog"], ["no", "yes"]]
+    for pair in names:
+        regjax.sweep((X, np.array(pair)[y]), {"num_steps": 5}, store=path, progress=False)
+    for sweep, pair in enumerate(names, 1):
+        assert set(regjax.load(path, sweep).predict(0, X)) <= set(pair)
+
+
+def test_parameters_that_are_not_there_are_said(tmp_path):
+    path = tmp_path / "runs.sqlite"
+    run(path, grid={"l2": [0]}, seeds=1, keep="none")
+    found = run(path, grid={"l2": [0]}, seeds=1, keep="all")
+    assert "the parameters of 3 networks are not in the store" in found.notes
+    with pytest.raises(
+        KeyError, match="row 0 has no parameters: keep='all', or whoever trained it kept none"
+    ):
+        found.params(0)

@@ -1,0 +1,86 @@
+"""Arrays of MATLAB 5 files: scipy.io.loadmat crashes the process on some damaged ones (SciPy 1.17).
+
+It looks types up without a check; a fuzzer found it (tests/fuzz.py).
+
+References:
+    MathWorks, *MAT-File Format*: level 5.
+"""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+# Of MATLAB 5 files, by their own numbers: how values are stored, and what stands in an element or array.
+_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+_TYPES |= {16: "u1", 17: "u2", 18: "u4"}  # text in UTF-8, 16 and 32
+_ARRAY, _COMPRESSED, _TEXT, _OPAQUE, _COMPLEX = 14, 15, 4, 17, 0x800
+_FULL = (_TEXT, *range(6, 16))
+
+
+def read_arrays(content: bytes) -> dict[str, Any]:
+    """Returns what a MATLAB 5 file holds by name; None for cells, structures and all else but full arrays.
+
+    Args:
+        content: of the file.
+
+    Raises:
+        ValueError: another kind of file; what else a damaged one may raise is not documented.
+    """
+    if content[126:128] not in (b"IM", b"MI"):
+        raise ValueError("it has not the header of one")
+    order = "<" if content[126:128] == b"IM" else ">"
+    version = int(np.frombuffer(content, order + "u2", 1, 124)[0])
+    if version != 0x100:
+        raise ValueError("save it with -v7" if version == 0x200 else f"its header says version {version:#x}")
+    found: dict[str, Any] = {}
+    for kind, body in _elements(content[128:], order):
+        if kind == _COMPRESSED:
+            kind, body = next(_elements(zlib.decompress(body), order))
+        if kind == _ARRAY:
+            name, value = _array([*itertools.islice(_elements(body, order), 5)], order)
+            found[name] = value
+    return found
+
+
+def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
+    """Yields the type and the bytes of each element."""
+    at = 0
+    while at < len(content):
+        kind, size = np.frombuffer(content, order + "u4", 2, at).tolist()
+        at += 8
+        if kind >> 16:  # up to four bytes stand in the tag itself
+            kind, size, start, step = kind & 0xFFFF, kind >> 16, at - 4, 0
+        else:
+            start, step = at, size if kind == _COMPRESSED else size + -size % 8
+        if size > len(content) - start:
+            raise ValueError("it ends too early")
+        yield kind, content[start : start + size]
+        at += step
+
+
+def _array(parts: list[tuple[int, bytes]], order: str) -> tuple[str, np.ndarray | None]:
+    """Returns the name and the array of flags, shape, name and values; rows of characters become words."""
+    flags = int(np.frombuffer(parts[0][1], order + "u4")[0])
+    array_class = flags & 0xFF
+    if array_class == _OPAQUE:  # has no shape
+        return parts[1][1].decode("latin-1"), None
+    name = parts[2][1].decode("latin-1")
+    if array_class not in _FULL:
+        return name, None
+    shape = np.frombuffer(parts[1][1], order + "u4")
+    real, *imaginary = [np.frombuffer(body, order + _TYPES[kind]) for kind, body in parts[3:]]
+    if array_class == _TEXT:
+        letters = (
+            real.tobytes().decode(errors="replace") if real.dtype.itemsize == 1 else map(chr, real.tolist())
+        )
+        rows = np.array([*letters], "U1").reshape(shape, order="F")
+        if not rows.size:
+            return name, np.zeros(shape[:-1], "U1")
+        return name, np.ascontiguousarray(rows).view(f"U{rows.shape[-1]}")[..., 0]
+    values = real + 1j * imaginary[0] if flags & _COMPLEX else real.copy()
+    return name, values.reshape(shape, order="F")
