@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from regjax.data import Data
 
 PICTURES = ("dataset.png", "cost_curves.png", "decision_boundaries.png", "masks.png")
+SHEET = "regularisers.png"
+UNTUNED = "no strength is tuned: this shows what each does, not which is best; `regjax sweep` measures that"
 CAVEAT = "one seed each: an illustration, not evidence; `regjax sweep` measures it"
 
 
@@ -44,6 +46,11 @@ CAVEAT = "one seed each: an illustration, not evidence; `regjax sweep` measures 
 @click.option(
     "--out", default="regjax-compare", show_default=True, metavar="DIR", help="Where the pictures go."
 )
+@click.option(
+    "--regularisers",
+    metavar="all|NAMES",
+    help="Instead: each of these beside none, 8 seeds, and a sheet of their boundaries.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @terminal.cache_option
 @click.pass_obj
@@ -58,6 +65,7 @@ def compare(
     numpy_rng: bool,
     x64: bool,
     out: str,
+    regularisers: str | None,
     as_json: bool,
     compilation_cache: bool,
 ) -> None:
@@ -66,6 +74,11 @@ def compare(
     The network has 20 and 3 hidden units and takes full-batch steps. The pictures are written to --out.
     """
     from regjax.compare import check_experiment, run_experiment
+
+    if regularisers is not None:
+        terminal.use_compilation_cache(compilation_cache)
+        _cabinet(regularisers, source, steps, learning_rate, out, as_json)
+        return
 
     terminal.use_compilation_cache(compilation_cache)
     with user_errors():
@@ -97,6 +110,44 @@ def compare(
         print(json.dumps(_as_json(experiment, seconds), allow_nan=False))
     else:
         _print_table(experiment, seconds, written, train)
+
+
+def _cabinet(names: str, source: str, steps: str, learning_rate: float, out: str, as_json: bool) -> None:
+    """Trains each regulariser beside none, prints the paired table, and draws the boundaries."""
+    from regjax import cabinet, plot, tables
+    from regjax.cli_sweep import progress_on_terminal
+
+    with user_errors():
+        chosen = cabinet.check_names(names)
+        num_steps = _whole("steps", steps)
+        train, _ = _load(source)
+        cabinet.check_rate(learning_rate)
+        folder = terminal.writable_folder(out, (SHEET,))
+    try:
+        with progress_on_terminal(as_json) as report:
+            results = cabinet.run_cabinet(
+                train, chosen, num_steps=num_steps, learning_rate=learning_rate, report=report
+            )
+        ctrl_c.check()
+    except KeyboardInterrupt:
+        raise Interrupted("nothing was written") from None
+    comparison, written = results.compare(), []
+    if len(train.x) == 2:
+        count = len(results.design.configurations)
+        rows = [results.design.index(configuration, 0, 0) for configuration in range(count)]
+        titles = [cabinet.label(results, configuration) for configuration in range(count)]
+        figure = plot.boundary_sheet(results, rows, titles)
+        with user_errors():
+            terminal.write(folder / SHEET, functools.partial(terminal.save_figure, figure))
+        written.append(str(folder / SHEET))
+    if as_json:
+        seconds = {"compile": results.compile_seconds, "train": results.train_seconds}
+        print(json.dumps(tables.as_json(results, comparison, None, [], seconds, written), allow_nan=False))
+        return
+    print(UNTUNED)
+    tables.show_comparison(comparison)
+    for line in (*comparison.notes, *([f"written: {', '.join(written)}"] if written else [])):
+        print(line)
 
 
 def _whole(name: str, text: str) -> int:

@@ -60,7 +60,8 @@ class Comparison:
     @property
     def title(self) -> str:
         """What is compared, in words."""
-        return f"{self.metric}, difference to {describe(self.baseline)}, {self.units}"
+        baseline = describe(self.baseline) if len(self.baseline) <= 3 else "every regulariser off"
+        return f"{self.metric}, difference to {baseline}, {self.units}"
 
 
 class Scores(NamedTuple):
@@ -103,7 +104,7 @@ def compare(scores: Scores, baseline: Mapping[str, Any] | None, over: Sequence[s
     found = []
     for arm, base in pairs:
         entry = {name: as_cell(value) for name, value in arms[arm]}
-        entry["name"] = describe({n: value for n, value in arms[arm] if n in design.axes}, digits=6)
+        entry["name"] = design.in_words({n: value for n, value in arms[arm] if n in design.axes})
         found.append(entry | _difference(scores, values, chosen, arm, base))
     total = [entry.pop("total") for entry in found]
     adjusted = intervals.holm(np.array([interval.p for interval in total]))

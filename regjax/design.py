@@ -22,7 +22,7 @@ from regjax.config import Config, check_choice, check_count, check_known, shown
 from regjax.cost import resolve_loss
 from regjax.data import Data, Task, check_data, check_test, pad_samples, unit_mean
 from regjax.grid import NAMES, Configuration, Grid, as_grid, as_hparams, canonical, describe, value_of
-from regjax.hparams import HParams, check_hparams, check_loss
+from regjax.hparams import OFF_VALUES, HParams, check_hparams, check_loss
 from regjax.metrics import CLASS_METRICS, REAL_METRICS
 from regjax.noise import MAX_SEED, replicate_key
 from regjax.splits import SPLIT_SEED, Splits, hold_out, make_splits, standardisation
@@ -183,6 +183,21 @@ class Design:
         """Names that take more than one value, each with its values in order of appearance."""
         return Grid(self.configurations).axes
 
+    def in_words(self, configuration: Configuration, digits: int = 6) -> str:
+        """Returns a configuration in words: its values on the axes; of more than three, what is on.
+
+        Args:
+            configuration: of the grid, or some of its values.
+            digits: of real values.
+        """
+        names = [n for n in (list(self.axes) or self.names) if n in configuration or len(self.axes) <= 3]
+        if len(self.axes) > 3:
+            off = [n for n in names if value_of(configuration, n) == OFF_VALUES.get(n)]
+            names = [name for name in names if name not in off]
+            if off and not names:
+                return "nothing on"
+        return describe(configuration, names, digits)
+
     def units_in_words(self) -> str:
         """Returns what varies: "over 5 folds × 8 seeds (t, 4 df)"."""
         if self.splits.kind == "folds":
@@ -244,7 +259,9 @@ class Design:
     @functools.cached_property
     def _digests(self) -> np.ndarray:
         """Two words that are each configuration's own, `(configurations, 2)`."""
-        words = (describe(configuration, NAMES).encode() for configuration in self.configurations)
+        # What is off is not mentioned: a hyperparameter that a later version brings changes no key.
+        on = ([n for n in NAMES if value_of(c, n) != OFF_VALUES.get(n)] for c in self.configurations)
+        words = (describe(c, names).encode() for c, names in zip(self.configurations, on, strict=True))
         digests = [hashlib.sha256(text).digest()[:8] for text in words]
         return np.array([np.frombuffer(digest, "<u4") for digest in digests], np.uint32)
 

@@ -83,35 +83,68 @@ def cost_curves(runs: Sequence[Run]) -> Figure:
 
 def decision_boundaries(runs: Sequence[Run], train: Data, config: Config, *, resolution: int = 160) -> Figure:
     """Returns one panel per run: probability of class 1 as shade, the ½ line, training points on top."""
-    low, high = train.x.min(axis=1), train.x.max(axis=1)
-    margin = np.where(high > low, 0.08 * (high - low), 1.0)  # a constant feature has no range
-    sides = [np.linspace(a, b, resolution) for a, b in zip(low - margin, high + margin, strict=True)]
-    grid = np.stack([side.ravel() for side in np.meshgrid(*sides)]).astype(np.float32)
+    sides, grid = _plane(train, resolution)
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves).astype(np.float32), *(run.params for run in runs))
     shades = np.asarray(probabilities(stacked, grid, config=config.program()))
-    colours = matplotlib.colors.LinearSegmentedColormap.from_list(
-        "classes", [CLASS_COLOURS[0], "#FFFFFF", CLASS_COLOURS[1]]
-    )
     figure = Figure(figsize=(4.2 * len(runs), 4.7), layout="constrained")
     axes = figure.subplots(1, len(runs), sharex=True, sharey=True, squeeze=False)[0]
     for ax, run, shade in zip(axes, runs, shades, strict=True):
-        shade = shade.reshape(resolution, resolution)
-        ax.imshow(
-            shade,
-            origin="lower",
-            extent=(sides[0][0], sides[0][-1], sides[1][0], sides[1][-1]),
-            cmap=colours,
-            vmin=0,
-            vmax=1,
-            alpha=0.5,
-            aspect="auto",
-        )
-        if np.isfinite(shade).all() and shade.min() < 0.5 < shade.max():
-            ax.contour(*sides, shade, levels=[0.5], colors="black", linewidths=1.3)
-        _points(ax, train, size=12)
+        _boundary(ax, sides, shade, train, 12)
         ax.set_title(_title(run))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
+
+
+def boundary_sheet(
+    results: Results, rows: Sequence[int], titles: Sequence[str], *, columns: int = 6, resolution: int = 100
+) -> Figure:
+    """Returns one panel per network of a sweep on two features and two classes, as `decision_boundaries`.
+
+    Args:
+        results: of the sweep, whose parameters were kept.
+        rows: which of its networks; those that diverged have an empty panel that says so.
+        titles: one per row.
+        columns: panels beside each other.
+        resolution: points along each side of a panel.
+    """
+    data = results.design.data
+    sides, grid = _plane(data, resolution)
+    lines = -(-len(rows) // columns)
+    columns = min(columns, len(rows))
+    figure = Figure(figsize=(2.1 * columns, 2.25 * lines + 0.6), layout="constrained")
+    axes = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for ax, row, title in zip(axes, rows, titles, strict=False):
+        if results.diverged_at[row] >= 0:
+            ax.text(0.5, 0.5, "diverged", ha="center", transform=ax.transAxes)
+        else:
+            _boundary(ax, sides, results.predict_proba(row, grid.T)[:, 1], data, 3)
+        ax.set_title(title, fontsize="small")
+        ax.tick_params(labelsize="x-small")
+    for ax in axes[len(rows) :]:
+        ax.set_axis_off()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize="small")
+    return figure
+
+
+def _plane(data: Data, resolution: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Returns the two sides of a grid over the data and a bit beyond, and its points, `(2, points)`."""
+    low, high = data.x.min(axis=1), data.x.max(axis=1)
+    margin = np.where(high > low, 0.08 * (high - low), 1.0)  # a constant feature has no range
+    sides = [np.linspace(a, b, resolution) for a, b in zip(low - margin, high + margin, strict=True)]
+    return sides, np.stack([side.ravel() for side in np.meshgrid(*sides)]).astype(np.float32)
+
+
+def _boundary(ax: Axes, sides: list[np.ndarray], shade: np.ndarray, data: Data, size: float) -> None:
+    """Draws the probability of class 1 as shade, the ½ line, and the rows on top."""
+    colours = matplotlib.colors.LinearSegmentedColormap.from_list(
+        "classes", [CLASS_COLOURS[0], "#FFFFFF", CLASS_COLOURS[1]]
+    )
+    shade = shade.reshape(len(sides[1]), len(sides[0]))
+    extent = (sides[0][0], sides[0][-1], sides[1][0], sides[1][-1])
+    ax.imshow(shade, origin="lower", extent=extent, cmap=colours, vmin=0, vmax=1, alpha=0.5, aspect="auto")
+    if np.isfinite(shade).all() and shade.min() < 0.5 < shade.max():
+        ax.contour(*sides, shade, levels=[0.5], colors="black", linewidths=1.3)
+    _points(ax, data, size=size)
 
 
 def masks(masks: Sequence[np.ndarray], keep_prob: float, step: str) -> Figure:
@@ -201,7 +234,7 @@ def scores(results: Results, metric: str) -> Figure:
 def _intervals(results: Results, metric: str) -> Figure:
     """Returns a point with its 95 % interval per configuration of a grid with one axis."""
     design = results.design
-    names = [describe(c, list(design.axes) or design.names, DIGITS) for c in design.configurations]
+    names = [design.in_words(c, DIGITS) for c in design.configurations]
     figure = Figure(figsize=(6.4, min(1.6 + 0.34 * len(names), LONGEST)), layout="constrained")
     ax = figure.subplots()
     places = np.arange(len(names))
@@ -238,10 +271,9 @@ def curves(results: Results, metric: str, *, num: int = 5) -> Figure:
     other = metric if not metric.endswith("_loss") else f"{split}_{design.metric.removeprefix('val_')}"
     figure = Figure(figsize=(11, 4.8), layout="constrained")
     panels = figure.subplots(1, 2)
-    names = list(design.axes) or list(design.names)
     for index, (colour, dash) in zip(shown, LINES, strict=False):
         steps = results.steps(index)
-        label = describe(design.configurations[index], names, DIGITS)
+        label = design.in_words(design.configurations[index], DIGITS)
         label += " (all off)" if index in off else ""
         for ax, what in zip(panels, (f"{split}_loss", other), strict=True):
             for part, width in ((what, 1.8), (f"train_{what.split('_', 1)[1]}", 0.8)):

@@ -12,7 +12,6 @@ import numpy as np
 
 from regjax.arrays import leaves
 from regjax.design import Design
-from regjax.grid import describe
 from regjax.host import Host
 from regjax.ledger import Ledger
 from regjax.plan import Group, Plan, stored_plan
@@ -129,6 +128,5 @@ def _differences(stored: Mapping[str, np.ndarray], here: Mapping[str, np.ndarray
 
 def _in_words(design: Design, row: int) -> str:
     place = design.row(row)
-    names = list(design.axes) or design.names
-    asked = describe(design.configurations[place.configuration], names, 6)
+    asked = design.in_words(design.configurations[place.configuration])
     return f"{asked}, seed {place.seed}, fold {place.fold}"

@@ -17,7 +17,7 @@ from regjax.comparison import Comparison, Scores, compare, unit_interval
 from regjax.config import check_choice, local_x64
 from regjax.cost import resolve_loss
 from regjax.design import Design
-from regjax.grid import Configuration, as_cell, as_text, describe, value_of
+from regjax.grid import Configuration, as_cell, as_text, value_of
 from regjax.hparams import OFF_VALUES
 from regjax.mlp import Params, predict, predict_proba
 from regjax.plan import Plan, last_records, num_params
@@ -345,8 +345,7 @@ class Results:
         )
 
     def _reason(self, scores: np.ndarray, higher: bool, rule: Rule, index: int, metric: str) -> str:
-        names = list(self.design.axes) or self.design.names
-        said = [describe(c, names, digits=6) for c in self.design.configurations]
+        said = [self.design.in_words(c) for c in self.design.configurations]
         name, units = said[index], self.design.units_in_words()
         ok, count = int(self.num_ok()[index]), self.design.num_replicates
         if ok < count:

@@ -14,7 +14,6 @@ import numpy as np
 
 from regjax.config import check_choice
 from regjax.design import Design
-from regjax.grid import describe
 from regjax.hparams import LEAVES
 from regjax.metrics import METRICS
 
@@ -137,5 +136,4 @@ def best_so_far(
     index = int(ranking(means, higher_is_better(metric))[0])
     if math.isnan(means[index]):
         return ""
-    names = list(design.axes) or design.names
-    return f"{describe(design.configurations[index], names, 4)}: {metric} {means[index]:.4f}"
+    return f"{design.in_words(design.configurations[index], 4)}: {metric} {means[index]:.4f}"

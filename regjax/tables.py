@@ -76,6 +76,13 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def show_comparison(comparison: Comparison) -> None:
+    """Prints the comparison alone."""
+    from rich.console import Console
+
+    Console(width=1000, highlight=False).print(_comparison_table(comparison))
+
+
 def show(results: Results, comparison: Comparison | None, choice: Choice | None, silence: list[str]) -> None:
     """Prints summary, comparison and choice."""
     from rich.console import Console
@@ -119,11 +126,10 @@ def _table(title: str, columns: list[str], rows: list[list[str]], rest: str) -> 
 
 def _summary_table(results: Results, metric: str | None) -> Any:
     """Returns the configurations, best first; without held-out rows in the grid's order."""
-    from regjax.grid import describe
     from regjax.selection import higher_is_better, ranking
 
     design, summary = results.design, results.summary(metric)
-    names = [describe(c, list(design.axes) or design.names, digits=6) for c in design.configurations]
+    names = [design.in_words(c) for c in design.configurations]
     rows: list[dict[Any, Any]] = summary.to_dict("records")
     if metric is None:
         columns = [str(name) for name in summary if str(name).startswith("train_")]

@@ -1,0 +1,96 @@
+"""Every regulariser once, at a sensible strength, beside none: `regjax compare --regularisers`.
+
+It shows what each does, not which is best: no strength is tuned.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from regjax.config import Config, check_known
+from regjax.data import Data
+from regjax.hparams import LEAVES, check_hparam
+from regjax.progress import Report
+from regjax.results import Results
+from regjax.sweep import sweep
+
+# For a small network on standardised inputs; no value is tuned.
+STRENGTHS: dict[str, float] = {
+    "l2": 0.7,
+    "l1": 0.3,
+    "l1_prox": 0.3,
+    "group_lasso": 0.3,
+    "keep_prob": 0.86,
+    "input_keep_prob": 0.9,
+    "keep_prob_end": 0.7,
+    "gaussian_dropout": 0.4,
+    "dropconnect_keep_prob": 0.9,
+    "input_noise": 0.1,
+    "swap_noise": 0.1,
+    "mixup": 0.2,
+    "label_smoothing": 0.1,
+    "confidence_penalty": 0.1,
+    "activity_l2": 0.01,
+    "adversarial": 0.05,
+    "sam": 0.05,
+    "clip_norm": 0.5,
+    "max_norm": 2.0,
+    "ema_decay": 0.999,
+    "average_from": 15_000,
+}
+SEEDS = 8
+VALIDATION = 0.3
+
+
+def check_names(text: str) -> list[str]:
+    """Returns the regularisers that a text names: "all", or names with commas between them.
+
+    Raises:
+        ValueError: an unknown name; suggests the nearest.
+    """
+    if text.strip() == "all":
+        return list(STRENGTHS)
+    names = [name.strip().replace("-", "_") for name in text.split(",")]
+    for name in names:
+        check_known("regularisers", name, tuple(STRENGTHS))
+    return list(dict.fromkeys(names))
+
+
+def check_rate(learning_rate: float) -> None:
+    """Raises ValueError unless this is a step size."""
+    check_hparam(Config(), "learning_rate", learning_rate)
+
+
+def run_cabinet(
+    data: Data,
+    names: list[str],
+    *,
+    num_steps: int,
+    learning_rate: float,
+    report: Report = lambda progress: None,
+) -> Results:
+    """Returns the sweep of none and of each of these regularisers, `SEEDS` seeds on one split.
+
+    Args:
+        data: of two classes; `VALIDATION` of its rows are held out.
+        names: of `STRENGTHS`.
+        num_steps: gradient steps.
+        learning_rate: step size.
+        report: what is told how far it is.
+    """
+    config = Config(
+        layer_sizes=(len(data.x), 20, 3, 1), num_steps=num_steps, eval_every=max(1, num_steps // 30)
+    )
+    strengths: dict[str, Any] = STRENGTHS | {"average_from": num_steps // 2}
+    grid = [
+        {"learning_rate": learning_rate},
+        *({"learning_rate": learning_rate, n: strengths[n]} for n in names),
+    ]
+    return sweep(data, config, grid, seeds=SEEDS, validation=VALIDATION, keep="all", progress=report)
+
+
+def label(results: Results, configuration: int) -> str:
+    """Returns what is on in a configuration, in words: "l2 = 0.7", or "none"."""
+    found = results.design.configurations[configuration]
+    on = [name for name, value in found.items() if name in STRENGTHS and value != LEAVES[name].off]
+    return f"{on[0]} = {found[on[0]]:g}" if on else "none"
