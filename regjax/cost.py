@@ -9,8 +9,6 @@ penalised.
 
 from __future__ import annotations
 
-import functools
-import operator
 from typing import NamedTuple
 
 import chex
@@ -20,10 +18,10 @@ import jax.numpy as jnp
 from regjax.config import Config, Loss
 from regjax.data import Data
 from regjax.hparams import HParams, check_loss
-from regjax.losses import LOSSES, negative_entropy, negative_entropy_gradient, smoothed
+from regjax.losses import regularised_loss, regularised_loss_gradient
 from regjax.masks import Masks, UnitMasks
 from regjax.mlp import Layer, Params, Residuals, backward, forward
-from regjax.penalties import PENALTIES, activity_l2, activity_l2_gradient, column_norms, l1
+from regjax.penalties import activity_penalty, activity_penalty_gradient, penalty, penalty_gradient
 
 
 class BatchSizes(NamedTuple):
@@ -85,9 +83,14 @@ def cost_and_grads(
     value, grads, dx = data_cost_and_grads(
         params, hparams, data, _as_masks(masks), partners, config=config, sizes=sizes
     )
+    value = value + penalty(params, hparams) / sizes.num_train
+    return value, add_penalty_gradient(grads, params, hparams, sizes), dx
+
+
+def add_penalty_gradient(grads: Params, params: Params, hparams: HParams, sizes: BatchSizes) -> Params:
+    """Returns the gradient of the objective from that of what depends on the data."""
     d_penalty = penalty_gradient(params, hparams)
-    grads = tuple(Layer(dw + d / sizes.num_train, db) for (dw, db), d in zip(grads, d_penalty, strict=True))
-    return value + penalty(params, hparams) / sizes.num_train, grads, dx
+    return tuple(Layer(dw + d / sizes.num_train, db) for (dw, db), d in zip(grads, d_penalty, strict=True))
 
 
 def data_cost_and_grads(
@@ -109,10 +112,8 @@ def data_cost_and_grads(
     d_logits = _loss_gradient(logits, hparams, data, config, sizes)
     if partners is not None:
         d_logits = d_logits + _loss_gradient(logits, hparams, partners, config, sizes)
-    d_hidden = None
-    if hparams.activity_l2 is not None:
-        weights = hparams.activity_l2 / sizes.num_samples * _all_weights(data, partners)
-        d_hidden = [activity_l2_gradient(layer.a, weights) for layer in residuals.layers[:-1]]
+    weights = _all_weights(data, partners) / sizes.num_samples
+    d_hidden = activity_penalty_gradient(_hidden(residuals), weights, hparams)
     grads, dx, _ = backward(
         residuals, d_logits, d_hidden, activation=config.activation, precision=config.precision
     )
@@ -139,35 +140,29 @@ def _data_terms(
     found = data_term(logits, hparams, data, config)
     if partners is not None:
         found = found + data_term(logits, hparams, partners, config)
-    if hparams.activity_l2 is not None:
-        weights = _all_weights(data, partners)
-        for layer in residuals.layers[:-1]:
-            found = found + hparams.activity_l2 * activity_l2(layer.a, weights)
-    return found
+    activity = activity_penalty(_hidden(residuals), _all_weights(data, partners), hparams)
+    return found if activity is None else found + activity
 
 
 def data_term(logits: jax.Array, hparams: HParams, data: Data, config: Config) -> jax.Array:
-    """Returns Σ w·loss, a scalar; the loss with label smoothing and confidence penalty."""
-    f, _ = LOSSES[resolve_loss(config, data)]
-    h = hparams
-    loss = f(logits, data.y) if h.label_smoothing is None else smoothed(f, logits, data.y, h.label_smoothing)
-    if h.confidence_penalty is not None:
-        loss = loss + h.confidence_penalty * negative_entropy(logits)
-    chex.assert_equal_shape([loss, data.weights])
-    return jnp.sum(data.weights * loss)
+    """Returns Σ w·loss, a scalar; the loss with what acts on it."""
+    loss = resolve_loss(config, data)
+    check_loss(hparams, loss)
+    per_example = regularised_loss(logits, data.y, loss, hparams)
+    chex.assert_equal_shape([per_example, data.weights])
+    return jnp.sum(data.weights * per_example)
 
 
 def _loss_gradient(
     logits: jax.Array, hparams: HParams, data: Data, config: Config, sizes: BatchSizes
 ) -> jax.Array:
     """Returns the gradient of `data_term` in the logits, divided by num_samples."""
-    loss, h = resolve_loss(config, data), hparams
-    check_loss(h, loss)
-    _, g = LOSSES[loss]
-    found = g(logits, data.y) if h.label_smoothing is None else smoothed(g, logits, data.y, h.label_smoothing)
-    if h.confidence_penalty is not None:
-        found = found + h.confidence_penalty * negative_entropy_gradient(logits)
+    found = regularised_loss_gradient(logits, data.y, resolve_loss(config, data), hparams)
     return found * (data.weights / sizes.num_samples)[None, :]
+
+
+def _hidden(residuals: Residuals) -> list[jax.Array]:
+    return [layer.a for layer in residuals.layers[:-1]]
 
 
 def _all_weights(data: Data, partners: Data | None) -> jax.Array:
@@ -176,37 +171,6 @@ def _all_weights(data: Data, partners: Data | None) -> jax.Array:
 
 def _as_masks(masks: UnitMasks | Masks | None) -> Masks:
     return masks if isinstance(masks, Masks) else Masks(masks)
-
-
-def penalty(params: Params, hparams: HParams) -> jax.Array:
-    """Returns Σ over layers of l2/2·Σ W² + l1·Σ|W|, and group_lasso·Σ‖column of W₁‖: not yet divided by n."""
-    terms = (
-        PENALTIES[name].f(layer.w, strength)
-        for name in PENALTIES
-        for layer, strength in zip(params, _per_layer(params, hparams, name), strict=True)
-    )
-    found = functools.reduce(operator.add, terms)
-    if hparams.l1_prox is not None:
-        strengths = _per_layer(params, hparams, "l1_prox")
-        found = found + sum(l1(layer.w, s) for layer, s in zip(params, strengths, strict=True))
-    if hparams.group_lasso is not None:
-        found = found + hparams.group_lasso * jnp.sum(column_norms(params[0].w))
-    return found
-
-
-def penalty_gradient(params: Params, hparams: HParams) -> tuple[jax.Array, ...]:
-    """Returns the gradient in each w of what of `penalty` is not proximal."""
-    strengths = [_per_layer(params, hparams, name) for name in PENALTIES]
-    return tuple(
-        functools.reduce(
-            operator.add,
-            (
-                pair.gradient(layer.w, strength[index])
-                for pair, strength in zip(PENALTIES.values(), strengths, strict=True)
-            ),
-        )
-        for index, layer in enumerate(params)
-    )
 
 
 def full_batch_sizes(data: Data) -> BatchSizes:
@@ -222,9 +186,3 @@ def resolve_loss(config: Config, data: Data) -> Loss:
     if not jnp.issubdtype(data.y.dtype, jnp.integer):
         return "squared_error"
     return "sigmoid_cross_entropy" if config.layer_sizes[-1] == 1 else "softmax_cross_entropy"
-
-
-def _per_layer(params: Params, hparams: HParams, name: str) -> jax.Array:
-    strength = getattr(hparams, name)
-    strength = 0.0 if strength is None else strength
-    return jnp.broadcast_to(jnp.asarray(strength, params[0].w.dtype), (len(params),))

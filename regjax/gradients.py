@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import optax
 
 from regjax.config import Config
-from regjax.cost import BatchSizes, data_cost_and_grads, penalty_gradient
+from regjax.cost import BatchSizes, add_penalty_gradient, data_cost_and_grads
 from regjax.data import Data
 from regjax.hparams import HParams
 from regjax.masks import Masks
-from regjax.mlp import Layer, Params
+from regjax.mlp import Params
 
 
 def gradient(
@@ -46,8 +46,7 @@ def gradient(
     grads = of_data(params)
     if hparams.sam is not None:
         grads = of_data(sharpest(params, grads, hparams.sam))
-    d_penalty = penalty_gradient(params, hparams)
-    grads = tuple(Layer(dw + d / sizes.num_train, db) for (dw, db), d in zip(grads, d_penalty, strict=True))
+    grads = add_penalty_gradient(grads, params, hparams, sizes)
     return grads if hparams.clip_norm is None else clip_norm(grads, hparams.clip_norm)
 
 

@@ -20,11 +20,12 @@ import numpy as np
 from jax import lax
 
 from regjax.config import Config, local_x64
-from regjax.cost import penalty, resolve_loss
+from regjax.cost import resolve_loss
 from regjax.data import Data
 from regjax.hparams import ABSENT, AVERAGES, PENALISED, HParams, without
 from regjax.metrics import examples, metrics
 from regjax.mlp import Params
+from regjax.penalties import penalty
 from regjax.train import TrainState, all_finite, infer, init_state, run_segment
 
 

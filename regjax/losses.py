@@ -17,6 +17,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from regjax.config import Loss
+from regjax.hparams import HParams
+
 
 def sigmoid_cross_entropy(logits: jax.Array, y: jax.Array) -> jax.Array:
     """loss = -y·log σ(z) - (1 - y)·log(1 - σ(z)) = log(1 + exp(z)) - z·y.
@@ -185,3 +188,28 @@ LOSSES: dict[str, LossPair] = {
     "softmax_cross_entropy": LossPair(softmax_cross_entropy, softmax_cross_entropy_gradient),
     "squared_error": LossPair(squared_error, squared_error_gradient),
 }
+
+
+def regularised_loss(logits: jax.Array, y: jax.Array, loss: Loss, hparams: HParams) -> jax.Array:
+    """Returns the loss per example, `(n,)`, with what acts on it.
+
+    Args:
+        logits: z, `(n_outputs, n)`.
+        y: targets.
+        loss: name of the loss.
+        hparams: label_smoothing, confidence_penalty.
+    """
+    f, h = LOSSES[loss].f, hparams
+    found = f(logits, y) if h.label_smoothing is None else smoothed(f, logits, y, h.label_smoothing)
+    if h.confidence_penalty is not None:
+        found = found + h.confidence_penalty * negative_entropy(logits)
+    return found
+
+
+def regularised_loss_gradient(logits: jax.Array, y: jax.Array, loss: Loss, hparams: HParams) -> jax.Array:
+    """d(regularised_loss)/dz, `(n_outputs, n)`, per example."""
+    g, h = LOSSES[loss].gradient, hparams
+    found = g(logits, y) if h.label_smoothing is None else smoothed(g, logits, y, h.label_smoothing)
+    if h.confidence_penalty is not None:
+        found = found + h.confidence_penalty * negative_entropy_gradient(logits)
+    return found

@@ -1,15 +1,19 @@
-"""Penalties on a matrix of weights, each with its hand-derived gradient directly below it.
+"""Penalties on weights and on hidden activations, each with its hand-derived gradient directly below it.
 
 A penalty is not yet divided by n, the number of training rows: `cost.py` does that once for all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+import functools
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+from regjax.hparams import HParams
 
 
 def l2(w: jax.Array, strength: jax.Array) -> jax.Array:
@@ -82,3 +86,66 @@ class PenaltyPair(NamedTuple):
 
 # The keys are the names of the strengths in `HParams`.
 PENALTIES: dict[str, PenaltyPair] = {"l2": PenaltyPair(l2, l2_gradient), "l1": PenaltyPair(l1, l1_gradient)}
+
+
+def penalty(params: Sequence[Any], hparams: HParams) -> jax.Array:
+    """Returns all penalties on the weights, the proximal ones too, a scalar: not yet divided by n.
+
+    Args:
+        params: one `mlp.Layer` per matrix of weights.
+        hparams: l2, l1, l1_prox, group_lasso.
+    """
+    h, ws = hparams, [layer.w for layer in params]
+    terms = [
+        PENALTIES[name].f(w, strength)
+        for name in PENALTIES
+        for w, strength in zip(ws, _per_layer(ws, getattr(h, name)), strict=True)
+    ]
+    if h.l1_prox is not None:
+        terms += [l1(w, strength) for w, strength in zip(ws, _per_layer(ws, h.l1_prox), strict=True)]
+    if h.group_lasso is not None:
+        terms.append(h.group_lasso * jnp.sum(column_norms(ws[0])))
+    return functools.reduce(operator.add, terms)
+
+
+def penalty_gradient(params: Sequence[Any], hparams: HParams) -> tuple[jax.Array, ...]:
+    """Returns the gradient of `penalty` in each w, but for what acts by a proximal step."""
+    ws = [layer.w for layer in params]
+    strengths = [_per_layer(ws, getattr(hparams, name)) for name in PENALTIES]
+    return tuple(
+        functools.reduce(
+            operator.add,
+            (
+                pair.gradient(w, strength[index])
+                for pair, strength in zip(PENALTIES.values(), strengths, strict=True)
+            ),
+        )
+        for index, w in enumerate(ws)
+    )
+
+
+def _per_layer(ws: Sequence[jax.Array], strength: jax.Array | float | None) -> jax.Array:
+    strength = 0.0 if strength is None else strength
+    return jnp.broadcast_to(jnp.asarray(strength, ws[0].dtype), (len(ws),))
+
+
+def activity_penalty(hidden: Sequence[jax.Array], weights: jax.Array, hparams: HParams) -> jax.Array | None:
+    """Returns what hidden activations cost, a scalar to be divided as the loss is; None where nothing does.
+
+    Args:
+        hidden: activations of each hidden layer, `(units, n)`.
+        weights: of the rows, `(n,)`.
+        hparams: activity_l2.
+    """
+    if hparams.activity_l2 is None or not hidden:
+        return None
+    return hparams.activity_l2 * functools.reduce(operator.add, (activity_l2(a, weights) for a in hidden))
+
+
+def activity_penalty_gradient(
+    hidden: Sequence[jax.Array], weights: jax.Array, hparams: HParams
+) -> list[jax.Array] | None:
+    """Returns the gradient of `activity_penalty` in each of `hidden`; None where nothing is on."""
+    if hparams.activity_l2 is None or not hidden:
+        return None
+    return [hparams.activity_l2 * activity_l2_gradient(a, weights) for a in hidden]

@@ -120,6 +120,7 @@ def boundary_sheet(
             _boundary(ax, sides, results.predict_proba(row, grid.T)[:, 1], data, 3)
         ax.set_title(title, fontsize="small")
         ax.tick_params(labelsize="x-small")
+        ax.label_outer()
     for ax in axes[len(rows) :]:
         ax.set_axis_off()
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize="small")

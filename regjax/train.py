@@ -20,7 +20,7 @@ from jax.typing import ArrayLike
 from regjax.averages import Average, average, init_average
 from regjax.config import Config, is_traced, local_x64
 from regjax.constraints import constrain
-from regjax.cost import BatchSizes, cost, full_batch_sizes, penalty, resolve_loss
+from regjax.cost import BatchSizes, cost, full_batch_sizes, resolve_loss
 from regjax.data import Data, check_data, check_test, pad_samples
 from regjax.data_noise import add_noise
 from regjax.gradients import gradient
@@ -30,6 +30,7 @@ from regjax.masks import Masks, UnitMasks, draw_masks
 from regjax.metrics import metrics
 from regjax.mlp import Params, forward, init_params
 from regjax.noise import epoch_order
+from regjax.penalties import penalty
 from regjax.updates import learning_rate_at, make_optimizer
 
 History = dict[str, jax.Array]

@@ -3,7 +3,14 @@
 import json
 import sys
 
-from benchmarks import bench_compare, bench_coverage, bench_faults, bench_layout, bench_sweep
+from benchmarks import (
+    bench_compare,
+    bench_coverage,
+    bench_faults,
+    bench_layout,
+    bench_regularisers,
+    bench_sweep,
+)
 
 
 def test_bench_compare(monkeypatch, capsys, tmp_path):
@@ -62,3 +69,12 @@ def test_bench_faults(monkeypatch, capsys, tmp_path):
     assert found["several processes"]["undisturbed, same"]
     assert found["several processes"]["killed, same"]
     assert found["odd inputs"]["together"].endswith(" 0 faults")
+
+
+def test_bench_regularisers(monkeypatch, capsys):
+    arguments = ["bench_regularisers", "--steps", "2", "--repeats", "1", "--names", "l2", "sam"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    bench_regularisers.main()
+    out = capsys.readouterr().out
+    assert out.count("sam") == 2
+    assert "ratio to none" in out
