@@ -10,15 +10,17 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
 from regjax.comparison import Comparison, Scores, compare, unit_interval
-from regjax.config import check_choice, local_x64
+from regjax.config import Loss, check_choice, local_x64
 from regjax.cost import resolve_loss
 from regjax.design import Design
 from regjax.grid import Configuration, as_cell, as_text, value_of
 from regjax.hparams import OFF_VALUES
+from regjax.metrics import metrics
 from regjax.mlp import Params, predict, predict_proba
 from regjax.plan import Plan, last_records, num_params
 from regjax.provenance import in_words
@@ -229,23 +231,57 @@ class Results:
             raise KeyError(f"row {row} has no parameters: {reason}")
         return self.kept[row]
 
-    def predict(self, row: int, X: ArrayLike) -> np.ndarray:
+    def predict(self, row: int, X: ArrayLike, *, ensemble: bool = False) -> np.ndarray:
         """Returns what the network of a row predicts: labels `(n,)`, or real values `(n,)` or `(n, outputs)`.
 
         Args:
             row: its number.
             X: `(n_samples, n_features)`, as handed to `sweep`: it is standardised as the row's training was.
-        """
-        found = self._predict(predict, row, X)
-        if np.issubdtype(self.design.data.y.dtype, np.integer):
-            labels = found[0]
-            return labels if self.design.classes is None else self.design.classes[labels]
-        return found[0] if len(found) == 1 else found.T
+            ensemble: average the networks of all seeds and folds of the row's configuration instead:
+                probabilities of classes, or real values.
 
-    def predict_proba(self, row: int, X: ArrayLike) -> np.ndarray:
-        """Returns probabilities of the classes, `(n, n_classes)`; arguments as in `predict`."""
-        found = self._predict(predict_proba, row, X)
+        Raises:
+            KeyError: parameters were not kept, or a network of them diverged.
+            ValueError: X of another shape.
+        """
+        if not np.issubdtype(self.design.data.y.dtype, np.integer):
+            found = self._mean(predict, row, X, ensemble)
+            return found[0] if len(found) == 1 else found.T
+        if ensemble:
+            labels = np.argmax(self.predict_proba(row, X, ensemble=True), axis=1)
+        else:
+            labels = self._predict(predict, row, X)[0]
+        return labels if self.design.classes is None else self.design.classes[labels]
+
+    def predict_proba(self, row: int, X: ArrayLike, *, ensemble: bool = False) -> np.ndarray:
+        """Returns probabilities of the classes, `(n, n_classes)`; arguments and errors as in `predict`."""
+        found = self._mean(predict_proba, row, X, ensemble)
         return np.stack([1 - found[0], found[0]], axis=1) if len(found) == 1 else found.T
+
+    def _mean(self, run: Any, row: int, X: ArrayLike, ensemble: bool) -> np.ndarray:
+        if not ensemble:
+            return self._predict(run, row, X)
+        first = row - row % self.design.num_replicates
+        rows = range(first, first + self.design.num_replicates)
+        return np.mean([self._predict(run, other, X) for other in rows], axis=0)
+
+    def ensemble(self, metric: str) -> np.ndarray:
+        """Returns a validation metric of the mean of each configuration's seeds, `(configurations, folds)`.
+
+        In each fold the networks of all seeds are averaged (probabilities of classes, real values) and scored
+        on the rows that none of them was trained on. NaN where a network diverged or was not kept.
+        """
+        design, name = self.design, self.design.check_metric(metric).removeprefix("val_")
+        found = np.full((len(design.configs), design.num_folds), np.nan)
+        X = np.asarray(design.data.x).T
+        for configuration, fold in np.ndindex(found.shape):
+            rows = [design.index(configuration, seed, fold) for seed in range(len(design.seeds))]
+            if all(row in self.kept for row in rows):
+                loss = resolve_loss(design.configs[configuration], design.data)
+                run = predict if loss == "squared_error" else predict_proba
+                mean = np.mean([self._predict(run, row, X) for row in rows], axis=0).astype(np.float64)
+                found[configuration, fold] = _metrics_of(mean, design, loss, fold)[name]
+        return found
 
     def _predict(self, run: Any, row: int, X: ArrayLike) -> np.ndarray:
         design, where = self.design, self.design.row(row)
@@ -266,7 +302,7 @@ class Results:
         table = self.table(metric, at).astype(np.float64)
         return table.mean(axis=1) if self.design.splits.kind == "folds" else table[:, :, 0]
 
-    def summary(self, metric: str | None = None) -> pd.DataFrame:
+    def summary(self, metric: str | None = None, *, ensemble: bool = False) -> pd.DataFrame:
         """Returns a table with a row per configuration.
 
         Columns: `configuration`; the grid's hyperparameters; `num_params`; `networks` and how many of them
@@ -274,6 +310,11 @@ class Results:
         that they share training rows) and 95 % `low`, `high`; its mean over those that are ok, `of_ok`;
         `train_…` of the same and `val_loss`. Without validation: the training metrics alone. No column is of
         the test rows.
+
+        Args:
+            metric: what is ranked; None takes val_accuracy or val_r2.
+            ensemble: add `ensemble_…` of the ranked metric and of `val_loss`: of the mean of the seeds, see
+                `ensemble`, averaged over folds.
         """
         import pandas as pd
 
@@ -294,6 +335,9 @@ class Results:
             columns["of_ok"] = _mean_of_alive(self.table(ranked))
             others = [f"train_{ranked.removeprefix('val_')}", "val_loss", "train_loss", "train_cost"]
         columns |= {name: self.table(name).mean(axis=(1, 2)) for name in others if name not in columns}
+        if ensemble and ranked is not None:
+            for name in dict.fromkeys((ranked, "val_loss")):
+                columns[f"ensemble_{name}"] = self.ensemble(name).mean(axis=1)
         return pd.DataFrame(columns)
 
     def num_ok(self) -> np.ndarray:
@@ -416,3 +460,18 @@ def _mean_of_alive(table: np.ndarray, axis: int | tuple[int, ...] = (1, 2)) -> n
     alive = ~np.isnan(table)
     with np.errstate(invalid="ignore"):
         return np.where(alive, table, 0).sum(axis=axis, dtype=np.float64) / alive.sum(axis=axis)
+
+
+def _metrics_of(mean: np.ndarray, design: Design, loss: Loss, fold: int) -> dict[str, float]:
+    """Returns the metrics of averaged predictions, `(outputs, n)`, on the held-out rows of a fold."""
+    with np.errstate(divide="ignore"):
+        if loss == "sigmoid_cross_entropy":
+            scores = np.log(mean) - np.log1p(-mean)
+        else:
+            scores = mean if loss == "squared_error" else np.log(mean)
+    # In float32 a probability may be 0.
+    scores = np.nan_to_num(scores, posinf=1e4, neginf=-1e4)
+    with local_x64("float64"):
+        weights = jnp.asarray(design.splits.val[fold], jnp.float64)
+        found = metrics(jnp.asarray(scores), jnp.asarray(design.data.y), weights, loss=loss)
+        return {name: float(value) for name, value in found.items()}

@@ -451,3 +451,45 @@ def test_weights_of_data_reach_the_folds():
     for train in design.splits.train:
         np.testing.assert_allclose(train[train > 0].mean(), 1)
         assert np.ptp(train[30:][train[30:] > 0]) < 1e-12
+
+
+@pytest.mark.parametrize("kind", ["two classes", "three classes", "regression"])
+def test_an_ensemble_is_the_mean_of_the_seeds_and_folds(kind):
+    X, y = points(60, 3, 3)
+    y = {"two classes": np.array(["a", "b"])[(y > 0) + 0], "three classes": y, "regression": X[:, 0] ** 2}[
+        kind
+    ]
+    config = {"hidden": (5,), "num_steps": 60, "eval_every": 60}
+    results = regjax.sweep((X, y), config, {"l2": [0, 1]}, seeds=3, folds=2, progress=False)
+    rows = range(6, 12)
+    if kind == "regression":
+        expected = np.mean([results.predict(row, X) for row in rows], axis=0)
+        np.testing.assert_allclose(results.predict(7, X, ensemble=True), expected, rtol=1e-5)
+    else:
+        mean = np.mean([results.predict_proba(row, X) for row in rows], axis=0)
+        np.testing.assert_allclose(results.predict_proba(11, X, ensemble=True), mean, rtol=1e-5)
+        names = np.unique(y)
+        np.testing.assert_array_equal(results.predict(8, X, ensemble=True), names[mean.argmax(axis=1)])
+    summary = results.summary(ensemble=True)
+    table = {
+        name: summary[name].to_numpy(float) for name in summary if str(name).startswith(("ensemble", "val"))
+    }
+    for configuration in range(2):
+        losses, ranked = [], []
+        for fold in range(2):
+            held_out = results.design.splits.val[fold] > 0
+            own = [results.design.index(configuration, seed, fold) for seed in range(3)]
+            if kind == "regression":
+                mean = np.mean([results.predict(row, X[held_out]) for row in own], axis=0)
+                errors = (mean - y[held_out]) ** 2
+                losses.append(errors.mean() / 2)
+                ranked.append(1 - errors.sum() / ((y[held_out] - y[held_out].mean()) ** 2).sum())
+            else:
+                mean = np.mean([results.predict_proba(row, X[held_out]) for row in own], axis=0)
+                index = np.searchsorted(np.unique(y), y[held_out])
+                losses.append(-np.log(mean[np.arange(len(mean)), index]).mean())
+                ranked.append((mean.argmax(axis=1) == index).mean())
+        assert table["ensemble_val_loss"][configuration] == pytest.approx(np.mean(losses), rel=1e-5)
+        assert table[f"ensemble_{results.metric}"][configuration] == pytest.approx(np.mean(ranked), rel=1e-5)
+    # The loss of a mean is at most the mean of the losses: cross-entropy and squared error are convex.
+    assert (table["ensemble_val_loss"] <= table["val_loss"] + 1e-6).all()
