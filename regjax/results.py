@@ -473,5 +473,7 @@ def _metrics_of(mean: np.ndarray, design: Design, loss: Loss, fold: int) -> dict
     scores = np.nan_to_num(scores, posinf=1e4, neginf=-1e4)
     with local_x64("float64"):
         weights = jnp.asarray(design.splits.val[fold], jnp.float64)
-        found = metrics(jnp.asarray(scores), jnp.asarray(design.data.y), weights, loss=loss)
+        y = np.asarray(design.data.y)
+        y = jnp.asarray(y.astype(np.float64) if loss == "squared_error" else y)
+        found = metrics(jnp.asarray(scores), y, weights, loss=loss)
         return {name: float(value) for name, value in found.items()}
