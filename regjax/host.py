@@ -20,6 +20,7 @@ import jax
 import numpy as np
 
 from regjax.design import Design
+from regjax.hparams import compiled_in
 from regjax.keeper import Keeper
 from regjax.lanes import ChunkDone, ChunkTask, Replicates, compile_task, run_task
 from regjax.ledger import Ledger
@@ -241,7 +242,10 @@ class Host:
         if chunk.step not in chunk.wave.stops:
             chunk.wave.stops[chunk.step] = self._stops(chunk.wave.group, chunk.step)
         stops, measured = chunk.wave.stops[chunk.step]
-        hparams = [self.design.hparams[self.design.row(row).configuration] for row in lanes.ravel()]
+        hparams = [
+            compiled_in(self.design.hparams[self.design.row(row).configuration], group.on, group.config)
+            for row in lanes.ravel()
+        ]
         return ChunkTask(
             config=group.config.program(),
             shared=group.shared,

@@ -182,6 +182,34 @@ AVERAGES = ("ema_decay", "average_from")
 PENALISED = ("l1_prox", "group_lasso")
 
 
+# What costs little, and at its off value changes nothing but the last bits: compiled in for all rows of a
+# random design, which then needs no program for every combination.
+CHEAP = (
+    "l1_prox",
+    "group_lasso",
+    "keep_prob",
+    "input_keep_prob",
+    "gaussian_dropout",
+    "dropconnect_keep_prob",
+    "input_noise",
+    "label_smoothing",
+    "confidence_penalty",
+    "activity_l2",
+    "clip_norm",
+    "max_norm",
+)
+
+
+def compiled_in(hparams: HParams, names: Sequence[str], config: Config) -> HParams:
+    """Returns `hparams` with these of `CHEAP` there, at their off values where they are off."""
+    missing = [name for name in names if getattr(hparams, name) is None]
+    return hparams._replace(**{n: np.full(_shape(n, config), LEAVES[n].off, config.dtype) for n in missing})
+
+
+def _shape(name: str, config: Config) -> tuple[int, ...]:
+    return {"scalar": (), "weights": (config.num_layers,), "hidden": (config.num_hidden,)}[LEAVES[name].shape]
+
+
 def switched_on(hparams: HParams) -> tuple[str, ...]:
     """Returns the names of what is on that would not be there if it were off: with `Config`, the program."""
     return tuple(name for name in ABSENT if getattr(hparams, name) is not None)
@@ -226,7 +254,7 @@ def check_loss(hparams: HParams, loss: Loss) -> None:
 def check_hparam(config: Config, name: str, value: Any) -> Any:
     """Returns one hyperparameter as `check_hparams` does."""
     leaf = LEAVES[name]
-    shape = {"scalar": (), "weights": (config.num_layers,), "hidden": (config.num_hidden,)}[leaf.shape]
+    shape = _shape(name, config)
     if value is None:
         if leaf.off is None:
             raise TypeError(f"{name} must be {leaf.wanted}, got None")

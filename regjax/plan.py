@@ -19,7 +19,7 @@ import numpy as np
 
 from regjax.config import Config, check_choice, check_count
 from regjax.design import Design
-from regjax.hparams import switched_on
+from regjax.hparams import ABSENT, CHEAP, switched_on
 from regjax.progress import duration
 
 Keep = Literal["all", "best", "none"]
@@ -31,6 +31,8 @@ CPU_LANES = ((16, 128 * 2**10), (8, 512 * 2**10), (4, None))
 ACCELERATOR_BUDGET = 512 * 2**20
 ACCELERATOR_LANES = (2048, 1024, 512, 256, 128, 64, 32, 16, 8, 4)
 SLOT_LANES = 8
+# Combinations of cheap regularisers, all else alike, up to which each has its own program.
+MOST_PROGRAMS = 8
 
 
 class Group(NamedTuple):
@@ -39,7 +41,7 @@ class Group(NamedTuple):
     Attributes:
         config: of its rows, with their numbers of steps.
         configurations: indices of its configurations.
-        on: what is switched on that would not be there if it were off.
+        on: what is compiled in that would not be there if it were off, at its off value in some of its rows.
         shared: whether the lanes of a slot are rows of one replicate.
         slots: R.
         lanes: r, of a slot.
@@ -173,10 +175,19 @@ def make_plan(
 
 def make_groups(design: Design, backend: str = "cpu") -> tuple[Group, ...]:
     """Returns the groups of a design in order of their first configuration."""
-    found: dict[Any, list[int]] = {}
+    alike: dict[Any, dict[tuple[str, ...], list[int]]] = {}
     for index, (config, hparams) in enumerate(zip(design.configs, design.hparams, strict=True)):
         on = switched_on(hparams)
-        found.setdefault((config, on, design.num_batches[index]), []).append(index)
+        dear = tuple(name for name in on if name not in CHEAP)
+        alike.setdefault((config, design.num_batches[index], dear), {}).setdefault(on, []).append(index)
+    found: dict[Any, list[int]] = {}
+    for (config, num_batches, _), members in alike.items():
+        if len(members) > MOST_PROGRAMS:  # a random design: one program, in which all of it is
+            together = tuple(name for name in ABSENT if any(name in on for on in members))
+            members = {together: sorted(itertools.chain.from_iterable(members.values()))}
+        for on, indices in members.items():
+            found[config, on, num_batches] = indices
+    found = dict(sorted(found.items(), key=lambda entry: entry[1][0]))
     num_samples = design.padded.x.shape[1]
     groups = []
     for (config, on, num_batches), members in found.items():

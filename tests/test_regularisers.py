@@ -25,7 +25,7 @@ from regjax.cost import BatchSizes, cost, full_batch_sizes
 from regjax.data import Data, check_data
 from regjax.data_noise import add_noise, mixing_weight, mixup, partners
 from regjax.gradients import adversarial_example, gradient, sharpest
-from regjax.hparams import ABSENT, LEAVES, OFF_VALUES, HParams, check_hparams, switched_on
+from regjax.hparams import ABSENT, CHEAP, LEAVES, OFF_VALUES, HParams, check_hparams, compiled_in, switched_on
 from regjax.losses import LOSSES, balanced_weights, negative_entropy, smoothed
 from regjax.masks import draw_masks, dropconnect_masks, gaussian_masks, keep_prob_at
 from regjax.mlp import Layer
@@ -680,3 +680,32 @@ def test_compare_regularisers(tmp_path, capsys, monkeypatch):
             cli.main(["compare", "--regularisers", words])
         assert stop.value.code == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_random_design_takes_few_programs_and_the_same_networks(monkeypatch):
+    rng = np.random.default_rng(0)
+    cheap = [name for name in CHEAP if name not in ("l1_prox", "group_lasso")]
+    grid = [
+        {name: ON[name] for name in cheap if rng.random() < 0.4} | ({"sam": 0.05} if i % 4 == 0 else {})
+        for i in range(24)
+    ]
+    config = {"num_steps": 12, "eval_every": 12, "hidden": (6, 3), "optimizer": "adam", "batch_size": 16}
+    options = {"folds": 2, "progress": False}
+    few = regjax.sweep("two_regions", config, grid, **options)
+    assert [group.on[-1] for group in few.plan.groups if "sam" in group.on]
+    assert len(few.plan.groups) <= 1 + 8
+    monkeypatch.setattr(sys.modules["regjax.plan"], "MOST_PROGRAMS", 1000)
+    many = regjax.sweep("two_regions", config, grid, **options)
+    assert len(many.plan.groups) > 15
+    for name in ("train_loss", "val_loss", "train_cost"):
+        np.testing.assert_allclose(few.values(name), many.values(name), rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", CHEAP)
+def test_compiled_in_at_its_off_value_it_changes_nothing(name, x64):
+    config = dataclasses.replace(SMALL, dtype="float64")
+    data = check_data(config, two_regions())
+    absent = check_hparams(config, HParams())
+    plain = _trained(KEY, absent, data, config=config, steps=12)
+    there = _trained(KEY, compiled_in(absent, [name], config), data, config=config, steps=12)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), plain.params, there.params)

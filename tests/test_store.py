@@ -570,6 +570,15 @@ def test_packed_arrays_are_safetensors(fields, seed):
             unpack(broken)
 
 
+@pytest.fixture
+def plain_ctrl_c():
+    """Python's own answer to SIGINT, whatever the command line has put in its place."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("plain_ctrl_c")
 def test_a_signal_inside_a_transaction_leaves_none_open(tmp_path):
     with Store(tmp_path / "runs.sqlite") as store:
 
@@ -585,6 +594,7 @@ def test_a_signal_inside_a_transaction_leaves_none_open(tmp_path):
         assert store.query("SELECT * FROM claims") == []
 
 
+@pytest.mark.usefixtures("plain_ctrl_c")
 def test_ctrl_c_inside_a_commit_waits_for_its_end(tmp_path, monkeypatch):
     path = tmp_path / "runs.sqlite"
     monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
