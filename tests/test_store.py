@@ -634,7 +634,8 @@ def test_another_error_keeps_what_was_trained_too(tmp_path, monkeypatch):
         ((rows,), (points_,)) = store.query(
             "SELECT count(*) FROM rows UNION ALL SELECT count(*) FROM checkpoints"
         )
-    assert rows + points_ > 36
+    assert rows > 0
+    assert points_ > 0
     assert_same_table(run(), run(path))
 
 
