@@ -28,6 +28,7 @@ import pandas as pd
 import regjax
 from benchmarks.measure import spread, write
 from regjax import keeper, store
+from regjax.database import StoreError
 from regjax.sweep import opened
 
 # A sweep in a process of its own: minibatches, momentum, dropout, and a configuration that diverges.
@@ -216,7 +217,7 @@ def attempt(path: Path, expected: pd.DataFrame | None) -> str:
     """Returns what came of sweeping into a file: "resumed", a kind of error, or "wrong"."""
     try:
         found = small_sweep(path).to_pandas().drop(columns=["seconds", "provenance"])
-    except (store.StoreError, OSError) as error:
+    except (StoreError, OSError) as error:
         return type(error).__name__ if str(error).strip() else "wrong: an error without words"
     except Exception as error:
         return f"wrong: {type(error).__name__}: {error}"

@@ -75,8 +75,8 @@ def show(path: str, number: str | None, as_json: bool) -> None:
 
 def _best(store: Store, sweep: int) -> tuple[str, str]:
     """Returns the best configuration of a sweep so far, by the mean of its metric; and what is damaged."""
+    from regjax.database import StoreError
     from regjax.selection import best_so_far
-    from regjax.store import StoreError
 
     try:
         design, rows, *_ = store.design_of(sweep)

@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from regjax.database import StoreError, StoreOSError
 from regjax.design import Design
 from regjax.hparams import compiled_in
 from regjax.keeper import Keeper
@@ -28,7 +29,6 @@ from regjax.plan import Group, Plan, num_params, num_records
 from regjax.progress import Progress, Report
 from regjax.provenance import provenance
 from regjax.results import Results
-from regjax.store import StoreError, StoreOSError
 from regjax.waves import Chunk, Wave, Waves, lane_of, stack
 
 # Seconds that a task should take: short enough to hear Ctrl-C and to refill lanes, long enough that

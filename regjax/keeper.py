@@ -13,6 +13,7 @@ import numpy as np
 
 from regjax.archive import asked_columns
 from regjax.arrays import as_state, in_order, leaves, pack_rows, unpack
+from regjax.database import StoreError
 from regjax.design import Design
 from regjax.identity import identities
 from regjax.lanes import ChunkDone
@@ -20,7 +21,7 @@ from regjax.ledger import Ledger
 from regjax.metrics import RECORDED
 from regjax.plan import Group, Plan, num_records, shapes_of
 from regjax.provenance import chunk_of, provenance
-from regjax.store import Checkpoint, Row, Store, StoreError, now_in_words
+from regjax.store import Checkpoint, Row, Store, now_in_words
 from regjax.train import TrainState
 from regjax.waves import Chunk
 
