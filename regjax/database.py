@@ -216,6 +216,7 @@ def parts(rows: Sequence[Any], size: int = 500) -> Iterator[Sequence[Any]]:
 
 
 def among(rows: Sequence[str]) -> str:
+    """Returns the condition that an identity is one of these."""
     return f"identity IN ({', '.join('?' * len(rows))})"
 
 
