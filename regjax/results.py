@@ -25,12 +25,12 @@ from regjax.mlp import Params, predict, predict_proba
 from regjax.plan import Plan, last_records, num_params
 from regjax.provenance import in_words
 from regjax.selection import (
-    SIMPLER_IN_WORDS,
     Rule,
     choose,
     higher_is_better,
     left_out,
     ranking,
+    simpler_in_words,
     simplicity,
     within_one_se,
 )
@@ -398,9 +398,10 @@ class Results:
             return f"{name}: the best mean {metric} of {len(scores)} configurations, {units}"
         best = int(ranking(scores.mean(axis=1), higher)[0])
         candidates, se = within_one_se(scores, higher)
+        order = simpler_in_words(self.design.axes)
         return (
-            f"{name}: the simplest ({SIMPLER_IN_WORDS}) of the {len(candidates)} configurations within "
-            f"one standard error ({se:.4f}, s/√{scores.shape[1]}) of the best mean {metric} "
+            f"{name}: the simplest ({order}) of the {len(candidates)} configurations within one standard "
+            f"error ({se:.4f}, s/√{scores.shape[1]}) of the best mean {metric} "
             f"({said[best]}: {scores[best].mean():.4f}), {units}"
         )
 

@@ -7,7 +7,7 @@ one split. NaN marks what diverged or is not defined: it is ranked last, and nev
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -28,9 +28,12 @@ SIMPLER = (
         if LEAVES[name].simpler
     ),
 )
-SIMPLER_IN_WORDS = "fewer parameters, then " + ", ".join(
-    f"{'larger' if larger else 'smaller'} {name}" for name, larger in SIMPLER[1:]
-)
+
+
+def simpler_in_words(names: Collection[str]) -> str:
+    """Returns the order of `SIMPLER` among these names, in words."""
+    named = (f"{'larger' if larger else 'smaller'} {name}" for name, larger in SIMPLER[1:] if name in names)
+    return ", then ".join(["fewer parameters", *named])
 
 
 def higher_is_better(metric: str) -> bool:
