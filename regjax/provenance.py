@@ -109,10 +109,9 @@ def in_words(stored: str) -> str:
 
 @functools.lru_cache(maxsize=256)
 def place_in_words(stored: str) -> str:
-    """Returns a provenance without the shape of the chunk, which another grid may change."""
+    """Returns a provenance without what the grid decides: the shape of the chunk, and what is compiled in."""
     found = json.loads(stored)
-    found.pop("chunk", None)
-    return _words(found)
+    return _words({name: value for name, value in found.items() if name not in ("chunk", "on")})
 
 
 def _words(value: Any) -> str:

@@ -488,6 +488,7 @@ def test_which_rows_ran_where_is_said(tmp_path, monkeypatch):
         found = run(path, grid={"l2": [0, 1, 2]}, seeds=1)
     finally:
         provenance.provenance.cache_clear()
+    assert not any("ran on" in note for note in run(grid={"keep_prob": [1, 0.9]}, seeds=1).notes)
     where = found.to_pandas()["provenance"]
     assert ["jaxlib 99.0" in words for words in where] == [False] * 6 + [True] * 3
     assert any(note.startswith("3 networks ran on") and "jaxlib 99.0" in note for note in found.notes)
