@@ -92,16 +92,7 @@ def _make(path: str) -> None:
 
 
 class Database:
-    """An open store as an SQLite file; use it from one thread, in `with`.
-
-    Args:
-        path: of the file; made where it is missing and `create` is true.
-        create: whether to make it.
-
-    Raises:
-        StoreError: no store, damaged, or of another version; the file is left as it is.
-        OSError: it cannot be opened or written.
-    """
+    """An open store as an SQLite file; arguments and errors as those of `store.Store`."""
 
     def __init__(self, path: str | os.PathLike[str], *, create: bool = True) -> None:
         # The file itself: SQLite's log lies beside it, and not beside a link to it.

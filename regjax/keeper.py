@@ -19,7 +19,7 @@ from regjax.identity import identities
 from regjax.lanes import ChunkDone
 from regjax.ledger import Ledger
 from regjax.metrics import RECORDED
-from regjax.plan import Group, Plan, num_records, shapes_of
+from regjax.plan import Group, Plan, num_records, shapes_of, with_shapes
 from regjax.provenance import chunk_of, provenance
 from regjax.store import Checkpoint, Row, Store, now_in_words
 from regjax.train import TrainState
@@ -72,9 +72,7 @@ class Keeper:
         sweep, shapes = store.begin(design, shapes_of(plan.groups), rows, asked, source, here)
         keeper = cls(store, design, sweep, rows, found)
         keeper.alone = store.beat() == 0
-        again = zip(plan.groups, json.loads(shapes), strict=True)
-        groups = tuple(group._replace(slots=slots, lanes=lanes) for group, (slots, lanes) in again)
-        return keeper, dataclasses.replace(plan, groups=groups)
+        return keeper, dataclasses.replace(plan, groups=with_shapes(plan.groups, shapes))
 
     # -- taking back --------------------------------------------------------------------------------------
 

@@ -205,6 +205,12 @@ def shapes_of(groups: Sequence[Group]) -> str:
     return json.dumps([[group.slots, group.lanes] for group in groups])
 
 
+def with_shapes(groups: Sequence[Group], shapes: str) -> tuple[Group, ...]:
+    """Returns groups with the chunk shapes that `shapes_of` gave: what was decided is not decided again."""
+    again = zip(groups, json.loads(shapes), strict=True)
+    return tuple(group._replace(slots=slots, lanes=lanes) for group, (slots, lanes) in again)
+
+
 def stored_plan(
     design: Design, shapes: str, keep: Keep, *, workers: int | None = None, backend: str = "cpu"
 ) -> Plan:
@@ -217,10 +223,7 @@ def stored_plan(
         workers: tasks at a time; None takes a worker per core.
         backend: "cpu", or an accelerator's name.
     """
-    groups = tuple(
-        group._replace(slots=slots, lanes=lanes)
-        for group, (slots, lanes) in zip(make_groups(design, backend), json.loads(shapes), strict=True)
-    )
+    groups = with_shapes(make_groups(design, backend), shapes)
     num_workers = default_workers(backend) if workers is None else workers
     needed = _memory(design, groups, num_workers, keep)
     return Plan(
