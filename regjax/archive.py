@@ -54,6 +54,8 @@ def pack_design(design: Design) -> tuple[str, bytes]:
         "split_notes": list(design.splits.notes),
     }
     splits = {"train": design.splits.train, "val": design.splits.val}
+    if design.splits.stop is not None:
+        splits["stop"] = design.splits.stop
     return json.dumps(told), pack({name: np.asarray(weights) for name, weights in splits.items()})
 
 
@@ -71,7 +73,9 @@ def unpack_design(text: str, splits: bytes, data: Data, test: Data | None) -> De
         data=data,
         test=test,
         classes=None if classes is None else np.array(classes["values"], classes["dtype"]),
-        splits=Splits(weights["train"], weights["val"], told["kind"], tuple(told["split_notes"])),
+        splits=Splits(
+            weights["train"], weights["val"], told["kind"], tuple(told["split_notes"]), weights.get("stop")
+        ),
         configurations=configurations,
         configs=configs,
         hparams=tuple(

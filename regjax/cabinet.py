@@ -37,6 +37,7 @@ STRENGTHS: dict[str, float] = {
     "max_norm": 2.0,
     "ema_decay": 0.999,
     "average_from": 15_000,
+    "patience": 3_000,
 }
 SEEDS = 8
 VALIDATION = 0.3
@@ -81,7 +82,10 @@ def run_cabinet(
     config = Config(
         layer_sizes=(len(data.x), 20, 3, 1), num_steps=num_steps, eval_every=max(1, num_steps // 30)
     )
-    strengths: dict[str, Any] = STRENGTHS | {"average_from": num_steps // 2}
+    strengths: dict[str, Any] = STRENGTHS | {
+        "average_from": num_steps // 2,
+        "patience": max(1, num_steps // 10),
+    }
     grid = [
         {"learning_rate": learning_rate},
         *({"learning_rate": learning_rate, n: strengths[n]} for n in names),

@@ -65,6 +65,7 @@ FLAGS: dict[str, tuple[str, str]] = {
     "validation": ("FRACTION", "Hold this out once, instead of folds."),
     "epochs": ("N", "Instead of --num-steps."),
     "pairing": ("KIND", "paired (all configurations of a seed and fold share draws) or independent."),
+    "stopping": ("FRACTION", "Of each training part: what early stopping (--patience) watches."),
     "workers": ("N", "Tasks at a time; by default one per core."),
     "keep": ("WHOSE", "Parameters that stay in memory: all, best or none."),
     "metric": ("NAME", "What is ranked; val_accuracy or val_r2 by default."),

@@ -151,8 +151,8 @@ def _cast_finite(name: str, x: Any, weights: np.ndarray, dtype: str) -> np.ndarr
     return x
 
 
-def check_test(config: Config, data: Data, test: Data | None) -> Data | None:
-    """Returns a checked test set, None where there is none; it must be of the same kind as `data`.
+def check_test(config: Config, data: Data, test: Data | None, name: str = "test") -> Data | None:
+    """Returns checked rows beside `data`, None where there are none; they must be of the same kind.
 
     Raises:
         TypeError: class labels beside real targets.
@@ -160,9 +160,9 @@ def check_test(config: Config, data: Data, test: Data | None) -> Data | None:
     """
     if test is None:
         return None
-    test = check_data(config, test, name="test")
+    test = check_data(config, test, name=name)
     if test.y.dtype != data.y.dtype:
-        raise TypeError(f"test must have targets of dtype {data.y.dtype} as data has, got {test.y.dtype}")
+        raise TypeError(f"{name} must have targets of dtype {data.y.dtype} as data has, got {test.y.dtype}")
     return test
 
 

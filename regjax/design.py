@@ -25,7 +25,7 @@ from regjax.grid import NAMES, Configuration, Grid, as_grid, as_hparams, canonic
 from regjax.hparams import OFF_VALUES, HParams, check_hparams, check_loss
 from regjax.metrics import CLASS_METRICS, REAL_METRICS
 from regjax.noise import MAX_SEED, replicate_key
-from regjax.splits import SPLIT_SEED, Splits, hold_out, make_splits, standardisation
+from regjax.splits import SPLIT_SEED, Splits, check_fraction, hold_out, make_splits, standardisation
 
 Pairing = Literal["paired", "independent"]
 
@@ -45,6 +45,9 @@ CONFIG_FIELDS = (
     *(field.name for field in dataclasses.fields(Config) if field.name != "layer_sizes"),
 )
 
+
+# Of each training part, what early stopping watches, as in scikit-learn.
+STOPPING = 0.1
 
 # Seeds of a number alone: they are listed in memory.
 MAX_SEEDS = 1_000_000
@@ -217,12 +220,23 @@ class Design:
         """The test rows, padded."""
         return None if self.test is None else pad_samples(self.test)
 
-    def weights(self, fold: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Returns training and validation weights of a fold over the padded rows; None: no validation."""
+    def stops(self, configuration: int) -> bool:
+        """Returns whether a configuration may stop early, and trains without the rows that are watched."""
+        return self.hparams[configuration].patience is not None
+
+    def weights(self, row: Row) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """Returns a row's training, validation and stopping weights over the padded rows; None: no such."""
+        splits, stops = self.splits, self.stops(row.configuration)
         extra = self.padded.x.shape[1] - self.data.x.shape[1]
+        found = (
+            splits.trains(row.fold, stops),
+            None if splits.kind == "none" else splits.val[row.fold],
+            splits.stop[row.fold] if stops and splits.stop is not None else None,
+        )
         dtype = self.configs[0].dtype
-        train, val = (np.pad(w[fold], (0, extra)).astype(dtype) for w in (self.splits.train, self.splits.val))
-        return train, None if self.splits.kind == "none" else val
+        train, val, stop = (None if w is None else np.pad(w, (0, extra)).astype(dtype) for w in found)
+        assert train is not None
+        return train, val, stop
 
     def inputs(self, fold: int) -> tuple[np.ndarray, np.ndarray | None]:
         """Returns x of the resident and of the test rows as a fold's networks see them."""
@@ -290,6 +304,7 @@ def make_design(
     standardize: bool = False,
     epochs: int | None = None,
     pairing: Pairing = "paired",
+    stopping: float = STOPPING,
     target: str | None = None,
     task: Task = "auto",
 ) -> Design:
@@ -310,14 +325,19 @@ def make_design(
     if hidden is not None:
         base = fit_config(base, rows, hidden)
     rows, test_rows = _checked(base, rows, test_rows)
-    splits = make_splits(rows, folds, validation, groups)
-    num_train = int(np.min(splits.num_train))
+    check_fraction("stopping", stopping)
+    stops = [value_of(configuration, "patience") != OFF_VALUES["patience"] for configuration in found]
+    splits = make_splits(rows, folds, validation, groups, stopping if any(stops) else None)
+    num_train = {
+        early: min(int(np.sum(splits.trains(fold, early) > 0)) for fold in range(len(splits.train)))
+        for early in set(stops)
+    }
     loss = resolve_loss(base, rows)
     if base.class_weight is not None and loss == "squared_error":
         raise ValueError("class_weight must be used with classes, got real targets")
     configs, hparams, batches = [], [], []
-    for configuration in found:
-        own, num_batches = _own_config(base, configuration, num_train, epochs)
+    for configuration, early in zip(found, stops, strict=True):
+        own, num_batches = _own_config(base, configuration, num_train[early], epochs)
         try:
             hparams.append(check_hparams(own, as_hparams(configuration)))
             check_loss(hparams[-1], loss)

@@ -34,6 +34,8 @@ from regjax.waves import Chunk, Wave, Waves, lane_of, stack
 # Seconds that a task should take: short enough to hear Ctrl-C and to refill lanes, long enough that
 # copying states costs nothing.
 TASK_SECONDS = 1.0
+# Where networks stop early, lanes are refilled more often.
+STOPPING_SECONDS = 0.1
 PROBE_SECONDS = 0.25
 # As often as anyone looks.
 REPORT_SECONDS = 0.1
@@ -257,13 +259,15 @@ class Host:
             measured=measured,
             num_batches=group.num_batches,
             num_steps=group.config.num_steps,
-            want_examples=self.design.splits.kind == "validation" and stops[-1] == group.config.num_steps,
+            want_examples=self.design.splits.kind == "validation"
+            and (stops[-1] == group.config.num_steps or "patience" in group.on),
         )
 
     def _stops(self, index: int, start: int) -> tuple[tuple[int, ...], tuple[bool, ...]]:
         """Returns where a task from `start` stops: at every record, for about `TASK_SECONDS`."""
-        config = self.waves.groups[index].config
-        steps = max(1, int(TASK_SECONDS / self.step_seconds[index]))
+        config, stopping = self.waves.groups[index].config, "patience" in self.waves.groups[index].on
+        seconds = min(TASK_SECONDS, STOPPING_SECONDS) if stopping else TASK_SECONDS
+        steps = max(1, int(seconds / self.step_seconds[index]))
         stops, measured, step = [], [], start
         while step < config.num_steps and step - start < steps:
             record = min((step // config.eval_every + 1) * config.eval_every, config.num_steps)
@@ -278,7 +282,8 @@ class Host:
         design = self.design
         places = [design.row(row) for row in rows.ravel()]
         stacked = functools.partial(stack, shape=rows.shape)
-        weights = [design.weights(place.fold) for place in places]
+        weights = [design.weights(place) for place in places]
+        parts = [None if part[0] is None else stacked(list(part)) for part in zip(*weights, strict=True)]
         if design.standardize and design.num_folds > 1:
             inputs = [design.inputs(place.fold) for place in places]
             x = stacked([x for x, _ in inputs])
@@ -290,8 +295,9 @@ class Host:
             key=stacked([design.key(place) for place in places]),
             x=x,
             y=design.padded.y,
-            train=stacked([train for train, _ in weights]),
-            val=None if design.splits.kind == "none" else stacked([v for _, v in weights if v is not None]),
+            train=parts[0],
+            val=parts[1],
+            stop=parts[2],
             test_x=test_x,
             test_y=None if test is None else test.y,
             test=None if test is None else test.weights,
@@ -301,11 +307,11 @@ class Host:
 
     def _take(self, chunk: Chunk, task: ChunkTask, done: ChunkDone) -> None:
         """Takes a chunk's records; what is alive goes on, what is at its end is kept."""
-        wave, stop, ledger = chunk.wave, task.stops[-1], self.ledger
+        wave, stop, ledger = chunk.wave, done.stop, self.ledger
         group = self.waves.groups[wave.group]
         i, j, rows = (np.array(part) for part in zip(*chunk.places, strict=True))
         if done.records:
-            measured = [stop for stop, measured in zip(task.stops, task.measured, strict=True) if measured]
+            measured = [s for s, taken in zip(task.stops, task.measured, strict=True) if taken and s <= stop]
             steps = np.array(([0] if task.states is None else []) + measured)
             ledger.record(rows, steps, {n: v[:, i, j] for n, v in done.records.items()}, group.config)
         lanes = np.shape(task.hparams.learning_rate)  # the group's may have been halved meanwhile
@@ -314,26 +320,25 @@ class Host:
         step_seconds = done.seconds / (stop - chunk.step)
         self.step_seconds[wave.group] += 0.5 * (step_seconds - self.step_seconds[wave.group])
         self.steps_done[rows] = stop
-        alive = ledger.diverged_at < 0
         at_its_end = stop == group.config.num_steps
-        if at_its_end:
-            self._finish(chunk, done, alive)
+        self._finish(chunk, done, at_its_end)
         if self.keeper is not None:
             self.keeper.commit(ledger, group, chunk, done, stop)
         if not at_its_end:
             chunk.step, chunk.states = stop, done.states
             same_shape = lanes == (group.slots, group.lanes)
-            if alive[rows].all() and same_shape:
+            if same_shape and not ledger.finished[rows].any():
                 wave.ready.append(chunk)
             else:
-                self.waves.loosen(chunk, alive)
+                self.waves.loosen(chunk, ~ledger.finished)
         self.waves.close_ranks(wave)
 
-    def _finish(self, chunk: Chunk, done: ChunkDone, alive: np.ndarray) -> None:
-        """Keeps what is asked for of rows that have reached their last step."""
+    def _finish(self, chunk: Chunk, done: ChunkDone, at_its_end: bool) -> None:
+        """Keeps what is asked for of rows that have reached their last step, or stopped before."""
+        ledger = self.ledger
         for i, j, row in chunk.places:
-            if alive[row]:
-                params = jax.tree.map(np.copy, lane_of(done.states.evaluated, i, j))
+            if ledger.diverged_at[row] < 0 and (at_its_end or ledger.stopped_at[row] >= 0):
+                params = jax.tree.map(np.copy, lane_of(done.states.predicting, i, j))
                 examples = None
                 if done.examples is not None:
                     seen = self.design.splits.val[0] > 0
@@ -353,7 +358,7 @@ class Host:
             smaller = self.waves.groups[index].chunk
             self.notes.append(f"out of memory: chunks of {group.chunk} networks were halved to {smaller}")
         chunk.wave.ready.append(chunk)
-        self.waves.rebuild(index, self.ledger.diverged_at < 0)
+        self.waves.rebuild(index, ~self.ledger.finished)
 
     def _save_all(self, keeper: Keeper, flying: Flying) -> None:
         """Waits for the tasks that have begun, and commits where every row stands."""

@@ -53,6 +53,8 @@ class HParams(NamedTuple):
         max_norm: largest norm of a hidden unit's incoming weights, > 0; inf is off.
         ema_decay: decay of the average of the parameters that is evaluated, in [0, 1).
         average_from: step from which the plain mean of the parameters is evaluated, >= 0; inf is off.
+        patience: steps without a lower loss on rows split off for it, after which a run stops, > 0, decided
+            at records; the best parameters are put back. inf is off.
     """
 
     learning_rate: Any = 0.3
@@ -84,6 +86,7 @@ class HParams(NamedTuple):
     max_norm: Any = None
     ema_decay: Any = None
     average_from: Any = None
+    patience: Any = None
 
 
 class Leaf(NamedTuple):
@@ -171,13 +174,15 @@ LEAVES: dict[str, Leaf] = {
         np.inf,
         True,
     ),
+    "patience": Leaf(*_ABOVE, "Steps without a lower loss on rows split off, before it stops.", np.inf, True),
 }
 # Where None means off, the number that means the same.
 OFF_VALUES = {name: leaf.off for name, leaf in LEAVES.items() if leaf.off is not None}
 # What is not there at all where it is off.
 ABSENT = tuple(name for name, leaf in LEAVES.items() if leaf.absent)
-# Of these, what acts on the parameters that are evaluated, and not on a training step alone.
+# Of these, what says which parameters are evaluated or predict.
 AVERAGES = ("ema_decay", "average_from")
+CARRIED = (*AVERAGES, "patience")
 # And what of the objective depends on the parameters alone.
 PENALISED = ("l1_prox", "group_lasso")
 

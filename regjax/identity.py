@@ -37,9 +37,12 @@ def identities(design: Design) -> list[str]:
         "standardize": design.standardize,
         "pairing": design.pairing,
     }
-    splits = [
-        _hash_of_arrays(train, val) for train, val in zip(design.splits.train, design.splits.val, strict=True)
-    ]
+    parts = design.splits
+
+    @functools.cache
+    def split(fold: int, stops: bool) -> str:
+        watched = [parts.stop[fold]] if stops and parts.stop is not None else []
+        return _hash_of_arrays(parts.train[fold], parts.val[fold], *watched)
 
     @functools.cache
     def program(config: Config) -> dict[str, Any]:
@@ -55,7 +58,12 @@ def identities(design: Design) -> list[str]:
     found = []
     for index in range(design.num_rows):
         row = design.row(index)
-        words = [asked[row.configuration], row.seed, row.fold, splits[row.fold]]
+        words = [
+            asked[row.configuration],
+            row.seed,
+            row.fold,
+            split(row.fold, design.stops(row.configuration)),
+        ]
         if design.pairing == "independent":  # the key then depends on how the configuration is named
             words += design.key(row).tolist()
         found.append(_hash_of_text(words)[:DIGITS])

@@ -19,7 +19,7 @@ from regjax.identity import identities
 from regjax.lanes import ChunkDone
 from regjax.ledger import Ledger
 from regjax.metrics import RECORDED
-from regjax.plan import Group, Plan, num_records, shapes_of, with_shapes
+from regjax.plan import Group, Plan, final_records, shapes_of, with_shapes
 from regjax.provenance import chunk_of, provenance
 from regjax.store import Checkpoint, Row, Store, now_in_words
 from regjax.train import TrainState
@@ -149,7 +149,7 @@ class Keeper:
             due = []
         if not finished and not due:
             return
-        parameters = leaves("params", done.states.evaluated)
+        parameters = leaves("params", done.states.predicting)
         kept = [place for place in finished if place[2] in ledger.kept]
         bare = [place for place in finished if place[2] not in ledger.kept]
         written = [
@@ -191,10 +191,10 @@ class Keeper:
         arrays = ledger.arrays(rows, group.config) | parameters
         if ledger.examples is not None and ledger.diverged_at[rows[0]] < 0:
             arrays |= {f"examples/{name}": values[rows] for name, values in ledger.examples.items()}
-        last = num_records(group.config) - 1
+        final = final_records(self.design, ledger.records, ledger.diverged_at, rows)
         nothing = np.full(len(rows), np.nan)
         metrics = [
-            ledger.records[name][rows, last] if name in ledger.records else nothing for name in RECORDED
+            ledger.records[name][rows, final] if name in ledger.records else nothing for name in RECORDED
         ]
         cost = ledger.last_finite_cost[rows]
         numbers = np.array([cost, *metrics], np.float64).T + 0.0  # SQLite knows no -0
@@ -202,16 +202,21 @@ class Keeper:
         told = np.where(np.isnan(numbers), None, numbers.astype(object)).tolist()  # type: ignore[call-overload]
         date = now_in_words()
         written = []
-        for row, diverged_at, seconds, own, content in zip(
+        for row, diverged_at, stopped_at, seconds, own, content in zip(
             rows,
             ledger.diverged_at[rows].tolist(),
+            ledger.stopped_at[rows].tolist(),
             ledger.seconds[rows].tolist(),
             told,
             pack_rows(arrays),
             strict=True,
         ):
             place = self.design.row(row)
-            ending = ("ok", None) if diverged_at < 0 else ("diverged", diverged_at)
+            ending = (
+                "ok" if diverged_at < 0 else "diverged",
+                None if diverged_at < 0 else diverged_at,
+                None if stopped_at < 0 else stopped_at,
+            )
             asked = self._asked(place.configuration)
             columns = (
                 *(self.rows[row], *asked, place.seed, place.fold, *ending, *own),

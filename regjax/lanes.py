@@ -22,10 +22,11 @@ from jax import lax
 from regjax.config import Config, local_x64
 from regjax.cost import resolve_loss
 from regjax.data import Data
-from regjax.hparams import ABSENT, AVERAGES, PENALISED, HParams, without
-from regjax.metrics import examples, metrics
+from regjax.hparams import ABSENT, CARRIED, PENALISED, HParams, without
+from regjax.metrics import RECORDED, examples, metrics
 from regjax.mlp import Params
 from regjax.penalties import penalty
+from regjax.stopping import keep_best
 from regjax.train import TrainState, all_finite, infer, init_state, run_segment
 
 
@@ -38,6 +39,7 @@ class Replicates(NamedTuple):
         y: targets, `(…, n)`, never mapped.
         train: training weights, `(…, n)`.
         val: validation weights, `(…, n)`, or None.
+        stop: weights of the rows that early stopping watches, `(…, n)`, or None.
         test_x: test inputs or None, mapped as x.
         test_y: test targets or None, never mapped.
         test: test weights or None, never mapped.
@@ -48,6 +50,7 @@ class Replicates(NamedTuple):
     y: Any
     train: Any
     val: Any = None
+    stop: Any = None
     test_x: Any = None
     test_y: Any = None
     test: Any = None
@@ -61,6 +64,7 @@ class Replicates(NamedTuple):
             y=None,
             train=of_replicate,
             val=None if self.val is None else of_replicate,
+            stop=None if self.stop is None else of_replicate,
             test_x=None if self.test_x is None else of_x,
         )
 
@@ -100,14 +104,17 @@ class ChunkDone(NamedTuple):
 
     Attributes:
         states: leaves `(R, r, …)`.
-        records: metric -> `(records, R, r)`; at step 0 too where the task began there.
+        records: metric -> `(records, R, r)`; at step 0 too where the task began there. `finite`, and with
+            patience `stopped`, whether a network has stopped at the record or before, say which to believe.
         examples: per-example validation scores, `(R, r, n)` each, or None.
+        stop: steps done: fewer than asked for where no network of the chunk goes on.
         seconds: of wall clock.
     """
 
     states: TrainState
     records: dict[str, np.ndarray]
     examples: dict[str, np.ndarray] | None
+    stop: int
     seconds: float
 
 
@@ -122,20 +129,29 @@ def run_task(task: ChunkTask) -> ChunkDone:
     measured_as = dataclasses.replace(config, **plain, optimizer="sgd", init="tutorial")
     with local_x64(config.dtype):
         replicates, hparams = jax.device_put((task.replicates, task.hparams))
-        drawn_with = without(hparams, [name for name in ABSENT if name not in AVERAGES])
+        drawn_with = without(hparams, [name for name in ABSENT if name not in CARRIED])
         measured_with = without(hparams, [name for name in ABSENT if name not in PENALISED])
+        measure = functools.partial(
+            measure_lanes, replicates, measured_with, config=measured_as, shared=shared
+        )
         records = []
 
-        def record(states: TrainState) -> None:
-            found = measure_lanes(
-                replicates, measured_with, states.evaluated, config=measured_as, shared=shared
-            )
+        def record(states: TrainState, step: int) -> TrainState:
+            found = measure(states.measured)
+            if states.average is not None:
+                last = measure(states.params)
+                found |= {f"{name}_last": last[name] for name in last if name in RECORDED}
+            if states.best is not None:
+                loss = found["stop_loss"]
+                best = keep_best_of_lanes(states.best, states.measured, loss, step, hparams.patience)
+                states, found["stopped"] = states._replace(best=best), best.stopped_at >= 0
             records.append(jax.tree.map(np.asarray, found))
+            return states
 
         states = task.states
         if states is None:
             states = init_lanes(replicates, drawn_with, config=drawn, shared=shared)
-            record(states)
+            states = record(states, 0)
         start = task.start
         for stop, measured in zip(task.stops, task.measured, strict=True):
             states = advance_lanes(
@@ -144,14 +160,16 @@ def run_task(task: ChunkTask) -> ChunkDone:
             )  # fmt: skip
             start = stop
             if measured:
-                record(states)
+                states = record(states, stop)
+                if not np.any(records[-1]["finite"] & ~records[-1].get("stopped", np.False_)):
+                    break
         scores = None
         if task.want_examples:
-            scores = examples_of_lanes(replicates, states.evaluated, config=measured_as, shared=shared)
+            scores = examples_of_lanes(replicates, states.predicting, config=measured_as, shared=shared)
         # Copies: a view would keep the device's buffer from being given up to the next segment.
         states, scores = jax.tree.map(np.array, (states, scores))
     stacked = {name: np.stack([r[name] for r in records]) for name in records[0]} if records else {}
-    return ChunkDone(states, stacked, scores, time.perf_counter() - began)
+    return ChunkDone(states, stacked, scores, start, time.perf_counter() - began)
 
 
 def compile_task(task: ChunkTask) -> float:
@@ -205,6 +223,12 @@ def advance_lanes(
     return _over_lanes(advance, replicates, shared, 2)(replicates, hparams, states)
 
 
+# Over slots and lanes; all of them stand at one step.
+keep_best_of_lanes = jax.jit(
+    jax.vmap(jax.vmap(keep_best, in_axes=(0, 0, 0, None, 0)), in_axes=(0, 0, 0, None, 0))
+)
+
+
 @functools.partial(jax.jit, static_argnames=("config", "shared"))
 def measure_lanes(
     replicates: Replicates, hparams: HParams, params: Params, *, config: Config, shared: bool
@@ -212,13 +236,14 @@ def measure_lanes(
     """Returns one record per lane, `(R, r)` each, in inference mode.
 
     `finite`: whether all parameters and the training cost are; `train_cost`: loss + penalty/n; and
-    `train_…`, `val_…`, `test_…` of `metrics.metrics`, NaN where not finite.
+    `train_…`, `val_…`, `test_…` of `metrics.metrics` and `stop_loss`, NaN where not finite.
     """
 
     def measure(replicate: Replicates, hparams: HParams, params: Params) -> dict[str, jax.Array]:
         train = Data(replicate.x, replicate.y, replicate.train)
-        # One forward for both: rows that are in neither part are hidden.
-        either = replicate.train if replicate.val is None else replicate.train + replicate.val
+        # One forward for all: rows that are in no part are hidden.
+        held_out = [part for part in (replicate.val, replicate.stop) if part is not None]
+        either = functools.reduce(jnp.add, held_out, replicate.train)
         logits = infer(params, train._replace(weights=either), config)
         parts = {"train": (logits, train)}
         if replicate.val is not None:
@@ -231,6 +256,10 @@ def measure_lanes(
             for name, (found, part) in parts.items()
             for metric, value in metrics(found, part.y, part.weights, loss=resolve_loss(config, part)).items()
         }
+        if replicate.stop is not None:
+            watched = train._replace(weights=replicate.stop)
+            loss = resolve_loss(config, watched)
+            record["stop_loss"] = metrics(logits, watched.y, watched.weights, loss=loss)["loss"]
         record["train_cost"] = record["train_loss"] + penalty(params, hparams) / jnp.sum(replicate.train)
         # A relu turns NaN into 0, and a diverged network would have an accuracy.
         finite = all_finite(params, record["train_cost"])

@@ -11,9 +11,9 @@ import numpy as np
 from regjax.arrays import as_params, in_order, under
 from regjax.config import Config
 from regjax.design import Design
-from regjax.metrics import RECORDED
+from regjax.metrics import LAST, RECORDED
 from regjax.mlp import Params
-from regjax.plan import Keep, Plan, last_records, num_records
+from regjax.plan import Keep, Plan, final_records, num_records
 from regjax.provenance import continued, place_in_words
 from regjax.results import Results
 from regjax.selection import best_so_far, higher_is_better
@@ -25,9 +25,10 @@ class Ledger:
     Attributes:
         records: metric -> `(rows, records)`, NaN where not reached.
         diverged_at: `(rows,)`, -1 where a row has not diverged.
+        stopped_at: `(rows,)`, -1 where a row has not stopped before its last step.
         last_finite_cost: `(rows,)`, NaN where a row has not diverged.
         seconds: of a worker, `(rows,)`.
-        finished: `(rows,)`, diverged rows too.
+        finished: `(rows,)`, rows that diverged or stopped too.
         kept: row -> parameters.
         examples: per-example validation scores, `(rows, n_val)` each, or None.
         provenance: of each row, JSON, or "".
@@ -39,6 +40,7 @@ class Ledger:
         self.num_records = max(num_records(config) for config in design.configs)
         self.records: dict[str, np.ndarray] = {}
         self.diverged_at = np.full(rows, -1)
+        self.stopped_at = np.full(rows, -1)
         self.last_finite_cost = np.full(rows, np.nan)
         self.seconds = np.zeros(rows)
         self.finished = np.zeros(rows, bool)
@@ -51,20 +53,25 @@ class Ledger:
     def record(
         self, rows: np.ndarray, steps: np.ndarray, found: Mapping[str, np.ndarray], config: Config
     ) -> None:
-        """Takes records, `(records, rows)` each, of these steps, and notes who diverged.
+        """Takes records, `(records, rows)` each, of these steps, and notes who diverged or stopped.
 
         Args:
             rows: indices.
             steps: of the records.
-            found: metric -> values, and `finite`.
+            found: metric -> values, with `finite` and perhaps `stopped`, see `lanes.ChunkDone`.
             config: of the rows.
         """
         places = -(-steps // config.eval_every)  # the last record may come early
-        finite = np.logical_and.accumulate(found["finite"], axis=0)
+        finite, stopped = found["finite"], found.get("stopped", np.zeros_like(found["finite"]))
+        # Nothing counts that came after a network had stopped.
+        over = np.concatenate([np.zeros_like(stopped[:1]), stopped[:-1]])
+        finite = np.logical_and.accumulate(finite | over, axis=0)
         for name, values in found.items():
-            if name != "finite":
+            if name not in ("finite", "stopped"):
                 table = self._records_of(name)
-                table[rows[:, None], places[None, :]] = np.where(finite, values, np.nan).T
+                table[rows[:, None], places[None, :]] = np.where(finite & ~over, values, np.nan).T
+        for column in np.flatnonzero(finite[-1] & stopped[-1]):
+            self.stopped_at[rows[column]] = steps[int(np.argmax(stopped[:, column]))]
         for column in np.flatnonzero(~finite[-1]):
             row, first = rows[column], int(np.argmin(finite[:, column]))
             self.diverged_at[row] = steps[first]
@@ -105,6 +112,7 @@ class Ledger:
         arrays = stored.arrays
         self.recall_records(row, arrays)
         self.diverged_at[row] = stored.diverged_at
+        self.stopped_at[row] = stored.stopped_at
         self.last_finite_cost[row] = stored.last_finite_cost
         self.seconds[row], self.provenance[row] = stored.seconds, stored.provenance
         self.finished[row] = True
@@ -120,8 +128,9 @@ class Ledger:
         return Results(
             design=self.design,
             plan=plan,
-            records={name: self.records[name] for name in RECORDED if name in self.records},
+            records={name: self.records[name] for name in (*RECORDED, *LAST) if name in self.records},
             diverged_at=self.diverged_at,
+            stopped_at=self.stopped_at,
             last_finite_cost=self.last_finite_cost,
             seconds=self.seconds,
             kept=dict(sorted(self.kept.items())),
@@ -145,7 +154,7 @@ class Ledger:
         metric = self.design.shown_metric
         if metric not in self.records:
             return ""
-        last = last_records(self.design)
+        last = final_records(self.design, self.records, self.diverged_at)
         values = self.records[metric][np.arange(len(last)), last]
         return best_so_far(self.design, metric, values, self.finished, self.diverged_at < 0)
 
@@ -160,7 +169,7 @@ class Ledger:
             return self.keep == "all"
         metric = self.design.shown_metric
         configuration = self.design.row(row).configuration
-        last = num_records(self.design.configs[configuration]) - 1
+        (last,) = final_records(self.design, self.records, self.diverged_at, [row])
         score = float(self.records[metric][row, last])
         score = score if higher_is_better(metric) else -score
         # The lowest row of the best score, whatever order they finish in.

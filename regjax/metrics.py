@@ -23,7 +23,10 @@ METRICS = CLASS_METRICS | REAL_METRICS
 RECORDED = (
     "train_cost",
     *(f"{split}_{metric}" for split in ("train", "val", "test") for metric in METRICS),
+    "stop_loss",  # of the rows that early stopping watches
 )
+# Beside an average, whose metrics these are: those of the last iterate.
+LAST = tuple(f"{name}_last" for name in RECORDED if name != "stop_loss")
 
 
 def metrics(logits: jax.Array, y: jax.Array, weights: jax.Array, *, loss: Loss) -> dict[str, jax.Array]:

@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -267,10 +267,31 @@ def num_records(config: Config) -> int:
     return len(range(0, config.num_steps, config.eval_every)) + 1
 
 
-def last_records(design: Design) -> np.ndarray:
-    """Returns which record is the last one of each row, `(rows,)`."""
-    last = [num_records(config) - 1 for config in design.configs]
-    return np.repeat(last, design.num_replicates)
+def final_records(
+    design: Design,
+    records: Mapping[str, np.ndarray],
+    diverged_at: np.ndarray,
+    rows: Sequence[int] | None = None,
+) -> np.ndarray:
+    """Returns which record is that of each row's final parameters, `(rows,)`.
+
+    The last one; where patience is on, that of the parameters which were put back: the first of the lowest
+    `stop_loss`. A row that diverged has none, and gets its last, NaN.
+
+    Args:
+        design: of the sweep.
+        records: metric -> `(rows, records)`, of all rows.
+        diverged_at: `(rows,)`, -1 where a row has not diverged.
+        rows: indices of those that are meant; None takes all.
+    """
+    chosen = np.arange(design.num_rows) if rows is None else np.asarray(rows)
+    configurations = chosen // design.num_replicates
+    last = np.array([num_records(config) - 1 for config in design.configs])[configurations]
+    if "stop_loss" not in records:
+        return last
+    losses = np.where(np.isnan(records["stop_loss"][chosen]), np.inf, records["stop_loss"][chosen])
+    stops = np.array([design.stops(index) for index in range(len(design.configs))])[configurations]
+    return np.where(stops & (diverged_at[chosen] < 0), np.argmin(losses, axis=1), last)
 
 
 def default_workers(backend: str = "cpu") -> int:

@@ -105,6 +105,9 @@ def _compare(stored: Row, ledger: Ledger, row: int, group: Group) -> list[str]:
     if stored.diverged_at != ledger.diverged_at[row]:
         ends = [f"at step {s}" if s >= 0 else "never" for s in (stored.diverged_at, ledger.diverged_at[row])]
         found.append(f"diverged {ends[0]}, here {ends[1]}")
+    if stored.stopped_at != ledger.stopped_at[row]:
+        ends = [f"at step {s}" if s >= 0 else "never" for s in (stored.stopped_at, ledger.stopped_at[row])]
+        found.append(f"stopped {ends[0]}, here {ends[1]}")
     here = {name: values[0] for name, values in ledger.arrays([row], group.config).items()}
     if row in ledger.kept:
         here |= leaves("params", ledger.kept[row])

@@ -22,7 +22,7 @@ from regjax.grid import Configuration, as_cell, as_text, value_of
 from regjax.hparams import OFF_VALUES
 from regjax.metrics import metrics
 from regjax.mlp import Params, predict, predict_proba
-from regjax.plan import Plan, last_records, num_params
+from regjax.plan import Plan, final_records, num_params
 from regjax.provenance import in_words
 from regjax.selection import (
     Rule,
@@ -90,8 +90,10 @@ class Results:
     Attributes:
         design: what was asked.
         plan: how it was computed.
-        records: metric -> `(rows, records)`; NaN after divergence and past a row's last record.
+        records: metric -> `(rows, records)`; NaN after a row diverged or stopped and past its last record.
+            Beside an average, which the metrics are then of, `…_last` is of the last iterate.
         diverged_at: first recorded step at which a parameter or the cost was not finite, `(rows,)`, else -1.
+        stopped_at: step at which early stopping ended a row, `(rows,)`, else -1.
         last_finite_cost: training cost of the record before, `(rows,)`, NaN where there is none.
         seconds: of a worker, shared out to the lanes of its chunk, `(rows,)`.
         kept: row -> parameters, NumPy arrays.
@@ -106,6 +108,7 @@ class Results:
     plan: Plan
     records: dict[str, np.ndarray]
     diverged_at: np.ndarray
+    stopped_at: np.ndarray
     last_finite_cost: np.ndarray
     seconds: np.ndarray
     kept: dict[int, Params]
@@ -141,7 +144,10 @@ class Results:
         return np.append(np.arange(0, config.num_steps, config.eval_every), config.num_steps)
 
     def values(self, metric: str, at: At = "final") -> np.ndarray:
-        """Returns a metric per row, `(rows,)`: after the last step, or at the best validation step."""
+        """Returns a metric per row, `(rows,)`: of its final parameters, or at the best validation step.
+
+        Final are those after the last step; with patience, those that were put back.
+        """
         check_choice("at", at, ("final", "at_best"))
         if metric not in self.records:
             raise ValueError(f"metric must be one of {', '.join(self.records)}, got {metric!r}")
@@ -149,7 +155,7 @@ class Results:
 
     def _record(self, at: At) -> np.ndarray:
         """Returns which record of each row is meant, `(rows,)`."""
-        last = self._last
+        last = self._final
         if at == "final":
             return last
         metric = self.design.metric
@@ -161,8 +167,8 @@ class Results:
         return np.where(self.diverged_at >= 0, last, best)
 
     @functools.cached_property
-    def _last(self) -> np.ndarray:
-        return last_records(self.design)
+    def _final(self) -> np.ndarray:
+        return final_records(self.design, self.records, self.diverged_at)
 
     def table(self, metric: str, at: At = "final") -> np.ndarray:
         """Returns a metric as `(configurations, seeds, folds)`."""
@@ -174,7 +180,8 @@ class Results:
 
         Columns: `configuration`, the hyperparameters that the grid names, `seed`, `fold`, `status` ("ok" or
         "diverged"), `diverged_at`, `last_finite_cost`, `final_*` and (with validation) `at_best_*`
-        metrics with `best_step`, `seconds`, and `provenance`: how each was computed, in words.
+        metrics with `best_step`; with patience `stopped_at` and `final_step`, whose parameters were put
+        back; `seconds`, and `provenance`: how each was computed, in words.
         """
         import pandas as pd
 
@@ -193,10 +200,15 @@ class Results:
             columns |= {f"at_best_{metric}": self.values(metric, "at_best") for metric in self.records}
             record = self._record("at_best")
             columns["best_step"] = [self.steps(row.configuration)[record[i]] for i, row in enumerate(rows)]
+        if any(map(design.stops, range(len(design.configs)))):
+            columns["stopped_at"] = pd.array(self.stopped_at, dtype="Int64")
+            columns["final_step"] = [self.steps(r.configuration)[self._final[i]] for i, r in enumerate(rows)]
         columns["seconds"] = self.seconds
         columns["provenance"] = [in_words(how) for how in self.provenance]
         table = pd.DataFrame(columns)
         table.loc[self.diverged_at < 0, "diverged_at"] = pd.NA
+        if "stopped_at" in table:
+            table.loc[self.stopped_at < 0, "stopped_at"] = pd.NA
         return table
 
     def curves(self) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from regjax.metrics import RECORDED
 
 # "rgjx": what tells a store from other programs' SQLite files.
 APPLICATION_ID = 0x72676A78
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 SCHEMA = f"""
 CREATE TABLE data (                -- a safetensors file of x, y and weights, cut into parts
@@ -38,7 +38,7 @@ CREATE TABLE rows (
     {", ".join(NAMES)},
     layer_sizes TEXT NOT NULL, num_steps INTEGER NOT NULL, eval_every INTEGER NOT NULL,
     seed INTEGER NOT NULL, fold INTEGER NOT NULL,
-    status TEXT NOT NULL, diverged_at INTEGER, last_finite_cost REAL,
+    status TEXT NOT NULL, diverged_at INTEGER, stopped_at INTEGER, last_finite_cost REAL,
     {", ".join(f"{name} REAL" for name in RECORDED)},
     seconds REAL NOT NULL, finished TEXT NOT NULL, provenance TEXT NOT NULL,
     checksum TEXT NOT NULL         -- SHA-256 of this row and its arrays: SQLite does not notice changed bytes
@@ -74,6 +74,7 @@ ROW_COLUMNS = (
     "fold",
     "status",
     "diverged_at",
+    "stopped_at",
     "last_finite_cost",
     *RECORDED,
     "seconds",

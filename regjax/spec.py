@@ -16,9 +16,10 @@ import numpy as np
 
 from regjax.config import check_choice, check_known, shortened, shown
 from regjax.datasets import BUILT_IN
-from regjax.design import CONFIG_FIELDS, as_config, check_seeds
+from regjax.design import CONFIG_FIELDS, STOPPING, as_config, check_seeds
 from regjax.grid import CONFIG_AXES, ELSEWHERE, NAMES, resolve_axes, value_of
 from regjax.selection import Rule
+from regjax.splits import check_fraction
 
 # Section -> keys, each the name of an argument in Python.
 SECTIONS: dict[str, tuple[str, ...]] = {
@@ -31,6 +32,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "validation",
         "epochs",
         "pairing",
+        "stopping",
         "workers",
         "keep",
         "metric",
@@ -48,6 +50,7 @@ DEFAULT_GRID = {"l2": [0.0, 0.01, 0.1, 0.7], "keep_prob": [1.0, 0.9, 0.8]}
 DEFAULTS = {
     "seeds": 4,
     "pairing": "paired",
+    "stopping": STOPPING,
     "rule": "mean",
     "allow_diverged": False,
     "store": "regjax.sqlite",
@@ -79,7 +82,7 @@ class Spec(NamedTuple):
 
     def arguments(self) -> dict[str, Any]:
         """Returns the keyword arguments of `design.make_design`."""
-        options = ("seeds", "folds", "validation", "epochs", "pairing")
+        options = ("seeds", "folds", "validation", "epochs", "pairing", "stopping")
         return {
             **self.data,
             "config": self.config,
@@ -306,6 +309,7 @@ def _sweep(given: dict[str, Any]) -> dict[str, Any]:
         found["over"] = [part.strip() for part in found["over"].split(",")]
     check_choice("rule", found["rule"], get_args(Rule))
     check_seeds(found["seeds"])
+    check_fraction("stopping", found["stopping"])
     if not isinstance(found["store"], str) or not found["store"]:
         raise TypeError(f"store must be a path or none, got {shown(found['store'])}")
     over = found.get("over", [])

@@ -28,12 +28,22 @@ class Splits(NamedTuple):
         val: validation weights, `(J, n)`, likewise; all 0 where nothing is held out.
         kind: "folds", "validation" (one part held out) or "none".
         notes: what a reader must know of them, such as a class that a training part lacks.
+        stop: weights of the part of each training part that early stopping watches, `(J, n)`, mean 1 over
+            the rows above 0; None where nothing asked for it.
     """
 
     train: np.ndarray
     val: np.ndarray
     kind: str
     notes: tuple[str, ...]
+    stop: np.ndarray | None = None
+
+    def trains(self, fold: int, stopping: bool) -> np.ndarray:
+        """Returns the training weights of a fold, `(n,)`: with early stopping, without what it watches."""
+        if not stopping:
+            return self.train[fold]
+        assert self.stop is not None
+        return unit_mean(np.where(self.stop[fold] > 0, 0, self.train[fold]), self.train.shape[1])
 
     @property
     def num_train(self) -> np.ndarray:
@@ -47,7 +57,11 @@ class Splits(NamedTuple):
 
 
 def make_splits(
-    data: Data, folds: Any = None, validation: float | None = None, groups: ArrayLike | None = None
+    data: Data,
+    folds: Any = None,
+    validation: float | None = None,
+    groups: ArrayLike | None = None,
+    stopping: float | None = None,
 ) -> Splits:
     """Returns the splits of a sweep.
 
@@ -57,6 +71,8 @@ def make_splits(
             (train, validation) index pairs.
         validation: a fraction to hold out once, in (0, 1), stratified for class labels.
         groups: `(n,)`, rows of one group stay together; for splitters that take groups.
+        stopping: a fraction of each training part for early stopping to watch, in (0, 1), stratified for
+            class labels, or of the groups; None takes none.
 
     Raises:
         TypeError: folds of another kind.
@@ -84,7 +100,28 @@ def make_splits(
                 weights[j] = _part_weights(data.weights, rows, f"fold {j}: {name}")
         if np.any((train[j] > 0) & (val[j] > 0)):
             raise ValueError(f"folds must not train on what they score, got shared rows in fold {j}")
-    return Splits(train, val, kind, tuple(_absent_classes(data, train, val, kind)))
+    stop = None
+    if stopping is not None:
+        stop = np.stack([_watched(data, weights, stopping, groups) for weights in train])
+    return Splits(train, val, kind, tuple(_absent_classes(data, train, val, kind)), stop)
+
+
+def _watched(data: Data, train: np.ndarray, fraction: float, groups: ArrayLike | None) -> np.ndarray:
+    """Returns the weights of a random part of the training rows, `(n,)`."""
+    rows = np.flatnonzero(train > 0)
+    part = Data(data.x[:, rows], data.y[:, rows], train[rows])
+    if groups is None:
+        chosen = _hold_out_indices(part, "stopping", fraction, SPLIT_SEED)[1]
+    else:
+        from sklearn.model_selection import GroupShuffleSplit
+
+        check_fraction("stopping", fraction)
+        of_rows = np.asarray(groups)[rows]
+        if len(np.unique(of_rows)) < 2:
+            raise ValueError("stopping must have at least two groups in each training part, got one")
+        splitter = GroupShuffleSplit(1, test_size=fraction, random_state=SPLIT_SEED)
+        chosen = next(splitter.split(part.x.T, groups=of_rows))[1]
+    return _part_weights(train, rows[chosen], "stopping")
 
 
 def _fold_indices(data: Data, folds: Any, groups: ArrayLike | None) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -211,11 +248,16 @@ def hold_out(data: Data, fraction: float, *, seed: int = 0, name: str = "fractio
     return train, test
 
 
+def check_fraction(name: str, fraction: Any) -> None:
+    """Raises ValueError unless this is a part of the rows, and not all."""
+    if not (isinstance(fraction, float) and 0 < fraction < 1):
+        raise ValueError(f"{name} must be a fraction in (0, 1), got {shown(fraction)}")
+
+
 def _hold_out_indices(data: Data, name: str, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.model_selection import train_test_split
 
-    if not (isinstance(fraction, float) and 0 < fraction < 1) or math.isnan(fraction):
-        raise ValueError(f"{name} must be a fraction in (0, 1), got {shown(fraction)}")
+    check_fraction(name, fraction)
     classes = _classes(data)
     num_rows = data.x.shape[1]
     num_test = math.ceil(fraction * num_rows)

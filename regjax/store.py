@@ -36,14 +36,16 @@ class Row(NamedTuple):
 
     Attributes:
         diverged_at: step, or -1.
+        stopped_at: step, or -1.
         last_finite_cost: NaN where it did not diverge.
         seconds: of a worker.
         provenance: how it was computed, JSON.
-        metrics: after the last step, None where there is none.
+        metrics: of the final parameters, None where there is none.
         content: its arrays, packed.
     """
 
     diverged_at: int
+    stopped_at: int
     last_finite_cost: float
     seconds: float
     provenance: str
@@ -247,11 +249,14 @@ class Store(Claims):
         for *values, checksum, content in self.where(select, rows):
             row = dict(zip(ROW_COLUMNS, values, strict=True))
             self._check_row(values, content, checksum)
-            cost, diverged_at = row["last_finite_cost"], row["diverged_at"]
+            cost, diverged_at, stopped_at = (
+                row[name] for name in ("last_finite_cost", "diverged_at", "stopped_at")
+            )
             yield (
                 row["identity"],
                 Row(
                     diverged_at=-1 if diverged_at is None else diverged_at,
+                    stopped_at=-1 if stopped_at is None else stopped_at,
                     last_finite_cost=np.nan if cost is None else cost,
                     seconds=row["seconds"],
                     provenance=row["provenance"],

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from regjax.config import Config
 from regjax.data import Task
-from regjax.design import Design, Pairing, make_design
+from regjax.design import STOPPING, Design, Pairing, make_design
 from regjax.host import Host
 from regjax.keeper import Keeper
 from regjax.ledger import Ledger
@@ -41,6 +41,7 @@ def sweep(
     executor: concurrent.futures.Executor | None = None,
     workers: int | None = None,
     pairing: Pairing = "paired",
+    stopping: float = STOPPING,
     keep: Keep | None = None,
     progress: bool | Report = True,
     target: str | None = None,
@@ -70,6 +71,8 @@ def sweep(
         workers: tasks at a time; None takes what the executor has.
         pairing: "paired": all configurations of a (seed, fold) share weights, batches and draws;
             "independent": each has its own.
+        stopping: the fraction of each training part that early stopping watches, and that a configuration
+            with patience does not train on.
         keep: parameters of "all" rows, of the "best" per configuration, or "none"; None lets the plan say.
         progress: whether to show a bar on a terminal, or a function that is called with a `Progress`.
         target: name of the target's column where data is a .csv file; None takes the last one.
@@ -106,6 +109,7 @@ def sweep(
         standardize=standardize,
         epochs=epochs,
         pairing=pairing,
+        stopping=stopping,
         target=target,
         task=task,
     )
@@ -137,8 +141,8 @@ def plan(
         workers: as in `sweep`.
         keep: as in `sweep`.
         probe: whether to compile each group and train a chunk of it for a moment, to predict seconds.
-        **options: seeds, folds, validation, test, groups, standardize, epochs, pairing, target, task, as in
-            `sweep`.
+        **options: seeds, folds, validation, test, groups, standardize, epochs, pairing, stopping, target,
+            task, as in `sweep`.
 
     Raises:
         TypeError: as in `sweep`.

@@ -2,7 +2,7 @@
 
 `init_state` → `run_segment` (steps a to b in one compiled loop) → `measure`; `make_train` is nothing but
 their composition. A step has named places, in this order: batch → data noise → masks → forward → loss →
-backward → penalties → gradient → update → constraint → average; what acts at a place is in its module.
+backward → penalties → gradient → update → constraint → average → stop; what acts at a place is in its module.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from regjax.metrics import metrics
 from regjax.mlp import Params, forward, init_params
 from regjax.noise import epoch_order
 from regjax.penalties import penalty
+from regjax.stopping import Best, init_best, keep_best
 from regjax.updates import learning_rate_at, make_optimizer
 
 History = dict[str, jax.Array]
@@ -39,16 +40,29 @@ HISTORY_METRICS = ("loss", "accuracy", "rmse", "r2")
 
 
 class TrainState(NamedTuple):
-    """What a training run carries from step to step; `average` is None where none is on."""
+    """What a training run carries from step to step.
+
+    Attributes:
+        params: after the step.
+        opt_state: of optax.
+        average: of the parameters, or None.
+        best: at the records so far, or None where patience is off.
+    """
 
     params: Params
     opt_state: Any
     average: Average | None = None
+    best: Best | None = None
 
     @property
-    def evaluated(self) -> Params:
-        """The parameters that are evaluated and predict: the average, where one is on."""
+    def measured(self) -> Params:
+        """The parameters that a record is of: the average, where one is on."""
         return self.params if self.average is None else self.average.params
+
+    @property
+    def predicting(self) -> Params:
+        """The parameters that predict: the best of the records, where patience is on."""
+        return self.measured if self.best is None else self.best.params
 
 
 class Trained(NamedTuple):
@@ -72,7 +86,7 @@ def init_state(
     if params is None:
         params = init_params(key, config.layer_sizes, init=config.init, dtype=config.dtype)
     opt_state = make_optimizer(config, hparams).init(params)
-    return TrainState(params, opt_state, init_average(params, hparams))
+    return TrainState(params, opt_state, init_average(params, hparams), init_best(params, hparams))
 
 
 def run_segment(
@@ -110,7 +124,7 @@ def run_segment(
     next_batch = _batches(key, data, config, num_batches)
 
     def step(i: jax.Array, carry: tuple[TrainState, Any]) -> tuple[TrainState, Any]:
-        (params, opt_state, averaged), order = carry
+        (params, opt_state, averaged, best), order = carry
         batch, batch_sizes, order = next_batch(i, order, sizes)
         batch, partners = add_noise(key, i, hparams, batch, data)
         drawn = Masks(masks)
@@ -124,7 +138,7 @@ def run_segment(
             )
         params = cast(Params, optax.apply_updates(params, updates))
         params = constrain(params, hparams, learning_rate, batch_sizes.num_train)
-        return TrainState(params, opt_state, average(params, averaged, i, hparams)), order
+        return TrainState(params, opt_state, average(params, averaged, i, hparams), best), order
 
     start, stop = jnp.asarray(start, jnp.int32), jnp.asarray(stop, jnp.int32)
     order = next_batch(start, None, sizes)[2]
@@ -240,11 +254,12 @@ def measure(
 
 
 def make_train(config: Config) -> Callable[..., Trained]:
-    """Returns `train(key, hparams, data, test=None) → Trained`, pure and vmappable.
+    """Returns `train(key, hparams, data, test=None, stop=None) → Trained`, pure and vmappable.
 
     `train` may be called as it is (it is compiled once per shape), or under `jax.jit`, `jax.vmap` and
     `jax.jvp`. Its history has a record at step 0, every `config.eval_every` steps and at the end; see
-    `measure`. Metrics of a diverged run are NaN from there on, and `history["finite"]` is False.
+    `measure`. Metrics of a diverged run are NaN from there on, and `history["finite"]` is False; those of
+    one that has stopped are NaN after `history["stopped_at"]`, which is -1 in a run to the end.
 
     Args:
         config: what is compiled. With dtype "float64", `train` enables x64 locally; under your own
@@ -263,7 +278,9 @@ def make_train(config: Config) -> Callable[..., Trained]:
     if not isinstance(config, Config):
         raise TypeError(f"config must be a regjax.Config, got {type(config).__name__}")
 
-    def train(key: jax.Array, hparams: HParams, data: Data, test: Data | None = None) -> Trained:
+    def train(
+        key: jax.Array, hparams: HParams, data: Data, test: Data | None = None, stop: Data | None = None
+    ) -> Trained:
         """Returns the trained parameters and the history of one run; see `make_train`.
 
         Args:
@@ -271,34 +288,56 @@ def make_train(config: Config) -> Callable[..., Trained]:
             hparams: hyperparameters; every leaf may be traced.
             data: training rows.
             test: rows to measure beside them, never trained on.
+            stop: rows whose loss early stopping watches, never trained on; with hparams.patience.
 
         Raises:
             ValueError: a hyperparameter or a data set that does not fit the config; names it.
         """
-        _check_x64(config, (hparams, data, test))
+        _check_x64(config, (hparams, data, test, stop))
         with local_x64(config.dtype):
             hparams = check_hparams(config, hparams)
+            if (hparams.patience is None) != (stop is None):
+                raise ValueError("patience must be given with rows to watch, stop, and those with patience")
             data, test = check_data(config, data), check_test(config, data, test)
+            stop = check_test(config, data, stop, "stop")
             check_loss(hparams, resolve_loss(config, data))
-            return _train(key, hparams, data, test, config=config)
+            return _train(key, hparams, data, test, stop, config=config)
 
     return train
 
 
 @functools.partial(jax.jit, static_argnames="config")
-def _train(key: jax.Array, hparams: HParams, data: Data, test: Data | None, *, config: Config) -> Trained:
+def _train(
+    key: jax.Array, hparams: HParams, data: Data, test: Data | None, stop: Data | None, *, config: Config
+) -> Trained:
     data = pad_samples(data)
-    test = None if test is None else pad_samples(test)
+    test, stop = (None if rows is None else pad_samples(rows) for rows in (test, stop))
+
+    def record(state: TrainState, step: ArrayLike) -> tuple[TrainState, History]:
+        found = measure(key, state.measured, hparams, data, test, step, config=config)
+        if state.best is None:
+            return state, found
+        found["stop_loss"] = evaluate(state.measured, cast(Data, stop), config=config)["loss"]
+        gone = state.best.stopped_at >= 0
+        best = keep_best(state.best, state.measured, found["stop_loss"], step, hparams.patience)
+        after: Any = {"step": step, "finite": True}
+        found = {name: jnp.where(gone, after.get(name, jnp.nan), value) for name, value in found.items()}
+        return state._replace(best=best), found | {"stopped_at": best.stopped_at}
+
+    def run(state: TrainState, start: jax.Array) -> TrainState:
+        end = jnp.minimum(start + config.eval_every, config.num_steps)
+        return run_segment(key, state, hparams, data, start, end, config=config)
 
     def record_and_run(state: TrainState, start: jax.Array) -> tuple[TrainState, History]:
-        record = measure(key, state.evaluated, hparams, data, test, start, config=config)
-        stop = jnp.minimum(start + config.eval_every, config.num_steps)
-        return run_segment(key, state, hparams, data, start, stop, config=config), record
+        state, found = record(state, start)
+        if state.best is None:
+            return run(state, start), found
+        return lax.cond(state.best.stopped_at < 0, run, lambda state, start: state, state, start), found
 
     starts = jnp.arange(0, config.num_steps, config.eval_every, dtype=jnp.int32)
     state, history = lax.scan(record_and_run, init_state(key, hparams, config=config), starts)
-    last = measure(key, state.evaluated, hparams, data, test, config.num_steps, config=config)
-    return Trained(state.evaluated, jax.tree.map(lambda h, x: jnp.append(h, x), history, last))
+    state, last = record(state, config.num_steps)
+    return Trained(state.predicting, jax.tree.map(lambda h, x: jnp.append(h, x), history, last))
 
 
 def _check_x64(config: Config, inputs: Any) -> None:

@@ -1,7 +1,7 @@
 """Rows of a sweep on their way into chunks.
 
-Rows of one group that are trained together are a *wave*. Rows that diverge leave, and the survivors close
-ranks: freed lanes are refilled, no shape changes, nothing compiles again, and no row's bits change.
+Rows of one group that are trained together are a *wave*. Rows that diverge or stop leave, and the others
+close ranks: freed lanes are refilled, no shape changes, nothing compiles again, and no row's bits change.
 """
 
 from __future__ import annotations
@@ -131,11 +131,11 @@ class Waves:
         self._forget_empty()
         return found
 
-    def loosen(self, chunk: Chunk, alive: np.ndarray) -> None:
-        """Gives a chunk's rows that are alive, `(rows,)` of the sweep, back to its wave with their states."""
+    def loosen(self, chunk: Chunk, going: np.ndarray) -> None:
+        """Gives a chunk's rows that go on, `(rows,)` of the sweep, back to its wave with their states."""
         loose = chunk.wave.loose.setdefault(chunk.step, {})
         for i, j, row in chunk.places:
-            if alive[row]:
+            if going[row]:
                 loose[row] = lane_of(chunk.states, i, j)
 
     def close_ranks(self, wave: Wave) -> None:
@@ -150,11 +150,11 @@ class Waves:
         half = {"slots": group.slots // 2} if group.slots > 1 else {"lanes": group.lanes // 2}
         self.groups[index] = group._replace(**half)
 
-    def rebuild(self, index: int, alive: np.ndarray) -> None:
+    def rebuild(self, index: int, going: np.ndarray) -> None:
         """Makes the chunks of a group that wait for a worker anew, in the group's shape."""
         for wave in [wave for wave in self.open if wave.group == index]:
             while wave.ready:
-                self.loosen(wave.ready.popleft(), alive)
+                self.loosen(wave.ready.popleft(), going)
             self.close_ranks(wave)
 
     def waiting(self) -> Iterator[tuple[int, int, list[int], TrainState]]:

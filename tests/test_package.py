@@ -34,6 +34,7 @@ HOUSE = [
     "updates",
     "constraints",
     "averages",
+    "stopping",
     "metrics",
     "train",
     "grid",

@@ -60,6 +60,7 @@ ON = {
     "max_norm": 0.5,
     "ema_decay": 0.9,
     "average_from": 2,
+    "patience": 4,
 }
 CLASSES_ONLY = ("label_smoothing", "confidence_penalty")
 RIVALS = {"ema_decay": "average_from"}
@@ -211,10 +212,10 @@ def test_held_out_rows_change_no_bit(name, batch_size):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found[0].params))
 
 
-@pytest.mark.parametrize("name", [name for name in ON if name != "clip_norm"])
+@pytest.mark.parametrize("name", [name for name in ON if name not in ("clip_norm", "patience")])
 def test_on_does_something(name):
     values = {name: ON[name]}
-    on, off = trained(values).evaluated, trained({}).evaluated
+    on, off = trained(values).measured, trained({}).measured
     assert not all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (on, off)), strict=True))
 
 
@@ -461,7 +462,7 @@ def test_ema_is_the_average_written_out():
     for t in range(1, 8):
         shares = np.array([0.2 * 0.8 ** (t - s) for s in range(1, t + 1)]) / (1 - 0.8**t)
         assert shares.sum() == pytest.approx(1)
-        for place, leaf in enumerate(jax.tree.leaves(found[t - 1].evaluated)):
+        for place, leaf in enumerate(jax.tree.leaves(found[t - 1].measured)):
             expected = sum(
                 share * np.asarray(jax.tree.leaves(s.params)[place], np.float64)
                 for share, s in zip(shares, found, strict=False)
@@ -473,7 +474,7 @@ def test_average_from_is_the_plain_mean():
     found = states({"average_from": 3}, 7)
     for t in range(7):
         first = min(t, 3)
-        for place, leaf in enumerate(jax.tree.leaves(found[t].evaluated)):
+        for place, leaf in enumerate(jax.tree.leaves(found[t].measured)):
             expected = np.mean(
                 [np.asarray(jax.tree.leaves(s.params)[place], np.float64) for s in found[first : t + 1]],
                 axis=0,
@@ -591,8 +592,10 @@ def test_a_sweep_of_every_regulariser_is_the_single_training(task):
     for configuration in (1, len(grid) // 2, len(grid) - 1):
         row = design.index(configuration, 1, 1)
         fit = regjax.make_train(design.configs[configuration])
-        data = design.data._replace(weights=design.splits.train[1])
-        run = fit(regjax.replicate_key(1, 1), HParams(**grid[configuration]), data)
+        stops = design.stops(configuration)
+        data = design.data._replace(weights=design.splits.trains(1, stops))
+        stop = design.data._replace(weights=design.splits.stop[1]) if stops else None
+        run = fit(regjax.replicate_key(1, 1), HParams(**grid[configuration]), data, stop=stop)
         close = functools.partial(np.testing.assert_allclose, rtol=2e-4, atol=2e-5)
         jax.tree.map(close, run.params, results.params(row))
     # Two workers, one; one at a time.
@@ -609,7 +612,7 @@ def test_an_interrupted_sweep_of_averages_goes_on_where_it_was(tmp_path, monkeyp
 
     monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
     monkeypatch.setattr(host, "REPORT_SECONDS", 0)
-    grid = [{"ema_decay": 0.9}, {"average_from": 5}, {"keep_prob_end": 0.5, "mixup": 0.3}]
+    grid = [{"ema_decay": 0.9, "patience": 6}, {"average_from": 5}, {"keep_prob_end": 0.5, "mixup": 0.3}]
     config = {"num_steps": 20, "eval_every": 5, "hidden": (4,)}
 
     def stop(progress):
@@ -642,7 +645,7 @@ def test_the_page_that_says_how_to_add_one_is_right(tmp_path):
             source.replace(anchor, f"{anchor}\n{text.rstrip()}" if after else f"{text.rstrip()}\n{anchor}", 1)
         )
 
-    put("hparams.py", "    average_from: Any = None", field, after=True)
+    put("hparams.py", "    patience: Any = None", field, after=True)
     put("hparams.py", "LEAVES: dict[str, Leaf] = {", line, after=True)
     put("constraints.py", "    return params", code, after=False)
     use += "from click.testing import CliRunner\nfrom regjax.cli_sweep import sweep\n"

@@ -45,6 +45,7 @@ def made_up(scores, grid, *, folds=None, validation=None, diverged=(), test=None
         make_plan(design),
         records,
         diverged_at,
+        np.full(rows, -1),
         np.full(rows, 0.7),
         np.ones(rows),
         {},

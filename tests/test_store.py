@@ -27,7 +27,7 @@ from regjax.database import StoreError
 from regjax.design import make_design
 from regjax.identity import identities
 from regjax.replay import replay
-from regjax.schema import ROW_COLUMNS
+from regjax.schema import ROW_COLUMNS, SCHEMA_VERSION
 from regjax.store import Store
 
 CONFIG = {"hidden": (6, 3), "num_steps": 40, "eval_every": 10}
@@ -199,7 +199,7 @@ def test_what_is_no_store_is_refused_and_left_alone(tmp_path):
         assert (tmp_path / name).read_bytes() == content
     with pytest.raises(StoreError, match="another program's SQLite file"):
         Store(tmp_path / "foreign.sqlite")
-    with pytest.raises(StoreError, match="schema version 2, got 99, of a newer regjax"):
+    with pytest.raises(StoreError, match=f"schema version {SCHEMA_VERSION}, got 99, of a newer regjax"):
         Store(tmp_path / "newer")
     with pytest.raises(IsADirectoryError):
         Store(tmp_path)

@@ -218,7 +218,7 @@ def test_lanes_permuted_and_poisoned_keep_their_bits(layer_sizes, shape, keep_pr
             for r, s in strengths
         ]
         stack = jax.tree.map(lambda *leaf: np.stack(leaf).reshape(*shape, *leaf[0].shape), *rows)
-        train, val = design.weights(0)
+        train, val, _ = design.weights(design.row(0))
         many = (shape[0],)
         replicates = lanes.Replicates(
             key=np.broadcast_to(design.key(design.row(0)), (*many, 2)),
