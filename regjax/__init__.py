@@ -4,6 +4,8 @@ Pure functions with explicit keys: forward, hand-derived backward and cost of mu
 under `jit` and `vmap`. Importing it changes no setting of JAX and starts no device.
 """
 
+from typing import Any
+
 from regjax.check import check_gradient
 from regjax.config import Config
 from regjax.cost import cost, cost_and_grads
@@ -49,4 +51,26 @@ __all__ = [
     "load",
     "plan",
     "Plan",
+    "RegMLPClassifier",
+    "RegMLPRegressor",
+    "RegGridSearchCV",
+    "RegRandomizedSearchCV",
+    "one_se",
 ]
+
+# scikit-learn takes a second to import: these are when they are asked for.
+_LAZY = {
+    "RegMLPClassifier": "estimator",
+    "RegMLPRegressor": "estimator",
+    "RegGridSearchCV": "search",
+    "RegRandomizedSearchCV": "search",
+    "one_se": "search",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'regjax' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"regjax.{_LAZY[name]}"), name)

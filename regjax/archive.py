@@ -36,7 +36,7 @@ def unpack_data(content: bytes) -> Data:
 
 
 def pack_design(design: Design) -> tuple[str, bytes]:
-    """Returns a design but for its data: JSON, and its splits as bytes."""
+    """Returns a design but for its data: JSON, and its splits and folds' own inputs as bytes."""
     classes = design.classes
     programs = list(dict.fromkeys(design.configs))
     number = {config: index for index, config in enumerate(programs)}
@@ -56,6 +56,8 @@ def pack_design(design: Design) -> tuple[str, bytes]:
     splits = {"train": design.splits.train, "val": design.splits.val}
     if design.splits.stop is not None:
         splits["stop"] = design.splits.stop
+    for fold, x in enumerate(design.fold_inputs or ()):
+        splits[f"inputs/{fold}"] = x
     return json.dumps(told), pack({name: np.asarray(weights) for name, weights in splits.items()})
 
 
@@ -87,6 +89,9 @@ def unpack_design(text: str, splits: bytes, data: Data, test: Data | None) -> De
         pairing=told["pairing"],
         standardize=told["standardize"],
         notes=tuple(told["notes"]),
+        fold_inputs=tuple(weights[f"inputs/{fold}"] for fold in range(len(weights["train"])))
+        if "inputs/0" in weights
+        else None,
     )
 
 

@@ -86,7 +86,10 @@ def unit_interval(design: Design, differences: np.ndarray) -> Interval:
     """Returns the interval of a mean over the units of a design, folds or seeds."""
     splits = design.splits
     if splits.kind == "folds":
-        return intervals.over_folds(differences, splits.num_val.mean(), splits.num_train.mean())
+        # Of the arm that trains on fewer rows: without those that early stopping watches.
+        early = splits.stop is not None
+        num_train = np.mean([np.sum(splits.trains(f, early) > 0) for f in range(len(splits.train))])
+        return intervals.over_folds(differences, splits.num_val.mean(), float(num_train))
     return intervals.over_seeds(differences)
 
 

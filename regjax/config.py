@@ -20,10 +20,11 @@ import jax.core
 Activation = Literal["relu", "tanh", "sigmoid", "gelu", "identity"]
 Loss = Literal["sigmoid_cross_entropy", "softmax_cross_entropy", "squared_error"]
 Optimizer = Literal["sgd", "momentum", "nesterov", "adam", "adamw"]
-Init = Literal["tutorial", "he", "glorot"]
+Init = Literal["tutorial", "he", "glorot", "sklearn", "sklearn_logistic"]
 Dtype = Literal["float32", "float64"]
 Precision = Literal["highest", "high", "default"]
-Schedule = Literal["constant", "cosine", "exponential"]
+Schedule = Literal["constant", "cosine", "exponential", "invscaling", "adaptive"]
+StopOn = Literal["loss", "score"]
 
 # Characters of a value in a message.
 MAX_SHOWN = 120
@@ -44,14 +45,29 @@ class Config:
         batch_size: rows per step, or None for the full batch.
         eval_every: steps between two records of the history, at least 1.
         init: scale of the normal initial weights: "tutorial" 1/√fan_in, "he" √(2/fan_in),
-            "glorot" √(2/(fan_in + fan_out)). Biases start at 0.
+            "glorot" √(2/(fan_in + fan_out)), biases 0; or scikit-learn's, "sklearn": uniform within
+            √(6/(fan_in + fan_out)), biases too, and "sklearn_logistic", within √(2/(fan_in + fan_out)).
         dtype: "float32" or "float64" of parameters and data.
         schedule: of the learning rate: "constant"; "cosine", down to end_fraction of it after decay_steps;
-            "exponential", times decay_rate after every decay_steps, without stairs.
+            "exponential", times decay_rate after every decay_steps, without stairs. With `stop_on` also
+            scikit-learn's "invscaling", over (rows seen + 1)^power_t, and "adaptive", divided by 5 where a
+            run would stop, down to 1e-6.
         warmup_steps: in which the learning rate rises linearly from 0; decay_steps contain them.
         decay_steps: of the schedule, more than warmup_steps; None takes num_steps.
-        class_weight: "balanced" gives every class the same total weight; None leaves the rows' weights
-            alone. It acts on the data term, whose weights keep their mean 1, so λ keeps its meaning.
+        class_weight: "balanced" gives every class the same total weight, a tuple each its own; None leaves
+            the rows' weights alone. It acts on the data term, whose weights keep their mean 1, so λ keeps its
+            meaning.
+        batches: "equal": an epoch is ⌊n/batch_size⌋ batches, the rest is left out; a data term is divided by
+            batch_size, penalties by n. "all", as in scikit-learn: the rest is a smaller batch, and the
+            objective of a batch is divided by its weight, the penalties' part too.
+        shuffle: whether every epoch has its own order of rows.
+        epsilon_hat: whether Adam's eps is added before the correction of the bias, as in scikit-learn and
+            Keras (ε̂ in Kingma & Ba 2015, §2).
+        stop_on: whether a run stops after n_iter_no_change epochs that are no better by tol: "loss", in
+            the mean objective of the epoch's batches; "score", in the accuracy or R² of rows that are held
+            out for it, whose best parameters are put back. None never stops.
+        draws: who draws weights and the orders of rows: "jax" from (seed, fold, step); "sklearn" in a sweep,
+            with NumPy from the seed, so that they are scikit-learn's for random_state = seed.
         precision: of matrix products, in JAX's words. "highest" is full float32 on every device;
             "default" permits TF32 on an NVIDIA GPU.
 
@@ -73,7 +89,12 @@ class Config:
     schedule: Schedule = "constant"
     warmup_steps: int = 0
     decay_steps: int | None = None
-    class_weight: Literal["balanced"] | None = None
+    class_weight: Literal["balanced"] | tuple[float, ...] | None = None
+    batches: Literal["equal", "all"] = "equal"
+    shuffle: bool = True
+    epsilon_hat: bool = False
+    stop_on: StopOn | None = None
+    draws: Literal["jax", "sklearn"] = "jax"
 
     def __post_init__(self) -> None:
         if isinstance(self.layer_sizes, str) or not isinstance(self.layer_sizes, Sequence):
@@ -96,13 +117,31 @@ class Config:
             ("dtype", get_args(Dtype)),
             ("precision", get_args(Precision)),
             ("schedule", get_args(Schedule)),
-            ("class_weight", (None, "balanced")),
+            ("batches", ("equal", "all")),
+            ("shuffle", (True, False)),
+            ("epsilon_hat", (True, False)),
+            ("draws", ("jax", "sklearn")),
+            ("stop_on", (None, *get_args(StopOn))),
         ):
             check_choice(name, getattr(self, name), choices)
+        self._check_class_weight()
+        if self.schedule in ("invscaling", "adaptive") and self.stop_on is None:
+            raise ValueError(f"schedule {self.schedule} must be used with stop_on, got none")
         object.__setattr__(self, "warmup_steps", check_count("warmup_steps", self.warmup_steps, at_least=0))
         if self.decay_steps is not None:
             least = self.warmup_steps + 1
             object.__setattr__(self, "decay_steps", check_count("decay_steps", self.decay_steps, least))
+
+    def _check_class_weight(self) -> None:
+        given, wanted = self.class_weight, "balanced, None or a number >= 0 for each class, not all 0"
+        if given in (None, "balanced"):
+            return
+        if isinstance(given, str) or not isinstance(given, Sequence):
+            raise ValueError(f"class_weight must be {wanted}, got {shown(given)}")
+        numbers_ = [v for v in given if isinstance(v, numbers.Real) and not isinstance(v, bool)]
+        if len(numbers_) < len(given) or not all(0 <= v < math.inf for v in numbers_) or not any(numbers_):
+            raise ValueError(f"class_weight must be {wanted}, got {shown(given)}")
+        object.__setattr__(self, "class_weight", tuple(float(v) for v in numbers_))
 
     @property
     def num_layers(self) -> int:
@@ -119,7 +158,7 @@ class Config:
 
         Two configs with the same program share one compilation of `run_segment` and `measure`.
         """
-        scheduled = self.schedule != "constant" or self.warmup_steps > 0
+        scheduled = self.schedule in ("cosine", "exponential") or self.warmup_steps > 0
         decay_steps = self.schedule_steps if scheduled else None
         return dataclasses.replace(self, num_steps=1, eval_every=1, decay_steps=decay_steps)
 

@@ -263,9 +263,9 @@ def check_two_classes(data: Data) -> None:
     _check_labels("data", np.asarray(data.y), 2)
 
 
-def pad_samples(data: Data) -> Data:
-    """Returns `data` with rows of weight 0 appended, to a multiple of `PAD_MULTIPLE` rows."""
-    extra = -data.x.shape[1] % PAD_MULTIPLE
+def pad_samples(data: Data, multiple: int = PAD_MULTIPLE) -> Data:
+    """Returns `data` with rows of weight 0 appended, to a multiple of so many rows."""
+    extra = -data.x.shape[1] % multiple
 
     def pad(array: Any) -> Any:
         xp = jnp if isinstance(array, jax.Array) else np  # NumPy compiles nothing

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -21,9 +21,21 @@ from regjax import datasets
 from regjax.config import Config, check_choice, check_count, check_known, shown
 from regjax.cost import resolve_loss
 from regjax.data import Data, Task, check_data, check_test, pad_samples, unit_mean
-from regjax.grid import NAMES, Configuration, Grid, as_grid, as_hparams, canonical, describe, value_of
-from regjax.hparams import OFF_VALUES, HParams, check_hparams, check_loss
+from regjax.draws import draw_orders, draw_weights
+from regjax.grid import (
+    NAMES,
+    Configuration,
+    Grid,
+    as_grid,
+    as_hparams,
+    canonical,
+    describe,
+    is_mentioned,
+    value_of,
+)
+from regjax.hparams import OFF_VALUES, HParams, check_hparam, check_hparams, check_loss
 from regjax.metrics import CLASS_METRICS, REAL_METRICS
+from regjax.mlp import Params
 from regjax.noise import MAX_SEED, replicate_key
 from regjax.splits import SPLIT_SEED, Splits, check_fraction, hold_out, make_splits, standardisation
 
@@ -77,6 +89,8 @@ class Design:
         seeds: in order.
         pairing: "paired" or "independent".
         standardize: whether inputs are standardised by each fold's training part.
+        fold_inputs: x of the rows as each fold sees them, `(n_features, n)` each, where every fold has its
+            own; else None.
         notes: what a reader must know.
     """
 
@@ -92,6 +106,16 @@ class Design:
     pairing: Pairing
     standardize: bool
     notes: tuple[str, ...]
+    fold_inputs: tuple[np.ndarray, ...] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Returns the fields: what is cached beside them cannot be pickled."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    @property
+    def has_own_inputs(self) -> bool:
+        """Whether folds see other inputs than each other."""
+        return (self.standardize or self.fold_inputs is not None) and self.num_folds > 1
 
     @property
     def num_folds(self) -> int:
@@ -221,8 +245,8 @@ class Design:
         return None if self.test is None else pad_samples(self.test)
 
     def stops(self, configuration: int) -> bool:
-        """Returns whether a configuration may stop early, and trains without the rows that are watched."""
-        return self.hparams[configuration].patience is not None
+        """Returns whether a configuration trains without the rows that early stopping watches."""
+        return _watches(self.configurations[configuration], self.configs[configuration])
 
     def weights(self, row: Row) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
         """Returns a row's training, validation and stopping weights over the padded rows; None: no such."""
@@ -238,30 +262,65 @@ class Design:
         assert train is not None
         return train, val, stop
 
-    def inputs(self, fold: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Returns x of the resident and of the test rows as a fold's networks see them."""
-        return self._inputs(fold)
+    def inputs(self, fold: int, stops: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
+        """Returns x of the resident and of the test rows as a fold's networks see them.
+
+        Args:
+            fold: its number.
+            stops: whether the networks train without the rows that early stopping watches, see `stops`.
+        """
+        return self._inputs(fold, stops and self.standardize)
 
     @functools.cached_property
-    def _inputs(self) -> Callable[[int], tuple[np.ndarray, np.ndarray | None]]:
+    def _inputs(self) -> Callable[[int, bool], tuple[np.ndarray, np.ndarray | None]]:
         """A cache that goes with the design."""
         return functools.lru_cache(maxsize=64)(self._make_inputs)
 
-    def _make_inputs(self, fold: int) -> tuple[np.ndarray, np.ndarray | None]:
+    def _make_inputs(self, fold: int, stops: bool) -> tuple[np.ndarray, np.ndarray | None]:
         dtype, test = self.configs[0].dtype, self.padded_test
+        if self.fold_inputs is not None:
+            own = pad_samples(self.data._replace(x=self.fold_inputs[fold]))
+            return own.x.astype(dtype), None
         if not self.standardize:
             return self.padded.x.astype(dtype), None if test is None else test.x.astype(dtype)
-        mean, scale = self.standardisation(fold)
+        mean, scale = self.standardisation(fold, stops)
         with np.errstate(over="ignore"):  # a held-out row may hold anything
             x = ((self.padded.x - mean) / scale).astype(dtype)
             return x, None if test is None else ((test.x - mean) / scale).astype(dtype)
 
-    def standardisation(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the mean and scale of a fold's training part, `(n_features, 1)` each."""
+    def standardisation(self, fold: int, stops: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the mean and scale of the rows that a fold trains on, `(n_features, 1)` each."""
         if not self.standardize:
             ones = np.ones((len(self.data.x), 1))
             return np.zeros_like(ones), ones
-        return standardisation(self.data, self.splits.train[fold])
+        return standardisation(self.data, self.splits.trains(fold, stops))
+
+    def drawn(self, row: Row) -> tuple[Params | None, np.ndarray | None]:
+        """Returns the weights that a row begins with, and the orders of its rows in each epoch, where NumPy
+        draws them as scikit-learn does: from the seed alone, the same for all folds.
+        """
+        config = self.configs[row.configuration]
+        if config.draws == "jax":
+            return None, None
+        return self._drawn(
+            config, self.num_batches[row.configuration], row.seed, row.fold, self.stops(row.configuration)
+        )
+
+    @functools.cached_property
+    def _drawn(self) -> Callable[..., tuple[Params, np.ndarray | None]]:
+        """A cache that goes with the design."""
+        return functools.lru_cache(maxsize=64)(self._draw)
+
+    def _draw(
+        self, config: Config, num_batches: int, seed: int, fold: int, stops: bool
+    ) -> tuple[Params, np.ndarray | None]:
+        random = np.random.RandomState(seed)
+        params = draw_weights(random, config.layer_sizes, config.init == "sklearn_logistic", config.dtype)
+        if config.batch_size is None:
+            return params, None
+        rows = np.flatnonzero(self.splits.trains(fold, stops) > 0)
+        width, epochs = self.padded.x.shape[1], -(-config.num_steps // num_batches)
+        return params, draw_orders(random, rows, epochs, width, config.shuffle)[0]
 
     def key(self, row: Row) -> np.ndarray:
         """Returns the key data of a row, `(2,)`: of its replicate, and of its own where not paired."""
@@ -273,8 +332,7 @@ class Design:
     @functools.cached_property
     def _digests(self) -> np.ndarray:
         """Two words that are each configuration's own, `(configurations, 2)`."""
-        # What is off is not mentioned: a hyperparameter that a later version brings changes no key.
-        on = ([n for n in NAMES if value_of(c, n) != OFF_VALUES.get(n)] for c in self.configurations)
+        on = ([n for n in NAMES if is_mentioned(n, value_of(c, n))] for c in self.configurations)
         words = (describe(c, names).encode() for c, names in zip(self.configurations, on, strict=True))
         digests = [hashlib.sha256(text).digest()[:8] for text in words]
         return np.array([np.frombuffer(digest, "<u4") for digest in digests], np.uint32)
@@ -305,6 +363,7 @@ def make_design(
     epochs: int | None = None,
     pairing: Pairing = "paired",
     stopping: float = STOPPING,
+    fold_inputs: Sequence[ArrayLike] | None = None,
     target: str | None = None,
     task: Task = "auto",
 ) -> Design:
@@ -326,15 +385,24 @@ def make_design(
         base = fit_config(base, rows, hidden)
     rows, test_rows = _checked(base, rows, test_rows)
     check_fraction("stopping", stopping)
-    stops = [value_of(configuration, "patience") != OFF_VALUES["patience"] for configuration in found]
+    stops = [_watches(configuration, base) for configuration in found]
+    if groups is not None and np.shape(groups) != (rows.x.shape[1],):
+        raise ValueError(f"groups must have shape ({rows.x.shape[1]},), got {np.shape(groups)}")
     splits = make_splits(rows, folds, validation, groups, stopping if any(stops) else None)
+    if fold_inputs is not None and (standardize or test_rows is not None):
+        raise ValueError("fold_inputs must not be given with standardize or test rows")
     num_train = {
-        early: min(int(np.sum(splits.trains(fold, early) > 0)) for fold in range(len(splits.train)))
+        early: [int(np.sum(splits.trains(fold, early) > 0)) for fold in range(len(splits.train))]
         for early in set(stops)
     }
     loss = resolve_loss(base, rows)
     if base.class_weight is not None and loss == "squared_error":
         raise ValueError("class_weight must be used with classes, got real targets")
+    if isinstance(base.class_weight, tuple) and len(base.class_weight) != max(2, base.layer_sizes[-1]):
+        raise ValueError(
+            f"class_weight must have one number for each of {max(2, base.layer_sizes[-1])} classes, "
+            f"got {len(base.class_weight)}"
+        )
     configs, hparams, batches = [], [], []
     for configuration, early in zip(found, stops, strict=True):
         own, num_batches = _own_config(base, configuration, num_train[early], epochs)
@@ -357,8 +425,27 @@ def make_design(
         seeds=seed_list,
         pairing=pairing,
         standardize=bool(standardize),
-        notes=(*splits.notes, *_notes(found, configs, epochs)),
+        notes=(*splits.notes, *_notes(found, configs, epochs), *_stopping_notes(hparams, configs, splits)),
+        fold_inputs=None if fold_inputs is None else _check_fold_inputs(fold_inputs, rows, splits),
     )
+
+
+def _check_fold_inputs(given: Sequence[ArrayLike], rows: Data, splits: Splits) -> tuple[np.ndarray, ...]:
+    found = tuple(np.asarray(x, rows.x.dtype).T for x in given)
+    wanted = rows.x.shape
+    if len(found) != len(splits.train) or any(x.shape != wanted for x in found):
+        raise ValueError(
+            f"fold_inputs must hold a matrix of shape {wanted[::-1]} for each of {len(splits.train)} folds, "
+            f"got shapes {[x.shape[::-1] for x in found]}"
+        )
+    return found
+
+
+def _watches(configuration: Configuration, config: Config) -> bool:
+    patience = check_hparam(config, "patience", value_of(configuration, "patience")) is not None
+    if patience and config.stop_on is not None:
+        raise ValueError("patience and stop_on must not both be on: each says when a run stops")
+    return patience or config.stop_on == "score"
 
 
 def check_seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
@@ -457,7 +544,7 @@ def as_config(config: Config | Mapping[str, Any] | None) -> tuple[tuple[int, ...
     hidden = canonical("hidden", fields.pop("hidden", Config().layer_sizes[1:-1]))
     if "batch_size" in fields:
         fields["batch_size"] = canonical("batch_size", fields["batch_size"])
-    for name in ("decay_steps", "class_weight"):
+    for name in ("decay_steps", "class_weight", "stop_on"):
         if fields.get(name) == "none":
             fields[name] = None
     return hidden, Config(layer_sizes=(1, *hidden, 1), **fields)
@@ -474,7 +561,7 @@ def fit_config(config: Config, data: Data, hidden: tuple[int, ...]) -> Config:
 
 
 def _own_config(
-    base: Config, configuration: Configuration, num_train: int, epochs: int | None
+    base: Config, configuration: Configuration, num_train: list[int], epochs: int | None
 ) -> tuple[Config, int]:
     """Returns a configuration's Config, and the batches of an epoch."""
     own = {
@@ -485,12 +572,17 @@ def _own_config(
     if "hidden" in configuration:
         own["layer_sizes"] = (base.layer_sizes[0], *configuration["hidden"], base.layer_sizes[-1])
     config = dataclasses.replace(base, **own)
-    if config.batch_size is not None and config.batch_size > num_train:
+    if config.batch_size is not None and config.batch_size > min(num_train):
         raise ValueError(
-            f"batch_size must be at most the {num_train} training rows of the smallest fold, "
+            f"batch_size must be at most the {min(num_train)} training rows of the smallest fold, "
             f"got {config.batch_size}"
         )
-    num_batches = 1 if config.batch_size is None else num_train // config.batch_size
+    num_batches = 1
+    if config.batch_size is not None:
+        rest = config.batch_size - 1 if config.batches == "all" else 0
+        # Of the largest fold, where batches may be smaller; of the smallest, where they may not.
+        rows = max(num_train) if config.batches == "all" else min(num_train)
+        num_batches = (rows + rest) // config.batch_size
     if epochs is not None:
         steps = check_count("epochs", epochs) * num_batches
         config = dataclasses.replace(config, num_steps=check_count("epochs × batches", steps))
@@ -502,8 +594,31 @@ def _notes(grid: Grid, configs: list[Config], epochs: int | None) -> Iterable[st
         fixed = f"{epochs} epochs" if epochs is not None else f"{configs[0].num_steps:,} steps"
         other = "steps" if epochs is not None else "epochs"
         yield f"batch sizes differ: {fixed} are held fixed, the number of {other} differs"
-    for name, values in grid.axes.items():
-        readers = _READ_BY.get(name)
-        if readers and not any(config.optimizer in readers for config in configs):
+    for name, readers in _READ_BY.items():
+        values = {value_of(configuration, name) for configuration in grid}
+        asked = len(values) > 1 or (name == "weight_decay" and values != {OFF_VALUES[name]})
+        if asked and not any(config.optimizer in readers for config in configs):
             used = ", ".join(sorted({config.optimizer for config in configs}))
-            yield f"{name} has {len(values)} values, but {used} does not read it"
+            yield f"{name} is asked for, but {used} does not read it"
+
+
+# Watched rows below which their loss says little.
+FEW_ROWS = 30
+
+
+def _stopping_notes(hparams: list[HParams], configs: list[Config], splits: Splits) -> Iterable[str]:
+    """Yields what a reader must know of early stopping by patience."""
+    patient = [
+        (float(h.patience), c) for h, c in zip(hparams, configs, strict=True) if h.patience is not None
+    ]
+    if not patient or splits.stop is None:
+        return
+    watched = int(np.count_nonzero(splits.stop, axis=1).min())
+    if watched < FEW_ROWS:
+        yield f"early stopping watches {watched} rows: few, so that chance decides when a network stops"
+    if any(patience >= config.num_steps for patience, config in patient):
+        yield "patience is at least the number of steps: such networks do not stop, but train on fewer rows"
+    if any(config.eval_every * 2 > config.num_steps for _, config in patient):
+        yield "eval_every leaves early stopping one or two records to choose from"
+    if any(patience < config.eval_every for patience, config in patient):
+        yield "patience is less than eval_every: the first record that is no better stops a network"

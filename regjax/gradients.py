@@ -23,31 +23,32 @@ def gradient(
     *,
     config: Config,
     sizes: BatchSizes,
-) -> Params:
-    """Returns what the optimizer is given: the gradient of the objective, as regularised here.
+) -> tuple[jax.Array, Params]:
+    """Returns the data term at `params`, a scalar, and what the optimizer is given: the gradient of the
+    objective, as regularised here.
 
     Arguments as in `cost.cost`.
     """
 
-    def of_data(params: Params) -> Params:
-        """Returns the gradient of the data term, with its adversarial half."""
+    def of_data(params: Params) -> tuple[jax.Array, Params]:
+        """Returns the data term and its gradient, with its adversarial half."""
 
-        def at(x: jax.Array) -> tuple[Params, jax.Array]:
+        def at(x: jax.Array) -> tuple[jax.Array, Params, jax.Array]:
             others = None if partners is None else partners._replace(x=x)
             rows = data._replace(x=x)
-            return data_cost_and_grads(params, hparams, rows, masks, others, config=config, sizes=sizes)[1:]
+            return data_cost_and_grads(params, hparams, rows, masks, others, config=config, sizes=sizes)
 
-        grads, dx = at(data.x)
+        value, grads, dx = at(data.x)
         if hparams.adversarial is None:
-            return grads
-        others, _ = at(adversarial_example(data.x, dx, hparams.adversarial))
-        return jax.tree.map(lambda g, other: 0.5 * g + 0.5 * other, grads, others)  # ½·J(x) + ½·J(x')
+            return value, grads
+        _, others, _ = at(adversarial_example(data.x, dx, hparams.adversarial))
+        return value, jax.tree.map(lambda g, other: 0.5 * g + 0.5 * other, grads, others)  # ½·J(x) + ½·J(x')
 
-    grads = of_data(params)
+    value, grads = of_data(params)
     if hparams.sam is not None:
-        grads = of_data(sharpest(params, grads, hparams.sam))
+        _, grads = of_data(sharpest(params, grads, hparams.sam))
     grads = add_penalty_gradient(grads, params, hparams, sizes)
-    return grads if hparams.clip_norm is None else clip_norm(grads, hparams.clip_norm)
+    return value, grads if hparams.clip_norm is None else clip_norm(grads, hparams.clip_norm)
 
 
 def adversarial_example(x: jax.Array, dx: jax.Array, eps: jax.Array) -> jax.Array:

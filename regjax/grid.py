@@ -25,6 +25,8 @@ Configuration = dict[str, Any]
 EXACT = 12
 # What a grid does not mention: the default of HParams, or what the Config of the sweep says.
 UNSET = "unset"
+# Hyperparameters that came later and cannot be off.
+LATER = ("tol", "n_iter_no_change", "power_t")
 # Config fields that may be axes, with what checks a value; `hidden` stands for layer_sizes[1:-1].
 CONFIG_AXES = ("hidden", "activation", "optimizer", "batch_size", "init")
 NAMES = (*HParams._fields, *CONFIG_AXES)
@@ -243,6 +245,15 @@ def value_of(configuration: Configuration, name: str) -> Any:
     if name in configuration:
         return configuration[name]
     return UNSET if name in CONFIG_AXES else _default(name)
+
+
+def is_mentioned(name: str, value: Any) -> bool:
+    """Returns whether a value says anything: not what is off, or a default of what came later.
+
+    What says nothing is in no identity and no key, so that a hyperparameter which a later version brings
+    changes none.
+    """
+    return value != OFF_VALUES.get(name) and not (name in LATER and value == _default(name))
 
 
 @functools.cache

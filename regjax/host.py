@@ -23,8 +23,9 @@ from regjax.database import StoreError, StoreOSError
 from regjax.design import Design
 from regjax.hparams import compiled_in
 from regjax.keeper import Keeper
-from regjax.lanes import ChunkDone, ChunkTask, Replicates, compile_task, run_task
+from regjax.lanes import ChunkDone, ChunkTask, Replicates, compile_loop, compile_rest, run_task
 from regjax.ledger import Ledger
+from regjax.mlp import Params
 from regjax.plan import Group, Plan, num_params, num_records
 from regjax.progress import Progress, Report
 from regjax.provenance import provenance
@@ -185,7 +186,8 @@ class Host:
             if not rows:
                 continue  # all of it is in the store
             chunk = Chunk(Wave(index), [rows[: self.waves.groups[index].lanes]], 0, None)
-            futures.append(self.submit(compile_task, self._task(chunk)))
+            task = self._task(chunk)
+            futures += [self.submit(part, task) for part in (compile_loop, compile_rest)]
         for future in futures:
             try:
                 future.result()
@@ -259,14 +261,21 @@ class Host:
             measured=measured,
             num_batches=group.num_batches,
             num_steps=group.config.num_steps,
+            params=self._begin(lanes) if chunk.states is None else None,
             want_examples=self.design.splits.kind == "validation"
-            and (stops[-1] == group.config.num_steps or "patience" in group.on),
+            and (stops[-1] == group.config.num_steps or group.stops),
         )
+
+    def _begin(self, lanes: np.ndarray) -> Params | None:
+        """Returns the parameters that these rows begin with, where NumPy draws them."""
+        found = [self.design.drawn(self.design.row(row))[0] for row in lanes.ravel()]
+        return None if found[0] is None else stack(found, lanes.shape)
 
     def _stops(self, index: int, start: int) -> tuple[tuple[int, ...], tuple[bool, ...]]:
         """Returns where a task from `start` stops: at every record, for about `TASK_SECONDS`."""
-        config, stopping = self.waves.groups[index].config, "patience" in self.waves.groups[index].on
-        seconds = min(TASK_SECONDS, STOPPING_SECONDS) if stopping else TASK_SECONDS
+        group = self.waves.groups[index]
+        config = group.config
+        seconds = min(TASK_SECONDS, STOPPING_SECONDS) if group.stops else TASK_SECONDS
         steps = max(1, int(seconds / self.step_seconds[index]))
         stops, measured, step = [], [], start
         while step < config.num_steps and step - start < steps:
@@ -284,13 +293,14 @@ class Host:
         stacked = functools.partial(stack, shape=rows.shape)
         weights = [design.weights(place) for place in places]
         parts = [None if part[0] is None else stacked(list(part)) for part in zip(*weights, strict=True)]
-        if design.standardize and design.num_folds > 1:
-            inputs = [design.inputs(place.fold) for place in places]
+        if design.has_own_inputs:
+            inputs = [design.inputs(place.fold, design.stops(place.configuration)) for place in places]
             x = stacked([x for x, _ in inputs])
             test_x = None if design.test is None else stacked([t for _, t in inputs if t is not None])
         else:
-            x, test_x = design.inputs(0)
+            x, test_x = design.inputs(0, design.stops(places[0].configuration))
         test = design.padded_test
+        orders = [design.drawn(place)[1] for place in places]
         return Replicates(
             key=stacked([design.key(place) for place in places]),
             x=x,
@@ -298,6 +308,7 @@ class Host:
             train=parts[0],
             val=parts[1],
             stop=parts[2],
+            orders=None if orders[0] is None else stacked(orders),
             test_x=test_x,
             test_y=None if test is None else test.y,
             test=None if test is None else test.weights,

@@ -53,6 +53,9 @@ class HParams(NamedTuple):
         max_norm: largest norm of a hidden unit's incoming weights, > 0; inf is off.
         ema_decay: decay of the average of the parameters that is evaluated, in [0, 1).
         average_from: step from which the plain mean of the parameters is evaluated, >= 0; inf is off.
+        tol: what an epoch must be better by, >= 0, where config.stop_on asks for it.
+        n_iter_no_change: epochs that may be no better in a row, >= 1.
+        power_t: exponent of the schedule "invscaling", >= 0.
         patience: steps without a lower loss on rows split off for it, after which a run stops, > 0, decided
             at records; the best parameters are put back. inf is off.
     """
@@ -86,6 +89,9 @@ class HParams(NamedTuple):
     max_norm: Any = None
     ema_decay: Any = None
     average_from: Any = None
+    tol: Any = 1e-4
+    n_iter_no_change: Any = 10
+    power_t: Any = 0.5
     patience: Any = None
 
 
@@ -174,6 +180,9 @@ LEAVES: dict[str, Leaf] = {
         np.inf,
         True,
     ),
+    "tol": Leaf(*_STRENGTH, "What an epoch must be better by, where --stop-on asks for it."),
+    "n_iter_no_change": Leaf("a number >= 1", lambda v: v >= 1, "Epochs that may be no better in a row."),
+    "power_t": Leaf(*_STRENGTH, "Exponent of the schedule invscaling."),
     "patience": Leaf(*_ABOVE, "Steps without a lower loss on rows split off, before it stops.", np.inf, True),
 }
 # Where None means off, the number that means the same.

@@ -14,9 +14,11 @@ from regjax.config import Config
 from regjax.cost import resolve_loss
 from regjax.data import Data
 from regjax.design import Design
-from regjax.grid import as_cell, value_of
-from regjax.hparams import OFF_VALUES, HParams
+from regjax.grid import UNSET, as_cell, is_mentioned, value_of
+from regjax.hparams import HParams
 
+# Fields of Config that came later, with what they are where nobody asks for them.
+NEUTRAL = {"batches": "equal", "shuffle": True, "epsilon_hat": False, "stop_on": None, "draws": "jax"}
 # Hexadecimal digits of an identity: of 2^64 rows, two would share theirs.
 DIGITS = 32
 
@@ -37,6 +39,8 @@ def identities(design: Design) -> list[str]:
         "standardize": design.standardize,
         "pairing": design.pairing,
     }
+    if design.fold_inputs is not None:
+        common["fold_inputs"] = [_hash_of_arrays(x) for x in design.fold_inputs]
     parts = design.splits
 
     @functools.cache
@@ -46,14 +50,16 @@ def identities(design: Design) -> list[str]:
 
     @functools.cache
     def program(config: Config) -> dict[str, Any]:
-        return dataclasses.asdict(config) | {"loss": resolve_loss(config, design.data)}
+        told = dataclasses.asdict(config)
+        told = {name: value for name, value in told.items() if NEUTRAL.get(name, UNSET) != value}
+        return told | {"loss": resolve_loss(config, design.data)}
 
     asked, shared = [], digest(common)
     for configuration, config, batches in zip(
         design.configurations, design.configs, design.num_batches, strict=True
     ):
         values = ((name, value_of(configuration, name)) for name in HParams._fields)
-        on = [(name, as_cell(value)) for name, value in values if value != OFF_VALUES.get(name)]
+        on = [(name, as_cell(value)) for name, value in values if is_mentioned(name, value)]
         asked.append(_hash_of_text((shared, program(config), on, batches)))
     found = []
     for index in range(design.num_rows):

@@ -191,7 +191,7 @@ class Keeper:
         arrays = ledger.arrays(rows, group.config) | parameters
         if ledger.examples is not None and ledger.diverged_at[rows[0]] < 0:
             arrays |= {f"examples/{name}": values[rows] for name, values in ledger.examples.items()}
-        final = final_records(self.design, ledger.records, ledger.diverged_at, rows)
+        final = final_records(self.design, ledger.records, ledger.diverged_at, ledger.stopped_at, rows)
         nothing = np.full(len(rows), np.nan)
         metrics = [
             ledger.records[name][rows, final] if name in ledger.records else nothing for name in RECORDED

@@ -23,7 +23,7 @@ from regjax.config import Config, local_x64
 from regjax.cost import resolve_loss
 from regjax.data import Data
 from regjax.hparams import ABSENT, CARRIED, PENALISED, HParams, without
-from regjax.metrics import RECORDED, examples, metrics
+from regjax.metrics import LAST, examples, metrics
 from regjax.mlp import Params
 from regjax.penalties import penalty
 from regjax.stopping import keep_best
@@ -40,6 +40,7 @@ class Replicates(NamedTuple):
         train: training weights, `(…, n)`.
         val: validation weights, `(…, n)`, or None.
         stop: weights of the rows that early stopping watches, `(…, n)`, or None.
+        orders: of the rows in each epoch, `(…, epochs, n)`, or None where they are drawn.
         test_x: test inputs or None, mapped as x.
         test_y: test targets or None, never mapped.
         test: test weights or None, never mapped.
@@ -51,6 +52,7 @@ class Replicates(NamedTuple):
     train: Any
     val: Any = None
     stop: Any = None
+    orders: Any = None
     test_x: Any = None
     test_y: Any = None
     test: Any = None
@@ -65,6 +67,7 @@ class Replicates(NamedTuple):
             train=of_replicate,
             val=None if self.val is None else of_replicate,
             stop=None if self.stop is None else of_replicate,
+            orders=None if self.orders is None else of_replicate,
             test_x=None if self.test_x is None else of_x,
         )
 
@@ -83,6 +86,7 @@ class ChunkTask(NamedTuple):
         measured: for each stop, whether metrics are taken there.
         num_batches: of an epoch.
         num_steps: of the whole run.
+        params: leaves `(R, r, …)` to begin with, or None where they are drawn.
         want_examples: whether to return per-example validation scores of the last stop.
     """
 
@@ -96,6 +100,7 @@ class ChunkTask(NamedTuple):
     measured: tuple[bool, ...]
     num_batches: int
     num_steps: int
+    params: Params | None = None
     want_examples: bool = False
 
 
@@ -105,7 +110,8 @@ class ChunkDone(NamedTuple):
     Attributes:
         states: leaves `(R, r, …)`.
         records: metric -> `(records, R, r)`; at step 0 too where the task began there. `finite`, and with
-            patience `stopped`, whether a network has stopped at the record or before, say which to believe.
+            patience or config.stop_on `stopped`, whether a network has stopped at the record or before, say
+            which to believe.
         examples: per-example validation scores, `(R, r, n)` each, or None.
         stop: steps done: fewer than asked for where no network of the chunk goes on.
         seconds: of wall clock.
@@ -124,9 +130,10 @@ def run_task(task: ChunkTask) -> ChunkDone:
     config, shared = task.config, task.shared
     # Without what they do not read, so that groups of rows share the programs of `init` and `measure`.
     plain: Any = {"batch_size": None, "schedule": "constant", "warmup_steps": 0, "decay_steps": None}
-    plain["class_weight"] = None
-    drawn = dataclasses.replace(config, **plain, activation="relu", precision="highest")
-    measured_as = dataclasses.replace(config, **plain, optimizer="sgd", init="tutorial")
+    plain |= {"class_weight": None, "draws": "jax", "batches": "equal", "shuffle": True, "epsilon_hat": False}
+    stops = {"stop_on": config.stop_on}
+    drawn = dataclasses.replace(config, **plain, **stops, activation="relu", precision="highest")
+    measured_as = dataclasses.replace(config, **plain, stop_on=None, optimizer="sgd", init="tutorial")
     with local_x64(config.dtype):
         replicates, hparams = jax.device_put((task.replicates, task.hparams))
         drawn_with = without(hparams, [name for name in ABSENT if name not in CARRIED])
@@ -140,17 +147,19 @@ def run_task(task: ChunkTask) -> ChunkDone:
             found = measure(states.measured)
             if states.average is not None:
                 last = measure(states.params)
-                found |= {f"{name}_last": last[name] for name in last if name in RECORDED}
+                found |= {f"{name}_last": last[name] for name in last if f"{name}_last" in LAST}
             if states.best is not None:
                 loss = found["stop_loss"]
                 best = keep_best_of_lanes(states.best, states.measured, loss, step, hparams.patience)
-                states, found["stopped"] = states._replace(best=best), best.stopped_at >= 0
+                states = states._replace(best=best)
+            if states.stopped is not None:
+                found["stopped"] = states.stopped
             records.append(jax.tree.map(np.asarray, found))
             return states
 
         states = task.states
         if states is None:
-            states = init_lanes(replicates, drawn_with, config=drawn, shared=shared)
+            states = init_lanes(replicates, drawn_with, task.params, config=drawn, shared=shared)
             states = record(states, 0)
         start = task.start
         for stop, measured in zip(task.stops, task.measured, strict=True):
@@ -172,22 +181,36 @@ def run_task(task: ChunkTask) -> ChunkDone:
     return ChunkDone(states, stacked, scores, start, time.perf_counter() - began)
 
 
-def compile_task(task: ChunkTask) -> float:
-    """Returns the seconds it took to compile what `run_task` will run for chunks of this shape."""
-    began = time.perf_counter()
-    # A segment of no steps compiles the loop, whose bounds are traced.
-    run_task(task._replace(states=None, start=0, stops=(0,), measured=(False,)))
-    return time.perf_counter() - began
+def compile_loop(task: ChunkTask) -> None:
+    """Compiles the loop that `run_task` will run for chunks of this shape, and nothing else."""
+    with local_x64(task.config.dtype):
+        replicates, hparams = jax.device_put((task.replicates, task.hparams))
+        as_they_are = functools.partial(init_lanes, config=task.config, shared=task.shared)
+        shapes = jax.eval_shape(as_they_are, replicates, hparams, task.params)
+        states = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+        # A segment of no steps compiles the loop, whose bounds are traced.
+        advance_lanes(
+            replicates, hparams, states, 0, 0, task.num_batches, task.num_steps,
+            config=task.config, shared=task.shared,
+        )  # fmt: skip
+
+
+def compile_rest(task: ChunkTask) -> None:
+    """Compiles what else `run_task` will run for chunks of this shape."""
+    run_task(task._replace(states=None, start=0, stops=(), measured=()))
 
 
 @functools.partial(jax.jit, static_argnames=("config", "shared"))
-def init_lanes(replicates: Replicates, hparams: HParams, *, config: Config, shared: bool) -> TrainState:
-    """Returns the states before the first step."""
+def init_lanes(
+    replicates: Replicates, hparams: HParams, params: Params | None, *, config: Config, shared: bool
+) -> TrainState:
+    """Returns the states before the first step: with these parameters, or drawn."""
 
-    def init(replicate: Replicates, hparams: HParams) -> TrainState:
-        return init_state(jax.random.wrap_key_data(replicate.key), hparams, config=config)
+    def init(replicate: Replicates, hparams: HParams, params: Params | None) -> TrainState:
+        key = jax.random.wrap_key_data(replicate.key)
+        return init_state(key, hparams, config=config, params=params)
 
-    return _over_lanes(init, replicates, shared, 1)(replicates, hparams)
+    return _over_lanes(init, replicates, shared, 2)(replicates, hparams, params)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "shared"), donate_argnames="states")
@@ -208,6 +231,7 @@ def advance_lanes(
     def advance(replicate: Replicates, hparams: HParams, state: TrainState) -> TrainState:
         key = jax.random.wrap_key_data(replicate.key)
         data = Data(replicate.x, replicate.y, replicate.train)
+        watched = data._replace(weights=replicate.stop) if config.stop_on == "score" else None
         return run_segment(
             key,
             state,
@@ -218,6 +242,8 @@ def advance_lanes(
             config=config,
             num_batches=num_batches,
             num_steps=num_steps,
+            watched=watched,
+            orders=replicate.orders,
         )
 
     return _over_lanes(advance, replicates, shared, 2)(replicates, hparams, states)

@@ -11,6 +11,7 @@ import numpy as np
 from regjax.arrays import as_params, in_order, under
 from regjax.config import Config
 from regjax.design import Design
+from regjax.hparams import AVERAGES
 from regjax.metrics import LAST, RECORDED
 from regjax.mlp import Params
 from regjax.plan import Keep, Plan, final_records, num_records
@@ -98,9 +99,18 @@ class Ledger:
                 self.examples[name][row] = values
 
     def arrays(self, rows: Sequence[int], config: Config) -> dict[str, np.ndarray]:
-        """Returns the records of rows, `records/…`, `(rows, records)` each."""
+        """Returns the records of rows of one group, `records/…`, `(rows, records)` each: its own, and not
+        those that only other groups have.
+        """
         count = num_records(config)
-        return {f"records/{name}": values[rows, :count] for name, values in self.records.items()}
+        hparams = self.design.hparams[self.design.row(rows[0]).configuration]
+        absent = () if hparams.patience is not None else ("stop_loss",)
+        absent += () if any(getattr(hparams, name) is not None for name in AVERAGES) else LAST
+        return {
+            f"records/{name}": values[rows, :count]
+            for name, values in self.records.items()
+            if name not in absent
+        }
 
     def recall_records(self, row: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Takes back the records of a row."""
@@ -154,7 +164,7 @@ class Ledger:
         metric = self.design.shown_metric
         if metric not in self.records:
             return ""
-        last = final_records(self.design, self.records, self.diverged_at)
+        last = final_records(self.design, self.records, self.diverged_at, self.stopped_at)
         values = self.records[metric][np.arange(len(last)), last]
         return best_so_far(self.design, metric, values, self.finished, self.diverged_at < 0)
 
@@ -169,7 +179,7 @@ class Ledger:
             return self.keep == "all"
         metric = self.design.shown_metric
         configuration = self.design.row(row).configuration
-        (last,) = final_records(self.design, self.records, self.diverged_at, [row])
+        (last,) = final_records(self.design, self.records, self.diverged_at, self.stopped_at, [row])
         score = float(self.records[metric][row, last])
         score = score if higher_is_better(metric) else -score
         # The lowest row of the best score, whatever order they finish in.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import chex
@@ -164,6 +164,19 @@ def balanced_weights(y: jax.Array, weights: jax.Array, num_classes: int) -> jax.
     share = jnp.sum(totals) / jnp.sum(there.astype(totals.dtype))
     of_class = jnp.where(there, share / jnp.where(there, totals, 1), 0)
     return weights * jnp.sum(jnp.where(belongs, of_class[:, None], 0), axis=0)
+
+
+def weights_of_classes(y: jax.Array, weights: jax.Array, of_class: Sequence[float]) -> jax.Array:
+    """Returns w_i·c[y_i] times what leaves Σ w as before.
+
+    Args:
+        y: class labels, `(1, n)`.
+        weights: `(n,)`, 0 where a row is held out.
+        of_class: c, one per class, >= 0.
+    """
+    found = weights * jnp.asarray(of_class, weights.dtype)[y[0]]
+    total = jnp.sum(found)
+    return found * jnp.where(total > 0, jnp.sum(weights) / jnp.where(total > 0, total, 1), 1)
 
 
 def _check_labels(logits: jax.Array, y: jax.Array) -> None:

@@ -16,6 +16,7 @@ from typing import NamedTuple, get_args
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from regjax.activations import ACTIVATIONS
 from regjax.config import Activation, Config, Dtype, Init, Loss, Precision, check_choice, local_x64
@@ -43,8 +44,9 @@ def init_params(
     """Returns fresh parameters: normal weights with mean 0, biases 0.
 
     Standard deviation of `w`: "tutorial" 1/√fan_in, "he" √(2/fan_in), "glorot"
-    √(2/(fan_in + fan_out)). The draw is made in float32 whatever the dtype, so a float64 run starts
-    where the float32 run does.
+    √(2/(fan_in + fan_out)). "sklearn" and "sklearn_logistic" draw weights and biases uniformly, within
+    √(6/(fan_in + fan_out)) and √(2/(fan_in + fan_out)). The draw is made in float32 whatever the dtype, so
+    a float64 run starts where the float32 run does.
 
     Args:
         key: of the replicate.
@@ -61,12 +63,27 @@ def init_params(
     """
     sizes = Config(layer_sizes=tuple(layer_sizes), init=init, dtype=dtype).layer_sizes  # checks all three
     shapes = [(fan_out, fan_in) for fan_in, fan_out in itertools.pairwise(sizes)]
+    if init in ("sklearn", "sklearn_logistic"):
+        return _uniform(place_key(key, 0, INIT), shapes, 6.0 if init == "sklearn" else 2.0, dtype)
     params = []
     with one_generator(), local_x64(dtype):
         for normal, (fan_out, fan_in) in zip(normals(place_key(key, 0, INIT), shapes), shapes, strict=True):
             variance = {"tutorial": 1 / fan_in, "he": 2 / fan_in, "glorot": 2 / (fan_in + fan_out)}[init]
             w = (normal * math.sqrt(variance)).astype(dtype)
             params.append(Layer(w, jnp.zeros((fan_out, 1), dtype)))
+    return tuple(params)
+
+
+def _uniform(key: jax.Array, shapes: Sequence[tuple[int, int]], factor: float, dtype: Dtype) -> Params:
+    """Returns weights and biases that are uniform within ±√(factor/(fan_in + fan_out))."""
+    sizes = [fan_out * (fan_in + 1) for fan_out, fan_in in shapes]
+    with one_generator(), local_x64(dtype):
+        drawn = jax.random.uniform(key, (sum(sizes),), jnp.float32, -1, 1)
+        params = []
+        parts = jnp.split(drawn, np.cumsum(sizes)[:-1])
+        for part, (fan_out, fan_in) in zip(parts, shapes, strict=True):
+            layer = (part * math.sqrt(factor / (fan_in + fan_out))).astype(dtype).reshape(fan_out, fan_in + 1)
+            params.append(Layer(layer[:, :-1], layer[:, -1:]))
     return tuple(params)
 
 

@@ -166,17 +166,20 @@ def _quantiles() -> np.ndarray:
     return ndtri((np.arange(65536) + 0.5) / 65536).astype(np.float32)
 
 
-def epoch_order(key: jax.Array, epoch: ArrayLike, weights: jax.Array) -> jax.Array:
+def epoch_order(key: jax.Array, epoch: ArrayLike, weights: jax.Array, *, shuffle: bool = True) -> jax.Array:
     """Returns a random order of the rows for one epoch, rows of weight 0 sorted last.
 
     Args:
         key: of the replicate.
         epoch: a whole number >= 0.
         weights: `(n,)`, 0 where a row is held out.
+        shuffle: False leaves the others in the order they have.
 
     Returns:
         Indices, `(n,)`.
     """
+    if not shuffle:
+        return jnp.argsort(weights <= 0, stable=True)
     with one_generator():
         u = jax.random.uniform(place_key(key, epoch, BATCH), weights.shape, jnp.float32)
     return jnp.argsort(jnp.where(weights > 0, u, 2.0))

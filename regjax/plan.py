@@ -62,6 +62,11 @@ class Group(NamedTuple):
         return self.slots * self.lanes
 
     @property
+    def stops(self) -> bool:
+        """Whether its networks may stop before their last step."""
+        return "patience" in self.on or self.config.stop_on is not None
+
+    @property
     def how(self) -> tuple[int, int, bool, tuple[str, ...]]:
         """What `provenance` is told of its chunks."""
         return self.slots, self.lanes, self.shared, self.on
@@ -271,26 +276,32 @@ def final_records(
     design: Design,
     records: Mapping[str, np.ndarray],
     diverged_at: np.ndarray,
+    stopped_at: np.ndarray,
     rows: Sequence[int] | None = None,
 ) -> np.ndarray:
     """Returns which record is that of each row's final parameters, `(rows,)`.
 
-    The last one; where patience is on, that of the parameters which were put back: the first of the lowest
-    `stop_loss`. A row that diverged has none, and gets its last, NaN.
+    The last one, or that at which a row stopped; where patience is on, that of the parameters which were
+    put back: the first of the lowest `stop_loss`. A row that diverged has none, and gets its last, NaN.
 
     Args:
         design: of the sweep.
         records: metric -> `(rows, records)`, of all rows.
         diverged_at: `(rows,)`, -1 where a row has not diverged.
+        stopped_at: `(rows,)`, -1 where a row has not stopped.
         rows: indices of those that are meant; None takes all.
     """
     chosen = np.arange(design.num_rows) if rows is None else np.asarray(rows)
     configurations = chosen // design.num_replicates
     last = np.array([num_records(config) - 1 for config in design.configs])[configurations]
+    every = np.array([config.eval_every for config in design.configs])[configurations]
+    last = np.where(stopped_at[chosen] >= 0, -(-stopped_at[chosen] // every), last)
     if "stop_loss" not in records:
         return last
     losses = np.where(np.isnan(records["stop_loss"][chosen]), np.inf, records["stop_loss"][chosen])
-    stops = np.array([design.stops(index) for index in range(len(design.configs))])[configurations]
+    losses[:, 0] = np.inf  # of no training, which does not compete
+    patient = [hparams.patience is not None for hparams in design.hparams]
+    stops = np.array(patient)[configurations]
     return np.where(stops & (diverged_at[chosen] < 0), np.argmin(losses, axis=1), last)
 
 

@@ -170,7 +170,7 @@ def masks(masks: Sequence[np.ndarray], keep_prob: float, step: str) -> Figure:
 
 
 def scores(results: Results, metric: str) -> Figure:
-    """Returns a metric of every configuration after the last step, mean over the units of evidence.
+    """Returns a metric of every configuration's final networks, mean over the units of evidence.
 
     Two axes or more: heat maps of the two longest, a panel per combination of the others, of which the
     best is taken where there are more than nine. One axis: points with their 95 % intervals.
@@ -258,11 +258,21 @@ def _intervals(results: Results, metric: str) -> Figure:
     return figure
 
 
+def _carried_on(results: Results, metric: str) -> np.ndarray:
+    """Returns the records of a metric, `(rows, records)`; a stopped row goes on at its final value."""
+    table = results.records[metric].copy()
+    for row in np.flatnonzero(results.stopped_at >= 0).tolist():
+        every = results.design.configs[results.design.row(row).configuration].eval_every
+        table[row, -(-results.stopped_at[row] // every) + 1 :] = results.values(metric)[row]
+    return table
+
+
 def curves(results: Results, metric: str, *, num: int = 5) -> Figure:
     """Returns loss and a metric against the step, of the best configurations by that metric and the baseline.
 
     Lines are means over seeds and folds. How much single folds or seeds differ is left out: that is common
-    to all configurations, and hides what differs between them.
+    to all configurations, and hides what differs between them. A network that has stopped goes on at the
+    value of the parameters that were put back.
     """
     design = results.design
     order = ranking(results.units(metric).mean(axis=1), higher_is_better(metric)).tolist()
@@ -278,7 +288,7 @@ def curves(results: Results, metric: str, *, num: int = 5) -> Figure:
         label += " (all off)" if index in off else ""
         for ax, what in zip(panels, (f"{split}_loss", other), strict=True):
             for part, width in ((what, 1.8), (f"train_{what.split('_', 1)[1]}", 0.8)):
-                table = results.records[part].reshape(len(order), design.num_replicates, -1)
+                table = _carried_on(results, part).reshape(len(order), design.num_replicates, -1)
                 line = table[index, :, : len(steps)].mean(axis=0)
                 ax.plot(
                     steps,

@@ -97,7 +97,7 @@ class Results:
         last_finite_cost: training cost of the record before, `(rows,)`, NaN where there is none.
         seconds: of a worker, shared out to the lanes of its chunk, `(rows,)`.
         kept: row -> parameters, NumPy arrays.
-        examples: per-example validation scores after the last step, `(rows, n_val)` each, on one split.
+        examples: per-example validation scores of the final parameters, `(rows, n_val)` each, on one split.
         provenance: how each row was computed, JSON.
         compile_seconds: before the first step.
         train_seconds: wall clock of the rest.
@@ -122,10 +122,11 @@ class Results:
         return len(self.seconds)
 
     def __repr__(self) -> str:
-        bad = int(np.sum(self.diverged_at >= 0))
+        bad, stopped = int(np.sum(self.diverged_at >= 0)), int(np.sum(self.stopped_at >= 0))
         return (
             f"<regjax.Results: {len(self.design.configurations)} configurations × "
-            f"{len(self.design.seeds)} seeds × {self.design.num_folds} folds, {bad} diverged>"
+            f"{len(self.design.seeds)} seeds × {self.design.num_folds} folds, {bad} diverged"
+            + (f", {stopped} stopped early>" if stopped else ">")
         )
 
     @property
@@ -168,7 +169,13 @@ class Results:
 
     @functools.cached_property
     def _final(self) -> np.ndarray:
-        return final_records(self.design, self.records, self.diverged_at)
+        return final_records(self.design, self.records, self.diverged_at, self.stopped_at)
+
+    def _final_steps(self) -> np.ndarray:
+        """Returns the step of each row's final parameters, `(rows,)`."""
+        steps = [self.steps(configuration) for configuration in range(len(self.design.configs))]
+        per = self.design.num_replicates
+        return np.array([steps[row // per][record] for row, record in enumerate(self._final)])
 
     def table(self, metric: str, at: At = "final") -> np.ndarray:
         """Returns a metric as `(configurations, seeds, folds)`."""
@@ -200,9 +207,9 @@ class Results:
             columns |= {f"at_best_{metric}": self.values(metric, "at_best") for metric in self.records}
             record = self._record("at_best")
             columns["best_step"] = [self.steps(row.configuration)[record[i]] for i, row in enumerate(rows)]
-        if any(map(design.stops, range(len(design.configs)))):
+        if any(group.stops for group in self.plan.groups):
             columns["stopped_at"] = pd.array(self.stopped_at, dtype="Int64")
-            columns["final_step"] = [self.steps(r.configuration)[self._final[i]] for i, r in enumerate(rows)]
+            columns["final_step"] = self._final_steps()
         columns["seconds"] = self.seconds
         columns["provenance"] = [in_words(how) for how in self.provenance]
         table = pd.DataFrame(columns)
@@ -232,7 +239,7 @@ class Results:
         return pd.concat(parts, ignore_index=True)
 
     def params(self, row: int) -> Params:
-        """Returns the parameters of a row after its last step, NumPy arrays.
+        """Returns the final parameters of a row, NumPy arrays.
 
         Raises:
             KeyError: they were not kept, or the row diverged.
@@ -285,8 +292,8 @@ class Results:
         """
         design, name = self.design, self.design.check_metric(metric).removeprefix("val_")
         found = np.full((len(design.configs), design.num_folds), np.nan)
-        X = np.asarray(design.data.x).T
         for configuration, fold in np.ndindex(found.shape):
+            X = np.asarray(design.data.x if design.fold_inputs is None else design.fold_inputs[fold]).T
             rows = [design.index(configuration, seed, fold) for seed in range(len(design.seeds))]
             if all(row in self.kept for row in rows):
                 loss = resolve_loss(design.configs[configuration], design.data)
@@ -301,7 +308,7 @@ class Results:
         x = np.asarray(X)
         if x.ndim != 2 or x.shape[1] != len(design.data.x):
             raise ValueError(f"X must be (n_samples, {len(design.data.x)}), got shape {x.shape}")
-        mean, scale = design.standardisation(where.fold)
+        mean, scale = design.standardisation(where.fold, design.stops(where.configuration))
         x = ((x.T - mean) / scale).astype(config.dtype)
         options: Any = {"activation": config.activation, "precision": config.precision}
         with local_x64(config.dtype):
@@ -318,7 +325,8 @@ class Results:
         """Returns a table with a row per configuration.
 
         Columns: `configuration`; the grid's hyperparameters; `num_params`; `networks` and how many of them
-        are `ok`; the ranked metric's mean (NaN where a network diverged), its `se` (over folds it contains
+        are `ok`; with early stopping how many `stopped`, and the mean `final_step`; the ranked metric's mean
+        (NaN where a network diverged), its `se` (over folds it contains
         that they share training rows) and 95 % `low`, `high`; its mean over those that are ok, `of_ok`;
         `train_…` of the same and `val_loss`. Without validation: the training metrics alone. No column is of
         the test rows.
@@ -338,6 +346,10 @@ class Results:
         columns["num_params"] = [num_params(config) for config in design.configs]
         columns["networks"] = design.num_replicates
         columns["ok"] = self.num_ok()
+        if any(group.stops for group in self.plan.groups):
+            shape = (-1, design.num_replicates)
+            columns["stopped"] = (self.stopped_at.reshape(shape) >= 0).sum(axis=1)
+            columns["final_step"] = self._final_steps().reshape(shape).mean(axis=1)
         others = [name for name in self.records if name.startswith("train_")]
         if ranked is not None:
             found = [unit_interval(design, row) for row in self.units(ranked)]
@@ -362,7 +374,7 @@ class Results:
         """Returns the chosen configuration, by validation alone.
 
         Args:
-            metric: a validation metric; None takes val_accuracy or val_r2, after the last step.
+            metric: a validation metric; None takes val_accuracy or val_r2, of the final parameters.
             rule: "mean" or "one_se", see `selection.choose`.
             allow_diverged: let configurations compete by their networks that did not diverge.
 
@@ -458,7 +470,7 @@ class Results:
                 each configuration is paired with the one that agrees with it on all other axes. None:
                 every regulariser of the grid off.
             over: axes of which each arm uses its own best value, chosen with the scored unit left out.
-            metric: a validation metric; None takes val_accuracy or val_r2, after the last step.
+            metric: a validation metric; None takes val_accuracy or val_r2, of the final parameters.
 
         Raises:
             ValueError: no such baseline in the grid, or nothing held out; says how to mend it.

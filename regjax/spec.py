@@ -248,6 +248,8 @@ def _from_text(name: str, text: str) -> Any:
     if name == "seeds":
         seeds = values_of(name, text)
         return seeds if "," in text else seeds[0]
+    if name == "class_weight" and "," in text:
+        return values_of(name, text)
     if name in ("data", "target", "task", "baseline", "over", "store"):
         return text
     return _scalar(text)

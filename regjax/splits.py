@@ -103,7 +103,13 @@ def make_splits(
     stop = None
     if stopping is not None:
         stop = np.stack([_watched(data, weights, stopping, groups) for weights in train])
-    return Splits(train, val, kind, tuple(_absent_classes(data, train, val, kind)), stop)
+    found = Splits(train, val, kind, tuple(_absent_classes(data, train, val, kind)), stop)
+    if stop is None:
+        return found
+    early = np.stack([found.trains(fold, True) for fold in range(len(train))])
+    fewer = _absent_classes(data, early, stop, kind, ("training", "watched"))
+    notes = [f"with early stopping, {note}" for note in fewer]
+    return found._replace(notes=(*found.notes, *notes))
 
 
 def _watched(data: Data, train: np.ndarray, fraction: float, groups: ArrayLike | None) -> np.ndarray:
@@ -200,12 +206,18 @@ def _classes(data: Data) -> np.ndarray | None:
     return np.asarray(data.y)[0] if np.issubdtype(data.y.dtype, np.integer) else None
 
 
-def _absent_classes(data: Data, train: np.ndarray, val: np.ndarray, kind: str) -> Iterable[str]:
+def _absent_classes(
+    data: Data,
+    train: np.ndarray,
+    val: np.ndarray,
+    kind: str,
+    names: tuple[str, str] = ("training", "validation"),
+) -> Iterable[str]:
     classes = _classes(data)
     if classes is None:
         return
     for j in range(len(train)):
-        for name, weights in (("training", train[j]), ("validation", val[j])):
+        for name, weights in zip(names, (train[j], val[j]), strict=True):
             absent = np.setdiff1d(classes, classes[weights > 0])
             if len(absent) and np.any(weights > 0):
                 where = f"the {name} part of fold {j}" if kind == "folds" else f"the {name} part"
@@ -268,7 +280,9 @@ def _hold_out_indices(data: Data, name: str, fraction: float, seed: int) -> tupl
             f"got {fraction} of {num_rows} rows"
         )
     if classes is not None and np.min(np.unique(classes, return_counts=True)[1]) < 2:
-        raise ValueError("data must have at least two rows of each class to hold some out, got one")
+        raise ValueError(
+            f"{name} must have at least two rows of each class to hold some out, got one of a class"
+        )
     train, test = train_test_split(
         np.arange(num_rows), test_size=num_test, random_state=seed, stratify=classes
     )

@@ -18,7 +18,7 @@ class Best(NamedTuple):
     Attributes:
         params: that predict, at the step of the lowest loss.
         loss: the lowest mean loss of the rows that are watched.
-        step: where that was, the first of equals.
+        step: where that was, the first of equals; the untrained network of step 0 does not compete.
         stopped_at: step at whose record the run stopped, or -1; from there on nothing changes.
     """
 
@@ -42,7 +42,7 @@ def keep_best(best: Best, params: Params, loss: jax.Array, step: ArrayLike, pati
     Args:
         best: before the record.
         params: that would predict now.
-        loss: of the rows that are watched; NaN is worse than anything.
+        loss: of the rows that are watched; NaN where the network is not finite.
         step: of the record.
         patience: steps without a lower loss.
 
@@ -52,9 +52,10 @@ def keep_best(best: Best, params: Params, loss: jax.Array, step: ArrayLike, pati
     """
     step = jnp.asarray(step, jnp.int32)
     going = best.stopped_at < 0
-    better = going & (loss < best.loss)
+    better = going & (loss < best.loss) & (step > 0)
     waited = (step - best.step).astype(patience.dtype)
-    stops = going & ~better & (waited >= patience)
+    # What has diverged does not stop: it has diverged.
+    stops = going & ~better & (waited >= patience) & jnp.isfinite(loss)
     return Best(
         jax.tree.map(lambda new, old: jnp.where(better, new, old), params, best.params),
         jnp.where(better, loss, best.loss),

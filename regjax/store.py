@@ -348,7 +348,7 @@ class Store(Claims):
         return found
 
     def metric_of(self, rows: Sequence[str], metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns a metric after the last step, who is finished, and who of them is sound, `(rows,)` each."""
+        """Returns a metric of the final networks, who is finished, who of them is sound, `(rows,)` each."""
         values = np.full(len(rows), np.nan)
         finished, sound = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
         index = {identity: row for row, identity in enumerate(rows)}

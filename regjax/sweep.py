@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -42,6 +42,7 @@ def sweep(
     workers: int | None = None,
     pairing: Pairing = "paired",
     stopping: float = STOPPING,
+    fold_inputs: Sequence[ArrayLike] | None = None,
     keep: Keep | None = None,
     progress: bool | Report = True,
     target: str | None = None,
@@ -73,6 +74,8 @@ def sweep(
             "independent": each has its own.
         stopping: the fraction of each training part that early stopping watches, and that a configuration
             with patience does not train on.
+        fold_inputs: X as each fold sees it, `(n_samples, n_features)` each, where every fold has its own (a
+            preprocessing that was fitted on its training part); that of `data` is then not read.
         keep: parameters of "all" rows, of the "best" per configuration, or "none"; None lets the plan say.
         progress: whether to show a bar on a terminal, or a function that is called with a `Progress`.
         target: name of the target's column where data is a .csv file; None takes the last one.
@@ -110,6 +113,7 @@ def sweep(
         epochs=epochs,
         pairing=pairing,
         stopping=stopping,
+        fold_inputs=fold_inputs,
         target=target,
         task=task,
     )
@@ -141,8 +145,8 @@ def plan(
         workers: as in `sweep`.
         keep: as in `sweep`.
         probe: whether to compile each group and train a chunk of it for a moment, to predict seconds.
-        **options: seeds, folds, validation, test, groups, standardize, epochs, pairing, stopping, target,
-            task, as in `sweep`.
+        **options: seeds, folds, validation, test, groups, standardize, epochs, pairing, stopping,
+            fold_inputs, target, task, as in `sweep`.
 
     Raises:
         TypeError: as in `sweep`.

@@ -50,6 +50,7 @@ def as_json(
     found = {
         "networks": len(results),
         "diverged": int((results.diverged_at >= 0).sum()),
+        "stopped": int((results.stopped_at >= 0).sum()),
         "summary": _records(results.summary(shown_metric(results, choice))),
         "comparison": told,
         "choice": None if choice is None else dataclasses.asdict(choice),
@@ -99,9 +100,10 @@ def show(results: Results, comparison: Comparison | None, choice: Choice | None,
 
 def ending(results: Results, seconds: dict[str, float], written: list[str]) -> str:
     """Returns how many, how long, and which files."""
-    bad = int((results.diverged_at >= 0).sum())
+    bad, stopped = (int((at >= 0).sum()) for at in (results.diverged_at, results.stopped_at))
+    ends = f"{f', {bad:,} diverged' if bad else ''}{f', {stopped:,} stopped early' if stopped else ''}"
     return (
-        f"{len(results):,} networks{f', {bad:,} diverged' if bad else ''}: "
+        f"{len(results):,} networks{ends}: "
         f"compiling {duration(seconds['compile'])}, training {duration(seconds['train'])}, "
         f"all in all {duration(seconds['total'])}\nwritten: {', '.join(written)}"
     )
@@ -134,7 +136,7 @@ def _summary_table(results: Results, metric: str | None) -> Any:
     if metric is None:
         columns = [str(name) for name in summary if str(name).startswith("train_")]
         cells = [[name, *(_number(row[c]) for c in columns)] for name, row in zip(names, rows, strict=True)]
-        return _table("after the last step", ["configuration", *columns], cells, "summary.csv")
+        return _table("the final networks", ["configuration", *columns], cells, "summary.csv")
     others = [n for n in ("val_loss", f"train_{metric.removeprefix('val_')}") if n != metric]
     cells = []
     for index in ranking(summary[metric].to_numpy(float), higher_is_better(metric)):
@@ -143,7 +145,7 @@ def _summary_table(results: Results, metric: str | None) -> Any:
         if row["ok"] < row["networks"]:
             mean = f"{_number(row['of_ok'])} ({row['ok']} of {row['networks']})"
         cells.append([names[index], mean, _between(row, "low", "high"), *(_number(row[n]) for n in others)])
-    title = f"{metric} after the last step, {design.units_in_words()}"
+    title = f"{metric} of the final networks, {design.units_in_words()}"
     return _table(title, ["configuration", metric, "95 %", *others], cells, "summary.csv")
 
 

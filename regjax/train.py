@@ -23,9 +23,10 @@ from regjax.constraints import constrain
 from regjax.cost import BatchSizes, cost, full_batch_sizes, resolve_loss
 from regjax.data import Data, check_data, check_test, pad_samples
 from regjax.data_noise import add_noise
+from regjax.epochs import Epochs, end_epoch, init_epochs
 from regjax.gradients import gradient
 from regjax.hparams import HParams, check_hparams, check_loss
-from regjax.losses import balanced_weights
+from regjax.losses import balanced_weights, weights_of_classes
 from regjax.masks import Masks, UnitMasks, draw_masks
 from regjax.metrics import metrics
 from regjax.mlp import Params, forward, init_params
@@ -47,17 +48,29 @@ class TrainState(NamedTuple):
         opt_state: of optax.
         average: of the parameters, or None.
         best: at the records so far, or None where patience is off.
+        epochs: so far, or None where config.stop_on is None.
     """
 
     params: Params
     opt_state: Any
     average: Average | None = None
     best: Best | None = None
+    epochs: Epochs | None = None
 
     @property
     def measured(self) -> Params:
-        """The parameters that a record is of: the average, where one is on."""
+        """The parameters that a record is of: the average, where one is on; those of the best score so far,
+        where config.stop_on asks for it.
+        """
+        if self.epochs is not None and self.epochs.params is not None:
+            return self.epochs.params
         return self.params if self.average is None else self.average.params
+
+    @property
+    def stopped(self) -> jax.Array | None:
+        """Whether the run has stopped, a boolean; None where nothing stops it."""
+        ends = [part.stopped_at for part in (self.best, self.epochs) if part is not None]
+        return functools.reduce(jnp.logical_or, (end >= 0 for end in ends)) if ends else None
 
     @property
     def predicting(self) -> Params:
@@ -86,7 +99,8 @@ def init_state(
     if params is None:
         params = init_params(key, config.layer_sizes, init=config.init, dtype=config.dtype)
     opt_state = make_optimizer(config, hparams).init(params)
-    return TrainState(params, opt_state, init_average(params, hparams), init_best(params, hparams))
+    average, best = init_average(params, hparams), init_best(params, hparams)
+    return TrainState(params, opt_state, average, best, init_epochs(params, config))
 
 
 def run_segment(
@@ -101,6 +115,8 @@ def run_segment(
     config: Config,
     num_batches: ArrayLike | None = None,
     num_steps: ArrayLike | None = None,
+    watched: Data | None = None,
+    orders: jax.Array | None = None,
 ) -> TrainState:
     """Returns the state after steps `start` … `stop` - 1: how a run is cut changes no bit of it.
 
@@ -113,71 +129,141 @@ def run_segment(
         stop: last step + 1, may be traced.
         masks: the same masks at every step, instead of drawing them.
         config: what is compiled.
-        num_batches: of an epoch; None takes ⌊n/batch_size⌋, n the rows of weight above 0. Under a `vmap`
+        num_batches: of an epoch; None takes what config.batches says. Under a `vmap`
             over weights give it, not mapped: where the end of an epoch may differ from lane to lane, every
             lane sorts its rows at every step.
         num_steps: of the whole run, for keep_prob_end; None takes config.num_steps.
+        watched: rows whose score config.stop_on watches.
+        orders: of the rows in the epochs, `(epochs, n)`, those of weight 0 last, instead of drawing them;
+            after the last one the first comes again.
     """
     num_steps = config.num_steps if num_steps is None else num_steps
-    data = weigh_classes(hide_held_out(jax.tree.map(jnp.asarray, data)), config)
+    data = hide_held_out(jax.tree.map(jnp.asarray, data))
+    counted, data = data.weights, weigh_classes(data, config)
     sizes = full_batch_sizes(data)
-    next_batch = _batches(key, data, config, num_batches)
+    if num_batches is None:
+        num_batches = _num_batches(data.weights, config)
+    next_batch = _batches(key, data, counted, config, num_batches, orders)
 
     def step(i: jax.Array, carry: tuple[TrainState, Any]) -> tuple[TrainState, Any]:
-        (params, opt_state, averaged, best), order = carry
+        before, order = carry
+        params, opt_state, averaged, best, epochs = before
         batch, batch_sizes, order = next_batch(i, order, sizes)
         batch, partners = add_noise(key, i, hparams, batch, data)
         drawn = Masks(masks)
         if masks is None:
             drawn = draw_masks(key, i, hparams, config, batch.x.shape[1], num_steps)
-        grads = gradient(params, hparams, batch, drawn, partners, config=config, sizes=batch_sizes)
+        value, grads = gradient(params, hparams, batch, drawn, partners, config=config, sizes=batch_sizes)
         learning_rate = learning_rate_at(i, config, hparams)
+        if epochs is not None:
+            learning_rate = learning_rate * epochs.factor
+            if resolve_loss(config, data) == "squared_error":
+                value = value / len(data.y)  # as scikit-learn averages it over outputs
+            value = value + penalty(params, hparams) / batch_sizes.num_train
+            rows = jnp.sum(batch.weights > 0, dtype=value.dtype)
+            epochs = epochs._replace(total=epochs.total + jnp.where(rows > 0, value, 0) * rows)
         with jax.numpy_dtype_promotion("standard"):  # optax raises a traced b1 to the power of an int32
-            updates, opt_state = make_optimizer(config, hparams, learning_rate).update(
+            done = optax.tree.get(opt_state, "count") if config.epsilon_hat else None
+            updates, opt_state = make_optimizer(config, hparams, learning_rate, done).update(
                 grads, opt_state, params
             )
         params = cast(Params, optax.apply_updates(params, updates))
         params = constrain(params, hparams, learning_rate, batch_sizes.num_train)
-        return TrainState(params, opt_state, average(params, averaged, i, hparams), best), order
+        after = TrainState(params, opt_state, average(params, averaged, i, hparams), best, epochs)
+        if epochs is None and config.batches == "equal":
+            return after, order
+        return frozen(before, after, batch, i), order
+
+    def frozen(before: TrainState, after: TrainState, batch: Data, i: jax.Array) -> TrainState:
+        """Returns what a step leaves: nothing new in a run that has stopped, or of a batch without rows."""
+        epochs, going = after.epochs, jnp.any(batch.weights > 0)
+        if epochs is not None:
+            going = going & (epochs.stopped_at < 0)
+        after = jax.tree.map(lambda new, old: jnp.where(going, new, old), after, before)
+        if epochs is None:
+            return after
+
+        def end(epochs: Epochs) -> Epochs:
+            score = None if watched is None else _score(after.params, watched, config)
+            rows = jnp.sum(counted > 0, dtype=counted.dtype)
+            return end_epoch(epochs, after.params, score, i + 1, rows, hparams=hparams, config=config)
+
+        ended = (i + 1) % num_batches == 0
+        found = lax.cond(ended, end, lambda epochs: epochs, after.epochs)
+        opt_state = after.opt_state
+        if config.schedule in ("invscaling", "adaptive") and config.optimizer != "sgd":
+            # scikit-learn's velocity contains the learning rate of its time, optax's trace does not.
+            change = epochs.factor / found.factor
+            opt_state = jax.tree.map(lambda trace: trace * change, opt_state)
+        return after._replace(opt_state=opt_state, epochs=found)
 
     start, stop = jnp.asarray(start, jnp.int32), jnp.asarray(stop, jnp.int32)
-    order = next_batch(start, None, sizes)[2]
-    return lax.fori_loop(start, stop, step, (state, order))[0]
+    first = next_batch(start, None, sizes)[2]
+    return lax.fori_loop(start, stop, step, (state, first))[0]
 
 
 def _batches(
-    key: jax.Array, data: Data, config: Config, num_batches: Any
+    key: jax.Array, data: Data, counted: jax.Array, config: Config, num_batches: Any, given: Any
 ) -> Callable[..., tuple[Data, BatchSizes, Any]]:
     """Returns next_batch(step, order, sizes) → (batch, its sizes, order of the epoch's rows).
 
-    Without a batch size the batch is the data and the order is None. With one, an epoch is
-    ⌊n/batch_size⌋ batches of the training rows in a random order; the order is drawn anew where an
-    epoch begins, and where it is None (a segment may begin inside an epoch).
+    Without a batch size the batch is the data and the order is None. With one, the training rows stand in
+    a random order, which is drawn anew where an epoch begins, and where it is None (a segment may begin
+    inside an epoch). With config.batches "all" the last batch of an epoch may be smaller: rows of weight 0
+    fill it. `counted` are the weights that count for penalties, without those of classes; `given` are
+    the orders of the epochs, or None.
     """
     if config.batch_size is None:
         return lambda step, order, sizes: (data, sizes, None)
     size = config.batch_size
-    if num_batches is None:
-        num_batches = jnp.maximum(jnp.sum(data.weights > 0, dtype=jnp.int32) // size, 1)
     rows = data.x.T  # a row of a matrix is one run of memory: gathering rows is faster than columns
+    num_rows = jnp.sum(data.weights > 0, dtype=jnp.int32)
 
     def next_batch(step: jax.Array, order: Any, sizes: BatchSizes) -> tuple[Data, BatchSizes, Any]:
         epoch, index = step // num_batches, step % num_batches
-        draw = functools.partial(epoch_order, key, epoch, data.weights)
-        order = draw() if order is None else lax.cond(index == 0, draw, lambda: order)
-        chosen = lax.dynamic_slice_in_dim(order, index * size, size)
-        batch = Data(rows[chosen].T, data.y[:, chosen], data.weights[chosen])
-        return batch, BatchSizes(float(size), sizes.num_train), order
+        draw = functools.partial(epoch_order, key, epoch, data.weights, shuffle=config.shuffle)
+        if given is not None:
+            order = given[epoch % len(given)]
+        else:
+            order = draw() if order is None else lax.cond(index == 0, draw, lambda: order)
+        if config.batches == "equal":
+            chosen = lax.dynamic_slice_in_dim(order, index * size, size)
+            batch = Data(rows[chosen].T, data.y[:, chosen], data.weights[chosen])
+            return batch, BatchSizes(float(size), sizes.num_train), order
+        places = index * size + lax.iota(jnp.int32, size)
+        chosen = order[jnp.minimum(places, len(order) - 1)]
+        there = places < num_rows
+        batch = Data(rows[chosen].T, data.y[:, chosen], jnp.where(there, data.weights[chosen], 0))
+        weight, count = jnp.sum(batch.weights), jnp.sum(jnp.where(there, counted[chosen], 0))
+        safe = [jnp.where(total > 0, total, 1) for total in (weight, count)]
+        return batch, BatchSizes(*safe), order
 
     return next_batch
 
 
+def _num_batches(weights: jax.Array, config: Config) -> jax.Array | int:
+    """Returns the batches of an epoch."""
+    if config.batch_size is None:
+        return 1
+    num_rows = jnp.sum(weights > 0, dtype=jnp.int32)
+    rest = config.batch_size - 1 if config.batches == "all" else 0
+    return jnp.maximum((num_rows + rest) // config.batch_size, 1)
+
+
+def _score(params: Params, data: Data, config: Config) -> jax.Array:
+    """Returns the accuracy, or R²."""
+    found = evaluate(params, data, config=config)
+    return found["accuracy"] if "accuracy" in found else found["r2"]
+
+
 def weigh_classes(data: Data, config: Config) -> Data:
-    """Returns `data` with the weights that training uses: of balanced classes, where that is asked for."""
+    """Returns `data` with the weights that training uses: times those of classes, where they have some."""
     if config.class_weight is None:
         return data
     if not jnp.issubdtype(data.y.dtype, jnp.integer):
         raise ValueError(f"class_weight must be used with classes, got real targets of dtype {data.y.dtype}")
+    if config.class_weight != "balanced":
+        return data._replace(weights=weights_of_classes(data.y, data.weights, config.class_weight))
     num_classes = max(2, config.layer_sizes[-1])
     return data._replace(weights=balanced_weights(data.y, data.weights, num_classes))
 
@@ -296,8 +382,13 @@ def make_train(config: Config) -> Callable[..., Trained]:
         _check_x64(config, (hparams, data, test, stop))
         with local_x64(config.dtype):
             hparams = check_hparams(config, hparams)
+            if config.draws != "jax":
+                raise ValueError(f"draws must be jax outside of a sweep, got {config.draws}")
             if (hparams.patience is None) != (stop is None):
-                raise ValueError("patience must be given with rows to watch, stop, and those with patience")
+                raise ValueError(
+                    "stop must be given, rows to watch, exactly where hparams.patience is on, got "
+                    + ("patience alone" if stop is None else "rows alone")
+                )
             data, test = check_data(config, data), check_test(config, data, test)
             stop = check_test(config, data, stop, "stop")
             check_loss(hparams, resolve_loss(config, data))
@@ -317,7 +408,8 @@ def _train(
         found = measure(key, state.measured, hparams, data, test, step, config=config)
         if state.best is None:
             return state, found
-        found["stop_loss"] = evaluate(state.measured, cast(Data, stop), config=config)["loss"]
+        loss = evaluate(state.measured, cast(Data, stop), config=config)["loss"]
+        found["stop_loss"] = jnp.where(found["finite"], loss, jnp.nan)
         gone = state.best.stopped_at >= 0
         best = keep_best(state.best, state.measured, found["stop_loss"], step, hparams.patience)
         after: Any = {"step": step, "finite": True}

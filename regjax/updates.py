@@ -15,24 +15,34 @@ from regjax.mlp import Layer
 
 
 def make_optimizer(
-    config: Config, hparams: HParams, learning_rate: jax.Array | None = None
+    config: Config,
+    hparams: HParams,
+    learning_rate: jax.Array | None = None,
+    updates_done: ArrayLike | None = None,
 ) -> optax.GradientTransformation:
     """Returns optax's optimizer with traced hyperparameters.
+
+    "adamw" also takes η·λ·W off the weights (Loshchilov & Hutter 2019, algorithm 2), λ = weight_decay, η the
+    scheduled learning rate.
 
     Args:
         config: which one.
         hparams: hyperparameters.
         learning_rate: of this step; None takes the peak. No state depends on it.
+        updates_done: before this one, on which config.epsilon_hat depends; no state does.
     """
     h, rate = hparams, hparams.learning_rate if learning_rate is None else learning_rate
+    eps = h.eps
+    if config.epsilon_hat and updates_done is not None:
+        eps = h.eps / jnp.sqrt(1 - h.b2 ** (jnp.asarray(updates_done, h.b2.dtype) + 1))
     if config.optimizer == "sgd":
         return optax.sgd(rate)
     if config.optimizer in ("momentum", "nesterov"):
         return optax.sgd(rate, momentum=h.momentum, nesterov=config.optimizer == "nesterov")
     if config.optimizer == "adam":
-        return optax.adam(rate, h.b1, h.b2, h.eps)
+        return optax.adam(rate, h.b1, h.b2, eps)
     weights_only = tuple(Layer._make([True, False]) for _ in range(config.num_layers))
-    return optax.adamw(rate, h.b1, h.b2, h.eps, weight_decay=h.weight_decay, mask=weights_only)
+    return optax.adamw(rate, h.b1, h.b2, eps, weight_decay=h.weight_decay, mask=weights_only)
 
 
 def learning_rate_at(step: ArrayLike, config: Config, hparams: HParams) -> jax.Array:

@@ -3,6 +3,8 @@
 import json
 import sys
 
+import pytest
+
 from benchmarks import (
     bench_compare,
     bench_coverage,
@@ -45,6 +47,7 @@ def test_bench_layout(monkeypatch, capsys):
         assert variant in out
 
 
+@pytest.mark.slow
 def test_bench_sweep(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["bench_sweep", "--steps", "2", "--repeats", "1", "--rows", "128"])
     bench_sweep.main()
@@ -54,6 +57,7 @@ def test_bench_sweep(monkeypatch, capsys):
     assert "ratio" in out
 
 
+@pytest.mark.slow
 def test_bench_faults(monkeypatch, capsys, tmp_path):
     arguments = "--kills 2 --files 10 --processes 2 --process-kills 1 --steps 800 --repeats 1 --inputs 40"
     arguments += f" --overhead-steps 2 --json {tmp_path}/r.json"

@@ -138,7 +138,7 @@ def check_gradient_of(values, loss, depth):
         sizes = BatchSizes(total, 2 * total)  # a batch of half the rows
         batch, others = add_noise(KEY, 3, hparams, data, data)
         masks = draw_masks(KEY, 3, hparams, config, 9, 10)
-        ours = gradient(params, hparams, batch, masks, others, config=config, sizes=sizes)
+        _, ours = gradient(params, hparams, batch, masks, others, config=config, sizes=sizes)
         theirs = oracle(params, hparams, batch, masks, others, config, sizes)
         assert relative_error(ours, theirs) < 1e-9
 
@@ -574,7 +574,13 @@ def test_classes_are_asked_for_before_anything_is_compiled():
             regjax.Config(**bad)
 
 
-@pytest.mark.parametrize("task", ["two classes", "three classes", "regression"])
+@pytest.mark.parametrize(
+    "task",
+    [
+        "two classes",
+        *(pytest.param(task, marks=pytest.mark.slow) for task in ("three classes", "regression")),
+    ],
+)
 def test_a_sweep_of_every_regulariser_is_the_single_training(task):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((60, 3)).astype(np.float32)

@@ -26,7 +26,7 @@ def test_keys_are_the_python_names_and_the_flags_with_dashes():
     arguments |= set(NAMES) | {"dropout"}
     assert keys <= arguments
     # What has no key: objects of Python, what the command line does itself, and what `hidden` says.
-    python_only = {"self", "config", "grid", "groups", "executor", "progress", "layer_sizes"}
+    python_only = {"self", "config", "grid", "groups", "executor", "progress", "layer_sizes", "fold_inputs"}
     assert arguments - keys == python_only
     options = {o for parameter in cli_sweep.sweep.params for o in parameter.opts}
     for key in keys:
@@ -63,6 +63,14 @@ EVERY = {
     "warmup_steps": ("3", 3),
     "decay_steps": ("9", 9),
     "class_weight": ("balanced", "balanced"),
+    "batches": ("all", "all"),
+    "shuffle": (False, False),
+    "epsilon_hat": (True, True),
+    "stop_on": ("loss", "loss"),
+    "draws": ("sklearn", "sklearn"),
+    "tol": ("0.01", 0.01),
+    "n_iter_no_change": ("5", 5),
+    "power_t": ("0.25", 0.25),
     "end_fraction": ("0.5", 0.5),
     "decay_rate": ("0.5", 0.5),
     "l1_prox": ("0.5,1", [0.5, 1]),

@@ -304,7 +304,7 @@ def test_independent_pairing_draws_for_each_configuration():
     results = run(pairing="independent", grid={"momentum": [0.1, 0.2, 0.3]})
     first = results.records["train_loss"][:, 0].reshape(3, -1)
     assert len(np.unique(first)) == first.size
-    assert any("momentum has 3 values" in note for note in results.notes)
+    assert any("momentum is asked for" in note for note in results.notes)
     paired = run(grid={"momentum": [0.1, 0.2, 0.3]}).records["train_loss"].reshape(3, -1)
     np.testing.assert_array_equal(paired[0], paired[1])
 
@@ -382,7 +382,7 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_said_before_anything_is_compiled(case, monkeypatch):
-    monkeypatch.setattr(host, "compile_task", lambda task: pytest.fail("compiled"))
+    monkeypatch.setattr(host, "compile_loop", lambda task: pytest.fail("compiled"))
     options, message = BAD[case]
     with pytest.raises(ValueError, match=message):
         run(**options)

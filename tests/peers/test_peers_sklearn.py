@@ -39,7 +39,7 @@ def test_l2(batch_size, activation):
         for first in range(0, 60, batch_size):
             rows = slice(first, first + batch_size)
             batch = Data(jnp.asarray(X[rows].T), jnp.asarray(y[None, rows]), jnp.ones(batch_size))
-            grads = gradient(params, hparams, batch, Masks(None), None, config=config, sizes=sizes)
+            _, grads = gradient(params, hparams, batch, Masks(None), None, config=config, sizes=sizes)
             params = jax.tree.map(lambda p, g: p - rate * g, params, grads)
     for layer, w, b in zip(params, peer.coefs_, peer.intercepts_, strict=True):
         np.testing.assert_allclose(layer.w, w.T, rtol=1e-9, atol=1e-12)
