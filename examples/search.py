@@ -20,9 +20,7 @@ def main() -> None:
     X, y = load_breast_cancer(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.25, stratify=y, random_state=0)
 
-    network = regjax.RegMLPClassifier(
-        (32, 16), max_iter=60, n_iter_no_change=60, random_state=0, dtype="float32"
-    )
+    network = regjax.RegMLPClassifier((32, 16), max_iter=500, tol=1e-3, random_state=0, dtype="float32")
     pipeline = Pipeline([("scale", StandardScaler()), ("network", network)])
     search = regjax.RegGridSearchCV(
         pipeline,

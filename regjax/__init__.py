@@ -4,7 +4,7 @@ Pure functions with explicit keys: forward, hand-derived backward and cost of mu
 under `jit` and `vmap`. Importing it changes no setting of JAX and starts no device.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from regjax.check import check_gradient
 from regjax.config import Config
@@ -20,6 +20,10 @@ from regjax.plan import Plan
 from regjax.results import Results
 from regjax.sweep import load, plan, sweep
 from regjax.train import Trained, make_train
+
+if TYPE_CHECKING:
+    from regjax.estimator import RegMLPClassifier, RegMLPRegressor
+    from regjax.search import RegGridSearchCV, RegRandomizedSearchCV, one_se
 
 __all__ = [
     "Config",

@@ -107,7 +107,8 @@ def compare(scores: Scores, baseline: Mapping[str, Any] | None, over: Sequence[s
     found = []
     for arm, base in pairs:
         entry = {name: as_cell(value) for name, value in arms[arm]}
-        entry["name"] = design.in_words({n: value for n, value in arms[arm] if n in design.axes})
+        on_axes = {n: value for n, value in arms[arm] if n in design.axes}
+        entry["name"] = design.in_words(on_axes, leave_out=over)
         found.append(entry | _difference(scores, values, chosen, arm, base))
     total = [entry.pop("total") for entry in found]
     adjusted = intervals.holm(np.array([interval.p for interval in total]))

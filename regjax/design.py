@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -210,14 +210,16 @@ class Design:
         """Names that take more than one value, each with its values in order of appearance."""
         return Grid(self.configurations).axes
 
-    def in_words(self, configuration: Configuration, digits: int = 6) -> str:
+    def in_words(self, configuration: Configuration, digits: int = 6, leave_out: Collection[str] = ()) -> str:
         """Returns a configuration in words: its values on the axes; of more than three, what is on.
 
         Args:
             configuration: of the grid, or some of its values.
             digits: of real values.
+            leave_out: axes that are not named.
         """
         names = [n for n in (list(self.axes) or self.names) if n in configuration or len(self.axes) <= 3]
+        names = [name for name in names if name not in leave_out]
         if len(self.axes) > 3:
             off = [n for n in names if value_of(configuration, n) == OFF_VALUES.get(n)]
             names = [name for name in names if name not in off]

@@ -7,6 +7,7 @@ what is scored, ranked and refitted is scikit-learn's own.
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import math
 import os
@@ -434,7 +435,7 @@ def _trained(
             "to be preprocessed."
         )
         return Trained(None, error, seconds)
-    network: Any = clone(member.network)
+    network: Any = copy.copy(member.network)  # which has not been fitted
     network._adopt(results.params(row))
     config, stopped_at = design.configs[configuration], int(results.stopped_at[row])
     steps = stopped_at if stopped_at >= 0 else config.num_steps

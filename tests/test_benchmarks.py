@@ -11,6 +11,7 @@ from benchmarks import (
     bench_faults,
     bench_layout,
     bench_regularisers,
+    bench_sklearn,
     bench_sweep,
 )
 
@@ -82,3 +83,13 @@ def test_bench_regularisers(monkeypatch, capsys):
     out = capsys.readouterr().out
     assert out.count("sam") == 2
     assert "ratio to none" in out
+
+
+@pytest.mark.slow
+def test_bench_sklearn(monkeypatch, capsys):
+    arguments = ["--problems", "breast_cancer", "--candidates", "4", "--epochs", "2", "--repeats", "1"]
+    monkeypatch.setattr(sys, "argv", ["bench_sklearn", *arguments])
+    bench_sklearn.main()
+    out = capsys.readouterr().out
+    assert "breast_cancer, 4 candidates" in out
+    assert float(out.split("mean score: ")[1]) < 0.02

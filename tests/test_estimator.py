@@ -2,8 +2,10 @@
 
 import os
 import pickle
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -293,3 +295,19 @@ def test_names_are_there_when_they_are_asked_for():
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         regjax.nothing  # noqa: B018
+
+
+def test_the_page_about_it_runs():
+    root = Path(regjax.__file__).parents[1]
+    page = (root / "docs" / "scikit-learn.md").read_text()
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    exec(compile(code, "docs/scikit-learn.md", "exec"), {})
+
+
+@pytest.mark.slow
+def test_the_example_runs(tmp_path):
+    script = Path(regjax.__file__).parents[1] / "examples" / "search.py"
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "Each arm uses its own best learning_rate" in done.stdout
+    for name in ("search-scores.png", "search-curves.png"):
+        assert (tmp_path / name).stat().st_size > 10_000

@@ -8,6 +8,7 @@ import pytest
 
 import regjax
 from regjax import host
+from regjax.comparison import unit_interval
 from regjax.data import Data
 from regjax.replay import replay
 from regjax.splits import make_splits
@@ -16,6 +17,7 @@ from regjax.store import Store
 FIT = {"hidden": (8,), "num_steps": 200, "eval_every": 10, "optimizer": "adam", "batch_size": 16}
 GRID = [{"learning_rate": rate, "patience": 30} for rate in (0.003, 0.03, 0.1, 0.3)]
 NEVER = 1e6
+KEY = regjax.replicate_key(0)
 
 
 def rows(n=120, seed=0):
@@ -253,3 +255,66 @@ def test_the_last_iterate_stands_beside_an_average():
         assert np.isnan(none).all()
         assert name == "val_accuracy" or not np.allclose(averaged, last)
     assert "final_val_loss_last" in results.to_pandas()
+
+
+def test_every_row_of_a_mixed_sweep_replays(tmp_path):
+    path = tmp_path / "s.sqlite"
+    grid = [{"patience": 20}, {"l2": 0.7}, {"ema_decay": 0.9}]
+    config = {"num_steps": 60, "eval_every": 10, "hidden": (4,)}
+    results = regjax.sweep("two_regions", config, grid, folds=2, store=path, workers=1, progress=False)
+    with Store(path, create=False) as store:
+        stored = [row for _, row in store.read(store.design_of(1).rows)]
+    names = [{name for name in row.arrays if name.startswith("records/")} for row in stored]
+    assert sorted("records/stop_loss" in found for found in names) == [False] * 4 + [True] * 2
+    assert sorted("records/val_loss_last" in found for found in names) == [False] * 4 + [True] * 2
+    assert not any("records/stop_loss_last" in found for found in names)
+    for row in range(len(results)):
+        again = replay(path, row)
+        assert again.same, str(again)
+
+
+def test_the_standardiser_does_not_see_what_is_watched():
+    X, y = rows()
+    options = {"folds": 2, "standardize": True, "progress": False}
+    grid = [{"patience": NEVER}, {}]
+    plain = regjax.sweep((X, y), FIT, grid, **options)
+    spoiled = X.copy()
+    spoiled[plain.design.splits.stop[0] > 0] = 1e3
+    other = regjax.sweep((spoiled, y), FIT, grid, **options)
+    # What fold 0 trains on is as it was: so are its curves on these rows; without patience they are not.
+    np.testing.assert_array_equal(plain.records["train_loss"][0], other.records["train_loss"][0])
+    assert not np.allclose(plain.records["train_loss"][2], other.records["train_loss"][2])
+    X_val = X[plain.design.splits.val[0] > 0]
+    found = np.mean(plain.predict(0, X_val) == y[plain.design.splits.val[0] > 0])
+    assert found == pytest.approx(plain.values("val_accuracy")[0])
+
+
+def test_a_diverged_single_run_says_so():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 4))
+    data = Data.from_arrays(X, X[:, 0] * 10)
+    config = regjax.Config(layer_sizes=(4, 6, 6, 1), num_steps=60, eval_every=5)
+    run = regjax.make_train(config)(KEY, regjax.HParams(1e6, patience=10), data, stop=data)
+    finite = np.asarray(run.history["finite"])
+    assert not finite.all()
+    assert not finite[int(np.argmin(finite)) :].any()
+    assert int(run.history["stopped_at"][-1]) == -1
+
+
+def test_what_early_stopping_costs_is_counted_and_said():
+    plain = regjax.sweep(rows(), FIT, [{"l2": 0}, {"l2": 1}], folds=5, progress=False)
+    early = regjax.sweep(rows(), FIT, [{"l2": 0}, {"patience": 30}], folds=5, stopping=0.5, progress=False)
+    d = np.array([0.01, 0.03, 0.02, 0.06, -0.01])
+    assert unit_interval(early.design, d).se > 1.1 * unit_interval(plain.design, d).se
+    said = " ".join(early.notes)
+    assert "early stopping watches" not in said  # 48 rows
+    few = regjax.plan(rows(), FIT, {"patience": [None, 5, 500]}, folds=5, probe=False)
+    said = " ".join(few.notes)
+    for words in ("early stopping watches", "at least the number of steps", "less than eval_every"):
+        assert words in said
+    assert "stopped early" in repr(early)
+    summary = early.summary()
+    assert summary["stopped"].tolist()[0] == 0
+    assert summary["stopped"].tolist()[1] > 0
+    with pytest.raises(ValueError, match=r"groups must have shape \(120,\), got \(50,\)"):
+        regjax.sweep(rows(), FIT, folds=[(np.arange(60), np.arange(60, 120))], groups=np.zeros(50))

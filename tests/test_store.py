@@ -751,3 +751,11 @@ def test_parameters_that_are_not_there_are_said(tmp_path):
         KeyError, match="row 0 has no parameters: keep='all', or whoever trained it kept none"
     ):
         found.params(0)
+
+
+def test_identities_and_keys_are_those_of_earlier_versions():
+    X = np.arange(24.0).reshape(8, 3)
+    design = make_design((X, np.arange(8) % 2), {"num_steps": 3}, {"l2": [0, 0.1]}, folds=2)
+    assert identities(design)[0] == "3bf76a2997c435ba3d12bd2fad1d77f3"
+    own = make_design((X, np.arange(8) % 2), {"num_steps": 3}, {"l2": [0, 0.1]}, pairing="independent")
+    assert own.key(own.row(1)).tolist() == [2237992798, 2009692004]
