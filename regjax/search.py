@@ -121,6 +121,8 @@ class _Search:
 
     n_seeds: int
     store: str | os.PathLike[str] | None
+    results_: Any
+    seed_scores_: Any
 
     def fit(self: Any, X: Any, y: Any = None, **params: Any) -> Any:
         """Trains all candidates on all folds, and refits the best on all rows.
@@ -533,19 +535,19 @@ class RegGridSearchCV(_Search, GridSearchCV):
 
     def __init__(
         self,
-        estimator,
-        param_grid,
+        estimator: Any,
+        param_grid: Any,
         *,
-        scoring=None,
-        n_jobs=None,
-        refit=True,
-        cv=None,
-        verbose=0,
-        pre_dispatch="2*n_jobs",
-        error_score=np.nan,
+        scoring: Any = None,
+        n_jobs: Any = None,
+        refit: Any = True,
+        cv: Any = None,
+        verbose: Any = 0,
+        pre_dispatch: Any = "2*n_jobs",
+        error_score: Any = np.nan,
         return_train_score=False,
         n_seeds=1,
-        store=None,
+        store: Any = None,
     ) -> None:
         super().__init__(
             estimator, param_grid, scoring=scoring, n_jobs=n_jobs, refit=refit, cv=cv, verbose=verbose,
@@ -587,21 +589,21 @@ class RegRandomizedSearchCV(_Search, RandomizedSearchCV):
 
     def __init__(
         self,
-        estimator,
-        param_distributions,
+        estimator: Any,
+        param_distributions: Any,
         *,
         n_iter=10,
-        scoring=None,
-        n_jobs=None,
-        refit=True,
-        cv=None,
-        verbose=0,
-        pre_dispatch="2*n_jobs",
-        random_state=None,
-        error_score=np.nan,
+        scoring: Any = None,
+        n_jobs: Any = None,
+        refit: Any = True,
+        cv: Any = None,
+        verbose: Any = 0,
+        pre_dispatch: Any = "2*n_jobs",
+        random_state: Any = None,
+        error_score: Any = np.nan,
         return_train_score=False,
         n_seeds=1,
-        store=None,
+        store: Any = None,
     ) -> None:
         super().__init__(
             estimator, param_distributions, n_iter=n_iter, scoring=scoring, n_jobs=n_jobs, refit=refit, cv=cv,
