@@ -246,7 +246,7 @@ class _Search:
         self.results_ = None
         folds: dict[Any, list[Fold]] = {}
         for (preprocessing, *_), members in groups.items():
-            apart = _not_one_sweep(members[0].estimator, splits, fit_params)
+            apart = _not_one_sweep(members, splits, fit_params)
             if apart:
                 for member in members:
                     found[member.number] = self._one_by_one(member, X, y, splits, fit_params)
@@ -333,13 +333,23 @@ class _Search:
         return found
 
 
-def _not_one_sweep(estimator: Any, splits: Any, fit_params: Mapping[str, Any]) -> bool:
-    """Returns whether candidates must be fitted one by one: a fold that trains on what it scores, or
-    metadata that a Pipeline routes to its steps.
+def _not_one_sweep(members: list[Candidate], splits: Any, fit_params: Mapping[str, Any]) -> bool:
+    """Returns whether candidates must be fitted one by one: a fold that trains on what it scores, metadata
+    that a Pipeline routes to its steps, or folds so unlike that a batch means another number of rows.
     """
+    estimator = members[0].estimator
     overlap = any(len(np.intersect1d(train, test)) for train, test in splits)
     routed = isinstance(estimator, Pipeline) and bool(fit_params) and get_config()["enable_metadata_routing"]
-    return overlap or routed
+    sizes = [{_batch_of(member.network, len(train)) for train, _ in splits} for member in members]
+    return overlap or routed or any(len(of_member) > 1 for of_member in sizes)
+
+
+def _batch_of(network: RegMLP, num_rows: int) -> int | None:
+    """Returns the rows of a batch where a fold has so many, None where it is all of them."""
+    if network.early_stopping:
+        num_rows -= math.ceil(num_rows * network.validation_fraction)
+    size = 200 if network.batch_size == "auto" else network.batch_size
+    return None if size >= num_rows else size
 
 
 def network_of(estimator: Any) -> RegMLP:

@@ -10,8 +10,10 @@ import regjax
 from regjax import host
 from regjax.comparison import unit_interval
 from regjax.data import Data
+from regjax.mlp import Layer
 from regjax.replay import replay
 from regjax.splits import make_splits
+from regjax.stopping import init_best, keep_best
 from regjax.store import Store
 
 FIT = {"hidden": (8,), "num_steps": 200, "eval_every": 10, "optimizer": "adam", "batch_size": 16}
@@ -84,6 +86,22 @@ def test_a_run_stops_when_it_should_and_the_best_parameters_come_back():
     held_out = results.design.splits.val[place.fold] > 0
     said = results.predict(row, X[held_out])
     assert np.mean(said == y[held_out]) == pytest.approx(results.values("val_accuracy")[row])
+
+
+def test_the_untrained_network_does_not_compete():
+    def layers(value):
+        return (Layer(np.full((1, 1), value, np.float32), np.zeros((1, 1), np.float32)),)
+
+    best = init_best(layers(-1), regjax.HParams(patience=20.0))
+    for step, loss in ((0, 0.1), (10, 0.9), (20, 0.8)):
+        best = keep_best(best, layers(step), np.float32(loss), step, np.float32(20))
+    assert (int(best.step), int(best.stopped_at), float(best.params[0].w[0, 0])) == (20, -1, 20)
+    grid = {"learning_rate": [1.0, 3.0, 10.0], "patience": 20}
+    rising = regjax.sweep(rows(), FIT | {"num_steps": 40}, grid, progress=False)
+    losses = rising.records["stop_loss"]
+    assert (losses[:, 0] < np.nanmin(losses[:, 1:], axis=1)).any()
+    final = rising.to_pandas()["final_step"].to_numpy()
+    np.testing.assert_array_equal(final, 10 * (np.nanargmin(losses[:, 1:], axis=1) + 1))
 
 
 def test_how_the_work_is_cut_changes_nothing(monkeypatch, tmp_path):
