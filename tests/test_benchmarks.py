@@ -16,6 +16,7 @@ from benchmarks import (
 )
 
 
+@pytest.mark.slow
 def test_bench_compare(monkeypatch, capsys, tmp_path):
     arguments = ["bench_compare", "--steps", "3", "--repeats", "1", "--json", str(tmp_path / "r.json")]
     monkeypatch.setattr(sys, "argv", arguments)
@@ -40,6 +41,7 @@ def test_bench_coverage(monkeypatch, capsys, tmp_path):
     assert [choice["metric"] for choice in found["choices"]] == ["val_loss", "val_accuracy"]
 
 
+@pytest.mark.slow
 def test_bench_layout(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["bench_layout", "--steps", "2", "--repeats", "1", "--lanes", "4"])
     bench_layout.main()
@@ -76,6 +78,7 @@ def test_bench_faults(monkeypatch, capsys, tmp_path):
     assert found["odd inputs"]["together"].endswith(" 0 faults")
 
 
+@pytest.mark.slow
 def test_bench_regularisers(monkeypatch, capsys):
     arguments = ["bench_regularisers", "--steps", "2", "--repeats", "1", "--names", "l2", "sam"]
     monkeypatch.setattr(sys, "argv", arguments)

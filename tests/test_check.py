@@ -12,6 +12,7 @@ from regjax.noise import replicate_key
 from regjax.penalties import PENALTIES, PenaltyPair
 
 
+@pytest.mark.slow
 def test_every_gradient_over_the_whole_product():
     """Activations × losses × penalties × dropout × depths 0 to 4, relative 1e-10 in float64."""
     rows = certify()

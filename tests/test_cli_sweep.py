@@ -41,7 +41,7 @@ def test_a_sweep_prints_tables_and_writes_files(tmp_path, capsys):
     code, out, err = run(capsys, "sweep", *QUICK, "--l2", "0,0.1", "--keep-prob", "1,0.9", "--out", tmp_path)
     assert code == 0
     assert "24 networks = 4 configurations × 2 seeds × 3 folds" in out
-    assert "val_accuracy after the last step, over 3 folds × 2 seeds (t, 2 df)" in out
+    assert "val_accuracy of the final networks, over 3 folds × 2 seeds (t, 2 df)" in out
     assert "difference to l2=0, keep_prob=1" in out
     assert "corrected for the selection" in out
     assert "compiling" in out

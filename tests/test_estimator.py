@@ -50,9 +50,10 @@ print(count)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "least"),
-    [("classifier", 60), ("regressor", 55), pytest.param("search", 100, marks=pytest.mark.slow)],
+    [("classifier", 60), ("regressor", 55), ("search", 100)],
 )
 def test_scikit_learns_checks(kind, least):
     code = f"KIND = {kind!r}\n{CHECKS}"
@@ -136,6 +137,7 @@ def test_it_goes_on_as_scikit_learn_does():
         clone(ours).partial_fit(X, y, classes=[0, 1])
 
 
+@pytest.mark.slow
 def test_what_scikit_learn_has_not():
     X, y = load_breast_cancer(return_X_y=True)
     X = scale(X)

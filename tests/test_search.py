@@ -113,6 +113,7 @@ def test_held_out_rows_leave_no_trace():
             np.testing.assert_array_equal(one.w, other.w)
 
 
+@pytest.mark.slow
 def test_shapes_that_differ_are_searched_apart():
     X, y = iris()
     grid = {"step1__n_components": [2, 3], "network__hidden_layer_sizes": [(4,), (5, 3), ()]}
@@ -250,6 +251,7 @@ def test_scores_are_scikit_learns_to_the_last_digits(solver):
     np.testing.assert_allclose(ours.predict(X), peer.predict(X), rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_random_search():
     X, y = load_diabetes(return_X_y=True)
     y = np.asarray(y)
