@@ -194,7 +194,15 @@ class RegMLP(BaseEstimator):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {list(hidden)}.")
         return hidden
 
-    def _config(self, num_features: int, num_outputs: int, num_rows: int, dtype: Any) -> Config:
+    def _check(self) -> None:
+        """Raises what is wrong with the parameters, before any rows are seen."""
+        self._validate_params()
+        config = self._config(1, 1, 10**6, np.float64, class_weight=None)
+        check_hparams(config, HParams(**self._hparams()))
+
+    def _config(
+        self, num_features: int, num_outputs: int, num_rows: int, dtype: Any, *, class_weight: Any = "own"
+    ) -> Config:
         """Returns what is compiled, for so many training rows."""
         if self.weight_decay and self.solver != "adam":
             raise ValueError(f"weight_decay must be used with solver 'adam', got {self.solver!r}")
@@ -218,7 +226,7 @@ class RegMLP(BaseEstimator):
             epsilon_hat=True,
             stop_on="score" if self.early_stopping else "loss",
             draws="sklearn",
-            class_weight=self._class_weights(),
+            class_weight=self._class_weights() if class_weight == "own" else class_weight,
         )
 
     def _num_of_batch(self, num_rows: int) -> int:

@@ -72,13 +72,15 @@ class Fold(NamedTuple):
         train: indices.
         test: indices.
         x: all rows, `(n_samples, n_features)`.
+        like: the training rows as the network is handed them, whose columns may have names.
         steps: the fitted steps before the network.
         seconds: that fitting them took.
     """
 
     train: np.ndarray
     test: np.ndarray
-    x: np.ndarray
+    x: Any
+    like: Any
     steps: list[tuple[str, Any]]
     seconds: float
 
@@ -235,8 +237,7 @@ class _Search:
                 estimator: Any = clone(base)
                 estimator.set_params(**cast(Any, clone(parameters, safe=False)))
                 network = network_of(estimator)
-                network._validate_params()
-                network._hidden()
+                network._check()
             except Exception as error:
                 if self.error_score == "raise":
                     raise
@@ -244,21 +245,22 @@ class _Search:
                 continue
             groups.setdefault(_together(estimator, network), []).append(Candidate(index, estimator, network))
         self.results_ = None
-        folds: dict[Any, list[Fold]] = {}
-        for (preprocessing, *_), members in groups.items():
-            apart = _not_one_sweep(members, splits, fit_params)
-            if apart:
+        folds: dict[Any, Any] = {}
+        first = list(dict.fromkeys(preprocessing for preprocessing, _ in groups))
+        # One preprocessing after the other: the rows of one are held at a time.
+        for (preprocessing, _), members in sorted(groups.items(), key=lambda group: first.index(group[0][0])):
+            if preprocessing not in folds:
+                folds = {preprocessing: _folds(members[0].estimator, X, y, splits, fit_params)}
+            if folds[preprocessing] is None or _not_one_sweep(members, y, splits, fit_params):
                 for member in members:
                     found[member.number] = self._one_by_one(member, X, y, splits, fit_params)
                 continue
-            if preprocessing not in folds:
-                folds = {preprocessing: _folds(members[0].estimator, X, y, splits, fit_params)}
             results, rows = self._sweep(members, folds[preprocessing], y, fit_params)
             if len(groups) == 1:
                 self.results_ = results
             for member, configuration in zip(members, rows, strict=True):
                 found[member.number] = [
-                    [_trained(member, results, configuration, seed, f, fold, X, members[0].network)
+                    [_trained(member, results, configuration, seed, f, fold, members[0].network)
                      for seed in range(self.n_seeds)]
                     for f, fold in enumerate(folds[preprocessing])
                 ]  # fmt: skip
@@ -275,6 +277,9 @@ class _Search:
         network = members[0].network
         weights = _sample_weight(members[0].estimator, fit_params)
         x, targets, seen = network._as_rows(folds[0].x, y, weights)
+        for member in members:
+            if hasattr(network, "classes_"):
+                member.network.classes_ = network.classes_
         data = Data(x.T, targets.T, seen)
         mean = float(np.mean(seen[seen > 0]))
         num_rows = [int(np.sum(seen[fold.train] > 0)) for fold in folds]
@@ -333,15 +338,23 @@ class _Search:
         return found
 
 
-def _not_one_sweep(members: list[Candidate], splits: Any, fit_params: Mapping[str, Any]) -> bool:
-    """Returns whether candidates must be fitted one by one: a fold that trains on what it scores, metadata
-    that a Pipeline routes to its steps, or folds so unlike that a batch means another number of rows.
+def _not_one_sweep(members: list[Candidate], y: Any, splits: Any, fit_params: Mapping[str, Any]) -> bool:
+    """Returns whether candidates must be fitted one by one: a fold that trains on what it scores, or lacks a
+    class in training; metadata that a Pipeline routes to its steps; or folds so unlike that a batch means
+    another number of rows.
     """
     estimator = members[0].estimator
     overlap = any(len(np.intersect1d(train, test)) for train, test in splits)
     routed = isinstance(estimator, Pipeline) and bool(fit_params) and get_config()["enable_metadata_routing"]
-    sizes = [{_batch_of(member.network, len(train)) for train, _ in splits} for member in members]
-    return overlap or routed or any(len(of_member) > 1 for of_member in sizes)
+    lacks = any(m.network.early_stopping and not m.network.validation_fraction for m in members)
+    if is_classifier(members[0].network):
+        labels = np.asarray(y)
+        lacks |= any(len(np.unique(labels[train])) < len(np.unique(labels)) for train, _ in splits)
+    weights = _sample_weight(estimator, fit_params)
+    counts = [len(train) if weights is None else int(np.sum(np.asarray(weights)[train] > 0))
+              for train, _ in splits]  # fmt: skip
+    sizes = [{_batch_of(member.network, count) for count in counts} for member in members]
+    return overlap or routed or lacks or any(len(of_member) > 1 for of_member in sizes)
 
 
 def _batch_of(network: RegMLP, num_rows: int) -> int | None:
@@ -371,32 +384,46 @@ def _together(estimator: Any, network: RegMLP) -> tuple[Any, ...]:
     """Returns what must be equal of candidates that are rows of one sweep."""
     before = estimator.steps[:-1] if isinstance(estimator, Pipeline) else []
     steps = [(name, type(step).__qualname__, getattr(step, "get_params", dict)()) for name, step in before]
-    preprocessing = joblib.hash(steps)
+    try:
+        preprocessing = joblib.hash(steps)
+    except Exception:  # a lambda, for one: cannot be pickled
+        preprocessing = repr(steps)
     names = (
         "max_iter", "shuffle", "learning_rate", "early_stopping", "dtype", "random_state", "warm_start",
     )  # fmt: skip
     own = [getattr(network, name) for name in names]
     own.append(network.validation_fraction if network.early_stopping else None)
+    # A falling learning rate is sgd's alone.
+    own.append(network.solver if network.learning_rate != "constant" else None)
     return preprocessing, joblib.hash([*own, getattr(network, "class_weight", None)])
 
 
-def _folds(estimator: Any, X: Any, y: Any, splits: Any, fit_params: dict[str, Any]) -> list[Fold]:
-    """Returns each split with its rows as the steps before the network leave them, fitted on its train."""
+def _folds(estimator: Any, X: Any, y: Any, splits: Any, fit_params: dict[str, Any]) -> list[Fold] | None:
+    """Returns each split with its rows as the steps before the network leave them, fitted on its train.
+
+    None where a sweep cannot hold them: a step fails, leaves sparse rows, or as many columns as it likes.
+    """
     if not isinstance(estimator, Pipeline) or len(estimator.steps) == 1:
-        return [Fold(train, test, X, [], 0.0) for train, test in splits]
+        return [Fold(train, test, X, X, [], 0.0) for train, test in splits]
     found = []
     own = {name: v for name, v in fit_params.items() if not name.startswith(f"{estimator.steps[-1][0]}__")}
     for train, test in splits:
         began = time.perf_counter()
-        before = Pipeline([(name, clone(step)) for name, step in estimator.steps[:-1]])
+        steps = [(name, clone(s) if hasattr(s, "get_params") else s) for name, s in estimator.steps[:-1]]
+        before = Pipeline(steps)
         some = _check_method_params(X, params=own, indices=train)
         y_train = None if y is None else _safe_indexing(y, train)
-        seen = np.asarray(before.fit_transform(_safe_indexing(X, train), y_train, **some))
-        rest = np.asarray(before.transform(_safe_indexing(X, test)))
+        try:
+            like = before.fit_transform(_safe_indexing(X, train), y_train, **some)
+            seen, rest = np.asarray(like), np.asarray(before.transform(_safe_indexing(X, test)))
+        except Exception:  # said, fold by fold, where they are fitted one by one
+            return None
+        if seen.ndim != 2 or rest.ndim != 2 or seen.dtype.kind not in "fiub":
+            return None
         x = np.zeros((_num_samples(X), seen.shape[1]), seen.dtype)
         x[train], x[test] = seen, rest
-        found.append(Fold(train, test, x, before.steps, time.perf_counter() - began))
-    return found
+        found.append(Fold(train, test, x, like, before.steps, time.perf_counter() - began))
+    return found if len({fold.x.shape for fold in found}) == 1 else None
 
 
 def _sample_weight(estimator: Any, fit_params: Mapping[str, Any]) -> Any:
@@ -434,7 +461,6 @@ def _trained(
     seed: int,
     f: int,
     fold: Fold,
-    X: Any,
     like: RegMLP,
 ) -> Trained:
     """Returns the estimator of one row of a sweep."""
@@ -452,8 +478,8 @@ def _trained(
     config, stopped_at = design.configs[configuration], int(results.stopped_at[row])
     steps = stopped_at if stopped_at >= 0 else config.num_steps
     network._describe(like, config, -(-steps // design.num_batches[configuration]))
+    _check_feature_names(network, fold.like, reset=True)
     if not isinstance(member.estimator, Pipeline):
-        _check_feature_names(network, X, reset=True)
         return Trained(network, None, seconds)
     name = member.estimator.steps[-1][0]
     return Trained(Pipeline([*fold.steps, (name, network)]), None, seconds)

@@ -11,7 +11,7 @@ from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import GridSearchCV, GroupKFold, ShuffleSplit, StratifiedKFold
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.svm import SVC
 
 import regjax
@@ -275,3 +275,57 @@ def test_what_it_cannot_do_is_said():
         regjax.sweep((X, y), folds=2, fold_inputs=[X[:5], X], progress=False)
     with pytest.raises(ValueError, match="fold_inputs must not be given with standardize"):
         regjax.sweep((X, y), folds=2, fold_inputs=[X, X], standardize=True, progress=False)
+
+
+def same_scores(ours, peer, X, y):
+    for search in (ours, peer):
+        search.fit(X, y)
+    np.testing.assert_allclose(
+        ours.cv_results_["mean_test_score"], peer.cv_results_["mean_test_score"], rtol=1e-8
+    )
+
+
+def test_odd_searches_are_scikit_learns_too():
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    settings = {"hidden_layer_sizes": (5,), "max_iter": 8, "random_state": 0, "batch_size": 30}
+
+    def pair(before, grid, cv=CV, **own):
+        for search, network in (
+            (RegGridSearchCV, RegMLPClassifier),
+            (GridSearchCV, MLPClassifier),
+        ):
+            estimator = Pipeline([("before", before), ("network", network(**settings | own))])
+            yield search(estimator, grid, cv=cv, error_score=np.nan)
+
+    one = {"network__alpha": [0.1]}
+    # A step that is passed through in some candidates; one that cannot be pickled; frames with names.
+    same_scores(*pair(StandardScaler(), one | {"before": [StandardScaler(), "passthrough"]}), X, y)
+    same_scores(*pair(FunctionTransformer(lambda rows: rows * 2), one), X, y)
+    frames = StandardScaler().set_output(transform="pandas")
+    ours, peer = pair(frames, one)
+    same_scores(ours, peer, X, y)
+    assert list(ours.best_estimator_[-1].feature_names_in_) == list(X.columns)
+    # As many columns as a fold has values; a fold that lacks a class; a rate that falls in sgd alone.
+    same_scores(*pair(OneHotEncoder(handle_unknown="ignore", sparse_output=False), one), X, y)
+    lacking = [(np.arange(100), np.arange(80, 150)), (np.arange(50, 150), np.arange(50))]
+    same_scores(*pair(StandardScaler(), one, cv=lacking), X, y)
+    solvers = {"network__solver": ["sgd", "adam"]}
+    same_scores(*pair(StandardScaler(), solvers, learning_rate="invscaling"), X, y)
+    # A step that fails fails in its folds.
+    ours, _ = pair(PCA(500), one)
+    with pytest.raises(ValueError, match=r"All the 3 fits failed"):
+        ours.fit(X, y)
+    mixed = {"solver": ["adam", "sgd"], "weight_decay": [0.1]}
+    with pytest.warns(FitFailedWarning, match="weight_decay must be used with solver 'adam'"):
+        RegGridSearchCV(NETWORK, mixed, cv=2, error_score=-1.0).fit(np.asarray(X), y)
+
+
+def test_class_weights_by_name():
+    X, y = iris()
+    names = np.array(["one", "two", "three"])[y]
+    grid = {"class_weight": [{"one": 5.0, "two": 1.0, "three": 1.0}, "balanced", None], "alpha": [0.1, 1.0]}
+    ours = RegGridSearchCV(NETWORK, grid, cv=CV).fit(X, names)
+    peer = GridSearchCV(NETWORK, grid, cv=CV).fit(X, names)
+    np.testing.assert_allclose(
+        ours.cv_results_["mean_test_score"], peer.cv_results_["mean_test_score"], atol=0.021
+    )
