@@ -265,6 +265,7 @@ def test_help_and_version():
         assert runner.invoke(cli.commands, arguments).exit_code == 0
 
 
+@pytest.mark.slow
 def test_second_process_finds_the_first_ones_programs(tmp_path):
     cache = tmp_path / "cache"
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
