@@ -86,10 +86,10 @@ def unit_interval(design: Design, differences: np.ndarray) -> Interval:
     """Returns the interval of a mean over the units of a design, folds or seeds."""
     splits = design.splits
     if splits.kind == "folds":
-        # Of the arm that trains on fewer rows: without those that early stopping watches.
-        early = splits.stop is not None
-        num_train = np.mean([np.sum(splits.trains(f, early) > 0) for f in range(len(splits.train))])
-        return intervals.over_folds(differences, splits.num_val.mean(), float(num_train))
+        num_train = splits.num_train
+        if splits.stop is not None:  # of the arm that trains on fewer rows, without those that are watched
+            num_train = num_train - np.count_nonzero(splits.stop, axis=1)
+        return intervals.over_folds(differences, splits.num_val.mean(), num_train.mean())
     return intervals.over_seeds(differences)
 
 

@@ -138,9 +138,9 @@ def run_task(task: ChunkTask) -> ChunkDone:
         replicates, hparams = jax.device_put((task.replicates, task.hparams))
         drawn_with = without(hparams, [name for name in ABSENT if name not in CARRIED])
         measured_with = without(hparams, [name for name in ABSENT if name not in PENALISED])
-        measure = functools.partial(
-            measure_lanes, replicates, measured_with, config=measured_as, shared=shared
-        )
+        # Only the loop reads the orders of all epochs: nothing else is handed them, or copies them per lane.
+        seen = replicates._replace(orders=None)
+        measure = functools.partial(measure_lanes, seen, measured_with, config=measured_as, shared=shared)
         records = []
 
         def record(states: TrainState, step: int) -> TrainState:
@@ -159,7 +159,7 @@ def run_task(task: ChunkTask) -> ChunkDone:
 
         states = task.states
         if states is None:
-            states = init_lanes(replicates, drawn_with, task.params, config=drawn, shared=shared)
+            states = init_lanes(seen, drawn_with, task.params, config=drawn, shared=shared)
             states = record(states, 0)
         start = task.start
         for stop, measured in zip(task.stops, task.measured, strict=True):
@@ -174,7 +174,7 @@ def run_task(task: ChunkTask) -> ChunkDone:
                     break
         scores = None
         if task.want_examples:
-            scores = examples_of_lanes(replicates, states.predicting, config=measured_as, shared=shared)
+            scores = examples_of_lanes(seen, states.predicting, config=measured_as, shared=shared)
         # Copies: a view would keep the device's buffer from being given up to the next segment.
         states, scores = jax.tree.map(np.array, (states, scores))
     stacked = {name: np.stack([r[name] for r in records]) for name in records[0]} if records else {}

@@ -46,6 +46,11 @@ _NUMPY = {
     "gelu": lambda z: (z * (1 + erf(z / math.sqrt(2))) / 2).astype(z.dtype),
 }
 
+NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+    "preprocessed."
+)
+
 RATE = [Interval(Real, 0, 1, closed="left")]
 RATES = [*RATE, "array-like"]
 STRENGTH = [Interval(Real, 0, None, closed="left")]
@@ -228,6 +233,10 @@ class RegMLP(BaseEstimator):
             draws="sklearn",
             class_weight=self._class_weights() if class_weight == "own" else class_weight,
         )
+
+    def _num_trained(self, num_rows: int) -> int:
+        """Returns how many of so many rows are trained on: without those that early stopping watches."""
+        return num_rows - (math.ceil(num_rows * self.validation_fraction) if self.early_stopping else 0)
 
     def _num_of_batch(self, num_rows: int) -> int:
         if self.batch_size == "auto":
@@ -416,10 +425,7 @@ class RegMLP(BaseEstimator):
         self.coefs_ = [np.array(w.T, order="C") for w, _ in params]
         self.intercepts_ = [np.array(b[:, 0]) for _, b in params]
         if not all(np.isfinite(part).all() for part in (*self.coefs_, *self.intercepts_)):
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large values and "
-                "need to be preprocessed."
-            )
+            raise ValueError(NOT_FINITE)
 
     def _as_rows(self, X: Any, y: Any, sample_weight: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns checked X, y `(n_samples, …)` and weights, of all rows of a search."""

@@ -37,7 +37,7 @@ from sklearn.utils.validation import _check_feature_names, _check_method_params,
 from regjax.config import Config
 from regjax.data import Data
 from regjax.grid import NAMES, Configuration, Grid, grid_from_list, value_of
-from regjax.perceptron import RegMLP
+from regjax.perceptron import NOT_FINITE, RegMLP
 from regjax.results import Results
 from regjax.selection import choose
 from regjax.sweep import sweep
@@ -282,9 +282,7 @@ class _Search:
                 member.network.classes_ = network.classes_
         data = Data(x.T, targets.T, seen)
         mean = float(np.mean(seen[seen > 0]))
-        num_rows = [int(np.sum(seen[fold.train] > 0)) for fold in folds]
-        if network.early_stopping:
-            num_rows = [n - math.ceil(n * network.validation_fraction) for n in num_rows]
+        num_rows = [network._num_trained(int(np.sum(seen[fold.train] > 0))) for fold in folds]
         outputs = network._num_outputs(targets)
         configs = [m.network._config(x.shape[1], outputs, min(num_rows), x.dtype) for m in members]
         grid, index = _grid(members, configs, mean)
@@ -359,10 +357,8 @@ def _not_one_sweep(members: list[Candidate], y: Any, splits: Any, fit_params: Ma
 
 def _batch_of(network: RegMLP, num_rows: int) -> int | None:
     """Returns the rows of a batch where a fold has so many, None where it is all of them."""
-    if network.early_stopping:
-        num_rows -= math.ceil(num_rows * network.validation_fraction)
     size = 200 if network.batch_size == "auto" else network.batch_size
-    return None if size >= num_rows else size
+    return None if size >= network._num_trained(num_rows) else size
 
 
 def network_of(estimator: Any) -> RegMLP:
@@ -468,11 +464,7 @@ def _trained(
     row = design.index(configuration, seed, f)
     seconds = float(results.seconds[row]) + fold.seconds / len(design.configurations)
     if results.diverged_at[row] >= 0:
-        error = ValueError(
-            "Solver produced non-finite parameter weights. The input data may contain large values and need "
-            "to be preprocessed."
-        )
-        return Trained(None, error, seconds)
+        return Trained(None, ValueError(NOT_FINITE), seconds)
     network: Any = copy.copy(member.network)  # which has not been fitted
     network._adopt(results.params(row))
     config, stopped_at = design.configs[configuration], int(results.stopped_at[row])
