@@ -66,6 +66,7 @@ FLAGS: dict[str, tuple[str, str]] = {
         "Stop after --n-iter-no-change epochs no better by --tol, as scikit-learn.",
     ),
     "draws": ("jax|sklearn", "Who draws weights and orders of rows: sklearn as random_state = seed does."),
+    "metrics": ("NAME,…|none", "What is recorded beside the loss; by default all that fits the targets."),
     **{name: ("VALUES", leaf.words) for name, leaf in LEAVES.items()},
     "dropout": ("VALUES", "A rate: keep_prob = 1 - dropout."),
     "seeds": ("N|LIST", "How many (0, 1, …), or which."),

@@ -25,6 +25,7 @@ Dtype = Literal["float32", "float64"]
 Precision = Literal["highest", "high", "default"]
 Schedule = Literal["constant", "cosine", "exponential", "invscaling", "adaptive"]
 StopOn = Literal["loss", "score"]
+Metric = Literal["loss", "accuracy", "balanced_accuracy", "roc_auc", "rmse", "r2"]
 
 # Characters of a value in a message.
 MAX_SHOWN = 120
@@ -68,6 +69,8 @@ class Config:
             out for it, whose best parameters are put back. None never stops.
         draws: who draws weights and the orders of rows: "jax" from (seed, fold, step); "sklearn" in a sweep,
             with NumPy from the seed, so that they are scikit-learn's for random_state = seed.
+        metrics: which are recorded; the loss always is. None takes all that fit the
+            targets; without roc_auc, which sorts, a record is cheaper.
         precision: of matrix products, in JAX's words. "highest" is full float32 on every device;
             "default" permits TF32 on an NVIDIA GPU.
 
@@ -95,6 +98,7 @@ class Config:
     epsilon_hat: bool = False
     stop_on: StopOn | None = None
     draws: Literal["jax", "sklearn"] = "jax"
+    metrics: tuple[Metric, ...] | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.layer_sizes, str) or not isinstance(self.layer_sizes, Sequence):
@@ -125,6 +129,7 @@ class Config:
         ):
             check_choice(name, getattr(self, name), choices)
         self._check_class_weight()
+        self._check_metrics()
         if self.schedule in ("invscaling", "adaptive") and self.stop_on is None:
             raise ValueError(f"schedule {self.schedule} must be used with stop_on, got none")
         object.__setattr__(self, "warmup_steps", check_count("warmup_steps", self.warmup_steps, at_least=0))
@@ -142,6 +147,17 @@ class Config:
         if len(numbers_) < len(given) or not all(0 <= v < math.inf for v in numbers_) or not any(numbers_):
             raise ValueError(f"class_weight must be {wanted}, got {shown(given)}")
         object.__setattr__(self, "class_weight", tuple(float(v) for v in numbers_))
+
+    def _check_metrics(self) -> None:
+        if self.metrics is None:
+            return
+        if isinstance(self.metrics, str) or not isinstance(self.metrics, Sequence):
+            raise TypeError(f"metrics must be names or None, got {shown(self.metrics)}")
+        for name in self.metrics:
+            check_known("metrics", name, get_args(Metric))
+        # In one order, so that the same metrics are the same program.
+        chosen = tuple(name for name in get_args(Metric) if name == "loss" or name in self.metrics)
+        object.__setattr__(self, "metrics", chosen)
 
     @property
     def num_layers(self) -> int:

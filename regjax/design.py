@@ -145,12 +145,14 @@ class Design:
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of the metrics without their split."""
-        return tuple(CLASS_METRICS if np.issubdtype(self.data.y.dtype, np.integer) else REAL_METRICS)
+        fit = CLASS_METRICS if np.issubdtype(self.data.y.dtype, np.integer) else REAL_METRICS
+        asked = self.configs[0].metrics
+        return tuple(name for name in fit if asked is None or name in asked)
 
     @property
     def metric(self) -> str:
         """The validation metric that is ranked unless another is named."""
-        return "val_accuracy" if "accuracy" in self.metrics else "val_r2"
+        return f"val_{next((name for name in ('accuracy', 'r2') if name in self.metrics), 'loss')}"
 
     @property
     def shown_metric(self) -> str:
@@ -176,7 +178,7 @@ class Design:
         if metric is not None and metric not in known:
             raise ValueError(
                 f"metric must be one of {', '.join(known)}, got {shown(metric)}: nothing is ranked on "
-                "training or test rows, or by the cost, which contains the penalties"
+                "training or test rows, by the cost, which contains the penalties, or by what is not recorded"
             )
         metric = self.metric if metric is None else metric
         fold = self._undefined_in(metric)
@@ -546,7 +548,7 @@ def as_config(config: Config | Mapping[str, Any] | None) -> tuple[tuple[int, ...
     hidden = canonical("hidden", fields.pop("hidden", Config().layer_sizes[1:-1]))
     if "batch_size" in fields:
         fields["batch_size"] = canonical("batch_size", fields["batch_size"])
-    for name in ("decay_steps", "class_weight", "stop_on"):
+    for name in ("decay_steps", "class_weight", "stop_on", "metrics"):
         if fields.get(name) == "none":
             fields[name] = None
     return hidden, Config(layer_sizes=(1, *hidden, 1), **fields)

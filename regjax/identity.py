@@ -18,7 +18,14 @@ from regjax.grid import UNSET, as_cell, is_mentioned, value_of
 from regjax.hparams import HParams
 
 # Fields of Config that came later, with what they are where nobody asks for them.
-NEUTRAL = {"batches": "equal", "shuffle": True, "epsilon_hat": False, "stop_on": None, "draws": "jax"}
+NEUTRAL: dict[str, object] = {
+    "batches": "equal",
+    "shuffle": True,
+    "epsilon_hat": False,
+    "stop_on": None,
+    "draws": "jax",
+    "metrics": None,
+}
 # Hexadecimal digits of an identity: of 2^64 rows, two would share theirs.
 DIGITS = 32
 

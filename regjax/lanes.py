@@ -130,9 +130,10 @@ def run_task(task: ChunkTask) -> ChunkDone:
     config, shared = task.config, task.shared
     # Without what they do not read, so that groups of rows share the programs of `init` and `measure`.
     plain: Any = {"batch_size": None, "schedule": "constant", "warmup_steps": 0, "decay_steps": None}
+    loop = dataclasses.replace(config, metrics=None)
     plain |= {"class_weight": None, "draws": "jax", "batches": "equal", "shuffle": True, "epsilon_hat": False}
     stops = {"stop_on": config.stop_on}
-    drawn = dataclasses.replace(config, **plain, **stops, activation="relu", precision="highest")
+    drawn = dataclasses.replace(loop, **plain, **stops, activation="relu", precision="highest")
     measured_as = dataclasses.replace(config, **plain, stop_on=None, optimizer="sgd", init="tutorial")
     with local_x64(config.dtype):
         replicates, hparams = jax.device_put((task.replicates, task.hparams))
@@ -165,7 +166,7 @@ def run_task(task: ChunkTask) -> ChunkDone:
         for stop, measured in zip(task.stops, task.measured, strict=True):
             states = advance_lanes(
                 replicates, hparams, states, start, stop, task.num_batches, task.num_steps,
-                config=config, shared=shared,
+                config=loop, shared=shared,
             )  # fmt: skip
             start = stop
             if measured:
@@ -183,15 +184,16 @@ def run_task(task: ChunkTask) -> ChunkDone:
 
 def compile_loop(task: ChunkTask) -> None:
     """Compiles the loop that `run_task` will run for chunks of this shape, and nothing else."""
-    with local_x64(task.config.dtype):
+    loop = dataclasses.replace(task.config, metrics=None)
+    with local_x64(loop.dtype):
         replicates, hparams = jax.device_put((task.replicates, task.hparams))
-        as_they_are = functools.partial(init_lanes, config=task.config, shared=task.shared)
+        as_they_are = functools.partial(init_lanes, config=loop, shared=task.shared)
         shapes = jax.eval_shape(as_they_are, replicates, hparams, task.params)
         states = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
         # A segment of no steps compiles the loop, whose bounds are traced.
         advance_lanes(
             replicates, hparams, states, 0, 0, task.num_batches, task.num_steps,
-            config=task.config, shared=task.shared,
+            config=loop, shared=task.shared,
         )  # fmt: skip
 
 
@@ -280,12 +282,14 @@ def measure_lanes(
         record = {
             f"{name}_{metric}": value
             for name, (found, part) in parts.items()
-            for metric, value in metrics(found, part.y, part.weights, loss=resolve_loss(config, part)).items()
+            for metric, value in metrics(
+                found, part.y, part.weights, loss=resolve_loss(config, part), only=config.metrics
+            ).items()
         }
         if replicate.stop is not None:
             watched = train._replace(weights=replicate.stop)
             loss = resolve_loss(config, watched)
-            record["stop_loss"] = metrics(logits, watched.y, watched.weights, loss=loss)["loss"]
+            record["stop_loss"] = metrics(logits, watched.y, watched.weights, loss=loss, only=())["loss"]
         record["train_cost"] = record["train_loss"] + penalty(params, hparams) / jnp.sum(replicate.train)
         # A relu turns NaN into 0, and a diverged network would have an accuracy.
         finite = all_finite(params, record["train_cost"])

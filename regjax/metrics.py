@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from regjax.config import Loss
+from regjax.config import Loss, Metric
 from regjax.losses import LOSSES
 from regjax.mlp import decide
 
@@ -29,31 +29,45 @@ RECORDED = (
 LAST = tuple(f"{name}_last" for name in RECORDED if name != "stop_loss")
 
 
-def metrics(logits: jax.Array, y: jax.Array, weights: jax.Array, *, loss: Loss) -> dict[str, jax.Array]:
+def metrics(
+    logits: jax.Array,
+    y: jax.Array,
+    weights: jax.Array,
+    *,
+    loss: Loss,
+    only: tuple[Metric, ...] | None = None,
+) -> dict[str, jax.Array]:
     """Returns the metrics as scalars: `loss` (mean data loss, no penalty), and by kind of target
 
     `accuracy`, `balanced_accuracy` (mean recall of the classes that are there), `roc_auc` (two classes, or
     the mean over classes of each against the rest); or `rmse` and `r2` (both averaged over outputs).
+    With `only`, the loss and those of these.
     """
+    wanted = METRICS if only is None else only
     per_example = examples(logits, y, loss=loss)
     found = {"loss": _mean(per_example["loss"], weights)}
     if loss == "squared_error":
         mean_square = _mean((logits - y) ** 2, weights)
         centre = _mean(y, weights)[:, None]
         spread = _mean((y - centre) ** 2, weights)
-        return found | {
-            "rmse": jnp.mean(jnp.sqrt(mean_square)),
-            "r2": jnp.mean(jnp.where(spread > 0, 1 - mean_square / spread, jnp.nan)),
-        }
-    found["accuracy"] = _mean(per_example["right"], weights)
+        found["rmse"] = jnp.mean(jnp.sqrt(mean_square))
+        found["r2"] = jnp.mean(jnp.where(spread > 0, 1 - mean_square / spread, jnp.nan))
+        return {name: value for name, value in found.items() if name == "loss" or name in wanted}
+    if "accuracy" in wanted:
+        found["accuracy"] = _mean(per_example["right"], weights)
+    if "balanced_accuracy" not in wanted and "roc_auc" not in wanted:
+        return found
     # A row per class (two for one logit): who belongs to it, and its score.
     scores = jnp.concatenate([-logits, logits]) if len(logits) == 1 else jax.nn.softmax(logits, axis=0)
     members = lax.broadcasted_iota(y.dtype, scores.shape, 0) == y
-    in_class = jnp.where(members, weights[None, :], 0)
-    totals = jnp.sum(in_class, axis=1)
-    recall = jnp.sum(in_class * per_example["right"][None, :], axis=1) / totals
-    there = totals > 0
-    found["balanced_accuracy"] = jnp.sum(jnp.where(there, recall, 0)) / jnp.sum(there, dtype=totals.dtype)
+    if "balanced_accuracy" in wanted:
+        in_class = jnp.where(members, weights[None, :], 0)
+        totals = jnp.sum(in_class, axis=1)
+        recall = jnp.sum(in_class * per_example["right"][None, :], axis=1) / totals
+        there = totals > 0
+        found["balanced_accuracy"] = jnp.sum(jnp.where(there, recall, 0)) / jnp.sum(there, dtype=totals.dtype)
+    if "roc_auc" not in wanted:
+        return found
     if len(logits) == 1:
         found["roc_auc"] = roc_auc(scores[1], members[1], weights)
     else:

@@ -290,7 +290,10 @@ class _Search:
         batches = [1 if c.batch_size is None else math.ceil(min(num_rows) / c.batch_size) for c in configs]
         stops = any(m.network.n_iter_no_change < epochs for m in members)
         every = max(1, math.ceil(epochs / RECORDS)) * min(batches) if stops else epochs * max(batches)
-        config = dataclasses.replace(configs[0], eval_every=every)
+        # scikit-learn's scorers measure, so a record need not.
+        config = dataclasses.replace(configs[0], eval_every=every, metrics=("accuracy", "r2"))
+        if not (stops or network.early_stopping or network.learning_rate in ("invscaling", "adaptive")):
+            config = dataclasses.replace(config, stop_on=None)
         if self.refit and len({c.program() for c in configs}) == 1 and not network.early_stopping:
             # What the best will be fitted with compiles beside the sweep, and nobody waits for it.
             threading.Thread(

@@ -250,6 +250,8 @@ def _from_text(name: str, text: str) -> Any:
         return seeds if "," in text else seeds[0]
     if name == "class_weight" and "," in text:
         return values_of(name, text)
+    if name == "metrics" and text != "none":
+        return text.split(",")
     if name in ("data", "target", "task", "baseline", "over", "store"):
         return text
     return _scalar(text)

@@ -7,6 +7,7 @@ backward → penalties → gradient → update → constraint → average → st
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
@@ -252,7 +253,7 @@ def _num_batches(weights: jax.Array, config: Config) -> jax.Array | int:
 
 def _score(params: Params, data: Data, config: Config) -> jax.Array:
     """Returns the accuracy, or R²."""
-    found = evaluate(params, data, config=config)
+    found = evaluate(params, data, config=dataclasses.replace(config, metrics=("accuracy", "r2")))
     return found["accuracy"] if "accuracy" in found else found["r2"]
 
 
@@ -276,7 +277,8 @@ def hide_held_out(data: Data) -> Data:
 
 def evaluate(params: Params, data: Data, *, config: Config) -> dict[str, jax.Array]:
     """Returns the metrics of one split in inference mode, weighted by the data's weights: see `metrics`."""
-    return metrics(infer(params, data, config), data.y, data.weights, loss=resolve_loss(config, data))
+    loss = resolve_loss(config, data)
+    return metrics(infer(params, data, config), data.y, data.weights, loss=loss, only=config.metrics)
 
 
 def infer(params: Params, data: Data, config: Config) -> jax.Array:
@@ -328,8 +330,9 @@ def measure(
     for name, split in (("train", data), ("test", test)):
         if split is not None:
             found = evaluate(params, split, config=config)
+            shown = HISTORY_METRICS if config.metrics is None else config.metrics
             record[f"{name}_cost"] = found["loss"] + record["penalty"]
-            record |= {f"{name}_{metric}": found[metric] for metric in HISTORY_METRICS if metric in found}
+            record |= {f"{name}_{metric}": found[metric] for metric in shown if metric in found}
     # A relu turns NaN into 0, and a diverged network would have an accuracy.
     record |= {
         name: jnp.where(record["finite"], value, jnp.nan)

@@ -31,6 +31,8 @@ CONFIG = regjax.Config(layer_sizes=(2, 5, 4, 1))
         ({"optimizer": "lbfgs"}, ValueError, "optimizer must be one of sgd, momentum"),
         ({"init": "zeros"}, ValueError, "init must be one of tutorial, he, glorot"),
         ({"dtype": "float16"}, ValueError, "dtype must be one of float32, float64"),
+        ({"metrics": "accuracy"}, TypeError, "metrics must be names or None, got 'accuracy'"),
+        ({"metrics": ["auc"]}, ValueError, "metrics must be one of loss, accuracy, .*did you mean"),
         ({"precision": "low"}, ValueError, "precision must be one of highest, high, default"),
     ],
 )

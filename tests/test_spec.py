@@ -68,6 +68,7 @@ EVERY = {
     "epsilon_hat": (True, True),
     "stop_on": ("loss", "loss"),
     "draws": ("sklearn", "sklearn"),
+    "metrics": ("accuracy,roc_auc", ["accuracy", "roc_auc"]),
     "tol": ("0.01", 0.01),
     "n_iter_no_change": ("5", 5),
     "power_t": ("0.25", 0.25),

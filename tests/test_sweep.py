@@ -1,6 +1,7 @@
 """The sweep: the same bits however it is cut, held-out rows unseen, divergence without harm."""
 
 import concurrent.futures
+import dataclasses
 
 import jax
 import numpy as np
@@ -493,3 +494,17 @@ def test_an_ensemble_is_the_mean_of_the_seeds_and_folds(kind):
         assert table[f"ensemble_{results.metric}"][configuration] == pytest.approx(np.mean(ranked), rel=1e-5)
     # The loss of a mean is at most the mean of the losses: cross-entropy and squared error are convex.
     assert (table["ensemble_val_loss"] <= table["val_loss"] + 1e-6).all()
+
+
+def test_metrics_that_are_not_asked_for_are_not_recorded():
+    whole = run()
+    lean = run(config=dataclasses.replace(CONFIG, metrics=("accuracy",)))
+    kept = [name for name in whole.records if not name.endswith(("balanced_accuracy", "roc_auc"))]
+    assert list(lean.records) == kept
+    for name in kept:
+        np.testing.assert_array_equal(lean.records[name], whole.records[name])
+    assert lean.design.metric == "val_accuracy"
+    losses = run(config=dataclasses.replace(CONFIG, metrics=()), keep="none")
+    assert losses.best().metric == losses.design.metric == "val_loss"
+    with pytest.raises(ValueError, match=r"metric must be one of val_loss, got 'val_roc_auc'.*not recorded"):
+        losses.best(metric="val_roc_auc")
