@@ -27,10 +27,13 @@ Keep = Literal["all", "best", "none"]
 # Bytes of parameters that are kept without being asked for.
 KEEP_BUDGET = 256 * 2**20
 # Largest working set of a lane, in bytes, at which a CPU chunk of so many lanes stays in the cache.
-CPU_LANES = ((16, 128 * 2**10), (8, 512 * 2**10), (4, None))
+CPU_LANES = ((32, 96 * 2**10), (16, 128 * 2**10), (8, 512 * 2**10), (4, None))
+# A group of fewer rows than so many chunks of 32 has chunks of 16: the last one would be half empty.
+MANY_CHUNKS = 4
 ACCELERATOR_BUDGET = 512 * 2**20
 ACCELERATOR_LANES = (2048, 1024, 512, 256, 128, 64, 32, 16, 8, 4)
-SLOT_LANES = 8
+# Lanes of a slot: the most that half a chunk holds and its configurations fill.
+SLOT_LANES = (16, 8, 4)
 # Combinations of cheap regularisers, all else alike, up to which each has its own program.
 MOST_PROGRAMS = 8
 
@@ -197,12 +200,24 @@ def make_groups(design: Design, backend: str = "cpu") -> tuple[Group, ...]:
     groups = []
     for (config, on, num_batches), members in found.items():
         lanes = chunk_lanes(config, num_samples, backend)
+        if backend == "cpu":
+            lanes = _lanes_for(len(members) * design.num_replicates, lanes)
         draws = bool(on) or config.batch_size is not None
         # Sharing pays where something is drawn and a replicate fills half a slot; the bits are the same.
         shared = design.pairing == "paired" and draws and len(members) >= 4
-        slot = min(lanes, SLOT_LANES if len(members) >= SLOT_LANES and lanes >= 2 * SLOT_LANES else 4)
+        slot = next(s for s in SLOT_LANES if s == 4 or (2 * s <= lanes and len(members) >= s))
         groups.append(Group(config, tuple(members), on, shared, lanes // slot, slot, num_batches))
     return tuple(groups)
+
+
+def _lanes_for(num_rows: int, lanes: int) -> int:
+    """Returns the lanes of a CPU chunk where there are so many rows.
+
+    The number of workers does not count: no bit depends on it.
+    """
+    if lanes == 32 and num_rows < MANY_CHUNKS * lanes:
+        lanes = 16
+    return lanes // 2 if lanes > 4 and num_rows <= lanes else lanes  # two chunks, for two cores
 
 
 def shapes_of(groups: Sequence[Group]) -> str:
@@ -242,7 +257,7 @@ def _replicates(design: Design) -> str:
 
 
 def chunk_lanes(config: Config, num_samples: int, backend: str = "cpu") -> int:
-    """Returns the lanes of a chunk: a pure function of layer sizes, batch, dtype and backend.
+    """Returns the lanes of a chunk of many rows: a pure function of layer sizes, batch, dtype and backend.
 
     Lanes of one chunk size compute the same bits wherever they stand and whoever stands beside them; a
     test holds that for every size here.

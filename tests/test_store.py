@@ -417,7 +417,7 @@ def test_rows_that_wait_are_shared_with_a_process_that_comes(tmp_path, monkeypat
         found = run(path, grid=grid, progress=comes)
     assert_same_table(run(grid=grid), found)
     # From then on it claims no more than its workers need.
-    assert max(claimed) - 1 <= 16 * (2 * found.plan.num_workers + 1) < 240
+    assert max(claimed) - 1 <= found.plan.groups[0].chunk * (2 * found.plan.num_workers + 1) < 240
 
 
 @pytest.mark.parametrize("times", [1, 2])

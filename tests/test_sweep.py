@@ -205,7 +205,7 @@ def test_out_of_memory_halves_the_chunk(monkeypatch):
 
 
 @pytest.mark.parametrize("layer_sizes", [(2, 20, 3, 1), (5, 40, 3), (40, 130, 130, 4)])
-@pytest.mark.parametrize("shape", [(1, 4), (2, 4), (2, 8), (4, 4)])
+@pytest.mark.parametrize("shape", [(1, 4), (2, 4), (2, 8), (4, 4), (2, 16)])
 @pytest.mark.parametrize("keep_prob", [None, 0.8])
 def test_lanes_permuted_and_poisoned_keep_their_bits(layer_sizes, shape, keep_prob):
     config = regjax.Config(layer_sizes=layer_sizes, num_steps=6, batch_size=None).program()
@@ -431,10 +431,11 @@ def test_memory_is_planned(monkeypatch):
         make_plan(design)
 
 
-def test_chunks_depend_on_shapes_alone():
-    few = make_groups(make_design("two_regions", CONFIG, {"keep_prob": [0.5, 0.9]}))
-    many = make_groups(make_design("two_regions", CONFIG, GRID, seeds=9, folds=7))
-    assert {group.chunk for group in (*few, *many)} == {16}
+@pytest.mark.parametrize(("seeds", "chunk"), [(8, 8), (9, 16), (63, 16), (64, 32)])
+def test_chunks_depend_on_shapes_and_on_whether_rows_fill_them(seeds, chunk):
+    # Not on workers: how many there are changes no bit.
+    design = make_design("two_regions", CONFIG, {"keep_prob": [0.5, 0.9]}, seeds=seeds)
+    assert [group.chunk for group in make_groups(design)] == [chunk]
 
 
 def test_a_plan_predicts():

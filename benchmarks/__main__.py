@@ -1,0 +1,256 @@
+"""regjax beside everything else that trains many networks, and beside this machine's limits.
+
+    python -m benchmarks [--quick] [--check] [--device cpu|gpu] [--results FOLDER]
+
+Prints one table, and writes results/*.json and the pictures of the README. `--check` holds the ratios of a
+quick run to benchmarks/bounds.toml and exits with 1 where one is broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import jax
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import figures, growth, limits, table
+from benchmarks.measure import spread, write
+from benchmarks.opponents import OPPONENTS
+from benchmarks.problems import SIZES, Problem, problems
+from regjax.provenance import device
+
+HERE = Path(__file__).parent
+BOUNDS = HERE / "bounds.toml"
+PICTURES = HERE.parent / "docs" / "pictures"
+QUICK_SIZES = (16, 256)
+
+console = Console()
+
+
+def show(cells: list[table.Cell]) -> Table:
+    """Returns the table: µs per network and step, and in brackets how much slower than regjax."""
+    found = Table(
+        title="µs per network and step, median ± half of slowest - fastest; × regjax's, pair by pair"
+    )
+    sizes = list(dict.fromkeys(c.rows for c in cells))
+    for column in ("problem", "who"):
+        found.add_column(column)
+    for size in sizes:
+        found.add_column(f"{size:,} network{'s' if size > 1 else ''}", justify="right")
+    by_key = {(c.problem, c.opponent, c.rows): c for c in cells}
+    for problem in dict.fromkeys(c.problem for c in cells):
+        found.add_section()
+        for name in dict.fromkeys(c.opponent for c in cells):
+            found.add_row(problem, name, *(_shown(by_key.get((problem, name, size))) for size in sizes))
+    return found
+
+
+def _shown(cell: table.Cell | None) -> str:
+    if cell is None or cell.us is None or cell.ratio is None:
+        return "–"
+    us = cell.us
+    times = "" if cell.opponent == "regjax" else f"  {cell.ratio['median']:>5.3g}×"
+    return f"{us['median']:.3g} ± {(us['max'] - us['min']) / 2:.2g}{times}"
+
+
+def efficiency(
+    cells: list[table.Cell], known: list[Problem], matrix: float, memory: float
+) -> list[dict[str, Any]]:
+    """Returns for each figure of regjax the GFLOP/s of its products, and which part of the limit that is."""
+    found = []
+    by_name = {problem.name: problem for problem in known}
+    for cell in cells:
+        if cell.opponent != "regjax" or cell.us is None:
+            continue
+        problem = by_name[cell.problem]
+        gflops = problem.operations / cell.us["median"] / 1e3
+        # Few networks stay in a cache; the bound is then the product.
+        intensity = problem.operations / problem.bytes_moved
+        limit = min(matrix, memory * intensity)
+        found.append(
+            {"problem": cell.problem, "rows": cell.rows, "gflops": gflops, "intensity": intensity,
+             "of_limit": gflops / limit}
+        )  # fmt: skip
+    return found
+
+
+def broken_bounds(cells: list[table.Cell], extra: dict[str, float], bounds: dict[str, Any]) -> list[str]:
+    """Returns in words the bounds that are broken.
+
+    Args:
+        cells: of a table.
+        extra: other ratios by name.
+        bounds: `[at_least]` of how many times as long an opponent takes, by "problem, networks, opponent";
+            `[of_limit]` and `[at_most]` of the other ratios.
+    """
+    found = {f"{c.problem}, {c.rows}, {c.opponent}": c.ratio["median"] for c in cells if c.ratio} | extra
+    said = []
+    for kind, sign in (("at_least", 1), ("at_most", -1)):
+        for name, bound in bounds[kind].items():
+            if name not in found:
+                said.append(f"{name}: was not measured")
+            elif sign * (found[name] - bound) < 0:
+                said.append(f"{name}: {found[name]:.3g}, must be {kind.replace('_', ' ')} {bound:g}")
+    return said
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prints the table; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer sizes and opponents, in under 3 minutes")
+    parser.add_argument("--check", action="store_true", help="hold the ratios to bounds.toml, after --quick")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--results", default=str(HERE / "results"), help="folder of the .json files")
+    parser.add_argument("--pictures", default=str(PICTURES), help="folder of the pictures")
+    parser.add_argument("--problems", nargs="*", help="their names; all by default")
+    parser.add_argument("--sizes", nargs="*", type=int, choices=SIZES, help="numbers of networks")
+    parser.add_argument("--opponents", nargs="*", choices=list(OPPONENTS), help="all by default")
+    parser.add_argument("--parts", nargs="*", choices=("table", "growth", "first"), help="all by default")
+    parser.add_argument("--seconds", type=float, help="of a repetition")
+    parser.add_argument("--repeats", type=int)
+    options = parser.parse_args(arguments)
+    jax.config.update("jax_platforms", {"cpu": "cpu", "gpu": "cuda"}[options.device])
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        parser.error(f"--device {options.device}: JAX has none here ({error})")
+    quick = options.quick or options.check
+    parts = options.parts or (["table"] if quick else ["table", "growth", "first"])
+    seconds = options.seconds or (0.15 if quick else 0.6)
+    repeats = options.repeats or 3
+    folder = Path(options.results)
+    folder.mkdir(parents=True, exist_ok=True)
+    where = device()
+
+    def save(name: str, found: dict[str, Any]) -> None:
+        write(str(folder / f"{name}.json"), {"quick": quick} | found)
+
+    def picture(name: str, figure: Any) -> None:
+        if not quick:
+            Path(options.pictures).mkdir(parents=True, exist_ok=True)
+            figure.savefig(Path(options.pictures) / f"{name}.png", dpi=110)
+
+    broken: list[str] = []
+    if "table" in parts:
+        wanted = [p for p in problems() if not options.problems or p.name in options.problems]
+        names = options.opponents or [n for n, o in OPPONENTS.items() if not (quick and o.slow)]
+        sizes = options.sizes or (QUICK_SIZES if quick else SIZES)
+        cells = table.measure(wanted, sizes, names=names, seconds=seconds, repeats=repeats, say=_say)
+        rates, library = limits.matrix_rate()
+        matrix, memory = statistics.median(rates), statistics.median(limits.memory_rate()[0])
+        points = efficiency(cells, wanted, matrix, memory)
+        compiling = {p.name: _compiling(p) for p in wanted}
+        even = {
+            p.name: table.break_even([c for c in cells if c.problem == p.name], p, compiling[p.name])
+            for p in wanted
+        }
+        console.print(show(cells))
+        _print_rest(cells, points, library, matrix, memory, even, compiling, wanted)
+        rows = [c._asdict() for c in cells]
+        limit = {"products": spread(rates), "library": library, "memory": memory}
+        found = {"cells": rows, "limits": limit, "regjax": points, "break_even": even, "compiling": compiling}
+        save("table", found)
+        picture("benchmarks", figures.costs(rows, where))
+        picture("roofline", figures.roofline(points, matrix, memory, where))
+        if options.check:
+            extra = {f"{p['problem']}, {p['rows']}, of the limit": p["of_limit"] for p in points}
+            broken = broken_bounds(cells, extra, tomllib.loads(BOUNDS.read_text()))
+    if "growth" in parts:
+        found = growth.growth(seconds, repeats, _say)
+        save("growth", found)
+        picture("growth", figures.growing(found, where))
+        console.print(_growth_table(found))
+    if "first" in parts:
+        first = growth.first_minutes(repeats, _say)
+        save("first_minutes", first)
+        for name, times in first.items():
+            console.print(f"{name}: " + ", ".join(f"{w} {_seconds(s)}" for w, s in times.items()))
+    for line in broken:
+        console.print(f"broken: {line}", style="red")
+    if options.check and not broken:
+        console.print("every ratio is within benchmarks/bounds.toml")
+    return 1 if broken else 0
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+def _seconds(times: dict[str, Any]) -> str:
+    return f"{times['median']:.2f} s ({times['min']:.2f} to {times['max']:.2f})"
+
+
+def _compiling(problem: Problem) -> float:
+    """Returns the seconds that regjax compiles for in a first process."""
+    return growth.in_a_process(
+        layer_sizes=list(problem.layer_sizes), num_samples=len(problem.x), networks=16,
+        batch_size=problem.batch_size, workers=len(os.sched_getaffinity(0)), seconds=0.0, repeats=1, keep_prob=problem.keep_prob,
+    )["compile"]  # fmt: skip
+
+
+def _print_rest(
+    cells: list[table.Cell], points: list[dict[str, Any]], library: str, matrix: float, memory: float,
+    even: dict[str, dict[str, float | None]], compiling: dict[str, float], known: list[Problem],
+) -> None:  # fmt: skip
+    refused = {(c.problem, c.opponent): c.why for c in cells if c.why not in ("", "cannot do this")}
+    for (problem, name), why in refused.items():
+        console.print(f"–  {problem}, {name}: {why}")
+    console.print(
+        f"limits of this machine: products {matrix:,.0f} GFLOP/s (float32, 2048 × 2048, {library}), "
+        f"memory {memory:,.1f} GB/s"
+    )
+    for problem in known:
+        mine = ", ".join(
+            f"{p['rows']:,}: {p['gflops']:.3g} GFLOP/s, {p['of_limit']:.0%}"
+            for p in points
+            if p["problem"] == problem.name
+        )
+        console.print(f"regjax of the limit, {problem.name}: {mine}")
+    for problem in known:
+        from_on = ", ".join(
+            f"{name} {'never' if rows is None else f'{rows:,.0f}'}"
+            for name, rows in even[problem.name].items()
+        )
+        console.print(
+            f"ahead from so many networks on, {problem.name} ({problem.usual_steps:,} steps, "
+            f"{compiling[problem.name]:.1f} s of compiling included): {from_on}"
+        )
+    first: dict[str, list[float]] = {}
+    for cell in cells:
+        if cell.us is not None and cell.compiling > 0.05:
+            first.setdefault(cell.opponent, []).append(cell.compiling)
+    for name, seconds in first.items():
+        console.print(
+            f"compiling, {name}: {statistics.median(seconds):.1f} s "
+            f"({min(seconds):.1f} to {max(seconds):.1f} over problems and sizes)"
+        )
+
+
+def _growth_table(found: dict[str, Any]) -> Table:
+    shown = Table(title="growth of regjax: each row a process of its own")
+    for column in ("varied", "network", "samples", "batch", "networks", "workers", "µs per network and step",
+                   "peak MiB", "compile s"):  # fmt: skip
+        shown.add_column(column, justify="right")
+    for what, points in found.items():
+        for p in points:
+            workers = f"{p['workers']}{', on one core' if p['pinned'] else ''}"
+            us = p["us"]
+            shown.add_row(
+                what, "-".join(map(str, p["layer_sizes"])), f"{p['num_samples']:,}", str(p["batch_size"]),
+                f"{p['networks']:,}", workers, f"{us['median']:.3g} ({us['min']:.3g} to {us['max']:.3g})",
+                f"{p['peak'] / 2**20:,.0f}", f"{p['compile']:.1f}",
+            )  # fmt: skip
+    return shown
+
+
+if __name__ == "__main__":
+    sys.exit(main())

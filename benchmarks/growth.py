@@ -1,0 +1,138 @@
+"""How regjax grows: with networks, width, samples and workers; and its first minutes.
+
+Each point is a process of its own, which reports the time of a step, its peak memory and what compiling
+took.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.measure import spread
+
+# What is varied -> the values of it.
+NETWORKS = (1, 16, 256, 4096)
+WIDTHS = (32, 64, 128, 256, 512)
+SAMPLES = (200, 800, 3_200, 12_800)
+
+
+def point(
+    layer_sizes: list[int],
+    num_samples: int,
+    networks: int,
+    batch_size: int | None,
+    workers: int,
+    seconds: float,
+    repeats: int,
+    keep_prob: float | None = None,
+) -> dict[str, Any]:
+    """Returns µs per network and step of each repetition, peak memory and compile seconds."""
+    import numpy as np
+
+    import regjax
+
+    random = np.random.default_rng(0)
+    x = random.standard_normal((num_samples, layer_sizes[0])).astype(np.float32)
+    y = random.integers(0, max(2, layer_sizes[-1]), num_samples)
+    grid: dict[str, Any] = {"l2": np.geomspace(0.01, 1, min(64, networks)).tolist()}
+    if keep_prob is not None:
+        grid["keep_prob"] = [keep_prob]
+
+    def sweep(steps: int) -> regjax.Results:
+        config = regjax.Config(
+            layer_sizes=tuple(layer_sizes), batch_size=batch_size, num_steps=steps, eval_every=steps
+        )
+        return regjax.sweep(
+            (x, y), config, grid, seeds=max(1, networks // 64), workers=workers, progress=False
+        )
+
+    compiling, steps = sweep(2).compile_seconds, 4
+    while (took := sweep(steps).train_seconds) < seconds / 3 and steps < 10**6:
+        steps *= 4
+    steps = max(2, round(steps * seconds / took))
+    us = [sweep(steps).train_seconds / steps / networks * 1e6 for _ in range(repeats)]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"us": us, "peak": peak, "compile": compiling}
+
+
+def in_a_process(pinned: bool = False, **asked: Any) -> dict[str, Any]:
+    """Returns what `point` does in a fresh process, without a cache of compiled programs.
+
+    Args:
+        pinned: to one core.
+        **asked: arguments of `point`.
+    """
+    command = [sys.executable, "-m", "benchmarks.growth", json.dumps(asked)]
+    environment = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+    core = {min(os.sched_getaffinity(0))}
+    before: Callable[[], None] | None = (lambda: os.sched_setaffinity(0, core)) if pinned else None
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True, preexec_fn=before
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    return asked | {"pinned": pinned, "us": spread(found["us"])} | {k: found[k] for k in ("peak", "compile")}
+
+
+def growth(seconds: float, repeats: int, say: Callable[[str], None] = print) -> dict[str, Any]:
+    """Returns points by what is varied: networks, width, samples, workers."""
+    cores = len(os.sched_getaffinity(0))
+    small: dict[str, Any] = {"layer_sizes": [2, 20, 3, 1], "num_samples": 211, "batch_size": None}
+    wide: dict[str, Any] = {"num_samples": 1_792, "batch_size": 128}
+    how: dict[str, Any] = {"workers": cores, "seconds": seconds, "repeats": repeats}
+    found: dict[str, Any] = {}
+    for what, points in {
+        "networks": [small | {"networks": n} for n in NETWORKS],
+        "width": [wide | {"networks": 16, "layer_sizes": [64, w, w, 10]} for w in WIDTHS],
+        "samples": [small | {"networks": 64, "num_samples": n} for n in SAMPLES],
+    }.items():
+        say(f"growth: {what}")
+        found[what] = [in_a_process(**how | asked) for asked in points]
+    say("growth: workers")
+    digits = wide | {"layer_sizes": [64, 256, 256, 10], "networks": 32}
+    found["workers"] = [
+        in_a_process(pinned, **how | asked | {"workers": workers})
+        for asked in (small | {"networks": 256}, digits)
+        for workers, pinned in ((1, True), (1, False), (cores, False))
+    ]
+    return found
+
+
+def first_minutes(repeats: int, say: Callable[[str], None] = print) -> dict[str, Any]:
+    """Returns seconds of whole processes: an import, a first `compare`, a small sweep, without and with the
+    cache of compiled programs that an earlier run has left.
+    """
+    commands = {
+        "python -c 'import regjax'": [sys.executable, "-c", "import regjax"],
+        "regjax compare": [sys.executable, "-m", "regjax", "compare", "--out", "out"],
+        "regjax sweep": [
+            sys.executable, "-m", "regjax", "sweep", "--l2", "none,0.1,0.7", "--keep-prob", "1,0.86",
+            "--seeds", "2", "--folds", "5", "--steps", "2000", "--no-store", "--out", "out",
+        ],
+    }  # fmt: skip
+    found: dict[str, dict[str, list[float]]] = {name: {} for name in commands}
+    here = os.getcwd()
+    for _ in range(repeats):
+        for name, command in commands.items():
+            say(f"first minutes: {name}")
+            with tempfile.TemporaryDirectory() as folder:
+                environment = os.environ | {
+                    "PYTHONPATH": here,
+                    "JAX_COMPILATION_CACHE_DIR": f"{folder}/cache",
+                }
+                for when in ("first time", "again"):
+                    began = time.perf_counter()
+                    subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=True)
+                    found[name].setdefault(when, []).append(time.perf_counter() - began)
+    return {name: {when: spread(seconds) for when, seconds in of.items()} for name, of in found.items()}
+
+
+if __name__ == "__main__":
+    print(json.dumps(point(**json.loads(sys.argv[1]))))

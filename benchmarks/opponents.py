@@ -1,0 +1,241 @@
+"""Who is timed: regjax, NumPy, scikit-learn, and those of the other files; each as its own users write it."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from scipy.special import expit
+from sklearn.exceptions import ConvergenceWarning
+
+import regjax
+from benchmarks.problems import Params, Prepared, Problem, Rows
+
+
+class Opponent(NamedTuple):
+    """How an opponent is prepared.
+
+    Attributes:
+        prepare: `(problem, rows) → Prepared`, None where it cannot do what the problem asks.
+        at_a_time: networks that are trained in a call: more rows cost as much each. None is all rows.
+        needs: the distribution that must be installed, or "".
+        slow: whether `--quick` leaves it out.
+    """
+
+    prepare: Callable[[Problem, Rows], Prepared | None]
+    at_a_time: int | None
+    needs: str = ""
+    slow: bool = False
+
+
+def regjax_sweep(problem: Problem, rows: Rows) -> Prepared:
+    """`regjax.sweep`, the whole call: planning, workers, a record at the beginning and at the end."""
+    data = (problem.x, problem.y)
+
+    def run(steps: int) -> regjax.Results:
+        config = regjax.Config(
+            layer_sizes=problem.layer_sizes,
+            batch_size=problem.batch_size,
+            num_steps=steps,
+            eval_every=steps,
+            metrics=(),  # beside the loss: the others measure nothing
+        )
+        return regjax.sweep(
+            data, config, regjax.grid(**rows.axes), seeds=rows.seeds, standardize=False, progress=False
+        )
+
+    def params(results: regjax.Results) -> Params:
+        found = [results.params(row) for row in range(len(results))]
+        return [
+            (np.stack([layer.w for layer in layers]), np.stack([layer.b[:, 0] for layer in layers]))
+            for layers in zip(*found, strict=True)
+        ]
+
+    return Prepared(run, params)
+
+
+def numpy_loop(problem: Problem, rows: Rows) -> Prepared:
+    """The tutorial's way: features first, forward and backward by hand, one network after the other."""
+    n = len(problem.x)
+    x, one_output = problem.x.T.copy(), problem.layer_sizes[-1] == 1
+    size = problem.batch_size or n
+    y = problem.y[None, :] if one_output else np.eye(problem.layer_sizes[-1], dtype=np.float32)[problem.y].T
+
+    def train(network: int, steps: int) -> list[list[np.ndarray]]:
+        random = np.random.default_rng(network)
+        rate, l2, keep = (v[network] for v in (rows.learning_rate, rows.l2, rows.keep_prob))
+        layers = [[w[network].copy(), b[network][:, None].copy()] for w, b in rows.params]
+        for step in range(steps):
+            xs, ys = x, y
+            if problem.batch_size is not None:
+                place = step % problem.num_batches
+                if place == 0:
+                    order = random.permutation(n)
+                chosen = order[place * size : (place + 1) * size]
+                xs, ys = x[:, chosen], y[:, chosen]
+            values, masks = [xs], []
+            for i, (w, b) in enumerate(layers):
+                z = w @ values[-1] + b
+                if i == len(layers) - 1:
+                    break
+                a = np.maximum(z, 0)
+                if problem.keep_prob is not None:
+                    masks.append((random.random(a.shape, np.float32) < keep) / keep)
+                    a *= masks[-1]
+                values.append(a)
+            if one_output:
+                delta = expit(z) - ys
+            else:
+                exp = np.exp(z - z.max(axis=0))
+                delta = exp / exp.sum(axis=0) - ys
+            delta = (delta / size).astype(np.float32)
+            for i in range(len(layers) - 1, -1, -1):
+                w, b = layers[i]
+                dw, db = delta @ values[i].T + l2 / n * w, delta.sum(axis=1, keepdims=True)
+                if i:
+                    delta = (w.T @ delta) * (values[i] > 0)
+                    if masks:
+                        delta *= masks[i - 1]
+                w -= rate * dw
+                b -= rate * db
+        return layers
+
+    def run(steps: int) -> list[list[list[np.ndarray]]]:
+        return [train(network, steps) for network in range(len(rows.l2))]
+
+    def params(found: list[list[list[np.ndarray]]]) -> Params:
+        return [
+            (np.stack([w for w, _ in layers]), np.stack([b[:, 0] for _, b in layers]))
+            for layers in zip(*found, strict=True)
+        ]
+
+    return Prepared(run, params)
+
+
+def _mlp_classifier(problem: Problem, rows: Rows, network: int) -> Any:
+    """Returns scikit-learn's network for a row; it begins with the row's parameters."""
+    from sklearn.neural_network import MLPClassifier
+
+    class Begun(MLPClassifier):
+        """`MLPClassifier` from given parameters, so that all reach the same cost."""
+
+        def _init_coef(self, fan_in: int, fan_out: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+            drawn = super()._init_coef(fan_in, fan_out, dtype)
+            shapes = [(w.shape[2], w.shape[1]) for w, _ in rows.params]
+            w, b = rows.params[shapes.index((fan_in, fan_out))]
+            return w[network].T.astype(drawn[0].dtype), b[network].astype(drawn[1].dtype)
+
+    size = problem.batch_size or len(problem.x)
+    return Begun(
+        problem.layer_sizes[1:-1],
+        solver="sgd",
+        momentum=0.0,
+        nesterovs_momentum=False,
+        batch_size=size,
+        alpha=float(rows.l2[network]) * size / len(problem.x),  # it divides the penalty by the batch
+        learning_rate_init=float(rows.learning_rate[network]),
+        tol=0.0,
+        n_iter_no_change=10**9,
+        random_state=0,
+    )
+
+
+def _epochs(problem: Problem, steps: int) -> int:
+    return max(1, round(steps / problem.num_batches))
+
+
+def _steps_done(problem: Problem, steps: int) -> int:
+    return _epochs(problem, steps) * problem.num_batches
+
+
+def sklearn_alone(problem: Problem, rows: Rows) -> Prepared | None:
+    """`MLPClassifier.fit`, one network after the other."""
+    if problem.keep_prob is not None:
+        return None
+
+    def run(steps: int) -> list[Any]:
+        networks = [_mlp_classifier(problem, rows, network) for network in range(len(rows.l2))]
+        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+            return [
+                net.set_params(max_iter=_epochs(problem, steps)).fit(problem.x, problem.y) for net in networks
+            ]
+
+    def params(networks: list[Any]) -> Params:
+        return [
+            (np.stack([n.coefs_[i].T for n in networks]), np.stack([n.intercepts_[i] for n in networks]))
+            for i in range(len(problem.layer_sizes) - 1)
+        ]
+
+    return Prepared(run, params, functools.partial(_steps_done, problem))
+
+
+def sklearn_search(problem: Problem, rows: Rows) -> Prepared | None:
+    """`GridSearchCV(MLPClassifier, n_jobs=-1)` of as many candidates, one split that trains on all rows."""
+    if problem.keep_prob is not None or len(rows.l2) < 16:
+        return None
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.neural_network import MLPClassifier
+
+    like = [_mlp_classifier(problem, rows, network).get_params() for network in range(len(rows.l2))]
+    grid = [{name: [asked[name]] for name in ("alpha", "learning_rate_init")} for asked in like]
+    every = np.arange(len(problem.x))
+
+    def run(steps: int) -> Any:
+        network = MLPClassifier(**like[0] | {"max_iter": _epochs(problem, steps)})
+        search = GridSearchCV(network, grid, n_jobs=-1, cv=[(every, every[:4])], refit=False)
+        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+            return search.fit(problem.x, problem.y)
+
+    # Its networks are those of `sklearn_alone`, from which it keeps no parameters.
+    return Prepared(run, None, functools.partial(_steps_done, problem))
+
+
+def _elsewhere(module: str, name: str) -> Callable[[Problem, Rows], Prepared | None]:
+    """Returns a function of a module that is imported when it is called: its library may be missing."""
+
+    def prepare(problem: Problem, rows: Rows) -> Prepared | None:
+        return getattr(importlib.import_module(f"benchmarks.{module}"), name)(problem, rows)
+
+    return prepare
+
+
+def _torch(name: str) -> Callable[[Problem, Rows], Prepared | None]:
+    """Returns a contestant of PyTorch, on JAX's kind of device, with 1 thread where that is faster."""
+
+    def prepare(problem: Problem, rows: Rows) -> Prepared | None:
+        import torch
+
+        from benchmarks import torch_opponents
+
+        on = "cuda" if jax.default_backend() == "gpu" and torch.cuda.is_available() else "cpu"
+        make = functools.partial(getattr(torch_opponents, name), problem, rows, on)
+        threads = torch_opponents.best_threads(make, 3) if on == "cpu" else torch.get_num_threads()
+        prepared = make()
+
+        def run(steps: int) -> Any:
+            torch.set_num_threads(threads)
+            return prepared.run(steps)
+
+        return prepared._replace(run=run)
+
+    return prepare
+
+
+OPPONENTS = {
+    "regjax": Opponent(regjax_sweep, None),
+    "NumPy": Opponent(numpy_loop, 1),
+    "scikit-learn": Opponent(sklearn_alone, 1),
+    "GridSearchCV": Opponent(sklearn_search, 16, slow=True),
+    "PyTorch": Opponent(_torch("eager"), 1, "torch"),
+    "torch.compile": Opponent(_torch("compiled"), 1, "torch", slow=True),
+    "torch.func.vmap": Opponent(_torch("vmapped"), None, "torch"),
+    "Equinox": Opponent(_elsewhere("jax_opponents", "equinox"), None, "equinox"),
+    "Flax NNX": Opponent(_elsewhere("jax_opponents", "flax_nnx"), None, "flax"),
+    "naive JAX": Opponent(_elsewhere("jax_opponents", "naive"), None),
+    "loop in C": Opponent(_elsewhere("limits", "hand_written"), 16),
+}
