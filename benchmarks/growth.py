@@ -14,9 +14,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import jax
+
 from benchmarks.measure import spread
+from benchmarks.problems import Prepared
+from benchmarks.table import FEW, enough, per_step
+
+ROOT = Path(__file__).parents[1]
 
 # What is varied -> the values of it.
 NETWORKS = (1, 16, 256, 4096)
@@ -48,19 +55,28 @@ def point(
 
     def sweep(steps: int) -> regjax.Results:
         config = regjax.Config(
-            layer_sizes=tuple(layer_sizes), batch_size=batch_size, num_steps=steps, eval_every=steps
+            layer_sizes=tuple(layer_sizes),
+            batch_size=batch_size,
+            num_steps=steps,
+            eval_every=steps,
+            metrics=(),
         )
         return regjax.sweep(
             (x, y), config, grid, seeds=max(1, networks // 64), workers=workers, progress=False
         )
 
-    compiling, steps = sweep(2).compile_seconds, 4
-    while (took := sweep(steps).train_seconds) < seconds / 3 and steps < 10**6:
-        steps *= 4
-    steps = max(2, round(steps * seconds / took))
-    us = [sweep(steps).train_seconds / steps / networks * 1e6 for _ in range(repeats)]
+    compiling = sweep(FEW).compile_seconds
+    prepared = Prepared(sweep, None)
+    steps = enough(prepared, seconds)[0]
+    us = [per_step(prepared, steps)[0] / networks * 1e6 for _ in range(repeats)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"us": us, "peak": peak, "compile": compiling}
+
+
+def _environment(**more: str) -> dict[str, str]:
+    """Returns the environment of a process on the same kind of device as this one."""
+    platform = {"gpu": "cuda"}.get(jax.default_backend(), jax.default_backend())
+    return os.environ | {"JAX_PLATFORMS": platform, "PYTHONPATH": str(ROOT)} | more
 
 
 def in_a_process(pinned: bool = False, **asked: Any) -> dict[str, Any]:
@@ -71,7 +87,7 @@ def in_a_process(pinned: bool = False, **asked: Any) -> dict[str, Any]:
         **asked: arguments of `point`.
     """
     command = [sys.executable, "-m", "benchmarks.growth", json.dumps(asked)]
-    environment = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+    environment = _environment(JAX_ENABLE_COMPILATION_CACHE="false")
     core = {min(os.sched_getaffinity(0))}
     before: Callable[[], None] | None = (lambda: os.sched_setaffinity(0, core)) if pinned else None
     done = subprocess.run(
@@ -118,16 +134,12 @@ def first_minutes(repeats: int, say: Callable[[str], None] = print) -> dict[str,
         ],
     }  # fmt: skip
     found: dict[str, dict[str, list[float]]] = {name: {} for name in commands}
-    here = os.getcwd()
     for _ in range(repeats):
         for name, command in commands.items():
             say(f"first minutes: {name}")
             with tempfile.TemporaryDirectory() as folder:
-                environment = os.environ | {
-                    "PYTHONPATH": here,
-                    "JAX_COMPILATION_CACHE_DIR": f"{folder}/cache",
-                }
-                for when in ("first time", "again"):
+                environment = _environment(JAX_COMPILATION_CACHE_DIR=f"{folder}/cache")
+                for when in ("cold", "warm"):
                     began = time.perf_counter()
                     subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=True)
                     found[name].setdefault(when, []).append(time.perf_counter() - began)

@@ -147,13 +147,17 @@ def matrix_rate(repeats: int = 5) -> tuple[list[float], str]:
     """
     generator = np.random.default_rng(0)
     a, b = generator.standard_normal((2, MATRIX_SIZE, MATRIX_SIZE), np.float32)
-    on_device, dot = [jnp.asarray(a), jnp.asarray(b)], jax.jit(jnp.dot)
+    on_device, dot = (
+        [jnp.asarray(a), jnp.asarray(b)],
+        jax.jit(functools.partial(jnp.dot, precision="highest")),
+    )
     calls: dict[str, Callable[[], Any]] = {"jax": lambda: dot(*on_device), "numpy": lambda: a @ b}
     try:
         import torch
     except ImportError:
         pass
     else:
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
         tensors = [torch.from_numpy(a), torch.from_numpy(b)]
         calls["torch"] = lambda: torch.mm(*tensors)
     return _best({name: _rates(call, 2.0 * MATRIX_SIZE**3, repeats) for name, call in calls.items()})
@@ -197,6 +201,7 @@ def memory_rate(repeats: int = 5) -> tuple[list[float], str]:
         except ImportError:
             pass
         else:
+            torch.set_num_threads(cores)
             tensors = [torch.from_numpy(v) for v in (a, b, c)]
             calls["torch"] = lambda: torch.add(tensors[1], tensors[2], alpha=0.5, out=tensors[0])
         return _best({name: _rates(call, 3.0 * TRIAD_BYTES, repeats) for name, call in calls.items()})

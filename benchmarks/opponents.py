@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -34,7 +35,7 @@ class Opponent(NamedTuple):
 
 
 def regjax_sweep(problem: Problem, rows: Rows) -> Prepared:
-    """`regjax.sweep`, the whole call: planning, workers, a record at the beginning and at the end."""
+    """`regjax.sweep`, which also plans, and measures at the beginning and at the end."""
     data = (problem.x, problem.y)
 
     def run(steps: int) -> regjax.Results:
@@ -70,31 +71,31 @@ def numpy_loop(problem: Problem, rows: Rows) -> Prepared:
         random = np.random.default_rng(network)
         rate, l2, keep = (v[network] for v in (rows.learning_rate, rows.l2, rows.keep_prob))
         layers = [[w[network].copy(), b[network][:, None].copy()] for w, b in rows.params]
+        last, x_epoch, y_epoch = len(layers) - 1, x, y
         for step in range(steps):
             xs, ys = x, y
             if problem.batch_size is not None:
                 place = step % problem.num_batches
                 if place == 0:
                     order = random.permutation(n)
-                chosen = order[place * size : (place + 1) * size]
-                xs, ys = x[:, chosen], y[:, chosen]
+                    x_epoch, y_epoch = x[:, order], y[:, order]
+                chosen = slice(place * size, (place + 1) * size)
+                xs, ys = x_epoch[:, chosen], y_epoch[:, chosen]
             values, masks = [xs], []
-            for i, (w, b) in enumerate(layers):
-                z = w @ values[-1] + b
-                if i == len(layers) - 1:
-                    break
-                a = np.maximum(z, 0)
+            for w, b in layers[:-1]:
+                a = np.maximum(w @ values[-1] + b, 0)
                 if problem.keep_prob is not None:
                     masks.append((random.random(a.shape, np.float32) < keep) / keep)
                     a *= masks[-1]
                 values.append(a)
+            z = layers[-1][0] @ values[-1] + layers[-1][1]
             if one_output:
                 delta = expit(z) - ys
             else:
                 exp = np.exp(z - z.max(axis=0))
                 delta = exp / exp.sum(axis=0) - ys
             delta = (delta / size).astype(np.float32)
-            for i in range(len(layers) - 1, -1, -1):
+            for i in range(last, -1, -1):
                 w, b = layers[i]
                 dw, db = delta @ values[i].T + l2 / n * w, delta.sum(axis=1, keepdims=True)
                 if i:
@@ -130,7 +131,7 @@ def _mlp_classifier(problem: Problem, rows: Rows, network: int) -> Any:
             w, b = rows.params[shapes.index((fan_in, fan_out))]
             return w[network].T.astype(drawn[0].dtype), b[network].astype(drawn[1].dtype)
 
-    size = problem.batch_size or len(problem.x)
+    size: Any = problem.batch_size or len(problem.x)
     return Begun(
         problem.layer_sizes[1:-1],
         solver="sgd",
@@ -141,6 +142,7 @@ def _mlp_classifier(problem: Problem, rows: Rows, network: int) -> Any:
         learning_rate_init=float(rows.learning_rate[network]),
         tol=0.0,
         n_iter_no_change=10**9,
+        shuffle=problem.batch_size is not None,
         random_state=0,
     )
 
@@ -206,16 +208,24 @@ def _elsewhere(module: str, name: str) -> Callable[[Problem, Rows], Prepared | N
 
 def _torch(name: str) -> Callable[[Problem, Rows], Prepared | None]:
     """Returns a contestant of PyTorch, on JAX's kind of device, with 1 thread where that is faster."""
+    chosen: dict[str, int] = {}  # by problem; with few networks, which are enough to tell
 
     def prepare(problem: Problem, rows: Rows) -> Prepared | None:
+        # What an earlier run has compiled is not to be found again.
+        os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
         import torch
 
         from benchmarks import torch_opponents
 
         on = "cuda" if jax.default_backend() == "gpu" and torch.cuda.is_available() else "cpu"
-        make = functools.partial(getattr(torch_opponents, name), problem, rows, on)
-        threads = torch_opponents.best_threads(make, 3) if on == "cpu" else torch.get_num_threads()
-        prepared = make()
+        if on == "cpu" and problem.name not in chosen:
+            # Compiled code is tried as it is before: else it would be compiled once more for each try.
+            tried = getattr(torch_opponents, "eager" if name == "compiled" else name)
+            few = functools.partial(tried, problem, rows.first(16), on)
+            chosen[problem.name] = torch_opponents.best_threads(few, seconds=0.1)
+        threads = chosen.get(problem.name, torch.get_num_threads())
+        torch.set_num_threads(threads)
+        prepared = getattr(torch_opponents, name)(problem, rows, on)
 
         def run(steps: int) -> Any:
             torch.set_num_threads(threads)
@@ -229,9 +239,9 @@ def _torch(name: str) -> Callable[[Problem, Rows], Prepared | None]:
 OPPONENTS = {
     "regjax": Opponent(regjax_sweep, None),
     "NumPy": Opponent(numpy_loop, 1),
-    "scikit-learn": Opponent(sklearn_alone, 1),
+    "scikit-learn": Opponent(sklearn_alone, 1, slow=True),
     "GridSearchCV": Opponent(sklearn_search, 16, slow=True),
-    "PyTorch": Opponent(_torch("eager"), 1, "torch"),
+    "PyTorch": Opponent(_torch("eager"), 1, "torch", slow=True),
     "torch.compile": Opponent(_torch("compiled"), 1, "torch", slow=True),
     "torch.func.vmap": Opponent(_torch("vmapped"), None, "torch"),
     "Equinox": Opponent(_elsewhere("jax_opponents", "equinox"), None, "equinox"),

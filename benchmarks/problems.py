@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
@@ -55,7 +55,7 @@ class Problem(NamedTuple):
 
     @property
     def operations(self) -> float:
-        """Floating-point operations in the products of one step of one network.
+        """Floating-point operations in the products of one step of one network, and nothing beside them.
 
         2 per weight and sample forward and 4 backward, of which the first layer's input needs none.
         """
@@ -64,8 +64,8 @@ class Problem(NamedTuple):
 
     @property
     def bytes_moved(self) -> float:
-        """Bytes that one step of one network must move where nothing stays in a cache: weights read forward
-        and backward, and written.
+        """Bytes that one step of one network would move if no weight stayed in a cache: each is read forward
+        and backward, and written. (In a sweep they stay: a chunk is made to fit.)
         """
         return 4.0 * 3 * sum(a * b + b for a, b in itertools.pairwise(self.layer_sizes))
 
@@ -123,8 +123,8 @@ def problems() -> list[Problem]:
     points, _ = regjax.two_regions(jax.random.key(0))
     x, y = np.asarray(points.x.T, np.float32), np.asarray(points.y[0], np.int32)
     small = (2, 20, 3, 1)
-    cancer, cancer_y = load_breast_cancer(return_X_y=True)
-    digits, digits_y = load_digits(return_X_y=True)
+    cancer, cancer_y = cast(Any, load_breast_cancer(return_X_y=True))
+    digits, digits_y = cast(Any, load_digits(return_X_y=True))
     cancer, cancer_y = scale(cancer).astype(np.float32)[:544], cancer_y.astype(np.int32)[:544]
     digits, digits_y = (digits / 16).astype(np.float32)[:1792], digits_y.astype(np.int32)[:1792]
     return [
@@ -172,5 +172,5 @@ def training_cost(problem: Problem, rows: Rows, params: Params) -> np.ndarray:
         loss = np.logaddexp(0, a[..., 0]) - problem.y * a[..., 0]
     else:
         loss = logsumexp(a, axis=-1) - np.take_along_axis(a, problem.y[None, :, None], axis=-1)[..., 0]
-    squares = sum(np.sum(w.astype(np.float64) ** 2, axis=(1, 2)) for w, _ in params)
+    squares = np.sum([np.sum(w.astype(np.float64) ** 2, axis=(1, 2)) for w, _ in params], axis=0)
     return loss.mean(axis=1) + rows.l2[: len(squares)] / (2 * len(problem.x)) * squares

@@ -1,4 +1,8 @@
-"""Cost per network and step of everyone, on every problem, for 1 to 4,096 networks."""
+"""Cost per network and step of everyone, on every problem, for 1 to 4,096 networks.
+
+The cost of a step is that of many steps less that of `FEW`, so that what a call does once (planning, drawing,
+copying, measuring) is not counted as steps; it is told apart, as is the first call's compiling.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +18,21 @@ import jax
 import numpy as np
 
 from benchmarks.measure import spread
-from benchmarks.opponents import OPPONENTS, Opponent
-from benchmarks.problems import Prepared, Problem, rows_of, training_cost
+from benchmarks.opponents import OPPONENTS
+from benchmarks.problems import Prepared, Problem, Rows, rows_of, training_cost
 
-# Networks of which everyone's cost after `check_steps` is compared before its time counts.
+# Networks of which everyone's cost is compared before a time counts.
 CHECKED = 4
-# Largest relative difference to regjax's cost. Where all do the same arithmetic on the same rows, of the
-# median network (rounding grows with the steps: after 2,000, NumPy in float32 is up to 2e-3 from itself in
-# float64 in single networks); where each library draws batches or masks of its own, of the mean.
-SAME, ALIKE = 1e-3, 0.1
+# Steps of the comparison where all rows are seen in every step and nothing is dropped: all then do the same
+# arithmetic, and no cost may differ by more than SAME. (Rounding grows with the steps: after 2,000 of the
+# tutorial's network, NumPy in float32 is up to 2e-3 from itself in float64.)
+SAME_STEPS, SAME = 60, 1e-4
+# Largest difference of the mean cost after a problem's `check_steps`, each library with its own draws.
+ALIKE = 0.1
 # Steps of the call that the others are compared with.
 FEW = 2
-# From so many weights in all on, contestants are measured one after the other and not interleaved: together
-# they would not fit into memory.
+# From so many weights in all on, contestants are measured one after the other, twice: together they would not
+# fit into memory.
 MANY_WEIGHTS = 5e7
 
 
@@ -39,7 +45,7 @@ class Cell(NamedTuple):
         opponent: its name.
         us: `measure.spread` of µs per network and step, or None.
         ratio: of `us` to regjax's, repetition by repetition, or None.
-        compiling: seconds by which the first call took longer than a later one.
+        compiling: seconds by which preparing and the first call took longer than a later call.
         beside: seconds of a call beside its steps.
         why: why there is no figure, or "".
     """
@@ -54,12 +60,20 @@ class Cell(NamedTuple):
     why: str
 
 
+class Contestant(NamedTuple):
+    """One that is ready to be timed: what runs, how many networks at a time, and its first seconds."""
+
+    prepared: Prepared
+    networks: int
+    first: float
+
+
 def measure(
     problems: Iterable[Problem],
     sizes: Iterable[int],
     *,
     names: Iterable[str] | None = None,
-    seconds: float = 0.7,
+    seconds: float = 0.6,
     repeats: int = 3,
     say: Callable[[str], None] = print,
 ) -> list[Cell]:
@@ -78,7 +92,7 @@ def measure(
     for problem in problems:
         say(f"{problem.name}: are the costs the same?")
         refused = refusals(problem, names)
-        waiting: dict[str, Prepared] = {}  # of those that train few at a time: the same for all sizes
+        waiting: dict[tuple[str, int], Contestant] = {}  # who trains a few at a time: the same for all sizes
         for size in sizes:
             say(f"{problem.name}: {size:,} networks")
             cells += _cells(problem, size, names, refused, waiting, seconds, repeats)
@@ -89,24 +103,49 @@ def measure(
 
 def refusals(problem: Problem, names: Iterable[str]) -> dict[str, str]:
     """Returns why an opponent's time does not count, for those whose does not."""
-    rows = rows_of(problem, CHECKED)
-    costs, why = {}, {}
+    why: dict[str, str] = {}
     for name in names:
-        opponent = OPPONENTS[name]
-        if opponent.needs and importlib.util.find_spec(opponent.needs) is None:
-            why[name] = f"{opponent.needs} is not installed"
-            continue
-        prepared = opponent.prepare(problem, rows)
-        if prepared is None or prepared.params is None:
-            continue
-        costs[name] = training_cost(problem, rows, prepared.params(prepared.run(problem.check_steps)))
-    ours = costs["regjax"]
-    drawn = problem.batch_size is not None or problem.keep_prob is not None
+        needs = OPPONENTS[name].needs
+        if needs and importlib.util.find_spec(needs) is None:
+            why[name] = f"{needs} is not installed"
+    there = [name for name in names if name not in why]
+    exact = problem._replace(name=f"{problem.name}, all rows", batch_size=None, keep_prob=None)
+    costs = _costs(exact, there, SAME_STEPS, why)
     for name, cost in costs.items():
-        differs = abs(cost.mean() / ours.mean() - 1) if drawn else np.median(np.abs(cost / ours - 1))
-        if not differs <= (ALIKE if drawn else SAME):
-            why[name] = f"reaches another training cost: {cost.mean():.4g}, regjax {ours.mean():.4g}"
+        if not np.max(np.abs(cost / costs["regjax"] - 1)) <= SAME:
+            why[name] = _other_cost(cost, costs["regjax"])
+    costs = _costs(problem, [name for name in there if name not in why], problem.check_steps, why)
+    for name, cost in costs.items():
+        if not abs(cost.mean() / costs["regjax"].mean() - 1) <= ALIKE:
+            why[name] = _other_cost(cost, costs["regjax"])
+    if "scikit-learn" in why:  # which keeps the networks' costs, its search does not
+        why.setdefault("GridSearchCV", why["scikit-learn"])
     return why
+
+
+def _costs(problem: Problem, names: list[str], steps: int, why: dict[str, str]) -> dict[str, np.ndarray]:
+    """Returns the costs of those that can do the problem; an error goes into `why`."""
+    rows = rows_of(problem, CHECKED)
+    costs = {}
+    for name in names:
+        try:
+            prepared = OPPONENTS[name].prepare(problem, rows)
+            if prepared is not None and prepared.params is not None:
+                costs[name] = training_cost(problem, rows, prepared.params(prepared.run(steps)))
+        except Exception as error:
+            if name == "regjax":
+                raise
+            why[name] = _in_words(error)
+    return costs
+
+
+def _other_cost(cost: np.ndarray, ours: np.ndarray) -> str:
+    return f"reaches another training cost: {cost.mean():.6g}, regjax {ours.mean():.6g}"
+
+
+def _in_words(error: Exception) -> str:
+    """Returns an opponent's error in one line: the others go on."""
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
 
 
 def _cells(
@@ -114,93 +153,109 @@ def _cells(
     size: int,
     names: list[str],
     refused: dict[str, str],
-    waiting: dict[str, Prepared],
+    waiting: dict[tuple[str, int], Contestant],
     seconds: float,
     repeats: int,
 ) -> list[Cell]:
-    rows = rows_of(problem, size)
-    makes, why = {}, dict(refused)
-    for name in names:
-        if name in refused:
-            continue
-        opponent = OPPONENTS[name]
-        makes[name] = _maker(problem, rows, name, opponent, waiting)
+    rows, why = rows_of(problem, size), dict(refused)
     weights = size * sum(a * b for a, b in itertools.pairwise(problem.layer_sizes))
     apart = weights > MANY_WEIGHTS
+    there = [name for name in names if name not in refused]
     found: dict[str, tuple[list[float], float, float]] = {}
-    batches = [[name] for name in makes] if apart else [list(makes)]
-    for together in batches:
+    for together in [[name] for name in there] if apart else [there]:
         ready = {}
         for name in together:
-            made = makes[name]()
-            if made is None:
+            try:
+                contestant = _contestant(problem, rows, name, waiting)
+            except Exception as error:
+                if name == "regjax":
+                    raise
+                why[name] = _in_words(error)
+                continue
+            if contestant is None:
                 why[name] = "cannot do this"
             else:
-                ready[name] = made
+                ready[name] = contestant
         found |= _timed(ready, seconds, min(repeats, 2) if apart else repeats)
         del ready
         gc.collect()
     cells = []
-    ours = found["regjax"][0]
     for name in names:
         if name not in found:
             cells.append(Cell(problem.name, size, name, None, None, 0.0, 0.0, why[name]))
             continue
         us, compiling, beside = found[name]
-        ratio = spread([a / b for a, b in zip(us, ours, strict=True)])
+        if min(us) <= 0:
+            cells.append(
+                Cell(problem.name, size, name, None, None, 0.0, 0.0, "drowns in the machine's noise")
+            )
+            continue
+        ratio = spread([a / b for a, b in zip(us, found["regjax"][0], strict=True)])
         cells.append(Cell(problem.name, size, name, spread(us), ratio, compiling, beside, ""))
     return cells
 
 
-def _maker(
-    problem: Problem, rows: Any, name: str, opponent: Opponent, waiting: dict[str, Prepared]
-) -> Callable[[], tuple[Prepared, int] | None]:
-    """Returns a call that prepares an opponent, and the networks that it then trains."""
-    count = len(rows.l2)
-    if opponent.at_a_time is None:
-
-        def make() -> tuple[Prepared, int] | None:
-            prepared = opponent.prepare(problem, rows)
-            return None if prepared is None else (prepared, count)
-
-        return make
-    few = min(count, opponent.at_a_time)
-
-    def make_few() -> tuple[Prepared, int] | None:
-        if (name, few) not in waiting:
-            prepared = opponent.prepare(problem, rows.first(few))
-            if prepared is None:
-                return None
-            waiting[name, few] = prepared
-        return waiting[name, few], few
-
-    return make_few
+def _contestant(
+    problem: Problem, rows: Rows, name: str, waiting: dict[tuple[str, int], Contestant]
+) -> Contestant | None:
+    """Returns an opponent that has been called once, or None where it cannot do this."""
+    opponent = OPPONENTS[name]
+    count = min(len(rows.l2), opponent.at_a_time or len(rows.l2))
+    if (name, count) in waiting:
+        return waiting[name, count]._replace(first=0.0)
+    began = time.perf_counter()
+    prepared = opponent.prepare(problem, rows.first(count))
+    if prepared is None:
+        return None
+    prepared.run(FEW)
+    contestant = Contestant(prepared, count, time.perf_counter() - began)
+    if opponent.at_a_time is not None:
+        waiting[name, count] = contestant
+    return contestant
 
 
 def _timed(
-    ready: dict[str, tuple[Prepared, int]], seconds: float, repeats: int
+    ready: dict[str, Contestant], seconds: float, repeats: int
 ) -> dict[str, tuple[list[float], float, float]]:
-    """Returns of each contestant µs per network and step of each repetition, seconds of compiling, and
-    seconds of a call beside its steps.
-
-    The cost of a step is that of many steps less that of `FEW`: what a call does once (planning, drawing,
-    copying, measuring) is not counted as steps, and is told apart.
-    """
+    """Returns of each µs per network and step of each repetition, and seconds of compiling and beside."""
     steps, compiling = {}, {}
-    for name, (prepared, _) in ready.items():
-        first = _seconds(prepared, FEW)
-        steps[name], of_few = _enough(prepared, seconds)
-        compiling[name] = max(0.0, first - of_few)
-    found: dict[str, list[float]] = {name: [] for name in ready}
-    beside: dict[str, list[float]] = {name: [] for name in ready}
+    for name, contestant in ready.items():
+        steps[name], few = enough(contestant.prepared, seconds)
+        compiling[name] = max(0.0, contestant.first - few)
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ready}
     for _ in range(repeats):
-        for name, (prepared, count) in ready.items():
-            few = _seconds(prepared, FEW)
-            many = _seconds(prepared, steps[name])
-            done = prepared.steps_done(steps[name]) - prepared.steps_done(FEW)
-            found[name].append((many - few) / done / count * 1e6)
-            beside[name].append(few - (many - few) / done * prepared.steps_done(FEW))
-    return {name: (found[name], compiling[name], max(0.0, float(np.median(beside[name])))) for name in ready}
+        for name, contestant in ready.items():
+            found[name].append(per_step(contestant.prepared, steps[name]))
+    return {
+        name: (
+            [step / ready[name].networks * 1e6 for step, _ in times],
+            compiling[name],
+            max(0.0, float(np.median([beside for _, beside in times]))),
+        )
+        for name, times in found.items()
+    }
+
+
+def per_step(prepared: Prepared, steps: int) -> tuple[float, float]:
+    """Returns the seconds of a step of all networks, and of a call beside its steps."""
+    few, many = _seconds(prepared, FEW), _seconds(prepared, steps)
+    done = prepared.steps_done(FEW)
+    step = (many - few) / (prepared.steps_done(steps) - done)
+    return step, few - step * done
+
+
+def enough(prepared: Prepared, seconds: float) -> tuple[int, float]:
+    """Returns steps that take about so many seconds beyond `FEW`, and the seconds of a call of `FEW`."""
+    few, done = min(_seconds(prepared, FEW) for _ in range(2)), prepared.steps_done(FEW)
+    steps = 2 * done
+    while True:
+        took = _seconds(prepared, steps) - few
+        # More than a call's noise, of which a long call has much.
+        if took > max(seconds / 4, 0.2 * few) or steps > 1e6:
+            break
+        steps = math.ceil(steps * (20.0 if took <= 0 else min(20.0, max(2.0, seconds / 2 / took))))
+    step = took / (prepared.steps_done(steps) - done)
+    return max(2 * done, done + round(seconds / step)), few
 
 
 def _seconds(prepared: Prepared, steps: int) -> float:
@@ -209,20 +264,9 @@ def _seconds(prepared: Prepared, steps: int) -> float:
     return time.perf_counter() - began
 
 
-def _enough(prepared: Prepared, seconds: float) -> tuple[int, float]:
-    """Returns steps that take about so many seconds beyond `FEW`, and the seconds of a call of `FEW`."""
-    few, done = _seconds(prepared, FEW), prepared.steps_done(FEW)
-    steps = 2 * done
-    while True:
-        took = _seconds(prepared, steps) - few
-        if took > seconds / 4 or steps > 1e6:
-            break
-        steps = math.ceil(steps * (20.0 if took <= 0 else min(20.0, max(2.0, seconds / 2 / took))))
-    per_step = took / (prepared.steps_done(steps) - done)
-    return max(2 * done, done + round(seconds / per_step)), few
-
-
-def break_even(cells: list[Cell], problem: Problem, compiling: float) -> dict[str, float | None]:
+def break_even(
+    cells: list[Cell], problem: Problem, compiling: float
+) -> dict[str, tuple[float, float | None]]:
     """Returns from how many networks on regjax, compiling included, is ahead of each opponent.
 
     Args:
@@ -230,31 +274,36 @@ def break_even(cells: list[Cell], problem: Problem, compiling: float) -> dict[st
         problem: whose `usual_steps` are trained.
         compiling: seconds, of regjax in a first process.
 
-    Times between the sizes that were measured are interpolated on logarithmic axes. None: at no size up to
-    the largest.
+    Returns:
+        For each opponent the fewest networks that both were measured with, and from how many on regjax is
+        ahead (times between the sizes are interpolated on logarithmic axes); None: at no size up to the
+        largest.
     """
-    counts = np.unique(np.round(np.geomspace(1, max(c.rows for c in cells), 200)))
-
-    def total(name: str) -> np.ndarray | None:
-        mine = [c for c in cells if c.opponent == name and c.us is not None]
-        if not mine:
-            return None
-        known = np.log([c.us["median"] for c in mine if c.us])
-        us = np.exp(np.interp(np.log(counts), np.log([c.rows for c in mine]), known))
-        first = compiling if name == "regjax" else float(np.median([c.compiling for c in mine]))
-        # One that trains a few at a time has the rest of its calls once per few.
-        beside = np.interp(np.log(counts), np.log([c.rows for c in mine]), [c.beside for c in mine])
-        at_a_time = OPPONENTS[name].at_a_time if name in OPPONENTS else None
-        calls = 1 if at_a_time is None else np.maximum(1, counts / at_a_time)
-        return first + beside * calls + us * 1e-6 * counts * problem.usual_steps
-
-    ours = total("regjax")
-    found: dict[str, float | None] = {}
-    for name in dict.fromkeys(c.opponent for c in cells):
-        theirs = total(name)
-        if name == "regjax" or theirs is None or ours is None:
+    found: dict[str, tuple[float, float | None]] = {}
+    by_name = {
+        name: [c for c in cells if c.opponent == name and c.us is not None]
+        for name in dict.fromkeys(c.opponent for c in cells)
+    }
+    ours = by_name.pop("regjax")
+    for name, theirs in by_name.items():
+        if not theirs or not ours:
             continue
-        behind = np.flatnonzero(ours > theirs)
-        after = 0 if len(behind) == 0 else behind[-1] + 1
-        found[name] = float(counts[after]) if after < len(counts) else None
+        fewest = max(min(c.rows for c in theirs), min(c.rows for c in ours))
+        most = min(max(c.rows for c in theirs), max(c.rows for c in ours))
+        counts = np.unique(np.round(np.geomspace(fewest, most, 400)))
+        first = max(c.compiling for c in theirs)
+        late = _total(ours, counts, problem, None) + compiling > (
+            _total(theirs, counts, problem, OPPONENTS[name].at_a_time if name in OPPONENTS else None) + first
+        )
+        after = int(np.flatnonzero(late)[-1]) + 1 if late.any() else 0
+        found[name] = fewest, float(counts[after]) if after < len(counts) else None
     return found
+
+
+def _total(cells: list[Cell], counts: np.ndarray, problem: Problem, at_a_time: int | None) -> np.ndarray:
+    """Returns seconds of training so many networks for a problem's usual steps."""
+    at = np.log([c.rows for c in cells])
+    us = np.exp(np.interp(np.log(counts), at, np.log([c.us["median"] for c in cells if c.us])))
+    beside = np.interp(np.log(counts), at, [c.beside for c in cells])
+    calls = 1 if at_a_time is None else np.maximum(1, counts / at_a_time)
+    return beside * calls + us * 1e-6 * counts * problem.usual_steps

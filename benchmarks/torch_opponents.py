@@ -221,22 +221,29 @@ def vmapped(problem: Problem, rows: Rows, device: str = "cpu") -> Prepared:
     return Prepared(run, _params)
 
 
-def best_threads(make: Callable[[], Prepared], steps: int) -> int:
+def best_threads(make: Callable[[], Prepared], seconds: float) -> int:
     """Times one thread and all cores, leaves the faster set and returns it.
 
     Tiny networks lose more by handing work to other threads than they gain. Compiled code holds for the
     number of threads it was compiled with: what is to be timed must be made afterwards.
+
+    Args:
+        make: prepares a contestant.
+        seconds: that each number is tried for.
     """
-    seconds: dict[int, float] = {}
+    took: dict[int, float] = {}
     for threads in sorted({1, len(os.sched_getaffinity(0))}):
         torch.set_num_threads(threads)
-        run = make().run
+        run, steps = make().run, 4
         run(steps)
-        seconds[threads] = float("inf")
-        for _ in range(2):
+        while True:
             start = time.perf_counter()
             run(steps)
-            seconds[threads] = min(seconds[threads], time.perf_counter() - start)
-    best = min(seconds, key=lambda threads: seconds[threads])
+            found = time.perf_counter() - start
+            if found > seconds:
+                break
+            steps *= 2
+        took[threads] = found / steps
+    best = min(took, key=lambda threads: took[threads])
     torch.set_num_threads(best)
     return best

@@ -69,8 +69,8 @@ class Config:
             out for it, whose best parameters are put back. None never stops.
         draws: who draws weights and the orders of rows: "jax" from (seed, fold, step); "sklearn" in a sweep,
             with NumPy from the seed, so that they are scikit-learn's for random_state = seed.
-        metrics: which are recorded; the loss always is. None takes all that fit the
-            targets; without roc_auc, which sorts, a record is cheaper.
+        metrics: which are recorded beside the loss: () is the loss alone, None all that fit the targets.
+            Without roc_auc, which sorts, a record takes half the time.
         precision: of matrix products, in JAX's words. "highest" is full float32 on every device;
             "default" permits TF32 on an NVIDIA GPU.
 

@@ -28,11 +28,11 @@ Keep = Literal["all", "best", "none"]
 KEEP_BUDGET = 256 * 2**20
 # Largest working set of a lane, in bytes, at which a CPU chunk of so many lanes stays in the cache.
 CPU_LANES = ((32, 96 * 2**10), (16, 128 * 2**10), (8, 512 * 2**10), (4, None))
-# A group of fewer rows than so many chunks of 32 has chunks of 16: the last one would be half empty.
-MANY_CHUNKS = 4
+# A group of fewer rows than so many chunks of 32 has chunks of 16: for more cores, and a fuller last one.
+MANY_CHUNKS = 8
 ACCELERATOR_BUDGET = 512 * 2**20
 ACCELERATOR_LANES = (2048, 1024, 512, 256, 128, 64, 32, 16, 8, 4)
-# Lanes of a slot: the most that half a chunk holds and its configurations fill.
+# Lanes of a slot on a CPU: the most that half a chunk holds and its configurations fill.
 SLOT_LANES = (16, 8, 4)
 # Combinations of cheap regularisers, all else alike, up to which each has its own program.
 MOST_PROGRAMS = 8
@@ -201,23 +201,25 @@ def make_groups(design: Design, backend: str = "cpu") -> tuple[Group, ...]:
     for (config, on, num_batches), members in found.items():
         lanes = chunk_lanes(config, num_samples, backend)
         if backend == "cpu":
-            lanes = _lanes_for(len(members) * design.num_replicates, lanes)
+            lanes = _lanes_for(len(members) * design.num_replicates, lanes, alone=len(found) == 1)
         draws = bool(on) or config.batch_size is not None
         # Sharing pays where something is drawn and a replicate fills half a slot; the bits are the same.
         shared = design.pairing == "paired" and draws and len(members) >= 4
-        slot = next(s for s in SLOT_LANES if s == 4 or (2 * s <= lanes and len(members) >= s))
+        slots = SLOT_LANES if backend == "cpu" else SLOT_LANES[1:]
+        slot = next(s for s in slots if s == 4 or (2 * s <= lanes and len(members) >= s))
         groups.append(Group(config, tuple(members), on, shared, lanes // slot, slot, num_batches))
     return tuple(groups)
 
 
-def _lanes_for(num_rows: int, lanes: int) -> int:
-    """Returns the lanes of a CPU chunk where there are so many rows.
+def _lanes_for(num_rows: int, lanes: int, alone: bool) -> int:
+    """Returns the lanes of a CPU chunk of a group of so many rows, which may be the only group.
 
     The number of workers does not count: no bit depends on it.
     """
     if lanes == 32 and num_rows < MANY_CHUNKS * lanes:
         lanes = 16
-    return lanes // 2 if lanes > 4 and num_rows <= lanes else lanes  # two chunks, for two cores
+    # Two chunks instead of one, for two cores. (Two of four lanes are no faster than one of eight.)
+    return 8 if lanes == 16 and num_rows <= 16 and alone else lanes
 
 
 def shapes_of(groups: Sequence[Group]) -> str:

@@ -290,7 +290,7 @@ class _Search:
         batches = [1 if c.batch_size is None else math.ceil(min(num_rows) / c.batch_size) for c in configs]
         stops = any(m.network.n_iter_no_change < epochs for m in members)
         every = max(1, math.ceil(epochs / RECORDS)) * min(batches) if stops else epochs * max(batches)
-        # scikit-learn's scorers measure, so a record need not.
+        # scikit-learn's scorers measure, so a record need not; and what cannot stop need not be watched.
         config = dataclasses.replace(configs[0], eval_every=every, metrics=("accuracy", "r2"))
         if not (stops or network.early_stopping or network.learning_rate in ("invscaling", "adaptive")):
             config = dataclasses.replace(config, stop_on=None)

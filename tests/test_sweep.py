@@ -431,7 +431,7 @@ def test_memory_is_planned(monkeypatch):
         make_plan(design)
 
 
-@pytest.mark.parametrize(("seeds", "chunk"), [(8, 8), (9, 16), (63, 16), (64, 32)])
+@pytest.mark.parametrize(("seeds", "chunk"), [(8, 8), (9, 16), (127, 16), (128, 32)])
 def test_chunks_depend_on_shapes_and_on_whether_rows_fill_them(seeds, chunk):
     # Not on workers: how many there are changes no bit.
     design = make_design("two_regions", CONFIG, {"keep_prob": [0.5, 0.9]}, seeds=seeds)
