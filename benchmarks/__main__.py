@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import importlib.metadata
 import os
+import re
 import statistics
 import sys
 import tomllib
@@ -132,7 +133,10 @@ def main(arguments: list[str] | None = None) -> int:
     repeats = options.repeats or 3
     folder = Path(options.results)
     folder.mkdir(parents=True, exist_ok=True)
-    where = processor() if options.device == "cpu" else device()
+    where = device()
+    if options.device == "cpu":  # without the names of its vector instructions
+        cores = len(os.sched_getaffinity(0))
+        where = f"{re.sub(r' (sse|asimd).*', '', processor())}, {cores} core{'s' if cores > 1 else ''}"
     whole = not (quick or options.problems or options.sizes or options.opponents)
 
     def save(name: str, found: dict[str, Any]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 # Okabe & Ito's colours, and a marker each: nobody is told apart by colour alone.
 STYLES = {
@@ -44,7 +46,7 @@ def costs(cells: list[dict[str, Any]], device: str) -> Figure:
         ax.set(xscale="log", yscale="log", title=problem, xlabel="networks", ylabel="µs per network and step")
         sizes = sorted({c["rows"] for c in cells})
         ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
-        ax.minorticks_off()
+        _plain_ticks(ax)
         ax.grid(alpha=0.3)
     for ax in axes[len(problems) :]:
         ax.set_axis_off()
@@ -56,6 +58,13 @@ def costs(cells: list[dict[str, Any]], device: str) -> Figure:
     return figure
 
 
+def _plain_ticks(ax: Axes) -> None:
+    """Writes a logarithmic y axis as 1, 2, 5, 10, …: half a decade would have one number on it."""
+    ax.minorticks_off()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,g}"))
+
+
 def roofline(points: list[dict[str, Any]], matrix: float, memory: float, device: str) -> Figure:
     """Returns GFLOP/s of regjax against operations per byte, under this machine's two limits."""
     figure = Figure(figsize=(8, 5), layout="constrained")
@@ -64,9 +73,8 @@ def roofline(points: list[dict[str, Any]], matrix: float, memory: float, device:
     ax.plot(intensity, np.minimum(matrix, memory * intensity), color="#000000", linewidth=1.5)
     ax.annotate(f"products: {matrix:,.0f} GFLOP/s", (intensity[-1], matrix), (0, 4), ha="right",
                 textcoords="offset points")  # fmt: skip
-    corner = matrix / memory
-    ax.annotate(f"memory: {memory:,.0f} GB/s", (corner / 6, matrix / 6), (-6, 4), ha="right",
-                textcoords="offset points")  # fmt: skip
+    at = matrix / memory / 3
+    ax.annotate(f"memory: {memory:,.0f} GB/s", (at, at * memory), (8, -8), textcoords="offset points")
     problems = list(dict.fromkeys(p["problem"] for p in points))
     colours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7"]
     for problem, colour in zip(problems, colours, strict=False):
@@ -77,7 +85,7 @@ def roofline(points: list[dict[str, Any]], matrix: float, memory: float, device:
         ax.annotate(f"{best['rows']:,}", (best["intensity"], best["gflops"]), (7, -3), color=colour,
                     textcoords="offset points")  # fmt: skip
     ax.set(
-        xscale="log", yscale="log", xlabel="operations per byte of weights that must be moved",
+        xscale="log", yscale="log", xlabel="operations per byte, if every weight came from memory in every step (in a sweep they stay in a cache)",
         ylabel="GFLOP/s, of the products alone",
         title=f"regjax under the limits of this machine, {device}\n"
         "a point per number of networks, the best of them named",
@@ -108,6 +116,8 @@ def growing(found: dict[str, Any], device: str) -> Figure:
         for ax in column:
             ax.set_xscale("log")
             ax.set_xticks(x, [f"{v:,}" for v in x])
+        _plain_ticks(column[0])
+        for ax in column:
             ax.minorticks_off()
             ax.grid(alpha=0.3)
     figure.suptitle(f"How regjax grows, {device}")

@@ -67,7 +67,7 @@ def point(
 
     compiling = sweep(FEW).compile_seconds
     prepared = Prepared(sweep, None)
-    steps = enough(prepared, seconds)[0]
+    steps = enough(prepared, seconds)
     us = [per_step(prepared, steps)[0] / networks * 1e6 for _ in range(repeats)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"us": us, "peak": peak, "compile": compiling}

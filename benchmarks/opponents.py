@@ -225,6 +225,8 @@ def _torch(name: str) -> Callable[[Problem, Rows], Prepared | None]:
             chosen[problem.name] = torch_opponents.best_threads(few, seconds=0.1)
         threads = chosen.get(problem.name, torch.get_num_threads())
         torch.set_num_threads(threads)
+        if name == "compiled":
+            torch._dynamo.reset()  # else what was compiled for the comparison of costs is found again
         prepared = getattr(torch_opponents, name)(problem, rows, on)
 
         def run(steps: int) -> Any:

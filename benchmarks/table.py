@@ -31,6 +31,8 @@ SAME_STEPS, SAME = 60, 1e-4
 ALIKE = 0.1
 # Steps of the call that the others are compared with.
 FEW = 2
+# Steps of a call where one takes seconds.
+LONG = 6
 # From so many weights in all on, contestants are measured one after the other, twice: together they would not
 # fit into memory.
 MANY_WEIGHTS = 5e7
@@ -176,7 +178,10 @@ def _cells(
                 why[name] = "cannot do this"
             else:
                 ready[name] = contestant
-        found |= _timed(ready, seconds, min(repeats, 2) if apart else repeats)
+        if apart:
+            found |= _timed(ready, None, min(repeats, 2))
+        else:
+            found |= _timed(ready, seconds, repeats)
         del ready
         gc.collect()
     cells = []
@@ -215,13 +220,15 @@ def _contestant(
 
 
 def _timed(
-    ready: dict[str, Contestant], seconds: float, repeats: int
+    ready: dict[str, Contestant], seconds: float | None, repeats: int
 ) -> dict[str, tuple[list[float], float, float]]:
-    """Returns of each µs per network and step of each repetition, and seconds of compiling and beside."""
-    steps, compiling = {}, {}
+    """Returns of each µs per network and step of each repetition, and seconds of compiling and beside.
+
+    A step takes seconds where `seconds` is None: then `LONG` steps are enough, and none are tried out.
+    """
+    steps: dict[str, int] = {}
     for name, contestant in ready.items():
-        steps[name], few = enough(contestant.prepared, seconds)
-        compiling[name] = max(0.0, contestant.first - few)
+        steps[name] = LONG if seconds is None else enough(contestant.prepared, seconds)
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ready}
     for _ in range(repeats):
         for name, contestant in ready.items():
@@ -229,7 +236,12 @@ def _timed(
     return {
         name: (
             [step / ready[name].networks * 1e6 for step, _ in times],
-            compiling[name],
+            # A call of FEW took its steps and what is beside them.
+            max(
+                0.0,
+                ready[name].first
+                - min(step * ready[name].prepared.steps_done(FEW) + beside for step, beside in times),
+            ),
             max(0.0, float(np.median([beside for _, beside in times]))),
         )
         for name, times in found.items()
@@ -244,8 +256,8 @@ def per_step(prepared: Prepared, steps: int) -> tuple[float, float]:
     return step, few - step * done
 
 
-def enough(prepared: Prepared, seconds: float) -> tuple[int, float]:
-    """Returns steps that take about so many seconds beyond `FEW`, and the seconds of a call of `FEW`."""
+def enough(prepared: Prepared, seconds: float) -> int:
+    """Returns steps that take about so many seconds beyond `FEW`."""
     few, done = min(_seconds(prepared, FEW) for _ in range(2)), prepared.steps_done(FEW)
     steps = 2 * done
     while True:
@@ -255,7 +267,7 @@ def enough(prepared: Prepared, seconds: float) -> tuple[int, float]:
             break
         steps = math.ceil(steps * (20.0 if took <= 0 else min(20.0, max(2.0, seconds / 2 / took))))
     step = took / (prepared.steps_done(steps) - done)
-    return max(2 * done, done + round(seconds / step)), few
+    return max(2 * done, done + round(seconds / step))
 
 
 def _seconds(prepared: Prepared, steps: int) -> float:
@@ -291,9 +303,13 @@ def break_even(
         fewest = max(min(c.rows for c in theirs), min(c.rows for c in ours))
         most = min(max(c.rows for c in theirs), max(c.rows for c in ours))
         counts = np.unique(np.round(np.geomspace(fewest, most, 400)))
-        first = max(c.compiling for c in theirs)
+        at_a_time = OPPONENTS[name].at_a_time if name in OPPONENTS else None
+        if at_a_time is None:  # compiles for each size
+            first = np.interp(np.log(counts), np.log([c.rows for c in theirs]), [c.compiling for c in theirs])
+        else:
+            first = max(c.compiling for c in theirs)
         late = _total(ours, counts, problem, None) + compiling > (
-            _total(theirs, counts, problem, OPPONENTS[name].at_a_time if name in OPPONENTS else None) + first
+            _total(theirs, counts, problem, at_a_time) + first
         )
         after = int(np.flatnonzero(late)[-1]) + 1 if late.any() else 0
         found[name] = fewest, float(counts[after]) if after < len(counts) else None

@@ -160,11 +160,11 @@ def test_break_even_counts_compiling():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OPPONENTS)
-def test_every_opponent_trains_every_problem_to_the_same_cost(name):
+def test_every_opponent_reaches_the_same_cost(name):
     needs = OPPONENTS[name].needs
     if needs:
         pytest.importorskip(needs)
-    for problem in problems():
+    for problem in problems()[1::2]:  # dropout on all rows, batches with a softmax
         short = problem._replace(check_steps=problem.num_batches * 2)
         assert table.refusals(short, ["regjax", name]) == {}
     rows = rows_of(problems()[0], 16)
