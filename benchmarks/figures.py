@@ -85,7 +85,8 @@ def roofline(points: list[dict[str, Any]], matrix: float, memory: float, device:
         ax.annotate(f"{best['rows']:,}", (best["intensity"], best["gflops"]), (7, -3), color=colour,
                     textcoords="offset points")  # fmt: skip
     ax.set(
-        xscale="log", yscale="log", xlabel="operations per byte, if weights came from memory in every step (in a sweep they stay in a cache)",
+        xscale="log", yscale="log",
+        xlabel="operations per byte, if weights came from memory in every step (in a sweep they do not)",
         ylabel="GFLOP/s, of the products alone",
         title=f"regjax under the limits of this machine, {device}\n"
         "a point per number of networks, the best of them named",
