@@ -16,6 +16,7 @@ import re
 import statistics
 import sys
 import tomllib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.device == "cpu":  # without the names of its vector instructions
         cores = len(os.sched_getaffinity(0))
         where = f"{re.sub(r' (sse|asimd).*', '', processor())}, {cores} core{'s' if cores > 1 else ''}"
+    warnings.filterwarnings("ignore", module="torch")  # says how it was told to compile
     whole = not (quick or options.problems or options.sizes or options.opponents)
 
     def save(name: str, found: dict[str, Any]) -> None:

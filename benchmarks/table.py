@@ -27,6 +27,8 @@ CHECKED = 4
 # arithmetic, and no cost may differ by more than SAME. (Rounding grows with the steps: after 2,000 of the
 # tutorial's network, NumPy in float32 is up to 2e-3 from itself in float64.)
 SAME_STEPS, SAME = 60, 1e-4
+# λ of that comparison: strong enough to be seen in so few steps.
+STRONG = 10.0
 # Largest difference of the mean cost after a problem's `check_steps`, each library with its own draws.
 ALIKE = 0.1
 # Steps of the call that the others are compared with.
@@ -112,11 +114,14 @@ def refusals(problem: Problem, names: Iterable[str]) -> dict[str, str]:
             why[name] = f"{needs} is not installed"
     there = [name for name in names if name not in why]
     exact = problem._replace(name=f"{problem.name}, all rows", batch_size=None, keep_prob=None)
-    costs = _costs(exact, there, SAME_STEPS, why)
+    strong = rows_of(exact, CHECKED)
+    strong = strong._replace(axes=strong.axes | {"l2": [STRONG]}, l2=np.full_like(strong.l2, STRONG))
+    costs = _costs(exact, strong, there, SAME_STEPS, why)
     for name, cost in costs.items():
         if not np.max(np.abs(cost / costs["regjax"] - 1)) <= SAME:
             why[name] = _other_cost(cost, costs["regjax"])
-    costs = _costs(problem, [name for name in there if name not in why], problem.check_steps, why)
+    there = [name for name in there if name not in why]
+    costs = _costs(problem, rows_of(problem, CHECKED), there, problem.check_steps, why)
     for name, cost in costs.items():
         if not abs(cost.mean() / costs["regjax"].mean() - 1) <= ALIKE:
             why[name] = _other_cost(cost, costs["regjax"])
@@ -125,9 +130,10 @@ def refusals(problem: Problem, names: Iterable[str]) -> dict[str, str]:
     return why
 
 
-def _costs(problem: Problem, names: list[str], steps: int, why: dict[str, str]) -> dict[str, np.ndarray]:
+def _costs(
+    problem: Problem, rows: Rows, names: list[str], steps: int, why: dict[str, str]
+) -> dict[str, np.ndarray]:
     """Returns the costs of those that can do the problem; an error goes into `why`."""
-    rows = rows_of(problem, CHECKED)
     costs = {}
     for name in names:
         try:

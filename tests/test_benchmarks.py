@@ -3,6 +3,7 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 
 import benchmarks.__main__
@@ -116,12 +117,16 @@ def test_who_reaches_another_cost_is_not_timed(monkeypatch):
         prepared = numpy_loop(problem, rows)
         return prepared._replace(run=lambda steps: prepared.run(2 * steps))
 
+    def nearly(problem, rows):
+        return numpy_loop(problem, rows._replace(learning_rate=rows.learning_rate * np.float32(1.05)))
+
     monkeypatch.setitem(OPPONENTS, "wrong", Opponent(wrong, 1))
+    monkeypatch.setitem(OPPONENTS, "nearly", Opponent(nearly, 1))
     monkeypatch.setitem(OPPONENTS, "missing", Opponent(numpy_loop, 1, needs="no_such_library"))
     cells = table.measure(
         problems()[:1],
         [1],
-        names=["NumPy", "wrong", "missing"],
+        names=["NumPy", "wrong", "nearly", "missing"],
         seconds=0.01,
         repeats=1,
         say=lambda words: None,
@@ -129,6 +134,7 @@ def test_who_reaches_another_cost_is_not_timed(monkeypatch):
     by_name = {cell.opponent: cell for cell in cells}
     assert by_name["NumPy"].us
     assert "another training cost" in by_name["wrong"].why
+    assert "another training cost" in by_name["nearly"].why
     assert by_name["missing"].why == "no_such_library is not installed"
     assert by_name["wrong"].us is by_name["missing"].us is None
 
@@ -159,6 +165,7 @@ def test_break_even_counts_compiling():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # of the libraries that are compared
 @pytest.mark.parametrize("name", OPPONENTS)
 def test_every_opponent_reaches_the_same_cost(name):
     needs = OPPONENTS[name].needs

@@ -505,6 +505,11 @@ def test_metrics_that_are_not_asked_for_are_not_recorded():
     for name in kept:
         np.testing.assert_array_equal(lean.records[name], whole.records[name])
     assert lean.design.metric == "val_accuracy"
+    balanced = run(config=dataclasses.replace(CONFIG, metrics=("balanced_accuracy",)), keep="none")
+    assert [name for name in balanced.records if name.startswith("val_")] == [
+        "val_loss",
+        "val_balanced_accuracy",
+    ]
     losses = run(config=dataclasses.replace(CONFIG, metrics=()), keep="none")
     assert losses.best().metric == losses.design.metric == "val_loss"
     with pytest.raises(ValueError, match=r"metric must be one of val_loss, got 'val_roc_auc'.*not recorded"):
