@@ -88,11 +88,8 @@ def in_a_process(pinned: bool = False, **asked: Any) -> dict[str, Any]:
     """
     command = [sys.executable, "-m", "benchmarks.growth", json.dumps(asked)]
     environment = _environment(JAX_ENABLE_COMPILATION_CACHE="false")
-    core = {min(os.sched_getaffinity(0))}
-    before: Callable[[], None] | None = (lambda: os.sched_setaffinity(0, core)) if pinned else None
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=True, preexec_fn=before
-    )
+    done = subprocess.run([*command, *(["pinned"] if pinned else [])], env=environment, capture_output=True,
+                          text=True, check=True)  # fmt: skip
     found = json.loads(done.stdout.splitlines()[-1])
     return asked | {"pinned": pinned, "us": spread(found["us"])} | {k: found[k] for k in ("peak", "compile")}
 
@@ -147,4 +144,6 @@ def first_minutes(repeats: int, say: Callable[[str], None] = print) -> dict[str,
 
 
 if __name__ == "__main__":
+    if "pinned" in sys.argv:  # before JAX starts its threads
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     print(json.dumps(point(**json.loads(sys.argv[1]))))
