@@ -41,10 +41,8 @@ console = Console(width=None if sys.stdout.isatty() else 150)
 
 
 def show(cells: list[table.Cell]) -> Table:
-    """Returns the table: µs per network and step, and in brackets how much slower than regjax."""
-    found = Table(
-        title="µs per network and step, median ± half of slowest - fastest; × regjax's, pair by pair"
-    )
+    """Returns the table, a line per problem and opponent, a column per number of networks."""
+    found = Table(title=TITLE)
     sizes = list(dict.fromkeys(c.rows for c in cells))
     for column in ("problem", "who"):
         found.add_column(column)
@@ -166,7 +164,7 @@ def main(arguments: list[str] | None = None) -> int:
             "memory": spread(triad), "memory_library": triad_library,
         }  # fmt: skip
         found: dict[str, Any] = {"cells": [c._asdict() for c in cells], "limits": limit, "regjax": points}
-        _print_limits(cells, points, library, matrix, triad_library, memory, wanted)
+        _print_limits(cells, points, limit)
         if 1 in sizes:
             found["compiling"] = {p.name: _compiling(p) for p in wanted}
             found["break_even"] = {
@@ -230,37 +228,30 @@ def _compiling(problem: Problem) -> float:
     )["compile"]
 
 
-def _print_limits(
-    cells: list[table.Cell],
-    points: list[dict[str, Any]],
-    library: str,
-    matrix: float,
-    triad_library: str,
-    memory: float,
-    known: list[Problem],
-) -> None:
-    refused = {(c.problem, c.opponent): c.why for c in cells if c.why not in ("", "cannot do this")}
+def _print_limits(cells: list[table.Cell], points: list[dict[str, Any]], limit: dict[str, Any]) -> None:
+    refused = {(c.problem, c.opponent): c.why for c in cells if c.why not in ("", table.CANNOT)}
     for (problem, name), why in refused.items():
         console.print(f"–  {problem}, {name}: {why}")
     console.print(
-        f"limits of this machine: products {matrix:,.0f} GFLOP/s (float32, 2048 × 2048, {library}), "
-        f"memory {memory:,.1f} GB/s (triad, {triad_library})"
+        f"limits of this machine: products {limit['products']['median']:,.0f} GFLOP/s (float32, 2048 × 2048, "
+        f"{limit['products_library']}), memory {limit['memory']['median']:,.1f} GB/s (triad, "
+        f"{limit['memory_library']})"
     )
-    for problem in known:
+    for problem in dict.fromkeys(p["problem"] for p in points):
         mine = ", ".join(
             f"{p['rows']:,}: {p['gflops']:.3g} GFLOP/s, {p['of_limit']:.0%}"
             for p in points
-            if p["problem"] == problem.name
+            if p["problem"] == problem
         )
-        console.print(f"regjax's products alone, of the limit, {problem.name}: {mine}")
-    for what in ("compiling", "beside"):
+        console.print(f"regjax's products alone, of the limit, {problem}: {mine}")
+    words = {"compiling": "before a first call ends, compiling", "beside": "of a call beside its steps"}
+    for what, said in words.items():
         by_name: dict[str, list[float]] = {}
         for cell in cells:
             if cell.us is not None and getattr(cell, what) > 0.05:
                 by_name.setdefault(cell.opponent, []).append(getattr(cell, what))
-        words = {"compiling": "before a first call ends, compiling", "beside": "of a call beside its steps"}
         for name, seconds in by_name.items():
-            console.print(f"{words[what]}, {name}: {min(seconds):.1f} to {max(seconds):.1f} s")
+            console.print(f"{said}, {name}: {min(seconds):.1f} to {max(seconds):.1f} s")
 
 
 def _print_break_even(
@@ -269,13 +260,9 @@ def _print_break_even(
     for problem in known:
         from_on = []
         for name, (fewest, rows) in even[problem.name].items():
-            at = (
-                "never"
-                if rows is None
-                else f"{rows:,.0f}"
-                if rows > fewest or fewest == 1
-                else f"≤ {fewest:,.0f}"
-            )
+            at = "never" if rows is None else f"{rows:,.0f}"
+            if rows == fewest > 1:  # it may be ahead from fewer on, which were not measured
+                at = f"≤ {at}"
             from_on.append(f"{name} {at}")
         console.print(
             f"ahead from so many networks on, {problem.name} ({problem.usual_steps:,} steps, "

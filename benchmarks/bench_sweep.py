@@ -11,6 +11,7 @@ what pairing gains, peak memory, and compilation in a first and in a second proc
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
 import os
@@ -24,55 +25,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 import regjax
 from benchmarks.measure import interleaved, spread, write
+from benchmarks.naive import naive
+from benchmarks.problems import problems, rows_from
 
 NETWORK = (2, 20, 3, 1)
 DIGITS = (64, 256, 256, 10)
-
-
-def naive(rows: list[dict[str, Any]], steps: int, dropout: bool) -> Callable[[], Any]:
-    """Returns a call that trains rows of learning_rate, l2, keep_prob and seed the naive way."""
-    train, _ = regjax.two_regions(jax.random.key(0))
-    x, y = jnp.asarray(train.x.T, jnp.float32), jnp.asarray(train.y[0], jnp.float32)
-
-    def init(key: jax.Array) -> list[tuple[jax.Array, jax.Array]]:
-        keys = jax.random.split(key, len(NETWORK) - 1)
-        return [
-            (jax.random.normal(k, (a, b)) / a**0.5, jnp.zeros(b))
-            for k, a, b in zip(keys, NETWORK[:-1], NETWORK[1:], strict=True)
-        ]
-
-    def cost(params: Any, key: jax.Array, l2: jax.Array, keep_prob: jax.Array) -> jax.Array:
-        h = x
-        for layer, (w, b) in enumerate(params):
-            h = h @ w + b[None, :]
-            if layer < len(params) - 1:
-                h = jax.nn.relu(h)
-                if dropout:
-                    kept = jax.random.bernoulli(jax.random.fold_in(key, layer), keep_prob, h.shape)
-                    h = jnp.where(kept, h / keep_prob, 0)
-        penalty = l2 / (2 * len(y)) * sum(jnp.sum(w**2) for w, _ in params)
-        return jnp.mean(optax.sigmoid_binary_cross_entropy(h[:, 0], y)) + penalty
-
-    def fit(seed: Any, learning_rate: Any, l2: Any, keep_prob: Any) -> Any:
-        key = jax.random.key(seed)
-        optimizer, params = optax.sgd(learning_rate), init(key)
-
-        def step(i: Any, carry: Any) -> Any:
-            params, state = carry
-            grads = jax.grad(cost)(params, jax.random.fold_in(key, i), l2, keep_prob)
-            updates, state = optimizer.update(grads, state, params)
-            return optax.apply_updates(params, updates), state
-
-        return jax.lax.fori_loop(0, steps, step, (params, optimizer.init(params)))[0]
-
-    names = ("seed", "learning_rate", "l2", "keep_prob")
-    columns = [np.array([r[n] for r in rows], np.int32 if n == "seed" else np.float32) for n in names]
-    run = jax.jit(jax.vmap(fit))
-    return lambda: run(*columns)
 
 
 def ours(grid: Any, steps: int, seeds: int, **options: Any) -> Callable[[], float]:
@@ -88,6 +48,7 @@ def ours(grid: Any, steps: int, seeds: int, **options: Any) -> Callable[[], floa
 def small(steps: int, repeats: int) -> list[dict[str, Any]]:
     """Returns µs per model and step of both, with and without dropout, 256 rows."""
     table = []
+    plain, dropping = problems()[:2]
     strengths = np.geomspace(1e-3, 3, 16).tolist()
     cases = {
         "16 l2 × 4 learning rates × 4 seeds": {"l2": strengths, "learning_rate": [0.03, 0.1, 0.2, 0.3]},
@@ -99,16 +60,16 @@ def small(steps: int, repeats: int) -> list[dict[str, Any]]:
     }
     for name, axes in cases.items():
         grid = regjax.grid(**axes)
-        rows = [{"keep_prob": 1.0, "seed": s} | c for c in grid for s in range(4)]
-        dropout = "keep_prob" in axes
+        problem = dropping if "keep_prob" in axes else plain
+        rows = rows_from(problem, axes, 4)
         contestants = {
-            "naive": naive(rows, steps, dropout),
+            "naive": functools.partial(naive(problem, rows).run, steps),
             "regjax": ours(grid, steps, 4),
             "regjax, independent": ours(grid, steps, 4, pairing="independent"),
         }
         found = interleaved(contestants, repeats)
         for who, times in found.items():
-            us = spread([t / steps / len(rows) * 1e6 for t in times["all"]])
+            us = spread([t / steps / len(rows.l2) * 1e6 for t in times["all"]])
             ratio = spread([n / t for n, t in zip(found["naive"]["all"], times["all"], strict=True)])
             table.append({"case": name, "who": who, "us": us, "ratio": ratio})
     return table

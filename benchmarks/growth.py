@@ -6,6 +6,7 @@ took.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import resource
@@ -18,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from benchmarks.measure import spread
+from benchmarks.opponents import sweep
 from benchmarks.problems import Prepared
 from benchmarks.table import FEW, enough, per_step
 
@@ -42,31 +45,18 @@ def point(
     keep_prob: float | None = None,
 ) -> dict[str, Any]:
     """Returns µs per network and step of each repetition, peak memory and compile seconds."""
-    import numpy as np
-
-    import regjax
-
     random = np.random.default_rng(0)
     x = random.standard_normal((num_samples, layer_sizes[0])).astype(np.float32)
     y = random.integers(0, max(2, layer_sizes[-1]), num_samples)
-    grid: dict[str, Any] = {"l2": np.geomspace(0.01, 1, min(64, networks)).tolist()}
+    axes: dict[str, Any] = {"l2": np.geomspace(0.01, 1, min(64, networks)).tolist()}
     if keep_prob is not None:
-        grid["keep_prob"] = [keep_prob]
+        axes["keep_prob"] = [keep_prob]
 
-    def sweep(steps: int) -> regjax.Results:
-        config = regjax.Config(
-            layer_sizes=tuple(layer_sizes),
-            batch_size=batch_size,
-            num_steps=steps,
-            eval_every=steps,
-            metrics=(),
-        )
-        return regjax.sweep(
-            (x, y), config, grid, seeds=max(1, networks // 64), workers=workers, progress=False
-        )
-
-    compiling = sweep(FEW).compile_seconds
-    prepared = Prepared(sweep, None)
+    run = functools.partial(
+        sweep, x, y, tuple(layer_sizes), batch_size, axes, max(1, networks // 64), workers=workers
+    )
+    compiling = run(FEW).compile_seconds
+    prepared = Prepared(run, None)
     steps = enough(prepared, seconds)
     us = [per_step(prepared, steps)[0] / networks * 1e6 for _ in range(repeats)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -86,10 +76,9 @@ def in_a_process(pinned: bool = False, **asked: Any) -> dict[str, Any]:
         pinned: to one core.
         **asked: arguments of `point`.
     """
-    command = [sys.executable, "-m", "benchmarks.growth", json.dumps(asked)]
+    command = [sys.executable, "-m", "benchmarks.growth", json.dumps(asked), *(["pinned"] if pinned else [])]
     environment = _environment(JAX_ENABLE_COMPILATION_CACHE="false")
-    done = subprocess.run([*command, *(["pinned"] if pinned else [])], env=environment, capture_output=True,
-                          text=True, check=True)  # fmt: skip
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     return asked | {"pinned": pinned, "us": spread(found["us"])} | {k: found[k] for k in ("peak", "compile")}
 

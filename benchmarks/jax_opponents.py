@@ -1,14 +1,13 @@
-"""Three ways of training a grid of networks in JAX without regjax: Equinox, Flax NNX, and by hand.
+"""Equinox and Flax NNX: two libraries' ways of training a grid of networks in JAX.
 
-All hold the whole training in one `jit`, start each call from the rows' parameters, and take the number of
-steps as a traced value. Equinox and NNX share a minibatch among the networks of a sweep, which spares an
-order and a copy of the batch for each; by hand each network has its own key and so its own order.
+Both hold the whole training in one `jit`, start each call from the rows' parameters, and take the number of
+steps as a traced value. They share a minibatch among the networks of a sweep, which spares an order and a
+copy of the batch for each.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -18,51 +17,8 @@ import numpy as np
 import optax
 from flax import nnx
 
+from benchmarks.naive import data_loss, hyperparameters, loop
 from benchmarks.problems import Params, Prepared, Problem, Rows
-
-
-def _data(problem: Problem) -> tuple[jax.Array, jax.Array]:
-    """Returns the training rows and labels, which the sigmoid's cross-entropy takes as floats."""
-    y = problem.y.astype(np.float32) if problem.layer_sizes[-1] == 1 else problem.y
-    return jnp.asarray(problem.x), jnp.asarray(y)
-
-
-def _hyperparameters(rows: Rows) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns learning_rate, l2 and keep_prob of each network."""
-    return jnp.asarray(rows.learning_rate), jnp.asarray(rows.l2), jnp.asarray(rows.keep_prob)
-
-
-def _data_loss(logits: jax.Array, y: jax.Array) -> jax.Array:
-    """Returns the mean cross-entropy of a batch, `logits` being `(samples, outputs)`."""
-    if logits.shape[-1] == 1:
-        return jnp.mean(optax.sigmoid_binary_cross_entropy(logits[:, 0], y))
-    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, y))
-
-
-def _loop(
-    problem: Problem, step: Callable[[Any, Any, Any, Any], Any], carry: Any, steps: Any, key: jax.Array
-) -> Any:
-    """Returns `carry` after `step(i, carry, x, y)` of so many steps.
-
-    An outer loop over epochs, because an order of the rows is then drawn once in an epoch without a condition
-    in every step.
-    """
-    x, y = _data(problem)
-    size, num_batches = problem.batch_size, problem.num_batches
-    if size is None:
-        return jax.lax.fori_loop(0, steps, lambda i, carry: step(i, carry, x, y), carry)
-
-    def epoch(e: Any, carry: Any) -> Any:
-        order = jax.random.permutation(jax.random.fold_in(key, e), len(x))
-        begin = e * num_batches
-
-        def batch(i: Any, carry: Any) -> Any:
-            chosen = jax.lax.dynamic_slice_in_dim(order, (i - begin) * size, size)
-            return step(i, carry, x[chosen], y[chosen])
-
-        return jax.lax.fori_loop(begin, jnp.minimum(begin + num_batches, steps), batch, carry)
-
-    return jax.lax.fori_loop(0, (steps + num_batches - 1) // num_batches, epoch, carry)
 
 
 class _Network(eqx.Module):
@@ -87,7 +43,7 @@ class _Network(eqx.Module):
 def equinox(problem: Problem, rows: Rows) -> Prepared:
     """Returns Equinox: a module of one sample, mapped over samples and over networks."""
     dropout, n = problem.keep_prob is not None, len(problem.x)
-    learning_rate, l2, keep_prob = _hyperparameters(rows)
+    learning_rate, l2, keep_prob = hyperparameters(rows)
     keys = jax.random.split(jax.random.key(0), len(learning_rate))
 
     @eqx.filter_vmap
@@ -104,13 +60,13 @@ def equinox(problem: Problem, rows: Rows) -> Prepared:
         # Samples last: a sixth faster with dropout than samples first, and no slower without.
         samples = jax.vmap(model, in_axes=1, out_axes=1)
         if not dropout:
-            return _data_loss(samples(x.T).T, y)
+            return data_loss(samples(x.T).T, y)
         # A draw per layer for all samples: a key per sample costs more than the network.
         hidden, scales = problem.layer_sizes[1:-1], []
         for units, k in zip(hidden, jax.random.split(key, len(hidden)), strict=True):
             kept = jax.random.bernoulli(k, keep_prob, (units, len(x)))
             scales.append(kept / keep_prob)
-        return _data_loss(samples(x.T, scales).T, y)
+        return data_loss(samples(x.T, scales).T, y)
 
     @eqx.filter_jit
     def train(start: _Network, keys: Any, learning_rate: Any, l2: Any, keep_prob: Any, steps: Any) -> Any:
@@ -125,7 +81,7 @@ def equinox(problem: Problem, rows: Rows) -> Prepared:
             each = eqx.filter_vmap(update, in_axes=(0, None, None, 0, 0, 0, 0))
             return each(model, x, y, now, learning_rate, l2, keep_prob)
 
-        return _loop(problem, step, start, steps, jax.random.key(1))
+        return loop(problem, step, start, steps, jax.random.key(1))
 
     def run(steps: int) -> _Network:
         # As an array: `filter_jit` would compile for each Python number.
@@ -166,7 +122,7 @@ class _NnxNetwork(nnx.Module):
 def flax_nnx(problem: Problem, rows: Rows) -> Prepared:
     """Returns Flax NNX in its functional form: split once, merged in the loss."""
     dropout, n = problem.keep_prob is not None, len(problem.x)
-    learning_rate, l2, keep_prob = _hyperparameters(rows)
+    learning_rate, l2, keep_prob = hyperparameters(rows)
     keys = jax.random.split(jax.random.key(0), len(learning_rate))
     graph, blank = nnx.split(_NnxNetwork(problem.layer_sizes, nnx.Rngs(0)), nnx.Param)
     begin = {}
@@ -179,7 +135,7 @@ def flax_nnx(problem: Problem, rows: Rows) -> Prepared:
 
     def loss(state: Any, x: Any, y: Any, key: Any, keep_prob: Any) -> jax.Array:
         model = nnx.merge(graph, state)
-        return _data_loss(model(x, keep_prob, nnx.Rngs(dropout=key)) if dropout else model(x), y)
+        return data_loss(model(x, keep_prob, nnx.Rngs(dropout=key)) if dropout else model(x), y)
 
     @jax.jit
     def train(start: Any, keys: Any, learning_rate: Any, l2: Any, keep_prob: Any, steps: Any) -> Any:
@@ -194,7 +150,7 @@ def flax_nnx(problem: Problem, rows: Rows) -> Prepared:
             each = jax.vmap(update, in_axes=(0, None, None, 0, 0, 0, 0))
             return each(state, x, y, now, learning_rate, l2, keep_prob)
 
-        return _loop(problem, step, start, steps, jax.random.key(1))
+        return loop(problem, step, start, steps, jax.random.key(1))
 
     def run(steps: int) -> Any:
         return jax.block_until_ready(train(start, keys, learning_rate, l2, keep_prob, steps))
@@ -202,46 +158,5 @@ def flax_nnx(problem: Problem, rows: Rows) -> Prepared:
     def params(state: Any) -> Params:
         layers = [state["layers"][i] for i in range(len(rows.params))]
         return [(np.swapaxes(np.asarray(a["kernel"][...]), 1, 2), np.asarray(a["bias"][...])) for a in layers]
-
-    return Prepared(run, params)
-
-
-def naive(problem: Problem, rows: Rows) -> Prepared:
-    """Returns what one writes by hand: a list of (w, b), a key per network, and `jit(vmap(train))`."""
-    dropout, n = problem.keep_prob is not None, len(problem.x)
-    hyperparameters = _hyperparameters(rows)
-    keys = jax.random.split(jax.random.key(0), len(rows.learning_rate))
-    start = [(jnp.asarray(np.swapaxes(w, 1, 2)), jnp.asarray(b)) for w, b in rows.params]
-
-    def cost(params: Any, x: Any, y: Any, key: Any, l2: Any, keep_prob: Any) -> jax.Array:
-        h = x
-        for layer, (w, b) in enumerate(params):
-            h = h @ w + b[None, :]
-            if layer < len(params) - 1:
-                h = jax.nn.relu(h)
-                if dropout:
-                    kept = jax.random.bernoulli(jax.random.fold_in(key, layer), keep_prob, h.shape)
-                    h = jnp.where(kept, h / keep_prob, 0)
-        return _data_loss(h, y) + l2 / (2 * n) * sum(jnp.sum(w**2) for w, _ in params)
-
-    def train(params: Any, key: Any, learning_rate: Any, l2: Any, keep_prob: Any, steps: Any) -> Any:
-        optimizer = optax.sgd(learning_rate)
-        order_key, dropout_key = jax.random.split(key)
-
-        def step(i: Any, carry: Any, x: Any, y: Any) -> Any:
-            params, state = carry
-            grads = jax.grad(cost)(params, x, y, jax.random.fold_in(dropout_key, i), l2, keep_prob)
-            updates, state = optimizer.update(grads, state, params)
-            return optax.apply_updates(params, updates), state
-
-        return _loop(problem, step, (params, optimizer.init(params)), steps, order_key)[0]
-
-    compiled = jax.jit(jax.vmap(train, in_axes=(0, 0, 0, 0, 0, None)))
-
-    def run(steps: int) -> Any:
-        return jax.block_until_ready(compiled(start, keys, *hyperparameters, steps))
-
-    def params(state: Any) -> Params:
-        return [(np.swapaxes(np.asarray(w), 1, 2), np.asarray(b)) for w, b in state]
 
     return Prepared(run, params)

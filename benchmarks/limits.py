@@ -1,11 +1,7 @@
-"""What this machine allows: a loop written by hand for the tutorial's network, and its peak rates.
-
-python -m benchmarks.limits [--repeats 5] [--steps 100000] [--json PATH]
-"""
+"""What this machine allows: a loop written by hand for the tutorial's network, and its peak rates."""
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import functools
 import os
@@ -23,8 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.measure import write
-from benchmarks.problems import Params, Prepared, Problem, Rows, problems, rows_of
+from benchmarks.problems import Params, Prepared, Problem, Rows
 
 LAYER_SIZES = (2, 20, 3, 1)  # what loop.c is written for
 MATRIX_SIZE = 2048
@@ -70,13 +65,12 @@ def _floats(array: np.ndarray) -> Any:
     return array.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
 
 
-def hand_written(problem: Problem, rows: Rows, threads: int | None = None) -> Prepared | None:
-    """Prepares loop.c, one network after the other in every thread.
+def hand_written(problem: Problem, rows: Rows) -> Prepared | None:
+    """Prepares loop.c, one network after the other in every thread, of which there is one per core.
 
     Args:
         problem: to train.
         rows: the networks.
-        threads: that train at once; None is one per core.
 
     Returns:
         None where there is no C compiler or the loop is not made for the problem: it is for the tutorial's
@@ -92,7 +86,7 @@ def hand_written(problem: Problem, rows: Rows, threads: int | None = None) -> Pr
     x[:, :n], y[:n] = problem.x.T, problem.y
     count = len(rows.learning_rate)
     begin = np.concatenate([a.reshape(count, -1) for layer in rows.params for a in layer], axis=1)
-    pool = ThreadPoolExecutor(threads or len(os.sched_getaffinity(0)))
+    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
 
     def run(steps: int) -> np.ndarray:
         flat = begin.astype(np.float32)  # a copy, which the loop changes in place
@@ -205,37 +199,3 @@ def memory_rate(repeats: int = 5) -> tuple[list[float], str]:
             tensors = [torch.from_numpy(v) for v in (a, b, c)]
             calls["torch"] = lambda: torch.add(tensors[1], tensors[2], alpha=0.5, out=tensors[0])
         return _best({name: _rates(call, 3.0 * TRIAD_BYTES, repeats) for name, call in calls.items()})
-
-
-def main() -> None:
-    """Measures all and prints it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=100_000)
-    parser.add_argument("--json", metavar="PATH")
-    args = parser.parse_args()
-    result: dict[str, Any] = {}
-    for unit, measured in (
-        ("GFLOP/s", matrix_rate(args.repeats)),
-        ("GB/s", memory_rate(args.repeats)),
-    ):
-        rates, library = measured
-        result[unit] = {"library": library, "all": rates}
-        print(f"{statistics.median(rates):9.1f} {unit} ({library}; {min(rates):.1f} to {max(rates):.1f})")
-    tutorial, count = problems()[0], 16
-    for threads in sorted({1, len(os.sched_getaffinity(0))}):
-        prepared = hand_written(tutorial, rows_of(tutorial, count), threads)
-        if prepared is None:
-            break
-        rates = _rates(functools.partial(prepared.run, args.steps), args.steps * count, args.repeats)
-        times = [1e-3 / rate for rate in rates]
-        result[f"µs per network and step, {threads} threads"] = times
-        print(
-            f"{statistics.median(times):9.3f} µs per network and step, {threads} threads"
-            f" ({min(times):.3f} to {max(times):.3f})"
-        )
-    write(args.json, result)
-
-
-if __name__ == "__main__":
-    main()

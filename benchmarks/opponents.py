@@ -34,21 +34,29 @@ class Opponent(NamedTuple):
     slow: bool = False
 
 
-def regjax_sweep(problem: Problem, rows: Rows) -> Prepared:
-    """`regjax.sweep`, which also plans, and measures at the beginning and at the end."""
-    data = (problem.x, problem.y)
+def sweep(
+    x: np.ndarray,
+    y: np.ndarray,
+    layer_sizes: tuple[int, ...],
+    batch_size: int | None,
+    axes: dict[str, list[float]],
+    seeds: int,
+    steps: int,
+    **options: Any,
+) -> regjax.Results:
+    """Returns a sweep that records the loss alone, at the beginning and the end: others measure nothing."""
+    config = regjax.Config(
+        layer_sizes=layer_sizes, batch_size=batch_size, num_steps=steps, eval_every=steps, metrics=()
+    )
+    return regjax.sweep((x, y), config, regjax.grid(**axes), seeds=seeds, progress=False, **options)
 
-    def run(steps: int) -> regjax.Results:
-        config = regjax.Config(
-            layer_sizes=problem.layer_sizes,
-            batch_size=problem.batch_size,
-            num_steps=steps,
-            eval_every=steps,
-            metrics=(),  # beside the loss: the others measure nothing
-        )
-        return regjax.sweep(
-            data, config, regjax.grid(**rows.axes), seeds=rows.seeds, standardize=False, progress=False
-        )
+
+def regjax_sweep(problem: Problem, rows: Rows) -> Prepared:
+    """`regjax.sweep`, which also plans."""
+    run = functools.partial(
+        sweep, problem.x, problem.y, problem.layer_sizes, problem.batch_size, rows.axes, rows.seeds,
+        standardize=False,
+    )  # fmt: skip
 
     def params(results: regjax.Results) -> Params:
         found = [results.params(row) for row in range(len(results))]
@@ -248,6 +256,6 @@ OPPONENTS = {
     "torch.func.vmap": Opponent(_torch("vmapped"), None, "torch"),
     "Equinox": Opponent(_elsewhere("jax_opponents", "equinox"), None, "equinox"),
     "Flax NNX": Opponent(_elsewhere("jax_opponents", "flax_nnx"), None, "flax"),
-    "naive JAX": Opponent(_elsewhere("jax_opponents", "naive"), None),
+    "naive JAX": Opponent(_elsewhere("naive", "naive"), None),
     "loop in C": Opponent(_elsewhere("limits", "hand_written"), 16),
 }

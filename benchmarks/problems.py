@@ -150,6 +150,11 @@ def rows_of(problem: Problem, count: int) -> Rows:
         spread = np.linspace(-0.05, 0.05, num_keep) if num_keep > 1 else np.zeros(1)
         axes["l2"] = [0.01, 0.1][: num_l2 // num_keep]
         axes["keep_prob"] = (problem.keep_prob + spread).tolist()
+    return rows_from(problem, axes, seeds)
+
+
+def rows_from(problem: Problem, axes: dict[str, list[float]], seeds: int) -> Rows:
+    """Returns the networks of a grid, which has learning_rate, l2 and, where units are dropped, keep_prob."""
     table = list(regjax.grid(**axes))
     one = [[np.float32(c.get(name, 1.0)) for c in table] for name in ("learning_rate", "l2", "keep_prob")]
     learning_rate, l2, keep_prob = (np.repeat(np.array(v, np.float32), seeds) for v in one)

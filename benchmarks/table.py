@@ -31,6 +31,7 @@ SAME_STEPS, SAME = 60, 1e-4
 STRONG = 10.0
 # Largest difference of the mean cost after a problem's `check_steps`, each library with its own draws.
 ALIKE = 0.1
+CANNOT = "cannot do this"
 # Steps of the call that the others are compared with.
 FEW = 2
 # Steps of a call where one takes seconds.
@@ -181,7 +182,7 @@ def _cells(
                 why[name] = _in_words(error)
                 continue
             if contestant is None:
-                why[name] = "cannot do this"
+                why[name] = CANNOT
             else:
                 ready[name] = contestant
         if apart:
@@ -309,7 +310,7 @@ def break_even(
         fewest = max(min(c.rows for c in theirs), min(c.rows for c in ours))
         most = min(max(c.rows for c in theirs), max(c.rows for c in ours))
         counts = np.unique(np.round(np.geomspace(fewest, most, 400)))
-        at_a_time = OPPONENTS[name].at_a_time if name in OPPONENTS else None
+        at_a_time = OPPONENTS[name].at_a_time
         if at_a_time is None:  # compiles for each size
             first = np.interp(np.log(counts), np.log([c.rows for c in theirs]), [c.compiling for c in theirs])
         else:

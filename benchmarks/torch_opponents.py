@@ -94,6 +94,18 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
+def _one_after_the_other(train: Callable[[int, int], State], rows: Rows, device: str) -> Prepared:
+    """Returns what trains each network by `train(row, steps)`."""
+
+    def run(steps: int) -> State:
+        trained = [train(row, steps) for row in range(len(rows.l2))]
+        state = [torch.stack(values) for values in zip(*trained, strict=True)]
+        _wait(device)
+        return state
+
+    return Prepared(run, _params)
+
+
 def eager(problem: Problem, rows: Rows, device: str = "cpu") -> Prepared:
     """Trains one network after the other, with `nn` and `optim.SGD`."""
     x, y = _data(problem, device)
@@ -114,13 +126,7 @@ def eager(problem: Problem, rows: Rows, device: str = "cpu") -> Prepared:
             optimiser.step()
         return [param.detach() for param in params]
 
-    def run(steps: int) -> State:
-        trained = [train(row, steps) for row in range(len(rows.l2))]
-        state = [torch.stack(values) for values in zip(*trained, strict=True)]
-        _wait(device)
-        return state
-
-    return Prepared(run, _params)
+    return _one_after_the_other(train, rows, device)
 
 
 def compiled(problem: Problem, rows: Rows, device: str = "cpu") -> Prepared:
@@ -177,13 +183,7 @@ def compiled(problem: Problem, rows: Rows, device: str = "cpu") -> Prepared:
             step(params, buffers, x_batch, y_batch, rates[row], decays[row])
         return [param.clone() for param in params.values()]
 
-    def run(steps: int) -> State:
-        trained = [train(row, steps) for row in range(len(rows.l2))]
-        state = [torch.stack(values) for values in zip(*trained, strict=True)]
-        _wait(device)
-        return state
-
-    return Prepared(run, _params)
+    return _one_after_the_other(train, rows, device)
 
 
 def vmapped(problem: Problem, rows: Rows, device: str = "cpu") -> Prepared:

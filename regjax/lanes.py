@@ -128,9 +128,9 @@ def run_task(task: ChunkTask) -> ChunkDone:
     """Returns the chunk after the last stop, and its records."""
     began = time.perf_counter()
     config, shared = task.config, task.shared
+    loop = _of_loop(config)
     # Without what they do not read, so that groups of rows share the programs of `init` and `measure`.
     plain: Any = {"batch_size": None, "schedule": "constant", "warmup_steps": 0, "decay_steps": None}
-    loop = dataclasses.replace(config, metrics=None)
     plain |= {"class_weight": None, "draws": "jax", "batches": "equal", "shuffle": True, "epsilon_hat": False}
     stops = {"stop_on": config.stop_on}
     drawn = dataclasses.replace(loop, **plain, **stops, activation="relu", precision="highest")
@@ -182,9 +182,14 @@ def run_task(task: ChunkTask) -> ChunkDone:
     return ChunkDone(states, stacked, scores, start, time.perf_counter() - began)
 
 
+def _of_loop(config: Config) -> Config:
+    """Returns the config that the loop is compiled for: without what only records read."""
+    return dataclasses.replace(config, metrics=None)
+
+
 def compile_loop(task: ChunkTask) -> None:
     """Compiles the loop that `run_task` will run for chunks of this shape, and nothing else."""
-    loop = dataclasses.replace(task.config, metrics=None)
+    loop = _of_loop(task.config)
     with local_x64(loop.dtype):
         replicates, hparams = jax.device_put((task.replicates, task.hparams))
         as_they_are = functools.partial(init_lanes, config=loop, shared=task.shared)

@@ -38,7 +38,8 @@ from regjax.train import TrainState, init_state, run_segment
 
 # Epochs of one compiled call: what a run that stops, or Ctrl-C, waits for at most.
 EPOCHS = 10
-_QUICK: Any = {"xla_cpu_use_fusion_emitters": False}
+# XLA's older code for fusions: compiled in half the time, and for one network as fast.
+QUICK: Any = {"xla_cpu_use_fusion_emitters": False}
 ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu", "gelu": "gelu"}
 _NUMPY = {
     "identity": lambda z: z,
@@ -561,27 +562,19 @@ def _init_state(key: jax.Array, hparams: HParams, params: Params, *, config: Con
 
 
 def run_epochs(*args: Any, config: Config) -> tuple[TrainState, tuple[jax.Array, jax.Array, jax.Array]]:
-    """Returns what `_run_epochs` does, of a program that takes little time to compile."""
-    return _program(_quickly())(*args, config=config)
+    """Returns what `_run_epochs` does."""
+    return _program()(*args, config=config)
 
 
 @functools.cache
-def _quickly() -> bool:
-    """Returns whether XLA's older code for fusions is to be had: in half the time, and for one network as
-    fast. It is an option of the CPU's compiler that another version of it may lack.
-    """
-    if jax.default_backend() != "cpu":
-        return False
-    try:
-        jax.jit(lambda x: x + 1, compiler_options=_QUICK)(0.0)
-    except Exception:
-        return False
-    return True
-
-
-@functools.cache
-def _program(quickly: bool) -> Callable[..., Any]:
-    options = _QUICK if quickly else None
+def _program() -> Callable[..., Any]:
+    """Returns the compiled `_run_epochs`, with `QUICK` where it is to be had."""
+    options = QUICK if jax.default_backend() == "cpu" else None
+    if options is not None:
+        try:
+            jax.jit(lambda x: x + 1, compiler_options=options)(0.0)
+        except Exception:  # another version of the compiler may lack it
+            options = None
     return jax.jit(_run_epochs, static_argnames="config", compiler_options=options)
 
 

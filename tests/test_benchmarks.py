@@ -159,10 +159,10 @@ def test_break_even_counts_compiling():
 
     # 2 s of compiling and 1 ms a network, against 11 ms a network: ahead from 200 networks on.
     cells = [cell("regjax", n, 1.0) for n in (1, 4096)] + [cell("NumPy", n, 11.0) for n in (1, 4096)]
-    cells += [cell("fast", n, 0.5) for n in (1, 4096)]
+    cells += [cell("Equinox", n, 0.5) for n in (1, 4096)]
     found = table.break_even(cells, problem, 2.0)
     assert found["NumPy"] == (1, pytest.approx(200, rel=0.05))
-    assert found["fast"] == (1, None)
+    assert found["Equinox"] == (1, None)
 
 
 @pytest.mark.slow
