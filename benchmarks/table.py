@@ -202,7 +202,8 @@ def _cells(
                 Cell(problem.name, size, name, None, None, 0.0, 0.0, "drowns in the machine's noise")
             )
             continue
-        ratio = spread([a / b for a, b in zip(us, found["regjax"][0], strict=True)])
+        ours = found["regjax"][0]
+        ratio = spread([a / b for a, b in zip(us, ours, strict=True)]) if min(ours) > 0 else None
         cells.append(Cell(problem.name, size, name, spread(us), ratio, compiling, beside, ""))
     return cells
 
