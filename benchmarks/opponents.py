@@ -156,7 +156,7 @@ def _mlp_classifier(problem: Problem, rows: Rows, network: int) -> Any:
 
 
 def _epochs(problem: Problem, steps: int) -> int:
-    return max(1, round(steps / problem.num_batches))
+    return -(-steps // problem.num_batches)
 
 
 def _steps_done(problem: Problem, steps: int) -> int:

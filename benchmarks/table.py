@@ -34,8 +34,8 @@ ALIKE = 0.1
 CANNOT = "cannot do this"
 # Steps of the call that the others are compared with.
 FEW = 2
-# Steps of a call where one takes seconds.
-LONG = 6
+# Steps beyond those of `FEW`, of a call where one takes seconds.
+LONG = 4
 # From so many weights in all on, contestants are measured one after the other, twice: together they would not
 # fit into memory.
 MANY_WEIGHTS = 5e7
@@ -232,11 +232,12 @@ def _timed(
 ) -> dict[str, tuple[list[float], float, float]]:
     """Returns of each µs per network and step of each repetition, and seconds of compiling and beside.
 
-    A step takes seconds where `seconds` is None: then `LONG` steps are enough, and none are tried out.
+    A step takes seconds where `seconds` is None: then `LONG` more are enough, and none are tried out.
     """
     steps: dict[str, int] = {}
     for name, contestant in ready.items():
-        steps[name] = LONG if seconds is None else enough(contestant.prepared, seconds)
+        long = contestant.prepared.steps_done(FEW) + LONG
+        steps[name] = long if seconds is None else enough(contestant.prepared, seconds)
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ready}
     for _ in range(repeats):
         for name, contestant in ready.items():

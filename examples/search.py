@@ -43,8 +43,8 @@ def main() -> None:
     # What regularisation did, each arm at its own best learning rate, against none.
     print(search.results_.compare({"l2": 0.0, "keep_prob": 1.0}, over=["learning_rate"]))
 
-    plot.scores(search.results_, "val_accuracy").savefig("search-scores.png")
-    plot.curves(search.results_, "val_accuracy").savefig("search-curves.png")
+    plot.heatmap(search.results_).savefig("search-scores.png")
+    plot.curves(search.results_).savefig("search-curves.png")
     print("\nwritten: search-scores.png, search-curves.png")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from regjax.config import Config, check_known
 from regjax.data import Data
-from regjax.hparams import LEAVES, check_hparam
+from regjax.hparams import check_hparam
 from regjax.progress import Report
 from regjax.results import Results
 from regjax.sweep import sweep
@@ -91,10 +91,3 @@ def run_cabinet(
         *({"learning_rate": learning_rate, n: strengths[n]} for n in names),
     ]
     return sweep(data, config, grid, seeds=SEEDS, validation=VALIDATION, keep="all", progress=report)
-
-
-def label(results: Results, configuration: int) -> str:
-    """Returns what is on in a configuration, in words: "l2 = 0.7", or "none"."""
-    found = results.design.configurations[configuration]
-    on = [name for name, value in found.items() if name in STRENGTHS and value != LEAVES[name].off]
-    return f"{on[0]} = {found[on[0]]:g}" if on else "none"

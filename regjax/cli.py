@@ -1,4 +1,5 @@
-"""The command line: `regjax sweep`, `plan`, `resume`, `show`, `export`, `replay`, `compare` and `check`.
+"""The command line: `regjax sweep`, `plan`, `resume`, `show`, `export`, `plot`, `report`, `replay`,
+`compare` and `check`.
 
 Bad input gives one line and exit code 2, before anything is compiled or written; Ctrl-C gives 130.
 """
@@ -13,7 +14,7 @@ import time
 
 import click
 
-from regjax import cli_compare, cli_store, cli_sweep
+from regjax import cli_compare, cli_plot, cli_report, cli_store, cli_sweep
 from regjax.terminal import Interrupted, ctrl_c
 
 
@@ -57,6 +58,8 @@ for command in (
     cli_store.resume,
     cli_store.show,
     cli_store.export,
+    cli_plot.plot,
+    cli_report.report,
     cli_store.replay,
     cli_compare.compare,
     cli_compare.check,

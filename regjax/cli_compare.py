@@ -133,12 +133,8 @@ def _cabinet(names: str, source: str, steps: str, learning_rate: float, out: str
         raise Interrupted("nothing was written") from None
     comparison, written = results.compare(), []
     if len(train.x) == 2:
-        count = len(results.design.configurations)
-        rows = [results.design.index(configuration, 0, 0) for configuration in range(count)]
-        titles = [cabinet.label(results, configuration) for configuration in range(count)]
-        figure = plot.boundary_sheet(results, rows, titles)
         with user_errors():
-            terminal.write(folder / SHEET, functools.partial(terminal.save_figure, figure))
+            terminal.write(folder / SHEET, functools.partial(terminal.save_figure, plot.boundaries(results)))
         written.append(str(folder / SHEET))
     if as_json:
         seconds = {"compile": results.compile_seconds, "train": results.train_seconds}
@@ -174,7 +170,7 @@ def _load(source: str) -> tuple[Data, Data]:
 
 
 def _figures(experiment: Experiment, train: Data, test: Data, frozen: bool) -> Iterator[tuple[str, Any]]:
-    from regjax import plot
+    from regjax import plot_compare as plot
 
     two_d = train.x.shape[0] == 2
     if two_d:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from regjax.store import Store
 
 
-def _of_a_sweep(
+def of_a_sweep(
     default: str | None = "last", words: str = "Which of its sweeps."
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Adds STORE and --sweep."""
@@ -34,7 +34,7 @@ def _of_a_sweep(
 
 
 @click.command()
-@_of_a_sweep(None, "One of its sweeps only.")
+@of_a_sweep(None, "One of its sweeps only.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def show(path: str, number: str | None, as_json: bool) -> None:
     """Lists the sweeps of a store: how far each is, the best so far, and where its rows were computed."""
@@ -42,7 +42,7 @@ def show(path: str, number: str | None, as_json: bool) -> None:
     from regjax.store import Store
 
     with user_errors(), Store(path, create=False) as store:
-        one = None if number is None else store.sweep_number(_number(number))
+        one = None if number is None else store.sweep_number(number_of(number))
         sweeps = store.overview(one)
         for sweep in sweeps:
             sweep["best"], sweep["damage"] = _best(store, sweep["id"])
@@ -87,7 +87,7 @@ def _best(store: Store, sweep: int) -> tuple[str, str]:
 
 
 @click.command()
-@_of_a_sweep()
+@of_a_sweep()
 @click.option("--csv", metavar="PATH", help="Where the table of networks goes.")
 @click.option("--parquet", metavar="PATH", help="The same as Parquet; needs regjax[parquet].")
 def export(path: str, number: str, csv: str | None, parquet: str | None) -> None:
@@ -105,9 +105,8 @@ def export(path: str, number: str, csv: str | None, parquet: str | None) -> None
                     "parquet must have pyarrow, which is missing: pip install 'regjax[parquet]'"
                 ) from None
         for target in (csv, parquet):
-            if target is not None and os.path.exists(target) and os.path.samefile(target, path):
-                raise ValueError(f"export must not go into the store itself, got {target!r}")
-        table = regjax.load(path, _number(number)).to_pandas()
+            check_not_the_store("export", target, path)
+        table = regjax.load(path, number_of(number)).to_pandas()
         if csv is not None:
             terminal.write(Path(csv), lambda part: table.to_csv(part, index=False))
         if parquet is not None:
@@ -116,7 +115,7 @@ def export(path: str, number: str, csv: str | None, parquet: str | None) -> None
 
 
 @click.command()
-@_of_a_sweep()
+@of_a_sweep()
 @click.option("--row", type=int, required=True, metavar="N", help="Number of the network in its sweep.")
 @terminal.cache_option
 def replay(path: str, number: str, row: int, compilation_cache: bool) -> int:
@@ -125,13 +124,13 @@ def replay(path: str, number: str, row: int, compilation_cache: bool) -> int:
 
     terminal.use_compilation_cache(compilation_cache)
     with user_errors():
-        found = train_again(path, row, _number(number))
+        found = train_again(path, row, number_of(number))
     print(found)
     return 0 if found.same else 1
 
 
 @click.command()
-@_of_a_sweep(None, "Which of its sweeps; by default the last one that is not finished.")
+@of_a_sweep(None, "Which of its sweeps; by default the last one that is not finished.")
 @terminal.cache_option
 def resume(path: str, number: str | None, compilation_cache: bool) -> None:
     """Goes on with a sweep that was interrupted, and shows its tables."""
@@ -145,7 +144,7 @@ def resume(path: str, number: str | None, compilation_cache: bool) -> None:
         with user_errors():
             unfinished = [s["id"] for s in store.overview() if s["done"] < s["num_rows"]]
             last = unfinished[-1] if unfinished else -1
-            stored = store.design_of(store.sweep_number(last if number is None else _number(number)))
+            stored = store.design_of(store.sweep_number(last if number is None else number_of(number)))
         design, asked = stored.design, stored.asked
         plan = stored_plan(design, stored.shapes, asked["keep"], backend=jax.default_backend())
         try:
@@ -159,7 +158,14 @@ def resume(path: str, number: str | None, compilation_cache: bool) -> None:
     tables.show(results, *answers(results, DEFAULTS | asked["questions"]))
 
 
-def _number(text: str) -> int | str:
+def check_not_the_store(command: str, target: str | None, store: str) -> None:
+    """Raises ValueError where a file that a command writes is the store it reads."""
+    if target is not None and os.path.exists(target) and os.path.samefile(target, store):
+        raise ValueError(f"{command} must not go into the store itself, got {target!r}")
+
+
+def number_of(text: str) -> int | str:
+    """Returns which sweep a text names: a number, or "last"."""
     try:
         return "last" if text == "last" else int(text)
     except ValueError:

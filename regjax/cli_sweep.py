@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -139,6 +140,7 @@ def sweep(
     sections [data], [config], [grid] and [sweep]: see --print-config.
     """
     from regjax.database import check_store
+    from regjax.spec import as_toml
     from regjax.sweep import run
 
     with user_errors():
@@ -163,7 +165,11 @@ def sweep(
         with terminal.opened_store(kept_in) as store, store_errors(), progress_on_terminal(as_json) as report:
             results = run(
                 design, plan, report=report, store=store, source=spec.data["data"],
-                questions={name: spec.sweep[name] for name in QUESTIONS if name in spec.sweep},
+                asked={
+                    "questions": {name: spec.sweep[name] for name in QUESTIONS if name in spec.sweep},
+                    "command": _command(path, flags),
+                    "toml": as_toml(spec),
+                },
             )  # fmt: skip
         ctrl_c.check()
         comparison, choice, silence = answers(results, spec.sweep)
@@ -213,6 +219,15 @@ def plan(
             return
         found = _planned(spec, design)
     print(probed(design, found) if probe else found)
+
+
+def _command(path: str | None, flags: Mapping[str, Any]) -> str:
+    """Returns the command line that says this."""
+    words = ["regjax", "sweep", *([path] if path else [])]
+    for name, value in flags.items():
+        flag = name.replace("_", "-")
+        words += [f"--{'' if value else 'no-'}{flag}"] if isinstance(value, bool) else [f"--{flag}", value]
+    return shlex.join(words)
 
 
 def _designed(
@@ -314,5 +329,5 @@ def _files(
     yield "sweep.toml", lambda path: path.write_text(as_toml(spec))
     for name, table in found.items():
         yield name, functools.partial(table.to_csv, index=False)
-    for name, draw in (("scores.png", plot.scores), ("curves.png", plot.curves)):
-        yield name, functools.partial(terminal.save_figure, draw(results, metric or "train_loss"))
+    for name, draw in (("scores.png", plot.heatmap), ("curves.png", plot.curves)):
+        yield name, functools.partial(terminal.save_figure, draw(results, metric=metric))

@@ -60,8 +60,12 @@ class Comparison:
     @property
     def title(self) -> str:
         """What is compared, in words."""
-        baseline = describe(self.baseline) if len(self.baseline) <= 3 else "every regulariser off"
-        return f"{self.metric}, difference to {baseline}, {self.units}"
+        return f"{self.metric}, difference to {self.baseline_in_words}, {self.units}"
+
+    @property
+    def baseline_in_words(self) -> str:
+        """What the others are held against."""
+        return describe(self.baseline) if len(self.baseline) <= 3 else "every regulariser off"
 
 
 class Scores(NamedTuple):
@@ -170,6 +174,13 @@ def _arms(design: Design, over: Sequence[str]) -> dict[Arm, list[int]]:
     return arms
 
 
+def resolve_pairs(design: Design, baseline: Configuration) -> tuple[list[tuple[int, int]], list[int]]:
+    """Returns (configuration, its counterpart at the baseline) in the order of `Comparison.table`, and the
+    configurations that have none.
+    """
+    return _pairs(list(_arms(design, ())), baseline)
+
+
 def _pairs(arms: list[Arm], baseline: Configuration) -> tuple[list[tuple[int, int]], list[int]]:
     """Returns (arm, its counterpart at the baseline) by index, and the arms that have none."""
     places = {arm: index for index, arm in enumerate(arms)}
@@ -260,17 +271,17 @@ def _unrounded(differences: np.ndarray, scores: np.ndarray, dtype: str) -> np.nd
 def _sampling_error(scores: Scores, arm: list[int], base: list[int]) -> float:
     """Returns the error of the held-out rows: of the seed-mean per-example difference, over √n."""
     design = scores.design
-    per_example = _per_example(scores)
-    if per_example is None:
+    found = per_example(scores)
+    if found is None:
         return math.nan
     seeds = range(len(design.seeds))
     rows = [[design.index(c, s, 0) for s, c in zip(seeds, side, strict=True)] for side in (arm, base)]
-    differences = np.mean(per_example[rows[0]] - per_example[rows[1]], axis=0)
+    differences = np.mean(found[rows[0]] - found[rows[1]], axis=0)
     val = design.splits.val[0]
     return intervals.sampling_error(differences, val[val > 0])
 
 
-def _per_example(scores: Scores) -> np.ndarray | None:
+def per_example(scores: Scores) -> np.ndarray | None:
     """Returns `(rows, n_val)` whose weighted mean is the metric, or its linearisation; None: unknown."""
     examples, name = scores.examples, scores.metric.removeprefix("val_")
     if examples is None:

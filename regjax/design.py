@@ -342,6 +342,13 @@ class Design:
         return np.array([np.frombuffer(digest, "<u4") for digest in digests], np.uint32)
 
 
+def part_of(design: Design, configurations: Sequence[int]) -> Design:
+    """Returns the design of some configurations alone, numbered anew."""
+    names = ("configurations", "configs", "hparams", "num_batches")
+    parts = {name: tuple(getattr(design, name)[index] for index in configurations) for name in names}
+    return dataclasses.replace(design, **parts)
+
+
 @functools.lru_cache(maxsize=4096)
 def _key_data(seed: int, fold: int) -> np.ndarray:
     return np.asarray(jax.random.key_data(replicate_key(seed, fold)))

@@ -308,6 +308,12 @@ def as_text(value: Any, digits: int = EXACT) -> str:
     return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
 
 
+def in_order(values: Iterable[Any]) -> list[Any]:
+    """Returns distinct values as a picture has them: numbers by size, others as they come."""
+    found = list(dict.fromkeys(values))
+    return sorted(found) if all(isinstance(value, int | float) for value in found) else found
+
+
 def as_cell(value: Any) -> Any:
     """Returns a value as it stands in a table: numbers as they are, the rest as `as_text`."""
     return as_text(value) if value is None or isinstance(value, tuple) else value

@@ -75,10 +75,10 @@ def interval(differences: np.ndarray, se: float, df: int) -> Interval:
 
 def around(mean: float, se: float, df: int, level: float = LEVEL) -> Interval:
     """Returns the t interval around a mean at a level in (0, 1)."""
-    from scipy import stats
+    from scipy import special  # what scipy.stats.t calls, a hundred times as fast for one number
 
-    reach = float(stats.t.ppf((1 + level) / 2, df)) * se
-    p = 2 * float(stats.t.sf(abs(mean) / se, df)) if se > 0 else math.nan
+    reach = float(special.stdtrit(df, (1 + level) / 2)) * se
+    p = 2 * float(special.stdtr(df, -abs(mean) / se)) if se > 0 else math.nan
     return Interval(mean, se, df, mean - reach, mean + reach, p)
 
 

@@ -61,15 +61,15 @@ class Keeper:
 
     @classmethod
     def begin(
-        cls, store: Store, design: Design, plan: Plan, source: str | None, questions: Mapping[str, Any]
+        cls, store: Store, design: Design, plan: Plan, source: str | None, asked: Mapping[str, Any]
     ) -> tuple[Keeper, Plan]:
         """Returns the keeper of a sweep that is begun, or gone on with, and the plan that holds for it."""
         rows = identities(design)
         # Before anything is written: a store that is damaged where this sweep reads it is left as it is.
         found = dict(store.read(rows))
-        asked = json.dumps({"keep": plan.keep, "questions": dict(questions)})
+        told = json.dumps({"keep": plan.keep, "questions": {}} | dict(asked))
         here = provenance(*plan.groups[0].how)
-        sweep, shapes = store.begin(design, shapes_of(plan.groups), rows, asked, source, here)
+        sweep, shapes = store.begin(design, shapes_of(plan.groups), rows, told, source, here)
         keeper = cls(store, design, sweep, rows, found)
         keeper.alone = store.beat() == 0
         return keeper, dataclasses.replace(plan, groups=with_shapes(plan.groups, shapes))

@@ -108,6 +108,16 @@ class Plan:
         """Programs whose loop is compiled: groups that differ in no more than steps share one."""
         return len({(g.config.program(), g.on, g.shared, g.slots, g.lanes) for g in self.groups})
 
+    def part(self, configurations: Sequence[int]) -> Plan:
+        """Returns the plan of some configurations alone, numbered anew as `design.part_of` does."""
+        place = {index: new for new, index in enumerate(configurations)}
+        groups = []
+        for group in self.groups:
+            members = tuple(place[index] for index in group.configurations if index in place)
+            groups += [group._replace(configurations=members)] if members else []
+        per = self.num_rows // sum(len(group.configurations) for group in self.groups)
+        return dataclasses.replace(self, num_rows=per * len(place), groups=tuple(groups))
+
     def __str__(self) -> str:
         configurations = sum(len(group.configurations) for group in self.groups)
         per = self.num_rows // configurations

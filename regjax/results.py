@@ -314,6 +314,20 @@ class Results:
         with local_x64(config.dtype):
             return np.asarray(run(params, x, loss=resolve_loss(config, design.data), **options))
 
+    def carried_on(self, metric: str, configuration: int) -> np.ndarray:
+        """Returns the records of a configuration, `(seeds, folds, records)`, NaN past its last step.
+
+        A network that has stopped goes on at its final value.
+        """
+        design, steps = self.design, len(self.steps(configuration))
+        first = design.index(configuration, 0, 0)
+        rows = slice(first, first + design.num_replicates)
+        table = self.records[metric][rows].astype(np.float64)
+        every, stopped_at = design.configs[configuration].eval_every, self.stopped_at[rows]
+        for row in np.flatnonzero(stopped_at >= 0).tolist():
+            table[row, -(-stopped_at[row] // every) + 1 : steps] = self.values(metric)[first + row]
+        return table.reshape(len(design.seeds), design.num_folds, -1)
+
     # -- tables -----------------------------------------------------------------------------------------
 
     def units(self, metric: str, at: At = "final") -> np.ndarray:

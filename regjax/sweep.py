@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from regjax.config import Config
 from regjax.data import Task
-from regjax.design import STOPPING, Design, Pairing, make_design
+from regjax.design import STOPPING, Design, Pairing, make_design, part_of
 from regjax.host import Host
 from regjax.keeper import Keeper
 from regjax.ledger import Ledger
@@ -194,7 +194,7 @@ def run(
     report: Report = lambda progress: None,
     store: Store | None = None,
     source: str | None = None,
-    questions: Mapping[str, Any] | None = None,
+    asked: Mapping[str, Any] | None = None,
 ) -> Results:
     """Returns the results of a planned sweep.
 
@@ -205,39 +205,54 @@ def run(
         report: what is told how far the sweep is.
         store: where finished networks are kept.
         source: name or path of the data, for whoever looks into the store.
-        questions: what will be asked of the results, for whoever goes on with the sweep.
+        asked: for whoever goes on with the sweep, or looks at it: `questions` of the results; `command` and
+            `toml` that began it.
     """
     keeper = None
     if store is not None:
-        keeper, plan = Keeper.begin(store, design, plan, source, questions or {})
+        keeper, plan = Keeper.begin(store, design, plan, source, asked or {})
     with workers_of(executor, plan.num_workers, jax.default_backend()) as submit:
         return Host(design, plan, submit, report, keeper).run()
 
 
-def load(path: str | os.PathLike[str], sweep: int | str = -1) -> Results:
+class NotFinished(ValueError):
+    """A sweep, or every configuration of it, still lacks networks."""
+
+
+def load(path: str | os.PathLike[str], sweep: int | str = -1, *, unfinished: bool = False) -> Results:
     """Returns the results of a finished sweep from a store; nothing is trained.
 
     Args:
         path: of the store.
         sweep: its number, or counted from the end: -1 or "last" is the one that was begun last.
+        unfinished: take a sweep that is not finished too: those of its configurations that are.
 
     Raises:
         OSError: the file cannot be read.
         StoreError: no store, or damaged.
-        ValueError: no such sweep, or one that is not finished.
+        NotFinished: a ValueError: the sweep is not finished, or no configuration of it.
+        ValueError: no such sweep.
     """
     with Store(path, create=False) as store:
         number = store.sweep_number(sweep)
         stored = store.design_of(number)
         found = dict(store.read(stored.rows))
-    if len(found) < len(stored.rows):
-        raise ValueError(
+    design = stored.design
+    if len(found) < len(stored.rows) and not unfinished:
+        raise NotFinished(
             f"sweep must be finished, and {number} has {len(found)} of {len(stored.rows)} networks; "
             "`regjax resume` goes on with it"
         )
-    plan = stored_plan(stored.design, stored.shapes, stored.asked["keep"], backend=jax.default_backend())
-    ledger = Ledger(stored.design, plan.keep)
-    for row, identity in enumerate(stored.rows):
+    per = design.num_replicates
+    rows_of = [stored.rows[start : start + per] for start in range(0, len(stored.rows), per)]
+    whole = [index for index, rows in enumerate(rows_of) if all(row in found for row in rows)]
+    if not whole:
+        raise NotFinished(f"sweep must have a finished configuration, and {number} has none yet")
+    plan = stored_plan(design, stored.shapes, stored.asked["keep"], backend=jax.default_backend())
+    if len(whole) < len(design.configurations):
+        design, plan = part_of(design, whole), plan.part(whole)
+    ledger = Ledger(design, plan.keep)
+    for row, identity in enumerate(row for index in whole for row in rows_of[index]):
         ledger.recall(row, found[identity])
     return ledger.results(plan, 0.0, 0.0, plan.notes)
 

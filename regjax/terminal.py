@@ -175,6 +175,6 @@ def write(path: Path, save: Callable[[Path], Any]) -> None:
         part.unlink(missing_ok=True)
 
 
-def save_figure(figure: Any, path: Path) -> None:
-    """Writes a figure as PNG, whatever the path ends in."""
-    figure.savefig(path, dpi=110, format="png")
+def save_figure(figure: Any, path: Path, kind: str = "png") -> None:
+    """Writes a figure as PNG or another kind, whatever the path ends in."""
+    figure.savefig(path, dpi=110, format=kind)

@@ -1,0 +1,117 @@
+"""What a figure of a sweep is asked for: its metric, its axes, which configurations are the best."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from regjax.config import shown
+from regjax.design import Design
+from regjax.hparams import OFF_VALUES
+from regjax.metrics import METRICS
+from regjax.results import Results
+from regjax.selection import higher_is_better, ranking
+
+# Which axis "λ" is.
+STRENGTHS = ("l2", "l1", "l1_prox", "group_lasso", "weight_decay")
+
+
+def recorded(results: Results, metric: str | None) -> str:
+    """Returns the metric that is meant, None being that which says how good a network is."""
+    metric = results.design.shown_metric if metric is None else metric
+    if metric not in results.records:
+        raise ValueError(f"metric must be one of {', '.join(results.records)}, got {shown(metric)}")
+    return metric
+
+
+def ranked_by(results: Results, metric: str) -> str:
+    """Returns what configurations are ranked by where a metric is shown: validation, whatever it is."""
+    named = [f"val_{name}" for name in results.design.metrics]
+    return metric if metric in named and metric in results.records else results.design.shown_metric
+
+
+def order_of(results: Results, metric: str) -> np.ndarray:
+    """Returns configurations from best to worst."""
+    ranked = ranked_by(results, metric)
+    return ranking(results.units(ranked).mean(axis=1), higher_is_better(ranked))
+
+
+def chosen_of(results: Results, metric: str) -> int | None:
+    """Returns the chosen configuration, None where nothing is held out or all diverged."""
+    try:
+        return results.best(ranked_by(results, metric)).index
+    except ValueError:
+        return None
+
+
+def more_is_better(metric: str) -> bool:
+    """Returns whether more of any recorded metric is better."""
+    return METRICS.get(re.sub("^(train|val|test|stop)_|_last$", "", metric), False)
+
+
+def configuration_of(results: Results, configuration: int | None) -> int:
+    """Returns the number of a configuration, None being the chosen one."""
+    if configuration is None:
+        return int(order_of(results, results.design.shown_metric)[0])
+    last = len(results.design.configurations) - 1
+    if not 0 <= configuration <= last:
+        raise ValueError(f"configuration must be a number from 0 to {last}, got {configuration}")
+    return configuration
+
+
+def check_axis(design: Design, which: str, name: str) -> str:
+    """Returns an axis that the grid mentions."""
+    if name not in design.names:
+        known = ", ".join(design.names) or "none"
+        raise ValueError(f"{which} must be one of the names of the grid ({known}), got {shown(name)}")
+    return name
+
+
+def two_axes(results: Results, x: str | None, y: str | None) -> tuple[str, str | None]:
+    """Returns two axes, those not given being the longest; the second is None where there is but one."""
+    design = results.design
+    given = [check_axis(design, which, name) for which, name in (("x", x), ("y", y)) if name is not None]
+    if x is not None and x == y:
+        raise ValueError(f"x and y must be two axes, got {x} twice")
+    free = sorted((n for n in design.axes if n not in given), key=lambda name: -len(design.axes[name]))
+    if not free and not given:  # one value on every axis
+        free = [*design.names, "l2"][:1]
+    across = x if x is not None else free.pop(0) if free else None
+    down = y if y is not None else free.pop(0) if free else None
+    if across is None:
+        assert down is not None
+        return down, None
+    return across, down
+
+
+def strength_of(results: Results, x: str | None) -> str:
+    """Returns the axis that λ is."""
+    design = results.design
+    if x is not None:
+        return check_axis(design, "x", x)
+    on = [n for n in (*STRENGTHS, *OFF_VALUES) if n in design.axes] + [
+        n for n in STRENGTHS if n in design.names
+    ]
+    return next(iter([*on, *design.axes, "l2"]))
+
+
+def check_kept(results: Results, kind: str) -> None:
+    """Raises ValueError where no network has its parameters, unless all diverged."""
+    if not results.kept and np.any(results.diverged_at < 0):
+        raise ValueError(
+            f"{kind} must have the networks' parameters, got results that kept none: "
+            "sweep with keep='all' or keep='best'"
+        )
+
+
+def kept_row(results: Results, configuration: int) -> int | None:
+    """Returns the first row of a configuration that did not diverge and was kept."""
+    per = results.design.num_replicates
+    rows = range(configuration * per, (configuration + 1) * per)
+    return next((row for row in rows if row in results.kept and results.diverged_at[row] < 0), None)
+
+
+def units_of(results: Results) -> str:
+    """Returns what means are over, in words."""
+    return results.design.units_in_words().split(" (t,")[0].split(":")[0]

@@ -1,0 +1,98 @@
+"""The figures of `regjax compare`, of its three networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from matplotlib.figure import Figure
+
+from regjax.canvas import (
+    QuietFigure,
+    class_legend,
+    draw_boundary,
+    draw_masks,
+    draw_points,
+    name_features,
+    plane,
+)
+from regjax.compare import Run, probabilities
+from regjax.config import Config
+from regjax.data import Data
+
+RUN_STYLES = (("#000000", "-"), ("#009E73", "--"), ("#CC79A7", "-."))
+
+
+def dataset(train: Data, test: Data) -> Figure:
+    """Returns the 2-D data set: training and test rows side by side, classes by colour and marker."""
+    figure = QuietFigure(figsize=(9, 4.6), layout="constrained")
+    axes = figure.subplots(1, 2, sharex=True, sharey=True)
+    for ax, data, name in zip(axes, (train, test), ("train", "test"), strict=True):
+        draw_points(ax, data.x, data.y[0], 16)
+        name_features(ax)
+        ax.set_title(f"{name}: {data.x.shape[1]} points")
+    class_legend(figure, train.y[0], None)
+    return figure
+
+
+def cost_curves(runs: Sequence[Run]) -> Figure:
+    """Returns cost against step: left what is optimised, right the data loss on train and test.
+
+    The left costs cannot be compared across runs (they hold penalties and dropout's noise); the right
+    ones can.
+    """
+    figure = QuietFigure(figsize=(10, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for run, (colour, dash) in zip(runs, RUN_STYLES, strict=False):
+        h = run.history
+        left.plot(h["step"], h["cost"], dash, color=colour, label=run.name)
+        right.plot(h["step"], h["train_loss"], dash, color=colour, linewidth=1, alpha=0.6)
+        right.plot(h["step"], h["test_loss"], dash, color=colour, linewidth=2.2, label=run.name)
+    left.set_title("cost as optimised (not comparable across runs)", fontsize="medium")
+    right.set_title("data loss without dropout: test bold, train thin", fontsize="medium")
+    for ax, what in ((left, "cost (nats)"), (right, "loss (nats per example)")):
+        ax.set_xlabel("step")
+        ax.set_ylabel(what)
+        ax.set_ylim(bottom=0)
+        ax.grid(alpha=0.25)
+        ax.legend()
+    return figure
+
+
+def decision_boundaries(runs: Sequence[Run], train: Data, config: Config, *, resolution: int = 160) -> Figure:
+    """Returns one panel per run: probability of class 1 as shade, the ½ line, training points on top."""
+    sides, grid = plane(train.x, resolution)
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves).astype(np.float32), *(run.params for run in runs))
+    shades = np.asarray(probabilities(stacked, grid, config=config.program()))
+    figure = QuietFigure(figsize=(4.2 * len(runs), 4.7), layout="constrained")
+    axes = figure.subplots(1, len(runs), sharex=True, sharey=True, squeeze=False)[0]
+    for ax, run, shade in zip(axes, runs, shades, strict=True):
+        draw_boundary(ax, sides, shade)
+        draw_points(ax, train.x, train.y[0], 12)
+        name_features(ax)
+        ax.set_title(_title(run))
+    class_legend(figure, train.y[0], None)
+    return figure
+
+
+def masks(masks: Sequence[np.ndarray], keep_prob: float, step: str) -> Figure:
+    """Returns what dropout switched off: one panel per hidden layer, a row a unit, a column a sample.
+
+    Args:
+        masks: 1 where a unit is kept and 0 where it is off, `(units, n)` each.
+        keep_prob: what was asked for.
+        step: words that say at which step.
+    """
+    named = [(f"hidden layer {number}", mask) for number, mask in enumerate(masks, 1)]
+    title = f"Units switched off (black) by dropout, keep_prob = {keep_prob:g}, {step}"
+    return draw_masks(None, named, "training sample", title)
+
+
+def _title(run: Run) -> str:
+    setting = {"none": "no regularisation", "l2": f"L2, λ = {run.l2:g}"}.get(
+        run.name, f"dropout, keep_prob = {run.keep_prob:g}"
+    )
+    if run.diverged_at is not None:
+        return f"{setting}\ndiverged"
+    return f"{setting}\ntrain {run.final('train_accuracy'):.1%}, test {run.final('test_accuracy'):.1%}"
