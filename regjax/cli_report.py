@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 from regjax import terminal
 from regjax.cli_store import check_not_the_store, number_of, of_a_sweep
 from regjax.cli_sweep import answers
-from regjax.terminal import ctrl_c, user_errors
+from regjax.terminal import Interrupted, ctrl_c, user_errors
 
 
 @click.command()
@@ -25,6 +27,8 @@ def report(path: str, number: str, out: str, every: int | None) -> None:
 
     Of a sweep that is not finished it shows the configurations that are.
     """
+    from regjax.store import Store
+
     with user_errors():
         try:
             import bokeh  # noqa: F401
@@ -35,41 +39,57 @@ def report(path: str, number: str, out: str, every: int | None) -> None:
         check_not_the_store("report", out, path)
         if Path(out).is_dir():
             raise IsADirectoryError(21, "is a directory where a file must go", out)
+        with Store(path, create=False) as store:
+            sweep = store.sweep_number(number_of(number))
+        _write(path, sweep, Path(out), every)
+
+
+def _write(path: str, sweep: int, out: Path, every: int | None) -> None:
+    """Writes the page; with `every`, whenever networks have been finished since, until all are."""
+    from regjax.store import Store
+
+    written = -1
+    try:
         while True:
-            page, done, number = _page(path, number, every)
-            terminal.write(Path(out), lambda part, page=page: part.write_text(page, "utf-8"))
-            if done or every is None:
-                break
+            with Store(path, create=False) as store:
+                (told,) = store.overview(sweep)
+                asked = store.design_of(sweep).asked
+            done, total = told["done"], told["num_rows"]
+            if done > written:
+                page = _page(path, told, asked, None if done == total else every)
+                terminal.write(out, lambda part, page=page: part.write_text(page, "utf-8"))
+                written = done
+                so_far = f", {done:,} of {total:,} networks" if done < total else ""
+                print(f"written: {out}{so_far}", flush=True)
+            if done == total or every is None:
+                return
             for _ in range(10 * every):
                 ctrl_c.check()
                 time.sleep(0.1)
-    print(f"written: {out}")
+    except KeyboardInterrupt:
+        if written < 0:
+            raise
+        raise Interrupted(f"{out} holds the sweep as it stood") from None
 
 
-def _page(path: str, number: str, every: int | None) -> tuple[str, bool, str]:
-    """Returns the page, whether the sweep is finished, and its number, which "last" meant."""
+def _page(path: str, told: Mapping[str, Any], asked: Mapping[str, Any], every: int | None) -> str:
     import regjax
     from regjax.report import About, page
     from regjax.spec import DEFAULTS
-    from regjax.store import Store
     from regjax.sweep import NotFinished
 
-    with Store(path, create=False) as store:
-        sweep = store.sweep_number(number_of(number))
-        (told,) = store.overview(sweep)
-        asked = store.design_of(sweep).asked
-    done = told["done"] == told["num_rows"]
+    done, total = told["done"], told["num_rows"]
     about = About(
         source=told["source"] or About.source,
         command=asked.get("command", ""),
         toml=asked.get("toml", ""),
-        unfinished="" if done else f"{told['done']:,} of {told['num_rows']:,} networks are finished",
-        every=None if done else every,
+        unfinished="" if done == total else f"{done:,} of {total:,} networks are finished",
+        every=every,
     )
     try:
-        results = regjax.load(path, sweep, unfinished=True)
+        results = regjax.load(path, told["id"], unfinished=True)
     except NotFinished:
-        return page(None, about=about), done, str(sweep)
+        return page(None, about=about)
     # Single configurations are compared: an arm that is its best learning rate has no place in a heatmap.
     comparison, choice, silence = answers(results, DEFAULTS | asked["questions"] | {"over": ()})
-    return page(results, comparison, choice, silence=silence, about=about), done, str(sweep)
+    return page(results, comparison, choice, silence=silence, about=about)

@@ -19,6 +19,14 @@ from regjax.mlp import decide
 CLASS_METRICS = {"loss": False, "accuracy": True, "balanced_accuracy": True, "roc_auc": True}
 REAL_METRICS = {"loss": False, "rmse": False, "r2": True}
 METRICS = CLASS_METRICS | REAL_METRICS
+# Of a metric without its split: of classes, of real targets. The other metrics have none.
+UNITS = {
+    "loss": ("nats", "squared units of the target"),
+    "cost": ("nats", "squared units of the target"),
+    "rmse": ("", "units of the target"),
+    "accuracy": ("share of rows", ""),
+    "balanced_accuracy": ("mean share of a class", ""),
+}
 # Of a record, in the order of every table.
 RECORDED = (
     "train_cost",

@@ -184,7 +184,8 @@ def forest(
     ax.set_ylim(places[-1] + 0.7, -0.7)
     ax.set_xlim(-reach, reach)
     ax.set_ylabel("configuration")
-    ax.set_xlabel(f"difference in {comparison.metric} ({'right' if more else 'left'} of 0: better)")
+    side = "right" if more else "left"
+    ax.set_xlabel(f"difference in {results.design.in_units(comparison.metric)}; better: {side} of 0")
     handles = [
         Line2D([], [], linestyle="", marker=marker, color=colour) for colour, marker in VERDICTS.values()
     ]

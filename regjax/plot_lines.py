@@ -127,7 +127,7 @@ def _draw_curves(results: Results, ax: Axes, what: str, chosen: Sequence[int]) -
     last = max(results.steps(index)[-1] for index in chosen)
     ax.set_xlim(-0.04 * last, 1.04 * last)
     ax.set_xlabel("step")
-    ax.set_ylabel(what)
+    ax.set_ylabel(design.in_units(what))
     ax.grid(alpha=0.25)
     return handles
 
@@ -138,7 +138,7 @@ def _draw_curves(results: Results, ax: Axes, what: str, chosen: Sequence[int]) -
 def gap(
     results: Results, *, metric: str | None = None, x: str | None = None, ax: Axes | None = None
 ) -> Figure:
-    """Returns how far a metric on the training rows is from that on the held-out ones, against λ.
+    """Returns how much better a metric is on the training rows than on the held-out ones, against λ.
 
     Bars are 95 % intervals of the mean difference, paired by fold (or seed, on one split). Where other axes
     vary, a line is one combination of them; the six with the best configurations are drawn.
@@ -159,15 +159,13 @@ def gap(
     metric = design.shown_metric if metric is None else metric
     if metric not in known:
         raise ValueError(f"metric must be one of {', '.join(known)}, got {shown(metric)}")
-    train = f"train_{metric.removeprefix('val_')}"
     x = strength_of(results, x)
     given = ax
     figure, ax = axes_or_new(ax, (7, 4.8))
-    table = results.units(train) - results.units(metric)
-    note = draw_along(results, ax, x, table, order_of(results, metric), None, given or figure)
+    note = draw_along(results, ax, x, results.gap(metric), order_of(results, metric), None, given or figure)
     ax.axhline(0, color="#000000", linewidth=0.8)
-    ax.set_ylabel(f"{train} − {metric}")
-    set_title(ax, f"training less validation, {units_of(results)}; bars: 95 % of each alone{note}")
+    ax.set_ylabel(f"gap in {design.in_units(metric.removeprefix('val_'))}")
+    set_title(ax, f"how much better on training rows, {units_of(results)}; bars: 95 % of each alone{note}")
     return figure
 
 
@@ -230,7 +228,7 @@ def path(results: Results, *, x: str | None = None, figure: Panels | None = None
     for ax, name, title in (
         (whole, "Frobenius norm", "all weights"),
         (by_layer, "Frobenius norm", "each layer" + (f" of {lines[0][0]}" if len(lines) > 1 else "")),
-        (sparsity, "share of weights", "filled: exactly 0; hollow: < 1/1000 of the largest"),
+        (sparsity, "share of weights", "small weights; filled: 0, hollow: < 1/1000 of the largest"),
     ):
         scale.put_on(ax.xaxis)
         ax.set_ylabel(name)
@@ -277,9 +275,15 @@ def _combinations(
 
     if len(groups) > len(LINES) and max(map(len, groups.values())) < 2:
         return [("", along(order.tolist()))], False, f"; {', '.join(others)} vary too"
+    # The best of them, in the order of their axes.
+    ranks = {name: in_order(value_of(c, name) for c in design.configurations) for name in others}
+    best = dict(list(groups.items())[: len(LINES)])
+    best = sorted(best, key=lambda values: [ranks[n].index(v) for n, v in zip(others, values, strict=True)])
     named = [
-        (describe(design.configurations[indices[0]], others, DIGITS) if others else "", along(indices))
-        for indices in list(groups.values())[: len(LINES)]
+        (describe(design.configurations[groups[values][0]], others, DIGITS), along(groups[values]))
+        if others
+        else ("", along(groups[values]))
+        for values in best
     ]
     note = ""
     if len(groups) > len(LINES):

@@ -65,7 +65,7 @@ def heatmap(
         figure = figure_or_new(figure, (7, 4.6))
         ax = figure.subplots()
         note = draw_along(results, ax, x, results.units(metric), order, chosen, figure)
-        ax.set_ylabel(metric)
+        ax.set_ylabel(design.in_units(metric))
         set_title(ax, f"{title}; bars: 95 % of each alone, not of differences{note}")
         return root_of(figure)
     if chosen is not None:
@@ -83,7 +83,7 @@ def heatmap(
             )
             ax.plot(*at, "o", markersize=13, fillstyle="none", color=CHOSEN, markeredgewidth=2, gid="chosen")
         set_title(ax, title.replace("framed", "ringed") + "; ×: networks diverged")
-        figure.colorbar(ScalarMappable(norm, colours), ax=ax, label=metric, format="%.4g")
+        figure.colorbar(ScalarMappable(norm, colours), ax=ax, label=design.in_units(metric), format="%.4g")
         return root_of(figure)
     others = [name for name in design.axes if name not in (x, y)]
     combinations = {describe(c, others) for c in design.configurations}
@@ -116,7 +116,7 @@ def heatmap(
             (at,) = (where for where, index in panels[name].items() if index == chosen)
             ax.add_patch(_cell(at, fill=False, edgecolor=CHOSEN, linewidth=2.5, gid="chosen"))
         ax.set_title(name, fontsize="small")
-    figure.colorbar(ScalarMappable(norm, colours), ax=axes, label=metric, format="%.4g")
+    figure.colorbar(ScalarMappable(norm, colours), ax=axes, label=design.in_units(metric), format="%.4g")
     set_title(figure, title + ("; hatched: so many did not diverge" if hatched.any() else ""))
     return root_of(figure)
 
@@ -181,7 +181,7 @@ def stability(results: Results, *, y: str = "l2", ax: Axes | None = None) -> Fig
         title += "; grey, the darker the more: so many diverged"
         title += f"; each cell holds {pooled} configurations" if pooled > 1 else ""
         set_title(ax, title)
-    figure.colorbar(ScalarMappable(norm, colours), ax=ax, label=metric, format="%.4g")
+    figure.colorbar(ScalarMappable(norm, colours), ax=ax, label=design.in_units(metric), format="%.4g")
     return figure
 
 

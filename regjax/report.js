@@ -1,29 +1,32 @@
-// Draws what follows from a chosen configuration and a baseline; `page` is of report_data.py, models of report_models.py.
+// Draws what follows from the configuration looked at and a baseline; `page` is of report_data.py, the rest are models.
 const each = (object, f) => Object.fromEntries(Object.entries(object).map(([k, v]) => [k, f(v, k)]));
 const plain = v => Array.isArray(v) ? v.map(plain) : v?.constructor === Object ? each(v, plain)
   : ArrayBuffer.isView(v) ? Object.getPrototypeOf(v.constructor).from(v) : v;  // a part of Bokeh's own has its shape
-const p = plain(page), {axes, columns, evidence: e, networks: w, curves, dots, said} = p, n = p.rank.length;
+const p = plain(page), {axes, names, columns, evidence: e, networks: w, curves, dots, said} = p, n = p.rank.length;
 const range = count => [...Array(count).keys()], pick = (values, places) => places.map(i => values[i]);
 const total = values => values.reduce((a, b) => a + b, 0), $ = id => document.getElementById(id);
 const half = bits => (bits >> 15 ? -1 : 1) * ((bits & 0x7c00) === 0x7c00 ? NaN  // of float16
   : (bits & 0x7c00 ? 1024 + (bits & 1023) : 2 * (bits & 1023)) * 2 ** ((bits >> 10 & 31) - 25));
 const put = (source, columns) => { source.data = {...source.data, ...columns}; };
 const part = (array, place, count) => array.subarray(place * count, (place + 1) * count);
-const halves = (array, place, count) => Float64Array.from(part(array, place, count), half);
+const halves = (a, place, count) => Float64Array.from(part(a, place, count), a.BYTES_PER_ELEMENT === 2 ? half : v => v);
 const number = v => typeof v !== "number" ? String(v) : Number.isFinite(v) ? String(+v.toPrecision(4)) : "";
-const name = i => axes.map(a => `${a.name}=${number(columns[a.name][i])}`).join(", ");
+const label = i => (i === here ? "▸ " : "") + (i === p.chosen ? "★ " : "") + names[i];
 const above = p.higher[p.metric] ? 1 : -1, shown = () => `${split.value}_${metric.value}`;
-let chosen = Math.min(n - 1, +(location.hash.match(/^#c=(\d+)$/)?.[1] ?? p.chosen)), baseline = -1, paired = p.first;
-function slice(...free) {  // those that differ from the chosen one on these axes alone, the best of each place
+const kept = history.state ?? {}, controls = {split, metric, across, down, along, filter, order};  // of before a reload
+let here = Math.max(0, names.indexOf(kept.here ?? names[p.start])), baseline = names.indexOf(kept.baseline);
+let paired = baseline < 0 ? p.first : differencesTo(baseline);
+each(controls, (s, k) => { s.value = kept[k] ?? s.value; });
+function slice(...free) {  // those that differ from the one looked at on these axes alone, the best of each place
   const cells = new Map(), fixed = axes.filter((a, k) => !free.includes(k));
-  for (const i of range(n).filter(i => fixed.every(a => a.level[i] === a.level[chosen]))) {
+  for (const i of range(n).filter(i => fixed.every(a => a.level[i] === a.level[here]))) {
     const at = free.map(k => axes[k]?.level[i]).join(), there = cells.get(at) ?? i;
-    cells.set(at, i === chosen || there !== chosen && p.rank[i] < p.rank[there] ? i : there);
+    cells.set(at, i === here || there !== here && p.rank[i] < p.rank[there] ? i : there);
   }
   return [...cells.values()];
 }
-function nearest(axis, level) {  // the one there that differs least from the chosen one, the best of them
-  const same = i => axes.filter((a, k) => k !== axis && a.level[i] === a.level[chosen]).length;
+function nearest(axis, level) {  // the one there that differs least from it, the best of them
+  const same = i => axes.filter((a, k) => k !== axis && a.level[i] === a.level[here]).length;
   const there = range(n).filter(i => axes[axis].level[i] === level);
   return there.sort((i, j) => same(j) - same(i) || p.rank[i] - p.rank[j])[0];
 }
@@ -62,13 +65,11 @@ function network(c) {  // returns a function of x1 and x2: what the last layer g
     return a;
   };
 }
-function probabilities(z) {  // of the classes; of a real value, where it lies between the lowest and the highest
+function shade(z) {  // the colour of the likeliest class as RGBA, paler where it is less sure
   const s = z.map(v => Math.exp(v - Math.max(...z))), [low, high] = p.real ?? [0, 1];
   const t = p.real ? Math.min(1, Math.max(0, (z[0] - low) / (high - low))) : FUNCTIONS.sigmoid(z[0]);
-  return z.length > 1 && !p.real ? s.map(v => v / total(s)) : [1 - t, t];
-}
-function shade(q) {  // the colour of the likeliest class as RGBA, paler where it is less sure
-  const top = Math.max(...q), paint = 0.2 + 0.6 * (top * q.length - 1) / (q.length - 1), c = p.colours[q.indexOf(top)];
+  const q = z.length > 1 && !p.real ? s.map(v => v / total(s)) : [1 - t, t], top = Math.max(...q);
+  const paint = 0.2 + 0.6 * (top * q.length - 1) / (q.length - 1), c = p.colours[q.indexOf(top)];
   return c.reduce((bits, v, k) => bits + Math.round(255 - (255 - v) * paint) * 256 ** k, 255 * 256 ** 3);
 }
 function categories(axis, span, {name, texts}) {
@@ -81,9 +82,10 @@ function drawMaps() {
   const cells = slice(x, y), line = slice(k), {values, low, high} = p.scores[shown()];
   const at = (k, list) => list.map(i => axes[k]?.level[i] ?? 0);
   colours.setv({low, high, palette: p.palettes[+p.higher[metric.value]]});
-  cell_source.data = {x: at(x, cells), y: at(y, cells), value: pick(values, cells), c: cells, name: cells.map(name),
-                      lost: cells.map(i => +(e.lost[i] !== "")), here: cells.map(i => +(i === chosen))};
-  gap_source.data = {x: at(k, line), c: line, name: line.map(name), ...each(p.gap, v => pick(v, line))};
+  cell_source.data = {x: at(x, cells), y: at(y, cells), value: pick(values, cells), c: cells, name: cells.map(label),
+                      here: cells.map(i => +(i === here)), star: cells.map(i => +(i === p.chosen)),
+                      lost: pick(p.diverged, cells), text: cells.map(i => cells.length > 60 ? "" : number(values[i]))};
+  gap_source.data = {x: at(k, line), c: line, name: line.map(label), ...each(p.gap, v => pick(v, line))};
   [[heat.below, heat.x_range, x], [heat.left, heat.y_range, y], [gap.below, gap.x_range, k]].forEach(
     ([side, span, axis]) => categories(side[0], span, of(axis)));
   $("of_heat").textContent = `mean ${shown()}${split.value === "test" ? " (to look at, not to choose by)" : ""}`;
@@ -91,18 +93,18 @@ function drawMaps() {
 function drawForest() {
   const all = range(n).filter(i => Number.isFinite(paired.difference[i])), ends = p.most_shown / 2;
   all.sort((i, j) => above * (paired.difference[i] - paired.difference[j]));
-  const some = all.filter((i, k) => k < ends || k >= all.length - ends || i === chosen);
-  const style = k => some.map(i => p.verdicts[paired.verdict[i]][k]), size = some.map(i => i === chosen ? 14 : 8);
-  forest_source.data = {y: range(some.length), c: some, name: some.map(name), colour: style(0), marker: style(1), size,
+  const some = all.filter((i, k) => k < ends || k >= all.length - ends || i === here);
+  const style = k => some.map(i => p.verdicts[paired.verdict[i]][k]), size = some.map(i => i === here ? 14 : 8);
+  forest_source.data = {y: range(some.length), c: some, name: some.map(label), colour: style(0), marker: style(1), size,
                         ...each(paired, v => pick(v, some))};
-  categories(forest.left[0], forest.y_range, {name: "", texts: some.map(i => (i === chosen ? "▸ " : "") + name(i))});
-  const to = baseline < 0 ? p.baseline : name(baseline);
-  $("of_forest").textContent = `difference to ${to}; ${some.length} of ${all.length}`;
+  categories(forest.left[0], forest.y_range, {name: "", texts: some.map(label)});
+  $("of_forest").textContent = `difference to ${names[baseline] ?? p.baseline}; ${some.length} of ${all.length}`;
 }
 function draw() {
   [drawMaps, drawForest].forEach(f => f());
-  $("chosen").textContent = `${name(chosen)}: ${paired.verdict[chosen]}`;
-  const c = chosen, to = baseline < 0 ? p.counterpart[c] : baseline, of = dots.values[shown()];
+  $("shown").textContent = `${label(here)}: ${paired.verdict[here]}`;
+  dot_figure.left[0].axis_label = p.units[shown()];
+  const c = here, to = baseline < 0 ? p.counterpart[c] : baseline, of = dots.values[shown()];
   curve_source.data = {step: part(curves.steps, curves.kind[c], curves.points),
                        ...each(curves.means, v => halves(v, c, curves.points))};
   put(bar_source, {top: halves(p.bars.shares, c, bar_source.data.left.length)});
@@ -110,21 +112,22 @@ function draw() {
   numbers_source.data = {name: Object.keys(columns), value: Object.values(columns).map(v => number(v[c]))};
   if (w && w.place[c] >= 0) {
     const [x0, x1, y0, y1] = p.plane, f = network(c), side = range(80).map(k => (k + 0.5) / 80);
-    const colour = (u, v) => shade(probabilities(f(x0 + u * (x1 - x0), y0 + v * (y1 - y0))));
+    const colour = (u, v) => shade(f(x0 + u * (x1 - x0), y0 + v * (y1 - y0)));
     const image = new plane_source.data.image[0].constructor(side.flatMap(v => side.map(u => colour(u, v))), [80, 80]);
     put(plane_source, {image: [image]});
   } else if (said) put(said_source, each(said.columns, v => part(v, Math.max(0, said.place[c]), said.count)));
-  detail.visible = (w ?? said).place[c] >= 0;
+  $("no_detail").hidden = detail.visible = (w ?? said).place[c] >= 0;
 }
 function drawTable() {
   const data = {...columns, ...paired}, [, falls, column] = order.value.match(/^(-?)(.+)$/), by = data[column];
-  const asked = filter.value.trim().split(/\s+/).map(word => word.match(/^(\w+)(=|<|>)(.+)$/) ?? [word]);
-  const holds = (i, [word, column, sign, value]) => !(column in data) ? `${name(i)} ${paired.verdict[i]}`.includes(word)
-    : sign === "<" ? data[column][i] < value : sign === ">" ? data[column][i] > value : data[column][i] == value;
+  const asked = filter.value.trim().toLowerCase().split(/[\s,]+/).map(v => v.match(/^(\w+)(<=?|>=?|=)(.+)$/) ?? [v]);
+  const unknown = asked.filter(v => v[1] && !(v[1] in data)).map(v => `; no column ${v[1]}`);
+  const holds = (i, [word, column, sign, x], v = data[column]?.[i]) => !column
+    ? `${names[i]} ${paired.verdict[i]}`.includes(word) : sign.includes("=") && v == x || sign[0] === "<" && v < x || sign[0] === ">" && v > x;
   const some = range(n).filter(i => asked.every(word => holds(i, word))), worst = v => v !== v;
   some.sort((i, j) => worst(by[i]) - worst(by[j]) || (falls ? -1 : 1) * ((by[i] > by[j]) - (by[i] < by[j])) || i - j);
   table_source.data = {c: some, ...each(data, v => pick(v, some))};
-  $("found").textContent = `${some.length} of ${n} configurations`;
+  $("found").textContent = `${some.length} of ${n} configurations${unknown.join("")}`;
 }
 function save() {
   const {c, ...all} = table_source.data, quoted = v => typeof v === "string" ? `"${v}"` : v;
@@ -132,19 +135,16 @@ function save() {
   const href = URL.createObjectURL(new Blob(lines.map(v => `${v.join()}\n`), {type: "text/csv"}));
   Object.assign(document.createElement("a"), {href, download: "regjax.csv"}).click();
 }
-function choose(c) {
-  chosen = c;
-  history.replaceState(null, "", `#c=${c}`);  // found again when the page is loaded again
-  pickers.forEach((picker, k) => { picker.value = String(axes[k].level[c]); });
-  draw();
-}
+const state = () => ({here: names[here], baseline: names[baseline], ...each(controls, s => s.value)});
+const keep = f => { f(); history.replaceState(state(), ""); };
+const look = c => { here = c; pickers.forEach((s, k) => { s.value = String(axes[k].level[c]); }); draw(); };
 const rebase = b => { [baseline, paired] = [b, b < 0 ? p.first : differencesTo(b)]; draw(); drawTable(); };
-const on = (model, f) => (model.properties.value ?? model.selected.properties.indices).change.connect(f);
-pickers.forEach((s, k) => on(s, () => { if (+s.value !== axes[k].level[chosen]) choose(nearest(k, +s.value)); }));
+const on = (model, f) => (model.properties.value ?? model.selected.properties.indices).change.connect(() => keep(f));
+look(here), drawTable();
+pickers.forEach((s, k) => on(s, () => { if (+s.value !== axes[k].level[here]) look(nearest(k, +s.value)); }));
 for (const s of [cell_source, gap_source, forest_source, table_source])
-  on(s, () => s.selected.indices.slice(0, 1).forEach(i => { choose(s.data.c[i]); s.selected.indices = []; }));
-[across, down, along, split, metric].forEach(s => on(s, draw)), [filter, order].forEach(s => on(s, drawTable));
-const copy = () => navigator.clipboard.writeText($("asked").textContent);
-each({rebase: () => rebase(chosen), first: () => rebase(-1), csv: save, copy}, (f, id) => { $(id).onclick = f; });
+  on(s, () => s.selected.indices.slice(0, 1).forEach(i => { look(s.data.c[i]); s.selected.indices = []; }));
+each(controls, (s, k) => on(s, ["filter", "order"].includes(k) ? drawTable : draw));
+each({rebase: () => keep(() => rebase(here)), first: () => keep(() => rebase(-1)), csv: save,
+      copy: () => navigator.clipboard.writeText($("asked").textContent)}, (f, id) => { $(id).onclick = f; });
 if (p.every) setTimeout(() => location.reload(), 1000 * p.every);
-choose(chosen), drawTable();

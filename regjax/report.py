@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.resources
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from regjax import report_data
-from regjax.comparison import Comparison, resolve_pairs
+from regjax.comparison import Comparison, resolve_pairs, unit_interval
+from regjax.intervals import as_number
 from regjax.progress import duration
 from regjax.provenance import place_in_words
 from regjax.results import Choice, Results
@@ -97,7 +99,8 @@ def _words(
     """Returns the texts of the page: plain, to be escaped."""
     asked = "\n\n".join(part for part in (about.command, about.toml) if part)
     words: dict[str, Any] = {"title": about.source, "decision": [], "warnings": [], "notes": [], "facts": [],
-                             "asked": asked, "every": about.every or 0, "comparable": False}  # fmt: skip
+                             "asked": asked, "every": about.every or 0, "comparable": False,
+                             "cells": ""}  # fmt: skip
     if about.unfinished:
         words["warnings"].append(
             f"{about.unfinished}: this page has the configurations all of whose networks are"
@@ -117,7 +120,10 @@ def _words(
             f"{_count(bad, 'configuration')} with networks that diverged, {rows:,} in all: never chosen"
         )
     words["warnings"] += choice.warnings if choice is not None else ()
-    words["notes"] = [*(comparison.notes if comparison is not None else ()), *design.notes, *results.notes]
+    notes = comparison.notes if comparison is not None else ()
+    words["notes"] = list(dict.fromkeys((*notes, *design.notes, *results.notes)))
+    if any(len(values) > report_data.MOST_LEVELS for values in design.axes.values()):
+        words["cells"] = " (of the best in each cell)"
     words["facts"] = _facts(results, about)
     return words
 
@@ -130,12 +136,17 @@ def decision(
         return ["Nothing was chosen.", *silence]
     name = results.design.in_words(choice.configuration)
     rest = [str(choice).split("\nwarning:")[0], *silence]
+    found = unit_interval(results.design, results.units(choice.metric)[choice.index])
+    alone = f"{choice.metric} {as_number(found.mean)}"
+    if not math.isnan(found.se):
+        alone += f" [{as_number(found.low)}, {as_number(found.high)}]"
+    alone += f", {results.design.units_in_words()}"
     if comparison is None:
-        return [f"{name} has the best mean {choice.metric}, and there is nothing to hold it against.", *rest]
+        return [f"{name} was chosen: {alone}. There is no baseline to hold it against.", *rest]
     pairs, _ = resolve_pairs(results.design, comparison.baseline)
     place = {configuration: place for place, (configuration, _) in enumerate(pairs)}.get(choice.index)
     if place is None:
-        return [f"{name} was chosen, and is of the baseline that the others are held against.", *rest]
+        return [f"{name} was chosen, and is itself a baseline: {alone}.", *rest]
     verdict, sentence = (str(comparison.table[column].iloc[place]) for column in ("verdict", "sentence"))
     said = verdict if verdict in ("helps", "hurts") else "is not separated from the baseline"
     numbers = sentence.removesuffix(f": {verdict}")

@@ -38,6 +38,9 @@ MOST_POINTS = 1_000
 CURVE = (12, 100)
 # Networks that predict at a time.
 TOGETHER = 64
+LARGEST_HALF = float(np.finfo(np.float16).max)
+# R² below it is not drawn: it would hide all above.
+LEAST_R2 = -1.0
 
 
 class Axis(NamedTuple):
@@ -55,13 +58,13 @@ class Axis(NamedTuple):
 
 
 def axes_of(design: Design) -> list[Axis]:
-    """Returns the axes, longest first; of a grid without any, one with a single level."""
+    """Returns the axes; of a grid without any, one with a single level."""
     named = {name: in_order(values) for name, values in design.axes.items()}
     named = named or {
         name: [value_of(design.configurations[0], name)] for name in design.names[:1] or ("l2",)
     }
     found = []
-    for name, values in sorted(named.items(), key=lambda axis: -min(len(axis[1]), MOST_LEVELS)):
+    for name, values in named.items():
         place = {value: index for index, value in enumerate(values)}
         level = np.array([place[value_of(c, name)] for c in design.configurations])
         texts = [as_text(value, 4) for value in values]
@@ -161,9 +164,7 @@ def _as_errors(examples: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def gaps(results: Results, metric: str) -> dict[str, np.ndarray]:
     """Returns how much better a configuration does on the rows it was trained on: mean, `low`, `high`."""
-    design, name = results.design, metric.removeprefix("val_")
-    difference = results.units(f"train_{name}") - results.units(f"val_{name}")
-    found = [unit_interval(design, row) for row in difference * (1 if higher_is_better(metric) else -1)]
+    found = [unit_interval(results.design, row) for row in results.gap(metric)]
     return {part: np.array([getattr(f, part) for f in found]) for part in ("mean", "low", "high")}
 
 
@@ -187,6 +188,8 @@ def curves(results: Results, names: list[str]) -> dict[str, Any]:
         for name, configuration in itertools.product(names, members):
             table = results.carried_on(name, configuration)
             found[name][configuration] = table[:, :, places].mean(axis=(0, 1))
+        for name in (name for name in names if name.endswith("_r2")):
+            found[name][found[name] < LEAST_R2] = np.nan
     return {
         "points": points,
         "kind": kind.astype(np.uint16),
@@ -205,6 +208,7 @@ def dots(results: Results, names: list[str]) -> dict[str, Any]:
     folds = np.tile(np.arange(design.num_folds), seeds)
     beyond = np.full(seeds * design.num_folds, np.nan)
     return {
+        "seeds": seeds,
         "count": seeds * design.num_folds,
         "x": folds if design.splits.kind == "folds" else np.array(design.seeds[:seeds]),
         # And of one configuration more, that has none: it stands for a baseline that is not there.
@@ -374,9 +378,11 @@ def _rows_kept(results: Results) -> dict[int, list[int]]:
 
 
 def as_half(values: np.ndarray) -> np.ndarray:
-    """Returns the bits of float16, for which there is no array in a page."""
-    with np.errstate(over="ignore"):
-        return np.asarray(values).astype(np.float16).view(np.uint16)
+    """Returns the bits of float16, for which there is no array in a page; float32 where that is too small."""
+    values = np.asarray(values)
+    if np.abs(values, where=np.isfinite(values), out=np.zeros(values.shape)).max(initial=0) > LARGEST_HALF:
+        return values.astype(np.float32)
+    return values.astype(np.float16).view(np.uint16)
 
 
 def arrays_of(
@@ -388,10 +394,11 @@ def arrays_of(
         results: of the sweep.
         metric: that is ranked, or the training loss where nothing is held out.
         comparison: of single configurations, or None.
-        chosen: configuration, None takes the best by the metric.
+        chosen: configuration, or None.
     """
     design = results.design
-    order = best_first(results, metric)
+    ranked = metric != "train_loss"  # nothing ranks by the rows that were trained on
+    order = best_first(results, metric) if ranked else np.arange(len(design.configs))
     rank = np.empty(len(order), np.uint32)
     rank[order] = np.arange(len(order))
     axes = axes_of(design)
@@ -399,8 +406,8 @@ def arrays_of(
     splits = [split for split in ("train", "val", "test") if f"{split}_loss" in results.records]
     measured = [f"{split}_{name}" for split in splits for name in design.metrics]
     # Beside the loss: what is ranked, or what would be if rows were held out.
-    ranked = (metric if not metric.endswith("_loss") else design.metric).split("_", 1)[1]
-    curved = [name for name in measured if name.split("_", 1)[1] in ("loss", ranked)]
+    beside = (metric if not metric.endswith("_loss") else design.metric).split("_", 1)[1]
+    curved = [name for name in measured if name.split("_", 1)[1] in ("loss", beside)]
     first = differences(results, comparison)
     counterpart = np.full(len(order), len(order))  # beyond the last one, where nothing is
     if comparison is not None:
@@ -412,9 +419,13 @@ def arrays_of(
         "axes": [axis._asdict() for axis in axes],
         "columns": columns_of(results, metric, rank, axes),
         "rank": rank,
-        "chosen": int(order[0]) if chosen is None else chosen,
+        "names": [design.in_words(c, 4) for c in design.configurations],
+        "start": int(order[0]) if chosen is None else chosen,
+        "chosen": -1 if chosen is None else chosen,
+        "diverged": (results.num_ok() < design.num_replicates).astype(np.uint8),
         "metric": metric,
-        "curve": ranked,
+        "curve": beside,
+        "units": {name: design.in_units(name) for name in (metric, *measured, *design.metrics)},
         "higher": {name: higher_is_better(name) for name in (metric, *design.metrics)},
         "scores": {name: _score(results, name) for name in measured},
         "gap": gaps(results, metric) if "val" in splits else nothing(len(order), ("mean", "low", "high")),
@@ -436,17 +447,19 @@ def _score(results: Results, metric: str) -> dict[str, Any]:
     values = results.table(metric).mean(axis=(1, 2)).astype(np.float32)
     seen = values[np.isfinite(values)]
     low, high = (float(seen.min()), float(seen.max())) if len(seen) else (0.0, 1.0)
+    if high - low <= 1e-6 * abs(high):  # all equal: a range around it
+        low, high = low - 0.1 * (abs(low) or 1), high + 0.1 * (abs(high) or 1)
     return {"values": values, "low": low, "high": high}
 
 
 def columns_of(results: Results, metric: str, rank: np.ndarray, axes: list[Axis]) -> dict[str, Any]:
     """Returns the columns of the page's table: hyperparameters, then what came of them; none of test rows."""
     design = results.design
-    found: dict[str, Any] = {"rank": rank + 1}
+    found: dict[str, Any] = {} if metric == "train_loss" else {"rank": rank + 1}
     for name in dict.fromkeys((*design.axes, *(axis.name for axis in axes))):
         values = [as_cell(value_of(c, name)) for c in design.configurations]
-        real = all(isinstance(v, int | float) for v in values)
-        found[name] = np.array([float(f"{v:.6g}") for v in values]) if real else [str(v) for v in values]
+        real = all(isinstance(v, int | float) and math.isfinite(v) for v in values)
+        found[name] = np.array([float(f"{v:.6g}") for v in values]) if real else list(map(str, values))
     summary = results.summary(None if metric == "train_loss" else metric)
     for name in summary:
         if name == metric or str(name).startswith(("train_", "val_")):

@@ -123,13 +123,18 @@ def _maps(data: dict[str, Any]) -> Part:
     """Returns the heatmap, the train-validation gap, and what chooses rows, metric, axes, configuration."""
     axes, metric = data["axes"], data["metric"]
     colours = models.LinearColorMapper(palette=list(PALETTES[1]), low=0, high=1, nan_color="#DDDDDD")
-    cells = _source("x", "y", "value", "c", "name", "lost", "here")
+    cells = _source("x", "y", "value", "c", "name", "lost", "here", "star", "text")
     heat = _figure("", x_range=models.Range1d(0, 1), y_range=models.Range1d(0, 1))
     shade: Any = {"field": "value", "transform": colours}
     drawn = heat.rect("x", "y", 1, 1, source=cells, fill_color=shade, line_color="white")
     heat.scatter(
         "x", "y", source=cells, marker="x", size=11, line_color=CHOSEN, line_width=2.5, line_alpha="lost"
     )
+    heat.scatter("x", "y", source=cells, marker="star", size=20, fill_color="white", line_color="black",
+                 fill_alpha="star", line_alpha="star")  # fmt: skip
+    paper: dict[str, Any] = {"background_fill_color": "white", "background_fill_alpha": 0.65, "padding": 1}
+    heat.text("x", "y", "text", source=cells, text_align="center", text_baseline="middle", y_offset=16,
+              text_font_size="11px", **paper)  # fmt: skip
     heat.rect(
         "x", "y", 1, 1, source=cells, fill_alpha=0, line_color=CHOSEN, line_width=3.5, line_alpha="here"
     )
@@ -143,7 +148,7 @@ def _maps(data: dict[str, Any]) -> Part:
     gap.segment("x", "low", "x", "high", source=gaps, line_width=2.5, line_color=OTHER)
     _clickable(gap, gap.scatter("x", "mean", source=gaps, size=10, color=OTHER), ("gap", "@mean{0.0000}"))
     gap.xaxis.major_label_orientation = 0.7
-    gap.yaxis.axis_label = f"gap in {metric.split('_', 1)[1]}"
+    gap.yaxis.axis_label = f"gap in {data['units'][metric.split('_', 1)[1]]}"
     _by_category(heat.xaxis[0], heat.yaxis[0], gap.xaxis[0])
 
     splits = [(name, SPLITS[name]) for name in SPLITS if f"{name}_loss" in data["scores"]]
@@ -151,8 +156,11 @@ def _maps(data: dict[str, Any]) -> Part:
     split = models.Select(title="rows", value=metric.split("_")[0], options=splits, width=96)
     of = models.Select(title="metric", value=metric.split("_", 1)[1], options=names, width=106)
     places = [(str(k), axis["name"]) for k, axis in enumerate(axes)]
-    across = models.Select(title="across", value="0", options=places, width=96)
-    down = models.Select(title="down", value="1", options=places, width=96)
+    longest = sorted(range(len(axes)), key=lambda k: -len(axes[k]["texts"]))
+    across = models.Select(title="across", value=str(longest[0]), options=places, width=96)
+    down = models.Select(
+        title="down", value=str(longest[-1:][0] if len(axes) < 2 else longest[1]), options=places, width=96
+    )
     if len(axes) == 1:
         down.update(value="-1", options=[("-1", "–")], visible=False)
     first = next((place for place, name in places if name == "l2"), "0")
@@ -183,7 +191,7 @@ def _forest(data: dict[str, Any]) -> Part:
     )
     _clickable(plot, drawn, ("difference", "@difference{+0.0000}"), ("", "@verdict"))
     _by_category(plot.yaxis[0])
-    plot.xaxis.axis_label = f"difference in {data['metric']}"
+    plot.xaxis.axis_label = f"difference in {data['units'][data['metric']]}"
     return Part({"forest": plot}, {"forest": plot, "forest_source": source})
 
 
@@ -192,7 +200,9 @@ def _curves(data: dict[str, Any]) -> Part:
     means = data["curves"]["means"]
     source, shown = _source("step", *means), {}
     for key, name in (("loss", "loss"), ("curve", data["curve"])):
-        plot = _figure(f"{name}: mean over seeds and folds", x_axis_label="step", y_axis_label=name, **SMALL)
+        look = SMALL | ({"y_axis_type": "log"} if name == "loss" else {})
+        title = f"{name}: mean over seeds and folds" + (", not below −1" if name == "r2" else "")
+        plot = _figure(title, x_axis_label="step", y_axis_label=data["units"][name], **look)
         styles = zip(SPLITS.items(), (OTHER, CHOSEN, COLOURS[2]), ("solid", "dashed", "dotted"), strict=True)
         for (split, words), colour, dash in styles:
             if f"{split}_{name}" in means:
@@ -207,7 +217,7 @@ def _curves(data: dict[str, Any]) -> Part:
 def _networks(data: dict[str, Any], design: Design) -> Part:
     """Returns every network as a dot, their weights as bars, and the configuration's numbers."""
     spots, x = data["dots"], data["dots"]["x"]
-    who = ("chosen", "its baseline")
+    who = ("shown", "its baseline")
     source = models.ColumnDataSource(
         {
             "x": np.concatenate([x - 0.12, x + 0.12]),
@@ -216,18 +226,22 @@ def _networks(data: dict[str, Any], design: Design) -> Part:
         }
     )
     unit = "fold" if design.splits.kind == "folds" else "seed"
-    dots = _figure("every network", x_axis_label=unit, y_axis_label="rows and metric as above", **SMALL)
+    every = spots["seeds"] == len(design.seeds)
+    title = "every network" if every else f"networks of {spots['seeds']} of {len(design.seeds)} seeds"
+    span = (float(x.min()) - 0.5, float(x.max()) + 0.5)
+    dots = _figure(title, x_axis_label=unit, x_range=span, **SMALL)
     for name, colour, marker in zip(who, (CHOSEN, GREY), ("circle", "square"), strict=True):
         view = models.CDSView(filter=models.GroupFilter(column_name="who", group=name))
         dots.scatter("x", "value", source=source, view=view, color=colour, marker=marker, size=8, alpha=0.7,
                      legend_label=name)  # fmt: skip
     dots.add_layout(dots.legend[0], "below")
     dots.legend.orientation = "horizontal"
-    dots.xaxis.ticker = models.BasicTicker(min_interval=1, num_minor_ticks=0)
+    places = np.unique(x)
+    dots.xaxis.ticker = models.FixedTicker(ticks=places[:: -(-len(places) // 12)].tolist())
     edge = data["bars"]["edge"]
     ends = np.linspace(-edge, edge, report_data.BARS + 1)
     tops = models.ColumnDataSource({"left": ends[:-1], "right": ends[1:], "top": np.zeros(report_data.BARS)})
-    bars = _figure("weights of its networks", x_axis_label="weight", y_axis_label="share", **SMALL)
+    bars = _figure("weights of its networks", x_axis_label="weight", y_axis_label="share of weights", **SMALL)
     bars.quad("left", "right", "top", 0, source=tops, fill_color=OTHER, line_color="white")
     bars.y_range.start = 0
     told = _source("name", "value")
@@ -239,7 +253,7 @@ def _networks(data: dict[str, Any], design: Design) -> Part:
                                index_position=None, selectable=False)  # fmt: skip
     return Part(
         {"dots": dots, "bars": bars, "numbers": numbers},
-        {"dot_source": source, "bar_source": tops, "numbers_source": told},
+        {"dot_figure": dots, "dot_source": source, "bar_source": tops, "numbers_source": told},
     )
 
 
@@ -256,7 +270,7 @@ def _plane(data: dict[str, Any], design: Design) -> Part:
     joined = {"plane_source": image, "detail": plot}
     if data["real"]:
         low, high = data["real"]
-        colours = models.LinearColorMapper(palette=[COLOURS[0], "#FFFFFF", COLOURS[1]], low=low, high=high)
+        colours = models.LinearColorMapper(palette=_blend(), low=low, high=high)
         colour: Any = {"field": "y", "transform": colours}
         source = models.ColumnDataSource(points)
         plot.scatter("x1", "x2", source=source, fill_color=colour, **style | {"line_color": "black"})
@@ -271,6 +285,14 @@ def _plane(data: dict[str, Any], design: Design) -> Part:
         items.append(models.LegendItem(label={"value": label}, renderers=[drawn]))
     plot.add_layout(models.Legend(items=items, orientation="horizontal"), "below")
     return Part({"detail": plot}, joined)
+
+
+def _blend() -> list[str]:
+    """Returns the colours from the lowest to the highest target, as report.js shades a plane."""
+    t = np.linspace(0, 1, 256)[:, None]
+    ends = np.array([matplotlib.colors.to_rgb(c) for c in COLOURS[:2]])
+    paint = 0.2 + 0.6 * np.abs(2 * t - 1)
+    return [matplotlib.colors.to_hex(c) for c in 1 - (1 - np.where(t < 0.5, ends[0], ends[1])) * paint]
 
 
 def _said(data: dict[str, Any], design: Design) -> Part:
@@ -301,7 +323,8 @@ def _said(data: dict[str, Any], design: Design) -> Part:
     plot.xaxis.major_label_orientation = 0.5
     for axis in (plot.xaxis[0], plot.yaxis[0]):
         axis.ticker = models.FixedTicker(ticks=list(range(0, k, -(-k // 20))))
-        axis.major_label_overrides = {i: models.PlainText(text=label) for i, label in enumerate(labels)}
+        short = [label if len(label) <= 40 else f"{label[:39]}…" for label in labels]
+        axis.major_label_overrides = {i: models.PlainText(text=label) for i, label in enumerate(short)}
     if k <= 12:
         ink = models.LinearColorMapper(palette=["#000000", "#FFFFFF"], low=0, high=1)
         text: Any = {"field": "share", "transform": ink}
@@ -330,7 +353,7 @@ def _table(data: dict[str, Any]) -> Part:
     options = [(c, f"{c}, lowest first") for c in columns] + [
         (f"-{c}", f"{c}, highest first") for c in columns
     ]
-    order = models.Select(title="sorted by", value="rank", options=options, width=250)
+    order = models.Select(title="sorted by", value=columns[0], options=options, width=250)
     return Part(
         {"table": table, "filter": asked, "order": order},
         {"table_source": source, "filter": asked, "order": order},

@@ -72,10 +72,8 @@ class Choice:
 
     def __str__(self) -> str:
         name = self.metric.removeprefix("val_")
-        lines = [
-            self.reason,
-            f"validation {name} {self.validation:.4f} (selected among {self.num_candidates}: optimistic)",
-        ]
+        among = f" (selected among {self.num_candidates}: optimistic)" if self.num_candidates > 1 else ""
+        lines = [self.reason, f"validation {name} {self.validation:.4f}{among}"]
         if self.corrected is not None:
             lines.append(f"corrected for the selection {self.corrected:.4f}")
         if self.test is not None:
@@ -335,6 +333,12 @@ class Results:
         table = self.table(metric, at).astype(np.float64)
         return table.mean(axis=1) if self.design.splits.kind == "folds" else table[:, :, 0]
 
+    def gap(self, metric: str) -> np.ndarray:
+        """Returns how much better a validation metric is on the training rows, `(configurations, units)`."""
+        name = self.design.check_metric(metric).removeprefix("val_")
+        difference = self.units(f"train_{name}") - self.units(f"val_{name}")
+        return difference if higher_is_better(name) else -difference
+
     def summary(self, metric: str | None = None, *, ensemble: bool = False) -> pd.DataFrame:
         """Returns a table with a row per configuration.
 
@@ -433,6 +437,8 @@ class Results:
         if ok < count:
             name += f" ({ok} of {count} networks did not diverge)"
         if rule == "mean":
+            if len(scores) == 1:
+                return f"{name}: the only configuration, {units}"
             return f"{name}: the best mean {metric} of {len(scores)} configurations, {units}"
         best = int(ranking(scores.mean(axis=1), higher)[0])
         candidates, se = within_one_se(scores, higher)

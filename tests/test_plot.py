@@ -321,7 +321,7 @@ def test_curves_show_the_best_and_the_baseline():
     legend = figure.axes[3].get_legend()
     assert [t.get_text() for t in legend.get_texts()] == ["l2=7", "l2=6", "l2=5", "l2=0 (all off)"]
     cost, loss, accuracy = (ax.get_ylabel() for ax in figure.axes[:3])
-    assert (cost, loss, accuracy) == ("train_cost", "val_loss", "val_accuracy")
+    assert (cost, loss, accuracy) == ("train_cost (nats)", "val_loss (nats)", "val_accuracy (share of rows)")
     line = figure.axes[2].lines[0]
     np.testing.assert_allclose(line.get_xdata(), [0, 10])
     np.testing.assert_allclose(line.get_ydata(), [0.5, 0.8])
@@ -364,7 +364,7 @@ def test_forest_holds_the_differences_of_the_comparison(results):
     np.testing.assert_allclose(np.ravel(lines[2::3]), table["difference"])
     np.testing.assert_allclose(lines[1::3], table[["low", "high"]])
     np.testing.assert_allclose(lines[0::3], table[["family_low", "family_high"]])
-    assert "left of 0: better" in ax.get_xlabel()
+    assert "better: left of 0" in ax.get_xlabel()
 
 
 def test_forest_shows_both_ends_and_tells_verdicts_apart():
@@ -395,7 +395,7 @@ def test_forest_says_what_diverged_and_gives_it_no_interval():
 def test_gap_is_the_paired_difference_with_its_interval(results):
     figure = drawn("gap", results, metric="val_loss")
     design, ax = results.design, figure.axes[0]
-    difference = results.units("train_loss") - results.units("val_loss")
+    difference = results.units("val_loss") - results.units("train_loss")
     lines = {
         text.get_text(): bars for text, bars in zip(figure.legends[0].get_texts(), ax.containers, strict=True)
     }
@@ -597,6 +597,7 @@ def test_a_store_that_is_not_there(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_gallery_shows_every_kind(tmp_path, monkeypatch):
     spec = importlib.util.spec_from_file_location("gallery", ROOT / "docs" / "gallery.py")
     assert spec is not None

@@ -75,7 +75,7 @@ def arrays(results, **more):
 
 def test_scores_ranks_and_curves(planar):
     data = arrays(planar)
-    assert data["chosen"] == planar.best().index
+    assert data["chosen"] == data["start"] == planar.best().index
     np.testing.assert_allclose(
         data["scores"]["val_accuracy"]["values"], planar.table("val_accuracy").mean((1, 2))
     )
@@ -147,6 +147,11 @@ def test_what_does_not_fit_is_there_for_the_best(planar, monkeypatch):
     assert sorted(data["rank"][there]) == [0, 1, 2, 3, 4]
 
 
+def test_large_numbers_are_not_lost():
+    assert report_data.as_half(np.array([1.0, np.nan, 6e4])).dtype == np.uint16
+    np.testing.assert_array_equal(report_data.as_half(np.array([1.0, np.nan, 1e6])), [1, np.nan, 1e6])
+
+
 def test_histograms(planar):
     bars = arrays(planar)["bars"]
     shares = of_halves(bars["shares"]).reshape(-1, report_data.BARS)
@@ -212,9 +217,13 @@ def test_all_diverged_and_nothing_held_out():
     config = {"hidden": (4,), "num_steps": 20, "eval_every": 10}
     results = regjax.sweep("iris", config, grid, folds=2, progress=False)
     assert "Nothing was chosen." in page(results, silence=["no choice: all diverged"])
-    results = regjax.sweep("iris", config, regjax.grid(l2=0.1), seeds=1, progress=False)
+    results = regjax.sweep("iris", config, regjax.grid(l2=[0.1, 0]), seeds=1, progress=False)
     html = page(results)
-    assert "1 configuration × 1 network" in html
+    assert "2 configurations × 1 network<" in html
+    assert html.count("<figure hidden>") == 2  # no differences, no gap
+    data = report_data.arrays_of(results, "train_loss", None, None)
+    assert "rank" not in data["columns"]  # nothing ranks by the rows that were trained on
+    assert (data["start"], data["chosen"], list(data["rank"])) == (0, -1, [0, 1])
 
 
 def test_no_text_of_a_user_is_html(planar):
@@ -222,7 +231,10 @@ def test_no_text_of_a_user_is_html(planar):
     html = page(planar, planar.compare(), planar.best(), silence=[HOSTILE], about=about)
     assert HOSTILE not in html
     assert html.count("&lt;/script&gt;&lt;script&gt;alert(1)") >= 4
-    assert HOSTILE not in page(None, about=dataclasses.replace(about, every=5))
+    bare = page(None, about=dataclasses.replace(about, every=5))
+    assert HOSTILE not in bare
+    assert "location.reload(), 5000)" in bare
+    assert "reload" not in page(None, about=about)
 
 
 # -- commands -----------------------------------------------------------------------------------------------
@@ -331,6 +343,7 @@ def test_what_is_finished_of_a_sweep_that_is_not(store, tmp_path, capsys):
     assert "No configuration is finished yet." in (tmp_path / "part.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_page_is_written_until_the_sweep_is_finished(store, tmp_path):
     part, out = tmp_path / "part.sqlite", tmp_path / "report.html"
     shutil.copy(store, part)
@@ -422,8 +435,8 @@ def click(driver, name, x, y):
     ).click().perform()
 
 
-def chosen(driver):
-    return driver.find_element("id", "chosen").text
+def shown(driver):
+    return driver.find_element("id", "shown").text.lstrip("▸★ ")
 
 
 def button(driver, name):
@@ -446,7 +459,7 @@ def test_a_click_chooses(planar, opened):
     other = next(k for k, c in enumerate(cells["c"]) if c != planar.best().index)
     click(driver, "heat", cells["x"][other], cells["y"][other])
     c = cells["c"][other]
-    wait_for(lambda: chosen(driver).startswith(f"l2={planar.design.configurations[c]['l2']:g}, "))
+    wait_for(lambda: shown(driver).startswith(f"l2={planar.design.configurations[c]['l2']:g}, "))
     for name, data in before.items():
         assert data_of(driver, name) != data, name
     loss = planar.table("val_loss").mean((1, 2))[c]
@@ -511,9 +524,9 @@ def test_any_configuration_can_be_the_baseline(which, opened, request):
 def test_by_keyboard(planar, opened):
     driver = opened(page(planar, planar.compare(), planar.best()))
     keys(driver, "picker0", Keys.HOME)
-    wait_for(lambda: chosen(driver).startswith("l2=0, "))
+    wait_for(lambda: shown(driver).startswith("l2=0, "))
     keys(driver, "picker0", Keys.END)
-    wait_for(lambda: chosen(driver).startswith("l2=3, "))
+    wait_for(lambda: shown(driver).startswith("l2=3, "))
     keys(driver, "split", Keys.HOME)  # training rows
     wait_for(lambda: "train_accuracy" in driver.find_element("id", "of_heat").text)
     values = planar.table("train_accuracy").mean((1, 2))
@@ -524,7 +537,13 @@ def test_by_keyboard(planar, opened):
     keys(driver, "filter", "l2=3 keep_prob<1", Keys.ENTER)
     wait_for(lambda: driver.find_element("id", "found").text == "2 of 12 configurations")
     assert {planar.design.configurations[c]["l2"] for c in data_of(driver, "table")["c"]} == {3}
-    keys(driver, "filter", Keys.CONTROL + "a", Keys.DELETE, Keys.ENTER)
+    keys(driver, "filter", Keys.CONTROL + "a" + Keys.NULL, "L2>=0.1, l2<=0.1 nosuch=3", Keys.ENTER)
+    wait_for(lambda: driver.find_element("id", "found").text == "0 of 12 configurations; no column nosuch")
+    keys(driver, "filter", Keys.CONTROL + "a" + Keys.NULL, "L2>=0.1, l2<=0.1 baseline", Keys.ENTER)
+    wait_for(lambda: driver.find_element("id", "found").text.startswith("0 of"))
+    keys(driver, "filter", Keys.CONTROL + "a" + Keys.NULL, "L2>=0.1, l2<=0.1", Keys.ENTER)
+    wait_for(lambda: driver.find_element("id", "found").text == "4 of 12 configurations")
+    keys(driver, "filter", Keys.CONTROL + "a" + Keys.NULL, Keys.DELETE, Keys.ENTER)
     wait_for(lambda: driver.find_element("id", "found").text == "12 of 12 configurations")
     keys(driver, "order", "val_loss", Keys.ENTER)
     wait_for(
@@ -565,6 +584,7 @@ def test_a_table_is_saved(planar, opened, tmp_path):
     np.testing.assert_allclose(table["val_accuracy"].iloc[0], planar.best().validation)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [HOSTILE, MATHS])
 def test_names_are_shown_as_text(text, opened):
     random = np.random.default_rng(0)
@@ -598,15 +618,29 @@ def test_names_are_shown_as_text(text, opened):
 
 
 def test_a_page_loads_itself_again(planar, opened, tmp_path):
-    about = About(source="before", every=1)
+    about = About(source="before", every=4)
     driver = opened(page(planar, planar.compare(), planar.best(), about=about))
     keys(driver, "picker0", Keys.HOME)
-    wait_for(lambda: chosen(driver).startswith("l2=0, "))
-    now = chosen(driver)
+    keys(driver, "filter", "keep_prob<1", Keys.ENTER)
+    keys(driver, "split", Keys.HOME)
+    button(driver, "rebase")
+    wait_for(lambda: driver.find_element("id", "found").text == "6 of 12 configurations")
+    now = shown(driver), driver.find_element("id", "of_forest").text
     after = dataclasses.replace(about, source="after", every=None)
     (tmp_path / "page.html").write_text(page(planar, planar.compare(), planar.best(), about=after))
     wait_for(lambda: driver.title.startswith("after"))
-    wait_for(lambda: chosen(driver) == now)  # what was chosen stays so
+    wait_for(lambda: driver.find_element("id", "found").text == "6 of 12 configurations")
+    assert (shown(driver), driver.find_element("id", "of_forest").text) == now
+    assert "train_accuracy" in driver.find_element("id", "of_heat").text
+
+
+def test_nothing_chosen_follows_what_is_new(planar, opened, tmp_path):
+    driver = opened(page(planar, planar.compare(), planar.best(), about=About(source="before", every=1)))
+    other = dataclasses.replace(planar.best(), index=5)
+    (tmp_path / "page.html").write_text(page(planar, planar.compare(), other, about=About(source="after")))
+    wait_for(lambda: driver.title.startswith("after"))
+    name = planar.design.in_words(planar.design.configurations[5], 4)
+    wait_for(lambda: shown(driver).startswith(name))
 
 
 @pytest.mark.parametrize("which", ["one_split", "real"])
@@ -614,16 +648,21 @@ def test_other_data(which, opened, request):
     results = request.getfixturevalue(which)
     driver = opened(page(results, results.compare(), results.best()))
     if which == "one_split":
-        lost = data_of(driver, "heat")["lost"]
-        assert sorted(lost) == [0, 0, 1, 1]
+        cells = data_of(driver, "heat")
+        assert sorted(cells["lost"]) == [0, 0, 1, 1]
+        assert [c for c, star in zip(cells["c"], cells["star"], strict=True) if star] == [
+            results.best().index
+        ]
         keys(driver, "picker1", Keys.END)
-        wait_for(lambda: "1e+09" in chosen(driver) or "1000000000" in chosen(driver))
+        wait_for(lambda: "learning_rate=1e+09" in shown(driver))
         assert driver.execute_script(f"return {root(driver, 'detail')}.model.visible") is False
+        assert driver.find_element("id", "no_detail").is_displayed()
     else:
         said = data_of(driver, "detail")
         assert len(said["predicted"]) == 250
 
 
+@pytest.mark.slow
 def test_ten_thousand_configurations(planar, opened, tmp_path):
     """The page of a large sweep: under 15 MB; how long it takes to open is measured, and not asserted."""
     design = planar.design
