@@ -128,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--device {options.device}: JAX has none here ({error})")
     quick = options.quick or options.check
     parts = options.parts or (["table"] if quick else ["table", "growth", "first"])
-    seconds = options.seconds or (0.25 if quick else 0.4)
+    seconds = options.seconds or (0.25 if quick else 0.3)
     repeats = options.repeats or 3
     folder = Path(options.results)
     folder.mkdir(parents=True, exist_ok=True)

@@ -35,7 +35,7 @@ CANNOT = "cannot do this"
 # Steps of the call that the others are compared with.
 FEW = 2
 # Steps beyond those of `FEW`, of a call where one takes seconds.
-LONG = 4
+LONG = 2
 # From so many weights in all on, contestants are measured one after the other, twice: together they would not
 # fit into memory.
 MANY_WEIGHTS = 5e7

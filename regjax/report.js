@@ -54,7 +54,7 @@ const FUNCTIONS = {relu: z => Math.max(z, 0), tanh: Math.tanh, sigmoid: z => 1 /
   gelu: z => z / (1 + Math.exp(-1.5957691216057308 * (z + 0.044715 * z ** 3)))};  // in its tanh form, within 5e-4
 function network(c) {  // returns a function of x1 and x2: what the last layer gives
   const {sizes, activation, count} = w.shapes[w.shape[c]], [m1, m2, s1, s2] = part(w.inputs, c, 4);
-  const flat = Float64Array.from(w.weights.subarray(w.place[c], w.place[c] + count), half);
+  const flat = halves(w.weights.subarray(w.place[c]), 0, count);
   return (x1, x2) => {
     let a = [(x1 - m1) / s1, (x2 - m2) / s2], at = 0;
     for (let l = 1; l < sizes.length; l++) {

@@ -213,8 +213,7 @@ def dots(results: Results, names: list[str]) -> dict[str, Any]:
         "x": folds if design.splits.kind == "folds" else np.array(design.seeds[:seeds]),
         # And of one configuration more, that has none: it stands for a baseline that is not there.
         "values": {
-            name: np.append(as_half(results.table(name)[:, :seeds]).ravel(), as_half(beyond))
-            for name in names
+            name: as_half(np.append(results.table(name)[:, :seeds], beyond)) for name in names
         },
     }
 

@@ -152,6 +152,24 @@ def test_large_numbers_are_not_lost():
     np.testing.assert_array_equal(report_data.as_half(np.array([1.0, np.nan, 1e6])), [1, np.nan, 1e6])
 
 
+@pytest.mark.slow
+def test_large_targets(opened):
+    """Losses and weights beyond float16."""
+    x = np.random.default_rng(0).standard_normal((40, 2))
+    config = {"hidden": (), "num_steps": 60, "eval_every": 5}
+    grid = regjax.grid(l2=[0, 1], learning_rate=0.3)
+    results = regjax.sweep((x, 3e5 + 1e5 * x[:, 0]), config, grid, folds=2, progress=False)
+    driver = opened(page(results, results.compare(), results.best()))
+    curve = data_of(driver, "loss")
+    assert min(curve["val_loss"]) > 0
+    np.testing.assert_allclose(curve["val_loss"][0], results.records["val_loss"][:2, 0].mean(), rtol=1e-3)
+    c = results.best().index
+    found = data_of(driver, "dots")["value"]
+    np.testing.assert_allclose(found[:2], results.table("val_r2")[c, 0], rtol=1e-3)
+    image = np.array(data_of(driver, "detail")["image"][0])
+    assert len(np.unique(image)) > 20
+
+
 def test_histograms(planar):
     bars = arrays(planar)["bars"]
     shares = of_halves(bars["shares"]).reshape(-1, report_data.BARS)
@@ -521,6 +539,7 @@ def test_any_configuration_can_be_the_baseline(which, opened, request):
     wait_for(lambda: data_of(driver, "table") == before)
 
 
+@pytest.mark.slow
 def test_by_keyboard(planar, opened):
     driver = opened(page(planar, planar.compare(), planar.best()))
     keys(driver, "picker0", Keys.HOME)
@@ -557,6 +576,7 @@ def test_by_keyboard(planar, opened):
     wait_for(lambda: data_of(driver, "table")["verdict"] != before)
 
 
+@pytest.mark.slow
 def test_a_header_sorts_and_the_page_prints(planar, opened):
     driver = opened(page(planar, planar.compare(), planar.best()))
     pdf = base64.b64decode(driver.print_page())
@@ -572,6 +592,7 @@ def test_a_header_sorts_and_the_page_prints(planar, opened):
     wait_for(lambda: driver.execute_script(shown) == planar.table("val_loss").mean((1, 2)).min())
 
 
+@pytest.mark.slow
 def test_a_table_is_saved(planar, opened, tmp_path):
     import pandas as pd
 
@@ -617,6 +638,7 @@ def test_names_are_shown_as_text(text, opened):
         )
 
 
+@pytest.mark.slow
 def test_a_page_loads_itself_again(planar, opened, tmp_path):
     about = About(source="before", every=4)
     driver = opened(page(planar, planar.compare(), planar.best(), about=about))
@@ -634,6 +656,7 @@ def test_a_page_loads_itself_again(planar, opened, tmp_path):
     assert "train_accuracy" in driver.find_element("id", "of_heat").text
 
 
+@pytest.mark.slow
 def test_nothing_chosen_follows_what_is_new(planar, opened, tmp_path):
     driver = opened(page(planar, planar.compare(), planar.best(), about=About(source="before", every=1)))
     other = dataclasses.replace(planar.best(), index=5)
@@ -643,6 +666,7 @@ def test_nothing_chosen_follows_what_is_new(planar, opened, tmp_path):
     wait_for(lambda: shown(driver).startswith(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["one_split", "real"])
 def test_other_data(which, opened, request):
     results = request.getfixturevalue(which)
