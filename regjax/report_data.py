@@ -212,9 +212,7 @@ def dots(results: Results, names: list[str]) -> dict[str, Any]:
         "count": seeds * design.num_folds,
         "x": folds if design.splits.kind == "folds" else np.array(design.seeds[:seeds]),
         # And of one configuration more, that has none: it stands for a baseline that is not there.
-        "values": {
-            name: as_half(np.append(results.table(name)[:, :seeds], beyond)) for name in names
-        },
+        "values": {name: as_half(np.append(results.table(name)[:, :seeds], beyond)) for name in names},
     }
 
 
