@@ -514,6 +514,17 @@ def test_the_boundary_is_what_the_network_predicts(planar, opened):
         np.testing.assert_allclose(bits[mine], 255 - (255 - np.array(rgb)) * paint, atol=1)
 
 
+def test_the_page_reads_every_half(driver):
+    text = (Path(regjax.__file__).parent / "report.js").read_text()
+    half = re.search(r"const half = .*?;\n", text, re.DOTALL)[0]
+    found = driver.execute_script(
+        f"{half} return [...Array(65536).keys()].map(half).map(v => v === v ? v : null)"
+    )
+    expected = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float64)
+    expected[~np.isfinite(expected)] = np.nan
+    np.testing.assert_array_equal([np.nan if v is None else v for v in found], expected)
+
+
 @pytest.mark.parametrize("which", ["planar", "one_split"])
 def test_any_configuration_can_be_the_baseline(which, opened, request):
     results = request.getfixturevalue(which)
