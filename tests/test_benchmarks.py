@@ -223,8 +223,8 @@ def test_the_pictures_of_a_table(tmp_path):
 
 @pytest.mark.slow
 def test_growth_and_first_minutes(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(growth, "NETWORKS", (1, 16))
-    monkeypatch.setattr(growth, "WIDTHS", (8, 16))
+    monkeypatch.setattr(growth, "NETWORKS", (16,))
+    monkeypatch.setattr(growth, "WIDTHS", (8,))
     monkeypatch.setattr(growth, "SAMPLES", (50,))
     asked = "--parts growth first --seconds 0.01 --repeats 1"
     folders = ["--results", str(tmp_path), "--pictures", str(tmp_path)]
@@ -232,7 +232,7 @@ def test_growth_and_first_minutes(monkeypatch, capsys, tmp_path):
     out = capsys.readouterr().out
     assert "regjax compare: cold" in out
     found = json.loads((tmp_path / "growth.json").read_text())
-    assert [len(found[what]) for what in ("networks", "width", "samples", "workers")] == [2, 2, 1, 6]
+    assert [len(found[what]) for what in ("networks", "width", "samples", "workers")] == [1, 1, 1, 6]
     assert (tmp_path / "growth.png").exists()
 
 
