@@ -30,12 +30,7 @@ def report(path: str, number: str, out: str, every: int | None) -> None:
     from regjax.store import Store
 
     with user_errors():
-        try:
-            import bokeh  # noqa: F401
-        except ImportError:
-            raise ValueError(
-                "report must have bokeh, which is missing: pip install 'regjax[report]'"
-            ) from None
+        terminal.check_extra("report", "bokeh", "report")
         check_not_the_store("report", out, path)
         if Path(out).is_dir():
             raise IsADirectoryError(21, "is a directory where a file must go", out)

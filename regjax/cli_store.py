@@ -98,12 +98,7 @@ def export(path: str, number: str, csv: str | None, parquet: str | None) -> None
         if csv is None and parquet is None:
             raise ValueError("export must have --csv PATH or --parquet PATH, got neither")
         if parquet is not None:
-            try:
-                import pyarrow  # noqa: F401
-            except ImportError:
-                raise ValueError(
-                    "parquet must have pyarrow, which is missing: pip install 'regjax[parquet]'"
-                ) from None
+            terminal.check_extra("parquet", "pyarrow", "parquet")
         for target in (csv, parquet):
             check_not_the_store("export", target, path)
         table = regjax.load(path, number_of(number)).to_pandas()

@@ -34,7 +34,7 @@ from regjax.grid import (
     value_of,
 )
 from regjax.hparams import OFF_VALUES, HParams, check_hparam, check_hparams, check_loss
-from regjax.metrics import CLASS_METRICS, REAL_METRICS, UNITS
+from regjax.metrics import CLASS_METRICS, REAL_METRICS, UNITS, without_split
 from regjax.mlp import Params
 from regjax.noise import MAX_SEED, replicate_key
 from regjax.splits import SPLIT_SEED, Splits, check_fraction, hold_out, make_splits, standardisation
@@ -156,9 +156,7 @@ class Design:
 
     def in_units(self, metric: str) -> str:
         """Returns a metric, with or without its split, and its unit: what an axis of it is called."""
-        name = metric.removesuffix("_last")
-        name = name.split("_", 1)[1] if name.split("_", 1)[0] in ("train", "val", "test", "stop") else name
-        unit = UNITS.get(name, ("", ""))[not np.issubdtype(self.data.y.dtype, np.integer)]
+        unit = UNITS.get(without_split(metric), ("", ""))[not np.issubdtype(self.data.y.dtype, np.integer)]
         return f"{metric} ({unit})" if unit else metric
 
     @property

@@ -7,6 +7,8 @@ What holds for all: `logits` is `(n_outputs, n)`, `y` is `(1, n)` labels or `(n_
 
 from __future__ import annotations
 
+import re
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -35,6 +37,11 @@ RECORDED = (
 )
 # Beside an average, whose metrics these are: those of the last iterate.
 LAST = tuple(f"{name}_last" for name in RECORDED if name != "stop_loss")
+
+
+def without_split(metric: str) -> str:
+    """Returns the name of a metric without its split, and without `_last`."""
+    return re.sub("^(train|val|test|stop)_|_last$", "", metric)
 
 
 def metrics(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
 from regjax.config import shown
 from regjax.design import Design
 from regjax.hparams import OFF_VALUES
-from regjax.metrics import METRICS
+from regjax.metrics import METRICS, without_split
 from regjax.results import Results
 from regjax.selection import higher_is_better, ranking
 
@@ -47,7 +45,7 @@ def chosen_of(results: Results, metric: str) -> int | None:
 
 def more_is_better(metric: str) -> bool:
     """Returns whether more of any recorded metric is better."""
-    return METRICS.get(re.sub("^(train|val|test|stop)_|_last$", "", metric), False)
+    return METRICS.get(without_split(metric), False)
 
 
 def configuration_of(results: Results, configuration: int | None) -> int:

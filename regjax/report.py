@@ -17,6 +17,7 @@ import numpy as np
 from regjax import report_data
 from regjax.comparison import Comparison, resolve_pairs, unit_interval
 from regjax.intervals import as_number
+from regjax.metrics import without_split
 from regjax.progress import duration
 from regjax.provenance import place_in_words
 from regjax.results import Choice, Results
@@ -82,7 +83,7 @@ def page(
         else comparison.baseline_in_words
     )
     document = document_of(data, results.design, baseline, about.every)
-    more = {"words": words | {"pickers": len(data["axes"]), "gap": metric.split("_", 1)[1]}, "bare": False}
+    more = {"words": words | {"pickers": len(data["axes"]), "gap": without_split(metric)}, "bare": False}
     return file_html(document, INLINE, words["title"], template=template, template_variables=more)
 
 
@@ -161,10 +162,9 @@ def _facts(results: Results, about: About) -> list[tuple[str, str]]:
     """Returns names and texts of what the sweep was made of."""
     design = results.design
     config = design.configs[0]
-    labels = design.classes if design.classes is not None else range(max(2, config.layer_sizes[-1]))
     kind = "real targets"
     if np.issubdtype(design.data.y.dtype, np.integer):
-        kind = f"classes {', '.join(map(str, list(labels)[:20]))}"
+        kind = f"classes {', '.join(report_data.labels_of(design)[:20])}"
     fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     held = {"folds": f"{design.num_folds} folds", "validation": "one validation part", "none": "nothing"}
     return [

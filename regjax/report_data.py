@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -16,15 +17,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from regjax import intervals
+from regjax.canvas import plane
 from regjax.comparison import Comparison, Scores, per_example, resolve_pairs, unit_interval
 from regjax.config import Config, Loss, local_x64
 from regjax.cost import resolve_loss
 from regjax.design import Design
 from regjax.grid import as_cell, as_text, in_order, value_of
+from regjax.metrics import without_split
 from regjax.mlp import Params, decide, forward
 from regjax.plan import num_params
+from regjax.plot_asked import order_of
 from regjax.results import Results
-from regjax.selection import higher_is_better, ranking
+from regjax.selection import higher_is_better
 
 # Bytes of what has a size per configuration; in all, with Bokeh's own 2 MB and base64, 15 MB of page.
 BUDGET = {"networks": 2_600_000, "curves": 1_600_000, "examples": 1_200_000, "dots": 600_000}
@@ -99,7 +103,7 @@ class Differences(NamedTuple):
 def differences(results: Results, comparison: Comparison | None) -> Differences:
     """Returns a comparison of single configurations by their numbers."""
     count = len(results.design.configurations)
-    numbers = {name: np.full(count, np.nan) for name in Differences._fields[:-1]}
+    numbers = nothing(count, Differences._fields[:-1])
     verdict = ["no baseline" if comparison is None else "baseline"] * count
     if comparison is not None:
         pairs, lonely = resolve_pairs(results.design, comparison.baseline)
@@ -216,12 +220,11 @@ def dots(results: Results, names: list[str]) -> dict[str, Any]:
     }
 
 
-def histograms(results: Results) -> dict[str, Any]:
+def histograms(results: Results, rows: dict[int, list[int]]) -> dict[str, Any]:
     """Returns how the weights (not biases) of each configuration's networks are spread: `shares`,
     `(configurations, BARS)`, float16, in bars of one width, and the `edge` where they end; what lies beyond
     is in the last ones.
     """
-    rows = _rows_kept(results)
     weights = {
         c: np.concatenate([w.ravel() for row in mine for w, _ in results.kept[row]])
         for c, mine in rows.items()
@@ -235,7 +238,7 @@ def histograms(results: Results) -> dict[str, Any]:
     return {"edge": edge, "shares": as_half(shares).ravel()}
 
 
-def networks(results: Results, order: np.ndarray) -> dict[str, Any]:
+def networks(results: Results, order: np.ndarray, rows: dict[int, list[int]]) -> dict[str, Any]:
     """Returns a network of as many configurations as fit, best first: the first seed's on the first fold.
 
     Keys: `place` of each configuration in `weights`, -1 where it has none; `weights`, float16, of each layer
@@ -249,7 +252,7 @@ def networks(results: Results, order: np.ndarray) -> dict[str, Any]:
     shapes = {(c.layer_sizes, c.activation): c for c in design.configs}
     numbers = {key: number for number, key in enumerate(shapes)}
     shape = np.array([numbers[c.layer_sizes, c.activation] for c in design.configs])
-    parts, size, rows = [], 0, _rows_kept(results)
+    parts, size = [], 0
     for configuration in order.tolist():
         if configuration not in rows:
             continue
@@ -275,7 +278,7 @@ def networks(results: Results, order: np.ndarray) -> dict[str, Any]:
     }
 
 
-def predictions(results: Results, order: np.ndarray) -> dict[str, Any]:
+def predictions(results: Results, order: np.ndarray, rows: dict[int, list[int]]) -> dict[str, Any]:
     """Returns what a seed's networks say of held-out rows, of as many configurations as fit, best first.
 
     `place` is a configuration's number in the `columns`, `(placed, count)`, -1 where it has none. Of classes
@@ -283,12 +286,10 @@ def predictions(results: Results, order: np.ndarray) -> dict[str, Any]:
     fold that holds it out. Of real targets, of the first output, `predicted` and the `residual`.
     """
     design = results.design
-    classes = design.configs[0].layer_sizes[-1] if np.issubdtype(design.data.y.dtype, np.integer) else 0
-    classes = 2 if classes == 1 else classes
+    classes = len(labels_of(design)) if np.issubdtype(design.data.y.dtype, np.integer) else 0
     n = design.data.x.shape[1]
     points = classes**2 or min(MOST_POINTS // 4, n)
     place = np.full(len(design.configurations), -1, np.int32)
-    rows = _rows_kept(results)
     chosen = [c for c in order.tolist() if c in rows][: BUDGET["networks"] // (8 * points)]
     for number, configuration in enumerate(chosen):
         place[configuration] = number
@@ -354,16 +355,18 @@ def _decided(params: Params, x: jax.Array, *, config: Config, loss: Loss) -> jax
     return jax.vmap(one)(jax.tree.map(jnp.asarray, params))
 
 
+def labels_of(design: Design) -> list[str]:
+    """Returns what the classes are called."""
+    if design.classes is not None:
+        return [str(name) for name in design.classes]
+    return [str(k) for k in range(max(2, design.configs[0].layer_sizes[-1]))]
+
+
 def points_of(design: Design) -> dict[str, np.ndarray]:
     """Returns the rows of 2-D data, at most `MOST_POINTS`: `x1`, `x2`, `y` (a label, or the first target)."""
     some = np.unique(np.linspace(0, design.data.x.shape[1] - 1, MOST_POINTS).astype(int))
     x = np.asarray(design.data.x, np.float32)[:, some]
     return {"x1": x[0], "x2": x[1], "y": np.asarray(design.data.y)[0, some].astype(np.float32)}
-
-
-def best_first(results: Results, metric: str) -> np.ndarray:
-    """Returns the configurations by the mean of a metric, best first."""
-    return ranking(results.units(metric).mean(axis=1), higher_is_better(metric))
 
 
 def _rows_kept(results: Results) -> dict[int, list[int]]:
@@ -395,7 +398,7 @@ def arrays_of(
     """
     design = results.design
     ranked = metric != "train_loss"  # nothing ranks by the rows that were trained on
-    order = best_first(results, metric) if ranked else np.arange(len(design.configs))
+    order = order_of(results, metric) if ranked else np.arange(len(design.configs))
     rank = np.empty(len(order), np.uint32)
     rank[order] = np.arange(len(order))
     axes = axes_of(design)
@@ -404,14 +407,14 @@ def arrays_of(
     measured = [f"{split}_{name}" for split in splits for name in design.metrics]
     # Beside the loss: what is ranked, or what would be if rows were held out.
     beside = (metric if not metric.endswith("_loss") else design.metric).split("_", 1)[1]
-    curved = [name for name in measured if name.split("_", 1)[1] in ("loss", beside)]
+    curved = [name for name in measured if without_split(name) in ("loss", beside)]
     first = differences(results, comparison)
     counterpart = np.full(len(order), len(order))  # beyond the last one, where nothing is
     if comparison is not None:
         for index, other in resolve_pairs(design, comparison.baseline)[0]:
             counterpart[index] = other
     plane = len(design.data.x) == 2 and design.fold_inputs is None
-    targets = np.asarray(design.data.y[0])
+    targets, kept = np.asarray(design.data.y[0]), _rows_kept(results)
     return {
         "axes": [axis._asdict() for axis in axes],
         "columns": columns_of(results, metric, rank, axes),
@@ -431,9 +434,9 @@ def arrays_of(
         "evidence": evidence(results, metric),
         "curves": curves(results, curved),
         "dots": dots(results, measured),
-        "bars": histograms(results),
-        "networks": networks(results, order) if plane else None,
-        "said": None if plane else predictions(results, order),
+        "bars": histograms(results, kept),
+        "networks": networks(results, order, kept) if plane else None,
+        "said": None if plane else predictions(results, order, kept),
         "plane": plane_of(design) if plane else None,
         "real": None if classes else [float(targets.min()), float(targets.max())],
     }
@@ -453,7 +456,7 @@ def columns_of(results: Results, metric: str, rank: np.ndarray, axes: list[Axis]
     """Returns the columns of the page's table: hyperparameters, then what came of them; none of test rows."""
     design = results.design
     found: dict[str, Any] = {} if metric == "train_loss" else {"rank": rank + 1}
-    for name in dict.fromkeys((*design.axes, *(axis.name for axis in axes))):
+    for name in (axis.name for axis in axes):
         values = [as_cell(value_of(c, name)) for c in design.configurations]
         real = all(isinstance(v, int | float) and math.isfinite(v) for v in values)
         found[name] = np.array([float(f"{v:.6g}") for v in values]) if real else list(map(str, values))
@@ -467,13 +470,12 @@ def columns_of(results: Results, metric: str, rank: np.ndarray, axes: list[Axis]
     return found
 
 
-def nothing(count: int, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+def nothing(count: int, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Returns columns of NaN."""
     return {name: np.full(count, np.nan) for name in names}
 
 
 def plane_of(design: Design) -> list[float]:
     """Returns the ends of both features, and a bit beyond: x1, x1, x2, x2."""
-    low, high = design.data.x.min(axis=1), design.data.x.max(axis=1)
-    margin = np.where(high > low, 0.08 * (high - low), 1.0)  # a constant feature has no range
-    return [float(v) for pair in zip(low - margin, high + margin, strict=True) for v in pair]
+    sides, _ = plane(np.asarray(design.data.x), 2)
+    return [float(end) for side in sides for end in side]

@@ -20,6 +20,7 @@ from bokeh.plotting import figure
 
 from regjax import report_data
 from regjax.design import Design
+from regjax.metrics import without_split
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 # Okabe & Ito's, so that colour-blind eyes can tell them apart; classes differ in marker too.
@@ -70,7 +71,7 @@ def document_of(data: dict[str, Any], design: Design, baseline: str, every: int 
         every: seconds after which the page loads itself again, or None.
     """
     colours = [[int(c[k : k + 2], 16) for k in (1, 3, 5)] for c in COLOURS]
-    num_classes = 2 if data["real"] else len(labels_of(design))
+    num_classes = 2 if data["real"] else len(report_data.labels_of(design))
     told = data | {
         "baseline": baseline, "every": every or 0, "most_shown": MOST_SHOWN, "verdicts": VERDICTS,
         "palettes": PALETTES, "colours": [colours[k % len(colours)] for k in range(num_classes)],
@@ -87,13 +88,6 @@ def document_of(data: dict[str, Any], design: Design, baseline: str, every: int 
     code = importlib.resources.files("regjax").joinpath("report.js").read_text("utf-8")
     document.js_on_event("document_ready", models.CustomJS(args=joined, code=code, module=False))
     return document
-
-
-def labels_of(design: Design) -> list[str]:
-    """Returns what the classes are called."""
-    if design.classes is not None:
-        return [str(name) for name in design.classes]
-    return [str(k) for k in range(max(2, design.configs[0].layer_sizes[-1]))]
 
 
 def _figure(title: str, **options: Any) -> Any:
@@ -148,20 +142,20 @@ def _maps(data: dict[str, Any]) -> Part:
     gap.segment("x", "low", "x", "high", source=gaps, line_width=2.5, line_color=OTHER)
     _clickable(gap, gap.scatter("x", "mean", source=gaps, size=10, color=OTHER), ("gap", "@mean{0.0000}"))
     gap.xaxis.major_label_orientation = 0.7
-    gap.yaxis.axis_label = f"gap in {data['units'][metric.split('_', 1)[1]]}"
+    gap.yaxis.axis_label = f"gap in {data['units'][without_split(metric)]}"
     _by_category(heat.xaxis[0], heat.yaxis[0], gap.xaxis[0])
 
     splits = [(name, SPLITS[name]) for name in SPLITS if f"{name}_loss" in data["scores"]]
-    names = list(dict.fromkeys(name.split("_", 1)[1] for name in data["scores"]))
+    names = list(dict.fromkeys(without_split(name) for name in data["scores"]))
     split = models.Select(title="rows", value=metric.split("_")[0], options=splits, width=96)
-    of = models.Select(title="metric", value=metric.split("_", 1)[1], options=names, width=106)
+    of = models.Select(title="metric", value=without_split(metric), options=names, width=106)
     places = [(str(k), axis["name"]) for k, axis in enumerate(axes)]
-    longest = sorted(range(len(axes)), key=lambda k: -len(axes[k]["texts"]))
-    across = models.Select(title="across", value=str(longest[0]), options=places, width=96)
-    down = models.Select(
-        title="down", value=str(longest[-1:][0] if len(axes) < 2 else longest[1]), options=places, width=96
-    )
-    if len(axes) == 1:
+    longest, *others = sorted(places, key=lambda place: -len(axes[int(place[0])]["texts"]))
+    across = models.Select(title="across", value=longest[0], options=places, width=96)
+    down = models.Select(title="down", options=places, width=96)
+    if others:
+        down.value = others[0][0]
+    else:
         down.update(value="-1", options=[("-1", "–")], visible=False)
     first = next((place for place, name in places if name == "l2"), "0")
     along = models.Select(title="along", value=first, options=places, width=130)
@@ -277,7 +271,7 @@ def _plane(data: dict[str, Any], design: Design) -> Part:
         plot.add_layout(models.ColorBar(color_mapper=colours, width=10), "right")
         return Part({"detail": plot}, joined)
     items = []
-    for k, label in enumerate(labels_of(design)):
+    for k, label in enumerate(report_data.labels_of(design)):
         mine = points["y"] == k
         source = models.ColumnDataSource({name: points[name][mine] for name in ("x1", "x2")})
         look = {"marker": MARKERS[k % len(MARKERS)], "fill_color": COLOURS[k % len(COLOURS)]}
@@ -306,7 +300,7 @@ def _said(data: dict[str, Any], design: Design) -> Part:
         plot.add_layout(models.Span(location=0, dimension="width", line_color=GREY, line_dash="dashed"))
         plot.scatter("predicted", "residual", source=source, color=OTHER, alpha=0.6, size=6)
         return Part({"detail": plot}, {"said_source": source, "detail": plot})
-    labels = labels_of(design)
+    labels = report_data.labels_of(design)
     k = len(labels)
     place = np.arange(k * k)
     source = models.ColumnDataSource(

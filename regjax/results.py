@@ -323,7 +323,8 @@ class Results:
         table = self.records[metric][rows].astype(np.float64)
         every, stopped_at = design.configs[configuration].eval_every, self.stopped_at[rows]
         for row in np.flatnonzero(stopped_at >= 0).tolist():
-            table[row, -(-stopped_at[row] // every) + 1 : steps] = self.values(metric)[first + row]
+            final = self.records[metric][first + row, self._final[first + row]]
+            table[row, -(-stopped_at[row] // every) + 1 : steps] = final
         return table.reshape(len(design.seeds), design.num_folds, -1)
 
     # -- tables -----------------------------------------------------------------------------------------

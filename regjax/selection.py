@@ -15,7 +15,7 @@ import numpy as np
 from regjax.config import check_choice
 from regjax.design import Design
 from regjax.hparams import LEAVES
-from regjax.metrics import METRICS
+from regjax.metrics import METRICS, without_split
 
 Rule = Literal["mean", "one_se"]
 
@@ -38,7 +38,7 @@ def simpler_in_words(names: Collection[str]) -> str:
 
 def higher_is_better(metric: str) -> bool:
     """Returns whether more of a metric, with or without its split's prefix, is better."""
-    return METRICS[metric.split("_", 1)[1] if metric.split("_", 1)[0] in ("train", "val", "test") else metric]
+    return METRICS[without_split(metric)]
 
 
 def ranking(values: np.ndarray, higher: bool) -> np.ndarray:

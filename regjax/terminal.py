@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import sys
@@ -115,6 +116,16 @@ def use_compilation_cache(wanted: bool) -> None:
         base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         jax.config.update("jax_compilation_cache_dir", os.path.join(base, "regjax", "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+def check_extra(what: str, module: str, extra: str) -> None:
+    """Raises ValueError where a module of an extra is not installed."""
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        raise ValueError(
+            f"{what} must have {module}, which is missing: pip install 'regjax[{extra}]'"
+        ) from None
 
 
 @contextlib.contextmanager
