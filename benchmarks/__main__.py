@@ -15,6 +15,7 @@ import os
 import re
 import statistics
 import sys
+import time
 import tomllib
 import warnings
 from pathlib import Path
@@ -34,6 +35,7 @@ HERE = Path(__file__).parent
 BOUNDS = HERE / "bounds.toml"
 PICTURES = HERE.parent / "docs" / "pictures"
 QUICK_SIZES = (16, 256)
+BEGAN = time.perf_counter()
 TITLE = """µs per network and step: median ± half of what lies between the fastest and the slowest repetition;
 and × regjax's. NumPy, scikit-learn, PyTorch and torch.compile train one network after the other."""
 
@@ -57,11 +59,15 @@ def show(cells: list[table.Cell]) -> Table:
 
 
 def _shown(cell: table.Cell | None) -> str:
-    if cell is None or cell.us is None or cell.ratio is None:
+    if cell is None or cell.us is None:
         return "–"
     us = cell.us
-    times = "" if cell.opponent == "regjax" else f"  {cell.ratio['median']:>5.3g}×"
-    return f"{us['median']:.3g} ± {(us['max'] - us['min']) / 2:.2g}{times}"
+    times = "" if cell.opponent == "regjax" or cell.ratio is None else f"  {cell.ratio['median']:>5.3g}×"
+    return f"{_number(us['median'], 3)} ± {_number((us['max'] - us['min']) / 2, 2)}{times}"
+
+
+def _number(value: float, digits: int) -> str:
+    return f"{value:,.0f}" if value >= 10**digits else f"{value:.{digits}g}"
 
 
 def efficiency(cells: list[table.Cell], known: list[Problem], matrix: float) -> list[dict[str, Any]]:
@@ -207,7 +213,8 @@ def _versions() -> dict[str, str]:
 
 
 def _say(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)
+    minutes, seconds = divmod(int(time.perf_counter() - BEGAN), 60)
+    print(f"{minutes:3d}:{seconds:02d}  {words}", file=sys.stderr, flush=True)
 
 
 def _seconds(times: dict[str, Any]) -> str:
@@ -278,10 +285,10 @@ def _growth_table(found: dict[str, Any]) -> Table:
     for what, points in found.items():
         for p in points:
             workers = f"{p['workers']}{', on one core' if p['pinned'] else ''}"
-            us = p["us"]
+            us = [_number(p["us"][which], 3) for which in ("median", "min", "max")]
             shown.add_row(
                 what, "-".join(map(str, p["layer_sizes"])), f"{p['num_samples']:,}", str(p["batch_size"]),
-                f"{p['networks']:,}", workers, f"{us['median']:.3g} ({us['min']:.3g} to {us['max']:.3g})",
+                f"{p['networks']:,}", workers, f"{us[0]} ({us[1]} to {us[2]})",
                 f"{p['peak'] / 2**20:,.0f}", f"{p['compile']:.1f}",
             )  # fmt: skip
     return shown

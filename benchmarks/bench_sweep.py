@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import regjax
+from benchmarks.growth import ROOT
 from benchmarks.measure import interleaved, spread, write
 from benchmarks.naive import naive
 from benchmarks.problems import problems, rows_from
@@ -128,8 +129,9 @@ def pairing(steps: int, seeds: int) -> dict[str, Any]:
 
 
 FRESH = """
-import json, resource, sys, time
+import json, sys, time
 import numpy as np, regjax
+from benchmarks.measure import peak_memory
 from regjax import terminal
 rows, steps = map(int, sys.argv[1:3])
 if len(sys.argv) > 3:
@@ -141,15 +143,18 @@ found = regjax.sweep("two_regions", config, grid, seeds=rows // 64, folds=None, 
 import jax
 size = sum(v.nbytes for v in found.records.values()) + sum(
     leaf.nbytes for row in found.kept.values() for leaf in jax.tree.leaves(row))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print(json.dumps({"peak": peak, "results": size, "compile": found.compile_seconds,
+print(json.dumps({"peak": peak_memory(), "results": size, "compile": found.compile_seconds,
                   "seconds": time.perf_counter() - began}))
 """
 
 
 def fresh(rows: int, steps: int, cache: str | None = None) -> dict[str, float]:
     """Returns what a sweep in a process of its own took: peak memory, compile seconds."""
-    environment = os.environ | ({} if cache is None else {"JAX_COMPILATION_CACHE_DIR": cache})
+    environment = (
+        os.environ
+        | {"PYTHONPATH": str(ROOT)}
+        | ({} if cache is None else {"JAX_COMPILATION_CACHE_DIR": cache})
+    )
     command = [sys.executable, "-c", FRESH, str(rows), str(steps), *([] if cache is None else ["cache"])]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks.measure import spread
+from benchmarks.measure import peak_memory, spread
 from benchmarks.opponents import sweep
 from benchmarks.problems import Prepared
 from benchmarks.table import FEW, enough, per_step
@@ -60,10 +59,9 @@ def point(
     steps = enough(prepared, seconds)
     us = [0.0]
     while min(us) <= 0:  # drowned in the machine's noise: more steps for all of them
-        us = [per_step(prepared, steps)[0] / networks * 1e6 for _ in range(repeats)]
+        us = [per_step(prepared, FEW, steps)[0] / networks * 1e6 for _ in range(repeats)]
         steps *= 2
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"us": us, "peak": peak, "compile": compiling}
+    return {"us": us, "peak": peak_memory(), "compile": compiling}
 
 
 def _environment(**more: str) -> dict[str, str]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
+import re
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +42,19 @@ def interleaved(contestants: dict[str, Callable[[], Any]], repeats: int) -> dict
             jax.block_until_ready(call())
             times[name].append(time.perf_counter() - start)
     return {name: {"first": found[0], **spread(found[1:])} for name, found in times.items()}
+
+
+def peak_memory() -> int:
+    """Returns the largest memory of this process, in bytes.
+
+    Where Linux says it: `getrusage` counts what the process that began this one held at that moment.
+    """
+    with contextlib.suppress(OSError):
+        found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+        if found:
+            return int(found[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def write(path: str | None, result: dict[str, Any]) -> None:

@@ -34,11 +34,13 @@ ALIKE = 0.1
 CANNOT = "cannot do this"
 # Steps of the call that the others are compared with.
 FEW = 2
-# Steps beyond those of `FEW`, of a call where one takes seconds.
-LONG = 2
-# From so many weights in all on, contestants are measured one after the other, twice: together they would not
-# fit into memory.
+# From so many weights in all on, those who train all networks at once are measured one by one, twice,
+# since together they would not fit into memory. A step of all takes seconds then: a call of one is compared
+# with one of so many more. Of regjax several: its call also measures every cost twice, as long as ten steps.
 MANY_WEIGHTS = 5e7
+MORE = {"regjax": 8}
+# Where more steps seem to take less time, they are timed again, so many times as many, and so often.
+AGAIN, TRIES = 4, 3
 
 
 class Cell(NamedTuple):
@@ -168,14 +170,15 @@ def _cells(
 ) -> list[Cell]:
     rows, why = rows_of(problem, size), dict(refused)
     weights = size * sum(a * b for a, b in itertools.pairwise(problem.layer_sizes))
-    apart = weights > MANY_WEIGHTS
     there = [name for name in names if name not in refused]
+    heavy = [name for name in there if weights > MANY_WEIGHTS and OPPONENTS[name].at_a_time is None]
+    light = [name for name in there if name not in heavy]
     found: dict[str, tuple[list[float], float, float]] = {}
-    for together in [[name] for name in there] if apart else [there]:
+    for together, few, aim in [*(([name], 1, None) for name in heavy), (light, FEW, seconds)]:
         ready = {}
         for name in together:
             try:
-                contestant = _contestant(problem, rows, name, waiting)
+                contestant = _contestant(problem, rows, name, few, waiting)
             except Exception as error:
                 if name == "regjax":
                     raise
@@ -185,10 +188,7 @@ def _cells(
                 why[name] = CANNOT
             else:
                 ready[name] = contestant
-        if apart:
-            found |= _timed(ready, None, min(repeats, 2))
-        else:
-            found |= _timed(ready, seconds, repeats)
+        found |= _timed(ready, few, aim, min(repeats, 2) if heavy else repeats)
         del ready
         gc.collect()
     cells = []
@@ -209,9 +209,9 @@ def _cells(
 
 
 def _contestant(
-    problem: Problem, rows: Rows, name: str, waiting: dict[tuple[str, int], Contestant]
+    problem: Problem, rows: Rows, name: str, few: int, waiting: dict[tuple[str, int], Contestant]
 ) -> Contestant | None:
-    """Returns an opponent that has been called once, or None where it cannot do this."""
+    """Returns an opponent that has been called once, for few steps, or None where it cannot do this."""
     opponent = OPPONENTS[name]
     count = min(len(rows.l2), opponent.at_a_time or len(rows.l2))
     if (name, count) in waiting:
@@ -220,7 +220,7 @@ def _contestant(
     prepared = opponent.prepare(problem, rows.first(count))
     if prepared is None:
         return None
-    prepared.run(FEW)
+    prepared.run(few)
     contestant = Contestant(prepared, count, time.perf_counter() - began)
     if opponent.at_a_time is not None:
         waiting[name, count] = contestant
@@ -228,28 +228,34 @@ def _contestant(
 
 
 def _timed(
-    ready: dict[str, Contestant], seconds: float | None, repeats: int
+    ready: dict[str, Contestant], few: int, seconds: float | None, repeats: int
 ) -> dict[str, tuple[list[float], float, float]]:
     """Returns of each µs per network and step of each repetition, and seconds of compiling and beside.
 
-    A step takes seconds where `seconds` is None: then `LONG` more are enough, and none are tried out.
+    A step takes seconds where `seconds` is None: then `MORE` or one is enough, and none are tried out.
     """
-    steps: dict[str, int] = {}
-    for name, contestant in ready.items():
-        long = contestant.prepared.steps_done(FEW) + LONG
-        steps[name] = long if seconds is None else enough(contestant.prepared, seconds)
+    steps = {
+        name: few + MORE.get(name, 1) if seconds is None else enough(contestant.prepared, seconds)
+        for name, contestant in ready.items()
+    }
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ready}
     for _ in range(repeats):
         for name, contestant in ready.items():
-            found[name].append(per_step(contestant.prepared, steps[name]))
+            found[name].append(per_step(contestant.prepared, few, steps[name]))
+    for name, contestant in ready.items():
+        for _ in range(TRIES):
+            if all(step > 0 for step, _ in found[name]):
+                break
+            steps[name] *= AGAIN
+            found[name] = [per_step(contestant.prepared, few, steps[name]) for _ in range(repeats)]
     return {
         name: (
             [step / ready[name].networks * 1e6 for step, _ in times],
-            # A call of FEW took its steps and what is beside them.
+            # A call of few steps took these and what is beside them.
             max(
                 0.0,
                 ready[name].first
-                - min(step * ready[name].prepared.steps_done(FEW) + beside for step, beside in times),
+                - min(step * ready[name].prepared.steps_done(few) + beside for step, beside in times),
             ),
             max(0.0, float(np.median([beside for _, beside in times]))),
         )
@@ -257,12 +263,12 @@ def _timed(
     }
 
 
-def per_step(prepared: Prepared, steps: int) -> tuple[float, float]:
-    """Returns the seconds of a step of all networks, and of a call beside its steps."""
-    few, many = _seconds(prepared, FEW), _seconds(prepared, steps)
-    done = prepared.steps_done(FEW)
-    step = (many - few) / (prepared.steps_done(steps) - done)
-    return step, few - step * done
+def per_step(prepared: Prepared, few: int, many: int) -> tuple[float, float]:
+    """Returns the seconds of a step of all networks, and of a call beside its steps, from two calls."""
+    short, long = _seconds(prepared, few), _seconds(prepared, many)
+    done = prepared.steps_done(few)
+    step = (long - short) / (prepared.steps_done(many) - done)
+    return step, short - step * done
 
 
 def enough(prepared: Prepared, seconds: float) -> int:

@@ -1,6 +1,7 @@
 """Every benchmark runs at its smallest size; no test asserts a time."""
 
 import json
+import subprocess
 import sys
 
 import jax
@@ -22,8 +23,9 @@ from benchmarks import (
     table,
 )
 from benchmarks.__main__ import broken_bounds, efficiency
+from benchmarks.measure import peak_memory
 from benchmarks.opponents import OPPONENTS, Opponent, numpy_loop
-from benchmarks.problems import SIZES, problems, rows_of
+from benchmarks.problems import SIZES, Prepared, problems, rows_of
 
 
 @pytest.mark.slow
@@ -138,6 +140,39 @@ def test_who_reaches_another_cost_is_not_timed(monkeypatch):
     assert "another training cost" in by_name["nearly"].why
     assert by_name["missing"].why == "no_such_library is not installed"
     assert by_name["wrong"].us is by_name["missing"].us is None
+
+
+@pytest.mark.slow
+def test_many_weights_are_timed_one_after_the_other(monkeypatch):
+    monkeypatch.setattr(table, "MANY_WEIGHTS", 0.0)
+    ran = []
+
+    def counted(problem, rows):
+        prepared = numpy_loop(problem, rows)
+        return prepared._replace(run=lambda steps: (ran.append(steps), prepared.run(steps)))
+
+    monkeypatch.setitem(OPPONENTS, "all at once", Opponent(counted, None))
+    monkeypatch.setattr(table, "refusals", lambda problem, names: {})
+    names = ["NumPy", "all at once"]
+    cells = table.measure(problems()[:1], [16], names=names, seconds=0.01, say=lambda words: None)
+    assert [len(cell.us["all"]) for cell in cells if cell.us] == [2, 2, 2]
+    assert ran[:5] == [1, 1, 2, 1, 2]
+
+
+def test_a_call_that_drowns_in_the_noise_takes_more_steps(monkeypatch):
+    took = {1: 2.0, 2: 1.0, 8: 9.0}  # one more step seems to take less than none
+    monkeypatch.setattr(table, "_seconds", lambda prepared, steps: took[steps])
+    ready = {"a": table.Contestant(Prepared(lambda steps: None, None), 10, 5.0)}
+    us, compiling, beside = table._timed(ready, 1, None, 2)["a"]
+    assert us == [1e5, 1e5]
+    assert (compiling, beside) == (3.0, 1.0)
+
+
+def test_peak_memory_is_of_this_process_alone():
+    held = np.ones(50_000_000)  # 400 MB, which getrusage would count as the next process's
+    command = [sys.executable, "-c", "from benchmarks.measure import peak_memory; print(peak_memory())"]
+    done = subprocess.run(command, env=growth._environment(), capture_output=True, text=True, check=True)
+    assert 1e7 < int(done.stdout) < held.nbytes < peak_memory()
 
 
 def test_bounds_are_said_where_they_are_broken():
