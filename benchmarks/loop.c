@@ -10,7 +10,6 @@
  *   update    sums the lanes of 16 gradients at once, for 127 sums one by one would cost as much as a pass.
  */
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,21 +53,15 @@ INLINE vec gated(vec gate, vec v) {
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(gate, _mm512_setzero_ps(), _CMP_GT_OQ), v);
 }
 
-/* exp(-z) = 2^k * exp(r) with |r| <= ln(2)/2, where a polynomial of degree 6 is good to float32. */
-INLINE vec sigmoid(vec z) {
-    vec t = _mm512_max_ps(_mm512_min_ps(z, all(87.0f)), all(-87.0f));
-    vec k = _mm512_roundscale_ps(t * all(-1.44269504f), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    /* ln(2) in two parts, else the error of k * ln(2) grows with |z|. */
-    vec r = _mm512_fnmadd_ps(k, all(0.693359375f), _mm512_sub_ps(_mm512_setzero_ps(), t));
-    r = _mm512_fnmadd_ps(k, all(-2.12194440e-4f), r);
-    vec p = fma_(r, all(1.0f / 720), all(1.0f / 120));
-    p = fma_(p, r, all(1.0f / 24));
-    p = fma_(p, r, all(1.0f / 6));
-    p = fma_(p, r, all(0.5f));
-    p = fma_(p, r, all(1.0f));
-    p = fma_(p, r, all(1.0f));
-    return _mm512_div_ps(all(1.0f), all(1.0f) + _mm512_scalef_ps(p, k));
+INLINE vec clamp(vec v, float limit) {
+    return _mm512_max_ps(_mm512_min_ps(v, all(limit)), all(-limit));
 }
+
+INLINE vec rounded(vec v) {
+    return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+INLINE vec scaled(vec v, vec k) { return _mm512_scalef_ps(v, k); } /* v * 2^k */
 
 /* The sums of 16 vectors as one vector: each level halves the vectors and interleaves the partial sums. */
 INLINE vec sums(const float *rows) {
@@ -96,6 +89,11 @@ INLINE vec sums(const float *rows) {
 #define UNITS 1
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef int lanes_mask __attribute__((vector_size(4 * LANES)));
+#ifdef __clang__
+#define SHUFFLED(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLED(a, b, ...) __builtin_shuffle(a, b, (lanes_mask){__VA_ARGS__})
+#endif
 
 INLINE vec all(float value) { return value - (vec){0}; }
 INLINE vec load(const float *p) { return *(const vec *)p; }
@@ -105,23 +103,55 @@ INLINE vec gated(vec gate, vec v) { return (vec)((lanes_mask)v & (lanes_mask)(ga
 INLINE vec gated_fma(vec gate, vec a, vec b, vec c) { return gated(gate, fma_(a, b, c)); }
 INLINE vec relu(vec v) { return gated(v, v); }
 
-INLINE vec sigmoid(vec z) {
-    vec s;
-    for (int i = 0; i < LANES; i++) s[i] = 1.0f / (1.0f + expf(-fmaxf(z[i], -87.0f)));
-    return s;
+INLINE vec either(lanes_mask where, vec a, vec b) {
+    return (vec)(((lanes_mask)a & where) | ((lanes_mask)b & ~where));
 }
 
+INLINE vec clamp(vec v, float limit) {
+    v = either(v > all(limit), all(limit), v);
+    return either(v < all(-limit), all(-limit), v);
+}
+
+INLINE vec rounded(vec v) {
+    vec half = either(v > all(0), all(0.5f), all(-0.5f)); /* the conversion cuts */
+    return __builtin_convertvector(__builtin_convertvector(v + half, lanes_mask), vec);
+}
+
+INLINE vec scaled(vec v, vec k) { return v * (vec)((__builtin_convertvector(k, lanes_mask) + 127) << 23); }
+
+/* The sums of 8 vectors as one vector, as above. */
 INLINE vec sums(const float *rows) {
-    vec s;
-    for (int i = 0; i < LANES; i++) {
-        float sum = 0;
-        for (int j = 0; j < LANES; j++) sum += rows[LANES * i + j];
-        s[i] = sum;
+    vec t[8];
+    UNROLL for (int i = 0; i < 8; i++) t[i] = load(rows + LANES * i);
+    UNROLL for (int i = 0; i < 4; i++) {
+        t[i] = SHUFFLED(t[2 * i], t[2 * i + 1], 0, 8, 2, 10, 4, 12, 6, 14) +
+               SHUFFLED(t[2 * i], t[2 * i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
     }
-    return s;
+    UNROLL for (int i = 0; i < 2; i++) {
+        t[i] = SHUFFLED(t[2 * i], t[2 * i + 1], 0, 1, 8, 9, 4, 5, 12, 13) +
+               SHUFFLED(t[2 * i], t[2 * i + 1], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+    return SHUFFLED(t[0], t[1], 0, 1, 2, 3, 8, 9, 10, 11) +
+           SHUFFLED(t[0], t[1], 4, 5, 6, 7, 12, 13, 14, 15);
 }
 
 #endif
+
+/* exp(-z) = 2^k * exp(r) with |r| <= ln(2)/2, where a polynomial of degree 6 is good to float32. */
+INLINE vec sigmoid(vec z) {
+    vec t = clamp(z, 87.0f);
+    vec k = rounded(t * all(-1.44269504f));
+    /* ln(2) in two parts, else the error of k * ln(2) grows with |z|. */
+    vec r = fma_(k, all(-0.693359375f), all(0) - t);
+    r = fma_(k, all(2.12194440e-4f), r);
+    vec p = fma_(r, all(1.0f / 720), all(1.0f / 120));
+    p = fma_(p, r, all(1.0f / 24));
+    p = fma_(p, r, all(1.0f / 6));
+    p = fma_(p, r, all(0.5f));
+    p = fma_(p, r, all(1.0f));
+    p = fma_(p, r, all(1.0f));
+    return all(1.0f) / (all(1.0f) + scaled(p, k));
+}
 
 #define BLOCK 2 /* vectors of a forward block: a weight is broadcast once for both */
 
