@@ -41,7 +41,7 @@ def search(who: str, problem: str, candidates: int, epochs: int) -> dict[str, An
     network = {"hidden_layer_sizes": PROBLEMS[problem], "max_iter": epochs, "random_state": 0}
     network["n_iter_no_change"] = epochs  # equal epochs: none stops
     if who == "scikit-learn":
-        found: Any = GridSearchCV(MLPClassifier(**network), grid, n_jobs=2, cv=5)
+        found: Any = GridSearchCV(MLPClassifier(**network), grid, n_jobs=-1, cv=5)
     else:
         import regjax
 

@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks.measure import peak_memory, spread
 from benchmarks.opponents import sweep
 from benchmarks.problems import Prepared
-from benchmarks.table import FEW, enough, per_step
+from benchmarks.table import FEW, Contestant, timed_in_turn
 
 ROOT = Path(__file__).parents[1]
 
@@ -55,12 +55,10 @@ def point(
         sweep, x, y, tuple(layer_sizes), batch_size, axes, max(1, networks // 64), workers=workers
     )
     compiling = run(FEW).compile_seconds
-    prepared = Prepared(run, None)
-    steps = enough(prepared, seconds)
-    us = [0.0]
-    while min(us) <= 0:  # drowned in the machine's noise: more steps for all of them
-        us = [per_step(prepared, FEW, steps)[0] / networks * 1e6 for _ in range(repeats)]
-        steps *= 2
+    if not repeats:
+        return {"us": [], "peak": peak_memory(), "compile": compiling}
+    contestant = Contestant(Prepared(run, None), networks, 0.0, None)
+    us = timed_in_turn({"": contestant}, seconds, repeats)[""].us
     return {"us": us, "peak": peak_memory(), "compile": compiling}
 
 
@@ -81,7 +79,8 @@ def in_a_process(pinned: bool = False, **asked: Any) -> dict[str, Any]:
     environment = _environment(JAX_ENABLE_COMPILATION_CACHE="false")
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
-    return asked | {"pinned": pinned, "us": spread(found["us"])} | {k: found[k] for k in ("peak", "compile")}
+    us = spread(found["us"]) if found["us"] else None
+    return asked | {"pinned": pinned, "us": us} | {k: found[k] for k in ("peak", "compile")}
 
 
 def growth(seconds: float, repeats: int, say: Callable[[str], None] = print) -> dict[str, Any]:

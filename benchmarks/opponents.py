@@ -7,7 +7,7 @@ import importlib
 import os
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
@@ -23,7 +23,8 @@ class Opponent(NamedTuple):
 
     Attributes:
         prepare: `(problem, rows) → Prepared`, None where it cannot do what the problem asks.
-        at_a_time: networks that are trained in a call: more rows cost as much each. None is all rows.
+        at_a_time: networks that are trained in a call: more rows cost as much each. None is as many as are
+            asked for.
         needs: the distribution that must be installed, or "".
         slow: whether `--quick` leaves it out.
     """
@@ -73,7 +74,11 @@ def numpy_loop(problem: Problem, rows: Rows) -> Prepared:
     n = len(problem.x)
     x, one_output = problem.x.T.copy(), problem.layer_sizes[-1] == 1
     size = problem.batch_size or n
-    y = problem.y[None, :] if one_output else np.eye(problem.layer_sizes[-1], dtype=np.float32)[problem.y].T
+    y = (
+        problem.y[None, :].astype(np.float32)
+        if one_output
+        else np.eye(problem.layer_sizes[-1], dtype=np.float32)[problem.y].T
+    )
 
     def train(network: int, steps: int) -> list[list[np.ndarray]]:
         random = np.random.default_rng(network)
@@ -102,7 +107,7 @@ def numpy_loop(problem: Problem, rows: Rows) -> Prepared:
             else:
                 exp = np.exp(z - z.max(axis=0))
                 delta = exp / exp.sum(axis=0) - ys
-            delta = (delta / size).astype(np.float32)
+            delta /= np.float32(size)
             for i in range(last, -1, -1):
                 w, b = layers[i]
                 dw, db = delta @ values[i].T + l2 / n * w, delta.sum(axis=1, keepdims=True)
@@ -197,11 +202,13 @@ def sklearn_search(problem: Problem, rows: Rows) -> Prepared | None:
 
     def run(steps: int) -> Any:
         network = MLPClassifier(**like[0] | {"max_iter": _epochs(problem, steps)})
-        search = GridSearchCV(network, grid, n_jobs=-1, cv=[(every, every[:4])], refit=False)
+        search = GridSearchCV(
+            network, grid, n_jobs=-1, cv=[(every, every[:4])], refit=False, error_score=cast(Any, "raise")
+        )
         with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
             return search.fit(problem.x, problem.y)
 
-    # Its networks are those of `sklearn_alone`, from which it keeps no parameters.
+    # It keeps no parameters; its networks are those of `sklearn_alone`, from their own draws.
     return Prepared(run, None, functools.partial(_steps_done, problem))
 
 
@@ -215,8 +222,11 @@ def _elsewhere(module: str, name: str) -> Callable[[Problem, Rows], Prepared | N
 
 
 def _torch(name: str) -> Callable[[Problem, Rows], Prepared | None]:
-    """Returns a contestant of PyTorch, on JAX's kind of device, with 1 thread where that is faster."""
-    chosen: dict[str, int] = {}  # by problem; with few networks, which are enough to tell
+    """Returns PyTorch's way, on JAX's kind of device; on a CPU with one thread where that is faster.
+
+    All networks in one compiled graph have a thread per core, which was never slower.
+    """
+    chosen: dict[tuple[str, int], int] = {}  # by problem and networks
 
     def prepare(problem: Problem, rows: Rows) -> Prepared | None:
         # What an earlier run has compiled is not to be found again.
@@ -225,17 +235,29 @@ def _torch(name: str) -> Callable[[Problem, Rows], Prepared | None]:
 
         from benchmarks import torch_opponents
 
-        on = "cuda" if jax.default_backend() == "gpu" and torch.cuda.is_available() else "cpu"
-        if on == "cpu" and problem.name not in chosen:
-            # Compiled code is tried as it is before: else it would be compiled once more for each try.
-            tried = getattr(torch_opponents, "eager" if name == "compiled" else name)
-            few = functools.partial(tried, problem, rows.first(16), on)
-            chosen[problem.name] = torch_opponents.best_threads(few, seconds=0.1)
-        threads = chosen.get(problem.name, torch.get_num_threads())
+        on = "cuda" if jax.default_backend() == "gpu" else "cpu"
+        if on == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError("this build of PyTorch has no CUDA")
+        make = {
+            "eager": torch_opponents.eager,
+            "compiled": torch_opponents.compiled,
+            "vmapped": torch_opponents.vmapped,
+            "vmapped, compiled": functools.partial(torch_opponents.vmapped, compiled=True),
+        }[name]
+        threads = len(os.sched_getaffinity(0))
+        if on == "cpu" and name != "vmapped, compiled":
+            key = problem.name, len(rows.l2)
+            if key not in chosen:
+                # Compiled code is tried as it is before: else it would be compiled once more for each try.
+                tried = torch_opponents.eager if name == "compiled" else make
+                chosen[key] = torch_opponents.best_threads(
+                    functools.partial(tried, problem, rows, on), seconds=0.1
+                )
+            threads = chosen[key]
         torch.set_num_threads(threads)
-        if name == "compiled":
+        if "compiled" in name:
             torch._dynamo.reset()  # else what was compiled for the comparison of costs is found again
-        prepared = getattr(torch_opponents, name)(problem, rows, on)
+        prepared = make(problem, rows, on)
 
         def run(steps: int) -> Any:
             torch.set_num_threads(threads)
@@ -254,6 +276,7 @@ OPPONENTS = {
     "PyTorch": Opponent(_torch("eager"), 1, "torch", slow=True),
     "torch.compile": Opponent(_torch("compiled"), 1, "torch", slow=True),
     "torch.func.vmap": Opponent(_torch("vmapped"), None, "torch"),
+    "torch.compile(vmap)": Opponent(_torch("vmapped, compiled"), None, "torch", slow=True),
     "Equinox": Opponent(_elsewhere("jax_opponents", "equinox"), None, "equinox"),
     "Flax NNX": Opponent(_elsewhere("jax_opponents", "flax_nnx"), None, "flax"),
     "naive JAX": Opponent(_elsewhere("naive", "naive"), None),

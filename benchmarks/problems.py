@@ -64,10 +64,18 @@ class Problem(NamedTuple):
 
     @property
     def bytes_moved(self) -> float:
-        """Bytes that one step of one network would move if no weight stayed in a cache: each is read forward
-        and backward, and written. (In a sweep they stay: a chunk is made to fit.)
+        """Bytes that the products of one step of one network read and write, if nothing stayed in a cache.
+
+        Of a layer: forward its weights, input and output; backward its output's gradient twice, its input,
+        its weights' gradient, and, but in the first layer, its weights and its input's gradient.
+        (In a sweep they do stay: a chunk is made to fit.)
         """
-        return 4.0 * 3 * sum(a * b + b for a, b in itertools.pairwise(self.layer_sizes))
+        batch, moved = self.batch_size or len(self.x), 0
+        for i, (fan_in, fan_out) in enumerate(itertools.pairwise(self.layer_sizes)):
+            weights, inputs, outputs = fan_in * fan_out, fan_in * batch, fan_out * batch
+            moved += 2 * weights + 2 * inputs + 2 * outputs
+            moved += (weights + inputs + outputs) if i else 0
+        return 4.0 * moved
 
 
 class Rows(NamedTuple):

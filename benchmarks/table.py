@@ -34,10 +34,11 @@ ALIKE = 0.1
 CANNOT = "cannot do this"
 # Steps of the call that the others are compared with.
 FEW = 2
-# From so many weights in all on, those who train all networks at once are measured one by one, twice,
-# since together they would not fit into memory. A step of all takes seconds then: a call of one is compared
-# with one of so many more. Of regjax several: its call also measures every cost twice, as long as ten steps.
+# From so many weights in all on, those who train all networks at once are timed alone and twice: together
+# they would not fit into memory.
 MANY_WEIGHTS = 5e7
+# Steps of theirs beyond the first, each of which takes seconds. More of regjax, for its call also measures
+# every cost twice, as long as ten steps.
 MORE = {"regjax": 8}
 # Where more steps seem to take less time, they are timed again, so many times as many, and so often.
 AGAIN, TRIES = 4, 3
@@ -50,16 +51,18 @@ class Cell(NamedTuple):
         problem: its name.
         rows: networks.
         opponent: its name.
-        us: `measure.spread` of µs per network and step, or None.
+        piece: networks that are trained at once: those of the size that was fastest, up to `rows`.
+        us: `measure.spread` of µs per network and step in such pieces, or None.
         ratio: of `us` to regjax's, repetition by repetition, or None.
         compiling: seconds by which preparing and the first call took longer than a later call.
-        beside: seconds of a call beside its steps.
+        beside: seconds of all calls beside their steps.
         why: why there is no figure, or "".
     """
 
     problem: str
     rows: int
     opponent: str
+    piece: int
     us: dict[str, Any] | None
     ratio: dict[str, Any] | None
     compiling: float
@@ -68,11 +71,27 @@ class Cell(NamedTuple):
 
 
 class Contestant(NamedTuple):
-    """One that is ready to be timed: what runs, how many networks at a time, and its first seconds."""
+    """One that is ready to be timed.
+
+    Attributes:
+        prepared: what runs.
+        networks: of a call.
+        first: seconds of preparing it and of its first call.
+        steps: of its long call; None where that is not known yet.
+    """
 
     prepared: Prepared
     networks: int
     first: float
+    steps: int | None
+
+
+class Timed(NamedTuple):
+    """µs per network and step of each repetition; seconds of compiling, and of a call beside its steps."""
+
+    us: list[float]
+    compiling: float
+    beside: float
 
 
 def measure(
@@ -84,7 +103,7 @@ def measure(
     repeats: int = 3,
     say: Callable[[str], None] = print,
 ) -> list[Cell]:
-    """Returns the cells of the table.
+    """Returns the cells of the table, everyone's networks in one piece.
 
     Args:
         problems: to train.
@@ -106,6 +125,37 @@ def measure(
             gc.collect()
         jax.clear_caches()
     return cells
+
+
+def in_pieces(cells: list[Cell]) -> list[Cell]:
+    """Returns the cells, those of opponents in the best of the sizes that were measured, up to their own.
+
+    Whoever trains all networks at once may train them in pieces as well, as regjax does.
+    """
+    found = []
+    ours = {(c.problem, c.rows): c.us["all"] for c in cells if c.opponent == "regjax" and c.us is not None}
+    for cell in cells:
+        smaller = [
+            c
+            for c in cells
+            if (c.problem, c.opponent) == (cell.problem, cell.opponent)
+            and c.rows <= cell.rows
+            and c.us is not None
+        ]
+        best = min(smaller, key=lambda c: c.us["median"] if c.us else math.inf, default=cell)
+        if cell.opponent != "regjax" and OPPONENTS[cell.opponent].at_a_time is None and best.us is not None:
+            pairs = zip(best.us["all"], ours.get((cell.problem, cell.rows), []), strict=False)
+            ratios = [theirs / mine for theirs, mine in pairs]
+            cell = cell._replace(
+                piece=best.rows,
+                us=best.us,
+                ratio=spread(ratios) if ratios else None,
+                compiling=best.compiling,
+                beside=best.beside * cell.rows / best.rows,
+                why="",
+            )
+        found.append(cell)
+    return found
 
 
 def refusals(problem: Problem, names: Iterable[str]) -> dict[str, str]:
@@ -171,96 +221,113 @@ def _cells(
     rows, why = rows_of(problem, size), dict(refused)
     weights = size * sum(a * b for a, b in itertools.pairwise(problem.layer_sizes))
     there = [name for name in names if name not in refused]
-    heavy = [name for name in there if weights > MANY_WEIGHTS and OPPONENTS[name].at_a_time is None]
-    light = [name for name in there if name not in heavy]
-    found: dict[str, tuple[list[float], float, float]] = {}
-    for together, few, aim in [*(([name], 1, None) for name in heavy), (light, FEW, seconds)]:
-        ready = {}
-        for name in together:
-            try:
-                contestant = _contestant(problem, rows, name, few, waiting)
-            except Exception as error:
-                if name == "regjax":
-                    raise
-                why[name] = _in_words(error)
-                continue
-            if contestant is None:
-                why[name] = CANNOT
-            else:
-                ready[name] = contestant
-        found |= _timed(ready, few, aim, min(repeats, 2) if heavy else repeats)
+    alone = [name for name in there if weights > MANY_WEIGHTS and OPPONENTS[name].at_a_time is None]
+    repeats = min(repeats, 2) if alone else repeats
+    found: dict[str, Timed] = {}
+    for name in alone:
+        ready = _ready(problem, rows, [name], 1, waiting, why)
+        found |= {name: _timed_alone(name, contestant, repeats) for name, contestant in ready.items()}
         del ready
         gc.collect()
+    in_turn = _ready(problem, rows, [name for name in there if name not in alone], FEW, waiting, why)
+    found |= timed_in_turn(in_turn, seconds, repeats, problem.num_batches)
+    for name, contestant in in_turn.items():
+        if (name, contestant.networks) in waiting:  # with its number of steps, and compiled by now
+            waiting[name, contestant.networks] = contestant._replace(first=0.0)
     cells = []
     for name in names:
-        if name not in found:
-            cells.append(Cell(problem.name, size, name, None, None, 0.0, 0.0, why[name]))
+        piece = min(size, OPPONENTS[name].at_a_time or size)
+        if name not in found or min(found[name].us) <= 0:
+            reason = why.get(name, "drowns in the machine's noise")
+            cells.append(Cell(problem.name, size, name, piece, None, None, 0.0, 0.0, reason))
             continue
         us, compiling, beside = found[name]
-        if min(us) <= 0:
-            cells.append(
-                Cell(problem.name, size, name, None, None, 0.0, 0.0, "drowns in the machine's noise")
-            )
-            continue
-        ours = found["regjax"][0]
+        ours = found["regjax"].us
         ratio = spread([a / b for a, b in zip(us, ours, strict=True)]) if min(ours) > 0 else None
-        cells.append(Cell(problem.name, size, name, spread(us), ratio, compiling, beside, ""))
+        cells.append(
+            Cell(problem.name, size, name, piece, spread(us), ratio, compiling, beside * size / piece, "")
+        )
     return cells
 
 
-def _contestant(
-    problem: Problem, rows: Rows, name: str, few: int, waiting: dict[tuple[str, int], Contestant]
-) -> Contestant | None:
-    """Returns an opponent that has been called once, for few steps, or None where it cannot do this."""
-    opponent = OPPONENTS[name]
-    count = min(len(rows.l2), opponent.at_a_time or len(rows.l2))
-    if (name, count) in waiting:
-        return waiting[name, count]._replace(first=0.0)
-    began = time.perf_counter()
-    prepared = opponent.prepare(problem, rows.first(count))
-    if prepared is None:
-        return None
-    prepared.run(few)
-    contestant = Contestant(prepared, count, time.perf_counter() - began)
-    if opponent.at_a_time is not None:
-        waiting[name, count] = contestant
-    return contestant
+def _ready(
+    problem: Problem,
+    rows: Rows,
+    names: list[str],
+    few: int,
+    waiting: dict[tuple[str, int], Contestant],
+    why: dict[str, str],
+) -> dict[str, Contestant]:
+    """Returns those of the opponents that can do this, called once for few steps; `why` is told of others."""
+    ready = {}
+    for name in names:
+        opponent = OPPONENTS[name]
+        count = min(len(rows.l2), opponent.at_a_time or len(rows.l2))
+        if (name, count) in waiting:
+            ready[name] = waiting[name, count]
+            continue
+        began = time.perf_counter()
+        try:
+            prepared = opponent.prepare(problem, rows.first(count))
+            if prepared is None:
+                why[name] = CANNOT
+                continue
+            prepared.run(few)
+        except Exception as error:
+            if name == "regjax":
+                raise
+            why[name] = _in_words(error)
+            continue
+        ready[name] = Contestant(prepared, count, time.perf_counter() - began, None)
+        if opponent.at_a_time is not None:
+            waiting[name, count] = ready[name]
+    return ready
 
 
-def _timed(
-    ready: dict[str, Contestant], few: int, seconds: float | None, repeats: int
-) -> dict[str, tuple[list[float], float, float]]:
-    """Returns of each µs per network and step of each repetition, and seconds of compiling and beside.
+def timed_in_turn(
+    ready: dict[str, Contestant], seconds: float, repeats: int, num_batches: int = 1
+) -> dict[str, Timed]:
+    """Returns the times of contestants that are timed one after the other, in every repetition.
 
-    A step takes seconds where `seconds` is None: then `MORE` or one is enough, and none are tried out.
+    Args:
+        ready: them; those that lack a number of steps get one.
+        seconds: that a long call takes, about.
+        repeats: in which another one begins each time.
+        num_batches: of an epoch: a long call has whole epochs more than a short one.
     """
-    steps = {
-        name: few + MORE.get(name, 1) if seconds is None else enough(contestant.prepared, seconds)
-        for name, contestant in ready.items()
-    }
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ready}
-    for _ in range(repeats):
-        for name, contestant in ready.items():
-            found[name].append(per_step(contestant.prepared, few, steps[name]))
     for name, contestant in ready.items():
-        for _ in range(TRIES):
-            if all(step > 0 for step, _ in found[name]):
-                break
-            steps[name] *= AGAIN
-            found[name] = [per_step(contestant.prepared, few, steps[name]) for _ in range(repeats)]
-    return {
-        name: (
-            [step / ready[name].networks * 1e6 for step, _ in times],
-            # A call of few steps took these and what is beside them.
-            max(
-                0.0,
-                ready[name].first
-                - min(step * ready[name].prepared.steps_done(few) + beside for step, beside in times),
-            ),
-            max(0.0, float(np.median([beside for _, beside in times]))),
-        )
-        for name, times in found.items()
-    }
+        if contestant.steps is None:
+            ready[name] = contestant._replace(steps=enough(contestant.prepared, seconds, num_batches))
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ready}
+    names = list(ready)
+    for repetition in range(repeats):
+        first = repetition * len(names) // repeats
+        for name in names[first:] + names[:first]:
+            found[name].append(per_step(ready[name].prepared, FEW, ready[name].steps or 0))
+    return {name: _summed(ready[name], FEW, ready[name].steps or 0, times) for name, times in found.items()}
+
+
+def _timed_alone(name: str, contestant: Contestant, repeats: int) -> Timed:
+    """Returns the times of a contestant whose steps take seconds each, so that a few are enough."""
+    steps = 1 + MORE.get(name, 1)
+    times = [per_step(contestant.prepared, 1, steps) for _ in range(repeats)]
+    return _summed(contestant, 1, steps, times)
+
+
+def _summed(contestant: Contestant, few: int, many: int, times: list[tuple[float, float]]) -> Timed:
+    """Returns what repetitions came to, after new ones with more steps where they drowned in the noise."""
+    prepared = contestant.prepared
+    for _ in range(TRIES):
+        if all(step > 0 for step, _ in times):
+            break
+        many *= AGAIN
+        times = [per_step(prepared, few, many) for _ in times]
+    call = min(step * prepared.steps_done(few) + beside for step, beside in times)
+    return Timed(
+        [step / contestant.networks * 1e6 for step, _ in times],
+        max(0.0, contestant.first - call),
+        max(0.0, float(np.median([beside for _, beside in times]))),
+    )
 
 
 def per_step(prepared: Prepared, few: int, many: int) -> tuple[float, float]:
@@ -271,8 +338,8 @@ def per_step(prepared: Prepared, few: int, many: int) -> tuple[float, float]:
     return step, short - step * done
 
 
-def enough(prepared: Prepared, seconds: float) -> int:
-    """Returns steps that take about so many seconds beyond `FEW`."""
+def enough(prepared: Prepared, seconds: float, num_batches: int = 1) -> int:
+    """Returns steps that take about so many seconds beyond `FEW`, whole epochs of so many batches."""
     few, done = min(_seconds(prepared, FEW) for _ in range(2)), prepared.steps_done(FEW)
     steps = 2 * done
     while True:
@@ -282,7 +349,8 @@ def enough(prepared: Prepared, seconds: float) -> int:
             break
         steps = math.ceil(steps * (20.0 if took <= 0 else min(20.0, max(2.0, seconds / 2 / took))))
     step = took / (prepared.steps_done(steps) - done)
-    return max(2 * done, done + round(seconds / step))
+    epochs = max(1, round(seconds / step / num_batches))
+    return done + epochs * num_batches
 
 
 def _seconds(prepared: Prepared, steps: int) -> float:
@@ -318,23 +386,19 @@ def break_even(
         fewest = max(min(c.rows for c in theirs), min(c.rows for c in ours))
         most = min(max(c.rows for c in theirs), max(c.rows for c in ours))
         counts = np.unique(np.round(np.geomspace(fewest, most, 400)))
-        at_a_time = OPPONENTS[name].at_a_time
-        if at_a_time is None:  # compiles for each size
+        if OPPONENTS[name].at_a_time is None:  # compiles for each size
             first = np.interp(np.log(counts), np.log([c.rows for c in theirs]), [c.compiling for c in theirs])
         else:
             first = max(c.compiling for c in theirs)
-        late = _total(ours, counts, problem, None) + compiling > (
-            _total(theirs, counts, problem, at_a_time) + first
-        )
+        late = _total(ours, counts, problem) + compiling > _total(theirs, counts, problem) + first
         after = int(np.flatnonzero(late)[-1]) + 1 if late.any() else 0
         found[name] = fewest, float(counts[after]) if after < len(counts) else None
     return found
 
 
-def _total(cells: list[Cell], counts: np.ndarray, problem: Problem, at_a_time: int | None) -> np.ndarray:
+def _total(cells: list[Cell], counts: np.ndarray, problem: Problem) -> np.ndarray:
     """Returns seconds of training so many networks for a problem's usual steps."""
     at = np.log([c.rows for c in cells])
     us = np.exp(np.interp(np.log(counts), at, np.log([c.us["median"] for c in cells if c.us])))
-    beside = np.interp(np.log(counts), at, [c.beside for c in cells])
-    calls = 1 if at_a_time is None else np.maximum(1, counts / at_a_time)
-    return beside * calls + us * 1e-6 * counts * problem.usual_steps
+    beside = np.interp(counts, [c.rows for c in cells], [c.beside for c in cells])
+    return beside + us * 1e-6 * counts * problem.usual_steps

@@ -10,6 +10,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -129,15 +130,19 @@ def eager(problem: Problem, rows: Rows, device: str = "cpu") -> Prepared:
     return _one_after_the_other(train, rows, device)
 
 
+def _expect_many_compilations() -> None:
+    # The code of a step is the same for all problems: the usual limit would end compilation without a word.
+    torch._dynamo.config.recompile_limit = 64
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
+
+
 def compiled(problem: Problem, rows: Rows, device: str = "cpu") -> Prepared:
     """Trains one network after the other; model, loss, gradient and update are one compiled graph.
 
     Two graphs, of the loss and of `optim.SGD.step` as in PyTorch's tutorial, are slower for networks so
     small: autograd and the optimiser then still run in Python between them.
     """
-    # The code of a step is the same for all problems: the usual limit would end compilation without a word.
-    torch._dynamo.config.recompile_limit = 64
-    torch._dynamo.config.fail_on_recompile_limit_hit = True
+    _expect_many_compilations()
     x, y = _data(problem, device)
     criterion, begin = _criterion(problem), _begin(rows, device)
     model = _network(problem, lambda: KeepDropout(1.0)).to(device)
@@ -186,8 +191,15 @@ def compiled(problem: Problem, rows: Rows, device: str = "cpu") -> Prepared:
     return _one_after_the_other(train, rows, device)
 
 
-def vmapped(problem: Problem, rows: Rows, device: str = "cpu") -> Prepared:
-    """Trains all networks at once on the same minibatches, as the tutorial on model ensembling does."""
+def vmapped(problem: Problem, rows: Rows, device: str = "cpu", compiled: bool = False) -> Prepared:
+    """Trains all networks at once on the same minibatches, as the tutorial on model ensembling does.
+
+    Args:
+        problem: that is trained.
+        rows: the networks.
+        device: of PyTorch.
+        compiled: whether gradient and update of all networks are one compiled graph.
+    """
     x, y = _data(problem, device)
     criterion, begin = _criterion(problem), _begin(rows, device)
     models = [_network(problem, lambda keep=float(keep): KeepDropout(keep)) for keep in rows.keep_prob]
@@ -204,21 +216,34 @@ def vmapped(problem: Problem, rows: Rows, device: str = "cpu") -> Prepared:
     decay = _column(rows.l2 / len(x), device)[:, None, None]
     rates = {name: learning_rate.view(-1, *[1] * (values.ndim - 1)) for name, values in stacked.items()}
 
+    def step(params: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor) -> None:
+        gradients = gradients_of(params, buffers, x, y)
+        for name, param in params.items():
+            gradient = gradients[name]
+            if name.endswith("weight"):
+                # Not `param` times 1 - rate·decay: that rounds, by up to a percent of so small a decay.
+                gradient.addcmul_(param, decay)
+            param.addcmul_(gradient, rates[name], value=-1)
+
+    if compiled:
+        _expect_many_compilations()
+        step = torch.compile(step, fullgraph=True, dynamic=False)
+
     @torch.no_grad()
     def run(steps: int) -> State:
         params = {name: values.clone() for name, values in zip(stacked, begin, strict=True)}
         for x_batch, y_batch in _batches(problem, x, y, steps):
-            gradients = gradients_of(params, buffers, x_batch, y_batch)
-            for name, param in params.items():
-                gradient = gradients[name]
-                if name.endswith("weight"):
-                    # Not `param` times 1 - rate·decay: that rounds, by up to a percent of so small a decay.
-                    gradient.addcmul_(param, decay)
-                param.addcmul_(gradient, rates[name], value=-1)
+            step(params, buffers, x_batch, y_batch)
         _wait(device)
         return list(params.values())
 
     return Prepared(run, _params)
+
+
+def _seconds(run: Callable[[int], Any], steps: int) -> float:
+    start = time.perf_counter()
+    run(steps)
+    return time.perf_counter() - start
 
 
 def best_threads(make: Callable[[], Prepared], seconds: float) -> int:
@@ -236,14 +261,9 @@ def best_threads(make: Callable[[], Prepared], seconds: float) -> int:
         torch.set_num_threads(threads)
         run, steps = make().run, 4
         run(steps)
-        while True:
-            start = time.perf_counter()
-            run(steps)
-            found = time.perf_counter() - start
-            if found > seconds:
-                break
+        while (found := _seconds(run, steps)) < seconds:
             steps *= 2
-        took[threads] = found / steps
+        took[threads] = min(found, _seconds(run, steps)) / steps
     best = min(took, key=lambda threads: took[threads])
     torch.set_num_threads(best)
     return best

@@ -23,7 +23,7 @@ from benchmarks import (
     table,
 )
 from benchmarks.__main__ import broken_bounds, efficiency
-from benchmarks.measure import peak_memory
+from benchmarks.measure import peak_memory, spread
 from benchmarks.opponents import OPPONENTS, Opponent, numpy_loop
 from benchmarks.problems import SIZES, Prepared, problems, rows_of
 
@@ -162,22 +162,43 @@ def test_many_weights_are_timed_one_after_the_other(monkeypatch):
 def test_a_call_that_drowns_in_the_noise_takes_more_steps(monkeypatch):
     took = {1: 2.0, 2: 1.0, 8: 9.0}  # one more step seems to take less than none
     monkeypatch.setattr(table, "_seconds", lambda prepared, steps: took[steps])
-    ready = {"a": table.Contestant(Prepared(lambda steps: None, None), 10, 5.0)}
-    us, compiling, beside = table._timed(ready, 1, None, 2)["a"]
-    assert us == [1e5, 1e5]
-    assert (compiling, beside) == (3.0, 1.0)
+    contestant = table.Contestant(Prepared(lambda steps: None, None), 10, 5.0, None)
+    assert table._timed_alone("a", contestant, 2) == ([1e5, 1e5], 3.0, 1.0)
+
+
+def test_opponents_may_train_in_pieces():
+    def cell(name, rows, us):
+        return table.Cell("a", rows, name, rows, spread([us, us]), spread([us, us]), 0.5, 0.1, "")
+
+    cells = [cell("regjax", 1, 2.0), cell("regjax", 16, 1.0)]
+    cells += [
+        cell("Equinox", 1, 3.0),
+        cell("Equinox", 16, 4.0),
+        cell("NumPy", 1, 5.0),
+        cell("NumPy", 16, 6.0),
+    ]
+    found = {(c.opponent, c.rows): c for c in table.in_pieces(cells)}
+    pieces = found["Equinox", 16]
+    assert (pieces.piece, pieces.us, pieces.ratio) == (1, spread([3.0, 3.0]), spread([3.0, 3.0]))
+    assert pieces.beside == pytest.approx(1.6)
+    assert found["NumPy", 16].us["median"] == 6.0  # one network after the other anyway
+    assert found["regjax", 1].us["median"] == 2.0
 
 
 def test_peak_memory_is_of_this_process_alone():
     held = np.ones(50_000_000)  # 400 MB, which getrusage would count as the next process's
-    command = [sys.executable, "-c", "from benchmarks.measure import peak_memory; print(peak_memory())"]
+    command = [
+        sys.executable,
+        "-c",
+        "from benchmarks.measure import peak_memory, spread; print(peak_memory())",
+    ]
     done = subprocess.run(command, env=growth._environment(), capture_output=True, text=True, check=True)
     assert 1e7 < int(done.stdout) < held.nbytes < peak_memory()
 
 
 def test_bounds_are_said_where_they_are_broken():
     us = {"median": 1.0, "min": 1.0, "max": 1.0, "all": [1.0]}
-    cells = [table.Cell("a", 16, "NumPy", us, us | {"median": 2.0}, 0.0, 0.0, "")]
+    cells = [table.Cell("a", 16, "NumPy", 1, us, us | {"median": 2.0}, 0.0, 0.0, "")]
     assert broken_bounds(cells, {"c": 0.5}, {"a, 16, NumPy": 3.0, "b": 1.0, "c": 0.6}) == [
         "a, 16, NumPy: 2, must be at least 3",
         "b: was not measured",
@@ -190,7 +211,7 @@ def test_break_even_counts_compiling():
     problem = problems()[0]._replace(usual_steps=1_000)
 
     def cell(name, rows, us):
-        return table.Cell("tutorial", rows, name, {"median": us}, None, 0.0, 0.0, "")
+        return table.Cell("tutorial", rows, name, rows, {"median": us}, None, 0.0, 0.0, "")
 
     # 2 s of compiling and 1 ms a network, against 11 ms a network: ahead from 200 networks on.
     cells = [cell("regjax", n, 1.0) for n in (1, 4096)] + [cell("NumPy", n, 11.0) for n in (1, 4096)]
@@ -218,13 +239,12 @@ def test_every_opponent_reaches_the_same_cost(name):
 
 
 def test_check_ends_with_one_where_a_bound_is_broken(monkeypatch, capsys, tmp_path):
-    us = {"median": 1.0, "min": 1.0, "max": 1.0, "all": [1.0]}
-
     ratio = 0.0
 
     def measured(wanted, sizes, **options):
+        us = {name: spread([1.0 if name == "regjax" else ratio]) for name in options["names"]}
         return [
-            table.Cell(problem.name, size, name, us, us | {"median": ratio}, 0.0, 0.0, "")
+            table.Cell(problem.name, size, name, size, us[name], us[name], 0.0, 0.0, "")
             for problem in wanted
             for size in sizes
             for name in options["names"]
@@ -243,7 +263,7 @@ def test_check_ends_with_one_where_a_bound_is_broken(monkeypatch, capsys, tmp_pa
 def test_the_pictures_of_a_table(tmp_path):
     us = {"median": 2.0, "min": 1.0, "max": 3.0, "all": [1.0, 2.0, 3.0]}
     cells = [
-        table.Cell(problem.name, size, name, us, us, 0.0, 0.0, "")
+        table.Cell(problem.name, size, name, size, us, us, 0.0, 0.0, "")
         for problem in problems()
         for size in SIZES
         for name in OPPONENTS
