@@ -264,7 +264,7 @@ def _print_limits(cells: list[table.Cell], points: list[dict[str, Any]], limit: 
             if p["problem"] == problem
         )
         console.print(f"regjax's products alone, of the limit, {problem}: {mine}")
-    words = {"compiling": "before a first call ends, compiling", "beside": "of a call beside its steps"}
+    words = {"compiling": "before a first call ends, compiling", "beside": "of all calls, beside their steps"}
     for what, said in words.items():
         by_name: dict[str, list[float]] = {}
         for cell in cells:

@@ -68,7 +68,7 @@ def _plain_ticks(ax: Axes) -> None:
 
 def roofline(points: list[dict[str, Any]], matrix: float, memory: float, device: str) -> Figure:
     """Returns GFLOP/s of regjax against operations per byte, under this machine's two limits."""
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
     ax = figure.subplots()
     intensity = np.geomspace(min(p["intensity"] for p in points) / 2, max(p["intensity"] for p in points) * 4)
     ax.plot(intensity, np.minimum(matrix, memory * intensity), color="#000000", linewidth=1.5)
@@ -90,7 +90,7 @@ def roofline(points: list[dict[str, Any]], matrix: float, memory: float, device:
         xlabel="operations per byte, if all that a product reads and writes passed through memory",
         ylabel="GFLOP/s, of the products alone",
         title=f"regjax under the limits of this machine, {device}\n"
-        "a point per number of networks, the best of them named; above the slope: it stays in the caches",
+        "a point per number of networks, the best of them named; above the slope: out of the caches",
     )  # fmt: skip
     ax.grid(alpha=0.3)
     ax.legend(frameon=False, loc="lower right")
@@ -114,7 +114,7 @@ def growing(found: dict[str, Any], device: str) -> Figure:
         column[0].set(ylabel="µs per network and step", yscale="log")
         column[1].plot(x, [p["peak"] / 2**20 for p in points], color="#D55E00", marker="s")
         column[1].set(ylabel="peak memory, MiB", xlabel=label)
-        column[1].set_ylim(bottom=0)
+        column[1].set_ylim(0, 1.1 * max(p["peak"] for p in points) / 2**20)
         for ax in column:
             ax.set_xscale("log")
             ax.set_xticks(x, [f"{v:,}" for v in x])

@@ -246,12 +246,13 @@ def _torch(name: str) -> Callable[[Problem, Rows], Prepared | None]:
         }[name]
         threads = len(os.sched_getaffinity(0))
         if on == "cpu" and name != "vmapped, compiled":
-            key = problem.name, len(rows.l2)
+            tried_with = rows.first(256)  # more take long to try, and would choose alike
+            key = problem.name, len(tried_with.l2)
             if key not in chosen:
                 # Compiled code is tried as it is before: else it would be compiled once more for each try.
                 tried = torch_opponents.eager if name == "compiled" else make
                 chosen[key] = torch_opponents.best_threads(
-                    functools.partial(tried, problem, rows, on), seconds=0.1
+                    functools.partial(tried, problem, tried_with, on), seconds=0.1
                 )
             threads = chosen[key]
         torch.set_num_threads(threads)

@@ -34,12 +34,12 @@ ALIKE = 0.1
 CANNOT = "cannot do this"
 # Steps of the call that the others are compared with.
 FEW = 2
-# From so many weights in all on, those who train all networks at once are timed alone and twice: together
-# they would not fit into memory.
+# From so many weights in all on, opponents are not timed in one piece, where a step takes seconds and all are
+# slower than in smaller ones. regjax is timed twice, with so many steps more than one: its call also
+# measures every cost twice, which takes as long as ten.
 MANY_WEIGHTS = 5e7
-# Steps of theirs beyond the first, each of which takes seconds. More of regjax, for its call also measures
-# every cost twice, as long as ten steps.
-MORE = {"regjax": 8}
+MORE = 8
+IN_PIECES = "is timed in smaller pieces"
 # Where more steps seem to take less time, they are timed again, so many times as many, and so often.
 AGAIN, TRIES = 4, 3
 
@@ -221,15 +221,14 @@ def _cells(
     rows, why = rows_of(problem, size), dict(refused)
     weights = size * sum(a * b for a, b in itertools.pairwise(problem.layer_sizes))
     there = [name for name in names if name not in refused]
-    alone = [name for name in there if weights > MANY_WEIGHTS and OPPONENTS[name].at_a_time is None]
-    repeats = min(repeats, 2) if alone else repeats
     found: dict[str, Timed] = {}
-    for name in alone:
-        ready = _ready(problem, rows, [name], 1, waiting, why)
-        found |= {name: _timed_alone(name, contestant, repeats) for name, contestant in ready.items()}
-        del ready
-        gc.collect()
-    in_turn = _ready(problem, rows, [name for name in there if name not in alone], FEW, waiting, why)
+    if weights > MANY_WEIGHTS:
+        repeats = min(repeats, 2)
+        found["regjax"] = _timed_alone(_ready(problem, rows, ["regjax"], 1, waiting, why)["regjax"], repeats)
+        pieces = [name for name in there if OPPONENTS[name].at_a_time is None]
+        why |= dict.fromkeys(pieces, IN_PIECES)
+        there = [name for name in there if name not in pieces]
+    in_turn = _ready(problem, rows, there, FEW, waiting, why)
     found |= timed_in_turn(in_turn, seconds, repeats, problem.num_batches)
     for name, contestant in in_turn.items():
         if (name, contestant.networks) in waiting:  # with its number of steps, and compiled by now
@@ -293,7 +292,7 @@ def timed_in_turn(
         ready: them; those that lack a number of steps get one.
         seconds: that a long call takes, about.
         repeats: in which another one begins each time.
-        num_batches: of an epoch: a long call has whole epochs more than a short one.
+        num_batches: of an epoch: a long call has whole epochs more than a short one, where there is time.
     """
     for name, contestant in ready.items():
         if contestant.steps is None:
@@ -307,11 +306,10 @@ def timed_in_turn(
     return {name: _summed(ready[name], FEW, ready[name].steps or 0, times) for name, times in found.items()}
 
 
-def _timed_alone(name: str, contestant: Contestant, repeats: int) -> Timed:
+def _timed_alone(contestant: Contestant, repeats: int) -> Timed:
     """Returns the times of a contestant whose steps take seconds each, so that a few are enough."""
-    steps = 1 + MORE.get(name, 1)
-    times = [per_step(contestant.prepared, 1, steps) for _ in range(repeats)]
-    return _summed(contestant, 1, steps, times)
+    times = [per_step(contestant.prepared, 1, 1 + MORE) for _ in range(repeats)]
+    return _summed(contestant, 1, 1 + MORE, times)
 
 
 def _summed(contestant: Contestant, few: int, many: int, times: list[tuple[float, float]]) -> Timed:
@@ -339,7 +337,7 @@ def per_step(prepared: Prepared, few: int, many: int) -> tuple[float, float]:
 
 
 def enough(prepared: Prepared, seconds: float, num_batches: int = 1) -> int:
-    """Returns steps that take about so many seconds beyond `FEW`, whole epochs of so many batches."""
+    """Returns steps that take about so many seconds beyond `FEW`, in whole epochs if they have one."""
     few, done = min(_seconds(prepared, FEW) for _ in range(2)), prepared.steps_done(FEW)
     steps = 2 * done
     while True:
@@ -349,8 +347,8 @@ def enough(prepared: Prepared, seconds: float, num_batches: int = 1) -> int:
             break
         steps = math.ceil(steps * (20.0 if took <= 0 else min(20.0, max(2.0, seconds / 2 / took))))
     step = took / (prepared.steps_done(steps) - done)
-    epochs = max(1, round(seconds / step / num_batches))
-    return done + epochs * num_batches
+    epochs = round(seconds / step / num_batches)
+    return done + (epochs * num_batches or max(1, round(seconds / step)))
 
 
 def _seconds(prepared: Prepared, steps: int) -> float:

@@ -143,27 +143,40 @@ def test_who_reaches_another_cost_is_not_timed(monkeypatch):
 
 
 @pytest.mark.slow
-def test_many_weights_are_timed_one_after_the_other(monkeypatch):
-    monkeypatch.setattr(table, "MANY_WEIGHTS", 0.0)
-    ran = []
+def test_who_drops_no_units_or_sees_one_batch_is_refused(monkeypatch):
+    def without_dropout(problem, rows):
+        return numpy_loop(problem._replace(keep_prob=None), rows)
 
-    def counted(problem, rows):
-        prepared = numpy_loop(problem, rows)
-        return prepared._replace(run=lambda steps: (ran.append(steps), prepared.run(steps)))
+    def one_batch(problem, rows):
+        size = problem.batch_size
+        return numpy_loop(problem._replace(x=problem.x[:size], y=problem.y[:size]) if size else problem, rows)
 
-    monkeypatch.setitem(OPPONENTS, "all at once", Opponent(counted, None))
+    monkeypatch.setitem(OPPONENTS, "without dropout", Opponent(without_dropout, 1))
+    monkeypatch.setitem(OPPONENTS, "one batch", Opponent(one_batch, 1))
+    _, dropout, batches, _ = problems()
+    assert list(table.refusals(dropout, ["regjax", "without dropout"])) == ["without dropout"]
+    assert list(table.refusals(batches, ["regjax", "one batch"])) == ["one batch"]
+
+
+@pytest.mark.slow
+def test_many_weights_are_timed_in_smaller_pieces(monkeypatch):
+    monkeypatch.setattr(table, "MANY_WEIGHTS", 1_000)  # 16 networks are more, one is not
+    monkeypatch.setitem(OPPONENTS, "all at once", Opponent(numpy_loop, None))
     monkeypatch.setattr(table, "refusals", lambda problem, names: {})
     names = ["NumPy", "all at once"]
-    cells = table.measure(problems()[:1], [16], names=names, seconds=0.01, say=lambda words: None)
-    assert [len(cell.us["all"]) for cell in cells if cell.us] == [2, 2, 2]
-    assert ran[:5] == [1, 1, 2, 1, 2]
+    cells = table.measure(problems()[:1], [1, 16], names=names, seconds=0.01, say=lambda words: None)
+    last = {c.opponent: c for c in cells if c.rows == 16}
+    assert last["all at once"].why == table.IN_PIECES
+    assert len(last["regjax"].us["all"]) == len(last["NumPy"].us["all"]) == 2
+    in_pieces = {c.opponent: c for c in table.in_pieces(cells) if c.rows == 16}["all at once"]
+    assert (in_pieces.piece, in_pieces.why, len(in_pieces.ratio["all"])) == (1, "", 2)
 
 
 def test_a_call_that_drowns_in_the_noise_takes_more_steps(monkeypatch):
-    took = {1: 2.0, 2: 1.0, 8: 9.0}  # one more step seems to take less than none
+    took = {1: 2.0, 9: 1.0, 36: 37.0}  # eight more steps seem to take less than none
     monkeypatch.setattr(table, "_seconds", lambda prepared, steps: took[steps])
     contestant = table.Contestant(Prepared(lambda steps: None, None), 10, 5.0, None)
-    assert table._timed_alone("a", contestant, 2) == ([1e5, 1e5], 3.0, 1.0)
+    assert table._timed_alone(contestant, 2) == ([1e5, 1e5], 3.0, 1.0)
 
 
 def test_opponents_may_train_in_pieces():
