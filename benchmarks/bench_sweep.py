@@ -14,7 +14,6 @@ import argparse
 import functools
 import itertools
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -27,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import regjax
-from benchmarks.growth import ROOT
+from benchmarks.growth import environment
 from benchmarks.measure import interleaved, spread, write
 from benchmarks.naive import naive
 from benchmarks.problems import problems, rows_from
@@ -150,13 +149,9 @@ print(json.dumps({"peak": peak_memory(), "results": size, "compile": found.compi
 
 def fresh(rows: int, steps: int, cache: str | None = None) -> dict[str, float]:
     """Returns what a sweep in a process of its own took: peak memory, compile seconds."""
-    environment = (
-        os.environ
-        | {"PYTHONPATH": str(ROOT)}
-        | ({} if cache is None else {"JAX_COMPILATION_CACHE_DIR": cache})
-    )
+    around = environment(**({} if cache is None else {"JAX_COMPILATION_CACHE_DIR": cache}))
     command = [sys.executable, "-c", FRESH, str(rows), str(steps), *([] if cache is None else ["cache"])]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=around, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 

@@ -62,7 +62,7 @@ def point(
     return {"us": us, "peak": peak_memory(), "compile": compiling}
 
 
-def _environment(**more: str) -> dict[str, str]:
+def environment(**more: str) -> dict[str, str]:
     """Returns the environment of a process on the same kind of device as this one."""
     platform = {"gpu": "cuda"}.get(jax.default_backend(), jax.default_backend())
     return os.environ | {"JAX_PLATFORMS": platform, "PYTHONPATH": str(ROOT)} | more
@@ -76,8 +76,8 @@ def in_a_process(pinned: bool = False, **asked: Any) -> dict[str, Any]:
         **asked: arguments of `point`.
     """
     command = [sys.executable, "-m", "benchmarks.growth", json.dumps(asked), *(["pinned"] if pinned else [])]
-    environment = _environment(JAX_ENABLE_COMPILATION_CACHE="false")
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    around = environment(JAX_ENABLE_COMPILATION_CACHE="false")
+    done = subprocess.run(command, env=around, capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     us = spread(found["us"]) if found["us"] else None
     return asked | {"pinned": pinned, "us": us} | {k: found[k] for k in ("peak", "compile")}
@@ -124,10 +124,10 @@ def first_minutes(repeats: int, say: Callable[[str], None] = print) -> dict[str,
         for name, command in commands.items():
             say(f"first minutes: {name}")
             with tempfile.TemporaryDirectory() as folder:
-                environment = _environment(JAX_COMPILATION_CACHE_DIR=f"{folder}/cache")
+                around = environment(JAX_COMPILATION_CACHE_DIR=f"{folder}/cache")
                 for when in ("cold", "warm"):
                     began = time.perf_counter()
-                    subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=True)
+                    subprocess.run(command, cwd=folder, env=around, capture_output=True, check=True)
                     found[name].setdefault(when, []).append(time.perf_counter() - began)
     return {name: {when: spread(seconds) for when, seconds in of.items()} for name, of in found.items()}
 

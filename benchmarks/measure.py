@@ -30,6 +30,13 @@ def spread(seconds: list[float]) -> dict[str, Any]:
     }
 
 
+def seconds_of(run: Callable[[int], Any], steps: int) -> float:
+    """Returns seconds of a call for so many steps."""
+    began = time.perf_counter()
+    run(steps)
+    return time.perf_counter() - began
+
+
 def interleaved(contestants: dict[str, Callable[[], Any]], repeats: int) -> dict[str, dict[str, Any]]:
     """Returns seconds per call of each, called in turn so that a drift of the machine hits all alike.
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from benchmarks.measure import spread
+from benchmarks.measure import seconds_of, spread
 from benchmarks.opponents import OPPONENTS
 from benchmarks.problems import Prepared, Problem, Rows, rows_of, training_cost
 
@@ -135,26 +135,23 @@ def in_pieces(cells: list[Cell]) -> list[Cell]:
     found = []
     ours = {(c.problem, c.rows): c.us["all"] for c in cells if c.opponent == "regjax" and c.us is not None}
     for cell in cells:
-        smaller = [
-            c
-            for c in cells
-            if (c.problem, c.opponent) == (cell.problem, cell.opponent)
-            and c.rows <= cell.rows
-            and c.us is not None
-        ]
-        best = min(smaller, key=lambda c: c.us["median"] if c.us else math.inf, default=cell)
-        if cell.opponent != "regjax" and OPPONENTS[cell.opponent].at_a_time is None and best.us is not None:
-            pairs = zip(best.us["all"], ours.get((cell.problem, cell.rows), []), strict=False)
-            ratios = [theirs / mine for theirs, mine in pairs]
-            cell = cell._replace(
-                piece=best.rows,
-                us=best.us,
+        best = cell
+        if cell.opponent != "regjax" and OPPONENTS[cell.opponent].at_a_time is None:
+            alike = (c for c in cells if (c.problem, c.opponent) == (cell.problem, cell.opponent))
+            smaller = (c for c in alike if c.rows <= cell.rows)
+            best = min(smaller, key=lambda c: c.us["median"] if c.us else math.inf)
+        if best is cell or best.us is None:
+            found.append(cell)
+            continue
+        pairs = zip(best.us["all"], ours.get((cell.problem, cell.rows), []), strict=False)
+        ratios = [theirs / mine for theirs, mine in pairs]
+        found.append(
+            best._replace(
+                rows=cell.rows,
                 ratio=spread(ratios) if ratios else None,
-                compiling=best.compiling,
                 beside=best.beside * cell.rows / best.rows,
-                why="",
             )
-        found.append(cell)
+        )
     return found
 
 
@@ -294,16 +291,16 @@ def timed_in_turn(
         repeats: in which another one begins each time.
         num_batches: of an epoch: a long call has whole epochs more than a short one, where there is time.
     """
+    steps = {name: c.steps or enough(c.prepared, seconds, num_batches) for name, c in ready.items()}
     for name, contestant in ready.items():
-        if contestant.steps is None:
-            ready[name] = contestant._replace(steps=enough(contestant.prepared, seconds, num_batches))
+        ready[name] = contestant._replace(steps=steps[name])
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ready}
     names = list(ready)
     for repetition in range(repeats):
         first = repetition * len(names) // repeats
         for name in names[first:] + names[:first]:
-            found[name].append(per_step(ready[name].prepared, FEW, ready[name].steps or 0))
-    return {name: _summed(ready[name], FEW, ready[name].steps or 0, times) for name, times in found.items()}
+            found[name].append(per_step(ready[name].prepared, FEW, steps[name]))
+    return {name: _summed(ready[name], FEW, steps[name], times) for name, times in found.items()}
 
 
 def _timed_alone(contestant: Contestant, repeats: int) -> Timed:
@@ -330,7 +327,7 @@ def _summed(contestant: Contestant, few: int, many: int, times: list[tuple[float
 
 def per_step(prepared: Prepared, few: int, many: int) -> tuple[float, float]:
     """Returns the seconds of a step of all networks, and of a call beside its steps, from two calls."""
-    short, long = _seconds(prepared, few), _seconds(prepared, many)
+    short, long = seconds_of(prepared.run, few), seconds_of(prepared.run, many)
     done = prepared.steps_done(few)
     step = (long - short) / (prepared.steps_done(many) - done)
     return step, short - step * done
@@ -338,10 +335,10 @@ def per_step(prepared: Prepared, few: int, many: int) -> tuple[float, float]:
 
 def enough(prepared: Prepared, seconds: float, num_batches: int = 1) -> int:
     """Returns steps that take about so many seconds beyond `FEW`, in whole epochs if they have one."""
-    few, done = min(_seconds(prepared, FEW) for _ in range(2)), prepared.steps_done(FEW)
+    few, done = min(seconds_of(prepared.run, FEW) for _ in range(2)), prepared.steps_done(FEW)
     steps = 2 * done
     while True:
-        took = _seconds(prepared, steps) - few
+        took = seconds_of(prepared.run, steps) - few
         # More than a call's noise, of which a long call has much.
         if took > max(seconds / 4, 0.2 * few) or steps > 1e6:
             break
@@ -349,12 +346,6 @@ def enough(prepared: Prepared, seconds: float, num_batches: int = 1) -> int:
     step = took / (prepared.steps_done(steps) - done)
     epochs = round(seconds / step / num_batches)
     return done + (epochs * num_batches or max(1, round(seconds / step)))
-
-
-def _seconds(prepared: Prepared, steps: int) -> float:
-    began = time.perf_counter()
-    prepared.run(steps)
-    return time.perf_counter() - began
 
 
 def break_even(

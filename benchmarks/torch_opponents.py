@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
-import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
+from benchmarks.measure import seconds_of
 from benchmarks.problems import Params, Prepared, Problem, Rows
 
 Batches = Iterator[tuple[Tensor, Tensor]]
@@ -240,12 +239,6 @@ def vmapped(problem: Problem, rows: Rows, device: str = "cpu", compiled: bool = 
     return Prepared(run, _params)
 
 
-def _seconds(run: Callable[[int], Any], steps: int) -> float:
-    start = time.perf_counter()
-    run(steps)
-    return time.perf_counter() - start
-
-
 def best_threads(make: Callable[[], Prepared], seconds: float) -> int:
     """Times one thread and all cores, leaves the faster set and returns it.
 
@@ -261,9 +254,9 @@ def best_threads(make: Callable[[], Prepared], seconds: float) -> int:
         torch.set_num_threads(threads)
         run, steps = make().run, 4
         run(steps)
-        while (found := _seconds(run, steps)) < seconds:
+        while (found := seconds_of(run, steps)) < seconds:
             steps *= 2
-        took[threads] = min(found, _seconds(run, steps)) / steps
+        took[threads] = min(found, seconds_of(run, steps)) / steps
     best = min(took, key=lambda threads: took[threads])
     torch.set_num_threads(best)
     return best

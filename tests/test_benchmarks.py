@@ -174,7 +174,7 @@ def test_many_weights_are_timed_in_smaller_pieces(monkeypatch):
 
 def test_a_call_that_drowns_in_the_noise_takes_more_steps(monkeypatch):
     took = {1: 2.0, 9: 1.0, 36: 37.0}  # eight more steps seem to take less than none
-    monkeypatch.setattr(table, "_seconds", lambda prepared, steps: took[steps])
+    monkeypatch.setattr(table, "seconds_of", lambda run, steps: took[steps])
     contestant = table.Contestant(Prepared(lambda steps: None, None), 10, 5.0, None)
     assert table._timed_alone(contestant, 2) == ([1e5, 1e5], 3.0, 1.0)
 
@@ -200,12 +200,8 @@ def test_opponents_may_train_in_pieces():
 
 def test_peak_memory_is_of_this_process_alone():
     held = np.ones(50_000_000)  # 400 MB, which getrusage would count as the next process's
-    command = [
-        sys.executable,
-        "-c",
-        "from benchmarks.measure import peak_memory, spread; print(peak_memory())",
-    ]
-    done = subprocess.run(command, env=growth._environment(), capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", "from benchmarks.measure import peak_memory; print(peak_memory())"]
+    done = subprocess.run(command, env=growth.environment(), capture_output=True, text=True, check=True)
     assert 1e7 < int(done.stdout) < held.nbytes < peak_memory()
 
 
