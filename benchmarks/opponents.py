@@ -256,8 +256,6 @@ def _torch(name: str) -> Callable[[Problem, Rows], Prepared | None]:
                 )
             threads = chosen[key]
         torch.set_num_threads(threads)
-        if "compiled" in name:
-            torch._dynamo.reset()  # else what was compiled for the comparison of costs is found again
         prepared = make(problem, rows, on)
 
         def run(steps: int) -> Any:

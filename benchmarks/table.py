@@ -21,8 +21,9 @@ from benchmarks.measure import seconds_of, spread
 from benchmarks.opponents import OPPONENTS
 from benchmarks.problems import Prepared, Problem, Rows, rows_of, training_cost
 
-# Networks of which everyone's cost is compared before a time counts.
-CHECKED = 4
+# Networks whose costs are compared before a time counts: so many of who trains one after the other, and so
+# many of who trains all at once, whose program then serves the table too.
+CHECKED, CHECKED_AT_ONCE = 4, 16
 # Steps of the comparison where all rows are seen in every step and nothing is dropped: all then do the same
 # arithmetic, and no cost may differ by more than SAME. (Rounding grows with the steps: after 2,000 of the
 # tutorial's network, NumPy in float32 is up to 2e-3 from itself in float64.)
@@ -34,9 +35,9 @@ ALIKE = 0.1
 CANNOT = "cannot do this"
 # Steps of the call that the others are compared with.
 FEW = 2
-# From so many weights in all on, opponents are not timed in one piece, where a step takes seconds and all are
-# slower than in smaller ones. regjax is timed twice, with so many steps more than one: its call also
-# measures every cost twice, which takes as long as ten.
+# From so many weights in all on, opponents are not timed in one piece on a CPU, where a step takes seconds
+# and all are slower than in smaller ones. regjax is timed twice, with so many steps more than one: its call
+# also measures every cost twice, which takes as long as ten.
 MANY_WEIGHTS = 5e7
 MORE = 8
 IN_PIECES = "is timed in smaller pieces"
@@ -114,11 +115,10 @@ def measure(
         say: is told what is being done.
     """
     names = list(OPPONENTS) if names is None else ["regjax", *(n for n in names if n != "regjax")]
-    cells = []
+    cells, exact = [], {}
     for problem in problems:
         say(f"{problem.name}: are the costs the same?")
-        refused = refusals(problem, names)
-        waiting: dict[tuple[str, int], Contestant] = {}  # who trains a few at a time: the same for all sizes
+        refused, waiting = refusals(problem, names, exact)
         for size in sizes:
             say(f"{problem.name}: {size:,} networks")
             cells += _cells(problem, size, names, refused, waiting, seconds, repeats)
@@ -155,46 +155,76 @@ def in_pieces(cells: list[Cell]) -> list[Cell]:
     return found
 
 
-def refusals(problem: Problem, names: Iterable[str]) -> dict[str, str]:
-    """Returns why an opponent's time does not count, for those whose does not."""
+def refusals(
+    problem: Problem, names: Iterable[str], exact: dict[Any, dict[str, str]] | None = None
+) -> tuple[dict[str, str], dict[tuple[str, int], Contestant]]:
+    """Compares everyone's training costs with those of regjax.
+
+    Args:
+        problem: to train.
+        names: of OPPONENTS, regjax among them.
+        exact: what came of earlier comparisons without draws, which this one adds to: the same data and
+            network need no second one.
+
+    Returns:
+        Why an opponent's time does not count, for those whose does not; and who is ready to be timed since,
+        by name and number of networks.
+    """
     why: dict[str, str] = {}
     for name in names:
         needs = OPPONENTS[name].needs
         if needs and importlib.util.find_spec(needs) is None:
             why[name] = f"{needs} is not installed"
-    there = [name for name in names if name not in why]
-    exact = problem._replace(name=f"{problem.name}, all rows", batch_size=None, keep_prob=None)
-    strong = rows_of(exact, CHECKED)
-    strong = strong._replace(axes=strong.axes | {"l2": [STRONG]}, l2=np.full_like(strong.l2, STRONG))
-    costs = _costs(exact, strong, there, SAME_STEPS, why)
-    for name, cost in costs.items():
-        if not np.max(np.abs(cost / costs["regjax"] - 1)) <= SAME:
-            why[name] = _other_cost(cost, costs["regjax"])
-    there = [name for name in there if name not in why]
-    costs = _costs(problem, rows_of(problem, CHECKED), there, problem.check_steps, why)
-    for name, cost in costs.items():
-        if not abs(cost.mean() / costs["regjax"].mean() - 1) <= ALIKE:
-            why[name] = _other_cost(cost, costs["regjax"])
+    exact = {} if exact is None else exact
+    key = id(problem.x), problem.layer_sizes, problem.learning_rate
+    if key not in exact:
+        plain = problem._replace(name=f"{problem.name}, all rows", batch_size=None, keep_prob=None)
+        strong = rows_of(plain, CHECKED)
+        strong = strong._replace(axes=strong.axes | {"l2": [STRONG]}, l2=np.full_like(strong.l2, STRONG))
+        there = [name for name in names if name not in why]
+        costs, _, exact[key] = _costs(plain, strong, there, SAME_STEPS)
+        for name, cost in costs.items():
+            if not np.max(np.abs(cost / costs["regjax"] - 1)) <= SAME:
+                exact[key][name] = _other_cost(cost, costs["regjax"])
+    why |= exact[key]
+    ready: dict[tuple[str, int], Contestant] = {}
+    if (problem.batch_size, problem.keep_prob) != (None, None):  # else nothing is drawn, and that was all
+        there = [name for name in names if name not in why]
+        costs, ready, errors = _costs(problem, rows_of(problem, CHECKED_AT_ONCE), there, problem.check_steps)
+        why |= errors
+        for name, cost in costs.items():
+            ours = costs["regjax"][: len(cost)]
+            if not abs(cost.mean() / ours.mean() - 1) <= ALIKE:
+                why[name] = _other_cost(cost, ours)
     if "scikit-learn" in why:  # which keeps the networks' costs, its search does not
         why.setdefault("GridSearchCV", why["scikit-learn"])
-    return why
+    return why, ready
 
 
 def _costs(
-    problem: Problem, rows: Rows, names: list[str], steps: int, why: dict[str, str]
-) -> dict[str, np.ndarray]:
-    """Returns the costs of those that can do the problem; an error goes into `why`."""
-    costs = {}
+    problem: Problem, rows: Rows, names: list[str], steps: int
+) -> tuple[dict[str, np.ndarray], dict[tuple[str, int], Contestant], dict[str, str]]:
+    """Returns costs of those that can do the problem, those of them that train all at once, and errors."""
+    costs, ready, errors = {}, {}, {}
     for name in names:
+        at_once = OPPONENTS[name].at_a_time is None
+        few = rows if at_once else rows.first(CHECKED)
         try:
-            prepared = OPPONENTS[name].prepare(problem, rows)
-            if prepared is not None and prepared.params is not None:
-                costs[name] = training_cost(problem, rows, prepared.params(prepared.run(steps)))
+            began = time.perf_counter()
+            prepared = OPPONENTS[name].prepare(problem, few)
+            if prepared is None or prepared.params is None:
+                continue
+            prepared.run(FEW)
+            took = time.perf_counter() - began
+            costs[name] = training_cost(problem, few, prepared.params(prepared.run(steps)))
         except Exception as error:
             if name == "regjax":
                 raise
-            why[name] = _in_words(error)
-    return costs
+            errors[name] = _in_words(error)
+            continue
+        if at_once:
+            ready[name, len(few.l2)] = Contestant(prepared, len(few.l2), took, None)
+    return costs, ready, errors
 
 
 def _other_cost(cost: np.ndarray, ours: np.ndarray) -> str:
@@ -219,7 +249,7 @@ def _cells(
     weights = size * sum(a * b for a, b in itertools.pairwise(problem.layer_sizes))
     there = [name for name in names if name not in refused]
     found: dict[str, Timed] = {}
-    if weights > MANY_WEIGHTS:
+    if weights > MANY_WEIGHTS and jax.default_backend() == "cpu":
         repeats = min(repeats, 2)
         found["regjax"] = _timed_alone(_ready(problem, rows, ["regjax"], 1, waiting, why)["regjax"], repeats)
         pieces = [name for name in there if OPPONENTS[name].at_a_time is None]
@@ -305,8 +335,10 @@ def timed_in_turn(
 
 def _timed_alone(contestant: Contestant, repeats: int) -> Timed:
     """Returns the times of a contestant whose steps take seconds each, so that a few are enough."""
-    times = [per_step(contestant.prepared, 1, 1 + MORE) for _ in range(repeats)]
-    return _summed(contestant, 1, 1 + MORE, times)
+    run = contestant.prepared.run
+    short = seconds_of(run, 1)  # once for all repetitions: it takes as long as a long one, nearly
+    steps = [(seconds_of(run, 1 + MORE) - short) / MORE for _ in range(repeats)]
+    return _summed(contestant, 1, 1 + MORE, [(step, short - step) for step in steps])
 
 
 def _summed(contestant: Contestant, few: int, many: int, times: list[tuple[float, float]]) -> Timed:

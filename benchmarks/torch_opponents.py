@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import types
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -129,10 +130,23 @@ def eager(problem: Problem, rows: Rows, device: str = "cpu") -> Prepared:
     return _one_after_the_other(train, rows, device)
 
 
-def _expect_many_compilations() -> None:
-    # The code of a step is the same for all problems: the usual limit would end compilation without a word.
-    torch._dynamo.config.recompile_limit = 64
-    torch._dynamo.config.fail_on_recompile_limit_hit = True
+def _compile_anew(step: Callable[..., None], on_gpu: bool) -> Callable[..., None]:
+    """Returns a step as one compiled graph, which no earlier one is taken for and none takes the place of.
+
+    What is compiled is kept by code, and the code of a step is the same for all problems; so it is copied.
+    (`torch._dynamo.reset` would throw away the graphs of those that wait for their turn.)
+    """
+    torch._dynamo.config.fail_on_recompile_limit_hit = True  # else a step would run uncompiled without a word
+    step = types.FunctionType(step.__code__.replace(), step.__globals__, closure=step.__closure__)
+    return torch.compile(step, fullgraph=True, dynamic=False, mode="reduce-overhead" if on_gpu else None)
+
+
+def _for_cuda_graphs(params: dict[str, Tensor], device: str) -> bool:
+    """Returns whether a device has CUDA graphs; they else refuse inputs that are changed in place."""
+    on_gpu = torch.device(device).type == "cuda"
+    for param in params.values() if on_gpu else ():
+        torch._dynamo.mark_static_address(param)
+    return on_gpu
 
 
 def compiled(problem: Problem, rows: Rows, device: str = "cpu") -> Prepared:
@@ -141,23 +155,17 @@ def compiled(problem: Problem, rows: Rows, device: str = "cpu") -> Prepared:
     Two graphs, of the loss and of `optim.SGD.step` as in PyTorch's tutorial, are slower for networks so
     small: autograd and the optimiser then still run in Python between them.
     """
-    _expect_many_compilations()
     x, y = _data(problem, device)
     criterion, begin = _criterion(problem), _begin(rows, device)
     model = _network(problem, lambda: KeepDropout(1.0)).to(device)
     params = {name: param.detach() for name, param in model.named_parameters()}
     buffers = dict(model.named_buffers())
-    on_gpu = torch.device(device).type == "cuda"
-    if on_gpu:
-        for param in params.values():
-            # CUDA graphs otherwise refuse inputs that are changed in place.
-            torch._dynamo.mark_static_address(param)
+    on_gpu = _for_cuda_graphs(params, device)
 
     def loss(params: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         return criterion(functional_call(model, (params, buffers), (x,)), y)
 
     # Hyperparameters are tensors: numbers would be constants of the graph.
-    @torch.compile(fullgraph=True, dynamic=False, mode="reduce-overhead" if on_gpu else None)
     def step(
         params: dict[str, Tensor],
         buffers: dict[str, Tensor],
@@ -173,6 +181,8 @@ def compiled(problem: Problem, rows: Rows, device: str = "cpu") -> Prepared:
                 gradient = gradient + decay * param
             param.sub_(learning_rate * gradient)
 
+    compiled_step = _compile_anew(step, on_gpu)
+
     # Rows of one tensor would have other storage offsets, and the alignment is part of what is compiled.
     rates = [value.clone() for value in _column(rows.learning_rate, device)]
     decays = [value.clone() for value in _column(rows.l2 / len(x), device)]
@@ -184,7 +194,7 @@ def compiled(problem: Problem, rows: Rows, device: str = "cpu") -> Prepared:
         for keep in buffers.values():
             keep.fill_(float(rows.keep_prob[row]))
         for x_batch, y_batch in _batches(problem, x, y, steps):
-            step(params, buffers, x_batch, y_batch, rates[row], decays[row])
+            compiled_step(params, buffers, x_batch, y_batch, rates[row], decays[row])
         return [param.clone() for param in params.values()]
 
     return _one_after_the_other(train, rows, device)
@@ -224,17 +234,18 @@ def vmapped(problem: Problem, rows: Rows, device: str = "cpu", compiled: bool = 
                 gradient.addcmul_(param, decay)
             param.addcmul_(gradient, rates[name], value=-1)
 
+    params = {name: values.clone() for name, values in zip(stacked, begin, strict=True)}
     if compiled:
-        _expect_many_compilations()
-        step = torch.compile(step, fullgraph=True, dynamic=False)
+        step = _compile_anew(step, _for_cuda_graphs(params, device))
 
     @torch.no_grad()
     def run(steps: int) -> State:
-        params = {name: values.clone() for name, values in zip(stacked, begin, strict=True)}
+        for param, values in zip(params.values(), begin, strict=True):
+            param.copy_(values)
         for x_batch, y_batch in _batches(problem, x, y, steps):
             step(params, buffers, x_batch, y_batch)
         _wait(device)
-        return list(params.values())
+        return [param.clone() for param in params.values()]
 
     return Prepared(run, _params)
 
