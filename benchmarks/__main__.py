@@ -166,11 +166,22 @@ def main(arguments: list[str] | None = None) -> int:
             figure.savefig(Path(options.pictures) / f"{name}{on}.png", dpi=110)
 
     broken: list[str] = []
+    interrupted = False
     if "table" in parts:
         wanted = [p for p in problems() if not options.problems or p.name in options.problems]
         names = options.opponents or [n for n, o in OPPONENTS.items() if not (quick and o.slow)]
         sizes = options.sizes or (QUICK_SIZES if quick else SIZES)
-        whole_cells = table.measure(wanted, sizes, names=names, seconds=seconds, repeats=repeats, say=_say)
+        whole_cells: list[table.Cell] = []
+        try:
+            for measured in table.measure(
+                wanted, sizes, names=names, seconds=seconds, repeats=repeats, say=_say
+            ):
+                whole_cells += measured
+        except KeyboardInterrupt:
+            if not whole_cells:
+                raise
+            console.print("interrupted: what was measured until then", style="red")
+            interrupted, whole, parts = True, False, ["table"]
         cells = table.in_pieces(whole_cells)
         (products, library), (triad, triad_library) = limits.matrix_rate(), limits.memory_rate()
         matrix, memory = max(products), max(triad)  # a limit: the best that was seen
@@ -185,7 +196,7 @@ def main(arguments: list[str] | None = None) -> int:
             "limits": limit, "regjax": points,
         }  # fmt: skip
         _print_limits(cells, points, limit)
-        if 1 in sizes:
+        if 1 in sizes and not interrupted:
             found["compiling"] = {p.name: _compiling(p) for p in wanted}
             found["break_even"] = {
                 p.name: table.break_even(
@@ -197,7 +208,7 @@ def main(arguments: list[str] | None = None) -> int:
         save("table", found)
         picture("benchmarks", figures.costs(found["cells"], where))
         picture("roofline", figures.roofline(points, matrix, memory, where))
-        if options.check:
+        if options.check and not interrupted:
             extra = {f"{p['problem']}, {p['rows']}, of the limit": p["of_limit"] for p in points}
             bounds = tomllib.loads(BOUNDS.read_text())["at_least"]
             asked = tuple(f"{p.name}, {size}, " for p in wanted for size in sizes)
@@ -216,6 +227,8 @@ def main(arguments: list[str] | None = None) -> int:
             console.print(f"{name}: " + ", ".join(f"{w} {_seconds(s)}" for w, s in times.items()))
     for line in broken:
         console.print(f"broken: {line}", style="red")
+    if interrupted:
+        return 130
     if options.check and not broken:
         console.print("every ratio is within benchmarks/bounds.toml")
     return 1 if broken else 0

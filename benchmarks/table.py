@@ -11,7 +11,7 @@ import importlib.util
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -35,6 +35,8 @@ ALIKE = 0.1
 CANNOT = "cannot do this"
 # Steps of the call that the others are compared with.
 FEW = 2
+# On a CPU, who is slower with so many networks at once than with fewer is not timed with more.
+ENOUGH_AT_ONCE = 256
 # From so many weights in all on, opponents are not timed in one piece on a CPU, where a step takes seconds
 # and all are slower than in smaller ones. regjax is timed twice, with so many steps more than one: its call
 # also measures every cost twice, which takes as long as ten.
@@ -103,8 +105,8 @@ def measure(
     seconds: float = 0.6,
     repeats: int = 3,
     say: Callable[[str], None] = print,
-) -> list[Cell]:
-    """Returns the cells of the table, everyone's networks in one piece.
+) -> Iterator[list[Cell]]:
+    """Yields the cells of each problem and size, everyone's networks in one piece.
 
     Args:
         problems: to train.
@@ -115,16 +117,31 @@ def measure(
         say: is told what is being done.
     """
     names = list(OPPONENTS) if names is None else ["regjax", *(n for n in names if n != "regjax")]
-    cells, exact = [], {}
+    exact: dict[Any, dict[str, str]] = {}
     for problem in problems:
         say(f"{problem.name}: are the costs the same?")
         refused, waiting = refusals(problem, names, exact)
+        found: list[Cell] = []
         for size in sizes:
             say(f"{problem.name}: {size:,} networks")
-            cells += _cells(problem, size, names, refused, waiting, seconds, repeats)
+            cells = _cells(problem, size, names, refused, waiting, seconds, repeats, _in_pieces_from(found))
+            found += cells
+            yield cells
             gc.collect()
         jax.clear_caches()
-    return cells
+
+
+def _in_pieces_from(cells: list[Cell]) -> set[str]:
+    """Returns who has been slower with `ENOUGH_AT_ONCE` networks or more at once than with fewer."""
+    figures: dict[str, list[tuple[int, float]]] = {}
+    for cell in cells:
+        if cell.us is not None and cell.opponent != "regjax" and OPPONENTS[cell.opponent].at_a_time is None:
+            figures.setdefault(cell.opponent, []).append((cell.rows, cell.us["median"]))
+    return {
+        name
+        for name, found in figures.items()
+        if found[-1][0] >= ENOUGH_AT_ONCE and found[-1][1] > min(us for _, us in found)
+    }
 
 
 def in_pieces(cells: list[Cell]) -> list[Cell]:
@@ -244,17 +261,20 @@ def _cells(
     waiting: dict[tuple[str, int], Contestant],
     seconds: float,
     repeats: int,
+    slower: set[str],
 ) -> list[Cell]:
     rows, why = rows_of(problem, size), dict(refused)
     weights = size * sum(a * b for a, b in itertools.pairwise(problem.layer_sizes))
     there = [name for name in names if name not in refused]
     found: dict[str, Timed] = {}
-    if weights > MANY_WEIGHTS and jax.default_backend() == "cpu":
-        repeats = min(repeats, 2)
-        found["regjax"] = _timed_alone(_ready(problem, rows, ["regjax"], 1, waiting, why)["regjax"], repeats)
-        pieces = [name for name in there if OPPONENTS[name].at_a_time is None]
-        why |= dict.fromkeys(pieces, IN_PIECES)
-        there = [name for name in there if name not in pieces]
+    if jax.default_backend() == "cpu":
+        if weights > MANY_WEIGHTS:
+            repeats = min(repeats, 2)
+            alone = _ready(problem, rows, ["regjax"], 1, waiting, why)["regjax"]
+            found["regjax"] = _timed_alone(alone, repeats)
+            slower = {name for name in there if OPPONENTS[name].at_a_time is None}
+        why |= dict.fromkeys(slower, IN_PIECES)
+        there = [name for name in there if name not in slower]
     in_turn = _ready(problem, rows, there, FEW, waiting, why)
     found |= timed_in_turn(in_turn, seconds, repeats, problem.num_batches)
     for name, contestant in in_turn.items():

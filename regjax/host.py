@@ -38,6 +38,9 @@ TASK_SECONDS = 1.0
 # Where networks stop early, lanes are refilled more often.
 STOPPING_SECONDS = 0.1
 PROBE_SECONDS = 0.25
+# Operations that a chunk is guessed to do in a second, and what a step of it takes beside them.
+GUESSED_RATE = {"cpu": (1e10, 2e-6)}
+GUESSED_ACCELERATOR_RATE = (1e12, 1e-4)
 # As often as anyone looks.
 REPORT_SECONDS = 0.1
 
@@ -395,9 +398,10 @@ class Host:
     # -- progress ---------------------------------------------------------------------------------------
 
     def _guess(self, group: Group) -> float:
-        """Returns seconds of a chunk's step at 10 GFLOP/s."""
+        """Returns seconds of a chunk's step, a little too many rather than too few."""
         size = group.config.batch_size or self.design.padded.x.shape[1]
-        return group.chunk * (6 * num_params(group.config) * size / 1e10) + 2e-6
+        rate, beside = GUESSED_RATE.get(jax.default_backend(), GUESSED_ACCELERATOR_RATE)
+        return group.chunk * (6 * num_params(group.config) * size / rate) + beside
 
     def _progress(self, phase: str) -> Progress:
         ledger, fraction = self.ledger, self._fraction()

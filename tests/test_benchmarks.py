@@ -126,7 +126,7 @@ def test_who_reaches_another_cost_is_not_timed(monkeypatch):
     monkeypatch.setitem(OPPONENTS, "wrong", Opponent(wrong, 1))
     monkeypatch.setitem(OPPONENTS, "nearly", Opponent(nearly, 1))
     monkeypatch.setitem(OPPONENTS, "missing", Opponent(numpy_loop, 1, needs="no_such_library"))
-    cells = table.measure(
+    [cells] = table.measure(
         problems()[:1],
         [1],
         names=["NumPy", "wrong", "nearly", "missing"],
@@ -164,7 +164,8 @@ def test_many_weights_are_timed_in_smaller_pieces(monkeypatch):
     monkeypatch.setitem(OPPONENTS, "all at once", Opponent(numpy_loop, None))
     monkeypatch.setattr(table, "refusals", lambda problem, names, exact: ({}, {}))
     names = ["NumPy", "all at once"]
-    cells = table.measure(problems()[:1], [1, 16], names=names, seconds=0.01, say=lambda words: None)
+    found = table.measure(problems()[:1], [1, 16], names=names, seconds=0.01, say=lambda words: None)
+    cells = [cell for cells in found for cell in cells]
     last = {c.opponent: c for c in cells if c.rows == 16}
     assert last["all at once"].why == table.IN_PIECES
     assert len(last["regjax"].us["all"]) == len(last["NumPy"].us["all"]) == 2
@@ -196,6 +197,9 @@ def test_opponents_may_train_in_pieces():
     assert pieces.beside == pytest.approx(1.6)
     assert found["NumPy", 16].us["median"] == 6.0  # one network after the other anyway
     assert found["regjax", 1].us["median"] == 2.0
+    # Slower with 256 at once than with fewer: not timed with more.
+    assert table._in_pieces_from([*cells, cell("Equinox", 256, 2.0), cell("Flax NNX", 256, 2.0)]) == set()
+    assert table._in_pieces_from([*cells, cell("Equinox", 256, 3.5), cell("NumPy", 256, 7.0)]) == {"Equinox"}
 
 
 def test_peak_memory_is_of_this_process_alone():
@@ -250,16 +254,18 @@ def test_every_opponent_reaches_the_same_cost(name):
 
 
 def test_check_ends_with_one_where_a_bound_is_broken(monkeypatch, capsys, tmp_path):
-    ratio = 0.0
+    ratio, interrupted = 0.0, False
 
     def measured(wanted, sizes, **options):
         us = {name: spread([1.0 if name == "regjax" else ratio]) for name in options["names"]}
-        return [
-            table.Cell(problem.name, size, name, size, us[name], us[name], 0.0, 0.0, "")
-            for problem in wanted
-            for size in sizes
-            for name in options["names"]
-        ]
+        for problem in wanted:
+            for size in sizes:
+                yield [
+                    table.Cell(problem.name, size, name, size, us[name], us[name], 0.0, 0.0, "")
+                    for name in options["names"]
+                ]
+                if interrupted:
+                    raise KeyboardInterrupt
 
     monkeypatch.setattr(table, "measure", measured)
     monkeypatch.setattr(limits, "matrix_rate", lambda: ([100.0], "jax"))
@@ -269,6 +275,12 @@ def test_check_ends_with_one_where_a_bound_is_broken(monkeypatch, capsys, tmp_pa
     ratio = 1e-3
     assert benchmarks.__main__.main(["--check", "--results", str(tmp_path)]) == 1
     assert "must be at least" in capsys.readouterr().out
+    interrupted = True
+    assert benchmarks.__main__.main(["--results", str(tmp_path)]) == 130
+    assert "interrupted" in capsys.readouterr().out
+    # What was measured is kept, but not in the place of what is whole.
+    assert [path.name for path in tmp_path.glob("*.json")] == ["table_part.json"]
+    assert {cell["rows"] for cell in json.loads((tmp_path / "table_part.json").read_text())["cells"]} == {1}
 
 
 def test_the_pictures_of_a_table(tmp_path):
