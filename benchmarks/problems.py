@@ -137,9 +137,9 @@ def problems() -> list[Problem]:
     digits, digits_y = (digits / 16).astype(np.float32)[:1792], digits_y.astype(np.int32)[:1792]
     return [
         Problem("tutorial", x, y, small, None, None, 0.3, 2_000, 30_000),
-        Problem("tutorial, dropout", x, y, small, None, 0.86, 0.3, 2_000, 30_000),
+        Problem("tutorial, dropout", x, y, small, None, 0.86, 0.3, 1_000, 30_000),
         Problem("breast_cancer", cancer, cancer_y, (30, 64, 32, 1), 32, None, 0.1, 340, 5_000),
-        Problem("digits", digits, digits_y, (64, 256, 256, 10), 128, None, 0.1, 280, 3_000),
+        Problem("digits", digits, digits_y, (64, 256, 256, 10), 128, None, 0.1, 140, 3_000),
     ]
 
 

@@ -35,14 +35,15 @@ ALIKE = 0.1
 CANNOT = "cannot do this"
 # Steps of the call that the others are compared with.
 FEW = 2
-# On a CPU, who is slower with so many networks at once than with fewer is not timed with more.
-ENOUGH_AT_ONCE = 256
-# From so many weights in all on, opponents are not timed in one piece on a CPU, where a step takes seconds
-# and all are slower than in smaller ones. regjax is timed twice, with so many steps more than one: its call
-# also measures every cost twice, which takes as long as ten.
-MANY_WEIGHTS = 5e7
-MORE = 8
+# From so many weights and activations in all on (40 MB), opponents are not timed in one piece on a CPU: that
+# was faster than smaller ones for none, beyond the noise, and a step takes up to seconds.
+MANY_NUMBERS = 1e7
 IN_PIECES = "is timed in smaller pieces"
+# From so many networks on there are two repetitions.
+MANY_NETWORKS = 1_000
+# A short call of so many seconds (of regjax, which measures every cost twice in it) serves all repetitions,
+# and a long one has so many steps more.
+LONG_CALL, MORE = 10.0, 6
 # Where more steps seem to take less time, they are timed again, so many times as many, and so often.
 AGAIN, TRIES = 4, 3
 
@@ -121,27 +122,11 @@ def measure(
     for problem in problems:
         say(f"{problem.name}: are the costs the same?")
         refused, waiting = refusals(problem, names, exact)
-        found: list[Cell] = []
         for size in sizes:
             say(f"{problem.name}: {size:,} networks")
-            cells = _cells(problem, size, names, refused, waiting, seconds, repeats, _in_pieces_from(found))
-            found += cells
-            yield cells
+            yield _cells(problem, size, names, refused, waiting, seconds, repeats)
             gc.collect()
         jax.clear_caches()
-
-
-def _in_pieces_from(cells: list[Cell]) -> set[str]:
-    """Returns who has been slower with `ENOUGH_AT_ONCE` networks or more at once than with fewer."""
-    figures: dict[str, list[tuple[int, float]]] = {}
-    for cell in cells:
-        if cell.us is not None and cell.opponent != "regjax" and OPPONENTS[cell.opponent].at_a_time is None:
-            figures.setdefault(cell.opponent, []).append((cell.rows, cell.us["median"]))
-    return {
-        name
-        for name, found in figures.items()
-        if found[-1][0] >= ENOUGH_AT_ONCE and found[-1][1] > min(us for _, us in found)
-    }
 
 
 def in_pieces(cells: list[Cell]) -> list[Cell]:
@@ -261,22 +246,19 @@ def _cells(
     waiting: dict[tuple[str, int], Contestant],
     seconds: float,
     repeats: int,
-    slower: set[str],
 ) -> list[Cell]:
     rows, why = rows_of(problem, size), dict(refused)
-    weights = size * sum(a * b for a, b in itertools.pairwise(problem.layer_sizes))
     there = [name for name in names if name not in refused]
-    found: dict[str, Timed] = {}
-    if jax.default_backend() == "cpu":
-        if weights > MANY_WEIGHTS:
-            repeats = min(repeats, 2)
-            alone = _ready(problem, rows, ["regjax"], 1, waiting, why)["regjax"]
-            found["regjax"] = _timed_alone(alone, repeats)
-            slower = {name for name in there if OPPONENTS[name].at_a_time is None}
-        why |= dict.fromkeys(slower, IN_PIECES)
-        there = [name for name in there if name not in slower]
-    in_turn = _ready(problem, rows, there, FEW, waiting, why)
-    found |= timed_in_turn(in_turn, seconds, repeats, problem.num_batches)
+    weights = sum(a * b for a, b in itertools.pairwise(problem.layer_sizes))
+    activations = (problem.batch_size or len(problem.x)) * sum(problem.layer_sizes[1:])
+    if jax.default_backend() == "cpu" and size * (weights + activations) > MANY_NUMBERS:
+        pieces = [name for name in there if OPPONENTS[name].at_a_time is None and name != "regjax"]
+        why |= dict.fromkeys(pieces, IN_PIECES)
+        there = [name for name in there if name not in pieces]
+    in_turn = _ready(problem, rows, there, waiting, why)
+    if size > MANY_NETWORKS:
+        repeats = min(repeats, 2)
+    found = timed_in_turn(in_turn, seconds, repeats, problem.num_batches)
     for name, contestant in in_turn.items():
         if (name, contestant.networks) in waiting:  # with its number of steps, and compiled by now
             waiting[name, contestant.networks] = contestant._replace(first=0.0)
@@ -300,11 +282,10 @@ def _ready(
     problem: Problem,
     rows: Rows,
     names: list[str],
-    few: int,
     waiting: dict[tuple[str, int], Contestant],
     why: dict[str, str],
 ) -> dict[str, Contestant]:
-    """Returns those of the opponents that can do this, called once for few steps; `why` is told of others."""
+    """Returns those of the opponents that can do this, called once; `why` is told of the others."""
     ready = {}
     for name in names:
         opponent = OPPONENTS[name]
@@ -318,7 +299,7 @@ def _ready(
             if prepared is None:
                 why[name] = CANNOT
                 continue
-            prepared.run(few)
+            prepared.run(FEW)
         except Exception as error:
             if name == "regjax":
                 raise
@@ -341,52 +322,55 @@ def timed_in_turn(
         repeats: in which another one begins each time.
         num_batches: of an epoch: a long call has whole epochs more than a short one, where there is time.
     """
-    steps = {name: c.steps or enough(c.prepared, seconds, num_batches) for name, c in ready.items()}
-    for name, contestant in ready.items():
-        ready[name] = contestant._replace(steps=steps[name])
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ready}
     names = list(ready)
+    once: dict[str, float] = {}  # seconds of short calls that are so long that there is one
+    for name, contestant in ready.items():
+        if contestant.steps is None:
+            short = seconds_of(contestant.prepared.run, FEW)
+            if short > LONG_CALL:
+                once[name], steps = short, FEW + MORE
+            else:
+                steps = enough(contestant.prepared, seconds, num_batches)
+            ready[name] = contestant._replace(steps=steps)
+    calls: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for repetition in range(repeats):
         first = repetition * len(names) // repeats
         for name in names[first:] + names[:first]:
-            found[name].append(per_step(ready[name].prepared, FEW, steps[name]))
-    return {name: _summed(ready[name], FEW, steps[name], times) for name, times in found.items()}
+            calls[name].append(_short_and_long(ready[name], once.get(name)))
+    return {name: _summed(ready[name], calls[name]) for name in names}
 
 
-def _timed_alone(contestant: Contestant, repeats: int) -> Timed:
-    """Returns the times of a contestant whose steps take seconds each, so that a few are enough."""
+def _short_and_long(contestant: Contestant, short: float | None = None) -> tuple[float, float]:
+    """Returns the seconds of a call of `FEW` steps, where they are not known, and of a long one."""
     run = contestant.prepared.run
-    short = seconds_of(run, 1)  # once for all repetitions: it takes as long as a long one, nearly
-    steps = [(seconds_of(run, 1 + MORE) - short) / MORE for _ in range(repeats)]
-    return _summed(contestant, 1, 1 + MORE, [(step, short - step) for step in steps])
+    return seconds_of(run, FEW) if short is None else short, seconds_of(run, contestant.steps or FEW)
 
 
-def _summed(contestant: Contestant, few: int, many: int, times: list[tuple[float, float]]) -> Timed:
+def _summed(contestant: Contestant, calls: list[tuple[float, float]]) -> Timed:
     """Returns what repetitions came to, after new ones with more steps where they drowned in the noise."""
-    prepared = contestant.prepared
     for _ in range(TRIES):
-        if all(step > 0 for step, _ in times):
+        # The median, as one that took long by chance would make its steps seem short.
+        short = float(np.median([short for short, _ in calls]))
+        if all(long > short for _, long in calls):
             break
-        many *= AGAIN
-        times = [per_step(prepared, few, many) for _ in times]
-    call = min(step * prepared.steps_done(few) + beside for step, beside in times)
+        contestant = contestant._replace(steps=(contestant.steps or FEW) * AGAIN)
+        calls = [_short_and_long(contestant) for _ in calls]
+    short = float(np.median([short for short, _ in calls]))
+    done = contestant.prepared.steps_done
+    few, many = done(FEW), done(contestant.steps or FEW)
+    steps = [(long - short) / (many - few) for _, long in calls]
     return Timed(
-        [step / contestant.networks * 1e6 for step, _ in times],
-        max(0.0, contestant.first - call),
-        max(0.0, float(np.median([beside for _, beside in times]))),
+        [step / contestant.networks * 1e6 for step in steps],
+        max(0.0, contestant.first - short),
+        max(0.0, short - few * float(np.median(steps))),
     )
 
 
-def per_step(prepared: Prepared, few: int, many: int) -> tuple[float, float]:
-    """Returns the seconds of a step of all networks, and of a call beside its steps, from two calls."""
-    short, long = seconds_of(prepared.run, few), seconds_of(prepared.run, many)
-    done = prepared.steps_done(few)
-    step = (long - short) / (prepared.steps_done(many) - done)
-    return step, short - step * done
-
-
 def enough(prepared: Prepared, seconds: float, num_batches: int = 1) -> int:
-    """Returns steps that take about so many seconds beyond `FEW`, in whole epochs if they have one."""
+    """Returns steps that take about so many seconds beyond `FEW`, in whole epochs if they have one.
+
+    More where a call takes long beside its steps: else they would drown in its noise.
+    """
     few, done = min(seconds_of(prepared.run, FEW) for _ in range(2)), prepared.steps_done(FEW)
     steps = 2 * done
     while True:
@@ -395,7 +379,7 @@ def enough(prepared: Prepared, seconds: float, num_batches: int = 1) -> int:
         if took > max(seconds / 4, 0.2 * few) or steps > 1e6:
             break
         steps = math.ceil(steps * (20.0 if took <= 0 else min(20.0, max(2.0, seconds / 2 / took))))
-    step = took / (prepared.steps_done(steps) - done)
+    step, seconds = took / (prepared.steps_done(steps) - done), max(seconds, few / 2)
     epochs = round(seconds / step / num_batches)
     return done + (epochs * num_batches or max(1, round(seconds / step)))
 

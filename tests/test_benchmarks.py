@@ -159,8 +159,9 @@ def test_who_drops_no_units_or_sees_one_batch_is_refused(monkeypatch):
 
 
 @pytest.mark.slow
-def test_many_weights_are_timed_in_smaller_pieces(monkeypatch):
-    monkeypatch.setattr(table, "MANY_WEIGHTS", 1_000)  # 16 networks are more, one is not
+def test_many_networks_are_timed_in_smaller_pieces(monkeypatch):
+    monkeypatch.setattr(table, "MANY_NUMBERS", 10_000)  # 16 networks are more, one is not
+    monkeypatch.setattr(table, "MANY_NETWORKS", 10)
     monkeypatch.setitem(OPPONENTS, "all at once", Opponent(numpy_loop, None))
     monkeypatch.setattr(table, "refusals", lambda problem, names, exact: ({}, {}))
     names = ["NumPy", "all at once"]
@@ -173,11 +174,20 @@ def test_many_weights_are_timed_in_smaller_pieces(monkeypatch):
     assert (in_pieces.piece, in_pieces.why, len(in_pieces.ratio["all"])) == (1, "", 2)
 
 
-def test_a_call_that_drowns_in_the_noise_takes_more_steps(monkeypatch):
-    took = {1: 2.0, 9: 1.0, 36: 37.0}  # eight more steps seem to take less than none
-    monkeypatch.setattr(table, "seconds_of", lambda run, steps: took[steps])
-    contestant = table.Contestant(Prepared(lambda steps: None, None), 10, 5.0, None)
-    assert table._timed_alone(contestant, 2) == ([1e5, 1e5], 3.0, 1.0)
+def test_what_calls_come_to(monkeypatch):
+    def timed(took, first, steps, repeats):
+        took = {steps: list(seconds) for steps, seconds in took.items()}
+        monkeypatch.setattr(table, "seconds_of", lambda run, steps: took[steps].pop(0))
+        contestant = table.Contestant(Prepared(lambda steps: None, None), 10, first, steps)
+        return table.timed_in_turn({"": contestant}, 0.1, repeats)[""]
+
+    # Seven more steps seem to take less than none: four times as many are timed.
+    drowned = {2: [2.0] * 4, 9: [1.0, 3.0], 36: [19.0, 19.0]}
+    assert timed(drowned, 5.0, 9, 2) == ([5e4, 5e4], 3.0, 1.0)
+    # One short call took long by chance: its repetition is not fast.
+    assert timed({2: [2.0, 9.0, 2.0], 12: [12.0] * 3}, 5.0, 12, 3) == ([1e5] * 3, 3.0, 0.0)
+    # A short call of 20 s is made once, and a long one has six steps more.
+    assert timed({2: [20.0], 8: [26.0, 32.0]}, 25.0, None, 2) == ([1e5, 2e5], 5.0, 17.0)
 
 
 def test_opponents_may_train_in_pieces():
@@ -197,9 +207,6 @@ def test_opponents_may_train_in_pieces():
     assert pieces.beside == pytest.approx(1.6)
     assert found["NumPy", 16].us["median"] == 6.0  # one network after the other anyway
     assert found["regjax", 1].us["median"] == 2.0
-    # Slower with 256 at once than with fewer: not timed with more.
-    assert table._in_pieces_from([*cells, cell("Equinox", 256, 2.0), cell("Flax NNX", 256, 2.0)]) == set()
-    assert table._in_pieces_from([*cells, cell("Equinox", 256, 3.5), cell("NumPy", 256, 7.0)]) == {"Equinox"}
 
 
 def test_peak_memory_is_of_this_process_alone():
