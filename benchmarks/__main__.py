@@ -17,6 +17,7 @@ import sys
 import time
 import tomllib
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -123,13 +124,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--results", default=str(HERE / "results"), help="folder of the .json files")
     parser.add_argument("--pictures", default=str(PICTURES), help="folder of the pictures")
-    parser.add_argument("--problems", nargs="*", help="their names; all by default")
+    known = problems()
+    parser.add_argument("--problems", nargs="*", choices=[p.name for p in known], help="all by default")
     parser.add_argument("--sizes", nargs="*", type=int, choices=SIZES, help="numbers of networks")
     parser.add_argument("--opponents", nargs="*", choices=list(OPPONENTS), help="all by default")
     parser.add_argument("--parts", nargs="*", choices=("table", "growth", "first"), help="all by default")
     parser.add_argument("--seconds", type=float, help="of a repetition")
     parser.add_argument("--repeats", type=int)
     options = parser.parse_args(arguments)
+    if options.check and options.device != "cpu":
+        parser.error("--check must go with --device cpu, on which its bounds were measured")
     jax.config.update("jax_platforms", {"cpu": "cpu", "gpu": "cuda"}[options.device])
     if options.device == "gpu":
         # Others compute on it beside this process: it takes what it needs, and not three quarters at once.
@@ -160,31 +164,33 @@ def main(arguments: list[str] | None = None) -> int:
         asked = {"seconds": seconds, "repeats": repeats, "took": time.perf_counter() - BEGAN}
         write(str(path), {"opponents": _versions(), "processor": processor(), "asked": asked, **found})
 
-    def picture(name: str, figure: Any) -> None:
+    def picture(name: str, draw: Callable[..., Any], *of: Any) -> None:
         if whole:
             Path(options.pictures).mkdir(parents=True, exist_ok=True)
-            figure.savefig(Path(options.pictures) / f"{name}{on}.png", dpi=110)
+            draw(*of, where).savefig(Path(options.pictures) / f"{name}{on}.png", dpi=110)
 
     broken: list[str] = []
     interrupted = False
     if "table" in parts:
-        wanted = [p for p in problems() if not options.problems or p.name in options.problems]
+        wanted = [p for p in known if not options.problems or p.name in options.problems]
         names = options.opponents or [n for n, o in OPPONENTS.items() if not (quick and o.slow)]
         sizes = options.sizes or (QUICK_SIZES if quick else SIZES)
+        (products, library), (triad, triad_library) = limits.matrix_rate(), limits.memory_rate()
+        matrix, memory = max(products), max(triad)  # a limit: the best that was seen
         whole_cells: list[table.Cell] = []
+        compiling: dict[str, float] = {}
         try:
             for measured in table.measure(
                 wanted, sizes, names=names, seconds=seconds, repeats=repeats, say=_say
             ):
                 whole_cells += measured
+            compiling = {p.name: _compiling(p) for p in wanted} if 1 in sizes else {}
         except KeyboardInterrupt:
             if not whole_cells:
                 raise
             console.print("interrupted: what was measured until then", style="red")
             interrupted, whole, parts = True, False, ["table"]
         cells = table.in_pieces(whole_cells)
-        (products, library), (triad, triad_library) = limits.matrix_rate(), limits.memory_rate()
-        matrix, memory = max(products), max(triad)  # a limit: the best that was seen
         points = efficiency(cells, wanted, matrix)
         console.print(show(cells))
         limit = {
@@ -196,29 +202,29 @@ def main(arguments: list[str] | None = None) -> int:
             "limits": limit, "regjax": points,
         }  # fmt: skip
         _print_limits(cells, points, limit)
-        if 1 in sizes and not interrupted:
-            found["compiling"] = {p.name: _compiling(p) for p in wanted}
+        if compiling:
+            found["compiling"] = compiling
             found["break_even"] = {
-                p.name: table.break_even(
-                    [c for c in cells if c.problem == p.name], p, found["compiling"][p.name]
-                )
+                p.name: table.break_even([c for c in cells if c.problem == p.name], p, compiling[p.name])
                 for p in wanted
             }
-            _print_break_even(found["break_even"], found["compiling"], wanted)
+            _print_break_even(found["break_even"], compiling, wanted)
         save("table", found)
-        picture("benchmarks", figures.costs(found["cells"], where))
-        picture("roofline", figures.roofline(points, matrix, memory, where))
+        picture("benchmarks", figures.costs, found["cells"])
+        picture("roofline", figures.roofline, points, matrix, memory)
         if options.check and not interrupted:
             extra = {f"{p['problem']}, {p['rows']}, of the limit": p["of_limit"] for p in points}
             bounds = tomllib.loads(BOUNDS.read_text())["at_least"]
             asked = tuple(f"{p.name}, {size}, " for p in wanted for size in sizes)
-            broken = broken_bounds(
-                cells, extra, {name: bound for name, bound in bounds.items() if name.startswith(asked)}
-            )
+            of = tuple(f", {name}" for name in (*names, "of the limit"))
+            wanted_bounds = {
+                key: least for key, least in bounds.items() if key.startswith(asked) and key.endswith(of)
+            }
+            broken = broken_bounds(cells, extra, wanted_bounds)
     if "growth" in parts:
         found = growth.growth(seconds, repeats, _say)
         save("growth", found)
-        picture("growth", figures.growing(found, where))
+        picture("growth", figures.growing, found)
         console.print(_growth_table(found))
     if "first" in parts:
         first = growth.first_minutes(min(repeats, 2), _say)

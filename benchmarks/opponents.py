@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import time
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
@@ -244,7 +245,7 @@ def _torch(name: str) -> Callable[[Problem, Rows], Prepared | None]:
             "vmapped": torch_opponents.vmapped,
             "vmapped, compiled": functools.partial(torch_opponents.vmapped, compiled=True),
         }[name]
-        threads = len(os.sched_getaffinity(0))
+        threads, began = len(os.sched_getaffinity(0)), time.perf_counter()
         if on == "cpu" and name != "vmapped, compiled":
             tried_with = rows.first(256)  # more take long to try, and would choose alike
             key = problem.name, len(tried_with.l2)
@@ -256,13 +257,14 @@ def _torch(name: str) -> Callable[[Problem, Rows], Prepared | None]:
                 )
             threads = chosen[key]
         torch.set_num_threads(threads)
+        choosing = time.perf_counter() - began
         prepared = make(problem, rows, on)
 
         def run(steps: int) -> Any:
             torch.set_num_threads(threads)
             return prepared.run(steps)
 
-        return prepared._replace(run=run)
+        return prepared._replace(run=run, choosing=choosing)
 
     return prepare
 

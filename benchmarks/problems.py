@@ -34,7 +34,7 @@ class Problem(NamedTuple):
         batch_size: None is all rows.
         keep_prob: of hidden units, on average over the grid; None is no dropout.
         learning_rate: the largest of the grid.
-        check_steps: after which all must have reached the same cost.
+        check_steps: after which all must have reached the same cost, each with its own draws; 0 without any.
         usual_steps: that a user would train, for the break-even.
     """
 
@@ -116,11 +116,13 @@ class Prepared(NamedTuple):
             call may compile, another number of steps does not compile again.
         params: of what `run` returned, as `Rows.params`; None where it keeps none.
         steps_done: what `run` was asked for -> what it does, where that is whole epochs.
+        choosing: seconds of preparing that went into trying numbers of threads, which a user would not do.
     """
 
     run: Callable[[int], Any]
     params: Callable[[Any], Params] | None
     steps_done: Callable[[int], int] = int
+    choosing: float = 0.0
 
 
 def problems() -> list[Problem]:
@@ -136,7 +138,7 @@ def problems() -> list[Problem]:
     cancer, cancer_y = scale(cancer).astype(np.float32)[:544], cancer_y.astype(np.int32)[:544]
     digits, digits_y = (digits / 16).astype(np.float32)[:1792], digits_y.astype(np.int32)[:1792]
     return [
-        Problem("tutorial", x, y, small, None, None, 0.3, 2_000, 30_000),
+        Problem("tutorial", x, y, small, None, None, 0.3, 0, 30_000),
         Problem("tutorial, dropout", x, y, small, None, 0.86, 0.3, 1_000, 30_000),
         Problem("breast_cancer", cancer, cancer_y, (30, 64, 32, 1), 32, None, 0.1, 340, 5_000),
         Problem("digits", digits, digits_y, (64, 256, 256, 10), 128, None, 0.1, 140, 3_000),

@@ -6,6 +6,7 @@ copying, measuring) is not counted as steps; it is told apart, as is the first c
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib.util
 import itertools
@@ -19,7 +20,7 @@ import numpy as np
 
 from benchmarks.measure import seconds_of, spread
 from benchmarks.opponents import OPPONENTS
-from benchmarks.problems import Prepared, Problem, Rows, rows_of, training_cost
+from benchmarks.problems import SIZES, Prepared, Problem, Rows, rows_from, rows_of, training_cost
 
 # Networks whose costs are compared before a time counts: so many of who trains one after the other, and so
 # many of who trains all at once, whose program then serves the table too.
@@ -28,22 +29,22 @@ CHECKED, CHECKED_AT_ONCE = 4, 16
 # arithmetic, and no cost may differ by more than SAME. (Rounding grows with the steps: after 2,000 of the
 # tutorial's network, NumPy in float32 is up to 2e-3 from itself in float64.)
 SAME_STEPS, SAME = 60, 1e-4
-# λ of that comparison: strong enough to be seen in so few steps.
-STRONG = 10.0
+# λ of that comparison: strong enough to be seen in so few steps, and which network has which.
+STRONG = (2.5, 5.0, 7.5, 10.0)
 # Largest difference of the mean cost after a problem's `check_steps`, each library with its own draws.
 ALIKE = 0.1
 CANNOT = "cannot do this"
 # Steps of the call that the others are compared with.
 FEW = 2
-# From so many weights and activations in all on (40 MB), opponents are not timed in one piece on a CPU: that
-# was faster than smaller ones for none, beyond the noise, and a step takes up to seconds.
+# From so many weights and activations in all on (40 MB), opponents train in the best smaller pieces on a CPU:
+# one piece was faster for none, beyond the noise, and a step of it takes up to seconds (benchmarks/NOTES.md).
 MANY_NUMBERS = 1e7
-IN_PIECES = "is timed in smaller pieces"
+IN_PIECES = "is timed in smaller pieces, and has no figure there"
 # From so many networks on there are two repetitions.
 MANY_NETWORKS = 1_000
-# A short call of so many seconds (of regjax, which measures every cost twice in it) serves all repetitions,
-# and a long one has so many steps more.
-LONG_CALL, MORE = 10.0, 6
+# Where a short call takes so many seconds (of regjax, which measures every cost twice in it), a long one has
+# so many steps more.
+LONG_CALL, MORE = 10.0, 8
 # Where more steps seem to take less time, they are timed again, so many times as many, and so often.
 AGAIN, TRIES = 4, 3
 
@@ -107,26 +108,53 @@ def measure(
     repeats: int = 3,
     say: Callable[[str], None] = print,
 ) -> Iterator[list[Cell]]:
-    """Yields the cells of each problem and size, everyone's networks in one piece.
+    """Yields the cells of each problem and size, all networks in one piece where they are not too many.
 
     Args:
         problems: to train.
-        sizes: numbers of networks.
+        sizes: numbers of networks. The most that opponents train in one piece are added where there are more.
         names: of OPPONENTS; None is all. regjax is always among them.
-        seconds: that a repetition takes, about.
-        repeats: of each figure.
+        seconds: that a repetition takes at least, about.
+        repeats: of each figure; two of more than `MANY_NETWORKS`.
         say: is told what is being done.
     """
+    sizes = list(sizes)
     names = list(OPPONENTS) if names is None else ["regjax", *(n for n in names if n != "regjax")]
     exact: dict[Any, dict[str, str]] = {}
     for problem in problems:
         say(f"{problem.name}: are the costs the same?")
         refused, waiting = refusals(problem, names, exact)
-        for size in sizes:
+        found: list[Cell] = []
+        most = _most_at_once(problem)
+        added = [size for size in SIZES if size <= most][-1:] if max(sizes) > most else []
+        for size in sorted({*sizes, *added}):
             say(f"{problem.name}: {size:,} networks")
-            yield _cells(problem, size, names, refused, waiting, seconds, repeats)
+            pieces = None if size <= most else _best_pieces(found)
+            cells = _cells(problem, size, names, refused, waiting, seconds, repeats, pieces)
+            found += cells
+            yield cells
             gc.collect()
         jax.clear_caches()
+
+
+def _most_at_once(problem: Problem) -> int:
+    """Returns how many networks opponents train in one piece."""
+    if jax.default_backend() != "cpu":
+        return SIZES[-1]
+    weights = sum(a * b for a, b in itertools.pairwise(problem.layer_sizes))
+    activations = (problem.batch_size or len(problem.x)) * sum(problem.layer_sizes[1:])
+    return int(MANY_NUMBERS / (weights + activations))
+
+
+def _best_pieces(cells: list[Cell]) -> dict[str, int]:
+    """Returns of which of the sizes that were measured each opponent was fastest, that trains all at once."""
+    found: dict[str, Cell] = {}
+    for cell in cells:
+        if cell.us is not None and cell.opponent != "regjax" and OPPONENTS[cell.opponent].at_a_time is None:
+            best = found.setdefault(cell.opponent, cell)
+            if best.us is not None and cell.us["median"] < best.us["median"]:
+                found[cell.opponent] = cell
+    return {name: cell.piece for name, cell in found.items()}
 
 
 def in_pieces(cells: list[Cell]) -> list[Cell]:
@@ -138,7 +166,8 @@ def in_pieces(cells: list[Cell]) -> list[Cell]:
     ours = {(c.problem, c.rows): c.us["all"] for c in cells if c.opponent == "regjax" and c.us is not None}
     for cell in cells:
         best = cell
-        if cell.opponent != "regjax" and OPPONENTS[cell.opponent].at_a_time is None:
+        in_one = cell.piece == cell.rows  # else it was timed in the best pieces
+        if in_one and cell.opponent != "regjax" and OPPONENTS[cell.opponent].at_a_time is None:
             alike = (c for c in cells if (c.problem, c.opponent) == (cell.problem, cell.opponent))
             smaller = (c for c in alike if c.rows <= cell.rows)
             best = min(smaller, key=lambda c: c.us["median"] if c.us else math.inf)
@@ -172,7 +201,9 @@ def refusals(
         Why an opponent's time does not count, for those whose does not; and who is ready to be timed since,
         by name and number of networks.
     """
-    why: dict[str, str] = {}
+    names, why = list(names), {}
+    if "GridSearchCV" in names and "scikit-learn" not in names:
+        names.append("scikit-learn")  # whose costs stand for those of its search
     for name in names:
         needs = OPPONENTS[name].needs
         if needs and importlib.util.find_spec(needs) is None:
@@ -181,13 +212,14 @@ def refusals(
     key = id(problem.x), problem.layer_sizes, problem.learning_rate
     if key not in exact:
         plain = problem._replace(name=f"{problem.name}, all rows", batch_size=None, keep_prob=None)
-        strong = rows_of(plain, CHECKED)
-        strong = strong._replace(axes=strong.axes | {"l2": [STRONG]}, l2=np.full_like(strong.l2, STRONG))
+        rates = rows_of(plain, CHECKED_AT_ONCE).axes["learning_rate"]
+        strong = rows_from(plain, {"learning_rate": rates, "l2": list(STRONG)}, seeds=1)
         there = [name for name in names if name not in why]
         costs, _, exact[key] = _costs(plain, strong, there, SAME_STEPS)
         for name, cost in costs.items():
-            if not np.max(np.abs(cost / costs["regjax"] - 1)) <= SAME:
-                exact[key][name] = _other_cost(cost, costs["regjax"])
+            ours = costs["regjax"][: len(cost)]
+            if not np.max(np.abs(cost / ours - 1)) <= SAME:
+                exact[key][name] = _other_cost(cost, ours)
     why |= exact[key]
     ready: dict[tuple[str, int], Contestant] = {}
     if (problem.batch_size, problem.keep_prob) != (None, None):  # else nothing is drawn, and that was all
@@ -211,21 +243,13 @@ def _costs(
     for name in names:
         at_once = OPPONENTS[name].at_a_time is None
         few = rows if at_once else rows.first(CHECKED)
-        try:
-            began = time.perf_counter()
-            prepared = OPPONENTS[name].prepare(problem, few)
-            if prepared is None or prepared.params is None:
+        with _errors_of(name, errors):
+            contestant = _begun(name, problem, few)
+            if contestant is None or (params := contestant.prepared.params) is None:
                 continue
-            prepared.run(FEW)
-            took = time.perf_counter() - began
-            costs[name] = training_cost(problem, few, prepared.params(prepared.run(steps)))
-        except Exception as error:
-            if name == "regjax":
-                raise
-            errors[name] = _in_words(error)
-            continue
-        if at_once:
-            ready[name, len(few.l2)] = Contestant(prepared, len(few.l2), took, None)
+            costs[name] = training_cost(problem, few, params(contestant.prepared.run(steps)))
+            if at_once:
+                ready[name, contestant.networks] = contestant
     return costs, ready, errors
 
 
@@ -233,9 +257,26 @@ def _other_cost(cost: np.ndarray, ours: np.ndarray) -> str:
     return f"reaches another training cost: {cost.mean():.6g}, regjax {ours.mean():.6g}"
 
 
-def _in_words(error: Exception) -> str:
-    """Returns an opponent's error in one line: the others go on."""
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+@contextlib.contextmanager
+def _errors_of(name: str, why: dict[str, str]) -> Iterator[None]:
+    """Puts an opponent's error in one line into `why`: the others go on. Those of regjax are ours."""
+    try:
+        yield
+    except Exception as error:
+        if name == "regjax":
+            raise
+        words = str(error).strip() or "no words"
+        why[name] = f"{type(error).__name__}: {words.splitlines()[0]}"
+
+
+def _begun(name: str, problem: Problem, rows: Rows) -> Contestant | None:
+    """Returns an opponent after its first call; None where it cannot do this."""
+    began = time.perf_counter()
+    prepared = OPPONENTS[name].prepare(problem, rows)
+    if prepared is None:
+        return None
+    prepared.run(FEW)
+    return Contestant(prepared, len(rows.l2), time.perf_counter() - began - prepared.choosing, None)
 
 
 def _cells(
@@ -246,25 +287,33 @@ def _cells(
     waiting: dict[tuple[str, int], Contestant],
     seconds: float,
     repeats: int,
+    pieces: dict[str, int] | None,
 ) -> list[Cell]:
     rows, why = rows_of(problem, size), dict(refused)
-    there = [name for name in names if name not in refused]
-    weights = sum(a * b for a, b in itertools.pairwise(problem.layer_sizes))
-    activations = (problem.batch_size or len(problem.x)) * sum(problem.layer_sizes[1:])
-    if jax.default_backend() == "cpu" and size * (weights + activations) > MANY_NUMBERS:
-        pieces = [name for name in there if OPPONENTS[name].at_a_time is None and name != "regjax"]
-        why |= dict.fromkeys(pieces, IN_PIECES)
-        there = [name for name in there if name not in pieces]
-    in_turn = _ready(problem, rows, there, waiting, why)
+    at_once = {name for name in names if OPPONENTS[name].at_a_time is None and name != "regjax"}
+    counts = {name: min(size, OPPONENTS[name].at_a_time or size) for name in names}
+    if pieces is not None:
+        counts |= pieces
+        why = dict.fromkeys(at_once - pieces.keys(), IN_PIECES) | why
+    in_turn: dict[str, Contestant] = {}
+    for name, count in counts.items():
+        if name in why:
+            continue
+        with _errors_of(name, why):
+            contestant = waiting.get((name, count)) or _begun(name, problem, rows.first(count))
+            if contestant is None:
+                why[name] = CANNOT
+            else:
+                in_turn[name] = contestant
     if size > MANY_NETWORKS:
         repeats = min(repeats, 2)
-    found = timed_in_turn(in_turn, seconds, repeats, problem.num_batches)
+    found = timed_in_turn(in_turn, seconds, repeats, problem.num_batches, why)
     for name, contestant in in_turn.items():
-        if (name, contestant.networks) in waiting:  # with its number of steps, and compiled by now
+        if name != "regjax":  # it may be timed again, with its number of steps, and compiled by now
             waiting[name, contestant.networks] = contestant._replace(first=0.0)
     cells = []
     for name in names:
-        piece = min(size, OPPONENTS[name].at_a_time or size)
+        piece = counts[name]
         if name not in found or min(found[name].us) <= 0:
             reason = why.get(name, "drowns in the machine's noise")
             cells.append(Cell(problem.name, size, name, piece, None, None, 0.0, 0.0, reason))
@@ -278,66 +327,46 @@ def _cells(
     return cells
 
 
-def _ready(
-    problem: Problem,
-    rows: Rows,
-    names: list[str],
-    waiting: dict[tuple[str, int], Contestant],
-    why: dict[str, str],
-) -> dict[str, Contestant]:
-    """Returns those of the opponents that can do this, called once; `why` is told of the others."""
-    ready = {}
-    for name in names:
-        opponent = OPPONENTS[name]
-        count = min(len(rows.l2), opponent.at_a_time or len(rows.l2))
-        if (name, count) in waiting:
-            ready[name] = waiting[name, count]
-            continue
-        began = time.perf_counter()
-        try:
-            prepared = opponent.prepare(problem, rows.first(count))
-            if prepared is None:
-                why[name] = CANNOT
-                continue
-            prepared.run(FEW)
-        except Exception as error:
-            if name == "regjax":
-                raise
-            why[name] = _in_words(error)
-            continue
-        ready[name] = Contestant(prepared, count, time.perf_counter() - began, None)
-        if opponent.at_a_time is not None:
-            waiting[name, count] = ready[name]
-    return ready
-
-
 def timed_in_turn(
-    ready: dict[str, Contestant], seconds: float, repeats: int, num_batches: int = 1
+    ready: dict[str, Contestant],
+    seconds: float,
+    repeats: int,
+    num_batches: int = 1,
+    why: dict[str, str] | None = None,
 ) -> dict[str, Timed]:
     """Returns the times of contestants that are timed one after the other, in every repetition.
 
     Args:
         ready: them; those that lack a number of steps get one.
-        seconds: that a long call takes, about.
+        seconds: that a long call takes at least, about.
         repeats: in which another one begins each time.
         num_batches: of an epoch: a long call has whole epochs more than a short one, where there is time.
+        why: is told of those that fail.
     """
-    names = list(ready)
-    once: dict[str, float] = {}  # seconds of short calls that are so long that there is one
+    why, names = {} if why is None else why, list(ready)
+    known: dict[str, float] = {}  # seconds of short calls that are too long to be made in vain
     for name, contestant in ready.items():
-        if contestant.steps is None:
-            short = seconds_of(contestant.prepared.run, FEW)
-            if short > LONG_CALL:
-                once[name], steps = short, FEW + MORE
-            else:
-                steps = enough(contestant.prepared, seconds, num_batches)
-            ready[name] = contestant._replace(steps=steps)
+        with _errors_of(name, why):
+            if contestant.steps is None:
+                short = seconds_of(contestant.prepared.run, FEW)
+                if short > LONG_CALL:
+                    known[name], steps = short, contestant.prepared.steps_done(FEW) + MORE
+                else:
+                    steps = enough(contestant.prepared, seconds, num_batches)
+                ready[name] = contestant._replace(steps=steps)
     calls: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for repetition in range(repeats):
         first = repetition * len(names) // repeats
         for name in names[first:] + names[:first]:
-            calls[name].append(_short_and_long(ready[name], once.get(name)))
-    return {name: _summed(ready[name], calls[name]) for name in names}
+            if name not in why:
+                with _errors_of(name, why):
+                    calls[name].append(_short_and_long(ready[name], known.pop(name, None)))
+    found: dict[str, Timed] = {}
+    for name, contestant in ready.items():
+        if name not in why:
+            with _errors_of(name, why):
+                found[name] = _summed(contestant, calls[name])
+    return found
 
 
 def _short_and_long(contestant: Contestant, short: float | None = None) -> tuple[float, float]:
@@ -348,14 +377,14 @@ def _short_and_long(contestant: Contestant, short: float | None = None) -> tuple
 
 def _summed(contestant: Contestant, calls: list[tuple[float, float]]) -> Timed:
     """Returns what repetitions came to, after new ones with more steps where they drowned in the noise."""
+    # The shortest, as one that took long by chance would make its steps seem short.
+    short = min(short for short, _ in calls)
     for _ in range(TRIES):
-        # The median, as one that took long by chance would make its steps seem short.
-        short = float(np.median([short for short, _ in calls]))
         if all(long > short for _, long in calls):
             break
         contestant = contestant._replace(steps=(contestant.steps or FEW) * AGAIN)
         calls = [_short_and_long(contestant) for _ in calls]
-    short = float(np.median([short for short, _ in calls]))
+        short = min(short for short, _ in calls)
     done = contestant.prepared.steps_done
     few, many = done(FEW), done(contestant.steps or FEW)
     steps = [(long - short) / (many - few) for _, long in calls]

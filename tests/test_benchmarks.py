@@ -123,13 +123,17 @@ def test_who_reaches_another_cost_is_not_timed(monkeypatch):
     def nearly(problem, rows):
         return numpy_loop(problem, rows._replace(learning_rate=rows.learning_rate * np.float32(1.05)))
 
+    def one_l2(problem, rows):
+        return numpy_loop(problem, rows._replace(l2=np.full_like(rows.l2, rows.l2[0])))
+
     monkeypatch.setitem(OPPONENTS, "wrong", Opponent(wrong, 1))
     monkeypatch.setitem(OPPONENTS, "nearly", Opponent(nearly, 1))
     monkeypatch.setitem(OPPONENTS, "missing", Opponent(numpy_loop, 1, needs="no_such_library"))
+    monkeypatch.setitem(OPPONENTS, "one λ for all", Opponent(one_l2, None))
     [cells] = table.measure(
         problems()[:1],
         [1],
-        names=["NumPy", "wrong", "nearly", "missing"],
+        names=["NumPy", "wrong", "nearly", "missing", "one λ for all"],
         seconds=0.01,
         repeats=1,
         say=lambda words: None,
@@ -138,6 +142,7 @@ def test_who_reaches_another_cost_is_not_timed(monkeypatch):
     assert by_name["NumPy"].us
     assert "another training cost" in by_name["wrong"].why
     assert "another training cost" in by_name["nearly"].why
+    assert "another training cost" in by_name["one λ for all"].why
     assert by_name["missing"].why == "no_such_library is not installed"
     assert by_name["wrong"].us is by_name["missing"].us is None
 
@@ -168,10 +173,16 @@ def test_many_networks_are_timed_in_smaller_pieces(monkeypatch):
     found = table.measure(problems()[:1], [1, 16], names=names, seconds=0.01, say=lambda words: None)
     cells = [cell for cells in found for cell in cells]
     last = {c.opponent: c for c in cells if c.rows == 16}
-    assert last["all at once"].why == table.IN_PIECES
+    assert (last["all at once"].piece, last["all at once"].why) == (1, "")
     assert len(last["regjax"].us["all"]) == len(last["NumPy"].us["all"]) == 2
     in_pieces = {c.opponent: c for c in table.in_pieces(cells) if c.rows == 16}["all at once"]
-    assert (in_pieces.piece, in_pieces.why, len(in_pieces.ratio["all"])) == (1, "", 2)
+    assert in_pieces == last["all at once"]
+    # Where the piece's own size is not asked for, it is timed nevertheless.
+    found = table.measure(problems()[:1], [16], names=["all at once"], seconds=0.01, say=lambda words: None)
+    assert [(c.rows, c.piece, c.why) for cells in found for c in cells if c.opponent != "regjax"] == [
+        (1, 1, ""),
+        (16, 1, ""),
+    ]
 
 
 def test_what_calls_come_to(monkeypatch):
@@ -184,10 +195,36 @@ def test_what_calls_come_to(monkeypatch):
     # Seven more steps seem to take less than none: four times as many are timed.
     drowned = {2: [2.0] * 4, 9: [1.0, 3.0], 36: [19.0, 19.0]}
     assert timed(drowned, 5.0, 9, 2) == ([5e4, 5e4], 3.0, 1.0)
-    # One short call took long by chance: its repetition is not fast.
-    assert timed({2: [2.0, 9.0, 2.0], 12: [12.0] * 3}, 5.0, 12, 3) == ([1e5] * 3, 3.0, 0.0)
-    # A short call of 20 s is made once, and a long one has six steps more.
-    assert timed({2: [20.0], 8: [26.0, 32.0]}, 25.0, None, 2) == ([1e5, 2e5], 5.0, 17.0)
+    # Two short calls took long by chance: their repetitions are not fast.
+    assert timed({2: [9.0, 2.0, 9.0], 12: [12.0] * 3}, 5.0, 12, 3) == ([1e5] * 3, 3.0, 0.0)
+    # A short call of 20 s is not made in vain, and a long one has eight steps more.
+    assert timed({2: [20.0, 21.0], 10: [28.0, 36.0]}, 25.0, None, 2) == ([1e5, 2e5], 5.0, 17.0)
+
+
+def test_an_opponent_that_fails_is_left_out(monkeypatch):
+    def fails_at(call):
+        def prepare(problem, rows):
+            prepared, calls = numpy_loop(problem, rows), []
+
+            def run(steps):
+                calls.append(steps)
+                if len(calls) == call:
+                    raise RuntimeError("out of luck")
+                return prepared.run(steps)
+
+            return prepared._replace(run=run)
+
+        return prepare
+
+    # In its first call, in the comparison of costs, and while it is timed.
+    names = [f"fails {call}" for call in (1, 2, 3, 8)]
+    for name in names:
+        monkeypatch.setitem(OPPONENTS, name, Opponent(fails_at(int(name.split()[1])), None))
+    [cells] = table.measure(problems()[1:2], [16], names=names, seconds=0.01, say=lambda words: None)
+    assert {cell.opponent: cell.why for cell in cells} == {
+        "regjax": "",
+        **dict.fromkeys(names, "RuntimeError: out of luck"),
+    }
 
 
 def test_opponents_may_train_in_pieces():
