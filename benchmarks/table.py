@@ -369,8 +369,8 @@ def timed_in_turn(
                     call = _short_and_long(ready[name], known.pop(name, None))
                     of_turn.setdefault(name, []).append(call)
         for name, timed in of_turn.items():
-            shorts, longs = zip(*timed, strict=True)
-            calls[name].append((min(shorts), float(np.mean(longs))))
+            short, long = np.mean(timed, axis=0).tolist()
+            calls[name].append((short, long))
     found: dict[str, Timed] = {}
     for name, contestant in ready.items():
         if name not in why:
@@ -387,14 +387,14 @@ def _short_and_long(contestant: Contestant, short: float | None = None) -> tuple
 
 def _summed(contestant: Contestant, calls: list[tuple[float, float]]) -> Timed:
     """Returns what repetitions came to, after new ones with more steps where they drowned in the noise."""
-    # The shortest, as one that took long by chance would make its steps seem short.
-    short = min(short for short, _ in calls)
+    # The median, as one that took long by chance would make its steps seem short.
+    short = float(np.median([short for short, _ in calls]))
     for _ in range(TRIES):
         if all(long > short for _, long in calls):
             break
         contestant = contestant._replace(steps=(contestant.steps or FEW) * AGAIN)
         calls = [_short_and_long(contestant) for _ in calls]
-        short = min(short for short, _ in calls)
+        short = float(np.median([short for short, _ in calls]))
     done = contestant.prepared.steps_done
     few, many = done(FEW), done(contestant.steps or FEW)
     steps = [(long - short) / (many - few) for _, long in calls]
@@ -411,14 +411,14 @@ def enough(prepared: Prepared, seconds: float, num_batches: int = 1) -> int:
     More where a call takes long beside its steps: else they would drown in its noise.
     """
     few, done = min(seconds_of(prepared.run, FEW) for _ in range(2)), prepared.steps_done(FEW)
-    steps = 2 * done
+    steps, seconds = 2 * done, max(seconds, few)
     while True:
-        took = seconds_of(prepared.run, steps) - few
-        # More than a call's noise, of which a long call has much.
-        if took > max(seconds / 4, 0.2 * few) or steps > 1e6:
+        # The shorter of two calls: one that took long by chance would pass for many steps.
+        took = min(seconds_of(prepared.run, steps) for _ in range(2)) - few
+        if took > seconds / 4 or steps > 1e6:
             break
         steps = math.ceil(steps * (20.0 if took <= 0 else min(20.0, max(2.0, seconds / 2 / took))))
-    step, seconds = took / (prepared.steps_done(steps) - done), max(seconds, few)
+    step = took / (prepared.steps_done(steps) - done)
     epochs = round(seconds / step / num_batches)
     return done + (epochs * num_batches or max(1, round(seconds / step)))
 
