@@ -19,6 +19,10 @@ import regjax
 from benchmarks.problems import Params, Prepared, Problem, Rows
 
 
+# Before anyone imports PyTorch: what an earlier run has compiled is not to be found again.
+os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
+
+
 class Opponent(NamedTuple):
     """How an opponent is prepared.
 
@@ -230,8 +234,6 @@ def _torch(name: str) -> Callable[[Problem, Rows], Prepared | None]:
     chosen: dict[tuple[str, int], int] = {}  # by problem and networks
 
     def prepare(problem: Problem, rows: Rows) -> Prepared | None:
-        # What an earlier run has compiled is not to be found again.
-        os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
         import torch
 
         from benchmarks import torch_opponents
