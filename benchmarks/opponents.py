@@ -18,7 +18,6 @@ from sklearn.exceptions import ConvergenceWarning
 import regjax
 from benchmarks.problems import Params, Prepared, Problem, Rows
 
-
 # Before anyone imports PyTorch: what an earlier run has compiled is not to be found again.
 os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
 
