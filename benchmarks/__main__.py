@@ -124,8 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--results", default=str(HERE / "results"), help="folder of the .json files")
     parser.add_argument("--pictures", default=str(PICTURES), help="folder of the pictures")
-    known = problems()
-    parser.add_argument("--problems", nargs="*", choices=[p.name for p in known], help="all by default")
+    parser.add_argument("--problems", nargs="*", help="their names; all by default")
     parser.add_argument("--sizes", nargs="*", type=int, choices=SIZES, help="numbers of networks")
     parser.add_argument("--opponents", nargs="*", choices=list(OPPONENTS), help="all by default")
     parser.add_argument("--parts", nargs="*", choices=("table", "growth", "first"), help="all by default")
@@ -144,6 +143,9 @@ def main(arguments: list[str] | None = None) -> int:
         jax.devices()
     except RuntimeError as error:
         parser.error(f"--device {options.device}: JAX has none here ({error})")
+    known = problems()  # not before the device is chosen: drawing them starts it
+    if unknown := set(options.problems or ()) - {p.name for p in known}:
+        parser.error(f"--problems must be of {[p.name for p in known]}, got {sorted(unknown)}")
     quick = options.quick or options.check
     parts = options.parts or (["table"] if quick else ["table", "growth", "first"])
     seconds = options.seconds or (0.15 if quick else 0.2)

@@ -150,12 +150,12 @@ def matrix_rate(repeats: int = 5) -> tuple[list[float], str]:
     calls: dict[str, Callable[[], Any]] = {"jax": lambda: dot(*on_device)}
     if jax.default_backend() == "cpu":
         calls["numpy"] = lambda: a @ b
-    if jax.default_backend() == "cpu" and importlib.util.find_spec("torch"):
-        import torch
+        if importlib.util.find_spec("torch"):
+            import torch
 
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
-        tensors = [torch.from_numpy(a), torch.from_numpy(b)]
-        calls["torch"] = lambda: torch.mm(*tensors)
+            torch.set_num_threads(len(os.sched_getaffinity(0)))
+            tensors = [torch.from_numpy(a), torch.from_numpy(b)]
+            calls["torch"] = lambda: torch.mm(*tensors)
     return _best({name: _rates(call, 2.0 * size**3, repeats) for name, call in calls.items()})
 
 
@@ -192,10 +192,10 @@ def memory_rate(repeats: int = 5) -> tuple[list[float], str]:
         calls: dict[str, Callable[[], Any]] = {"jax": jax_triad}
         if jax.default_backend() == "cpu":
             calls["numpy"] = lambda: list(pool.map(chunks, range(cores)))
-        if jax.default_backend() == "cpu" and importlib.util.find_spec("torch"):
-            import torch
+            if importlib.util.find_spec("torch"):
+                import torch
 
-            torch.set_num_threads(cores)
-            tensors = [torch.from_numpy(v) for v in (a, b, c)]
-            calls["torch"] = lambda: torch.add(tensors[1], tensors[2], alpha=0.5, out=tensors[0])
+                torch.set_num_threads(cores)
+                tensors = [torch.from_numpy(v) for v in (a, b, c)]
+                calls["torch"] = lambda: torch.add(tensors[1], tensors[2], alpha=0.5, out=tensors[0])
         return _best({name: _rates(call, moved, repeats) for name, call in calls.items()})

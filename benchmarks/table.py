@@ -146,11 +146,16 @@ def _most_at_once(problem: Problem) -> int:
     return int(MANY_NUMBERS / (weights + activations))
 
 
+def _has_pieces(name: str) -> bool:
+    """Returns whether an opponent trains all networks at once, and so may train them in pieces."""
+    return name != "regjax" and OPPONENTS[name].at_a_time is None
+
+
 def _best_pieces(cells: list[Cell]) -> dict[str, int]:
     """Returns of which of the sizes that were measured each opponent was fastest, that trains all at once."""
     found: dict[str, Cell] = {}
     for cell in cells:
-        if cell.us is not None and cell.opponent != "regjax" and OPPONENTS[cell.opponent].at_a_time is None:
+        if cell.us is not None and _has_pieces(cell.opponent):
             best = found.setdefault(cell.opponent, cell)
             if best.us is not None and cell.us["median"] < best.us["median"]:
                 found[cell.opponent] = cell
@@ -167,7 +172,7 @@ def in_pieces(cells: list[Cell]) -> list[Cell]:
     for cell in cells:
         best = cell
         in_one = cell.piece == cell.rows  # else it was timed in the best pieces
-        if in_one and cell.opponent != "regjax" and OPPONENTS[cell.opponent].at_a_time is None:
+        if in_one and _has_pieces(cell.opponent):
             alike = (c for c in cells if (c.problem, c.opponent) == (cell.problem, cell.opponent))
             smaller = (c for c in alike if c.rows <= cell.rows)
             best = min(smaller, key=lambda c: c.us["median"] if c.us else math.inf)
@@ -290,11 +295,11 @@ def _cells(
     pieces: dict[str, int] | None,
 ) -> list[Cell]:
     rows, why = rows_of(problem, size), dict(refused)
-    at_once = {name for name in names if OPPONENTS[name].at_a_time is None and name != "regjax"}
     counts = {name: min(size, OPPONENTS[name].at_a_time or size) for name in names}
     if pieces is not None:
         counts |= pieces
-        why = dict.fromkeys(at_once - pieces.keys(), IN_PIECES) | why
+        lacking = [name for name in names if _has_pieces(name) and name not in pieces]
+        why = dict.fromkeys(lacking, IN_PIECES) | why
     in_turn: dict[str, Contestant] = {}
     for name, count in counts.items():
         if name in why:
@@ -344,23 +349,22 @@ def timed_in_turn(
         why: is told of those that fail.
     """
     why, names = {} if why is None else why, list(ready)
-    heavy: set[str] = set()
     known: dict[str, float] = {}  # seconds of short calls that are too long to be made in vain
     for name, contestant in ready.items():
         with _errors_of(name, why):
             if contestant.steps is None:
                 short = seconds_of(contestant.prepared.run, FEW)
                 if short > LONG_CALL:
-                    heavy.add(name)
                     known[name], steps = short, contestant.prepared.steps_done(FEW) + MORE
                 else:
                     steps = enough(contestant.prepared, seconds, num_batches)
                 ready[name] = contestant._replace(steps=steps)
+    twice = "regjax" in names and "regjax" not in known  # since all are compared with it
     calls: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for repetition in range(repeats):
         first = repetition * len(names) // repeats
         turn = names[first:] + names[:first]
-        if "regjax" in turn and "regjax" not in heavy:  # all are compared with it: twice, half a turn apart
+        if twice:  # half a turn apart
             turn.insert((turn.index("regjax") + len(turn) // 2) % len(turn), "regjax")
         of_turn: dict[str, list[tuple[float, float]]] = {}
         for name in turn:

@@ -39,8 +39,7 @@ TASK_SECONDS = 1.0
 STOPPING_SECONDS = 0.1
 PROBE_SECONDS = 0.25
 # Operations that a chunk is guessed to do in a second, and what a step of it takes beside them.
-GUESSED_RATE = {"cpu": (1e10, 2e-6)}
-GUESSED_ACCELERATOR_RATE = (1e12, 1e-4)
+CPU_GUESS, ACCELERATOR_GUESS = (1e10, 2e-6), (1e12, 1e-4)
 # As often as anyone looks.
 REPORT_SECONDS = 0.1
 
@@ -400,7 +399,7 @@ class Host:
     def _guess(self, group: Group) -> float:
         """Returns seconds of a chunk's step, a little too many rather than too few."""
         size = group.config.batch_size or self.design.padded.x.shape[1]
-        rate, beside = GUESSED_RATE.get(jax.default_backend(), GUESSED_ACCELERATOR_RATE)
+        rate, beside = CPU_GUESS if jax.default_backend() == "cpu" else ACCELERATOR_GUESS
         return group.chunk * (6 * num_params(group.config) * size / rate) + beside
 
     def _progress(self, phase: str) -> Progress:
