@@ -175,7 +175,7 @@ def main(arguments: list[str] | None = None) -> int:
     interrupted = False
     if "table" in parts:
         wanted = [p for p in known if not options.problems or p.name in options.problems]
-        names = options.opponents or [n for n, o in OPPONENTS.items() if not (quick and o.slow)]
+        names = options.opponents or [n for n, o in OPPONENTS.items() if o.quick or not quick]
         sizes = options.sizes or (QUICK_SIZES if quick else SIZES)
         (products, library), (triad, triad_library) = limits.matrix_rate(), limits.memory_rate()
         matrix, memory = max(products), max(triad)  # a limit: the best that was seen

@@ -46,14 +46,12 @@ def equinox(problem: Problem, rows: Rows) -> Prepared:
     learning_rate, l2, keep_prob = hyperparameters(rows)
     keys = jax.random.split(jax.random.key(0), len(learning_rate))
 
-    @eqx.filter_vmap
-    def make(key: jax.Array) -> _Network:
-        return _Network(problem.layer_sizes, key)
-
     def arrays(model: Any) -> list[jax.Array]:
         return [a for layer in model.layers for a in (layer.weight, layer.bias)]
 
-    start = eqx.tree_at(arrays, make(keys), [jnp.asarray(a) for layer in rows.params for a in layer])
+    # Its structure alone, as for a network read from a file: making one takes four seconds of compiling.
+    blank = eqx.filter_eval_shape(_Network, problem.layer_sizes, jax.random.key(0))
+    start = eqx.tree_at(arrays, blank, [jnp.asarray(a) for layer in rows.params for a in layer])
     weights = eqx.tree_at(arrays, jax.tree.map(lambda _: True, start), [True, False] * len(rows.params))
 
     def loss(model: _Network, x: Any, y: Any, key: Any, keep_prob: Any) -> jax.Array:

@@ -30,13 +30,13 @@ class Opponent(NamedTuple):
         at_a_time: networks that are trained in a call: more rows cost as much each. None is as many as are
             asked for.
         needs: the distribution that must be installed, or "".
-        slow: whether `--quick` leaves it out.
+        quick: whether `--quick` times it too.
     """
 
     prepare: Callable[[Problem, Rows], Prepared | None]
     at_a_time: int | None
     needs: str = ""
-    slow: bool = False
+    quick: bool = True
 
 
 def sweep(
@@ -273,13 +273,13 @@ def _torch(name: str) -> Callable[[Problem, Rows], Prepared | None]:
 OPPONENTS = {
     "regjax": Opponent(regjax_sweep, None),
     "NumPy": Opponent(numpy_loop, 1),
-    "scikit-learn": Opponent(sklearn_alone, 1, slow=True),
-    "GridSearchCV": Opponent(sklearn_search, 16, slow=True),
-    "PyTorch": Opponent(_torch("eager"), 1, "torch", slow=True),
-    "torch.compile": Opponent(_torch("compiled"), 1, "torch", slow=True),
+    "scikit-learn": Opponent(sklearn_alone, 1, quick=False),
+    "GridSearchCV": Opponent(sklearn_search, 16, quick=False),
+    "PyTorch": Opponent(_torch("eager"), 1, "torch", quick=False),
+    "torch.compile": Opponent(_torch("compiled"), 1, "torch", quick=False),
     "torch.func.vmap": Opponent(_torch("vmapped"), None, "torch"),
-    "torch.compile(vmap)": Opponent(_torch("vmapped, compiled"), None, "torch", slow=True),
-    "Equinox": Opponent(_elsewhere("jax_opponents", "equinox"), None, "equinox"),
+    "torch.compile(vmap)": Opponent(_torch("vmapped, compiled"), None, "torch", quick=False),
+    "Equinox": Opponent(_elsewhere("jax_opponents", "equinox"), None, "equinox", quick=False),
     "Flax NNX": Opponent(_elsewhere("jax_opponents", "flax_nnx"), None, "flax"),
     "naive JAX": Opponent(_elsewhere("naive", "naive"), None),
     "loop in C": Opponent(_elsewhere("limits", "hand_written"), 16),

@@ -28,9 +28,9 @@ CHECKED, CHECKED_AT_ONCE = 4, 16
 # Steps of the comparison where all rows are seen in every step and nothing is dropped: all then do the same
 # arithmetic, and no cost may differ by more than SAME. (Rounding grows with the steps: after 2,000 of the
 # tutorial's network, NumPy in float32 is up to 2e-3 from itself in float64.)
-SAME_STEPS, SAME = 60, 1e-4
-# λ of that comparison: strong enough to be seen in so few steps, and which network has which.
-STRONG = (2.5, 5.0, 7.5, 10.0)
+SAME_STEPS, SAME = 20, 1e-4
+# λ of its four networks: strong enough to be seen in so few steps, and which network has which.
+STRONG = (2.5, 10.0)
 # Largest difference of the mean cost after a problem's `check_steps`, each library with its own draws.
 ALIKE = 0.1
 CANNOT = "cannot do this"
@@ -42,9 +42,10 @@ MANY_NUMBERS = 1e7
 IN_PIECES = "is timed in smaller pieces, and has no figure there"
 # From so many networks on there are two repetitions.
 MANY_NETWORKS = 1_000
-# Where a short call takes so many seconds (of regjax, which measures every cost twice in it), a long one has
-# so many steps more.
-LONG_CALL, MORE = 10.0, 8
+# Where a short call takes so many seconds (of regjax, which measures every cost twice in it), it is made once
+# to choose the steps of a long one, not twice; and where it takes so many, it is made once in all, and a long
+# one has so many steps more.
+SLOW_CALL, LONG_CALL, MORE = 1.0, 10.0, 12
 # Where more steps seem to take less time, they are timed again, so many times as many, and so often.
 AGAIN, TRIES = 4, 3
 
@@ -217,7 +218,7 @@ def refusals(
     key = id(problem.x), problem.layer_sizes, problem.learning_rate
     if key not in exact:
         plain = problem._replace(name=f"{problem.name}, all rows", batch_size=None, keep_prob=None)
-        rates = rows_of(plain, CHECKED_AT_ONCE).axes["learning_rate"]
+        rates = [problem.learning_rate, problem.learning_rate / 2]
         strong = rows_from(plain, {"learning_rate": rates, "l2": list(STRONG)}, seeds=1)
         there = [name for name in names if name not in why]
         costs, _, exact[key] = _costs(plain, strong, there, SAME_STEPS)
@@ -344,22 +345,20 @@ def timed_in_turn(
     Args:
         ready: them; those that lack a number of steps get one.
         seconds: that a long call takes at least, about.
-        repeats: in which another one begins each time. regjax is timed twice in each, and the mean counts.
+        repeats: in which another one begins each time. regjax is timed twice in each, and the mean counts,
+            unless its calls are slow ones.
         num_batches: of an epoch: a long call has whole epochs more than a short one, where there is time.
         why: is told of those that fail.
     """
     why, names = {} if why is None else why, list(ready)
-    known: dict[str, float] = {}  # seconds of short calls that are too long to be made in vain
+    short: dict[str, float] = {}  # seconds of short calls
     for name, contestant in ready.items():
         with _errors_of(name, why):
             if contestant.steps is None:
-                short = seconds_of(contestant.prepared.run, FEW)
-                if short > LONG_CALL:
-                    known[name], steps = short, contestant.prepared.steps_done(FEW) + MORE
-                else:
-                    steps = enough(contestant.prepared, seconds, num_batches)
+                steps, short[name] = enough(contestant.prepared, seconds, num_batches)
                 ready[name] = contestant._replace(steps=steps)
-    twice = "regjax" in names and "regjax" not in known  # since all are compared with it
+    twice = short.get("regjax", math.inf) <= SLOW_CALL  # since all are compared with it
+    once = {name: took for name, took in short.items() if took > LONG_CALL}
     calls: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for repetition in range(repeats):
         first = repetition * len(names) // repeats
@@ -370,7 +369,7 @@ def timed_in_turn(
         for name in turn:
             if name not in why:
                 with _errors_of(name, why):
-                    call = _short_and_long(ready[name], known.pop(name, None))
+                    call = _short_and_long(ready[name], once.get(name))
                     of_turn.setdefault(name, []).append(call)
         for name, timed in of_turn.items():
             short, long = np.mean(timed, axis=0).tolist()
@@ -409,22 +408,28 @@ def _summed(contestant: Contestant, calls: list[tuple[float, float]]) -> Timed:
     )
 
 
-def enough(prepared: Prepared, seconds: float, num_batches: int = 1) -> int:
-    """Returns steps that take about so many seconds beyond `FEW`, in whole epochs if they have one.
+def enough(prepared: Prepared, seconds: float, num_batches: int = 1) -> tuple[int, float]:
+    """Returns steps that take about so many seconds beyond `FEW`, and the seconds of a call of `FEW`.
 
-    More where a call takes long beside its steps: else they would drown in its noise.
+    Whole epochs, if there is time for one. More seconds where a call takes long beside its steps: else they
+    would drown in its noise.
     """
-    few, done = min(seconds_of(prepared.run, FEW) for _ in range(2)), prepared.steps_done(FEW)
-    steps, seconds = 2 * done, max(seconds, few)
+    few, done = seconds_of(prepared.run, FEW), prepared.steps_done(FEW)
+    if few > LONG_CALL:
+        return done + MORE, few
+    # The shorter of two calls, but of slow ones: one that took long by chance would pass for many steps.
+    calls = 1 if few > SLOW_CALL else 2
+    if calls > 1:
+        few = min(few, seconds_of(prepared.run, FEW))
+    steps, seconds = 8 * done, max(seconds, few)
     while True:
-        # The shorter of two calls: one that took long by chance would pass for many steps.
-        took = min(seconds_of(prepared.run, steps) for _ in range(2)) - few
+        took = min(seconds_of(prepared.run, steps) for _ in range(calls)) - few
         if took > seconds / 4 or steps > 1e6:
             break
         steps = math.ceil(steps * (20.0 if took <= 0 else min(20.0, max(2.0, seconds / 2 / took))))
     step = took / (prepared.steps_done(steps) - done)
     epochs = round(seconds / step / num_batches)
-    return done + (epochs * num_batches or max(1, round(seconds / step)))
+    return done + (epochs * num_batches or max(1, round(seconds / step))), few
 
 
 def break_even(

@@ -198,10 +198,14 @@ def test_what_calls_come_to(monkeypatch):
     # One short call took long by chance: its repetition is not fast.
     assert timed({2: [9.0, 2.0, 2.0], 12: [12.0] * 3}, 5.0, 12, 3) == ([1e5] * 3, 3.0, 0.0)
     # regjax is timed twice in a repetition, and the mean counts.
-    twice = {2: [2.0] * 4, 12: [11.0, 13.0, 21.0, 23.0]}
-    assert timed(twice, 5.0, 12, 2, name="regjax") == ([1e5, 2e5], 3.0, 0.0)
-    # A short call of 20 s is not made in vain, and a long one has eight steps more.
-    assert timed({2: [20.0, 20.0], 10: [28.0, 36.0]}, 25.0, None, 2) == ([1e5, 2e5], 5.0, 17.0)
+    chosen = {2: [0.5] * 6, 16: [0.64] * 2, 52: [0.95, 1.05] * 2}
+    found = timed(chosen, 2.0, None, 2, name="regjax")
+    assert found.us == pytest.approx([1e3, 1e3])
+    assert (found.compiling, found.beside) == pytest.approx((1.5, 0.48))
+    # A slow short call is made once to choose the steps, and then once in each repetition; a long one once.
+    slow = {2: [2.0] * 3, 16: [16.0], 4: [4.0, 4.0]}
+    assert timed(slow, 25.0, None, 2, name="regjax") == ([1e5, 1e5], 23.0, 0.0)
+    assert timed({2: [20.0], 14: [32.0, 44.0]}, 25.0, None, 2) == ([1e5, 2e5], 5.0, 17.0)
 
 
 def test_an_opponent_that_fails_is_left_out(monkeypatch):
