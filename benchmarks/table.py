@@ -81,7 +81,7 @@ class Contestant(NamedTuple):
 
     Attributes:
         prepared: what runs.
-        networks: of a call.
+        networks: of a call; of who trains one after the other, any number.
         first: seconds of preparing it and of its first call.
         steps: of its long call; None where that is not known yet.
     """
@@ -205,7 +205,7 @@ def refusals(
 
     Returns:
         Why an opponent's time does not count, for those whose does not; and who is ready to be timed since,
-        by name and number of networks.
+        by name and number of networks that are trained at once.
     """
     names, why = list(names), {}
     if "GridSearchCV" in names and "scikit-learn" not in names:
@@ -244,18 +244,18 @@ def refusals(
 def _costs(
     problem: Problem, rows: Rows, names: list[str], steps: int
 ) -> tuple[dict[str, np.ndarray], dict[tuple[str, int], Contestant], dict[str, str]]:
-    """Returns costs of those that can do the problem, those of them that train all at once, and errors."""
+    """Returns costs of those that can do the problem, who of them is ready to be timed, and errors."""
     costs, ready, errors = {}, {}, {}
     for name in names:
-        at_once = OPPONENTS[name].at_a_time is None
-        few = rows if at_once else rows.first(CHECKED)
+        at_a_time = OPPONENTS[name].at_a_time
+        few = rows if at_a_time is None else rows.first(CHECKED)
         with _errors_of(name, errors):
             contestant = _begun(name, problem, few)
             if contestant is None or (params := contestant.prepared.params) is None:
                 continue
             costs[name] = training_cost(problem, few, params(contestant.prepared.run(steps)))
-            if at_once:
-                ready[name, contestant.networks] = contestant
+            if at_a_time in (None, 1):  # each of several at a time would not take as long as here
+                ready[name, at_a_time or contestant.networks] = contestant
     return costs, ready, errors
 
 
@@ -316,7 +316,7 @@ def _cells(
     found = timed_in_turn(in_turn, seconds, repeats, problem.num_batches, why)
     for name, contestant in in_turn.items():
         if name != "regjax":  # it may be timed again, with its number of steps, and compiled by now
-            waiting[name, contestant.networks] = contestant._replace(first=0.0)
+            waiting[name, counts[name]] = contestant._replace(first=0.0)
     cells = []
     for name in names:
         piece = counts[name]
@@ -325,11 +325,10 @@ def _cells(
             cells.append(Cell(problem.name, size, name, piece, None, None, 0.0, 0.0, reason))
             continue
         us, compiling, beside = found[name]
+        beside *= size / in_turn[name].networks
         ours = found["regjax"].us
         ratio = spread([a / b for a, b in zip(us, ours, strict=True)]) if min(ours) > 0 else None
-        cells.append(
-            Cell(problem.name, size, name, piece, spread(us), ratio, compiling, beside * size / piece, "")
-        )
+        cells.append(Cell(problem.name, size, name, piece, spread(us), ratio, compiling, beside, ""))
     return cells
 
 
@@ -351,14 +350,14 @@ def timed_in_turn(
         why: is told of those that fail.
     """
     why, names = {} if why is None else why, list(ready)
-    short: dict[str, float] = {}  # seconds of short calls
+    short_calls: dict[str, float] = {}  # their seconds
     for name, contestant in ready.items():
         with _errors_of(name, why):
             if contestant.steps is None:
-                steps, short[name] = enough(contestant.prepared, seconds, num_batches)
+                steps, short_calls[name] = enough(contestant.prepared, seconds, num_batches)
                 ready[name] = contestant._replace(steps=steps)
-    twice = short.get("regjax", math.inf) <= SLOW_CALL  # since all are compared with it
-    once = {name: took for name, took in short.items() if took > LONG_CALL}
+    twice = short_calls.get("regjax", math.inf) <= SLOW_CALL  # since all are compared with it
+    once = {name: took for name, took in short_calls.items() if took > LONG_CALL}
     calls: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for repetition in range(repeats):
         first = repetition * len(names) // repeats

@@ -227,11 +227,22 @@ def test_an_opponent_that_fails_is_left_out(monkeypatch):
     names = [f"fails {call}" for call in (1, 2, 3, 8)]
     for name in names:
         monkeypatch.setitem(OPPONENTS, name, Opponent(fails_at(int(name.split()[1])), None))
-    [cells] = table.measure(problems()[1:2], [16], names=names, seconds=0.01, say=lambda words: None)
+    begun = []  # networks each time one after the other is prepared: to compare costs, then to be timed too
+
+    def counted(problem, rows):
+        begun.append(len(rows.l2))
+        return numpy_loop(problem, rows)
+
+    monkeypatch.setitem(OPPONENTS, "counted", Opponent(counted, 1))
+    [cells] = table.measure(
+        problems()[1:2], [16], names=[*names, "counted"], seconds=0.01, say=lambda words: None
+    )
     assert {cell.opponent: cell.why for cell in cells} == {
         "regjax": "",
         **dict.fromkeys(names, "RuntimeError: out of luck"),
+        "counted": "",
     }
+    assert begun == [4, 4]
 
 
 def test_opponents_may_train_in_pieces():
