@@ -58,7 +58,8 @@ def point(
     if not repeats:
         return {"us": [], "peak": peak_memory(), "compile": compiling}
     contestant = Contestant(Prepared(run, None), networks, 0.0, None)
-    us = timed_in_turn({"": contestant}, seconds, repeats)[""].us
+    num_batches = num_samples // batch_size if batch_size else 1
+    us = timed_in_turn({"": contestant}, seconds, repeats, num_batches)[""].us
     return {"us": us, "peak": peak_memory(), "compile": compiling}
 
 

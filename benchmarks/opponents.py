@@ -270,11 +270,13 @@ def _torch(name: str) -> Callable[[Problem, Rows], Prepared | None]:
     return prepare
 
 
+# Networks of a call of who trains several side by side: enough to keep all cores busy.
+SEVERAL = max(16, 4 * len(os.sched_getaffinity(0)))
 OPPONENTS = {
     "regjax": Opponent(regjax_sweep, None),
     "NumPy": Opponent(numpy_loop, 1),
     "scikit-learn": Opponent(sklearn_alone, 1, quick=False),
-    "GridSearchCV": Opponent(sklearn_search, 16, quick=False),
+    "GridSearchCV": Opponent(sklearn_search, SEVERAL, quick=False),
     "PyTorch": Opponent(_torch("eager"), 1, "torch", quick=False),
     "torch.compile": Opponent(_torch("compiled"), 1, "torch", quick=False),
     "torch.func.vmap": Opponent(_torch("vmapped"), None, "torch"),
@@ -282,5 +284,5 @@ OPPONENTS = {
     "Equinox": Opponent(_elsewhere("jax_opponents", "equinox"), None, "equinox", quick=False),
     "Flax NNX": Opponent(_elsewhere("jax_opponents", "flax_nnx"), None, "flax"),
     "naive JAX": Opponent(_elsewhere("naive", "naive"), None),
-    "loop in C": Opponent(_elsewhere("limits", "hand_written"), 16),
+    "loop in C": Opponent(_elsewhere("limits", "hand_written"), SEVERAL),
 }

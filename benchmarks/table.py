@@ -43,8 +43,8 @@ IN_PIECES = "is timed in smaller pieces, and has no figure there"
 # From so many networks on there are two repetitions.
 MANY_NETWORKS = 1_000
 # Where a short call takes so many seconds (of regjax, which measures every cost twice in it), it is made once
-# to choose the steps of a long one, not twice; and where it takes so many, it is made once in all, and a long
-# one has so many steps more.
+# to choose the steps of a long one, not twice. Where it takes so many, that one is the first repetition's
+# too, and a long one has so many steps more.
 SLOW_CALL, LONG_CALL, MORE = 1.0, 10.0, 12
 # Where more steps seem to take less time, they are timed again, so many times as many, and so often.
 AGAIN, TRIES = 4, 3
@@ -248,12 +248,12 @@ def _costs(
     costs, ready, errors = {}, {}, {}
     for name in names:
         at_a_time = OPPONENTS[name].at_a_time
-        few = rows if at_a_time is None else rows.first(CHECKED)
+        compared = rows if at_a_time is None else rows.first(CHECKED)
         with _errors_of(name, errors):
-            contestant = _begun(name, problem, few)
+            contestant = _begun(name, problem, compared)
             if contestant is None or (params := contestant.prepared.params) is None:
                 continue
-            costs[name] = training_cost(problem, few, params(contestant.prepared.run(steps)))
+            costs[name] = training_cost(problem, compared, params(contestant.prepared.run(steps)))
             if at_a_time in (None, 1):  # each of several at a time would not take as long as here
                 ready[name, at_a_time or contestant.networks] = contestant
     return costs, ready, errors
@@ -315,8 +315,8 @@ def _cells(
         repeats = min(repeats, 2)
     found = timed_in_turn(in_turn, seconds, repeats, problem.num_batches, why)
     for name, contestant in in_turn.items():
-        if name != "regjax":  # it may be timed again, with its number of steps, and compiled by now
-            waiting[name, counts[name]] = contestant._replace(first=0.0)
+        if name != "regjax":  # it may be timed again, with its number of steps
+            waiting[name, counts[name]] = contestant
     cells = []
     for name in names:
         piece = counts[name]
@@ -357,7 +357,7 @@ def timed_in_turn(
                 steps, short_calls[name] = enough(contestant.prepared, seconds, num_batches)
                 ready[name] = contestant._replace(steps=steps)
     twice = short_calls.get("regjax", math.inf) <= SLOW_CALL  # since all are compared with it
-    once = {name: took for name, took in short_calls.items() if took > LONG_CALL}
+    known = {name: took for name, took in short_calls.items() if took > LONG_CALL}
     calls: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for repetition in range(repeats):
         first = repetition * len(names) // repeats
@@ -368,7 +368,7 @@ def timed_in_turn(
         for name in turn:
             if name not in why:
                 with _errors_of(name, why):
-                    call = _short_and_long(ready[name], once.get(name))
+                    call = _short_and_long(ready[name], known.pop(name, None))
                     of_turn.setdefault(name, []).append(call)
         for name, timed in of_turn.items():
             short, long = np.mean(timed, axis=0).tolist()
@@ -413,22 +413,22 @@ def enough(prepared: Prepared, seconds: float, num_batches: int = 1) -> tuple[in
     Whole epochs, if there is time for one. More seconds where a call takes long beside its steps: else they
     would drown in its noise.
     """
-    few, done = seconds_of(prepared.run, FEW), prepared.steps_done(FEW)
-    if few > LONG_CALL:
-        return done + MORE, few
+    short, done = seconds_of(prepared.run, FEW), prepared.steps_done(FEW)
+    if short > LONG_CALL:
+        return done + MORE, short
     # The shorter of two calls, but of slow ones: one that took long by chance would pass for many steps.
-    calls = 1 if few > SLOW_CALL else 2
-    if calls > 1:
-        few = min(few, seconds_of(prepared.run, FEW))
-    steps, seconds = 8 * done, max(seconds, few)
+    tries = 1 if short > SLOW_CALL else 2
+    if tries > 1:
+        short = min(short, seconds_of(prepared.run, FEW))
+    steps, seconds = 8 * done, max(seconds, short)
     while True:
-        took = min(seconds_of(prepared.run, steps) for _ in range(calls)) - few
+        took = min(seconds_of(prepared.run, steps) for _ in range(tries)) - short
         if took > seconds / 4 or steps > 1e6:
             break
         steps = math.ceil(steps * (20.0 if took <= 0 else min(20.0, max(2.0, seconds / 2 / took))))
     step = took / (prepared.steps_done(steps) - done)
     epochs = round(seconds / step / num_batches)
-    return done + (epochs * num_batches or max(1, round(seconds / step))), few
+    return done + (epochs * num_batches or max(1, round(seconds / step))), short
 
 
 def break_even(

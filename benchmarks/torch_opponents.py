@@ -203,6 +203,8 @@ def compiled(problem: Problem, rows: Rows, device: str = "cpu") -> Prepared:
 def vmapped(problem: Problem, rows: Rows, device: str = "cpu", compiled: bool = False) -> Prepared:
     """Trains all networks at once on the same minibatches, as the tutorial on model ensembling does.
 
+    All drop the same units, as far as their keep probabilities agree: so one draw is enough.
+
     Args:
         problem: that is trained.
         rows: the networks.
@@ -220,7 +222,7 @@ def vmapped(problem: Problem, rows: Rows, device: str = "cpu", compiled: bool = 
     def loss(params: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         return criterion(functional_call(base, (params, buffers), (x,)), y)
 
-    gradients_of = vmap(grad(loss), in_dims=(0, 0, None, None), randomness="different")
+    gradients_of = vmap(grad(loss), in_dims=(0, 0, None, None), randomness="same")
     learning_rate = _column(rows.learning_rate, device)
     decay = _column(rows.l2 / len(x), device)[:, None, None]
     rates = {name: learning_rate.view(-1, *[1] * (values.ndim - 1)) for name, values in stacked.items()}

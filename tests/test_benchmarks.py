@@ -202,10 +202,11 @@ def test_what_calls_come_to(monkeypatch):
     found = timed(chosen, 2.0, None, 2, name="regjax")
     assert found.us == pytest.approx([1e3, 1e3])
     assert (found.compiling, found.beside) == pytest.approx((1.5, 0.48))
-    # A slow short call is made once to choose the steps, and then once in each repetition; a long one once.
+    # A slow short call is made once to choose the steps, and then once in each repetition.
     slow = {2: [2.0] * 3, 16: [16.0], 4: [4.0, 4.0]}
     assert timed(slow, 25.0, None, 2, name="regjax") == ([1e5, 1e5], 23.0, 0.0)
-    assert timed({2: [20.0], 14: [32.0, 44.0]}, 25.0, None, 2) == ([1e5, 2e5], 5.0, 17.0)
+    # One that takes 20 s is not made in vain.
+    assert timed({2: [20.0, 20.0], 14: [32.0, 44.0]}, 25.0, None, 2) == ([1e5, 2e5], 5.0, 17.0)
 
 
 def test_an_opponent_that_fails_is_left_out(monkeypatch):
@@ -334,6 +335,12 @@ def test_check_ends_with_one_where_a_bound_is_broken(monkeypatch, capsys, tmp_pa
     monkeypatch.setattr(limits, "memory_rate", lambda: ([10.0], "jax"))
     ratio = 1e3
     assert benchmarks.__main__.main(["--check", "--results", str(tmp_path)]) == 0
+    assert "ratios are within" in capsys.readouterr().out
+    for nothing in (["--sizes", "1"], ["--opponents", "Equinox", "--sizes", "4096"]):
+        assert benchmarks.__main__.main(["--check", *nothing, "--results", str(tmp_path)]) == 1
+        assert "no bound for what was asked for" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        benchmarks.__main__.main(["--check", "--parts", "growth", "--results", str(tmp_path)])
     ratio = 1e-3
     assert benchmarks.__main__.main(["--check", "--results", str(tmp_path)]) == 1
     assert "must be at least" in capsys.readouterr().out
@@ -371,9 +378,10 @@ def test_growth_and_first_minutes(monkeypatch, capsys, tmp_path):
     assert benchmarks.__main__.main([*asked.split(), *folders]) == 0
     out = capsys.readouterr().out
     assert "regjax compare: cold" in out
-    found = json.loads((tmp_path / "growth.json").read_text())
+    found = json.loads((tmp_path / "growth_part.json").read_text())
     assert [len(found[what]) for what in ("networks", "width", "samples", "workers")] == [1, 1, 1, 6]
-    assert (tmp_path / "growth.png").exists()
+    assert not (tmp_path / "growth.png").exists()  # nor does it take the place of a whole one
+    figures.growing(found, "a machine").savefig(tmp_path / "growth.png")
 
 
 @pytest.mark.slow
