@@ -1,8 +1,8 @@
 """From rows to compiled work: groups, chunk shapes, memory.
 
 Rows with the same program (the same `Config` but for its numbers of steps, and the same things on) form a
-group, compiled once. A group's chunk has R slots of r lanes; R·r depends on layer sizes, batch and
-backend alone, never on the number of rows, workers or free memory.
+group, compiled once. A group's chunk has R slots of r lanes; R·r depends on layer sizes, batch, backend and,
+on a CPU, the number of rows; never on workers or free memory.
 """
 
 from __future__ import annotations
