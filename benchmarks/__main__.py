@@ -128,7 +128,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--problems", nargs="*", help="their names; all by default")
     parser.add_argument("--sizes", nargs="*", type=int, choices=SIZES, help="numbers of networks")
     parser.add_argument("--opponents", nargs="*", choices=list(OPPONENTS), help="all by default")
-    parser.add_argument("--parts", nargs="*", choices=("table", "growth", "first"), help="all by default")
+    parser.add_argument(
+        "--parts",
+        nargs="*",
+        choices=("table", "growth", "first"),
+        help="all by default, the table where something of it is asked for",
+    )
     parser.add_argument("--seconds", type=float, help="of a repetition")
     parser.add_argument("--repeats", type=int)
     options = parser.parse_args(arguments)
@@ -150,7 +155,8 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown := set(options.problems or ()) - {p.name for p in known}:
         parser.error(f"--problems must be of {[p.name for p in known]}, got {sorted(unknown)}")
     quick = options.quick or options.check
-    parts = options.parts or (["table"] if quick else ["table", "growth", "first"])
+    of_table = quick or options.problems or options.sizes or options.opponents
+    parts = options.parts or (["table"] if of_table else ["table", "growth", "first"])
     seconds = options.seconds or (0.15 if quick else 0.2)
     repeats = options.repeats or 3
     folder = Path(options.results)
