@@ -205,8 +205,8 @@ def test_what_calls_come_to(monkeypatch):
     # A slow short call is made once to choose the steps, and then once in each repetition.
     slow = {2: [2.0] * 3, 16: [16.0], 4: [4.0, 4.0]}
     assert timed(slow, 25.0, None, 2, name="regjax") == ([1e5, 1e5], 23.0, 0.0)
-    # One that takes 20 s is not made in vain.
-    assert timed({2: [20.0, 20.0], 14: [32.0, 44.0]}, 25.0, None, 2) == ([1e5, 2e5], 5.0, 17.0)
+    # One that takes 20 s is not made in vain; the next repetition has its own.
+    assert timed({2: [20.0, 24.0], 14: [34.0, 46.0]}, 25.0, None, 2) == ([1e5, 2e5], 3.0, 19.0)
 
 
 def test_an_opponent_that_fails_is_left_out(monkeypatch):
