@@ -274,7 +274,7 @@ def test_peak_memory_is_of_this_process_alone():
 
 def test_bounds_are_said_where_they_are_broken():
     us = {"median": 1.0, "min": 1.0, "max": 1.0, "all": [1.0]}
-    cells = [table.Cell("a", 16, "NumPy", 1, us, us | {"median": 2.0}, 0.0, 0.0, "")]
+    cells = [table.Cell("a", 16, "NumPy", 1, us, us | {"max": 2.0}, 0.0, 0.0, "")]
     assert broken_bounds(cells, {"c": 0.5}, {"a, 16, NumPy": 3.0, "b": 1.0, "c": 0.6}) == [
         "a, 16, NumPy: 2, must be at least 3",
         "b: was not measured",
