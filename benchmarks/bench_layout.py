@@ -21,10 +21,11 @@ from jax import lax
 
 import regjax
 from benchmarks.measure import interleaved, spread, write
-from regjax import data, mlp, noise
-from regjax.data import check_data, pad_samples
-from regjax.hparams import check_hparams
-from regjax.train import init_state, run_segment
+from regjax.core import data, mlp
+from regjax.core import random as noise
+from regjax.core.data import check_data, pad_samples
+from regjax.core.hparams import check_hparams
+from regjax.core.train import init_state, run_segment
 
 
 def jax_random_bits(key: jax.Array, num_units: int, num_samples: int) -> jax.Array:

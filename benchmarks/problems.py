@@ -17,7 +17,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 import regjax
-from regjax.mlp import init_params
+from regjax.core.mlp import init_params
 
 Params = list[tuple[np.ndarray, np.ndarray]]
 SIZES = (1, 16, 256, 4096)

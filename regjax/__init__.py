@@ -6,20 +6,20 @@ under `jit` and `vmap`. Importing it changes no setting of JAX and starts no dev
 
 from typing import TYPE_CHECKING, Any
 
-from regjax.check import check_gradient
-from regjax.config import Config
-from regjax.cost import cost, cost_and_grads
-from regjax.data import Data
+from regjax.core.certificate import check_gradient
+from regjax.core.config import Config
+from regjax.core.data import Data
+from regjax.core.dropout import dropout_masks
+from regjax.core.hparams import HParams
+from regjax.core.mlp import Layer, backward, forward, init_params, predict, predict_proba
+from regjax.core.objective import cost, cost_and_grads
+from regjax.core.random import replicate_key
+from regjax.core.train import Trained, make_train
 from regjax.datasets import load_csv, load_mat, load_npz, two_regions
 from regjax.grid import Grid, grid, random_grid, sobol_grid
-from regjax.hparams import HParams
-from regjax.masks import dropout_masks
-from regjax.mlp import Layer, backward, forward, init_params, predict, predict_proba
-from regjax.noise import replicate_key
 from regjax.plan import Plan
 from regjax.results import Results
 from regjax.sweep import load, plan, sweep
-from regjax.train import Trained, make_train
 
 if TYPE_CHECKING:
     from regjax.estimator import RegMLPClassifier, RegMLPRegressor

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from regjax.arrays import pack, unpack
-from regjax.config import Config
-from regjax.data import Data
+from regjax.core.config import Config
+from regjax.core.data import Data
+from regjax.core.hparams import check_hparams
 from regjax.design import Design
 from regjax.grid import NAMES, as_cell, as_hparams, value_of
-from regjax.hparams import check_hparams
 from regjax.splits import Splits
 
 # Of a row, what its configuration says.

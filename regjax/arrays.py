@@ -11,10 +11,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from regjax.config import Config, local_x64
-from regjax.hparams import HParams
-from regjax.mlp import Layer, Params
-from regjax.train import TrainState, init_state
+from regjax.core.config import Config, local_x64
+from regjax.core.hparams import HParams
+from regjax.core.mlp import Layer, Params
+from regjax.core.train import TrainState, init_state
 
 
 def pack(arrays: Mapping[str, np.ndarray]) -> bytes:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from regjax.config import Config, check_known
-from regjax.data import Data
-from regjax.hparams import check_hparam
+from regjax.core.config import Config, check_known
+from regjax.core.data import Data
+from regjax.core.hparams import check_hparam
 from regjax.progress import Report
 from regjax.results import Results
 from regjax.sweep import sweep

@@ -22,10 +22,10 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from regjax.config import shortened
-from regjax.data import Data
+from regjax.core.config import shortened
+from regjax.core.data import Data
+from regjax.core.hparams import OFF_VALUES
 from regjax.grid import as_text, in_order
-from regjax.hparams import OFF_VALUES
 
 CLASS_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 CLASS_MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")

@@ -17,7 +17,7 @@ from regjax.terminal import Interrupted, ctrl_c, user_errors
 
 if TYPE_CHECKING:
     from regjax.compare import Experiment
-    from regjax.data import Data
+    from regjax.core.data import Data
 
 PICTURES = ("dataset.png", "cost_curves.png", "decision_boundaries.png", "masks.png")
 SHEET = "regularisers.png"
@@ -147,7 +147,7 @@ def _cabinet(names: str, source: str, steps: str, learning_rate: float, out: str
 
 
 def _whole(name: str, text: str) -> int:
-    from regjax.config import check_count
+    from regjax.core.config import check_count
 
     try:
         number = float(text)
@@ -159,7 +159,8 @@ def _whole(name: str, text: str) -> int:
 
 
 def _load(source: str) -> tuple[Data, Data]:
-    from regjax import data, datasets, splits
+    from regjax import datasets, splits
+    from regjax.core import data
 
     train, test = datasets.load(source, task="classification")
     if test is not None:
@@ -263,7 +264,7 @@ def check(compilation_cache: bool) -> None:
 
     Exit code 1 if any exceeds its bound.
     """
-    from regjax import check as certificate
+    from regjax.core import certificate
     from regjax.provenance import device
 
     terminal.use_compilation_cache(compilation_cache)

@@ -11,7 +11,7 @@ import click
 
 from regjax import terminal
 from regjax.cli_store import check_not_the_store, number_of, of_a_sweep
-from regjax.config import check_choice, shown
+from regjax.core.config import check_choice, shown
 from regjax.terminal import user_errors
 
 ENDINGS = (".png", ".svg", ".pdf")

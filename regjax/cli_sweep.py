@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from regjax import tables, terminal
-from regjax.hparams import LEAVES
+from regjax.core.hparams import LEAVES
 from regjax.progress import Progress, Report, bar, lines
 from regjax.terminal import Interrupted, ctrl_c, store_errors, user_errors
 
@@ -259,7 +259,7 @@ def _planned(spec: Spec, design: Design) -> Any:
 def _check_questions(spec: Spec, design: Design) -> list[str]:
     """Returns what will not be answered, and raises a user's slip: before anything is trained."""
     from regjax.comparison import resolve_baseline
-    from regjax.config import check_choice
+    from regjax.core.config import check_choice
     from regjax.selection import Rule
 
     rule = spec.sweep["rule"]

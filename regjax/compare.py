@@ -15,13 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from regjax.config import Config, Dtype, check_count, local_x64
-from regjax.data import Data, check_data, pad_samples
-from regjax.hparams import HParams, check_hparams
-from regjax.masks import UnitMasks, dropout_masks
-from regjax.mlp import Params, predict_proba
-from regjax.noise import MAX_SEED, replicate_key
-from regjax.train import History, TrainState, init_state, measure, run_segment
+from regjax.core.config import Config, Dtype, check_count, local_x64
+from regjax.core.data import Data, check_data, pad_samples
+from regjax.core.dropout import UnitMasks, dropout_masks
+from regjax.core.hparams import HParams, check_hparams
+from regjax.core.mlp import Params, predict_proba
+from regjax.core.random import MAX_SEED, replicate_key
+from regjax.core.train import History, TrainState, init_state, measure, run_segment
 from regjax.tutorial import as_params, frozen_masks, initialize_parameters
 
 HIDDEN = (20, 3)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from regjax import intervals
+from regjax.core.hparams import OFF_VALUES
 from regjax.design import Design
 from regjax.grid import NAMES, Configuration, as_cell, canonical, describe, value_of
-from regjax.hparams import OFF_VALUES
 from regjax.intervals import Interval, as_number
 from regjax.selection import higher_is_better, left_out, ranking
 

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from regjax.config import check_count, shortened, shown
-from regjax.data import Data, Task
+from regjax.core.config import check_count, shortened, shown
+from regjax.core.data import Data, Task
 from regjax.matlab import read_arrays
 
 BUILT_IN = "two_regions"

@@ -18,10 +18,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from regjax import datasets
-from regjax.config import Config, check_choice, check_count, check_known, shown
-from regjax.cost import resolve_loss
-from regjax.data import Data, Task, check_data, check_test, pad_samples, unit_mean
-from regjax.draws import draw_orders, draw_weights
+from regjax.core.config import Config, check_choice, check_count, check_known, shown
+from regjax.core.data import Data, Task, check_data, check_test, pad_samples, unit_mean
+from regjax.core.hparams import OFF_VALUES, HParams, check_hparam, check_hparams, check_loss
+from regjax.core.metrics import CLASS_METRICS, REAL_METRICS, UNITS, without_split
+from regjax.core.mlp import Params
+from regjax.core.numpy_random import draw_orders, draw_weights
+from regjax.core.objective import resolve_loss
+from regjax.core.random import MAX_SEED, replicate_key
 from regjax.grid import (
     NAMES,
     Configuration,
@@ -33,10 +37,6 @@ from regjax.grid import (
     is_mentioned,
     value_of,
 )
-from regjax.hparams import OFF_VALUES, HParams, check_hparam, check_hparams, check_loss
-from regjax.metrics import CLASS_METRICS, REAL_METRICS, UNITS, without_split
-from regjax.mlp import Params
-from regjax.noise import MAX_SEED, replicate_key
 from regjax.splits import SPLIT_SEED, Splits, check_fraction, hold_out, make_splits, standardisation
 
 Pairing = Literal["paired", "independent"]

@@ -16,8 +16,17 @@ from typing import Any, get_args
 
 import numpy as np
 
-from regjax.config import Activation, Config, Init, Optimizer, check_choice, check_count, check_known, shown
-from regjax.hparams import OFF_VALUES, HParams, check_hparam
+from regjax.core.config import (
+    Activation,
+    Config,
+    Init,
+    Optimizer,
+    check_choice,
+    check_count,
+    check_known,
+    shown,
+)
+from regjax.core.hparams import OFF_VALUES, HParams, check_hparam
 
 Configuration = dict[str, Any]
 

@@ -19,13 +19,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from regjax.core.hparams import compiled_in
+from regjax.core.mlp import Params
 from regjax.database import StoreError, StoreOSError
 from regjax.design import Design
-from regjax.hparams import compiled_in
 from regjax.keeper import Keeper
 from regjax.lanes import ChunkDone, ChunkTask, Replicates, compile_loop, compile_rest, run_task
 from regjax.ledger import Ledger
-from regjax.mlp import Params
 from regjax.plan import Group, Plan, num_params, num_records
 from regjax.progress import Progress, Report
 from regjax.provenance import provenance

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from regjax.config import Config
-from regjax.cost import resolve_loss
-from regjax.data import Data
+from regjax.core.config import Config
+from regjax.core.data import Data
+from regjax.core.hparams import HParams
+from regjax.core.objective import resolve_loss
 from regjax.design import Design
 from regjax.grid import UNSET, as_cell, is_mentioned, value_of
-from regjax.hparams import HParams
 
 # Fields of Config that came later, with what they are where nobody asks for them.
 NEUTRAL: dict[str, object] = {

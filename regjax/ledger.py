@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from regjax.arrays import as_params, in_order, under
-from regjax.config import Config
+from regjax.core.config import Config
+from regjax.core.hparams import AVERAGES
+from regjax.core.metrics import LAST, RECORDED
+from regjax.core.mlp import Params
 from regjax.design import Design
-from regjax.hparams import AVERAGES
-from regjax.metrics import LAST, RECORDED
-from regjax.mlp import Params
 from regjax.plan import Keep, Plan, final_records, num_records
 from regjax.provenance import continued, place_in_words
 from regjax.results import Results

@@ -27,14 +27,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from regjax.config import Config, local_x64
-from regjax.cost import resolve_loss
-from regjax.data import Data, pad_samples, unit_mean
-from regjax.draws import draw_orders, draw_weights
-from regjax.hparams import HParams, check_hparams, check_loss
-from regjax.mlp import Layer, Params
-from regjax.noise import replicate_key
-from regjax.train import TrainState, init_state, run_segment
+from regjax.core.config import Config, local_x64
+from regjax.core.data import Data, pad_samples, unit_mean
+from regjax.core.hparams import HParams, check_hparams, check_loss
+from regjax.core.mlp import Layer, Params
+from regjax.core.numpy_random import draw_orders, draw_weights
+from regjax.core.objective import resolve_loss
+from regjax.core.random import replicate_key
+from regjax.core.train import TrainState, init_state, run_segment
 
 # Epochs of one compiled call: what a run that stops, or Ctrl-C, waits for at most.
 EPOCHS = 10

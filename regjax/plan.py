@@ -17,9 +17,9 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from regjax.config import Config, check_choice, check_count
+from regjax.core.config import Config, check_choice, check_count
+from regjax.core.hparams import ABSENT, CHEAP, switched_on
 from regjax.design import Design
-from regjax.hparams import ABSENT, CHEAP, switched_on
 from regjax.progress import duration
 
 Keep = Literal["all", "best", "none"]

@@ -34,9 +34,9 @@ from regjax.canvas import (
     root_of,
     set_title,
 )
-from regjax.config import local_x64
-from regjax.data import Data
-from regjax.masks import draw_masks as masks_of_a_step
+from regjax.core.config import local_x64
+from regjax.core.data import Data
+from regjax.core.dropout import draw_masks as masks_of_a_step
 from regjax.plot_asked import configuration_of, order_of
 from regjax.plot_boundary import boundaries, boundary
 from regjax.plot_lines import curves, gap, path

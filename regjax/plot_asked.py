@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from regjax.config import shown
+from regjax.core.config import shown
+from regjax.core.hparams import OFF_VALUES
+from regjax.core.metrics import METRICS, without_split
 from regjax.design import Design
-from regjax.hparams import OFF_VALUES
-from regjax.metrics import METRICS, without_split
 from regjax.results import Results
 from regjax.selection import higher_is_better, ranking
 

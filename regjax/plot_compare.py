@@ -18,8 +18,8 @@ from regjax.canvas import (
     plane,
 )
 from regjax.compare import Run, probabilities
-from regjax.config import Config
-from regjax.data import Data
+from regjax.core.config import Config
+from regjax.core.data import Data
 
 RUN_STYLES = (("#000000", "-"), ("#009E73", "--"), ("#CC79A7", "-."))
 

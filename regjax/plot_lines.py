@@ -26,9 +26,9 @@ from regjax.canvas import (
     set_title,
 )
 from regjax.comparison import unit_interval
-from regjax.config import shown
+from regjax.core.config import shown
+from regjax.core.hparams import OFF_VALUES
 from regjax.grid import describe, in_order, value_of
-from regjax.hparams import OFF_VALUES
 from regjax.plot_asked import check_kept, more_is_better, order_of, ranked_by, recorded, strength_of, units_of
 from regjax.results import Results
 

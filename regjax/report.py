@@ -16,8 +16,8 @@ import numpy as np
 
 from regjax import report_data
 from regjax.comparison import Comparison, resolve_pairs, unit_interval
+from regjax.core.metrics import without_split
 from regjax.intervals import as_number
-from regjax.metrics import without_split
 from regjax.progress import duration
 from regjax.provenance import place_in_words
 from regjax.results import Choice, Results

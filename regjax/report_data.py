@@ -19,12 +19,12 @@ import numpy as np
 from regjax import intervals
 from regjax.canvas import plane
 from regjax.comparison import Comparison, Scores, per_example, resolve_pairs, unit_interval
-from regjax.config import Config, Loss, local_x64
-from regjax.cost import resolve_loss
+from regjax.core.config import Config, Loss, local_x64
+from regjax.core.metrics import without_split
+from regjax.core.mlp import Params, decide, forward
+from regjax.core.objective import resolve_loss
 from regjax.design import Design
 from regjax.grid import as_cell, as_text, in_order, value_of
-from regjax.metrics import without_split
-from regjax.mlp import Params, decide, forward
 from regjax.plan import num_params
 from regjax.plot_asked import order_of
 from regjax.results import Results

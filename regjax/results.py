@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from regjax.comparison import Comparison, Scores, compare, unit_interval
-from regjax.config import Loss, check_choice, local_x64
-from regjax.cost import resolve_loss
+from regjax.core.config import Loss, check_choice, local_x64
+from regjax.core.hparams import OFF_VALUES
+from regjax.core.metrics import metrics
+from regjax.core.mlp import Params, predict, predict_proba
+from regjax.core.objective import resolve_loss
 from regjax.design import Design
 from regjax.grid import Configuration, as_cell, as_text, value_of
-from regjax.hparams import OFF_VALUES
-from regjax.metrics import metrics
-from regjax.mlp import Params, predict, predict_proba
 from regjax.plan import Plan, final_records, num_params
 from regjax.provenance import in_words
 from regjax.selection import (

@@ -34,8 +34,8 @@ from sklearn.utils._indexing import _safe_indexing
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_feature_names, _check_method_params, _num_samples
 
-from regjax.config import Config
-from regjax.data import Data
+from regjax.core.config import Config
+from regjax.core.data import Data
 from regjax.grid import NAMES, Configuration, Grid, grid_from_list, value_of
 from regjax.perceptron import NOT_FINITE, RegMLP
 from regjax.results import Results

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from regjax.config import check_choice
+from regjax.core.config import check_choice
+from regjax.core.hparams import LEAVES
+from regjax.core.metrics import METRICS, without_split
 from regjax.design import Design
-from regjax.hparams import LEAVES
-from regjax.metrics import METRICS, without_split
 
 Rule = Literal["mean", "one_se"]
 

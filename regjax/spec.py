@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from regjax.config import check_choice, check_known, shortened, shown
+from regjax.core.config import check_choice, check_known, shortened, shown
 from regjax.datasets import BUILT_IN
 from regjax.design import CONFIG_FIELDS, STOPPING, as_config, check_seeds
 from regjax.grid import CONFIG_AXES, ELSEWHERE, NAMES, resolve_axes, value_of

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from regjax.config import check_count, shown
-from regjax.data import Data, unit_mean
+from regjax.core.config import check_count, shown
+from regjax.core.data import Data, unit_mean
 
 SPLIT_SEED = 0
 

@@ -19,12 +19,12 @@ import numpy as np
 from regjax.archive import pack_data, pack_design, unpack_data, unpack_design
 from regjax.arrays import checksum_of, unpack
 from regjax.claims import Claims
-from regjax.data import Data
+from regjax.core.data import Data
+from regjax.core.metrics import RECORDED
 from regjax.database import StoreError, among, insert, parts
 from regjax.design import Design
 from regjax.grid import NAMES
 from regjax.identity import digest, fingerprint
-from regjax.metrics import RECORDED
 from regjax.schema import ROW_COLUMNS
 
 # Bytes of a part of a data set: SQLite takes at most 10^9 in a cell.

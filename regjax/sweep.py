@@ -14,8 +14,8 @@ from typing import Any
 import jax
 from numpy.typing import ArrayLike
 
-from regjax.config import Config
-from regjax.data import Task
+from regjax.core.config import Config
+from regjax.core.data import Task
 from regjax.design import STOPPING, Design, Pairing, make_design, part_of
 from regjax.host import Host
 from regjax.keeper import Keeper

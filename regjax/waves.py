@@ -14,9 +14,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from regjax.core.train import TrainState
 from regjax.design import Design
 from regjax.plan import Group, num_params
-from regjax.train import TrainState
 
 # Bytes of state that the open waves may hold on the host.
 WAVE_BUDGET = 256 * 2**20

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from regjax.activations import ACTIVATIONS
-from regjax.config import Activation
+from regjax.core.activations import ACTIVATIONS
+from regjax.core.config import Activation
 
 
 def test_registry_is_what_config_accepts():

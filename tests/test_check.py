@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 import regjax
-from regjax import check, mlp
-from regjax.activations import ACTIVATIONS, ActivationPair
-from regjax.check import certify, check_gradient
-from regjax.losses import LOSSES
-from regjax.noise import replicate_key
-from regjax.penalties import PENALTIES, PenaltyPair
+from regjax.core import certificate as check
+from regjax.core import mlp
+from regjax.core.activations import ACTIVATIONS, ActivationPair
+from regjax.core.certificate import certify, check_gradient
+from regjax.core.losses import LOSSES
+from regjax.core.penalties import PENALTIES, PenaltyPair
+from regjax.core.random import replicate_key
 
 
 @pytest.mark.slow

@@ -241,7 +241,7 @@ def test_ctrl_c_between_pictures_names_them(tmp_path, capsys, monkeypatch):
 
 
 def test_check_passes_and_says_the_device(monkeypatch, capsys):
-    from regjax import check
+    from regjax.core import certificate as check
 
     rows = check.certify(depths=(0,))
     monkeypatch.setattr(check, "certify", lambda on_progress: rows)

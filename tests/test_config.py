@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import regjax
-from regjax.hparams import check_hparams
+from regjax.core.hparams import check_hparams
 
 CONFIG = regjax.Config(layer_sizes=(2, 5, 4, 1))
 

@@ -7,8 +7,8 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neural_network import MLPClassifier
 
 import regjax
-from regjax.convert import l2_elsewhere
-from regjax.cost import BatchSizes
+from regjax.core.convert import l2_elsewhere
+from regjax.core.objective import BatchSizes
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 3))

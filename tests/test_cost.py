@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import regjax
-from regjax.check import _problems, relative_error
-from regjax.cost import BatchSizes, cost, cost_and_grads, full_batch_sizes, penalty, resolve_loss
-from regjax.data import Data, pad_samples
-from regjax.mlp import Layer
+from regjax.core.certificate import _problems, relative_error
+from regjax.core.data import Data, pad_samples
+from regjax.core.mlp import Layer
+from regjax.core.objective import BatchSizes, cost, cost_and_grads, full_batch_sizes, penalty, resolve_loss
 
 CONFIG = regjax.Config(layer_sizes=(3, 5, 1), dtype="float64")
 

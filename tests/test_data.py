@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import regjax
 from regjax import datasets
-from regjax.data import Data, check_data, pad_samples
+from regjax.core.data import Data, check_data, pad_samples
 from regjax.datasets import load
 from regjax.splits import hold_out
 

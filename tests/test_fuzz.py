@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import regjax
-from regjax import config, datasets, matlab, spec
+from regjax import datasets, matlab, spec
+from regjax.core import config
 from regjax.design import make_design
 
 X, Y = np.arange(12.0).reshape(6, 2), np.array([0, 1, 1, 0, 1, 0])

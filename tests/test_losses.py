@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from regjax.config import Loss
-from regjax.losses import LOSSES
+from regjax.core.config import Loss
+from regjax.core.losses import LOSSES
 
 
 def example(name, key=0, n=9):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from regjax.metrics import metrics
+from regjax.core.metrics import metrics
 
 
 @pytest.mark.parametrize("num_outputs", [1, 3])

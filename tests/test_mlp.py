@@ -3,9 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from regjax import mlp
-from regjax.mlp import Layer, backward, forward, init_params, predict, predict_proba
-from regjax.noise import replicate_key
+from regjax.core import mlp
+from regjax.core.mlp import Layer, backward, forward, init_params, predict, predict_proba
+from regjax.core.random import replicate_key
 
 KEY = replicate_key(0)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import reference
 
-from regjax.masks import dropout_mask, dropout_masks
-from regjax.noise import (
+from regjax.core.dropout import dropout_mask, dropout_masks
+from regjax.core.random import (
     BATCH,
     INIT,
     MASKS,

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from regjax.penalties import PENALTIES
+from regjax.core.penalties import PENALTIES
 
 
 @pytest.mark.parametrize("name", PENALTIES)

@@ -19,20 +19,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import regjax
-from regjax.check import relative_error
-from regjax.constraints import project_rows, shrink_columns, soft_threshold
-from regjax.cost import BatchSizes, cost, full_batch_sizes
-from regjax.data import Data, check_data
-from regjax.data_noise import add_noise, mixing_weight, mixup, partners
-from regjax.gradients import adversarial_example, gradient, sharpest
-from regjax.hparams import ABSENT, CHEAP, LEAVES, OFF_VALUES, HParams, check_hparams, compiled_in, switched_on
-from regjax.losses import LOSSES, balanced_weights, negative_entropy, smoothed
-from regjax.masks import draw_masks, dropconnect_masks, gaussian_masks, keep_prob_at
-from regjax.mlp import Layer
-from regjax.noise import random_normals
-from regjax.penalties import penalty
-from regjax.train import init_state, run_segment
-from regjax.updates import learning_rate_at
+from regjax.core.augment import add_noise, mixing_weight, mixup, partners
+from regjax.core.certificate import relative_error
+from regjax.core.constraints import project_rows, shrink_columns, soft_threshold
+from regjax.core.data import Data, check_data
+from regjax.core.dropout import draw_masks, dropconnect_masks, gaussian_masks, keep_prob_at
+from regjax.core.gradients import adversarial_example, gradient, sharpest
+from regjax.core.hparams import (
+    ABSENT,
+    CHEAP,
+    LEAVES,
+    OFF_VALUES,
+    HParams,
+    check_hparams,
+    compiled_in,
+    switched_on,
+)
+from regjax.core.losses import LOSSES, balanced_weights, negative_entropy, smoothed
+from regjax.core.mlp import Layer
+from regjax.core.objective import BatchSizes, cost, full_batch_sizes
+from regjax.core.optimizers import learning_rate_at
+from regjax.core.penalties import penalty
+from regjax.core.random import random_normals
+from regjax.core.train import init_state, run_segment
 
 KEY = regjax.replicate_key(5, 2)
 SIZES = {0: (3,), 1: (3, 5), 2: (3, 5, 3), 3: (3, 5, 3, 4)}

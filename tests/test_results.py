@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import regjax
 from regjax import intervals
+from regjax.core.hparams import OFF_VALUES
 from regjax.design import make_design
-from regjax.hparams import OFF_VALUES
 from regjax.plan import make_plan
 from regjax.results import Results
 from regjax.selection import choose, left_out, ranking, simplicity

@@ -9,11 +9,11 @@ import pytest
 import regjax
 from regjax import host
 from regjax.comparison import unit_interval
-from regjax.data import Data
-from regjax.mlp import Layer
+from regjax.core.data import Data
+from regjax.core.early_stopping import init_best, keep_best
+from regjax.core.mlp import Layer
 from regjax.replay import replay
 from regjax.splits import make_splits
-from regjax.stopping import init_best, keep_best
 from regjax.store import Store
 
 FIT = {"hidden": (8,), "num_steps": 200, "eval_every": 10, "optimizer": "adam", "batch_size": 16}

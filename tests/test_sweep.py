@@ -9,10 +9,10 @@ import pytest
 
 import regjax
 from regjax import host, lanes, waves
-from regjax.data import Data
+from regjax.core.data import Data
+from regjax.core.hparams import check_hparams
 from regjax.design import make_design
 from regjax.grid import grid_from_list
-from regjax.hparams import check_hparams
 from regjax.plan import make_groups, make_plan
 
 CONFIG = regjax.Config(num_steps=60, eval_every=20)

@@ -10,11 +10,11 @@ import pytest
 import reference
 
 import regjax
-from regjax import train as training
-from regjax.data import Data, check_data, pad_samples
-from regjax.hparams import check_hparams
-from regjax.masks import draw_masks
-from regjax.train import init_state, measure, run_segment
+from regjax.core import train as training
+from regjax.core.data import Data, check_data, pad_samples
+from regjax.core.dropout import draw_masks
+from regjax.core.hparams import check_hparams
+from regjax.core.train import init_state, measure, run_segment
 
 KEY = regjax.replicate_key(4)
 SMALL = regjax.Config(layer_sizes=(2, 6, 3, 1), num_steps=40, eval_every=10)

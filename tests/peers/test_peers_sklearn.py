@@ -7,12 +7,12 @@ import pytest
 from sklearn.neural_network import MLPClassifier
 
 import regjax
-from regjax.cost import BatchSizes
-from regjax.data import Data
-from regjax.gradients import gradient
-from regjax.hparams import HParams, check_hparams
-from regjax.masks import Masks
-from regjax.mlp import Layer
+from regjax.core.data import Data
+from regjax.core.dropout import Masks
+from regjax.core.gradients import gradient
+from regjax.core.hparams import HParams, check_hparams
+from regjax.core.mlp import Layer
+from regjax.core.objective import BatchSizes
 
 pytestmark = pytest.mark.usefixtures("x64")
 

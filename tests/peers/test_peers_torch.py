@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import regjax
-from regjax.data import Data
-from regjax.hparams import HParams, check_hparams
-from regjax.losses import regularised_loss, regularised_loss_gradient
-from regjax.mlp import Layer
-from regjax.train import TrainState, init_state, run_segment
+from regjax.core.data import Data
+from regjax.core.hparams import HParams, check_hparams
+from regjax.core.losses import regularised_loss, regularised_loss_gradient
+from regjax.core.mlp import Layer
+from regjax.core.train import TrainState, init_state, run_segment
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install regjax[bench]")
 

@@ -15,13 +15,13 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from regjax.config import Config, Loss
-from regjax.data import Data
-from regjax.hparams import HParams, check_loss
-from regjax.losses import regularised_loss, regularised_loss_gradient
-from regjax.masks import Masks, UnitMasks
-from regjax.mlp import Layer, Params, Residuals, backward, forward
-from regjax.penalties import activity_penalty, activity_penalty_gradient, penalty, penalty_gradient
+from .config import Config, Loss
+from .data import Data
+from .dropout import Masks, UnitMasks
+from .hparams import HParams, check_loss
+from .losses import regularised_loss, regularised_loss_gradient
+from .mlp import Layer, Params, Residuals, backward, forward
+from .penalties import activity_penalty, activity_penalty_gradient, penalty, penalty_gradient
 
 
 class BatchSizes(NamedTuple):

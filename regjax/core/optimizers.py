@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from regjax.config import Config
-from regjax.hparams import HParams
-from regjax.mlp import Layer
+from .config import Config
+from .hparams import HParams
+from .mlp import Layer
 
 
 def make_optimizer(

@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from regjax.config import Config
-from regjax.hparams import HParams
-from regjax.noise import CONNECTIONS, GAUSSIAN, MASKS, place_key, random_bits, random_normals
+from .config import Config
+from .hparams import HParams
+from .random import CONNECTIONS, GAUSSIAN, MASKS, place_key, random_bits, random_normals
 
 # What multiplies the input of each layer of weights, `(fan_in, n)`; None where nothing does.
 UnitMasks = tuple[jax.Array | None, ...]

@@ -1,7 +1,7 @@
 """`Config`: what changes a shape or the compiled program; and the checks that word user errors.
 
 Every message says what a value must be and what it was. The numbers that may sit on a grid axis are in
-regjax/hparams.py.
+regjax/core/hparams.py.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from regjax.hparams import HParams
-from regjax.mlp import Params
-from regjax.penalties import column_norms
+from .hparams import HParams
+from .mlp import Params
+from .penalties import column_norms
 
 
 def constrain(params: Params, hparams: HParams, learning_rate: jax.Array, num_train: ArrayLike) -> Params:

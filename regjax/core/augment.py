@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from regjax.data import Data
-from regjax.hparams import HParams
-from regjax.noise import (
+from .data import Data
+from .hparams import HParams
+from .random import (
     INPUT_NOISE,
     MIXUP,
     PARTNERS,

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from regjax.config import Config, Loss, is_traced, shown
+from .config import Config, Loss, is_traced, shown
 
 
 class HParams(NamedTuple):

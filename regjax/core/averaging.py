@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from regjax.hparams import HParams
-from regjax.mlp import Params
+from .hparams import HParams
+from .mlp import Params
 
 
 class Average(NamedTuple):

@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from regjax.config import Loss
-from regjax.hparams import HParams
+from .config import Loss
+from .hparams import HParams
 
 
 def sigmoid_cross_entropy(logits: jax.Array, y: jax.Array) -> jax.Array:

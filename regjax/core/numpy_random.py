@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from regjax.mlp import Layer, Params
+from .mlp import Layer, Params
 
 
 def draw_weights(random: np.random.RandomState, sizes: Sequence[int], logistic: bool, dtype: Any) -> Params:

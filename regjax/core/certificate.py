@@ -18,12 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from regjax.config import Activation, Config, Loss
-from regjax.cost import cost, cost_and_grads
-from regjax.data import Data
-from regjax.hparams import HParams
-from regjax.masks import UnitMasks
-from regjax.mlp import Layer, Params
+from .config import Activation, Config, Loss
+from .data import Data
+from .dropout import UnitMasks
+from .hparams import HParams
+from .mlp import Layer, Params
+from .objective import cost, cost_and_grads
 
 # Relative to the largest entry of a leaf; central differences lose half of the digits.
 BOUND = 1e-10

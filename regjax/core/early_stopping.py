@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from regjax.hparams import HParams
-from regjax.mlp import Params
+from .hparams import HParams
+from .mlp import Params
 
 
 class Best(NamedTuple):

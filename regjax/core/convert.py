@@ -6,8 +6,8 @@ whatever the batch, biases left out.
 
 from __future__ import annotations
 
-from regjax.config import Config, check_count
-from regjax.hparams import check_hparam
+from .config import Config, check_count
+from .hparams import check_hparam
 
 
 def l2_elsewhere(l2: float, num_train: int, *, batch_size: int | None = None) -> dict[str, float]:

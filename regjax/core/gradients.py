@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from regjax.config import Config
-from regjax.cost import BatchSizes, add_penalty_gradient, data_cost_and_grads
-from regjax.data import Data
-from regjax.hparams import HParams
-from regjax.masks import Masks
-from regjax.mlp import Params
+from .config import Config
+from .data import Data
+from .dropout import Masks
+from .hparams import HParams
+from .mlp import Params
+from .objective import BatchSizes, add_penalty_gradient, data_cost_and_grads
 
 
 def gradient(

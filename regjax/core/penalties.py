@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from regjax.hparams import HParams
+from .hparams import HParams
 
 
 def l2(w: jax.Array, strength: jax.Array) -> jax.Array:

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from regjax.config import Loss, Metric
-from regjax.losses import LOSSES
-from regjax.mlp import decide
+from .config import Loss, Metric
+from .losses import LOSSES
+from .mlp import decide
 
 # metric -> whether more is better
 CLASS_METRICS = {"loss": False, "accuracy": True, "balanced_accuracy": True, "roc_auc": True}

@@ -18,10 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from regjax.activations import ACTIVATIONS
-from regjax.config import Activation, Config, Dtype, Init, Loss, Precision, check_choice, local_x64
-from regjax.masks import UnitMasks
-from regjax.noise import INIT, normals, one_generator, place_key
+from .activations import ACTIVATIONS
+from .config import Activation, Config, Dtype, Init, Loss, Precision, check_choice, local_x64
+from .dropout import UnitMasks
+from .random import INIT, normals, one_generator, place_key
 
 # A product whose inner dimension is at most this is written as a sum of elementwise products, which XLA
 # fuses with the activation and the mask; see benchmarks/bench_layout.py for what that is worth.

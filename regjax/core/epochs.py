@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from regjax.config import Config
-from regjax.hparams import HParams
-from regjax.mlp import Params
+from .config import Config
+from .hparams import HParams
+from .mlp import Params
 
 # Below it an adaptive learning rate is not divided any more, and the run stops.
 LEAST_RATE = 1e-6

@@ -18,23 +18,23 @@ import optax
 from jax import lax
 from jax.typing import ArrayLike
 
-from regjax.averages import Average, average, init_average
-from regjax.config import Config, is_traced, local_x64
-from regjax.constraints import constrain
-from regjax.cost import BatchSizes, cost, full_batch_sizes, resolve_loss
-from regjax.data import Data, check_data, check_test, pad_samples
-from regjax.data_noise import add_noise
-from regjax.epochs import Epochs, end_epoch, init_epochs
-from regjax.gradients import gradient
-from regjax.hparams import HParams, check_hparams, check_loss
-from regjax.losses import balanced_weights, weights_of_classes
-from regjax.masks import Masks, UnitMasks, draw_masks
-from regjax.metrics import metrics
-from regjax.mlp import Params, forward, init_params
-from regjax.noise import epoch_order
-from regjax.penalties import penalty
-from regjax.stopping import Best, init_best, keep_best
-from regjax.updates import learning_rate_at, make_optimizer
+from .augment import add_noise
+from .averaging import Average, average, init_average
+from .config import Config, is_traced, local_x64
+from .constraints import constrain
+from .data import Data, check_data, check_test, pad_samples
+from .dropout import Masks, UnitMasks, draw_masks
+from .early_stopping import Best, init_best, keep_best
+from .epochs import Epochs, end_epoch, init_epochs
+from .gradients import gradient
+from .hparams import HParams, check_hparams, check_loss
+from .losses import balanced_weights, weights_of_classes
+from .metrics import metrics
+from .mlp import Params, forward, init_params
+from .objective import BatchSizes, cost, full_batch_sizes, resolve_loss
+from .optimizers import learning_rate_at, make_optimizer
+from .penalties import penalty
+from .random import epoch_order
 
 History = dict[str, jax.Array]
 # Of a single run; the others (a sort each) are left to the sweep.

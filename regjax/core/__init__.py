@@ -1,0 +1,1 @@
+"""One network: pure functions of parameters, hyperparameters, data and keys."""
