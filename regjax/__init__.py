@@ -15,7 +15,7 @@ from regjax.core.mlp import Layer, backward, forward, init_params, predict, pred
 from regjax.core.objective import cost, cost_and_grads
 from regjax.core.random import replicate_key
 from regjax.core.train import Trained, make_train
-from regjax.datasets import load_csv, load_mat, load_npz, two_regions
+from regjax.data.loaders import load_csv, load_mat, load_npz, two_regions
 from regjax.grid import Grid, grid, random_grid, sobol_grid
 from regjax.plan import Plan
 from regjax.results import Results

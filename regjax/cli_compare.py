@@ -159,8 +159,9 @@ def _whole(name: str, text: str) -> int:
 
 
 def _load(source: str) -> tuple[Data, Data]:
-    from regjax import datasets, splits
     from regjax.core import data
+    from regjax.data import loaders as datasets
+    from regjax.data import splits
 
     train, test = datasets.load(source, task="classification")
     if test is not None:

@@ -17,7 +17,6 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
-from regjax import datasets
 from regjax.core.config import Config, check_choice, check_count, check_known, shown
 from regjax.core.data import Data, Task, check_data, check_test, pad_samples, unit_mean
 from regjax.core.hparams import OFF_VALUES, HParams, check_hparam, check_hparams, check_loss
@@ -26,6 +25,8 @@ from regjax.core.mlp import Params
 from regjax.core.numpy_random import draw_orders, draw_weights
 from regjax.core.objective import resolve_loss
 from regjax.core.random import MAX_SEED, replicate_key
+from regjax.data import loaders as datasets
+from regjax.data.splits import SPLIT_SEED, Splits, check_fraction, hold_out, make_splits, standardisation
 from regjax.grid import (
     NAMES,
     Configuration,
@@ -37,7 +38,6 @@ from regjax.grid import (
     is_mentioned,
     value_of,
 )
-from regjax.splits import SPLIT_SEED, Splits, check_fraction, hold_out, make_splits, standardisation
 
 Pairing = Literal["paired", "independent"]
 

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 
 from regjax.core.config import check_choice, check_known, shortened, shown
-from regjax.datasets import BUILT_IN
+from regjax.data.loaders import BUILT_IN
+from regjax.data.splits import check_fraction
 from regjax.design import CONFIG_FIELDS, STOPPING, as_config, check_seeds
 from regjax.grid import CONFIG_AXES, ELSEWHERE, NAMES, resolve_axes, value_of
 from regjax.selection import Rule
-from regjax.splits import check_fraction
 
 # Section -> keys, each the name of an argument in Python.
 SECTIONS: dict[str, tuple[str, ...]] = {

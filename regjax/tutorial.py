@@ -19,13 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from regjax import datasets
 from regjax.core import activations, data, mlp, penalties, train
 from regjax.core import random as noise
 from regjax.core.config import Config, check_count
 from regjax.core.dropout import UnitMasks, dropout_masks
 from regjax.core.hparams import HParams, check_hparam, check_hparams
 from regjax.core.objective import cost
+from regjax.data import loaders as datasets
 
 Parameters = dict[str, np.ndarray]
 Cache = tuple[np.ndarray, ...]

@@ -35,7 +35,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import regjax
-from regjax import cli_sweep, datasets, spec
+from regjax import cli_sweep, spec
+from regjax.data import loaders as datasets
 from regjax.design import make_design
 from regjax.plan import make_plan
 

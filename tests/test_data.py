@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import regjax
-from regjax import datasets
 from regjax.core.data import Data, check_data, pad_samples
-from regjax.datasets import load
-from regjax.splits import hold_out
+from regjax.data import loaders as datasets
+from regjax.data.loaders import load
+from regjax.data.splits import hold_out
 
 X, Y = np.arange(10.0).reshape(5, 2), np.array([0, 1, 1, 0, 1])
 CONFIG = regjax.Config(layer_sizes=(2, 3, 1))

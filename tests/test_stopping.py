@@ -12,8 +12,8 @@ from regjax.comparison import unit_interval
 from regjax.core.data import Data
 from regjax.core.early_stopping import init_best, keep_best
 from regjax.core.mlp import Layer
+from regjax.data.splits import make_splits
 from regjax.replay import replay
-from regjax.splits import make_splits
 from regjax.store import Store
 
 FIT = {"hidden": (8,), "num_steps": 200, "eval_every": 10, "optimizer": "adam", "batch_size": 16}

@@ -16,7 +16,7 @@ import numpy as np
 
 from regjax.core.config import check_count, shortened, shown
 from regjax.core.data import Data, Task
-from regjax.matlab import read_arrays
+from regjax.data.matlab import read_arrays
 
 BUILT_IN = "two_regions"
 BUNDLED = ("iris", "wine", "breast_cancer", "digits", "diabetes")  # scikit-learn's

@@ -1,0 +1,1 @@
+"""Data sets: named ones, files, and their splits."""
