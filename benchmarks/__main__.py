@@ -29,7 +29,7 @@ from benchmarks import figures, growth, limits, table
 from benchmarks.measure import spread, write
 from benchmarks.opponents import OPPONENTS
 from benchmarks.problems import SIZES, Problem, problems
-from regjax.provenance import device, processor
+from regjax.study.provenance import device, processor
 
 HERE = Path(__file__).parent
 BOUNDS = HERE / "bounds.toml"

@@ -17,7 +17,7 @@ from typing import Any
 
 import jax
 
-from regjax.provenance import device, versions
+from regjax.study.provenance import device, versions
 
 
 def spread(seconds: list[float]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from PIL import Image
 
 import regjax
 from regjax import plot
-from regjax.results import Results
+from regjax.study.results import Results
 
 # Pixels.
 WIDTH = 880

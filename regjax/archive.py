@@ -15,8 +15,8 @@ from regjax.core.config import Config
 from regjax.core.data import Data
 from regjax.core.hparams import check_hparams
 from regjax.data.splits import Splits
-from regjax.design import Design
-from regjax.grid import NAMES, as_cell, as_hparams, value_of
+from regjax.study.design import Design
+from regjax.study.grid import NAMES, as_cell, as_hparams, value_of
 
 # Of a row, what its configuration says.
 ASKED_COLUMNS = (*NAMES, "layer_sizes", "num_steps", "eval_every")

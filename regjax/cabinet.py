@@ -11,7 +11,7 @@ from regjax.core.config import Config, check_known
 from regjax.core.data import Data
 from regjax.core.hparams import check_hparam
 from regjax.progress import Report
-from regjax.results import Results
+from regjax.study.results import Results
 from regjax.sweep import sweep
 
 # For a small network on standardised inputs; no value is tuned.

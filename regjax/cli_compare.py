@@ -191,7 +191,7 @@ def _reported_steps(history: dict[str, Any]) -> list[tuple[str, int]]:
 
 
 def _as_json(experiment: Experiment, seconds: dict[str, float]) -> dict[str, Any]:
-    from regjax.provenance import device, versions
+    from regjax.study.provenance import device, versions
 
     def number(value: Any) -> float | None:
         return float(value) if math.isfinite(value) else None
@@ -266,7 +266,7 @@ def check(compilation_cache: bool) -> None:
     Exit code 1 if any exceeds its bound.
     """
     from regjax.core import certificate
-    from regjax.provenance import device
+    from regjax.study.provenance import device
 
     terminal.use_compilation_cache(compilation_cache)
     with terminal.progress("checking gradients", certificate.NUM_PROGRAMS, quiet=False) as on_progress:

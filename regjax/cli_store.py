@@ -38,8 +38,8 @@ def of_a_sweep(
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def show(path: str, number: str | None, as_json: bool) -> None:
     """Lists the sweeps of a store: how far each is, the best so far, and where its rows were computed."""
-    from regjax.provenance import in_words
     from regjax.store import Store
+    from regjax.study.provenance import in_words
 
     with user_errors(), Store(path, create=False) as store:
         one = None if number is None else store.sweep_number(number_of(number))
@@ -76,7 +76,7 @@ def show(path: str, number: str | None, as_json: bool) -> None:
 def _best(store: Store, sweep: int) -> tuple[str, str]:
     """Returns the best configuration of a sweep so far, by the mean of its metric; and what is damaged."""
     from regjax.database import StoreError
-    from regjax.selection import best_so_far
+    from regjax.study.selection import best_so_far
 
     try:
         design, rows, *_ = store.design_of(sweep)
@@ -131,7 +131,7 @@ def resume(path: str, number: str | None, compilation_cache: bool) -> None:
     """Goes on with a sweep that was interrupted, and shows its tables."""
     import jax
 
-    from regjax.plan import stored_plan
+    from regjax.study.plan import stored_plan
     from regjax.sweep import run
 
     terminal.use_compilation_cache(compilation_cache)

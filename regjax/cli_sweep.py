@@ -22,10 +22,10 @@ from regjax.progress import Progress, Report, bar, lines
 from regjax.terminal import Interrupted, ctrl_c, store_errors, user_errors
 
 if TYPE_CHECKING:
-    from regjax.comparison import Comparison
-    from regjax.design import Design
-    from regjax.results import Choice, Results
     from regjax.spec import Spec
+    from regjax.study.comparison import Comparison
+    from regjax.study.design import Design
+    from regjax.study.results import Choice, Results
 
 FILES = ("sweep.toml", "results.csv", "summary.csv", "comparison.csv", "scores.png", "curves.png")
 
@@ -235,7 +235,7 @@ def _designed(
 ) -> tuple[Spec, Design | None]:
     """Returns the spec and its design; prints the spec instead where that is asked."""
     from regjax import spec as specs
-    from regjax.design import make_design
+    from regjax.study.design import make_design
 
     spec = specs.resolve(path, flags)
     if print_config:
@@ -249,7 +249,7 @@ def _designed(
 def _planned(spec: Spec, design: Design) -> Any:
     import jax
 
-    from regjax.plan import make_plan
+    from regjax.study.plan import make_plan
 
     workers, keep = spec.sweep.get("workers"), spec.sweep.get("keep")
     plan = make_plan(design, workers=workers, keep=keep, backend=jax.default_backend())
@@ -258,9 +258,9 @@ def _planned(spec: Spec, design: Design) -> Any:
 
 def _check_questions(spec: Spec, design: Design) -> list[str]:
     """Returns what will not be answered, and raises a user's slip: before anything is trained."""
-    from regjax.comparison import resolve_baseline
     from regjax.core.config import check_choice
-    from regjax.selection import Rule
+    from regjax.study.comparison import resolve_baseline
+    from regjax.study.selection import Rule
 
     rule = spec.sweep["rule"]
     check_choice("rule", rule, get_args(Rule))

@@ -14,8 +14,8 @@ from regjax.core.config import Config
 from regjax.core.data import Data
 from regjax.core.hparams import HParams
 from regjax.core.objective import resolve_loss
-from regjax.design import Design
-from regjax.grid import UNSET, as_cell, is_mentioned, value_of
+from regjax.study.design import Design
+from regjax.study.grid import UNSET, as_cell, is_mentioned, value_of
 
 # Fields of Config that came later, with what they are where nobody asks for them.
 NEUTRAL: dict[str, object] = {

@@ -16,13 +16,13 @@ from regjax.arrays import as_state, in_order, leaves, pack_rows, unpack
 from regjax.core.metrics import RECORDED
 from regjax.core.train import TrainState
 from regjax.database import StoreError
-from regjax.design import Design
 from regjax.identity import identities
 from regjax.lanes import ChunkDone
 from regjax.ledger import Ledger
-from regjax.plan import Group, Plan, final_records, shapes_of, with_shapes
-from regjax.provenance import chunk_of, provenance
 from regjax.store import Checkpoint, Row, Store, now_in_words
+from regjax.study.design import Design
+from regjax.study.plan import Group, Plan, final_records, shapes_of, with_shapes
+from regjax.study.provenance import chunk_of, provenance
 from regjax.waves import Chunk
 
 # Seconds of a row's training that may be lost, less those of a task.

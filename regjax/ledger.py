@@ -13,11 +13,11 @@ from regjax.core.config import Config
 from regjax.core.hparams import AVERAGES
 from regjax.core.metrics import LAST, RECORDED
 from regjax.core.mlp import Params
-from regjax.design import Design
-from regjax.plan import Keep, Plan, final_records, num_records
-from regjax.provenance import continued, place_in_words
-from regjax.results import Results
-from regjax.selection import best_so_far, higher_is_better
+from regjax.study.design import Design
+from regjax.study.plan import Keep, Plan, final_records, num_records
+from regjax.study.provenance import continued, place_in_words
+from regjax.study.results import Results
+from regjax.study.selection import best_so_far, higher_is_better
 
 
 class Ledger:

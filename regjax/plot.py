@@ -41,8 +41,8 @@ from regjax.plot_asked import configuration_of, order_of
 from regjax.plot_boundary import boundaries, boundary
 from regjax.plot_lines import curves, gap, path
 from regjax.plot_maps import heatmap, stability
-from regjax.results import Results
-from regjax.selection import higher_is_better, ranking
+from regjax.study.results import Results
+from regjax.study.selection import higher_is_better, ranking
 
 # Configurations of a forest plot.
 FOREST = 40

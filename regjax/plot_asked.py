@@ -7,9 +7,9 @@ import numpy as np
 from regjax.core.config import shown
 from regjax.core.hparams import OFF_VALUES
 from regjax.core.metrics import METRICS, without_split
-from regjax.design import Design
-from regjax.results import Results
-from regjax.selection import higher_is_better, ranking
+from regjax.study.design import Design
+from regjax.study.results import Results
+from regjax.study.selection import higher_is_better, ranking
 
 # Which axis "λ" is.
 STRENGTHS = ("l2", "l1", "l1_prox", "group_lasso", "weight_decay")

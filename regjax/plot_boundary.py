@@ -25,9 +25,9 @@ from regjax.canvas import (
     set_title,
     two_classes,
 )
-from regjax.grid import describe, in_order, value_of
 from regjax.plot_asked import check_kept, configuration_of, kept_row, order_of, two_axes
-from regjax.results import Results
+from regjax.study.grid import describe, in_order, value_of
+from regjax.study.results import Results
 
 # Panels along a side of a sheet.
 SHEET_SIDE = 6

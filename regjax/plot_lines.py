@@ -25,12 +25,12 @@ from regjax.canvas import (
     scale_of,
     set_title,
 )
-from regjax.comparison import unit_interval
 from regjax.core.config import shown
 from regjax.core.hparams import OFF_VALUES
-from regjax.grid import describe, in_order, value_of
 from regjax.plot_asked import check_kept, more_is_better, order_of, ranked_by, recorded, strength_of, units_of
-from regjax.results import Results
+from regjax.study.comparison import unit_interval
+from regjax.study.grid import describe, in_order, value_of
+from regjax.study.results import Results
 
 # Points along an axis that have a bar.
 MAX_BARS = 200

@@ -25,10 +25,10 @@ from regjax.canvas import (
     scale_of,
     set_title,
 )
-from regjax.grid import as_text, describe, in_order, value_of
 from regjax.plot_asked import chosen_of, more_is_better, order_of, ranked_by, recorded, two_axes, units_of
 from regjax.plot_lines import draw_along
-from regjax.results import Results
+from regjax.study.grid import as_text, describe, in_order, value_of
+from regjax.study.results import Results
 
 
 def heatmap(

@@ -11,12 +11,12 @@ import jax
 import numpy as np
 
 from regjax.arrays import leaves
-from regjax.design import Design
 from regjax.host import Host
 from regjax.ledger import Ledger
-from regjax.plan import Group, Plan, stored_plan
-from regjax.provenance import chunk_of, differences, provenance
 from regjax.store import Row, Store
+from regjax.study.design import Design
+from regjax.study.plan import Group, Plan, stored_plan
+from regjax.study.provenance import chunk_of, differences, provenance
 from regjax.sweep import workers_of
 
 

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from regjax import report_data
-from regjax.comparison import Comparison, resolve_pairs, unit_interval
 from regjax.core.metrics import without_split
-from regjax.intervals import as_number
 from regjax.progress import duration
-from regjax.provenance import place_in_words
-from regjax.results import Choice, Results
+from regjax.study.comparison import Comparison, resolve_pairs, unit_interval
+from regjax.study.intervals import as_number
+from regjax.study.provenance import place_in_words
+from regjax.study.results import Choice, Results
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,19 +16,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from regjax import intervals
 from regjax.canvas import plane
-from regjax.comparison import Comparison, Scores, per_example, resolve_pairs, unit_interval
 from regjax.core.config import Config, Loss, local_x64
 from regjax.core.metrics import without_split
 from regjax.core.mlp import Params, decide, forward
 from regjax.core.objective import resolve_loss
-from regjax.design import Design
-from regjax.grid import as_cell, as_text, in_order, value_of
-from regjax.plan import num_params
 from regjax.plot_asked import order_of
-from regjax.results import Results
-from regjax.selection import higher_is_better
+from regjax.study import intervals
+from regjax.study.comparison import Comparison, Scores, per_example, resolve_pairs, unit_interval
+from regjax.study.design import Design
+from regjax.study.grid import as_cell, as_text, in_order, value_of
+from regjax.study.plan import num_params
+from regjax.study.results import Results
+from regjax.study.selection import higher_is_better
 
 # Bytes of what has a size per configuration; in all, with Bokeh's own 2 MB and base64, 15 MB of page.
 BUDGET = {"networks": 2_600_000, "curves": 1_600_000, "examples": 1_200_000, "dots": 600_000}

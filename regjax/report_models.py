@@ -20,7 +20,7 @@ from bokeh.plotting import figure
 
 from regjax import report_data
 from regjax.core.metrics import without_split
-from regjax.design import Design
+from regjax.study.design import Design
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 # Okabe & Ito's, so that colour-blind eyes can tell them apart; classes differ in marker too.

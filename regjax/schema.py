@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from regjax.archive import ASKED_COLUMNS
 from regjax.core.metrics import RECORDED
-from regjax.grid import NAMES
+from regjax.study.grid import NAMES
 
 # "rgjx": what tells a store from other programs' SQLite files.
 APPLICATION_ID = 0x72676A78

@@ -22,10 +22,10 @@ from regjax.claims import Claims
 from regjax.core.data import Data
 from regjax.core.metrics import RECORDED
 from regjax.database import StoreError, among, insert, parts
-from regjax.design import Design
-from regjax.grid import NAMES
 from regjax.identity import digest, fingerprint
 from regjax.schema import ROW_COLUMNS
+from regjax.study.design import Design
+from regjax.study.grid import NAMES
 
 # Bytes of a part of a data set: SQLite takes at most 10^9 in a cell.
 PART = 2**29

@@ -16,14 +16,14 @@ from numpy.typing import ArrayLike
 
 from regjax.core.config import Config
 from regjax.core.data import Task
-from regjax.design import STOPPING, Design, Pairing, make_design, part_of
 from regjax.host import Host
 from regjax.keeper import Keeper
 from regjax.ledger import Ledger
-from regjax.plan import Keep, Plan, make_plan, stored_plan
 from regjax.progress import Report, reporter
-from regjax.results import Results
 from regjax.store import Store
+from regjax.study.design import STOPPING, Design, Pairing, make_design, part_of
+from regjax.study.plan import Keep, Plan, make_plan, stored_plan
+from regjax.study.results import Results
 
 
 def sweep(

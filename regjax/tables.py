@@ -9,14 +9,14 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
-from regjax.intervals import as_number
 from regjax.progress import duration
+from regjax.study.intervals import as_number
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from regjax.comparison import Comparison
-    from regjax.results import Choice, Results
+    from regjax.study.comparison import Comparison
+    from regjax.study.results import Choice, Results
 
 SHOWN = 24
 
@@ -37,7 +37,7 @@ def as_json(
     written: list[str],
 ) -> dict[str, Any]:
     """Returns the one object of `--json`."""
-    from regjax.provenance import device, versions
+    from regjax.study.provenance import device, versions
 
     told = None
     if comparison is not None:
@@ -128,7 +128,7 @@ def _table(title: str, columns: list[str], rows: list[list[str]], rest: str) -> 
 
 def _summary_table(results: Results, metric: str | None) -> Any:
     """Returns the configurations, best first; without held-out rows in the grid's order."""
-    from regjax.selection import higher_is_better, ranking
+    from regjax.study.selection import higher_is_better, ranking
 
     design, summary = results.design, results.summary(metric)
     names = [design.in_words(c) for c in design.configurations]
@@ -151,7 +151,7 @@ def _summary_table(results: Results, metric: str | None) -> Any:
 
 def _comparison_table(comparison: Comparison) -> Any:
     """Returns the differences, best first."""
-    from regjax.selection import higher_is_better, ranking
+    from regjax.study.selection import higher_is_better, ranking
 
     table = comparison.table
     rows: list[dict[Any, Any]] = table.to_dict("records")

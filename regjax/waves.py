@@ -15,8 +15,8 @@ import jax
 import numpy as np
 
 from regjax.core.train import TrainState
-from regjax.design import Design
-from regjax.plan import Group, num_params
+from regjax.study.design import Design
+from regjax.study.plan import Group, num_params
 
 # Bytes of state that the open waves may hold on the host.
 WAVE_BUDGET = 256 * 2**20

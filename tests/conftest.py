@@ -12,7 +12,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 def pytest_report_header() -> str:
     """The gradient tests run on whatever device JAX finds, and say which."""
-    from regjax.provenance import device
+    from regjax.study.provenance import device
 
     return f"device: {device()}"
 

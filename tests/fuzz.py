@@ -37,8 +37,8 @@ from hypothesis import strategies as st
 import regjax
 from regjax import cli_sweep, spec
 from regjax.data import loaders as datasets
-from regjax.design import make_design
-from regjax.plan import make_plan
+from regjax.study.design import make_design
+from regjax.study.plan import make_plan
 
 KEYS = tuple(dict.fromkeys(name for names in spec.SECTIONS.values() for name in names))
 # What a message may speak of first: a key, an argument, a question to the results, or a file.

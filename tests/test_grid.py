@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import regjax
-from regjax.grid import canonical, describe, grid_from_list
+from regjax.study.grid import canonical, describe, grid_from_list
 
 axis = st.lists(st.floats(0, 10, allow_subnormal=False), min_size=1, max_size=5)
 

@@ -18,8 +18,8 @@ from test_results import made_up
 
 import regjax
 from regjax import canvas, cli, plot
-from regjax.comparison import unit_interval
 from regjax.plot_asked import check_kept
+from regjax.study.comparison import unit_interval
 
 ROOT = Path(__file__).parents[1]
 CONFIG = {"hidden": (4,), "num_steps": 20, "eval_every": 5}

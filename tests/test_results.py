@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import regjax
-from regjax import intervals
 from regjax.core.hparams import OFF_VALUES
-from regjax.design import make_design
-from regjax.plan import make_plan
-from regjax.results import Results
-from regjax.selection import choose, left_out, ranking, simplicity
+from regjax.study import intervals
+from regjax.study.design import make_design
+from regjax.study.plan import make_plan
+from regjax.study.results import Results
+from regjax.study.selection import choose, left_out, ranking, simplicity
 
 
 def made_up(scores, grid, *, folds=None, validation=None, diverged=(), test=None):

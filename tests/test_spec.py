@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import regjax
 from regjax import cli_sweep, spec
-from regjax.design import make_design
-from regjax.grid import NAMES
-from regjax.results import Results
+from regjax.study.design import make_design
+from regjax.study.grid import NAMES
+from regjax.study.results import Results
 
 
 def test_keys_are_the_python_names_and_the_flags_with_dashes():

@@ -8,13 +8,13 @@ import pytest
 
 import regjax
 from regjax import host
-from regjax.comparison import unit_interval
 from regjax.core.data import Data
 from regjax.core.early_stopping import init_best, keep_best
 from regjax.core.mlp import Layer
 from regjax.data.splits import make_splits
 from regjax.replay import replay
 from regjax.store import Store
+from regjax.study.comparison import unit_interval
 
 FIT = {"hidden": (8,), "num_steps": 200, "eval_every": 10, "optimizer": "adam", "batch_size": 16}
 GRID = [{"learning_rate": rate, "patience": 30} for rate in (0.003, 0.03, 0.1, 0.3)]

@@ -20,15 +20,16 @@ from hypothesis import strategies as st
 from test_sweep import assert_same, points
 
 import regjax
-from regjax import host, keeper, lanes, provenance
+from regjax import host, keeper, lanes
 from regjax import store as store_module
 from regjax.arrays import checksum_of, pack, pack_rows, unpack
 from regjax.database import StoreError
-from regjax.design import make_design
 from regjax.identity import identities
 from regjax.replay import replay
 from regjax.schema import ROW_COLUMNS, SCHEMA_VERSION
 from regjax.store import Store
+from regjax.study import provenance
+from regjax.study.design import make_design
 
 CONFIG = {"hidden": (6, 3), "num_steps": 40, "eval_every": 10}
 GRID = {"l2": [0, 0.1, 1], "keep_prob": [1, 0.9], "learning_rate": [0.1, 1e30]}

@@ -11,9 +11,9 @@ import regjax
 from regjax import host, lanes, waves
 from regjax.core.data import Data
 from regjax.core.hparams import check_hparams
-from regjax.design import make_design
-from regjax.grid import grid_from_list
-from regjax.plan import make_groups, make_plan
+from regjax.study.design import make_design
+from regjax.study.grid import grid_from_list
+from regjax.study.plan import make_groups, make_plan
 
 CONFIG = regjax.Config(num_steps=60, eval_every=20)
 GRID = regjax.grid(l2=[0, 0.1, 1], keep_prob=[1, (0.9, 0.8)], learning_rate=[0.1, 0.3])
@@ -413,7 +413,7 @@ def test_a_class_that_a_fold_lacks_is_said():
 
 
 def test_memory_is_planned(monkeypatch):
-    plan_module = __import__("sys").modules["regjax.plan"]
+    plan_module = __import__("sys").modules["regjax.study.plan"]
     design = make_design("two_regions", CONFIG, GRID, seeds=4, folds=2)
     plan = make_plan(design, workers=2)
     assert plan.num_rows == 96

@@ -14,17 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from regjax.comparison import Comparison, Scores, compare, unit_interval
 from regjax.core.config import Loss, check_choice, local_x64
 from regjax.core.hparams import OFF_VALUES
 from regjax.core.metrics import metrics
 from regjax.core.mlp import Params, predict, predict_proba
 from regjax.core.objective import resolve_loss
-from regjax.design import Design
-from regjax.grid import Configuration, as_cell, as_text, value_of
-from regjax.plan import Plan, final_records, num_params
-from regjax.provenance import in_words
-from regjax.selection import (
+from regjax.study.comparison import Comparison, Scores, compare, unit_interval
+from regjax.study.design import Design
+from regjax.study.grid import Configuration, as_cell, as_text, value_of
+from regjax.study.plan import Plan, final_records, num_params
+from regjax.study.provenance import in_words
+from regjax.study.selection import (
     Rule,
     choose,
     higher_is_better,

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from regjax import intervals
 from regjax.core.hparams import OFF_VALUES
-from regjax.design import Design
-from regjax.grid import NAMES, Configuration, as_cell, canonical, describe, value_of
-from regjax.intervals import Interval, as_number
-from regjax.selection import higher_is_better, left_out, ranking
+from regjax.study import intervals
+from regjax.study.design import Design
+from regjax.study.grid import NAMES, Configuration, as_cell, canonical, describe, value_of
+from regjax.study.intervals import Interval, as_number
+from regjax.study.selection import higher_is_better, left_out, ranking
 
 if TYPE_CHECKING:
     import pandas as pd

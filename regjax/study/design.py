@@ -27,7 +27,7 @@ from regjax.core.objective import resolve_loss
 from regjax.core.random import MAX_SEED, replicate_key
 from regjax.data import loaders as datasets
 from regjax.data.splits import SPLIT_SEED, Splits, check_fraction, hold_out, make_splits, standardisation
-from regjax.grid import (
+from regjax.study.grid import (
     NAMES,
     Configuration,
     Grid,

@@ -15,7 +15,7 @@ import numpy as np
 from regjax.core.config import check_choice
 from regjax.core.hparams import LEAVES
 from regjax.core.metrics import METRICS, without_split
-from regjax.design import Design
+from regjax.study.design import Design
 
 Rule = Literal["mean", "one_se"]
 
