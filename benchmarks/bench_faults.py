@@ -27,8 +27,9 @@ import pandas as pd
 
 import regjax
 from benchmarks.measure import spread, write
-from regjax import keeper, store
-from regjax.database import StoreError
+from regjax import keeper
+from regjax.store import store
+from regjax.store.database import StoreError
 from regjax.sweep import opened
 
 # A sweep in a process of its own: minibatches, momentum, dropout, and a configuration that diverges.

@@ -27,7 +27,7 @@ def report(path: str, number: str, out: str, every: int | None) -> None:
 
     Of a sweep that is not finished it shows the configurations that are.
     """
-    from regjax.store import Store
+    from regjax.store.store import Store
 
     with user_errors():
         terminal.check_extra("report", "bokeh", "report")
@@ -41,7 +41,7 @@ def report(path: str, number: str, out: str, every: int | None) -> None:
 
 def _write(path: str, sweep: int, out: Path, every: int | None) -> None:
     """Writes the page; with `every`, whenever networks have been finished since, until all are."""
-    from regjax.store import Store
+    from regjax.store.store import Store
 
     written = -1
     try:

@@ -16,7 +16,7 @@ from regjax.spec import DEFAULTS
 from regjax.terminal import Interrupted, store_errors, user_errors
 
 if TYPE_CHECKING:
-    from regjax.store import Store
+    from regjax.store.store import Store
 
 
 def of_a_sweep(
@@ -38,7 +38,7 @@ def of_a_sweep(
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def show(path: str, number: str | None, as_json: bool) -> None:
     """Lists the sweeps of a store: how far each is, the best so far, and where its rows were computed."""
-    from regjax.store import Store
+    from regjax.store.store import Store
     from regjax.study.provenance import in_words
 
     with user_errors(), Store(path, create=False) as store:
@@ -75,7 +75,7 @@ def show(path: str, number: str | None, as_json: bool) -> None:
 
 def _best(store: Store, sweep: int) -> tuple[str, str]:
     """Returns the best configuration of a sweep so far, by the mean of its metric; and what is damaged."""
-    from regjax.database import StoreError
+    from regjax.store.database import StoreError
     from regjax.study.selection import best_so_far
 
     try:

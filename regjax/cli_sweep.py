@@ -139,8 +139,8 @@ def sweep(
     and linspace(0.5,1,6); none is off. Flags override SPEC.toml, whose keys are the same names in the
     sections [data], [config], [grid] and [sweep]: see --print-config.
     """
-    from regjax.database import check_store
     from regjax.spec import as_toml
+    from regjax.store.database import check_store
     from regjax.sweep import run
 
     with user_errors():

@@ -21,11 +21,11 @@ import numpy as np
 
 from regjax.core.hparams import compiled_in
 from regjax.core.mlp import Params
-from regjax.database import StoreError, StoreOSError
 from regjax.keeper import Keeper
 from regjax.lanes import ChunkDone, ChunkTask, Replicates, compile_loop, compile_rest, run_task
 from regjax.ledger import Ledger
 from regjax.progress import Progress, Report
+from regjax.store.database import StoreError, StoreOSError
 from regjax.study.design import Design
 from regjax.study.plan import Group, Plan, num_params, num_records
 from regjax.study.provenance import provenance

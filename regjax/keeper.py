@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from regjax.archive import asked_columns
-from regjax.arrays import as_state, in_order, leaves, pack_rows, unpack
 from regjax.core.metrics import RECORDED
 from regjax.core.train import TrainState
-from regjax.database import StoreError
-from regjax.identity import identities
 from regjax.lanes import ChunkDone
 from regjax.ledger import Ledger
-from regjax.store import Checkpoint, Row, Store, now_in_words
+from regjax.store.archive import asked_columns
+from regjax.store.arrays import as_state, in_order, leaves, pack_rows, unpack
+from regjax.store.database import StoreError
+from regjax.store.identity import identities
+from regjax.store.store import Checkpoint, Row, Store, now_in_words
 from regjax.study.design import Design
 from regjax.study.plan import Group, Plan, final_records, shapes_of, with_shapes
 from regjax.study.provenance import chunk_of, provenance

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from regjax.arrays import as_params, in_order, under
 from regjax.core.config import Config
 from regjax.core.hparams import AVERAGES
 from regjax.core.metrics import LAST, RECORDED
 from regjax.core.mlp import Params
+from regjax.store.arrays import as_params, in_order, under
 from regjax.study.design import Design
 from regjax.study.plan import Keep, Plan, final_records, num_records
 from regjax.study.provenance import continued, place_in_words

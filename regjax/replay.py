@@ -10,10 +10,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from regjax.arrays import leaves
 from regjax.host import Host
 from regjax.ledger import Ledger
-from regjax.store import Row, Store
+from regjax.store.arrays import leaves
+from regjax.store.store import Row, Store
 from regjax.study.design import Design
 from regjax.study.plan import Group, Plan, stored_plan
 from regjax.study.provenance import chunk_of, differences, provenance

@@ -20,7 +20,7 @@ from regjax.host import Host
 from regjax.keeper import Keeper
 from regjax.ledger import Ledger
 from regjax.progress import Report, reporter
-from regjax.store import Store
+from regjax.store.store import Store
 from regjax.study.design import STOPPING, Design, Pairing, make_design, part_of
 from regjax.study.plan import Keep, Plan, make_plan, stored_plan
 from regjax.study.results import Results

@@ -69,7 +69,7 @@ def user_errors() -> Iterator[None]:
 @contextlib.contextmanager
 def store_errors() -> Iterator[None]:
     """Turns what a store raises while a sweep runs into one line and exit code 1."""
-    from regjax.database import StoreError, StoreOSError
+    from regjax.store.database import StoreError, StoreOSError
 
     try:
         yield

@@ -13,7 +13,7 @@ from regjax.core.early_stopping import init_best, keep_best
 from regjax.core.mlp import Layer
 from regjax.data.splits import make_splits
 from regjax.replay import replay
-from regjax.store import Store
+from regjax.store.store import Store
 from regjax.study.comparison import unit_interval
 
 FIT = {"hidden": (8,), "num_steps": 200, "eval_every": 10, "optimizer": "adam", "batch_size": 16}

@@ -21,13 +21,13 @@ from test_sweep import assert_same, points
 
 import regjax
 from regjax import host, keeper, lanes
-from regjax import store as store_module
-from regjax.arrays import checksum_of, pack, pack_rows, unpack
-from regjax.database import StoreError
-from regjax.identity import identities
 from regjax.replay import replay
-from regjax.schema import ROW_COLUMNS, SCHEMA_VERSION
-from regjax.store import Store
+from regjax.store import store as store_module
+from regjax.store.arrays import checksum_of, pack, pack_rows, unpack
+from regjax.store.database import StoreError
+from regjax.store.identity import identities
+from regjax.store.schema import ROW_COLUMNS, SCHEMA_VERSION
+from regjax.store.store import Store
 from regjax.study import provenance
 from regjax.study.design import make_design
 

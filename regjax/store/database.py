@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
-from regjax.schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
+from regjax.store.schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
 
 # Seconds to wait for another process's transaction.
 PATIENCE = 60.0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from regjax.archive import ASKED_COLUMNS
 from regjax.core.metrics import RECORDED
+from regjax.store.archive import ASKED_COLUMNS
 from regjax.study.grid import NAMES
 
 # "rgjx": what tells a store from other programs' SQLite files.

@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from regjax.archive import pack_data, pack_design, unpack_data, unpack_design
-from regjax.arrays import checksum_of, unpack
-from regjax.claims import Claims
 from regjax.core.data import Data
 from regjax.core.metrics import RECORDED
-from regjax.database import StoreError, among, insert, parts
-from regjax.identity import digest, fingerprint
-from regjax.schema import ROW_COLUMNS
+from regjax.store.archive import pack_data, pack_design, unpack_data, unpack_design
+from regjax.store.arrays import checksum_of, unpack
+from regjax.store.database import StoreError, among, insert, parts
+from regjax.store.identity import digest, fingerprint
+from regjax.store.leases import Claims
+from regjax.store.schema import ROW_COLUMNS
 from regjax.study.design import Design
 from regjax.study.grid import NAMES
 

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from regjax.database import Database, insert
+from regjax.store.database import Database, insert
 
 # Seconds after which a process of another machine that has not been heard of is taken for dead.
 LEASE = 60.0

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from regjax.arrays import pack, unpack
 from regjax.core.config import Config
 from regjax.core.data import Data
 from regjax.core.hparams import check_hparams
 from regjax.data.splits import Splits
+from regjax.store.arrays import pack, unpack
 from regjax.study.design import Design
 from regjax.study.grid import NAMES, as_cell, as_hparams, value_of
 

@@ -1,0 +1,1 @@
+"""The run store: every finished network in one SQLite file."""
