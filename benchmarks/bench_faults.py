@@ -27,10 +27,10 @@ import pandas as pd
 
 import regjax
 from benchmarks.measure import spread, write
-from regjax import keeper
+from regjax.engine import checkpoints as keeper
+from regjax.engine.sweep import opened
 from regjax.store import store
 from regjax.store.database import StoreError
-from regjax.sweep import opened
 
 # A sweep in a process of its own: minibatches, momentum, dropout, and a configuration that diverges.
 SWEEP = """

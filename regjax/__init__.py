@@ -16,10 +16,10 @@ from regjax.core.objective import cost, cost_and_grads
 from regjax.core.random import replicate_key
 from regjax.core.train import Trained, make_train
 from regjax.data.loaders import load_csv, load_mat, load_npz, two_regions
+from regjax.engine.sweep import load, plan, sweep
 from regjax.study.grid import Grid, grid, random_grid, sobol_grid
 from regjax.study.plan import Plan
 from regjax.study.results import Results
-from regjax.sweep import load, plan, sweep
 
 if TYPE_CHECKING:
     from regjax.estimator import RegMLPClassifier, RegMLPRegressor

@@ -10,9 +10,9 @@ from typing import Any
 from regjax.core.config import Config, check_known
 from regjax.core.data import Data
 from regjax.core.hparams import check_hparam
-from regjax.progress import Report
+from regjax.engine.progress import Report
+from regjax.engine.sweep import sweep
 from regjax.study.results import Results
-from regjax.sweep import sweep
 
 # For a small network on standardised inputs; no value is tuned.
 STRENGTHS: dict[str, float] = {

@@ -69,9 +69,9 @@ def _write(path: str, sweep: int, out: Path, every: int | None) -> None:
 
 def _page(path: str, told: Mapping[str, Any], asked: Mapping[str, Any], every: int | None) -> str:
     import regjax
+    from regjax.engine.sweep import NotFinished
     from regjax.report import About, page
     from regjax.spec import DEFAULTS
-    from regjax.sweep import NotFinished
 
     done, total = told["done"], told["num_rows"]
     about = About(

@@ -115,7 +115,7 @@ def export(path: str, number: str, csv: str | None, parquet: str | None) -> None
 @terminal.cache_option
 def replay(path: str, number: str, row: int, compilation_cache: bool) -> int:
     """Trains one network again, and says whether it came out as stored, to the bit; exit code 1 if not."""
-    from regjax.replay import replay as train_again
+    from regjax.engine.replay import replay as train_again
 
     terminal.use_compilation_cache(compilation_cache)
     with user_errors():
@@ -131,8 +131,8 @@ def resume(path: str, number: str | None, compilation_cache: bool) -> None:
     """Goes on with a sweep that was interrupted, and shows its tables."""
     import jax
 
+    from regjax.engine.sweep import run
     from regjax.study.plan import stored_plan
-    from regjax.sweep import run
 
     terminal.use_compilation_cache(compilation_cache)
     with terminal.opened_store(path, create=False) as store:

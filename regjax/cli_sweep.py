@@ -18,7 +18,7 @@ import click
 
 from regjax import tables, terminal
 from regjax.core.hparams import LEAVES
-from regjax.progress import Progress, Report, bar, lines
+from regjax.engine.progress import Progress, Report, bar, lines
 from regjax.terminal import Interrupted, ctrl_c, store_errors, user_errors
 
 if TYPE_CHECKING:
@@ -139,9 +139,9 @@ def sweep(
     and linspace(0.5,1,6); none is off. Flags override SPEC.toml, whose keys are the same names in the
     sections [data], [config], [grid] and [sweep]: see --print-config.
     """
+    from regjax.engine.sweep import run
     from regjax.spec import as_toml
     from regjax.store.database import check_store
-    from regjax.sweep import run
 
     with user_errors():
         if no_store:
@@ -211,7 +211,7 @@ def plan(
     path: str | None, flags: dict[str, Any], probe: bool, print_config: bool, compilation_cache: bool
 ) -> None:
     """Says what a sweep will take, before anything is spent: networks, programs, memory, seconds."""
-    from regjax.sweep import probed
+    from regjax.engine.sweep import probed
 
     with user_errors():
         spec, design = _designed(path, flags, compilation_cache, print_config)

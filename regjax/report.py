@@ -16,7 +16,7 @@ import numpy as np
 
 from regjax import report_data
 from regjax.core.metrics import without_split
-from regjax.progress import duration
+from regjax.engine.progress import duration
 from regjax.study.comparison import Comparison, resolve_pairs, unit_interval
 from regjax.study.intervals import as_number
 from regjax.study.provenance import place_in_words

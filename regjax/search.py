@@ -36,11 +36,11 @@ from sklearn.utils.validation import _check_feature_names, _check_method_params,
 
 from regjax.core.config import Config
 from regjax.core.data import Data
+from regjax.engine.sweep import sweep
 from regjax.perceptron import NOT_FINITE, RegMLP
 from regjax.study.grid import NAMES, Configuration, Grid, grid_from_list, value_of
 from regjax.study.results import Results
 from regjax.study.selection import choose
-from regjax.sweep import sweep
 
 # Records of a run whose networks may stop: lanes are freed at these.
 RECORDS = 10

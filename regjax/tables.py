@@ -9,7 +9,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
-from regjax.progress import duration
+from regjax.engine.progress import duration
 from regjax.study.intervals import as_number
 
 if TYPE_CHECKING:

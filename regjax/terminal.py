@@ -82,7 +82,7 @@ def store_errors() -> Iterator[None]:
 @contextlib.contextmanager
 def opened_store(path: str | None, *, create: bool = True) -> Iterator[Any]:
     """Yields an open `store.Store`, or None where there is no path; what is wrong with it is a UserError."""
-    from regjax.sweep import opened
+    from regjax.engine.sweep import opened
 
     with contextlib.ExitStack() as stack:
         with user_errors():

@@ -618,7 +618,7 @@ def test_a_sweep_of_every_regulariser_is_the_single_training(task):
 
 
 def test_an_interrupted_sweep_of_averages_goes_on_where_it_was(tmp_path, monkeypatch):
-    from regjax import host
+    from regjax.engine import scheduler as host
 
     monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
     monkeypatch.setattr(host, "REPORT_SECONDS", 0)

@@ -20,8 +20,8 @@ from selenium.webdriver.common.keys import Keys
 import regjax
 from regjax import report_data
 from regjax.cli import main
+from regjax.engine.sweep import NotFinished
 from regjax.report import About, page
-from regjax.sweep import NotFinished
 
 CHROMIUM = os.environ.get("REGJAX_CHROMIUM") or shutil.which("chromium")
 HOSTILE = "</script><script>alert(1)</script>"

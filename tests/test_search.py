@@ -160,7 +160,7 @@ def test_one_standard_error():
 
 
 def test_what_is_in_the_store_is_not_trained_again(tmp_path, monkeypatch):
-    from regjax import host
+    from regjax.engine import scheduler as host
 
     X, y = iris()
     search = RegGridSearchCV(pipeline(), {"network__alpha": [0.1, 1]}, cv=CV, store=tmp_path / "s.sqlite")

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 import regjax
-from regjax import host
 from regjax.core.data import Data
 from regjax.core.early_stopping import init_best, keep_best
 from regjax.core.mlp import Layer
 from regjax.data.splits import make_splits
-from regjax.replay import replay
+from regjax.engine import scheduler as host
+from regjax.engine.replay import replay
 from regjax.store.store import Store
 from regjax.study.comparison import unit_interval
 

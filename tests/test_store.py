@@ -20,8 +20,10 @@ from hypothesis import strategies as st
 from test_sweep import assert_same, points
 
 import regjax
-from regjax import host, keeper, lanes
-from regjax.replay import replay
+from regjax.engine import checkpoints as keeper
+from regjax.engine import lanes
+from regjax.engine import scheduler as host
+from regjax.engine.replay import replay
 from regjax.store import store as store_module
 from regjax.store.arrays import checksum_of, pack, pack_rows, unpack
 from regjax.store.database import StoreError

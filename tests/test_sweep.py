@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 import regjax
-from regjax import host, lanes, waves
 from regjax.core.data import Data
 from regjax.core.hparams import check_hparams
+from regjax.engine import lanes
+from regjax.engine import packing as waves
+from regjax.engine import scheduler as host
 from regjax.study.design import make_design
 from regjax.study.grid import grid_from_list
 from regjax.study.plan import make_groups, make_plan

@@ -19,7 +19,7 @@ import numpy as np
 
 from regjax.core.config import Config, check_choice, check_count
 from regjax.core.hparams import ABSENT, CHEAP, switched_on
-from regjax.progress import duration
+from regjax.engine.progress import duration
 from regjax.study.design import Design
 
 Keep = Literal["all", "best", "none"]

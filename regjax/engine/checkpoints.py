@@ -13,8 +13,9 @@ import numpy as np
 
 from regjax.core.metrics import RECORDED
 from regjax.core.train import TrainState
-from regjax.lanes import ChunkDone
-from regjax.ledger import Ledger
+from regjax.engine.lanes import ChunkDone
+from regjax.engine.packing import Chunk
+from regjax.engine.recorder import Ledger
 from regjax.store.archive import asked_columns
 from regjax.store.arrays import as_state, in_order, leaves, pack_rows, unpack
 from regjax.store.database import StoreError
@@ -23,7 +24,6 @@ from regjax.store.store import Checkpoint, Row, Store, now_in_words
 from regjax.study.design import Design
 from regjax.study.plan import Group, Plan, final_records, shapes_of, with_shapes
 from regjax.study.provenance import chunk_of, provenance
-from regjax.waves import Chunk
 
 # Seconds of a row's training that may be lost, less those of a task.
 CHECKPOINT_SECONDS = 30.0

@@ -10,14 +10,14 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from regjax.host import Host
-from regjax.ledger import Ledger
+from regjax.engine.recorder import Ledger
+from regjax.engine.scheduler import Host
+from regjax.engine.sweep import workers_of
 from regjax.store.arrays import leaves
 from regjax.store.store import Row, Store
 from regjax.study.design import Design
 from regjax.study.plan import Group, Plan, stored_plan
 from regjax.study.provenance import chunk_of, differences, provenance
-from regjax.sweep import workers_of
 
 
 class Replay(NamedTuple):

@@ -21,16 +21,16 @@ import numpy as np
 
 from regjax.core.hparams import compiled_in
 from regjax.core.mlp import Params
-from regjax.keeper import Keeper
-from regjax.lanes import ChunkDone, ChunkTask, Replicates, compile_loop, compile_rest, run_task
-from regjax.ledger import Ledger
-from regjax.progress import Progress, Report
+from regjax.engine.checkpoints import Keeper
+from regjax.engine.lanes import ChunkDone, ChunkTask, Replicates, compile_loop, compile_rest, run_task
+from regjax.engine.packing import Chunk, Wave, Waves, lane_of, stack
+from regjax.engine.progress import Progress, Report
+from regjax.engine.recorder import Ledger
 from regjax.store.database import StoreError, StoreOSError
 from regjax.study.design import Design
 from regjax.study.plan import Group, Plan, num_params, num_records
 from regjax.study.provenance import provenance
 from regjax.study.results import Results
-from regjax.waves import Chunk, Wave, Waves, lane_of, stack
 
 # Seconds that a task should take: short enough to hear Ctrl-C and to refill lanes, long enough that
 # copying states costs nothing.

@@ -1,4 +1,4 @@
-"""`sweep`, `plan` and `load`: what a user calls; regjax/host.py does the work."""
+"""`sweep`, `plan` and `load`: what a user calls; regjax/engine/scheduler.py does the work."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from numpy.typing import ArrayLike
 
 from regjax.core.config import Config
 from regjax.core.data import Task
-from regjax.host import Host
-from regjax.keeper import Keeper
-from regjax.ledger import Ledger
-from regjax.progress import Report, reporter
+from regjax.engine.checkpoints import Keeper
+from regjax.engine.progress import Report, reporter
+from regjax.engine.recorder import Ledger
+from regjax.engine.scheduler import Host
 from regjax.store.store import Store
 from regjax.study.design import STOPPING, Design, Pairing, make_design, part_of
 from regjax.study.plan import Keep, Plan, make_plan, stored_plan
