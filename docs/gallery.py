@@ -1,4 +1,4 @@
-"""Draws every figure of regjax/plot.py, and writes docs/gallery.md, which shows them.
+"""Draws every figure of regjax/plot/figures.py, and writes docs/gallery.md, which shows them.
 
 python docs/gallery.py [--out FOLDER]
 """
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 import regjax
-from regjax import plot
+from regjax.plot import figures as plot
 from regjax.study.results import Results
 
 # Pixels.

@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 import regjax
-from regjax import plot
+from regjax.plot import figures as plot
 
 
 def main() -> None:

@@ -114,8 +114,9 @@ def compare(
 
 def _cabinet(names: str, source: str, steps: str, learning_rate: float, out: str, as_json: bool) -> None:
     """Trains each regulariser beside none, prints the paired table, and draws the boundaries."""
-    from regjax import cabinet, plot, tables
+    from regjax import cabinet, tables
     from regjax.cli_sweep import progress_on_terminal
+    from regjax.plot import figures as plot
 
     with user_errors():
         chosen = cabinet.check_names(names)

@@ -41,7 +41,7 @@ def plot(path: str, number: str, kind: str, out: str, **options: Any) -> None:
         ending = Path(out).suffix.lower()
         if ending not in ENDINGS:
             raise ValueError(f"output must end in {', '.join(ENDINGS)}, got {shown(out)}")
-        from regjax.plot import KINDS
+        from regjax.plot.figures import KINDS
 
         check_choice("kind", kind, tuple(KINDS))
         given = {name: value for name, value in options.items() if value is not None}

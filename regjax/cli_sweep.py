@@ -319,7 +319,7 @@ def _files(
     spec: Spec, results: Results, comparison: Comparison | None, choice: Choice | None
 ) -> Iterator[tuple[str, Callable[[Path], Any]]]:
     """Yields names and what writes them, drawn when it is their turn."""
-    from regjax import plot
+    from regjax.plot import figures as plot
     from regjax.spec import as_toml
 
     metric = tables.shown_metric(results, choice)

@@ -8,7 +8,10 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from regjax.canvas import (
+from regjax.compare import Run, probabilities
+from regjax.core.config import Config
+from regjax.core.data import Data
+from regjax.plot.canvas import (
     QuietFigure,
     class_legend,
     draw_boundary,
@@ -17,9 +20,6 @@ from regjax.canvas import (
     name_features,
     plane,
 )
-from regjax.compare import Run, probabilities
-from regjax.core.config import Config
-from regjax.core.data import Data
 
 RUN_STYLES = (("#000000", "-"), ("#009E73", "--"), ("#CC79A7", "-."))
 

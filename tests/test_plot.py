@@ -17,8 +17,10 @@ from matplotlib.figure import Figure
 from test_results import made_up
 
 import regjax
-from regjax import canvas, cli, plot
-from regjax.plot_asked import check_kept
+from regjax import cli
+from regjax.plot import canvas
+from regjax.plot import figures as plot
+from regjax.plot.request import check_kept
 from regjax.study.comparison import unit_interval
 
 ROOT = Path(__file__).parents[1]

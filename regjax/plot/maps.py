@@ -13,7 +13,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from regjax.canvas import (
+from regjax.plot.canvas import (
     CHOSEN,
     DIGITS,
     NOTHING,
@@ -25,8 +25,8 @@ from regjax.canvas import (
     scale_of,
     set_title,
 )
-from regjax.plot_asked import chosen_of, more_is_better, order_of, ranked_by, recorded, two_axes, units_of
-from regjax.plot_lines import draw_along
+from regjax.plot.lines import draw_along
+from regjax.plot.request import chosen_of, more_is_better, order_of, ranked_by, recorded, two_axes, units_of
 from regjax.study.grid import as_text, describe, in_order, value_of
 from regjax.study.results import Results
 

@@ -11,7 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from regjax.canvas import (
+from regjax.core.config import shown
+from regjax.core.hparams import OFF_VALUES
+from regjax.plot.canvas import (
     CHOSEN,
     DIGITS,
     LINES,
@@ -25,9 +27,15 @@ from regjax.canvas import (
     scale_of,
     set_title,
 )
-from regjax.core.config import shown
-from regjax.core.hparams import OFF_VALUES
-from regjax.plot_asked import check_kept, more_is_better, order_of, ranked_by, recorded, strength_of, units_of
+from regjax.plot.request import (
+    check_kept,
+    more_is_better,
+    order_of,
+    ranked_by,
+    recorded,
+    strength_of,
+    units_of,
+)
 from regjax.study.comparison import unit_interval
 from regjax.study.grid import describe, in_order, value_of
 from regjax.study.results import Results

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from regjax.canvas import (
+from regjax.plot.canvas import (
     DIGITS,
     MAX_POINTS,
     Panels,
@@ -25,7 +25,7 @@ from regjax.canvas import (
     set_title,
     two_classes,
 )
-from regjax.plot_asked import check_kept, configuration_of, kept_row, order_of, two_axes
+from regjax.plot.request import check_kept, configuration_of, kept_row, order_of, two_axes
 from regjax.study.grid import describe, in_order, value_of
 from regjax.study.results import Results
 

@@ -20,7 +20,10 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from regjax.canvas import (
+from regjax.core.config import local_x64
+from regjax.core.data import Data
+from regjax.core.dropout import draw_masks as masks_of_a_step
+from regjax.plot.canvas import (
     DIGITS,
     MAX_POINTS,
     Panels,
@@ -34,13 +37,10 @@ from regjax.canvas import (
     root_of,
     set_title,
 )
-from regjax.core.config import local_x64
-from regjax.core.data import Data
-from regjax.core.dropout import draw_masks as masks_of_a_step
-from regjax.plot_asked import configuration_of, order_of
-from regjax.plot_boundary import boundaries, boundary
-from regjax.plot_lines import curves, gap, path
-from regjax.plot_maps import heatmap, stability
+from regjax.plot.decision import boundaries, boundary
+from regjax.plot.lines import curves, gap, path
+from regjax.plot.maps import heatmap, stability
+from regjax.plot.request import configuration_of, order_of
 from regjax.study.results import Results
 from regjax.study.selection import higher_is_better, ranking
 
