@@ -70,7 +70,7 @@ def _write(path: str, sweep: int, out: Path, every: int | None) -> None:
 def _page(path: str, told: Mapping[str, Any], asked: Mapping[str, Any], every: int | None) -> str:
     import regjax
     from regjax.engine.sweep import NotFinished
-    from regjax.report import About, page
+    from regjax.report.page import About, page
     from regjax.spec import DEFAULTS
 
     done, total = told["done"], told["num_rows"]

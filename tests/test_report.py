@@ -18,10 +18,10 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 import regjax
-from regjax import report_data
 from regjax.cli import main
 from regjax.engine.sweep import NotFinished
-from regjax.report import About, page
+from regjax.report import arrays as report_data
+from regjax.report.page import About, page
 
 CHROMIUM = os.environ.get("REGJAX_CHROMIUM") or shutil.which("chromium")
 HOSTILE = "</script><script>alert(1)</script>"

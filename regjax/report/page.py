@@ -1,6 +1,6 @@
 """A sweep as one page that opens offline: the decision, what it rests on, and every configuration to click.
 
-Bokeh (the extra `report`) draws; regjax/report.js is all of our own JavaScript, and report.html the frame,
+Bokeh (the extra `report`) draws; regjax/report/report.js is all of our own JavaScript, and report.html the frame,
 which escapes every text.
 """
 
@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from regjax import report_data
 from regjax.core.metrics import without_split
 from regjax.engine.progress import duration
+from regjax.report import arrays as report_data
 from regjax.study.comparison import Comparison, resolve_pairs, unit_interval
 from regjax.study.intervals import as_number
 from regjax.study.provenance import place_in_words
@@ -66,11 +66,11 @@ def page(
     from bokeh.resources import INLINE
     from jinja2 import Environment
 
-    from regjax.report_models import document_of
+    from regjax.report.models import document_of
 
     about = about or About()
     words = _words(results, comparison, choice, silence, about)
-    frame = importlib.resources.files("regjax").joinpath("report.html").read_text("utf-8")
+    frame = importlib.resources.files("regjax.report").joinpath("report.html").read_text("utf-8")
     template = Environment(autoescape=True, trim_blocks=True).from_string(frame)
     if results is None:
         return template.render(words=words, bare=True)

@@ -1,4 +1,4 @@
-"""The figures, controls and tables of the report's page, as models of Bokeh; regjax/report.js fills them.
+"""The figures, controls and tables of the report's page, as models of Bokeh; regjax/report/report.js fills them.
 
 No text of a user is an axis, a title or HTML: names of classes are labels, and the rest are ours.
 """
@@ -18,8 +18,8 @@ from bokeh import models
 from bokeh.document import Document
 from bokeh.plotting import figure
 
-from regjax import report_data
 from regjax.core.metrics import without_split
+from regjax.report import arrays as report_data
 from regjax.study.design import Design
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
@@ -85,7 +85,7 @@ def document_of(data: dict[str, Any], design: Design, baseline: str, every: int 
         for name, model in part.shown.items():
             model.name = name
             document.add_root(model)
-    code = importlib.resources.files("regjax").joinpath("report.js").read_text("utf-8")
+    code = importlib.resources.files("regjax.report").joinpath("report.js").read_text("utf-8")
     document.js_on_event("document_ready", models.CustomJS(args=joined, code=code, module=False))
     return document
 
