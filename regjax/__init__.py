@@ -22,8 +22,8 @@ from regjax.study.plan import Plan
 from regjax.study.results import Results
 
 if TYPE_CHECKING:
-    from regjax.estimator import RegMLPClassifier, RegMLPRegressor
-    from regjax.search import RegGridSearchCV, RegRandomizedSearchCV, one_se
+    from regjax.sklearn.estimators import RegMLPClassifier, RegMLPRegressor
+    from regjax.sklearn.search import RegGridSearchCV, RegRandomizedSearchCV, one_se
 
 __all__ = [
     "Config",
@@ -64,11 +64,11 @@ __all__ = [
 
 # scikit-learn takes a second to import: these are when they are asked for.
 _LAZY = {
-    "RegMLPClassifier": "estimator",
-    "RegMLPRegressor": "estimator",
-    "RegGridSearchCV": "search",
-    "RegRandomizedSearchCV": "search",
-    "one_se": "search",
+    "RegMLPClassifier": "sklearn.estimators",
+    "RegMLPRegressor": "sklearn.estimators",
+    "RegGridSearchCV": "sklearn.search",
+    "RegRandomizedSearchCV": "sklearn.search",
+    "one_se": "sklearn.search",
 }
 
 

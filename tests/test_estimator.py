@@ -274,7 +274,7 @@ def test_verbose_and_ctrl_c(capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"Iteration 1, loss = {model.loss_curve_[0]:.8f}"
     assert len(lines) == 12
-    import regjax.perceptron as perceptron
+    import regjax.sklearn.base as perceptron
 
     calls = []
 

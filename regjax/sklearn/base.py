@@ -69,7 +69,7 @@ class _Rows(NamedTuple):
 
 
 class RegMLP(BaseEstimator):
-    """A multi-layer perceptron; see the two classes of regjax/estimator.py."""
+    """A multi-layer perceptron; see the two classes of regjax/sklearn/estimators.py."""
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],

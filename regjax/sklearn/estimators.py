@@ -18,7 +18,7 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from regjax.perceptron import RATE, STRENGTH, RegMLP
+from regjax.sklearn.base import RATE, STRENGTH, RegMLP
 
 
 class RegMLPClassifier(ClassifierMixin, RegMLP):

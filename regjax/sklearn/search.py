@@ -37,7 +37,7 @@ from sklearn.utils.validation import _check_feature_names, _check_method_params,
 from regjax.core.config import Config
 from regjax.core.data import Data
 from regjax.engine.sweep import sweep
-from regjax.perceptron import NOT_FINITE, RegMLP
+from regjax.sklearn.base import NOT_FINITE, RegMLP
 from regjax.study.grid import NAMES, Configuration, Grid, grid_from_list, value_of
 from regjax.study.results import Results
 from regjax.study.selection import choose
