@@ -14,7 +14,7 @@ import numpy as np
 
 import regjax
 from benchmarks.measure import interleaved, spread, write
-from regjax.cabinet import STRENGTHS
+from regjax.tutorial.showcase import STRENGTHS
 
 
 def sweep_of(values: dict[str, float], steps: int, batch_size: int | None) -> Callable[[], float]:

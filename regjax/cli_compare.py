@@ -16,8 +16,8 @@ from regjax import terminal
 from regjax.terminal import Interrupted, ctrl_c, user_errors
 
 if TYPE_CHECKING:
-    from regjax.compare import Experiment
     from regjax.core.data import Data
+    from regjax.tutorial.experiment import Experiment
 
 PICTURES = ("dataset.png", "cost_curves.png", "decision_boundaries.png", "masks.png")
 SHEET = "regularisers.png"
@@ -73,7 +73,7 @@ def compare(
 
     The network has 20 and 3 hidden units and takes full-batch steps. The pictures are written to --out.
     """
-    from regjax.compare import check_experiment, run_experiment
+    from regjax.tutorial.experiment import check_experiment, run_experiment
 
     if regularisers is not None:
         terminal.use_compilation_cache(compilation_cache)
@@ -114,9 +114,10 @@ def compare(
 
 def _cabinet(names: str, source: str, steps: str, learning_rate: float, out: str, as_json: bool) -> None:
     """Trains each regulariser beside none, prints the paired table, and draws the boundaries."""
-    from regjax import cabinet, tables
+    from regjax import tables
     from regjax.cli_sweep import progress_on_terminal
     from regjax.plot import figures as plot
+    from regjax.tutorial import showcase as cabinet
 
     with user_errors():
         chosen = cabinet.check_names(names)
@@ -173,7 +174,7 @@ def _load(source: str) -> tuple[Data, Data]:
 
 
 def _figures(experiment: Experiment, train: Data, test: Data, frozen: bool) -> Iterator[tuple[str, Any]]:
-    from regjax import plot_compare as plot
+    from regjax.tutorial import figures as plot
 
     two_d = train.x.shape[0] == 2
     if two_d:

@@ -6,8 +6,8 @@ import pytest
 import reference
 
 import regjax
-from regjax import compare
-from regjax.compare import run_experiment
+from regjax.tutorial import experiment as compare
+from regjax.tutorial.experiment import run_experiment
 
 # From the tutorial's own NumPy program in float64; the accuracies are counts of 211 and 200.
 TUTORIAL = {

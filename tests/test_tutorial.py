@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import reference
 
-from regjax import tutorial
+from regjax.tutorial import functions as tutorial
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.standard_normal((2, 9)), RNG.integers(0, 2, (1, 9))

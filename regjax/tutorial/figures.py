@@ -8,7 +8,6 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from regjax.compare import Run, probabilities
 from regjax.core.config import Config
 from regjax.core.data import Data
 from regjax.plot.canvas import (
@@ -20,6 +19,7 @@ from regjax.plot.canvas import (
     name_features,
     plane,
 )
+from regjax.tutorial.experiment import Run, probabilities
 
 RUN_STYLES = (("#000000", "-"), ("#009E73", "--"), ("#CC79A7", "-."))
 

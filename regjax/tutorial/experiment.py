@@ -22,7 +22,7 @@ from regjax.core.hparams import HParams, check_hparams
 from regjax.core.mlp import Params, predict_proba
 from regjax.core.random import MAX_SEED, replicate_key
 from regjax.core.train import History, TrainState, init_state, measure, run_segment
-from regjax.tutorial import as_params, frozen_masks, initialize_parameters
+from regjax.tutorial.functions import as_params, frozen_masks, initialize_parameters
 
 HIDDEN = (20, 3)
 
