@@ -20,7 +20,7 @@ def main() -> None:
     started = time.perf_counter()
     signal.signal(signal.SIGINT, _leave)
     signal.signal(signal.SIGTERM, _leave)
-    from regjax.cli import main as run
+    from regjax.cli.main import main as run
 
     try:
         run(started=started)

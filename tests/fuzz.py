@@ -35,7 +35,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import regjax
-from regjax import cli_sweep, spec
+from regjax.cli import spec
+from regjax.cli import sweep as cli_sweep
 from regjax.data import loaders as datasets
 from regjax.study.design import make_design
 from regjax.study.plan import make_plan

@@ -12,7 +12,9 @@ import pytest
 import scipy.io
 from click.testing import CliRunner
 
-from regjax import cli, cli_compare, terminal
+from regjax.cli import compare as cli_compare
+from regjax.cli import main as cli
+from regjax.cli import terminal
 
 PICTURES = ["cost_curves.png", "dataset.png", "decision_boundaries.png", "masks.png"]
 

@@ -16,7 +16,8 @@ import pandas as pd
 import pytest
 
 import regjax
-from regjax import cli, terminal
+from regjax.cli import main as cli
+from regjax.cli import terminal
 
 FILES = ["comparison.csv", "curves.png", "results.csv", "scores.png", "summary.csv", "sweep.toml"]
 QUICK = ["--steps", "6", "--eval-every", "3", "--seeds", "2", "--folds", "3"]

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import regjax
-from regjax import spec
+from regjax.cli import spec
 from regjax.core import config
 from regjax.data import loaders as datasets
 from regjax.data import matlab

@@ -80,15 +80,15 @@ HOUSE = [
     "report.arrays",
     "report.models",
     "report.page",
-    "spec",
-    "terminal",
-    "tables",
-    "cli_sweep",
-    "cli_compare",
-    "cli_store",
-    "cli_plot",
-    "cli_report",
-    "cli",
+    "cli.spec",
+    "cli.terminal",
+    "cli.tables",
+    "cli.sweep",
+    "cli.compare",
+    "cli.store",
+    "cli.plot",
+    "cli.report",
+    "cli.main",
 ]
 
 
@@ -221,7 +221,8 @@ def test_readme_names_real_commands_and_files():
 
 
 def test_readme_toml_and_its_flags_ask_for_the_same_sweep(tmp_path):
-    from regjax import cli_sweep, spec
+    from regjax.cli import spec
+    from regjax.cli import sweep as cli_sweep
 
     readme = (ROOT / "README.md").read_text()
     (block,) = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from test_results import made_up
 
 import regjax
-from regjax import cli
+from regjax.cli import main as cli
 from regjax.plot import canvas
 from regjax.plot import figures as plot
 from regjax.plot.request import check_kept

@@ -675,7 +675,7 @@ def test_the_table_names_every_regulariser():
 
 
 def test_compare_regularisers(tmp_path, capsys, monkeypatch):
-    from regjax import cli
+    from regjax.cli import main as cli
     from regjax.tutorial.showcase import STRENGTHS, check_names
 
     assert set(STRENGTHS) == set(ON)

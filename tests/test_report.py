@@ -18,7 +18,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 import regjax
-from regjax.cli import main
+from regjax.cli.main import main
 from regjax.engine.sweep import NotFinished
 from regjax.report import arrays as report_data
 from regjax.report.page import About, page

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import regjax
-from regjax import cli_sweep, spec
+from regjax.cli import spec
+from regjax.cli import sweep as cli_sweep
 from regjax.study.design import make_design
 from regjax.study.grid import NAMES
 from regjax.study.results import Results

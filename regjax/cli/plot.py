@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from regjax import terminal
-from regjax.cli_store import check_not_the_store, number_of, of_a_sweep
+from regjax.cli import terminal
+from regjax.cli.store import check_not_the_store, number_of, of_a_sweep
+from regjax.cli.terminal import user_errors
 from regjax.core.config import check_choice, shown
-from regjax.terminal import user_errors
 
 ENDINGS = (".png", ".svg", ".pdf")
 

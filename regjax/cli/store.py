@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regjax import tables, terminal
-from regjax.cli_sweep import answers, progress_on_terminal
-from regjax.spec import DEFAULTS
-from regjax.terminal import Interrupted, store_errors, user_errors
+from regjax.cli import tables, terminal
+from regjax.cli.spec import DEFAULTS
+from regjax.cli.sweep import answers, progress_on_terminal
+from regjax.cli.terminal import Interrupted, store_errors, user_errors
 
 if TYPE_CHECKING:
     from regjax.store.store import Store

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from regjax import terminal
-from regjax.cli_store import check_not_the_store, number_of, of_a_sweep
-from regjax.cli_sweep import answers
-from regjax.terminal import Interrupted, ctrl_c, user_errors
+from regjax.cli import terminal
+from regjax.cli.store import check_not_the_store, number_of, of_a_sweep
+from regjax.cli.sweep import answers
+from regjax.cli.terminal import Interrupted, ctrl_c, user_errors
 
 
 @click.command()
@@ -69,9 +69,9 @@ def _write(path: str, sweep: int, out: Path, every: int | None) -> None:
 
 def _page(path: str, told: Mapping[str, Any], asked: Mapping[str, Any], every: int | None) -> str:
     import regjax
+    from regjax.cli.spec import DEFAULTS
     from regjax.engine.sweep import NotFinished
     from regjax.report.page import About, page
-    from regjax.spec import DEFAULTS
 
     done, total = told["done"], told["num_rows"]
     about = About(

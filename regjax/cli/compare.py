@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regjax import terminal
-from regjax.terminal import Interrupted, ctrl_c, user_errors
+from regjax.cli import terminal
+from regjax.cli.terminal import Interrupted, ctrl_c, user_errors
 
 if TYPE_CHECKING:
     from regjax.core.data import Data
@@ -114,8 +114,8 @@ def compare(
 
 def _cabinet(names: str, source: str, steps: str, learning_rate: float, out: str, as_json: bool) -> None:
     """Trains each regulariser beside none, prints the paired table, and draws the boundaries."""
-    from regjax import tables
-    from regjax.cli_sweep import progress_on_terminal
+    from regjax.cli import tables
+    from regjax.cli.sweep import progress_on_terminal
     from regjax.plot import figures as plot
     from regjax.tutorial import showcase as cabinet
 

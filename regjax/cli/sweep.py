@@ -1,4 +1,4 @@
-"""`regjax sweep` and `regjax plan`: their flags are the names of regjax/spec.py, with dashes."""
+"""`regjax sweep` and `regjax plan`: their flags are the names of regjax/cli/spec.py, with dashes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from regjax import tables, terminal
+from regjax.cli import tables, terminal
+from regjax.cli.terminal import Interrupted, ctrl_c, store_errors, user_errors
 from regjax.core.hparams import LEAVES
 from regjax.engine.progress import Progress, Report, bar, lines
-from regjax.terminal import Interrupted, ctrl_c, store_errors, user_errors
 
 if TYPE_CHECKING:
-    from regjax.spec import Spec
+    from regjax.cli.spec import Spec
     from regjax.study.comparison import Comparison
     from regjax.study.design import Design
     from regjax.study.results import Choice, Results
@@ -139,8 +139,8 @@ def sweep(
     and linspace(0.5,1,6); none is off. Flags override SPEC.toml, whose keys are the same names in the
     sections [data], [config], [grid] and [sweep]: see --print-config.
     """
+    from regjax.cli.spec import as_toml
     from regjax.engine.sweep import run
-    from regjax.spec import as_toml
     from regjax.store.database import check_store
 
     with user_errors():
@@ -234,7 +234,7 @@ def _designed(
     path: str | None, flags: dict[str, Any], cache: bool, print_config: bool
 ) -> tuple[Spec, Design | None]:
     """Returns the spec and its design; prints the spec instead where that is asked."""
-    from regjax import spec as specs
+    from regjax.cli import spec as specs
     from regjax.study.design import make_design
 
     spec = specs.resolve(path, flags)
@@ -319,8 +319,8 @@ def _files(
     spec: Spec, results: Results, comparison: Comparison | None, choice: Choice | None
 ) -> Iterator[tuple[str, Callable[[Path], Any]]]:
     """Yields names and what writes them, drawn when it is their turn."""
+    from regjax.cli.spec import as_toml
     from regjax.plot import figures as plot
-    from regjax.spec import as_toml
 
     metric = tables.shown_metric(results, choice)
     found = {"results.csv": results.to_pandas(), "summary.csv": results.summary(metric)}

@@ -14,8 +14,12 @@ import time
 
 import click
 
-from regjax import cli_compare, cli_plot, cli_report, cli_store, cli_sweep
-from regjax.terminal import Interrupted, ctrl_c
+from regjax.cli import compare as cli_compare
+from regjax.cli import plot as cli_plot
+from regjax.cli import report as cli_report
+from regjax.cli import store as cli_store
+from regjax.cli import sweep as cli_sweep
+from regjax.cli.terminal import Interrupted, ctrl_c
 
 
 def main(arguments: list[str] | None = None, *, started: float | None = None) -> None:
