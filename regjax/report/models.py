@@ -1,4 +1,4 @@
-"""The figures, controls and tables of the report's page, as models of Bokeh; regjax/report/report.js fills them.
+"""The figures, controls and tables of the report's page, as models of Bokeh; report.js fills them.
 
 No text of a user is an axis, a title or HTML: names of classes are labels, and the rest are ours.
 """

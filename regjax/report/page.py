@@ -1,6 +1,6 @@
 """A sweep as one page that opens offline: the decision, what it rests on, and every configuration to click.
 
-Bokeh (the extra `report`) draws; regjax/report/report.js is all of our own JavaScript, and report.html the frame,
+Bokeh (the extra `report`) draws; report.js is all of our own JavaScript, and report.html the frame,
 which escapes every text.
 """
 
