@@ -2,7 +2,7 @@
 
     python -m benchmarks.bench_compare [--data data.mat] [--steps 30000] [--repeats 5] [--json PATH]
 
-The NumPy program is tests/reference.py: the tutorial's own arithmetic, no pictures. regjax's time
+The NumPy program is tests/support/reference.py: the tutorial's own arithmetic, no pictures. regjax's time
 includes imports, compilation or the cache's programs, evaluation at 60 points and four pictures.
 """
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 
 NUMPY = """
 import reference, time
-from regjax.cli_compare import _load
+from regjax.cli.compare import _load
 train, test = _load({data!r})
 start = time.perf_counter()
 for options in ({{}}, {{"lambd": 0.7}}, {{"keep_prob": 0.86}}):
@@ -53,7 +53,7 @@ def _numpy(data: str, steps: int) -> float:
     # One core, as the tutorial's program is run; these products are too small for more.
     environment = {
         **os.environ,
-        "PYTHONPATH": str(ROOT / "tests"),
+        "PYTHONPATH": str(ROOT / "tests" / "support"),
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
     }

@@ -361,8 +361,8 @@ def overhead(steps: int, repeats: int, folder: Path) -> dict[str, Any]:
 
 
 def odd_inputs(number: int) -> dict[str, str]:
-    """Returns what came of feeding loaders and TOML with anything, see tests/fuzz.py."""
-    from tests import fuzz
+    """Returns what came of feeding loaders and TOML with anything, see tests/support/fuzz.py."""
+    from tests.support import fuzz
 
     table = fuzz.run(number, 0)
     rows = {row["kind"]: row for row in table}

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 import regjax
-from regjax.plot import figures as plot
+from regjax import plot
 from regjax.study.results import Results
 
 # Pixels.

@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 import regjax
-from regjax.plot import figures as plot
+from regjax import plot
 
 
 def main() -> None:

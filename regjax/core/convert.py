@@ -34,8 +34,8 @@ def l2_elsewhere(l2: float, num_train: int, *, batch_size: int | None = None) ->
         ValueError: an argument out of its range.
 
     Example:
-        >>> import regjax.convert
-        >>> regjax.convert.l2_elsewhere(0.8, num_train=200)["torch.SGD.weight_decay"]
+        >>> import regjax.core.convert
+        >>> regjax.core.convert.l2_elsewhere(0.8, num_train=200)["torch.SGD.weight_decay"]
         0.004
     """
     check_hparam(Config(), "l2", l2)

@@ -42,7 +42,7 @@ def test_a_wrong_sign_is_found(slip, monkeypatch):
     monkeypatch.setattr(
         check,
         "get_args",
-        lambda alias: ("tanh", "identity") if alias is regjax.config.Activation else alias.__args__,
+        lambda alias: ("tanh", "identity") if alias is regjax.core.config.Activation else alias.__args__,
     )
     rows = certify(depths=(1,))
     jax.clear_caches()

@@ -1,4 +1,4 @@
-"""The loaders and the TOML under inputs of every kind, a short run of tests/fuzz.py; and hostile archives."""
+"""The loaders and the TOML under inputs of every kind, a short run of fuzz.py; and hostile archives."""
 
 import io
 import os

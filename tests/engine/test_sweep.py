@@ -6,6 +6,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from sweeps import assert_same, leaves, points
 
 import regjax
 from regjax.core.data import Data
@@ -19,24 +20,6 @@ from regjax.study.plan import make_groups, make_plan
 
 CONFIG = regjax.Config(num_steps=60, eval_every=20)
 GRID = regjax.grid(l2=[0, 0.1, 1], keep_prob=[1, (0.9, 0.8)], learning_rate=[0.1, 0.3])
-
-
-def points(n=50, features=3, classes=2, seed=0):
-    rng = np.random.default_rng(seed)
-    X = rng.standard_normal((n, features))
-    return X, (np.argsort(np.argsort(X[:, 0])) * classes // n).astype(int)
-
-
-def leaves(results):
-    return [leaf for row in range(len(results)) for leaf in jax.tree.leaves(results.params(row))]
-
-
-def assert_same(a, b):
-    assert a.records.keys() == b.records.keys()
-    for name in a.records:
-        np.testing.assert_array_equal(a.records[name], b.records[name])
-    for x, y in zip(leaves(a), leaves(b), strict=True):
-        np.testing.assert_array_equal(x, y)
 
 
 def run(**options):

@@ -17,7 +17,7 @@ import pytest
 import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
-from test_sweep import assert_same, points
+from sweeps import assert_same, points
 
 import regjax
 from regjax.engine import checkpoints as keeper

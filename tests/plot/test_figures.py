@@ -14,7 +14,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from test_results import made_up
+from sweeps import made_up
 
 import regjax
 from regjax.cli import main as cli
@@ -23,7 +23,7 @@ from regjax.plot import figures as plot
 from regjax.plot.request import check_kept
 from regjax.study.comparison import unit_interval
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CONFIG = {"hidden": (4,), "num_steps": 20, "eval_every": 5}
 GRID = {"l2": [0, 0.1, 10], "keep_prob": [1, 0.8], "learning_rate": [0.1, 0.3]}
 HOSTILE = ["</script><script>alert(1)</script>", "$$x$$"]
@@ -201,8 +201,8 @@ def test_no_global_state_is_touched(results):
         drawn(kind, results)
     assert dict(matplotlib.rcParams) == before
     code = (
-        "import sys, numpy, regjax.plot, regjax.plot_compare\n"
-        "regjax.plot.draw_masks(None, [('layer', numpy.ones((2, 3)))], 'row', 'title').canvas.draw()\n"
+        "import sys, numpy, regjax.plot, regjax.tutorial.figures\n"
+        "regjax.plot.canvas.draw_masks(None, [('layer', numpy.ones((2, 3)))], 'row', 'title').canvas.draw()\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

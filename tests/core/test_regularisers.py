@@ -655,10 +655,10 @@ def test_the_page_that_says_how_to_add_one_is_right(tmp_path):
             source.replace(anchor, f"{anchor}\n{text.rstrip()}" if after else f"{text.rstrip()}\n{anchor}", 1)
         )
 
-    put("hparams.py", "    patience: Any = None", field, after=True)
-    put("hparams.py", "LEAVES: dict[str, Leaf] = {", line, after=True)
-    put("constraints.py", "    return params", code, after=False)
-    use += "from click.testing import CliRunner\nfrom regjax.cli_sweep import sweep\n"
+    put("core/hparams.py", "    patience: Any = None", field, after=True)
+    put("core/hparams.py", "LEAVES: dict[str, Leaf] = {", line, after=True)
+    put("core/constraints.py", "    return params", code, after=False)
+    use += "from click.testing import CliRunner\nfrom regjax.cli.sweep import sweep\n"
     use += "out = CliRunner().invoke(sweep, ['--weight-clip', 'none,0.5', '--print-config']).output\n"
     use += "assert 'weight_clip = [inf, 0.5]' in out, out\n"
     done = subprocess.run(
