@@ -14,6 +14,7 @@ import time
 
 import click
 
+from regjax.cli import check as cli_check
 from regjax.cli import compare as cli_compare
 from regjax.cli import plot as cli_plot
 from regjax.cli import report as cli_report
@@ -66,6 +67,6 @@ for command in (
     cli_report.report,
     cli_store.replay,
     cli_compare.compare,
-    cli_compare.check,
+    cli_check.check,
 ):
     commands.add_command(command)
