@@ -22,8 +22,10 @@ from regjax.store.database import StoreError
 from regjax.store.identity import identities
 from regjax.store.store import Checkpoint, Row, Store, now_in_words
 from regjax.study.design import Design
-from regjax.study.plan import Group, Plan, final_records, shapes_of, with_shapes
+from regjax.study.groups import Group, shapes_of, with_shapes
+from regjax.study.plan import Plan
 from regjax.study.provenance import chunk_of, provenance
+from regjax.study.records import final_records
 
 # Seconds of a row's training that may be lost, less those of a task.
 CHECKPOINT_SECONDS = 30.0

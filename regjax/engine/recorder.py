@@ -14,8 +14,9 @@ from regjax.core.metrics import LAST, RECORDED
 from regjax.core.mlp import Params
 from regjax.store.arrays import as_params, in_order, under
 from regjax.study.design import Design
-from regjax.study.plan import Keep, Plan, final_records, num_records
+from regjax.study.plan import Keep, Plan
 from regjax.study.provenance import continued, place_in_words
+from regjax.study.records import final_records, num_records
 from regjax.study.results import Results
 from regjax.study.selection import best_so_far, higher_is_better
 

@@ -16,7 +16,8 @@ from regjax.engine.sweep import workers_of
 from regjax.store.arrays import leaves
 from regjax.store.store import Row, Store
 from regjax.study.design import Design
-from regjax.study.plan import Group, Plan, stored_plan
+from regjax.study.groups import Group
+from regjax.study.plan import Plan, stored_plan
 from regjax.study.provenance import chunk_of, differences, provenance
 
 

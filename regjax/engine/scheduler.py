@@ -28,8 +28,10 @@ from regjax.engine.progress import Progress, Report
 from regjax.engine.recorder import Ledger
 from regjax.store.database import StoreError, StoreOSError
 from regjax.study.design import Design
-from regjax.study.plan import Group, Plan, num_params, num_records
+from regjax.study.groups import Group
+from regjax.study.plan import Plan
 from regjax.study.provenance import provenance
+from regjax.study.records import num_params, num_records
 from regjax.study.results import Results
 
 # Seconds that a task should take: short enough to hear Ctrl-C and to refill lanes, long enough that

@@ -21,8 +21,9 @@ from regjax.engine.progress import Report, reporter
 from regjax.engine.recorder import Ledger
 from regjax.engine.scheduler import Host
 from regjax.store.store import Store
-from regjax.study.design import STOPPING, Design, Pairing, make_design, part_of
+from regjax.study.design import Design, Pairing, part_of
 from regjax.study.plan import Keep, Plan, make_plan, stored_plan
+from regjax.study.resolve import STOPPING, make_design
 from regjax.study.results import Results
 
 

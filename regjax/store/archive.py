@@ -15,8 +15,9 @@ from regjax.core.data import Data
 from regjax.core.hparams import check_hparams
 from regjax.data.splits import Splits
 from regjax.store.arrays import pack, unpack
+from regjax.study.configuration import NAMES, as_hparams, value_of
 from regjax.study.design import Design
-from regjax.study.grid import NAMES, as_cell, as_hparams, value_of
+from regjax.study.words import as_cell
 
 # Of a row, what its configuration says.
 ASKED_COLUMNS = (*NAMES, "layer_sizes", "num_steps", "eval_every")

@@ -14,8 +14,9 @@ from regjax.core.config import Config
 from regjax.core.data import Data
 from regjax.core.hparams import HParams
 from regjax.core.objective import resolve_loss
+from regjax.study.configuration import UNSET, is_mentioned, value_of
 from regjax.study.design import Design
-from regjax.study.grid import UNSET, as_cell, is_mentioned, value_of
+from regjax.study.words import as_cell
 
 # Fields of Config that came later, with what they are where nobody asks for them.
 NEUTRAL: dict[str, object] = {

@@ -24,8 +24,8 @@ from regjax.store.database import StoreError, among, insert, parts
 from regjax.store.identity import digest, fingerprint
 from regjax.store.leases import Claims
 from regjax.store.schema import ROW_COLUMNS
+from regjax.study.configuration import NAMES
 from regjax.study.design import Design
-from regjax.study.grid import NAMES
 
 # Bytes of a part of a data set: SQLite takes at most 10^9 in a cell.
 PART = 2**29

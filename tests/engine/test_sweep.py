@@ -14,9 +14,10 @@ from regjax.core.hparams import check_hparams
 from regjax.engine import lanes
 from regjax.engine import packing as waves
 from regjax.engine import scheduler as host
-from regjax.study.design import make_design
 from regjax.study.grid import grid_from_list
-from regjax.study.plan import make_groups, make_plan
+from regjax.study.groups import make_groups
+from regjax.study.plan import make_plan
+from regjax.study.resolve import make_design
 
 CONFIG = regjax.Config(num_steps=60, eval_every=20)
 GRID = regjax.grid(l2=[0, 0.1, 1], keep_prob=[1, (0.9, 0.8)], learning_rate=[0.1, 0.3])

@@ -31,7 +31,7 @@ from regjax.store.identity import identities
 from regjax.store.schema import ROW_COLUMNS, SCHEMA_VERSION
 from regjax.store.store import Store
 from regjax.study import provenance
-from regjax.study.design import make_design
+from regjax.study.resolve import make_design
 
 CONFIG = {"hidden": (6, 3), "num_steps": 40, "eval_every": 10}
 GRID = {"l2": [0, 0.1, 1], "keep_prob": [1, 0.9], "learning_rate": [0.1, 1e30]}
