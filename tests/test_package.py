@@ -60,6 +60,7 @@ HOUSE = [
     "engine.packing",
     "engine.checkpoints",
     "engine.scheduler",
+    "engine.workers",
     "engine.sweep",
     "sklearn.base",
     "sklearn.estimators",

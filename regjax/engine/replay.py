@@ -12,7 +12,7 @@ import numpy as np
 
 from regjax.engine.recorder import Ledger
 from regjax.engine.scheduler import Host
-from regjax.engine.sweep import workers_of
+from regjax.engine.workers import workers_of
 from regjax.store.arrays import leaves
 from regjax.store.store import Row, Store
 from regjax.study.design import Design
