@@ -17,8 +17,8 @@ from regjax.core.config import Config
 from regjax.core.data import Task
 from regjax.engine.checkpoints import Keeper
 from regjax.engine.progress import Report, reporter
-from regjax.engine.recorder import Ledger
-from regjax.engine.scheduler import Host
+from regjax.engine.recorder import Recorder
+from regjax.engine.scheduler import Scheduler
 from regjax.engine.workers import num_workers, workers_of
 from regjax.store.store import Store
 from regjax.study.design import STOPPING, Design, Pairing, make_design, part_of
@@ -167,11 +167,11 @@ def plan(
 def probed(design: Design, plan: Plan, *, executor: concurrent.futures.Executor | None = None) -> Plan:
     """Returns the plan with predicted seconds: each group is compiled, and a chunk trained for a moment."""
     with workers_of(executor, plan.num_workers, jax.default_backend()) as submit:
-        host = Host(design, plan, submit, lambda progress: None)
+        scheduler = Scheduler(design, plan, submit, lambda progress: None)
         began = time.perf_counter()
-        host.compile()
+        scheduler.compile()
         compiled = time.perf_counter() - began
-        return dataclasses.replace(plan, seconds=host.probe(), compile_seconds=compiled)
+        return dataclasses.replace(plan, seconds=scheduler.probe(), compile_seconds=compiled)
 
 
 def run(
@@ -200,7 +200,7 @@ def run(
     if store is not None:
         keeper, plan = Keeper.begin(store, design, plan, source, asked or {})
     with workers_of(executor, plan.num_workers, jax.default_backend()) as submit:
-        return Host(design, plan, submit, report, keeper).run()
+        return Scheduler(design, plan, submit, report, keeper).run()
 
 
 class NotFinished(ValueError):
@@ -239,10 +239,10 @@ def load(path: str | os.PathLike[str], sweep: int | str = -1, *, unfinished: boo
     plan = stored_plan(design, stored.shapes, stored.asked["keep"], backend=jax.default_backend())
     if len(whole) < len(design.configurations):
         design, plan = part_of(design, whole), plan.part(whole)
-    ledger = Ledger(design, plan.keep)
+    recorder = Recorder(design, plan.keep)
     for row, identity in enumerate(row for index in whole for row in rows_of[index]):
-        ledger.recall(row, found[identity])
-    return ledger.results(plan, 0.0, 0.0, plan.notes)
+        recorder.recall(row, found[identity])
+    return recorder.results(plan, 0.0, 0.0, plan.notes)
 
 
 @contextlib.contextmanager
