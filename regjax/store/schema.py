@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from regjax.core.metrics import RECORDED
-from regjax.store.archive import ASKED_COLUMNS
+from regjax.store.codec import ASKED_COLUMNS
 from regjax.study.configuration import NAMES
 
 # "rgjx": what tells a store from other programs' SQLite files.
