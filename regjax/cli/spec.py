@@ -17,8 +17,9 @@ import numpy as np
 from regjax.core.config import check_choice, check_known, shortened, shown
 from regjax.data.loaders import BUILT_IN
 from regjax.data.splits import check_fraction
-from regjax.study.design import CONFIG_FIELDS, STOPPING, as_config, check_seeds
-from regjax.study.grid import CONFIG_AXES, ELSEWHERE, NAMES, resolve_axes, value_of
+from regjax.study.configuration import CONFIG_AXES, ELSEWHERE, NAMES, value_of
+from regjax.study.grid import resolve_axes
+from regjax.study.resolve import CONFIG_FIELDS, STOPPING, as_config, check_seeds
 from regjax.study.selection import Rule
 
 # Section -> keys, each the name of an argument in Python.

@@ -235,7 +235,7 @@ def _designed(
 ) -> tuple[Spec, Design | None]:
     """Returns the spec and its design; prints the spec instead where that is asked."""
     from regjax.cli import spec as specs
-    from regjax.study.design import make_design
+    from regjax.study.resolve import make_design
 
     spec = specs.resolve(path, flags)
     if print_config:

@@ -9,8 +9,8 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
-from regjax.engine.progress import duration
 from regjax.study.intervals import as_number
+from regjax.study.words import duration
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,7 +16,8 @@ import numpy as np
 
 from regjax.core.train import TrainState
 from regjax.study.design import Design
-from regjax.study.plan import Group, num_params
+from regjax.study.groups import Group
+from regjax.study.records import num_params
 
 # Bytes of state that the open waves may hold on the host.
 WAVE_BUDGET = 256 * 2**20

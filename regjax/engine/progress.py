@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from regjax.study.words import duration
+
 
 class Progress(NamedTuple):
     """Where a sweep stands.
@@ -43,16 +45,6 @@ class Progress(NamedTuple):
 
 
 Report = Callable[[Progress], None]
-
-
-def duration(seconds: float) -> str:
-    """Returns seconds in words: "0.4 s", "2 min 5 s", "3 h 4 min"."""
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 @contextlib.contextmanager

@@ -12,15 +12,16 @@ from regjax.core.config import Config
 from regjax.core.hparams import AVERAGES
 from regjax.core.metrics import LAST, RECORDED
 from regjax.core.mlp import Params
-from regjax.store.arrays import as_params, in_order, under
+from regjax.store.codec import as_params, in_order, under
 from regjax.study.design import Design
-from regjax.study.plan import Keep, Plan, final_records, num_records
+from regjax.study.plan import Keep, Plan
 from regjax.study.provenance import continued, place_in_words
+from regjax.study.records import final_records, num_records
 from regjax.study.results import Results
 from regjax.study.selection import best_so_far, higher_is_better
 
 
-class Ledger:
+class Recorder:
     """The rows of a sweep, finished or on their way.
 
     Attributes:

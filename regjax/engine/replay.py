@@ -10,13 +10,14 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from regjax.engine.recorder import Ledger
-from regjax.engine.scheduler import Host
-from regjax.engine.sweep import workers_of
-from regjax.store.arrays import leaves
+from regjax.engine.recorder import Recorder
+from regjax.engine.scheduler import Scheduler
+from regjax.engine.workers import workers_of
+from regjax.store.codec import leaves
 from regjax.store.store import Row, Store
 from regjax.study.design import Design
-from regjax.study.plan import Group, Plan, stored_plan
+from regjax.study.groups import Group
+from regjax.study.plan import Plan, stored_plan
 from regjax.study.provenance import chunk_of, differences, provenance
 
 
@@ -73,10 +74,10 @@ def replay(path: str | os.PathLike[str], row: int, sweep: int | str = -1) -> Rep
     (stored,) = found.values()
     plan = stored_plan(design, shapes, "all", backend=jax.default_backend())
     plan, group = _as_it_was(plan, design.row(row).configuration, stored.provenance)
-    ledger = _train_again(design, plan, row)
+    recorder = _train_again(design, plan, row)
     return Replay(
         row=f"row {row} of sweep {number} ({_in_words(design, row)})",
-        differing=tuple(_compare(stored, ledger, row, group)),
+        differing=tuple(_compare(stored, recorder, row, group)),
         elsewhere=tuple(differences(stored.provenance, provenance(*group.how))),
     )
 
@@ -91,28 +92,31 @@ def _as_it_was(plan: Plan, configuration: int, how: str) -> tuple[Plan, Group]:
     return dataclasses.replace(plan, groups=tuple(groups)), group
 
 
-def _train_again(design: Design, plan: Plan, row: int) -> Ledger:
+def _train_again(design: Design, plan: Plan, row: int) -> Recorder:
     with workers_of(None, plan.num_workers, jax.default_backend()) as submit:
-        host = Host(design, plan, submit, lambda progress: None)
-        host.waves.unopened[:] = [[row] if row in rows else [] for rows in host.waves.unopened]
-        host.train()
-        return host.ledger
+        scheduler = Scheduler(design, plan, submit, lambda progress: None)
+        scheduler.waves.unopened[:] = [[row] if row in rows else [] for rows in scheduler.waves.unopened]
+        scheduler.train()
+        return scheduler.recorder
 
 
-def _compare(stored: Row, ledger: Ledger, row: int, group: Group) -> list[str]:
+def _compare(stored: Row, recorder: Recorder, row: int, group: Group) -> list[str]:
     """Returns what of a row is not as stored."""
     found = []
-    if stored.diverged_at != ledger.diverged_at[row]:
-        ends = [f"at step {s}" if s >= 0 else "never" for s in (stored.diverged_at, ledger.diverged_at[row])]
+    if stored.diverged_at != recorder.diverged_at[row]:
+        ends = [
+            f"at step {s}" if s >= 0 else "never" for s in (stored.diverged_at, recorder.diverged_at[row])
+        ]
         found.append(f"diverged {ends[0]}, here {ends[1]}")
-    if stored.stopped_at != ledger.stopped_at[row]:
-        ends = [f"at step {s}" if s >= 0 else "never" for s in (stored.stopped_at, ledger.stopped_at[row])]
+    if stored.stopped_at != recorder.stopped_at[row]:
+        steps = (stored.stopped_at, recorder.stopped_at[row])
+        ends = [f"at step {s}" if s >= 0 else "never" for s in steps]
         found.append(f"stopped {ends[0]}, here {ends[1]}")
-    here = {name: values[0] for name, values in ledger.arrays([row], group.config).items()}
-    if row in ledger.kept:
-        here |= leaves("params", ledger.kept[row])
-    if ledger.examples is not None and ledger.diverged_at[row] < 0:
-        here |= {f"examples/{name}": values[row] for name, values in ledger.examples.items()}
+    here = {name: values[0] for name, values in recorder.arrays([row], group.config).items()}
+    if row in recorder.kept:
+        here |= leaves("params", recorder.kept[row])
+    if recorder.examples is not None and recorder.diverged_at[row] < 0:
+        here |= {f"examples/{name}": values[row] for name, values in recorder.examples.items()}
     return [*found, *_differences(stored.arrays, here)]
 
 

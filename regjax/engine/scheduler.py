@@ -25,11 +25,13 @@ from regjax.engine.checkpoints import Keeper
 from regjax.engine.lanes import ChunkDone, ChunkTask, Replicates, compile_loop, compile_rest, run_task
 from regjax.engine.packing import Chunk, Wave, Waves, lane_of, stack
 from regjax.engine.progress import Progress, Report
-from regjax.engine.recorder import Ledger
+from regjax.engine.recorder import Recorder
 from regjax.store.database import StoreError, StoreOSError
 from regjax.study.design import Design
-from regjax.study.plan import Group, Plan, num_params, num_records
+from regjax.study.groups import Group
+from regjax.study.plan import Plan
 from regjax.study.provenance import provenance
+from regjax.study.records import num_params, num_records
 from regjax.study.results import Results
 
 # Seconds that a task should take: short enough to hear Ctrl-C and to refill lanes, long enough that
@@ -46,7 +48,7 @@ REPORT_SECONDS = 0.1
 Flying = dict[concurrent.futures.Future[ChunkDone], tuple[Chunk, ChunkTask]]
 
 
-class Host:
+class Scheduler:
     """One sweep in progress."""
 
     def __init__(
@@ -58,7 +60,7 @@ class Host:
         keeper: Keeper | None = None,
     ) -> None:
         self.design, self.plan, self.submit, self.report, self.keeper = design, plan, submit, report, keeper
-        self.ledger = Ledger(design, plan.keep)
+        self.recorder = Recorder(design, plan.keep)
         self.waves = Waves(design, plan.groups, plan.num_workers)
         self.group_of = {row: index for index, rows in enumerate(self.waves.unopened) for row in rows}
         self.notes: list[str] = []
@@ -69,9 +71,9 @@ class Host:
         self.fraction_before = 0.0
         self.interrupted: Callable[[], Any] | None = None
         if keeper is not None:
-            keeper.recall(self.ledger)
+            keeper.recall(self.recorder)
             unopened = self.waves.unopened
-            unopened[:] = [[row for row in rows if not self.ledger.finished[row]] for rows in unopened]
+            unopened[:] = [[row for row in rows if not self.recorder.finished[row]] for rows in unopened]
 
     # -- the loop ---------------------------------------------------------------------------------------
 
@@ -81,7 +83,7 @@ class Host:
         self.train()
         plan = dataclasses.replace(self.plan, groups=tuple(self.waves.groups))
         compiling, training = self.started - began, time.perf_counter() - self.started
-        return self.ledger.results(plan, compiling, training, (*self.plan.notes, *self.notes))
+        return self.recorder.results(plan, compiling, training, (*self.plan.notes, *self.notes))
 
     def train(self) -> None:
         """Trains every row that is in no wave yet."""
@@ -102,7 +104,7 @@ class Host:
                     if self.keeper is None:
                         raise
                     self._save_all(self.keeper, flying)
-                    finished = self.ledger.finished
+                    finished = self.recorder.finished
                     said = f"{int(finished.sum()):,} of {len(finished):,} networks are done"
                     raise KeyboardInterrupt(said) from stop
             if self.keeper is not None:
@@ -154,7 +156,7 @@ class Host:
             else:
                 time.sleep(0.1)  # other processes are at the rest
             if self.keeper is not None and self.keeper.beat(self._share):
-                for row in self.keeper.look_again(self.ledger):
+                for row in self.keeper.look_again(self.recorder):
                     self.waves.unopened[self.group_of[row]].append(row)
             if time.perf_counter() - self.reported > REPORT_SECONDS:
                 self.report(self._progress("train"))
@@ -237,7 +239,7 @@ class Host:
             index, rows = found
             begun = {}
             if self.keeper is not None:
-                rows, begun = self.keeper.claim(self.ledger, rows, self.waves.groups[index])
+                rows, begun = self.keeper.lease(self.recorder, rows, self.waves.groups[index])
                 for row, (step, _) in begun.items():
                     self.steps_done[row] = step
             self.waves.open_wave(index, rows, begun)
@@ -320,43 +322,43 @@ class Host:
 
     def _take(self, chunk: Chunk, task: ChunkTask, done: ChunkDone) -> None:
         """Takes a chunk's records; what is alive goes on, what is at its end is kept."""
-        wave, stop, ledger = chunk.wave, done.stop, self.ledger
+        wave, stop, recorder = chunk.wave, done.stop, self.recorder
         group = self.waves.groups[wave.group]
         i, j, rows = (np.array(part) for part in zip(*chunk.places, strict=True))
         if done.records:
             measured = [s for s, taken in zip(task.stops, task.measured, strict=True) if taken and s <= stop]
             steps = np.array(([0] if task.states is None else []) + measured)
-            ledger.record(rows, steps, {n: v[:, i, j] for n, v in done.records.items()}, group.config)
+            recorder.record(rows, steps, {n: v[:, i, j] for n, v in done.records.items()}, group.config)
         lanes = np.shape(task.hparams.learning_rate)  # the group's may have been halved meanwhile
         here = provenance(lanes[0], lanes[1], group.shared, group.on)
-        ledger.trained(rows, chunk.step, done.seconds / len(rows), here)
+        recorder.trained(rows, chunk.step, done.seconds / len(rows), here)
         step_seconds = done.seconds / (stop - chunk.step)
         self.step_seconds[wave.group] += 0.5 * (step_seconds - self.step_seconds[wave.group])
         self.steps_done[rows] = stop
         at_its_end = stop == group.config.num_steps
         self._finish(chunk, done, at_its_end)
         if self.keeper is not None:
-            self.keeper.commit(ledger, group, chunk, done, stop)
+            self.keeper.commit(recorder, group, chunk, done, stop)
         if not at_its_end:
             chunk.step, chunk.states = stop, done.states
             same_shape = lanes == (group.slots, group.lanes)
-            if same_shape and not ledger.finished[rows].any():
+            if same_shape and not recorder.finished[rows].any():
                 wave.ready.append(chunk)
             else:
-                self.waves.loosen(chunk, ~ledger.finished)
+                self.waves.loosen(chunk, ~recorder.finished)
         self.waves.close_ranks(wave)
 
     def _finish(self, chunk: Chunk, done: ChunkDone, at_its_end: bool) -> None:
         """Keeps what is asked for of rows that have reached their last step, or stopped before."""
-        ledger = self.ledger
+        recorder = self.recorder
         for i, j, row in chunk.places:
-            if ledger.diverged_at[row] < 0 and (at_its_end or ledger.stopped_at[row] >= 0):
+            if recorder.diverged_at[row] < 0 and (at_its_end or recorder.stopped_at[row] >= 0):
                 params = jax.tree.map(np.copy, lane_of(done.states.predicting, i, j))
                 examples = None
                 if done.examples is not None:
                     seen = self.design.splits.val[0] > 0
                     examples = {name: v[i, j, : len(seen)][seen] for name, v in done.examples.items()}
-                self.ledger.finish(row, params, examples)
+                self.recorder.finish(row, params, examples)
 
     def _halve(self, chunk: Chunk, task: ChunkTask, error: BaseException) -> None:
         """Takes a chunk apart that did not fit into memory; its group's rows go on in chunks of half."""
@@ -371,7 +373,7 @@ class Host:
             smaller = self.waves.groups[index].chunk
             self.notes.append(f"out of memory: chunks of {group.chunk} networks were halved to {smaller}")
         chunk.wave.ready.append(chunk)
-        self.waves.rebuild(index, ~self.ledger.finished)
+        self.waves.rebuild(index, ~self.recorder.finished)
 
     def _save_all(self, keeper: Keeper, flying: Flying) -> None:
         """Waits for the tasks that have begun, and commits where every row stands."""
@@ -387,7 +389,7 @@ class Host:
     def _save_waiting(self, keeper: Keeper) -> None:
         """Commits where rows stand that are begun and wait for a worker."""
         for index, step, rows, states in self.waves.waiting():
-            keeper.save(self.ledger, self.waves.groups[index], rows, states, step)
+            keeper.save(self.recorder, self.waves.groups[index], rows, states, step)
 
     def _share(self, keeper: Keeper) -> list[int]:
         """Returns rows that another process, which has come, may take: all that wait, as they stand."""
@@ -403,15 +405,15 @@ class Host:
         return group.chunk * (6 * num_params(group.config) * size / rate) + beside
 
     def _progress(self, phase: str) -> Progress:
-        ledger, fraction = self.ledger, self._fraction()
+        recorder, fraction = self.recorder, self._fraction()
         elapsed, now_done = time.perf_counter() - self.started, fraction - self.fraction_before
         return Progress(
             phase=phase,
-            num_rows=len(ledger.finished),
-            done=int(ledger.finished.sum()),
-            diverged=int((ledger.diverged_at >= 0).sum()),
+            num_rows=len(recorder.finished),
+            done=int(recorder.finished.sum()),
+            diverged=int((recorder.diverged_at >= 0).sum()),
             fraction=fraction,
-            best=ledger.best(),
+            best=recorder.best(),
             seconds_left=elapsed * (1 - fraction) / now_done if now_done > 0.02 else None,
         )
 
@@ -419,7 +421,7 @@ class Host:
         """Returns how much of the work is done, a group's steps weighed by their seconds."""
         done = total = 0.0
         per = self.design.num_replicates
-        steps, finished = (v.reshape(-1, per) for v in (self.steps_done, self.ledger.finished))
+        steps, finished = (v.reshape(-1, per) for v in (self.steps_done, self.recorder.finished))
         for cost, group in zip(self.step_seconds, self.waves.groups, strict=True):
             members, last = list(group.configurations), group.config.num_steps
             done += cost / group.chunk * float(np.where(finished[members], last, steps[members]).sum())

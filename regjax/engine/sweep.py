@@ -5,10 +5,9 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
-import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,11 +17,13 @@ from regjax.core.config import Config
 from regjax.core.data import Task
 from regjax.engine.checkpoints import Keeper
 from regjax.engine.progress import Report, reporter
-from regjax.engine.recorder import Ledger
-from regjax.engine.scheduler import Host
+from regjax.engine.recorder import Recorder
+from regjax.engine.scheduler import Scheduler
+from regjax.engine.workers import num_workers, workers_of
 from regjax.store.store import Store
-from regjax.study.design import STOPPING, Design, Pairing, make_design, part_of
+from regjax.study.design import Design, Pairing, part_of
 from regjax.study.plan import Keep, Plan, make_plan, stored_plan
+from regjax.study.resolve import STOPPING, make_design
 from regjax.study.results import Results
 
 
@@ -118,7 +119,7 @@ def sweep(
         task=task,
     )
     backend = jax.default_backend()
-    found = make_plan(design, workers=_num_workers(executor, workers), keep=keep, backend=backend)
+    found = make_plan(design, workers=num_workers(executor, workers), keep=keep, backend=backend)
     source = os.fspath(data) if isinstance(data, str | os.PathLike) else None
     with reporter(progress) as report, opened(store) as kept:
         return run(design, found, executor=executor, report=report, store=kept, source=source)
@@ -160,30 +161,18 @@ def plan(
     """
     design = make_design(data, config, grid, **options)
     backend = jax.default_backend()
-    found = make_plan(design, workers=_num_workers(executor, workers), keep=keep, backend=backend)
+    found = make_plan(design, workers=num_workers(executor, workers), keep=keep, backend=backend)
     return probed(design, found, executor=executor) if probe else found
 
 
 def probed(design: Design, plan: Plan, *, executor: concurrent.futures.Executor | None = None) -> Plan:
     """Returns the plan with predicted seconds: each group is compiled, and a chunk trained for a moment."""
     with workers_of(executor, plan.num_workers, jax.default_backend()) as submit:
-        host = Host(design, plan, submit, lambda progress: None)
+        scheduler = Scheduler(design, plan, submit, lambda progress: None)
         began = time.perf_counter()
-        host.compile()
+        scheduler.compile()
         compiled = time.perf_counter() - began
-        return dataclasses.replace(plan, seconds=host.probe(), compile_seconds=compiled)
-
-
-def _num_workers(executor: Any, workers: int | None) -> int | None:
-    if executor is not None and not isinstance(executor, concurrent.futures.Executor):
-        raise TypeError(f"executor must be a concurrent.futures.Executor, got {type(executor).__name__}")
-    context = getattr(executor, "_mp_context", None)
-    if context is not None and context.get_start_method() == "fork":
-        raise ValueError(
-            "executor must start its processes with spawn or forkserver, got fork, which JAX does not "
-            "survive: ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))"
-        )
-    return getattr(executor, "_max_workers", None) if workers is None else workers
+        return dataclasses.replace(plan, seconds=scheduler.probe(), compile_seconds=compiled)
 
 
 def run(
@@ -212,7 +201,7 @@ def run(
     if store is not None:
         keeper, plan = Keeper.begin(store, design, plan, source, asked or {})
     with workers_of(executor, plan.num_workers, jax.default_backend()) as submit:
-        return Host(design, plan, submit, report, keeper).run()
+        return Scheduler(design, plan, submit, report, keeper).run()
 
 
 class NotFinished(ValueError):
@@ -251,10 +240,10 @@ def load(path: str | os.PathLike[str], sweep: int | str = -1, *, unfinished: boo
     plan = stored_plan(design, stored.shapes, stored.asked["keep"], backend=jax.default_backend())
     if len(whole) < len(design.configurations):
         design, plan = part_of(design, whole), plan.part(whole)
-    ledger = Ledger(design, plan.keep)
+    recorder = Recorder(design, plan.keep)
     for row, identity in enumerate(row for index in whole for row in rows_of[index]):
-        ledger.recall(row, found[identity])
-    return ledger.results(plan, 0.0, 0.0, plan.notes)
+        recorder.recall(row, found[identity])
+    return recorder.results(plan, 0.0, 0.0, plan.notes)
 
 
 @contextlib.contextmanager
@@ -265,32 +254,3 @@ def opened(path: str | os.PathLike[str] | None, *, create: bool = True) -> Itera
         return
     with Store(path, create=create) as store:
         yield store
-
-
-@contextlib.contextmanager
-def workers_of(
-    executor: concurrent.futures.Executor | None, num_workers: int, backend: str
-) -> Iterator[Callable[..., concurrent.futures.Future[Any]]]:
-    """Yields what submits a task: an executor's own method, or that of a thread per worker."""
-    if executor is not None:
-        yield executor.submit
-        return
-    pool = concurrent.futures.ThreadPoolExecutor(num_workers, thread_name_prefix="regjax")
-    devices = jax.local_devices()
-    turn = itertools.cycle(devices)
-
-    def submit(function: Callable[..., Any], *arguments: Any) -> concurrent.futures.Future[Any]:
-        if backend == "cpu" or len(devices) == 1:
-            return pool.submit(function, *arguments)
-        return pool.submit(_on_device, next(turn), function, *arguments)
-
-    try:
-        yield submit
-    finally:
-        # Not waited for: a compiled segment cannot be stopped, and after Ctrl-C nobody wants its result.
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _on_device(device: Any, function: Callable[..., Any], *arguments: Any) -> Any:
-    with jax.default_device(device):
-        return function(*arguments)

@@ -6,6 +6,8 @@ import dataclasses
 import functools
 import hashlib
 import json
+import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,9 @@ from regjax.core.config import Config
 from regjax.core.data import Data
 from regjax.core.hparams import HParams
 from regjax.core.objective import resolve_loss
+from regjax.study.configuration import UNSET, is_mentioned, value_of
 from regjax.study.design import Design
-from regjax.study.grid import UNSET, as_cell, is_mentioned, value_of
+from regjax.study.words import as_cell
 
 # Fields of Config that came later, with what they are where nobody asks for them.
 NEUTRAL: dict[str, object] = {
@@ -86,6 +89,21 @@ def identities(design: Design) -> list[str]:
 def digest(value: Any) -> str:
     """Returns a hash of what JSON can hold."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def checksum_of(values: Sequence[Any], content: bytes | None) -> str:
+    """Returns a hash of a row's values that are not None, numbers and texts, and of its packed arrays."""
+    found = hashlib.sha256(repr([value for value in values if value is not None]).encode())
+    found.update(content or b"")
+    return found.hexdigest()
+
+
+def hash_of_file(path: str | None) -> str | None:
+    """Returns the SHA-256 of a file, or None where there is no such file."""
+    if path is None or not os.path.isfile(path):
+        return None
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _hash_of_text(value: Any) -> str:

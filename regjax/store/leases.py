@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from regjax.store.database import Database, insert
 
 # Seconds after which a process of another machine that has not been heard of is taken for dead.
-LEASE = 60.0
+LEASE_SECONDS = 60.0
 
 
-class Claims(Database):
+class Leases(Database):
     """A store whose rows processes claim; arguments as those of `Database`."""
 
     def __init__(self, path: str | os.PathLike[str], *, create: bool = True) -> None:
@@ -31,7 +31,7 @@ class Claims(Database):
             self.leave()
         super().__exit__(*error)
 
-    def claim(self, rows: Sequence[str]) -> set[str]:
+    def lease(self, rows: Sequence[str]) -> set[str]:
         """Returns those of these rows that are this process's to train; from now on no other takes them.
 
         The others are finished by now, or are being trained by a process that is alive.
@@ -54,14 +54,14 @@ class Claims(Database):
         """Returns those of these rows that are finished."""
         return {identity for (identity,) in self.where("SELECT identity FROM rows", rows)}
 
-    def claimed(self, rows: Sequence[str]) -> set[str]:
+    def leased(self, rows: Sequence[str]) -> set[str]:
         """Returns those of these rows that other processes, which are alive, are training."""
         with self.transaction():
             others = self._others()
             found = set(self.where("SELECT identity, process FROM claims", rows))
         return {identity for identity, process in found if process in others}
 
-    def give_back(self, rows: Sequence[str]) -> None:
+    def release(self, rows: Sequence[str]) -> None:
         """Lets others train rows that this process had claimed."""
         with self.transaction() as connection:
             connection.executemany(
@@ -92,7 +92,7 @@ class Claims(Database):
                 continue
             # Here, a process that is stopped is no dead one; of another machine, only the clock tells.
             here = host == _host() and isinstance(pid, int)
-            heard = isinstance(seen, float) and time.time() - seen < LEASE
+            heard = isinstance(seen, float) and time.time() - seen < LEASE_SECONDS
             if _is_running(pid, started) if here else heard:
                 alive.add(process)
             else:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from regjax.core.metrics import RECORDED
-from regjax.store.archive import ASKED_COLUMNS
-from regjax.study.grid import NAMES
+from regjax.store.codec import ASKED_COLUMNS
+from regjax.study.configuration import NAMES
 
 # "rgjx": what tells a store from other programs' SQLite files.
 APPLICATION_ID = 0x72676A78

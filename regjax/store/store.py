@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,14 +17,13 @@ import numpy as np
 
 from regjax.core.data import Data
 from regjax.core.metrics import RECORDED
-from regjax.store.archive import pack_data, pack_design, unpack_data, unpack_design
-from regjax.store.arrays import checksum_of, unpack
+from regjax.store.codec import pack_data, pack_design, unpack, unpack_data, unpack_design
 from regjax.store.database import StoreError, among, insert, parts
-from regjax.store.identity import digest, fingerprint
-from regjax.store.leases import Claims
+from regjax.store.identity import checksum_of, digest, fingerprint, hash_of_file
+from regjax.store.leases import Leases
 from regjax.store.schema import ROW_COLUMNS
+from regjax.study.configuration import NAMES
 from regjax.study.design import Design
-from regjax.study.grid import NAMES
 
 # Bytes of a part of a data set: SQLite takes at most 10^9 in a cell.
 PART = 2**29
@@ -101,7 +99,7 @@ class Checkpoint(NamedTuple):
     content: bytes
 
 
-class Store(Claims):
+class Store(Leases):
     """An open store; use it from one thread, in `with`.
 
     Args:
@@ -151,7 +149,7 @@ class Store(Claims):
                 "identity": identity,
                 "begun": now_in_words(),
                 "source": source,
-                "source_hash": _hash_of_file(source),
+                "source_hash": hash_of_file(source),
                 "data": prints[0],
                 "test": test,
                 "num_rows": design.num_rows,
@@ -362,10 +360,3 @@ class Store(Claims):
 def now_in_words() -> str:
     """Returns the date and time, UTC, as ISO 8601 has it."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _hash_of_file(source: str | None) -> str | None:
-    if source is None or not os.path.isfile(source):
-        return None
-    with open(source, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import regjax
 from regjax.cli import spec
 from regjax.cli import sweep as cli_sweep
-from regjax.study.design import make_design
-from regjax.study.grid import NAMES
+from regjax.study.configuration import NAMES
+from regjax.study.resolve import make_design
 from regjax.study.results import Results
 
 

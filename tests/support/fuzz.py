@@ -38,8 +38,8 @@ import regjax
 from regjax.cli import spec
 from regjax.cli import sweep as cli_sweep
 from regjax.data import loaders as datasets
-from regjax.study.design import make_design
 from regjax.study.plan import make_plan
+from regjax.study.resolve import make_design
 
 KEYS = tuple(dict.fromkeys(name for names in spec.SECTIONS.values() for name in names))
 # What a message may speak of first: a key, an argument, a question to the results, or a file.
