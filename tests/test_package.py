@@ -57,6 +57,7 @@ HOUSE = [
     "store.store",
     "engine.recorder",
     "engine.packing",
+    "engine.tasks",
     "engine.checkpoints",
     "engine.scheduler",
     "engine.workers",
