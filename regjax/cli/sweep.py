@@ -19,7 +19,7 @@ import click
 from regjax.cli import tables, terminal
 from regjax.cli.terminal import Interrupted, ctrl_c, store_errors, user_errors
 from regjax.core.hparams import LEAVES
-from regjax.engine.progress import Progress, Report, bar, lines
+from regjax.engine.progress import Progress, Report, lines, reporter
 
 if TYPE_CHECKING:
     from regjax.cli.spec import Spec
@@ -305,7 +305,7 @@ def answers(results: Results, asked: Mapping[str, Any]) -> tuple[Comparison | No
 def progress_on_terminal(quiet: bool) -> Iterator[Report]:
     """Yields what the host loop calls: it answers Ctrl-C, and shows how far the sweep is."""
     silent: Report = lambda progress: None  # noqa: E731
-    shown = contextlib.nullcontext(silent) if quiet else bar() if sys.stderr.isatty() else lines()
+    shown = contextlib.nullcontext(silent) if quiet else reporter(True) if sys.stderr.isatty() else lines()
     with shown as show:
 
         def report(progress: Progress) -> None:

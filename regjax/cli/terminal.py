@@ -159,19 +159,23 @@ def writable_folder(out: str, names: Sequence[str]) -> Path:
 
 @contextlib.contextmanager
 def progress(what: str, total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """Yields a function that shows how far we are: a bar on a terminal, nothing elsewhere."""
+    """Yields a function of the steps done that draws a bar on a terminal, and answers Ctrl-C everywhere.
+
+    Args:
+        what: words beside the bar.
+        total: number of steps.
+        quiet: whether to draw nothing on a terminal either.
+    """
+    from regjax.engine.progress import bar
+
     if quiet or not sys.stderr.isatty():
         yield lambda step: ctrl_c.check()
         return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
+    with bar(what) as draw:
 
         def advance(step: int) -> None:
             ctrl_c.check()
-            bar.update(task, completed=step)
+            draw(step / total, what)
 
         yield advance
 
