@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,7 +18,7 @@ from regjax.engine.recorder import Recorder
 from regjax.store.codec import as_state, asked_columns, in_order, leaves, pack_rows, unpack
 from regjax.store.database import StoreError
 from regjax.store.identity import identities
-from regjax.store.store import Checkpoint, Row, Store, now_in_words
+from regjax.store.store import Checkpoint, Row, Store, StoredSweep, now_in_words
 from regjax.study.design import Design
 from regjax.study.plan import Group, Plan, final_records, shapes_of, with_shapes
 from regjax.study.provenance import chunk_of, provenance
@@ -66,9 +65,9 @@ class Keeper:
         rows = identities(design)
         # Before anything is written: a store that is damaged where this sweep reads it is left as it is.
         found = dict(store.read(rows))
-        told = json.dumps({"keep": plan.keep, "questions": {}} | dict(asked))
-        here = provenance(*plan.groups[0].how)
-        sweep, shapes = store.begin(design, shapes_of(plan.groups), rows, told, source, here)
+        told = {"keep": plan.keep, "questions": {}} | dict(asked)
+        new = StoredSweep(design, rows, shapes_of(plan.groups), told)
+        sweep, shapes = store.begin(new, source, provenance(*plan.groups[0].how))
         keeper = cls(store, design, sweep, rows, found)
         keeper.alone = store.beat() == 0
         return keeper, dataclasses.replace(plan, groups=with_shapes(plan.groups, shapes))
