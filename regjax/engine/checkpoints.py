@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Sequence
 
@@ -18,7 +17,7 @@ from regjax.engine.recorder import Recorder
 from regjax.store.codec import as_state, asked_columns, in_order, leaves, pack_rows, unpack
 from regjax.store.database import StoreError
 from regjax.store.identity import identities
-from regjax.store.store import Checkpoint, Row, Store, now_in_words
+from regjax.store.store import Checkpoint, Row, Store, StoredSweep, now_in_words
 from regjax.study.design import Design
 from regjax.study.groups import Group, shapes_of, with_shapes
 from regjax.study.plan import Plan
@@ -68,16 +67,8 @@ class Keeper:
         rows = identities(design)
         # Before anything is written: a store that is damaged where this sweep reads it is left as it is.
         found = dict(store.read(rows))
-        told = json.dumps(
-            {
-                "keep": plan.keep,
-                "questions": questions.as_json(),
-                "command": origin.command,
-                "toml": origin.toml,
-            }
-        )
-        here = provenance(*plan.groups[0].how)
-        sweep, shapes = store.begin(design, shapes_of(plan.groups), rows, told, origin.source, here)
+        new = StoredSweep(design, rows, shapes_of(plan.groups), plan.keep, questions, origin)
+        sweep, shapes = store.begin(new, provenance(*plan.groups[0].how))
         keeper = cls(store, design, sweep, rows, found)
         keeper.alone = store.beat() == 0
         return keeper, dataclasses.replace(plan, groups=with_shapes(plan.groups, shapes))

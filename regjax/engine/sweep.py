@@ -25,7 +25,7 @@ from regjax.engine.workers import num_workers, workers_of
 from regjax.store.store import Store
 from regjax.study.design import Design, part_of
 from regjax.study.plan import Keep, Plan, make_plan, stored_plan
-from regjax.study.questions import Origin, Questions
+from regjax.study.questions import NOWHERE, Origin, Questions
 from regjax.study.resolve import Options, make_design, takes_options
 from regjax.study.results import Results
 
@@ -176,7 +176,7 @@ def run(
     plan: Plan | None = None,
     rows: Sequence[int] | None = None,
     questions: Questions | None = None,
-    origin: Origin = Origin(),
+    origin: Origin = NOWHERE,
     executor: concurrent.futures.Executor | None = None,
     report: Report = lambda progress: None,
 ) -> Results:
@@ -241,7 +241,7 @@ def load(path: str | os.PathLike[str], sweep: int | str = -1, *, unfinished: boo
     whole = [index for index, rows in enumerate(rows_of) if all(row in found for row in rows)]
     if not whole:
         raise NotFinished(f"sweep must have a finished configuration, and {number} has none yet")
-    plan = stored_plan(design, stored.shapes, stored.asked["keep"], backend=jax.default_backend())
+    plan = stored_plan(design, stored.shapes, stored.keep, backend=jax.default_backend())
     if len(whole) < len(design.configurations):
         design, plan = part_of(design, whole), plan.part(whole)
     recorder = Recorder(design, plan.keep)

@@ -1,16 +1,16 @@
 """Questions: what will be asked of the results of a sweep, checked before anything is trained.
 
-`regjax.sweep`, the command line, a resumed sweep and the page of a report ask the same questions: `check` holds
-them against a design, `ask` answers them from its results.
+`regjax.sweep`, the command line, a resumed sweep and the page of a report ask the same questions: `check`
+holds them against a design, `ask` answers them from its results.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from regjax.core.config import check_choice, check_known, shown
+from regjax.core.config import check_choice, shown
 from regjax.study.comparison import Comparison, resolve_baseline
 from regjax.study.configuration import NAMES, canonical
 from regjax.study.design import Design
@@ -125,18 +125,9 @@ class Questions:
         return Answers(comparison, choice, tuple(missing))
 
     def as_json(self) -> dict[str, Any]:
-        """Returns what is asked for other than by default, as JSON holds it; `of_json` reads it."""
-        default = Questions()
-        fields = (field.name for field in dataclasses.fields(self))
-        return {name: getattr(self, name) for name in fields if getattr(self, name) != getattr(default, name)}
-
-    @classmethod
-    def of_json(cls, told: Mapping[str, Any]) -> Self:
-        """Returns the questions that `as_json` gave."""
-        known = tuple(field.name for field in dataclasses.fields(cls))
-        for name in told:
-            check_known("question", name, known)
-        return cls(**told)
+        """Returns what is asked other than by default, as JSON can hold it: `Questions(**…)` reads it."""
+        fields = ((field.name, field.default) for field in dataclasses.fields(self))
+        return {name: getattr(self, name) for name, default in fields if getattr(self, name) != default}
 
 
 class Origin(NamedTuple):
@@ -151,3 +142,6 @@ class Origin(NamedTuple):
     source: str | None = None
     command: str = ""
     toml: str = ""
+
+
+NOWHERE = Origin()
