@@ -19,6 +19,7 @@ from regjax.data.loaders import load_csv, load_mat, load_npz, two_regions
 from regjax.engine.sweep import load, plan, sweep
 from regjax.study.grid import Grid, grid, random_grid, sobol_grid
 from regjax.study.plan import Plan
+from regjax.study.questions import Questions
 from regjax.study.results import Results
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ __all__ = [
     "random_grid",
     "sobol_grid",
     "sweep",
+    "Questions",
     "Results",
     "load",
     "plan",

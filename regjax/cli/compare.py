@@ -141,7 +141,6 @@ def _three_networks(asked: Asked, started: float) -> None:
 
 def _each_regulariser(asked: Asked, names: str) -> None:
     """Trains each regulariser beside none, prints the paired table, and draws the boundaries."""
-    from regjax.cli.sweep import progress_on_terminal
     from regjax.data.loaders import load_two_classes
     from regjax.plot import figures
     from regjax.tutorial import showcase
@@ -152,7 +151,7 @@ def _each_regulariser(asked: Asked, names: str) -> None:
         showcase.check_rate(asked.learning_rate)
         folder = terminal.writable_folder(asked.out, (SHEET,))
     try:
-        with progress_on_terminal(asked.as_json) as report:
+        with terminal.sweep_progress(asked.as_json) as report:
             results = showcase.run_showcase(
                 train, chosen, num_steps=num_steps, learning_rate=asked.learning_rate, report=report
             )
@@ -168,11 +167,12 @@ def _each_regulariser(asked: Asked, names: str) -> None:
 def _show_regularisers(results: Any, written: Sequence[str], as_json: bool) -> None:
     """Prints each regulariser's paired difference from none, or all of it as JSON."""
     from regjax.cli import tables
+    from regjax.study.questions import Answers
 
     comparison = results.compare()
     if as_json:
         seconds = {"compile": results.compile_seconds, "train": results.train_seconds}
-        print(json.dumps(tables.as_json(results, comparison, None, [], seconds, written), allow_nan=False))
+        print(json.dumps(tables.as_json(results, Answers(comparison), seconds, written), allow_nan=False))
         return
     print(UNTUNED)
     tables.show_comparison(comparison)

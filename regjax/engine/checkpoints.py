@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -19,11 +17,12 @@ from regjax.engine.recorder import Recorder
 from regjax.store.codec import as_state, asked_columns, in_order, leaves, pack_rows, unpack
 from regjax.store.database import StoreError
 from regjax.store.identity import identities
-from regjax.store.store import Checkpoint, Row, Store, now_in_words
+from regjax.store.store import Checkpoint, Row, Store, StoredSweep, now_in_words
 from regjax.study.design import Design
 from regjax.study.groups import Group, shapes_of, with_shapes
 from regjax.study.plan import Plan
 from regjax.study.provenance import chunk_of, provenance
+from regjax.study.questions import Origin, Questions
 from regjax.study.records import final_records
 
 # Seconds of a row's training that may be lost, less those of a task.
@@ -62,15 +61,14 @@ class Keeper:
 
     @classmethod
     def begin(
-        cls, store: Store, design: Design, plan: Plan, source: str | None, asked: Mapping[str, Any]
+        cls, store: Store, design: Design, plan: Plan, questions: Questions, origin: Origin
     ) -> tuple[Keeper, Plan]:
         """Returns the keeper of a sweep that is begun, or gone on with, and the plan that holds for it."""
         rows = identities(design)
         # Before anything is written: a store that is damaged where this sweep reads it is left as it is.
         found = dict(store.read(rows))
-        told = json.dumps({"keep": plan.keep, "questions": {}} | dict(asked))
-        here = provenance(*plan.groups[0].how)
-        sweep, shapes = store.begin(design, shapes_of(plan.groups), rows, told, source, here)
+        new = StoredSweep(design, rows, shapes_of(plan.groups), plan.keep, questions, origin)
+        sweep, shapes = store.begin(new, provenance(*plan.groups[0].how))
         keeper = cls(store, design, sweep, rows, found)
         keeper.alone = store.beat() == 0
         return keeper, dataclasses.replace(plan, groups=with_shapes(plan.groups, shapes))

@@ -10,15 +10,15 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from regjax.engine.recorder import Recorder
-from regjax.engine.scheduler import Scheduler
-from regjax.engine.workers import workers_of
+from regjax.engine.sweep import run
 from regjax.store.codec import leaves
 from regjax.store.store import Row, Store
 from regjax.study.design import Design
 from regjax.study.groups import Group
 from regjax.study.plan import Plan, stored_plan
 from regjax.study.provenance import chunk_of, differences, provenance
+from regjax.study.records import num_records
+from regjax.study.results import Results
 
 
 class Replay(NamedTuple):
@@ -65,19 +65,19 @@ def replay(path: str | os.PathLike[str], row: int, sweep: int | str = -1) -> Rep
     """
     with Store(path, create=False) as store:
         number = store.sweep_number(sweep)
-        design, rows, shapes, _ = store.design_of(number)
-        if not 0 <= row < len(rows):
-            raise ValueError(f"row must be in 0 to {len(rows) - 1}, got {row}")
-        found = dict(store.read([rows[row]]))
+        begun = store.design_of(number)
+        if not 0 <= row < len(begun.rows):
+            raise ValueError(f"row must be in 0 to {len(begun.rows) - 1}, got {row}")
+        found = dict(store.read([begun.rows[row]]))
     if not found:
         raise ValueError(f"row must be finished, and row {row} of sweep {number} is not")
     (stored,) = found.values()
-    plan = stored_plan(design, shapes, "all", backend=jax.default_backend())
+    design = begun.design
+    plan = stored_plan(design, begun.shapes, "all", backend=jax.default_backend())
     plan, group = _as_it_was(plan, design.row(row).configuration, stored.provenance)
-    recorder = _train_again(design, plan, row)
     return Replay(
         row=f"row {row} of sweep {number} ({_in_words(design, row)})",
-        differing=tuple(_compare(stored, recorder, row, group)),
+        differing=tuple(_compare(stored, run(design, plan=plan, rows=[row]), row)),
         elsewhere=tuple(differences(stored.provenance, provenance(*group.how))),
     )
 
@@ -92,31 +92,20 @@ def _as_it_was(plan: Plan, configuration: int, how: str) -> tuple[Plan, Group]:
     return dataclasses.replace(plan, groups=tuple(groups)), group
 
 
-def _train_again(design: Design, plan: Plan, row: int) -> Recorder:
-    with workers_of(None, plan.num_workers, jax.default_backend()) as submit:
-        scheduler = Scheduler(design, plan, submit, lambda progress: None)
-        scheduler.waves.unopened[:] = [[row] if row in rows else [] for rows in scheduler.waves.unopened]
-        scheduler.train()
-        return scheduler.recorder
-
-
-def _compare(stored: Row, recorder: Recorder, row: int, group: Group) -> list[str]:
+def _compare(stored: Row, results: Results, row: int) -> list[str]:
     """Returns what of a row is not as stored."""
     found = []
-    if stored.diverged_at != recorder.diverged_at[row]:
-        ends = [
-            f"at step {s}" if s >= 0 else "never" for s in (stored.diverged_at, recorder.diverged_at[row])
-        ]
-        found.append(f"diverged {ends[0]}, here {ends[1]}")
-    if stored.stopped_at != recorder.stopped_at[row]:
-        steps = (stored.stopped_at, recorder.stopped_at[row])
-        ends = [f"at step {s}" if s >= 0 else "never" for s in steps]
-        found.append(f"stopped {ends[0]}, here {ends[1]}")
-    here = {name: values[0] for name, values in recorder.arrays([row], group.config).items()}
-    if row in recorder.kept:
-        here |= leaves("params", recorder.kept[row])
-    if recorder.examples is not None and recorder.diverged_at[row] < 0:
-        here |= {f"examples/{name}": values[row] for name, values in recorder.examples.items()}
+    for what in ("diverged", "stopped"):
+        then, now = getattr(stored, f"{what}_at"), getattr(results, f"{what}_at")[row]
+        if then != now:
+            ends = [f"at step {step}" if step >= 0 else "never" for step in (then, now)]
+            found.append(f"{what} {ends[0]}, here {ends[1]}")
+    count = num_records(results.design.configs[results.design.row(row).configuration])
+    here = {f"records/{name}": values[row, :count] for name, values in results.records.items()}
+    if row in results.kept:
+        here |= leaves("params", results.kept[row])
+    if results.examples is not None and results.diverged_at[row] < 0:
+        here |= {f"examples/{name}": values[row] for name, values in results.examples.items()}
     return [*found, *_differences(stored.arrays, here)]
 
 

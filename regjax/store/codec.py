@@ -1,6 +1,7 @@
-"""Arrays, data sets, designs and rows as what the store writes: safetensors bytes, JSON and columns.
+"""Coding: arrays, data sets, designs and rows as the bytes, JSON and columns that a store writes, and back.
 
-Nothing is ever pickled.
+Arrays are safetensors files; nothing is ever pickled. `store.py` codes data sets and designs with it,
+`engine/checkpoints.py` rows and training states.
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ from regjax.study.configuration import NAMES, as_hparams, value_of
 from regjax.study.design import Design
 from regjax.study.words import as_cell
 
-# Of a row, what its configuration says.
+# Columns of a row that its configuration decides.
 ASKED_COLUMNS = (*NAMES, "layer_sizes", "num_steps", "eval_every")
 
 
 def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Returns named arrays as one safetensors file."""
+    """Returns the bytes of a safetensors file of named arrays."""
     return pack_rows({name: np.asarray(value)[None] for name, value in arrays.items()})[0]
 
 
 def pack_rows(arrays: Mapping[str, np.ndarray]) -> list[bytes]:
-    """Returns a safetensors file per row, of arrays `(rows, …)`.
+    """Returns the bytes of a safetensors file for each row of arrays `(rows, …)`.
 
-    Rows of one layout share their header, which safetensors writes once; what follows it are the bytes of
-    the arrays, in the header's order. A header per row took half of the time that a store may take.
+    Files of one layout have the same header, so it is made once and followed by each row's bytes, in the
+    header's order. A header made for each row took half of the time that a sweep spends on its store.
     """
     fields = tuple((name, value.dtype.str, value.shape[1:]) for name, value in arrays.items())
     header, order = _layout(fields)
@@ -49,7 +50,7 @@ def pack_rows(arrays: Mapping[str, np.ndarray]) -> list[bytes]:
 
 @functools.lru_cache(maxsize=64)
 def _layout(fields: tuple[tuple[str, str, tuple[int, ...]], ...]) -> tuple[bytes, list[str]]:
-    """Returns the header of a file with these fields, and the order of their bytes."""
+    """Returns the header of a file with these (name, dtype, shape), and its names in the order of bytes."""
     import safetensors.numpy
 
     whole = safetensors.numpy.save({name: np.zeros(shape, dtype) for name, dtype, shape in fields})
@@ -62,7 +63,11 @@ def unpack(content: bytes) -> dict[str, np.ndarray]:
     """Returns the named arrays of a safetensors file.
 
     Raises:
-        ValueError: it is none, or damaged.
+        ValueError: the bytes are another kind of file, or damaged.
+
+    Example:
+        >>> unpack(pack({"w": np.eye(2)}))["w"].tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
     """
     import safetensors
     import safetensors.numpy
@@ -82,24 +87,30 @@ def leaves(prefix: str, tree: Any) -> dict[str, np.ndarray]:
 
 
 def under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns those arrays that are named `prefix/…`, without it."""
+    """Returns the arrays whose names begin with `prefix/`, under the rest of their names."""
     start = f"{prefix}/"
     return {name.removeprefix(start): v for name, v in arrays.items() if name.startswith(start)}
 
 
 def in_order(prefix: str, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    """Returns the leaves that `leaves` named."""
+    """Returns the arrays named `prefix/0`, `prefix/1`, … in order, as `leaves` named them."""
     found = under(prefix, arrays)
     return [found[str(i)] for i in range(len(found))]
 
 
 def as_params(found: Sequence[Any]) -> Params:
-    """Returns parameters from their leaves in order."""
+    """Returns parameters from their leaves in order: w and b of each layer."""
     return tuple(Layer(w, b) for w, b in zip(found[::2], found[1::2], strict=True))
 
 
 def as_state(found: Sequence[np.ndarray], config: Config, hparams: HParams) -> TrainState:
-    """Returns the state of a training run from its leaves in order."""
+    """Returns a training state from its leaves in order.
+
+    Args:
+        found: as `in_order` returns them.
+        config: of the row.
+        hparams: of the row; with `config` they decide which parts the state has.
+    """
     with local_x64(config.dtype):
         key = jax.random.key(0, impl="threefry2x32")
         shape = jax.eval_shape(lambda key: init_state(key, hparams, config=config), key)
@@ -110,12 +121,16 @@ def as_state(found: Sequence[np.ndarray], config: Config, hparams: HParams) -> T
 
 
 def pack_data(data: Data) -> bytes:
-    """Returns a data set as bytes."""
+    """Returns a data set as the bytes of a safetensors file."""
     return pack({name: np.asarray(leaf) for name, leaf in zip(Data._fields, data, strict=True)})
 
 
 def unpack_data(content: bytes) -> Data:
-    """Returns the data set that `pack_data` packed; raises ValueError where it is damaged."""
+    """Returns the data set that `pack_data` packed.
+
+    Raises:
+        ValueError: the bytes are damaged, or of other arrays.
+    """
     found = unpack(content)
     if set(found) != set(Data._fields):
         raise ValueError(f"data must have {', '.join(Data._fields)}, got {', '.join(found)}")
@@ -123,11 +138,11 @@ def unpack_data(content: bytes) -> Data:
 
 
 def pack_design(design: Design) -> tuple[str, bytes]:
-    """Returns a design but for its data: JSON, and its splits and folds' own inputs as bytes."""
+    """Returns a design without its data: as JSON, and its splits and folds' own inputs as packed arrays."""
     classes = design.classes
     programs = list(dict.fromkeys(design.configs))
     number = {config: index for index, config in enumerate(programs)}
-    told = {
+    stored = {
         "configs": [dataclasses.asdict(config) for config in programs],
         "config_of": [number[config] for config in design.configs],
         "configurations": list(design.configurations),
@@ -145,45 +160,56 @@ def pack_design(design: Design) -> tuple[str, bytes]:
         splits["stop"] = design.splits.stop
     for fold, x in enumerate(design.fold_inputs or ()):
         splits[f"inputs/{fold}"] = x
-    return json.dumps(told), pack({name: np.asarray(weights) for name, weights in splits.items()})
+    return json.dumps(stored), pack({name: np.asarray(weights) for name, weights in splits.items()})
 
 
 def unpack_design(text: str, splits: bytes, data: Data, test: Data | None) -> Design:
-    """Returns the design that `pack_design` packed."""
-    told, weights = json.loads(text), unpack(splits)
-    programs = [Config(**(entry | {"layer_sizes": tuple(entry["layer_sizes"])})) for entry in told["configs"]]
-    configs = tuple(programs[index] for index in told["config_of"])
+    """Returns the design that `pack_design` packed.
+
+    Args:
+        text: JSON.
+        splits: packed arrays.
+        data: the samples that train and validate.
+        test: the test set, or None.
+
+    Raises:
+        TypeError: a field has another type, or is of another version.
+        KeyError: a field is missing.
+        ValueError: the arrays are damaged.
+    """
+    stored, weights = json.loads(text), unpack(splits)
+    programs = [
+        Config(**(entry | {"layer_sizes": tuple(entry["layer_sizes"])})) for entry in stored["configs"]
+    ]
+    configs = tuple(programs[index] for index in stored["config_of"])
+    # JSON knows lists alone; a configuration holds tuples.
     configurations = tuple(
         {name: tuple(v) if isinstance(v, list) else v for name, v in entry.items()}
-        for entry in told["configurations"]
+        for entry in stored["configurations"]
     )
-    classes = told["classes"]
+    each = zip(configs, configurations, strict=True)
+    classes = stored["classes"]
+    notes = tuple(stored["split_notes"])
+    own_inputs = [f"inputs/{fold}" for fold in range(len(weights["train"])) if "inputs/0" in weights]
     return Design(
         data=data,
         test=test,
         classes=None if classes is None else np.array(classes["values"], classes["dtype"]),
-        splits=Splits(
-            weights["train"], weights["val"], told["kind"], tuple(told["split_notes"]), weights.get("stop")
-        ),
+        splits=Splits(weights["train"], weights["val"], stored["kind"], notes, weights.get("stop")),
         configurations=configurations,
         configs=configs,
-        hparams=tuple(
-            check_hparams(config, as_hparams(configuration))
-            for config, configuration in zip(configs, configurations, strict=True)
-        ),
-        num_batches=tuple(told["num_batches"]),
-        seeds=tuple(told["seeds"]),
-        pairing=told["pairing"],
-        standardize=told["standardize"],
-        notes=tuple(told["notes"]),
-        fold_inputs=tuple(weights[f"inputs/{fold}"] for fold in range(len(weights["train"])))
-        if "inputs/0" in weights
-        else None,
+        hparams=tuple(check_hparams(config, as_hparams(entry)) for config, entry in each),
+        num_batches=tuple(stored["num_batches"]),
+        seeds=tuple(stored["seeds"]),
+        pairing=stored["pairing"],
+        standardize=stored["standardize"],
+        notes=tuple(stored["notes"]),
+        fold_inputs=tuple(weights[name] for name in own_inputs) or None,
     )
 
 
 def asked_columns(design: Design) -> Callable[[int], tuple[Any, ...]]:
-    """Returns a function: index of a configuration -> its `ASKED_COLUMNS`."""
+    """Returns a function of a configuration's index that returns the values of its `ASKED_COLUMNS`."""
 
     @functools.cache
     def columns(index: int) -> tuple[Any, ...]:

@@ -16,6 +16,7 @@ import numpy as np
 from regjax.core.config import check_choice, check_count
 from regjax.study.design import Design
 from regjax.study.groups import Group, lane_bytes, make_groups, with_shapes
+from regjax.study.questions import Questions
 from regjax.study.records import num_params, num_records
 from regjax.study.words import duration
 
@@ -98,24 +99,31 @@ class Plan:
 
 
 def make_plan(
-    design: Design, *, workers: int | None = None, keep: Keep | None = None, backend: str = "cpu"
+    design: Design,
+    questions: Questions | None = None,
+    *,
+    workers: int | None = None,
+    keep: Keep | None = None,
+    backend: str = "cpu",
 ) -> Plan:
     """Returns the plan of a design; nothing is compiled.
 
     Args:
-        design: the resolved sweep.
+        design: what is asked for.
+        questions: what will be asked of the results; the plan's notes say what will not be answered.
         workers: tasks at a time; None takes a worker per core.
         keep: whose parameters are kept; None takes "all" where that takes at most 256 MiB, else "best",
             else "none".
         backend: "cpu", or an accelerator's name.
 
     Raises:
-        ValueError: what does not fit into memory even with one network at a time.
+        ValueError: what does not fit into memory even with one network at a time, or a question that the
+            results cannot answer.
     """
     if keep is not None:
         check_choice("keep", keep, get_args(Keep))
     num_workers = default_workers(backend) if workers is None else check_count("workers", workers)
-    notes: list[str] = list(design.notes)
+    notes = [*design.notes, *(questions.check(design) if questions is not None else ())]
     available = free_memory()
     groups = make_groups(design, backend)
     keep = _default_keep(design) if keep is None else keep
