@@ -266,9 +266,9 @@ class Store(Claims):
             )
 
     def _missing_columns(self) -> list[str]:
-        """Returns the hyperparameters that came later than this file: to the rows that are there, off."""
+        """Returns the hyperparameters and metrics that came later than this file: off, and NaN, in its rows."""
         known = {name for _, name, *_ in self.query("PRAGMA table_info(rows)")}
-        return [name for name in NAMES if name not in known]
+        return [name for name in (*NAMES, *RECORDED) if name not in known]
 
     def checkpoints(self, rows: Sequence[str]) -> Iterator[tuple[str, Checkpoint]]:
         """Yields those of these rows that are on their way; raises StoreError for one that is damaged."""

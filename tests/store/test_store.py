@@ -208,16 +208,19 @@ def test_what_is_no_store_is_refused_and_left_alone(tmp_path):
         Store(tmp_path)
 
 
-def test_a_hyperparameter_that_came_later_is_off_in_the_rows_that_are_there(tmp_path, trained):
+@pytest.mark.parametrize("later", ["l1", "val_rmse"])
+def test_a_hyperparameter_or_metric_that_came_later_is_off_in_the_rows_that_are_there(
+    later, tmp_path, trained
+):
     path = tmp_path / "runs.sqlite"
     first = run(path, grid={"l2": [0, 1]}, seeds=1)
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("DROP VIEW results")
-        connection.execute("ALTER TABLE rows DROP COLUMN l1")  # as if it had never been there
+        connection.execute(f"ALTER TABLE rows DROP COLUMN {later}")  # as if it had never been there
         connection.execute("UPDATE rows SET checksum = ?", [""])
         connection.commit()
         rows = connection.execute("SELECT identity FROM rows").fetchall()
-    columns = [name for name in ROW_COLUMNS if name != "l1"]
+    columns = [name for name in ROW_COLUMNS if name != later]
     with contextlib.closing(sqlite3.connect(path)) as connection:
         for (identity,) in rows:
             where = "WHERE identity = ?"
