@@ -6,8 +6,8 @@ This module holds the names that users import; `__all__` lists them. Each is imp
 
 Example:
     >>> import regjax
-    >>> regjax.Config(layer_sizes=(2, 20, 3, 1)).loss
-    'sigmoid_cross_entropy'
+    >>> regjax.Config(layer_sizes=(2, 20, 3, 1)).layer_sizes
+    (2, 20, 3, 1)
 """
 
 import importlib
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from regjax.sklearn.search import RegGridSearchCV, RegRandomizedSearchCV, one_se
     from regjax.study.grid import Grid, grid, random_grid, sobol_grid
     from regjax.study.plan import Plan
+    from regjax.study.questions import Questions
     from regjax.study.results import Results
 
     __version__: str
@@ -65,6 +66,7 @@ __all__ = [
     "random_grid",
     "sobol_grid",
     "sweep",
+    "Questions",
     "Results",
     "load",
     "plan",
@@ -92,6 +94,7 @@ _DEFINED_IN = {
     "sklearn.search": "RegGridSearchCV RegRandomizedSearchCV one_se",
     "study.grid": "Grid grid random_grid sobol_grid",
     "study.plan": "Plan",
+    "study.questions": "Questions",
     "study.results": "Results",
 }
 _MODULE_OF = {name: module for module, names in _DEFINED_IN.items() for name in names.split()}

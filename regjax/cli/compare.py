@@ -115,8 +115,8 @@ def compare(
 def _cabinet(names: str, source: str, steps: str, learning_rate: float, out: str, as_json: bool) -> None:
     """Trains each regulariser beside none, prints the paired table, and draws the boundaries."""
     from regjax.cli import tables
-    from regjax.cli.sweep import progress_on_terminal
     from regjax.plot import figures as plot
+    from regjax.study.questions import Answers
     from regjax.tutorial import showcase as cabinet
 
     with user_errors():
@@ -126,7 +126,7 @@ def _cabinet(names: str, source: str, steps: str, learning_rate: float, out: str
         cabinet.check_rate(learning_rate)
         folder = terminal.writable_folder(out, (SHEET,))
     try:
-        with progress_on_terminal(as_json) as report:
+        with terminal.sweep_progress(as_json) as report:
             results = cabinet.run_cabinet(
                 train, chosen, num_steps=num_steps, learning_rate=learning_rate, report=report
             )
@@ -140,7 +140,7 @@ def _cabinet(names: str, source: str, steps: str, learning_rate: float, out: str
         written.append(str(folder / SHEET))
     if as_json:
         seconds = {"compile": results.compile_seconds, "train": results.train_seconds}
-        print(json.dumps(tables.as_json(results, comparison, None, [], seconds, written), allow_nan=False))
+        print(json.dumps(tables.as_json(results, Answers(comparison), seconds, written), allow_nan=False))
         return
     print(UNTUNED)
     tables.show_comparison(comparison)

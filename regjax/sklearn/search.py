@@ -38,7 +38,8 @@ from regjax.core.config import Config
 from regjax.core.data import Data
 from regjax.engine.sweep import sweep
 from regjax.sklearn.base import NOT_FINITE, RegMLP
-from regjax.study.grid import NAMES, Configuration, Grid, grid_from_list, value_of
+from regjax.study.configuration import NAMES, Configuration, value_of
+from regjax.study.grid import Grid, grid_from_list
 from regjax.study.results import Results
 from regjax.study.selection import choose
 
