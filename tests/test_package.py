@@ -177,6 +177,9 @@ def test_importing_changes_nothing():
 import jax
 before = dict(jax.config.values)
 import regjax, sys
+for name in regjax.__all__:
+    if regjax._MODULE_OF[name].split(".")[0] != "sklearn":
+        getattr(regjax, name)
 assert dict(jax.config.values) == before, "a setting changed"
 import jax._src.xla_bridge as bridge
 assert not bridge._backends, "a backend was started"

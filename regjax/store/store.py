@@ -282,9 +282,9 @@ class Store(Leases):
             )
 
     def _missing_columns(self) -> list[str]:
-        """Returns hyperparameters that were added after this file was made: they are off in its rows."""
+        """Returns hyperparameters and metrics added after this file was made: off, or NaN, in its rows."""
         known = {name for _, name, *_ in self.query("PRAGMA table_info(rows)")}
-        return [name for name in NAMES if name not in known]
+        return [name for name in (*NAMES, *RECORDED) if name not in known]
 
     def checkpoints(self, rows: Sequence[str]) -> Iterator[tuple[str, Checkpoint]]:
         """Yields the identity and the checkpoint of those of these rows that have one.
