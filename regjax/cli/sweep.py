@@ -18,7 +18,7 @@ import click
 
 from regjax.cli import tables, terminal
 from regjax.cli.terminal import Interrupted, ctrl_c, store_errors, user_errors
-from regjax.core.hparams import LEAVES
+from regjax.core.hparams import HYPERPARAMETERS
 from regjax.engine.progress import Progress, Report, bar, lines
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ FLAGS: dict[str, tuple[str, str]] = {
     ),
     "draws": ("jax|sklearn", "Who draws weights and orders of rows: sklearn as random_state = seed does."),
     "metrics": ("NAME,…|none", "What is recorded beside the loss; by default all that fits the targets."),
-    **{name: ("VALUES", leaf.words) for name, leaf in LEAVES.items()},
+    **{name: ("VALUES", declared.words) for name, declared in HYPERPARAMETERS.items()},
     "dropout": ("VALUES", "A rate: keep_prob = 1 - dropout."),
     "seeds": ("N|LIST", "How many (0, 1, …), or which."),
     "folds": ("N|none", "Folds, stratified for classes."),

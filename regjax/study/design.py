@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from regjax.core.config import Config, check_choice, check_count, check_known, shown
 from regjax.core.data import Data, Task, check_data, check_test, pad_samples, unit_mean
-from regjax.core.hparams import OFF_VALUES, HParams, check_hparam, check_hparams, check_loss
+from regjax.core.hparams import HYPERPARAMETERS, OFF_VALUES, HParams, check_hparam, check_hparams, check_loss
 from regjax.core.metrics import CLASS_METRICS, REAL_METRICS, UNITS, without_split
 from regjax.core.mlp import Params
 from regjax.core.numpy_random import draw_orders, draw_weights
@@ -40,16 +40,6 @@ from regjax.study.grid import (
 )
 
 Pairing = Literal["paired", "independent"]
-
-# Which optimizers read a hyperparameter; the others ignore it.
-_READ_BY = {
-    "momentum": ("momentum", "nesterov"),
-    "b1": ("adam", "adamw"),
-    "b2": ("adam", "adamw"),
-    "eps": ("adam", "adamw"),
-    "weight_decay": ("adamw",),
-}
-
 
 # What a mapping may say of a Config: its ends are fitted to the data, so it names the hidden layers only.
 CONFIG_FIELDS = (
@@ -610,10 +600,11 @@ def _notes(grid: Grid, configs: list[Config], epochs: int | None) -> Iterable[st
         fixed = f"{epochs} epochs" if epochs is not None else f"{configs[0].num_steps:,} steps"
         other = "steps" if epochs is not None else "epochs"
         yield f"batch sizes differ: {fixed} are held fixed, the number of {other} differs"
-    for name, readers in _READ_BY.items():
+    read = {name: h for name, h in HYPERPARAMETERS.items() if h.optimizers}
+    for name, declared in read.items():
         values = {value_of(configuration, name) for configuration in grid}
-        asked = len(values) > 1 or (name == "weight_decay" and values != {OFF_VALUES[name]})
-        if asked and not any(config.optimizer in readers for config in configs):
+        asked = len(values) > 1 or (declared.off is not None and values != {declared.off})
+        if asked and not any(config.optimizer in declared.optimizers for config in configs):
             used = ", ".join(sorted({config.optimizer for config in configs}))
             yield f"{name} is asked for, but {used} does not read it"
 
