@@ -23,7 +23,8 @@ from regjax.study.results import Results
 
 if TYPE_CHECKING:
     from regjax.sklearn.estimators import RegMLPClassifier, RegMLPRegressor
-    from regjax.sklearn.search import RegGridSearchCV, RegRandomizedSearchCV, one_se
+    from regjax.sklearn.rules import one_se
+    from regjax.sklearn.search import RegGridSearchCV, RegRandomizedSearchCV
 
 __all__ = [
     "Config",
@@ -68,7 +69,7 @@ _LAZY = {
     "RegMLPRegressor": "sklearn.estimators",
     "RegGridSearchCV": "sklearn.search",
     "RegRandomizedSearchCV": "sklearn.search",
-    "one_se": "sklearn.search",
+    "one_se": "sklearn.rules",
 }
 
 
