@@ -11,13 +11,19 @@ intervals mean.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from regjax.plot.along import gap
-    from regjax.plot.dataset import data_set
-    from regjax.plot.decision import boundaries, boundary
-    from regjax.plot.differences import forest
-    from regjax.plot.figures import KINDS, curves, masks
-    from regjax.plot.maps import heatmap, stability
-    from regjax.plot.weights import path
+    from regjax.plot.figures import (
+        KINDS,
+        boundaries,
+        boundary,
+        curves,
+        data_set,
+        forest,
+        gap,
+        heatmap,
+        masks,
+        path,
+        stability,
+    )
 
 __all__ = [
     "KINDS",
