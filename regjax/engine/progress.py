@@ -49,12 +49,7 @@ Report = Callable[[Progress], None]
 
 
 def duration(seconds: float) -> str:
-    """Returns seconds in words.
-
-    Example:
-        >>> [duration(seconds) for seconds in (0.4, 125, 11_040)]
-        ['0.4 s', '2 min 5 s', '3 h 4 min']
-    """
+    """Returns seconds in words: "0.4 s", "2 min 5 s", "3 h 4 min"."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
