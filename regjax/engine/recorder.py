@@ -117,8 +117,10 @@ class Recorder:
             self.kept[row] = params
         if examples:
             if self.examples is None:
-                shape = len(self.finished)
-                self.examples = {n: np.full((shape, len(v)), np.nan, v.dtype) for n, v in examples.items()}
+                num_rows = len(self.finished)
+                self.examples = {
+                    name: np.full((num_rows, len(v)), np.nan, v.dtype) for name, v in examples.items()
+                }
             for name, values in examples.items():
                 self.examples[name][row] = values
 

@@ -3,12 +3,12 @@
 import jax
 import numpy as np
 import pytest
+from stores import make_design
 from sweeps import points
 
 import regjax
 from regjax.core.hparams import check_hparams
 from regjax.engine import lanes
-from regjax.study.design import make_design
 
 CONFIG = regjax.Config(num_steps=60, eval_every=20)
 GRID = regjax.grid(l2=[0, 0.1, 1], keep_prob=[1, (0.9, 0.8)], learning_rate=[0.1, 0.3])

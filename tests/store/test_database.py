@@ -10,7 +10,7 @@ import pytest
 from stores import assert_same_table, run
 
 import regjax
-from regjax.store.database import StoreError
+from regjax.store.database import Database, StoreError, check_store, insert, parts
 from regjax.store.schema import SCHEMA_VERSION
 from regjax.store.store import Store
 
@@ -122,3 +122,47 @@ def test_odd_paths(tmp_path, monkeypatch):
     with pytest.raises(StoreError, match="store must have a name"):
         run("", grid={"l2": [0]}, seeds=1)
     assert not [name for name in os.listdir() if name.endswith(".part")]
+
+
+def test_rows_are_inserted_in_few_statements_and_read_in_parts(tmp_path):
+    names = [f"{i:032x}" for i in range(20_000)]
+    with Database(tmp_path / "s.sqlite") as store:
+        statements = []
+        store.connection.set_trace_callback(statements.append)
+        with store.transaction() as connection:
+            insert(connection, "INSERT INTO claims", [(name, 1) for name in names])
+            insert(connection, "INSERT INTO claims", [])
+        assert sum("INSERT" in text for text in statements) == 2  # 32,766 values each
+        store.connection.set_trace_callback(None)
+        found = {name for (name,) in store.where("SELECT identity FROM claims", names[:1001])}
+        assert found == set(names[:1001])
+    assert [len(part) for part in parts(names, 9000)] == [9000, 9000, 2000]
+
+
+def test_a_transaction_is_all_or_nothing_and_errors_of_sqlite_are_in_words(tmp_path):
+    with Database(tmp_path / "s.sqlite") as store:
+
+        def fails():
+            with store.transaction() as connection:
+                connection.execute("INSERT INTO claims VALUES ('a', 1)")
+                connection.execute("INSERT INTO claims VALUES ('a', 2)")
+
+        with pytest.raises(StoreError, match="must be a store that SQLite can use, and it says: UNIQUE"):
+            fails()
+        assert store.query("SELECT * FROM claims") == []
+        with pytest.raises(StoreError, match="no such table"):
+            store.query("SELECT * FROM nowhere")
+
+
+def test_a_path_is_checked_before_anything_is_made(tmp_path):
+    check_store(str(tmp_path / "new.sqlite"))
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(OSError, match="store cannot be written"):
+        check_store(str(tmp_path / "nowhere" / "s.sqlite"))
+    with pytest.raises(StoreError, match="store must have a name"):
+        check_store("")
+    (tmp_path / "text").write_text("no store")
+    with pytest.raises(StoreError, match="got another kind of file"):
+        check_store(str(tmp_path / "text"))
+    with pytest.raises(FileNotFoundError):
+        Database(tmp_path / "new.sqlite", create=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from stores import CONFIG, assert_same_table, count_tasks, run
+from stores import CONFIG, assert_same_table, count_tasks, make_design, run
 from sweeps import assert_same, points
 
 import regjax
@@ -18,7 +18,6 @@ from regjax.store.identity import checksum_of, identities
 from regjax.store.schema import ROW_COLUMNS
 from regjax.store.store import Store
 from regjax.study import provenance
-from regjax.study.design import make_design
 
 
 def test_a_finished_sweep_is_not_trained_again(tmp_path, monkeypatch):

@@ -7,6 +7,9 @@ import pandas as pd
 
 import regjax
 from regjax.engine import lanes, scheduler
+from regjax.study.design import make_design
+
+__all__ = ["CONFIG", "GRID", "assert_same_table", "count_tasks", "integrity", "make_design", "run"]
 
 CONFIG = {"hidden": (6, 3), "num_steps": 40, "eval_every": 10}
 GRID = {"l2": [0, 0.1, 1], "keep_prob": [1, 0.9], "learning_rate": [0.1, 1e30]}
