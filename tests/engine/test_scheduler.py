@@ -6,6 +6,7 @@ from sweeps import assert_same
 
 import regjax
 from regjax.engine import packing, scheduler
+from regjax.engine.scheduler import is_out_of_memory
 
 CONFIG = regjax.Config(num_steps=60, eval_every=20)
 GRID = regjax.grid(l2=[0, 0.1, 1], keep_prob=[1, (0.9, 0.8)], learning_rate=[0.1, 0.3])
@@ -61,3 +62,9 @@ def test_out_of_memory_halves_the_chunk(monkeypatch):
     assert (halved.diverged_at == -1).all()
     for name in ("train_cost", "val_loss"):
         np.testing.assert_allclose(whole.records[name], halved.records[name], rtol=1e-3, atol=1e-4)
+
+
+def test_which_errors_say_that_memory_ran_out():
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes"))
+    assert not is_out_of_memory(RuntimeError("INVALID_ARGUMENT"))

@@ -13,10 +13,11 @@ from sweeps import assert_same, points
 
 import regjax
 from regjax.store import store as store_module
+from regjax.store.codec import asked_columns, pack
 from regjax.store.database import StoreError
 from regjax.store.identity import checksum_of, identities
 from regjax.store.schema import ROW_COLUMNS
-from regjax.store.store import Store
+from regjax.store.store import Checkpoint, Store, StoredSweep, now_in_words
 from regjax.study import provenance
 
 
@@ -176,3 +177,114 @@ def test_which_rows_ran_where_is_said(tmp_path, monkeypatch):
     assert any(note.startswith("3 networks ran on") and "jaxlib 99.0" in note for note in found.notes)
     with Store(path) as store:
         assert sorted(ran["networks"] for ran in store.overview()[1]["provenance"]) == [3, 6]
+
+
+def begun(store, shapes="[[2, 4]]", names=("a", "b"), **asked):
+    """A sweep of 2 rows that is begun in a store, without training."""
+    X, y = points(30, 3, 2)
+    labels = np.array(names)[y]
+    design = make_design((X, labels), {"num_steps": 4}, {"l2": [0, 1]}, test=(X[:15] + 1, labels[:15]))
+    sweep = StoredSweep(design, identities(design), shapes, {"keep": "all"} | asked)
+    return sweep, *store.begin(sweep, None, '{"chunk": "2×4"}')
+
+
+def columns_of(design, row, identity, **changed):
+    asked = asked_columns(design)(design.row(row).configuration)
+    rest = dict.fromkeys(ROW_COLUMNS[1 + len(asked) :])
+    place = design.row(row)
+    rest |= {"seed": place.seed, "fold": place.fold, "status": "ok", "seconds": 2.0}
+    rest |= {"finished": now_in_words(), "provenance": "{}"} | changed
+    return (identity, *asked, *rest.values())
+
+
+def test_a_sweep_is_begun_once_and_comes_back_with_the_first_shapes(tmp_path):
+    with Store(tmp_path / "s.sqlite") as store:
+        sweep, number, shapes = begun(store, rule="mean")
+        assert (number, shapes) == (1, "[[2, 4]]")
+        assert begun(store, "[[1, 4]]")[1:] == (1, "[[2, 4]]")  # whoever began it decided
+        assert begun(store, names=("c", "d"))[1] == 2
+        store.reshape(1, "[[1, 2]]")
+        found = store.design_of(1)
+        assert (found.rows, found.shapes) == (sweep.rows, "[[1, 2]]")
+        assert found.asked == {"keep": "all", "rule": "mean"}
+        assert found.design.classes.tolist() == ["a", "b"]
+        assert store.query("SELECT count(DISTINCT fingerprint) FROM data") == [(2,)]  # with the test set
+        store.end(1)
+        (finished,) = store.query("SELECT finished FROM sweeps WHERE id = 1")
+        store.end(1)
+        assert store.query("SELECT finished FROM sweeps WHERE id = 1") == [finished]
+
+
+@pytest.mark.parametrize("column", ["data", "test", "asked", "design", "shapes", "splits"])
+def test_a_damaged_sweep_is_refused(column, tmp_path):
+    with Store(tmp_path / "s.sqlite") as store:
+        begun(store)
+        with store.transaction() as connection:
+            connection.execute(f"UPDATE sweeps SET {column} = {column} || ' '")
+        with pytest.raises(StoreError, match="sweep 1 is damaged"):
+            store.design_of(1)
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("UPDATE data SET arrays = x'00'", "data .* is damaged"),
+        ("UPDATE sweep_rows SET identity = 'x' WHERE row = 1", "the rows of sweep 1 are damaged"),
+        ("DELETE FROM sweep_rows WHERE row = 1", "the rows of sweep 1 are damaged"),
+    ],
+)
+def test_damaged_data_and_rows_of_a_sweep_are_refused(statement, message, tmp_path):
+    with Store(tmp_path / "s.sqlite") as store:
+        begun(store)
+        with store.transaction() as connection:
+            connection.execute(statement)
+        with pytest.raises(StoreError, match=message):
+            store.design_of(1)
+
+
+def test_rows_and_checkpoints_come_back_and_a_finished_row_has_no_checkpoint_and_no_lease(tmp_path):
+    with Store(tmp_path / "s.sqlite") as store:
+        sweep, *_ = begun(store)
+        one, other = sweep.rows
+        content = pack({"records/train_cost": np.ones(3)})
+        points_ = {name: Checkpoint(2, 1.5, "{}", content) for name in sweep.rows}
+        assert store.lease(sweep.rows) == {one, other}
+        store.write([], points_)
+        assert dict(store.checkpoints(sweep.rows)) == points_
+        store.write([(columns_of(sweep.design, 0, one, val_loss=0.5), content)], {})
+        assert dict(store.checkpoints(sweep.rows)) == {other: points_[other]}
+        assert store.query("SELECT identity FROM claims") == [(other,)]
+        ((name, row),) = store.read(sweep.rows)
+        assert (name, row.diverged_at, row.stopped_at, row.seconds) == (one, -1, -1, 2.0)
+        assert row.metrics["val_loss"] == 0.5
+        assert row.metrics["test_loss"] is None
+        np.testing.assert_array_equal(row.arrays["records/train_cost"], np.ones(3))
+        # What another process wrote first stands.
+        store.write([(columns_of(sweep.design, 0, one, val_loss=0.7), content)], {})
+        assert dict(store.read([one]))[one].metrics["val_loss"] == 0.5
+        values, finished, sound = store.metric_of(sweep.rows, "val_loss")
+        np.testing.assert_array_equal(values, [0.5, np.nan])
+        assert (finished.tolist(), sound.tolist()) == ([True, False],) * 2
+        (told,) = store.overview()
+        assert (told["num_rows"], told["done"], told["diverged"], told["finished"]) == (2, 1, 0, None)
+        assert told["provenance"] == [{"networks": 1, "how": "{}"}]
+        with store.transaction() as connection:
+            connection.execute("UPDATE checkpoints SET step = 3")
+        with pytest.raises(StoreError, match=f"row {other} is damaged"):
+            list(store.checkpoints(sweep.rows))
+
+
+def test_sweeps_are_numbered_from_either_end(tmp_path):
+    with Store(tmp_path / "s.sqlite") as store:
+        with pytest.raises(StoreError, match="must hold a sweep, got none"):
+            store.sweep_number()
+        begun(store)
+        begun(store, names=("c", "d"))
+        assert [store.sweep_number(n) for n in (1, 2, -1, -2, "last", "1")] == [1, 2, 2, 1, 2, 1]
+        for wrong, message in [
+            (3, "sweep must be one of 1, 2, got 3"),
+            (-3, "sweep must be one of 1, 2, got -3"),
+            ("first", "sweep must be a number or last, got 'first'"),
+        ]:
+            with pytest.raises(ValueError, match=message):
+                store.sweep_number(wrong)
