@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 # A module imports only from those above it.
 HOUSE = [
+    "core.checks",
     "core.config",
     "core.hparams",
     "core.data",

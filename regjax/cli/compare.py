@@ -149,7 +149,7 @@ def _cabinet(names: str, source: str, steps: str, learning_rate: float, out: str
 
 
 def _whole(name: str, text: str) -> int:
-    from regjax.core.config import check_count
+    from regjax.core.checks import check_count
 
     try:
         number = float(text)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from regjax.core.config import check_choice, check_known, shortened, shown
+from regjax.core.checks import check_choice, check_known, shortened, shown
 from regjax.data.loaders import BUILT_IN
 from regjax.data.splits import check_fraction
 from regjax.study.design import CONFIG_FIELDS, STOPPING, as_config, check_seeds

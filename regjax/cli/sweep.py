@@ -258,7 +258,7 @@ def _planned(spec: Spec, design: Design) -> Any:
 
 def _check_questions(spec: Spec, design: Design) -> list[str]:
     """Returns what will not be answered, and raises a user's slip: before anything is trained."""
-    from regjax.core.config import check_choice
+    from regjax.core.checks import check_choice
     from regjax.study.comparison import resolve_baseline
     from regjax.study.selection import Rule
 

@@ -20,7 +20,8 @@ from jax.typing import ArrayLike
 
 from .augment import add_noise
 from .averaging import Average, average, init_average
-from .config import Config, is_traced, local_x64
+from .checks import is_traced
+from .config import Config, local_x64
 from .constraints import constrain
 from .data import Data, check_data, check_test, pad_samples
 from .dropout import Masks, UnitMasks, draw_masks

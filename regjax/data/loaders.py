@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from regjax.core.config import check_count, shortened, shown
+from regjax.core.checks import check_count, shortened, shown
 from regjax.core.data import Data, Task
 from regjax.data.matlab import read_arrays
 

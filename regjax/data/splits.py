@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from regjax.core.config import check_count, shown
+from regjax.core.checks import check_count, shown
 from regjax.core.data import Data, unit_mean
 
 SPLIT_SEED = 0

@@ -22,7 +22,7 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from regjax.core.config import shortened
+from regjax.core.checks import shortened
 from regjax.core.data import Data
 from regjax.core.hparams import OFF_VALUES
 from regjax.study.grid import as_text, in_order

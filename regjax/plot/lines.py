@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from regjax.core.config import shown
+from regjax.core.checks import shown
 from regjax.core.hparams import OFF_VALUES
 from regjax.plot.canvas import (
     CHOSEN,

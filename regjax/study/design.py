@@ -17,7 +17,8 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
-from regjax.core.config import Config, check_choice, check_count, check_known, shown
+from regjax.core.checks import check_choice, check_count, check_known, shown
+from regjax.core.config import Config
 from regjax.core.data import Data, Task, check_data, check_test, pad_samples, unit_mean
 from regjax.core.hparams import HYPERPARAMETERS, OFF_VALUES, HParams, check_hparam, check_hparams, check_loss
 from regjax.core.metrics import CLASS_METRICS, REAL_METRICS, UNITS, without_split

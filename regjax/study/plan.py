@@ -17,7 +17,8 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from regjax.core.config import Config, check_choice, check_count
+from regjax.core.checks import check_choice, check_count
+from regjax.core.config import Config
 from regjax.core.hparams import ABSENT, CHEAP, switched_on
 from regjax.engine.progress import duration
 from regjax.study.design import Design

@@ -21,7 +21,8 @@ from numpy.typing import ArrayLike
 
 from regjax.core import activations, data, mlp, penalties, train
 from regjax.core import random as noise
-from regjax.core.config import Config, check_count
+from regjax.core.checks import check_count
+from regjax.core.config import Config
 from regjax.core.dropout import UnitMasks, dropout_masks
 from regjax.core.hparams import HParams, check_hparam, check_hparams
 from regjax.core.objective import cost
