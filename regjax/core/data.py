@@ -273,3 +273,9 @@ def pad_samples(data: Data, multiple: int = PAD_MULTIPLE) -> Data:
         return xp.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, extra)])
 
     return data if extra == 0 else Data(*map(pad, data))
+
+
+def hide_held_out(data: Data) -> Data:
+    """Returns `data` with the inputs of samples of weight 0 replaced by 0."""
+    # 0·inf is NaN: a sample of weight 0 must not reach a product, however large its values.
+    return data._replace(x=jnp.where((data.weights > 0)[None, :], data.x, jnp.zeros_like(data.x)))

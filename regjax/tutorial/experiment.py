@@ -19,10 +19,11 @@ from regjax.core.checks import check_count
 from regjax.core.config import Config, Dtype, local_x64
 from regjax.core.data import Data, check_data, pad_samples
 from regjax.core.dropout import UnitMasks, dropout_masks
+from regjax.core.evaluate import History, measure
 from regjax.core.hparams import HParams, check_hparams
 from regjax.core.mlp import Params, predict_proba
 from regjax.core.random import MAX_SEED, replicate_key
-from regjax.core.train import History, TrainState, init_state, measure, run_segment
+from regjax.core.train import TrainState, init_state, run_segment
 from regjax.tutorial.functions import as_params, frozen_masks, initialize_parameters
 
 HIDDEN = (20, 3)
