@@ -6,10 +6,10 @@ under `jit` and `vmap`. Importing it changes no setting of JAX and starts no dev
 
 from typing import TYPE_CHECKING, Any
 
-from regjax.core.certificate import check_gradient
 from regjax.core.config import Config
 from regjax.core.data import Data
 from regjax.core.dropout import dropout_masks
+from regjax.core.gradient_check import check_gradient
 from regjax.core.hparams import HParams
 from regjax.core.mlp import Layer, backward, forward, init_params, predict, predict_proba
 from regjax.core.objective import cost, cost_and_grads
