@@ -67,6 +67,7 @@ def test_new_values_do_not_compile_again():
     assert [f._cache_size() for f in (compare._init, compare._advance, compare._measure)] == sizes
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("numpy_rng", [False, True])
 def test_keep_prob_one_is_no_dropout(numpy_rng):
     train, test = two_regions()
