@@ -100,6 +100,7 @@ def test_steps_before_the_network_are_fitted_once_per_fold():
     np.testing.assert_allclose(scores[:, 0], scores[:, 1], atol=0.02)
 
 
+@pytest.mark.bits
 def test_held_out_rows_leave_no_trace():
     X, y = iris()
     train, test = next(CV.split(X, y))
