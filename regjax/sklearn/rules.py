@@ -41,6 +41,7 @@ def one_se(metric: str = "score") -> Callable[[Mapping[str, Any]], int]:
     """
 
     def chosen(results: Mapping[str, Any]) -> int:
+        # scikit-learn calls the scores of a single metric "score", whatever it is.
         name = metric if f"mean_test_{metric}" in results else "score"
         if f"mean_test_{name}" not in results:
             known = [key.removeprefix("mean_test_") for key in results if key.startswith("mean_test_")]

@@ -43,8 +43,8 @@ def test_every_hyperparameter_of_the_core_is_a_parameter(ours):
     for name, declared in NAMES.items():
         assert (name in known) == (ours is RegMLPClassifier or not declared.classes), name
         if name in known and name not in inspect.signature(MLPClassifier).parameters:
-            assert f"\n        {name}: " in ours.__doc__
-    assert "{" not in ours.__doc__
+            assert f"\n        {name}: " in str(ours.__doc__)
+    assert "{" not in str(ours.__doc__)
     assert set(ours._parameter_constraints) == set(known)
     assert all(ours._parameter_constraints.values())
 
@@ -53,6 +53,8 @@ def test_a_line_added_to_the_cores_table_reaches_the_estimators(monkeypatch):
     added = Hyperparameter(STRENGTH, "Strength of a new penalty.", off=0.0, sklearn="added")
     monkeypatch.setitem(HYPERPARAMETERS, "l7", added)
     spec = importlib.util.spec_from_file_location("parameters_anew", parameters.__file__)
+    assert spec is not None
+    assert spec.loader is not None
     anew = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "parameters_anew", anew)
     spec.loader.exec_module(anew)
@@ -66,7 +68,7 @@ def test_a_line_added_to_the_cores_table_reaches_the_estimators(monkeypatch):
 
     network = anew.estimator(Network)(added=0.25)
     assert network.get_params()["added"] == network._hparams()["l7"] == 0.25
-    assert "        added: strength of a new penalty.\n" in Network.__doc__
+    assert "        added: strength of a new penalty.\n" in str(Network.__doc__)
     with pytest.raises(ValueError, match="The 'added' parameter of Network must be a float in the range"):
         network.set_params(added=-1)._validate_params()
 
