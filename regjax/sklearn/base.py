@@ -62,8 +62,8 @@ Dropping = Callable[[int, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]
 class RegMLP(Parameters):
     """A multi-layer perceptron; the base of the two estimators, and not used alone.
 
-    An estimator defines `_validate`, which returns checked X and y, y in columns; `_num_outputs`, the units of
-    the last layer for checked y; and `_out_activation`, scikit-learn's name of its activation.
+    An estimator defines `_validate`, which returns checked X and y, with y in columns; `_num_outputs`, the
+    units of the last layer for checked y; and `_out_activation`, scikit-learn's name of its activation.
     """
 
     # -- training ------------------------------------------------------------------------------------------
