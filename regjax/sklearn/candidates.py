@@ -34,7 +34,8 @@ from regjax.sklearn.trained import (
     sample_weight,
     seeds_of,
 )
-from regjax.study.grid import NAMES, Configuration, Grid, grid_from_list, value_of
+from regjax.study.configuration import NAMES, Configuration, value_of
+from regjax.study.grid import Grid, grid_from_list
 from regjax.study.results import Results
 
 # Records of a run whose networks may stop: only at a record do those that have stopped make room.

@@ -20,10 +20,11 @@ from regjax.core.metrics import metrics
 from regjax.core.mlp import Params, predict, predict_proba
 from regjax.core.objective import resolve_loss
 from regjax.study.comparison import Comparison, Scores, compare, unit_interval
+from regjax.study.configuration import Configuration, value_of
 from regjax.study.design import Design
-from regjax.study.grid import Configuration, as_cell, as_text, value_of
-from regjax.study.plan import Plan, final_records, num_params
+from regjax.study.plan import Plan
 from regjax.study.provenance import in_words
+from regjax.study.records import final_records, num_params
 from regjax.study.selection import (
     Rule,
     choose,
@@ -34,6 +35,7 @@ from regjax.study.selection import (
     simplicity,
     within_one_se,
 )
+from regjax.study.words import as_cell, as_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,14 +73,18 @@ class Choice:
     warnings: tuple[str, ...]
 
     def __str__(self) -> str:
+        return self.in_words() + "".join(f"\nwarning: {w}" for w in self.warnings)
+
+    def in_words(self) -> str:
+        """Returns the reason and the scores in one line, without the warnings."""
         name = self.metric.removeprefix("val_")
         among = f" (selected among {self.num_candidates}: optimistic)" if self.num_candidates > 1 else ""
-        lines = [self.reason, f"validation {name} {self.validation:.4f}{among}"]
+        parts = [self.reason, f"validation {name} {self.validation:.4f}{among}"]
         if self.corrected is not None:
-            lines.append(f"corrected for the selection {self.corrected:.4f}")
+            parts.append(f"corrected for the selection {self.corrected:.4f}")
         if self.test is not None:
-            lines.append(f"test {name} {self.test:.4f}")
-        return "; ".join(lines) + "".join(f"\nwarning: {w}" for w in self.warnings)
+            parts.append(f"test {name} {self.test:.4f}")
+        return "; ".join(parts)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -699,14 +699,14 @@ def test_a_random_design_takes_few_programs_and_the_same_networks(monkeypatch):
     grid = [{"keep_prob": 0.8}, {"max_norm": 0.5}, {"input_noise": 0.2, "clip_norm": 0.1}, {"sam": 0.05}]
     config = {"num_steps": 12, "eval_every": 12, "hidden": (6,), "optimizer": "adam", "batch_size": 16}
     options = {"folds": 2, "progress": False}
-    monkeypatch.setattr(sys.modules["regjax.study.plan"], "MOST_PROGRAMS", 2)
+    monkeypatch.setattr(sys.modules["regjax.study.groups"], "MOST_PROGRAMS", 2)
     few = regjax.sweep("two_regions", config, grid, **options)
     # What is dear has a program of its own.
     assert [group.on for group in few.plan.groups] == [
         ("keep_prob", "input_noise", "clip_norm", "max_norm"),
         ("sam",),
     ]
-    monkeypatch.setattr(sys.modules["regjax.study.plan"], "MOST_PROGRAMS", 8)
+    monkeypatch.setattr(sys.modules["regjax.study.groups"], "MOST_PROGRAMS", 8)
     many = regjax.sweep("two_regions", config, grid, **options)
     assert len(many.plan.groups) == 4
     for name in ("train_loss", "val_loss", "train_cost"):
