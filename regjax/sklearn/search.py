@@ -109,8 +109,9 @@ class _Search:
         self._trained = [fold[seed] for folds in found for seed in seeds for fold in folds]
         for estimator, error, _ in self._trained:
             yield _Trained(self.estimator if estimator is None else estimator, error)
-        # Last the one that is fitted on all samples.
-        yield clone(self._work.search.estimator)
+        # Last those that are fitted: the best candidate, on all samples.
+        while True:
+            yield clone(self._work.search.estimator)
 
     # scikit-learn hands its callbacks to a search that names `callback_ctx`, which this one does not.
     def _run_search(self: Any, evaluate_candidates: Callable[..., Any], **_: Any) -> None:
