@@ -164,7 +164,7 @@ def _each_regulariser(asked: Asked, names: str) -> None:
     _show_regularisers(results, written, asked.as_json)
 
 
-def _show_regularisers(results: Any, written: Sequence[str], as_json: bool) -> None:
+def _show_regularisers(results: Any, written: list[str], as_json: bool) -> None:
     """Prints each regulariser's paired difference from none, or all of it as JSON."""
     from regjax.cli import tables
     from regjax.study.questions import Answers
