@@ -1,4 +1,4 @@
-"""regjax beside everything else that trains many networks, and beside this machine's limits.
+"""Compares regjax with other ways to train many networks, and with the limits of this machine.
 
     python -m benchmarks [--quick] [--check] [--device cpu|gpu] [--results FOLDER]
 
@@ -76,7 +76,7 @@ def _number(value: float, digits: int) -> str:
 
 
 def efficiency(cells: list[table.Cell], known: list[Problem], matrix: float) -> list[dict[str, Any]]:
-    """Returns for each figure of regjax the GFLOP/s of its products, and which part of the limit that is."""
+    """Returns the GFLOP/s of the products in each measurement of regjax, also as a fraction of the limit."""
     found = []
     by_name = {problem.name: problem for problem in known}
     for cell in cells:
@@ -106,9 +106,9 @@ def bounds_of(wanted: list[Problem], sizes: Iterable[int], names: Iterable[str])
 
 
 def broken_bounds(cells: list[table.Cell], extra: dict[str, float], bounds: dict[str, Any]) -> list[str]:
-    """Returns in words the bounds that are broken in every repetition.
+    """Returns a sentence for each bound that is broken in every repetition.
 
-    On a machine that others use too, a repetition in which regjax was slow says little.
+    On a shared machine one slow repetition says little: a bound holds if the best repetition keeps it.
 
     Args:
         cells: of a table.
@@ -189,11 +189,11 @@ def main(arguments: list[str] | None = None) -> int:
     known = problems()  # not before the device is chosen: drawing them starts it
     if unknown := set(options.problems or ()) - {p.name for p in known}:
         parser.error(f"--problems must be of {[p.name for p in known]}, got {sorted(unknown)}")
-    warnings.filterwarnings("ignore", module="torch")  # says how it was told to compile
+    warnings.filterwarnings("ignore", module="torch")  # it warns about the compiler options it was given
     asked = _asked(options, known)
     asked.folder.mkdir(parents=True, exist_ok=True)
     bounds = bounds_of(asked.problems, asked.sizes, asked.names) if asked.check else {}
-    if asked.check and not bounds:  # said before minutes of measuring
+    if asked.check and not bounds:  # before minutes of measuring
         console.print("broken: benchmarks/bounds.toml has no bound for what was asked for", style="red")
         return 1
     broken: list[str] = []
@@ -419,7 +419,7 @@ def _print_break_even(
         from_on = []
         for name, (fewest, rows) in even[problem.name].items():
             at = "never" if rows is None else f"≈ {rows:,.0f}" if rows > fewest else f"{rows:,.0f}"
-            if rows == fewest > 1:  # it may be ahead from fewer on, which were not measured
+            if rows == fewest > 1:  # smaller numbers were not measured
                 at = f"≤ {at}"
             from_on.append(f"{name} {at}")
         console.print(
@@ -447,5 +447,5 @@ def _growth_table(found: dict[str, Any]) -> Table:
 
 
 if __name__ == "__main__":
-    jax.config.update("jax_enable_compilation_cache", False)  # compiling is timed, here too
+    jax.config.update("jax_enable_compilation_cache", False)  # compiling is timed in this process too
     sys.exit(main())
