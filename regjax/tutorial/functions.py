@@ -58,6 +58,7 @@ def initialize_parameters(layers_dims: Sequence[int]) -> Parameters:
         >>> {name: value.shape for name, value in initialize_parameters([2, 3, 1]).items()}
         {'W1': (3, 2), 'b1': (3, 1), 'W2': (1, 3), 'b2': (1, 1)}
     """
+    # A stream of its own: the tutorial's `np.random.seed(3)` would change the user's global one.
     stream = np.random.RandomState(3)
     parameters = {}
     for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(layers_dims), 1):
@@ -168,7 +169,7 @@ def compute_cost(A3: ArrayLike, Y: ArrayLike) -> float:
     a, y = np.asarray(A3, np.float64), np.asarray(Y, np.float64)
     if a.shape != y.shape:
         raise ValueError(f"A3 and Y must have the same shape, got {a.shape} and {y.shape}")
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # of the branch that `where` does not take
         losses = np.where(y > 0, -y * np.log(a), 0) + np.where(y < 1, -(1 - y) * np.log1p(-a), 0)
     return float(np.sum(losses) / y.shape[1])
 
@@ -275,7 +276,7 @@ def plot_decision_boundary(model: Callable[[np.ndarray], np.ndarray], X: np.ndar
         X: points, `(2, m)`.
         y: labels 0 and 1, `(1, m)`.
     """
-    import matplotlib.pyplot as plt
+    import matplotlib.pyplot as plt  # only here: regjax draws without pyplot's global figures
 
     low, high = X.min(axis=1) - 1, X.max(axis=1) + 1
     xx, yy = np.meshgrid(np.arange(low[0], high[0], 0.01), np.arange(low[1], high[1], 0.01))
@@ -329,6 +330,7 @@ def model(
     masks = frozen_masks(config, samples, keep_prob)
     parameters = initialize_parameters(config.layer_sizes)
     with jax.enable_x64(True):
+        # The loop trains networks side by side: this is one, with a leading axis of length 1.
         hparams, masks = jax.tree.map(lambda leaf: np.asarray(leaf)[None], (hparams, masks))
         key = replicate_key(0)  # nothing is drawn from it: weights and masks are given
         network = Networks(key, hparams, pad_samples(samples), params=as_params(parameters), masks=masks)
@@ -346,6 +348,7 @@ def frozen_masks(config: Config, samples: Data, keep_prob: float) -> tuple[np.nd
     if keep_prob == 1:
         return None
     num_samples = samples.x.shape[1]
+    # Padded samples have weight 0, so their masks do not matter.
     extra = -num_samples % PAD_MULTIPLE
     kept = numpy_masks(config.layer_sizes, num_samples, keep_prob)
     return (None, *(np.pad(k / keep_prob, ((0, 0), (0, extra))).astype(config.dtype) for k in kept))
@@ -396,6 +399,7 @@ def _gradients(
             da = da if kept is None else da * (kept / keep_prob)  # A = A ⊙ D / keep_prob
             gradients[f"dA{layer}"] = da
             dz = da * _float64(activations.relu_derivative, z, z)  # A = relu(Z)
+        # Relu's derivative is applied above: for the core this is a network of one linear layer.
         one_layer = mlp.Residuals((mlp.Layer(w, b),), (mlp.LayerResiduals(h, z, z),), (None,))
         grads, da, _ = _float64(mlp.backward, one_layer, dz)
         gradients[f"dZ{layer}"] = np.asarray(dz)
