@@ -71,7 +71,7 @@ def _page(path: str, told: Mapping[str, Any], asked: Mapping[str, Any], every: i
     import regjax
     from regjax.cli.spec import DEFAULTS
     from regjax.engine.sweep import NotFinished
-    from regjax.report.page import About, page
+    from regjax.report import About, page
 
     done, total = told["done"], told["num_rows"]
     about = About(
