@@ -55,10 +55,5 @@ def page(
     metric = metric if choice is None else choice.metric
     data = arrays_of(results, metric, comparison, None if choice is None else choice.index)
     document = document_of(data, results.design, comparison, about.every)
-    more = {
-        "words": words,
-        "bare": False,
-        "pickers": len(data["axes"]),
-        "metric": without_split(metric),
-    }
+    more = {"words": words, "bare": False, "pickers": len(data["axes"]), "metric": without_split(metric)}
     return file_html(document, INLINE, words["title"], template=template, template_variables=more)
