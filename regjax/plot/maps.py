@@ -231,6 +231,7 @@ def _draw_shares(
             texts[cell] = as_number(values[cell])
     shades = shades_of(metric, values)
     draw_cells(ax, ground, shades, values, texts, size)
+    # Shares from 0 to 1 use the middle of the greys: neither white, which is no cell, nor black.
     grey = matplotlib.colormaps["Greys"].with_extremes(bad="#FFFFFF00")
     ax.imshow(share, cmap=grey, vmin=-0.4, vmax=1.3, aspect="auto", origin="lower", gid="diverged")
     written = {text.get_position(): text for text in ax.texts}

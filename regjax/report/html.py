@@ -39,6 +39,7 @@ def page(
     Raises:
         ImportError: without Bokeh, the extra `report`.
     """
+    # Bokeh is an extra: nothing else of the package needs it.
     from bokeh.embed import file_html
     from bokeh.resources import INLINE
     from jinja2 import Environment
@@ -51,6 +52,7 @@ def page(
     template = Environment(autoescape=True, trim_blocks=True).from_string(frame)
     if results is None:
         return template.render(words=words, bare=True)
+    # Without held-out samples nothing is ranked; the training loss is shown.
     metric = "train_loss" if results.design.splits.kind == "none" else results.metric
     metric = metric if choice is None else choice.metric
     data = arrays_of(results, metric, comparison, None if choice is None else choice.index)

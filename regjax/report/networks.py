@@ -55,6 +55,7 @@ def histograms(results: Results, rows: Kept) -> dict[str, Any]:
         c: np.concatenate([w.ravel() for row in mine for w, _ in results.kept[row]])
         for c, mine in rows.items()
     }
+    # A quantile of some weights of each configuration: one huge weight must not flatten all bars.
     sample = np.concatenate([w[:: max(1, len(w) // 200)] for w in weights.values()] or [np.zeros(1)])
     edge = float(np.quantile(np.abs(sample), 0.995)) or 1.0
     shares = np.full((len(results.design.configurations), BARS), np.nan, np.float32)
