@@ -233,8 +233,8 @@ def test_jax_grad_is_called_in_the_certificate_only():
 SURFACE = {
     "regjax": """Config HParams Data load_mat load_csv load_npz two_regions Layer init_params forward backward
         predict predict_proba cost cost_and_grads dropout_masks replicate_key make_train Trained
-        check_gradient Grid grid random_grid sobol_grid sweep Questions Results load plan Plan RegMLPClassifier
-        RegMLPRegressor RegGridSearchCV RegRandomizedSearchCV one_se""",
+        check_gradient Grid grid random_grid sobol_grid sweep Questions Results load plan Plan
+        RegMLPClassifier RegMLPRegressor RegGridSearchCV RegRandomizedSearchCV one_se""",
     "regjax.plot": """KINDS boundaries boundary curves data_set forest gap heatmap masks path stability""",
     "regjax.tutorial": """backward_propagation backward_propagation_with_dropout
         backward_propagation_with_regularization compute_cost compute_cost_with_regularization
