@@ -206,7 +206,7 @@ def test_a_sweep_is_begun_once_and_comes_back_with_the_first_shapes(tmp_path):
         found = store.design_of(1)
         assert (found.rows, found.shapes) == (sweep.rows, "[[1, 2]]")
         assert found.asked == {"keep": "all", "rule": "mean"}
-        assert found.design.classes.tolist() == ["a", "b"]
+        np.testing.assert_array_equal(found.design.classes, ["a", "b"])
         assert store.query("SELECT count(DISTINCT fingerprint) FROM data") == [(2,)]  # with the test set
         store.end(1)
         (finished,) = store.query("SELECT finished FROM sweeps WHERE id = 1")
