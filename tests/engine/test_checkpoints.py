@@ -202,12 +202,11 @@ def test_a_row_that_was_begun_elsewhere_says_so(tmp_path, monkeypatch):
 
     with pytest.raises(KeyboardInterrupt, match="0 of 12 networks are done"):
         run(path, grid=grid, progress=stop)
-    monkeypatch.setattr(provenance, "processor", lambda: "another processor")
-    provenance.provenance.cache_clear()
-    try:
-        found = run(path, grid=grid)
-    finally:
+    with monkeypatch.context() as patch:
+        patch.setattr(provenance, "processor", lambda: "another processor")
         provenance.provenance.cache_clear()
+        found = run(path, grid=grid)
+    provenance.provenance.cache_clear()
     for how in map(json.loads, found.provenance):
         assert how["processor"] == "another processor"
         assert how["before"]["processor"] not in ("", "another processor")
