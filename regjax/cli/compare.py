@@ -169,7 +169,7 @@ def _each_regulariser(asked: Asked, names: str) -> None:
 def _show_regularisers(results: Any, written: list[str], as_json: bool) -> None:
     """Prints each regulariser's paired difference from none, or all of it as JSON."""
     from regjax.cli import tables
-    from regjax.study.questions import Answers
+    from regjax.study.results import Answers
 
     comparison = results.compare()
     if as_json:

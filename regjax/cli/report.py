@@ -88,5 +88,5 @@ def _page(path: str, told: Mapping[str, Any], begun: StoredSweep, every: int | N
     except NotFinished:
         return page(None, about=about)
     # Single configurations are compared: an arm that is its best learning rate has no place in a heatmap.
-    answers = dataclasses.replace(begun.questions, over=()).ask(results)
+    answers = results.answers(dataclasses.replace(begun.questions, over=()))
     return page(results, answers.comparison, answers.choice, silence=list(answers.missing), about=about)

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from regjax.cli.spec import Spec
     from regjax.study.design import Design
     from regjax.study.plan import Plan
-    from regjax.study.questions import Answers
-    from regjax.study.results import Results
+    from regjax.study.results import Answers, Results
 
 FILES = ("sweep.toml", "results.csv", "summary.csv", "comparison.csv", "scores.png", "curves.png")
 
@@ -75,7 +74,7 @@ def sweep(
             print(planned.plan)
         results = _train(planned, _command(path, flags), as_json)
         ctrl_c.check()
-        answers = planned.spec.questions.ask(results)
+        answers = results.answers(planned.spec.questions)
         if not as_json:
             tables.show(results, answers)
         for name in _write_files(folder, planned.spec, results, answers):

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from regjax.core.metrics import without_split
 from regjax.report.arrays import arrays_of
 from regjax.report.words import About, words_of
+from regjax.study.choice import Choice
 from regjax.study.comparison import Comparison
-from regjax.study.results import Choice, Results
+from regjax.study.results import Results
 
 
 def page(

@@ -15,10 +15,11 @@ import numpy as np
 from regjax.report.arrays import MOST_LEVELS, axes_of
 from regjax.report.evidence import BASELINE
 from regjax.report.networks import labels_of
+from regjax.study.choice import Choice
 from regjax.study.comparison import Comparison, numbers_in_words, resolve_pairs, unit_interval
 from regjax.study.intervals import as_number
 from regjax.study.provenance import place_in_words
-from regjax.study.results import Choice, Results
+from regjax.study.results import Results
 from regjax.study.words import duration
 
 # Most classes, seeds and ways of computing that are listed.
