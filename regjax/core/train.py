@@ -145,6 +145,7 @@ def run_segment(
         return _step(run, i, before, batch, sizes), order
 
     start, stop = jnp.asarray(start, jnp.int32), jnp.asarray(stop, jnp.int32)
+    # A segment may begin inside an epoch: its order is drawn here, and again where the next epoch begins.
     first = next_batch(start, None)[2]
     return lax.fori_loop(start, stop, step, (state, first))[0]
 
@@ -191,6 +192,7 @@ def _step(run: _Run, i: jax.Array, before: TrainState, batch: Data, sizes: Batch
     going = jnp.any(batch.weights > 0)
     if epochs is not None:
         going = going & (epochs.stopped_at < 0)
+    # Selected, not branched: under a `vmap` both branches of a `cond` run anyway.
     after = jax.tree.map(lambda new, old: jnp.where(going, new, old), after, before)
     return after if epochs is None else _end_of_epoch(run, i, after)
 
@@ -204,6 +206,7 @@ def _end_of_epoch(run: _Run, i: jax.Array, after: TrainState) -> TrainState:
         rows = jnp.sum(run.counted > 0, dtype=run.counted.dtype)
         return end_epoch(epochs, after.params, found, i + 1, rows, hparams=run.hparams, config=config)
 
+    # num_batches is not mapped, so this stays a branch under `vmap`, and scores once per epoch.
     ended = (i + 1) % run.num_batches == 0
     found = lax.cond(ended, end, lambda epochs: epochs, epochs)
     opt_state = after.opt_state
