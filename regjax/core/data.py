@@ -53,8 +53,8 @@ class Data(NamedTuple):
             weights: `(n_samples,)`, >= 0, not all 0; rescaled to mean 1 over the rows above 0.
             task: "auto" takes whole-number, boolean and text dtypes as class labels and real dtypes as
                 regression targets.
-            classes: the names of the labels 0, 1, …, `(n_classes,)`. None takes whole numbers as they
-                are and text in sorted order; for a test set pass the classes of the training samples.
+            classes: what the labels 0, 1, … stand for, `(n_classes,)`. None takes whole numbers as they
+                are and text in sorted order: for the rows of a test set, name the classes of training.
 
         Raises:
             TypeError: X or y is not numeric where it must be.
