@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from regjax.data.loaders import load_csv, load_mat, load_npz, two_regions
     from regjax.engine.sweep import load, plan, sweep
     from regjax.sklearn.estimators import RegMLPClassifier, RegMLPRegressor
-    from regjax.sklearn.search import RegGridSearchCV, RegRandomizedSearchCV, one_se
+    from regjax.sklearn.rules import one_se
+    from regjax.sklearn.search import RegGridSearchCV, RegRandomizedSearchCV
     from regjax.study.grid import Grid, grid, random_grid, sobol_grid
     from regjax.study.plan import Plan
     from regjax.study.questions import Questions
@@ -91,7 +92,8 @@ _DEFINED_IN = {
     "data.loaders": "load_csv load_mat load_npz two_regions",
     "engine.sweep": "load plan sweep",
     "sklearn.estimators": "RegMLPClassifier RegMLPRegressor",
-    "sklearn.search": "RegGridSearchCV RegRandomizedSearchCV one_se",
+    "sklearn.rules": "one_se",
+    "sklearn.search": "RegGridSearchCV RegRandomizedSearchCV",
     "study.grid": "Grid grid random_grid sobol_grid",
     "study.plan": "Plan",
     "study.questions": "Questions",

@@ -14,7 +14,8 @@ import time
 
 import click
 
-from regjax.cli.compare import check, compare
+from regjax.cli.check import check
+from regjax.cli.compare import compare
 from regjax.cli.export import export
 from regjax.cli.plan import plan
 from regjax.cli.plot import plot

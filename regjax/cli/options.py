@@ -13,7 +13,7 @@ import click
 
 from regjax.cli.terminal import UserError
 from regjax.cli.values import read_names, read_scalar, read_seeds, read_some, read_text, values_of
-from regjax.core.hparams import LEAVES
+from regjax.core.hparams import HYPERPARAMETERS
 from regjax.study.configuration import NAMES
 
 
@@ -80,7 +80,7 @@ CONFIG = {
 }
 # Hyperparameters, each an axis of the grid.
 AXES = {
-    **{name: Flag("VALUES", leaf.words, values_of) for name, leaf in LEAVES.items()},
+    **{name: Flag("VALUES", declared.words, values_of) for name, declared in HYPERPARAMETERS.items()},
     "dropout": Flag("VALUES", "A rate: keep_prob = 1 - dropout.", values_of),
 }
 # Replicates, what a user wants to know, and where networks are kept.

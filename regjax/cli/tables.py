@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from regjax.study.intervals import as_number
@@ -30,7 +31,7 @@ def shown_metric(results: Results, choice: Choice | None) -> str | None:
 
 
 def as_json(
-    results: Results, answers: Answers, seconds: dict[str, float], written: list[str]
+    results: Results, answers: Answers, seconds: dict[str, float], written: Sequence[str]
 ) -> dict[str, Any]:
     """Returns the one object of `--json`."""
     from regjax.study.provenance import device, versions
@@ -97,7 +98,7 @@ def show(results: Results, answers: Answers) -> None:
         out.print(line, soft_wrap=True, markup=False)
 
 
-def ending(results: Results, seconds: dict[str, float], written: list[str]) -> str:
+def ending(results: Results, seconds: dict[str, float], written: Sequence[str]) -> str:
     """Returns how many, how long, and which files."""
     bad, stopped = (int((at >= 0).sum()) for at in (results.diverged_at, results.stopped_at))
     ends = f"{f', {bad:,} diverged' if bad else ''}{f', {stopped:,} stopped early' if stopped else ''}"

@@ -12,7 +12,7 @@ from regjax.core.mlp import Params
 from regjax.engine.lanes import ChunkTask, Replicates
 from regjax.engine.packing import Chunk, stack
 from regjax.study.design import Design
-from regjax.study.plan import Group
+from regjax.study.groups import Group
 
 
 def task_of(

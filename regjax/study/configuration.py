@@ -15,15 +15,13 @@ from typing import Any, get_args
 import numpy as np
 
 from regjax.core.config import Activation, Config, Init, Optimizer, check_choice, check_count, shown
-from regjax.core.hparams import OFF_VALUES, HParams, check_hparam
+from regjax.core.hparams import LATER, OFF_VALUES, HParams, check_hparam
 
 Configuration = dict[str, Any]
 # Significant digits of real hyperparameters that count.
 EXACT = 12
 # What a grid does not mention: the default of HParams, or what the Config of the sweep says.
 UNSET = "unset"
-# Hyperparameters that came later and cannot be off.
-LATER = ("tol", "n_iter_no_change", "power_t")
 # Config fields that may be axes, with what checks a value; `hidden` stands for layer_sizes[1:-1].
 CONFIG_AXES = ("hidden", "activation", "optimizer", "batch_size", "init")
 NAMES = (*HParams._fields, *CONFIG_AXES)

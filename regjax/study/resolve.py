@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from regjax.core.config import Config, Loss, check_choice, check_count, check_known, shown
 from regjax.core.data import Data, Task, check_data, check_test, unit_mean
-from regjax.core.hparams import OFF_VALUES, HParams, check_hparams, check_loss
+from regjax.core.hparams import HYPERPARAMETERS, HParams, check_hparams, check_loss
 from regjax.core.objective import resolve_loss
 from regjax.core.random import MAX_SEED
 from regjax.data import loaders as datasets
@@ -28,14 +28,6 @@ from regjax.study.grid import Grid, as_grid
 from regjax.study.words import describe
 
 _T = TypeVar("_T")
-# Which optimizers read a hyperparameter; the others ignore it.
-_READ_BY = {
-    "momentum": ("momentum", "nesterov"),
-    "b1": ("adam", "adamw"),
-    "b2": ("adam", "adamw"),
-    "eps": ("adam", "adamw"),
-    "weight_decay": ("adamw",),
-}
 # What a mapping may say of a Config: its ends are fitted to the data, so it names the hidden layers only.
 CONFIG_FIELDS = (
     "hidden",
@@ -365,10 +357,11 @@ def _notes(grid: Grid, configs: list[Config], epochs: int | None) -> Iterable[st
         fixed = f"{epochs} epochs" if epochs is not None else f"{configs[0].num_steps:,} steps"
         other = "steps" if epochs is not None else "epochs"
         yield f"batch sizes differ: {fixed} are held fixed, the number of {other} differs"
-    for name, readers in _READ_BY.items():
+    read = {name: declared for name, declared in HYPERPARAMETERS.items() if declared.optimizers}
+    for name, declared in read.items():
         values = {value_of(configuration, name) for configuration in grid}
-        asked = len(values) > 1 or (name == "weight_decay" and values != {OFF_VALUES[name]})
-        if asked and not any(config.optimizer in readers for config in configs):
+        asked = len(values) > 1 or (declared.off is not None and values != {declared.off})
+        if asked and not any(config.optimizer in declared.optimizers for config in configs):
             used = ", ".join(sorted({config.optimizer for config in configs}))
             yield f"{name} is asked for, but {used} does not read it"
 
