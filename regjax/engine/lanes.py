@@ -167,6 +167,7 @@ def run_task(task: ChunkTask) -> ChunkDone:
             if measured:
                 states, record = _recorded(states, stop, measure, hparams)
                 records.append(record)
+                # Every lane diverged or stopped: the remaining steps would change nothing that is read.
                 if not np.any(record["finite"] & ~record.get("stopped", np.False_)):
                     break
         scores = None
@@ -226,6 +227,7 @@ def _recorded(
 ) -> tuple[TrainState, dict[str, np.ndarray]]:
     """Returns the states, with the best parameters so far brought up to date, and their record."""
     found = measure(states.measured)
+    # `measured` is the average then; the metrics of the last iterate are recorded beside it.
     if states.average is not None:
         last = measure(states.params)
         found |= {f"{name}_last": last[name] for name in last if f"{name}_last" in LAST}
