@@ -73,7 +73,7 @@ def _write(path: str, sweep: int, out: Path, every: int | None) -> None:
 def _page(path: str, told: Mapping[str, Any], begun: StoredSweep, every: int | None) -> str:
     import regjax
     from regjax.engine.sweep import NotFinished
-    from regjax.report.page import About, page
+    from regjax.report import About, page
 
     done, total = told["done"], told["num_rows"]
     about = About(

@@ -110,8 +110,7 @@ def planned_sweep(path: str | None, flags: dict[str, Any], cache: bool, print_co
     from regjax.study.plan import make_plan
     from regjax.study.resolve import make_design
 
-    with terminal.named_data(str(spec.data["data"])):
-        design = make_design(**spec.arguments())
+    design = make_design(**spec.arguments())
     workers, keep = spec.sweep.get("workers"), spec.sweep.get("keep")
     plan = make_plan(design, spec.questions, workers=workers, keep=keep, backend=jax.default_backend())
     return Planned(spec, design, plan)

@@ -24,12 +24,13 @@ from jax import lax
 from regjax.core.config import Config, local_x64
 from regjax.core.data import Data
 from regjax.core.early_stopping import keep_best
+from regjax.core.evaluate import all_finite, infer
 from regjax.core.hparams import ABSENT, CARRIED, PENALISED, HParams, without
 from regjax.core.metrics import LAST, examples, metrics
 from regjax.core.mlp import Params
 from regjax.core.objective import resolve_loss
 from regjax.core.penalties import penalty
-from regjax.core.train import TrainState, all_finite, infer, init_state, run_segment
+from regjax.core.train import TrainState, init_state, run_segment
 
 # Config fields that neither the first state nor a record depends on, each at one value: groups that differ
 # in these alone then share the compiled `init_lanes` and `measure_lanes`.

@@ -17,6 +17,8 @@ from regjax.core.random import (
     replicate_key,
 )
 
+pytestmark = pytest.mark.bits
+
 KEY = replicate_key(3, 1)
 
 

@@ -13,8 +13,11 @@ import regjax
 from regjax.core import train as training
 from regjax.core.data import Data, check_data, pad_samples
 from regjax.core.dropout import draw_masks
+from regjax.core.evaluate import evaluate, measure
 from regjax.core.hparams import check_hparams
-from regjax.core.train import init_state, measure, run_segment
+from regjax.core.objective import BatchSizes, full_batch_sizes
+from regjax.core.random import epoch_order
+from regjax.core.train import init_state, run_segment
 
 KEY = regjax.replicate_key(4)
 SMALL = regjax.Config(layer_sizes=(2, 6, 3, 1), num_steps=40, eval_every=10)
@@ -85,19 +88,20 @@ def test_metrics_worked_by_hand():
     x = jnp.array([[2.0, -1.0, 1.0, jnp.inf]])
     labels = Data(x, jnp.array([[1, 1, 0, 0]], jnp.int32), weights)
     config = regjax.Config(layer_sizes=(1, 1))
-    metrics = training.evaluate(params, labels, config=config)
+    metrics = evaluate(params, labels, config=config)
     assert float(metrics["accuracy"]) == 0.25  # right: the first, of weight 1 of 4
     softplus = np.log1p(np.exp([-2.0, 1.0, 1.0]))
     assert float(metrics["loss"]) == pytest.approx(np.dot(softplus, [1, 1, 2]) / 4, rel=1e-6)
     # Regression: errors (1, -2, 0), targets (1, 1, 1) and then spread out.
     reals = Data(x, jnp.array([[1.0, 1.0, 1.0, 5.0]]), weights)
-    metrics = training.evaluate(params, reals, config=config)
+    metrics = evaluate(params, reals, config=config)
     assert float(metrics["rmse"]) == pytest.approx(np.sqrt(5 / 4))
     reals = Data(x, jnp.array([[3.0, -1.0, 1.0, 5.0]]), weights)
     # mean 1, spread (4 + 4 + 0)/4 = 2, mean squared error 1/4.
-    assert float(training.evaluate(params, reals, config=config)["r2"]) == pytest.approx(1 - 0.25 / 2)
+    assert float(evaluate(params, reals, config=config)["r2"]) == pytest.approx(1 - 0.25 / 2)
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("batch_size", [None, 32])
 def test_compiled_loop_is_a_python_loop(batch_size):
     config = dataclasses.replace(SMALL, batch_size=batch_size, optimizer="adam")
@@ -110,25 +114,31 @@ def test_compiled_loop_is_a_python_loop(batch_size):
         state = one(KEY, state, hparams, data, step, step + 1)
     equal(together, state)
     # Written out once more, from the parts.
-    sizes = training.full_batch_sizes(data)
+    sizes = full_batch_sizes(data)
     state = init_state(KEY, hparams, config=config)
     optimizer = optax.adam(hparams.learning_rate)
     params, opt_state = state.params, optimizer.init(state.params)
+
+    @jax.jit
+    def grads_of(params, batch, step, step_sizes):
+        masks = draw_masks(KEY, step, hparams, config, batch.x.shape[1], config.num_steps)
+        return regjax.cost_and_grads(params, hparams, batch, masks, config=config, sizes=step_sizes)[1]
+
     for step in range(30):
         batch, step_sizes = data, sizes
         if batch_size is not None:
             epoch, index = divmod(step, 211 // 32)
-            rows = training.epoch_order(KEY, epoch, data.weights)[index * 32 : index * 32 + 32]
+            rows = epoch_order(KEY, epoch, data.weights)[index * 32 : index * 32 + 32]
             batch = Data(data.x[:, rows], data.y[:, rows], data.weights[rows])
-            step_sizes = training.BatchSizes(32.0, sizes.num_train)
-        masks = draw_masks(KEY, step, hparams, config, batch.x.shape[1], config.num_steps)
-        _, grads, _ = regjax.cost_and_grads(params, hparams, batch, masks, config=config, sizes=step_sizes)
+            step_sizes = BatchSizes(32.0, sizes.num_train)
+        grads = grads_of(params, batch, step, step_sizes)
         with jax.numpy_dtype_promotion("standard"):
             updates, opt_state = optimizer.update(grads, opt_state, params)
         params = optax.apply_updates(params, updates)
     close(together.params, params, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("batch_size", [None, 1, 50])
 def test_how_a_run_is_cut_changes_no_bit(batch_size):
     config = dataclasses.replace(SMALL, batch_size=batch_size)
@@ -170,6 +180,7 @@ def test_vmap_over_keys_and_weights_is_a_loop():
         close(jax.tree.map(lambda leaf, lane=lane: leaf[lane], together), alone, 1e-4, 1e-5)
 
 
+@pytest.mark.bits
 def test_same_key_same_bits_and_another_key_others():
     fit = regjax.make_train(SMALL)
     data, _ = two_regions()
@@ -211,6 +222,7 @@ def test_switched_off_draws_nothing():
     assert shifts(regjax.HParams(keep_prob=0.5)) > 0
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("batch_size", [None, 32])
 @pytest.mark.parametrize("huge", [1e30, np.inf, np.nan])
 def test_held_out_rows_change_no_bit(batch_size, huge):
@@ -229,6 +241,7 @@ def test_held_out_rows_change_no_bit(batch_size, huge):
     assert not np.array_equal(clean.params[0].w, fit(KEY, hparams, data).params[0].w)
 
 
+@pytest.mark.bits
 def test_divergence_is_recorded_and_neighbours_do_not_notice():
     config = regjax.Config(layer_sizes=(2, 6, 1), loss="squared_error", num_steps=60, eval_every=10)
     data, _ = two_regions()
@@ -296,13 +309,15 @@ def test_optimizers_are_optax_with_traced_values(name, optimizer, x64):
     ours = jax.jit(functools.partial(run_segment, config=config))(KEY, ours, hparams, rows, 0, 10)
     state = optimizer.init(params)
 
-    def objective(p):
-        return regjax.cost(p, hparams, rows, config=config)
+    @jax.jit
+    def step(params, state):
+        grads = jax.grad(lambda p: regjax.cost(p, hparams, rows, config=config))(params)
+        with jax.numpy_dtype_promotion("standard"):
+            updates, state = optimizer.update(grads, state, params)
+        return optax.apply_updates(params, updates), state
 
     for _ in range(10):
-        with jax.numpy_dtype_promotion("standard"):
-            updates, state = optimizer.update(jax.grad(objective)(params), state, params)
-        params = optax.apply_updates(params, updates)
+        params, state = step(params, state)
     close(ours.params, params, rtol=1e-9, atol=1e-12)
 
 
@@ -411,6 +426,7 @@ def test_metrics_of_a_diverged_run_are_nan():
     assert np.isfinite(run.history["train_accuracy"][0])
 
 
+@pytest.mark.bits
 def test_num_batches_given_is_what_is_counted():
     config = dataclasses.replace(SMALL, batch_size=50)
     data = pad_samples(check_data(config, two_regions()[0]))
@@ -479,6 +495,7 @@ def test_slips_at_the_edge_are_said(call, error, words):
         call(regjax.make_train(SMALL), two_regions()[0])
 
 
+@pytest.mark.bits
 def test_weights_are_rescaled_so_that_lambda_keeps_its_meaning():
     data, _ = two_regions()
     fit = regjax.make_train(SMALL)
@@ -486,6 +503,7 @@ def test_weights_are_rescaled_so_that_lambda_keeps_its_meaning():
     equal(fit(KEY, regjax.HParams(l2=0.7), data), fit(KEY, regjax.HParams(l2=0.7), tripled))
 
 
+@pytest.mark.bits
 def test_results_do_not_depend_on_the_generators_settings():
     config = dataclasses.replace(SMALL, batch_size=32, layer_sizes=(2, 5, 3, 1))
     data, _ = two_regions()

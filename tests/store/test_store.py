@@ -21,6 +21,8 @@ from regjax.store.store import Checkpoint, Store, StoredSweep, now_in_words
 from regjax.study import provenance
 from regjax.study.questions import NOWHERE, Origin, Questions
 
+pytestmark = pytest.mark.bits
+
 
 def test_a_finished_sweep_is_not_trained_again(tmp_path, monkeypatch):
     trained = count_tasks(monkeypatch)
