@@ -147,7 +147,7 @@ def test_rows_that_wait_are_shared_with_a_process_that_comes(tmp_path, monkeypat
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_while_threads_are_at_work_loses_nothing_that_was_committed(times, tmp_path):
     path = tmp_path / "s.sqlite"
-    command = [sys.executable, "-c", "import regjax_command; regjax_command.main()", "sweep", "--store", path]
+    command = [sys.executable, "-c", "from regjax.__main__ import main; main()", "sweep", "--store", path]
     command += ["--steps", "30000", "--seeds", "4", "--folds", "2", "--out", tmp_path / "o"]
     environment = dict(os.environ)
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
@@ -172,7 +172,7 @@ def test_ctrl_c_while_threads_are_at_work_loses_nothing_that_was_committed(times
 def test_a_full_disk_is_said_and_what_was_committed_is_kept(tmp_path):
     path = tmp_path / "s.sqlite"
     code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (400_000,) * 2)\n"
-    code += "import regjax_command; regjax_command.main()"
+    code += "from regjax.__main__ import main; main()"
     options = ["sweep", "--steps", "200", "--seeds", "8", "--store", path, "--out", tmp_path / "o"]
     options += ["--no-compilation-cache"]
     done = subprocess.run([sys.executable, "-c", code, *options], capture_output=True, text=True, check=False)
