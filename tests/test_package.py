@@ -300,6 +300,7 @@ def test_doctests_of(module):
     assert failed == 0
 
 
+@pytest.mark.slow
 def test_readme_examples_run():
     failed, attempted = doctest.testfile(str(ROOT / "README.md"), module_relative=False)
     assert failed == 0

@@ -6,6 +6,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from cases import some_slow
 from sweeps import assert_same, leaves, points
 
 import regjax
@@ -48,7 +49,7 @@ def test_order_of_the_grid_changes_no_bit():
             np.testing.assert_array_equal(one.table(name)[index], turned.table(name)[other])
 
 
-@pytest.mark.parametrize("batch_size", [None, 1, 16])
+@pytest.mark.parametrize("batch_size", [None, 16, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_sweep_is_single_training(batch_size):
     config = dataclasses.replace(CONFIG, num_steps=30, eval_every=30, batch_size=batch_size)
     # Full batches with and without dropout; minibatches with it: two programs fewer each.
@@ -143,6 +144,7 @@ def test_rows_that_diverge_at_other_steps_change_no_bit_of_others(turn):
         np.testing.assert_array_equal(calm.records[name][small], wild.records[name][small])
 
 
+@pytest.mark.slow
 def test_spawned_processes_give_the_same_bits_and_forked_ones_are_refused():
     import multiprocessing
 
@@ -198,9 +200,13 @@ def test_out_of_memory_halves_the_chunk(monkeypatch):
         np.testing.assert_allclose(whole.records[name], halved.records[name], rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("layer_sizes", [(2, 20, 3, 1), (5, 40, 3), (40, 130, 130, 4)])
-@pytest.mark.parametrize("shape", [(1, 4), (2, 4), (2, 8), (4, 4), (2, 16)])
-@pytest.mark.parametrize("keep_prob", [None, 0.8])
+LAYERS = [(2, 20, 3, 1), (5, 40, 3), (40, 130, 130, 4)]
+SHAPES = [(1, 4), (2, 4), (2, 8), (4, 4), (2, 16)]
+
+
+@pytest.mark.parametrize(
+    ("keep_prob", "layer_sizes", "shape"), some_slow([None, 0.8], LAYERS, SHAPES, every=3)
+)
 def test_lanes_permuted_and_poisoned_keep_their_bits(layer_sizes, shape, keep_prob, monkeypatch):
     monkeypatch.setattr(lanes, "measure_lanes", lambda *_, **__: {})  # parameters alone are compared
     config = regjax.Config(layer_sizes=layer_sizes, num_steps=6, batch_size=None).program()
@@ -253,7 +259,7 @@ def test_switching_dropout_on_leaves_weights_and_batches_alone():
     np.testing.assert_allclose(results.values("train_loss")[:6], results.values("train_loss")[6:], rtol=1e-2)
 
 
-@pytest.mark.parametrize("pairing", ["paired", "independent"])
+@pytest.mark.parametrize("pairing", [pytest.param("paired", marks=pytest.mark.slow), "independent"])
 def test_a_grid_grown_while_other_things_are_on_keeps_every_row(pairing):
     config = {"hidden": (6, 3), "num_steps": 9, "eval_every": 4, "batch_size": 16, "optimizer": "adam"}
     config["metrics"] = ("accuracy",)
@@ -323,6 +329,7 @@ def test_keep():
         none.params(0)
 
 
+@pytest.mark.slow
 def test_a_config_axis_makes_groups():
     grid = regjax.grid(
         hidden=[(4,), (20, 3)], batch_size=[None, 16], optimizer=["sgd", "adam"], learning_rate=0.05
@@ -494,6 +501,7 @@ def test_an_ensemble_is_the_mean_of_the_seeds_and_folds(kind):
     assert (table["ensemble_val_loss"] <= table["val_loss"] + 1e-6).all()
 
 
+@pytest.mark.slow
 def test_metrics_that_are_not_asked_for_are_not_recorded():
     whole, lean = run(config=dataclasses.replace(CONFIG, metrics=None)), run()
     kept = [name for name in whole.records if not name.endswith(("balanced_accuracy", "roc_auc"))]
