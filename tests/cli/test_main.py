@@ -95,6 +95,7 @@ def test_a_diverged_run_is_null_in_json_and_said_in_the_table(tmp_path):
     assert "last finite cost" in done.stdout
 
 
+@pytest.mark.slow
 def test_more_than_two_features_have_no_pictures_of_points(tmp_path):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "d.npz", X=rng.standard_normal((40, 3)), y=rng.integers(0, 2, 40))

@@ -645,6 +645,7 @@ def test_an_interrupted_sweep_of_averages_goes_on_where_it_was(tmp_path, monkeyp
         jax.tree.map(np.testing.assert_array_equal, plain.params(row), resumed.params(row))
 
 
+@pytest.mark.slow
 def test_the_page_that_says_how_to_add_one_is_right(tmp_path):
     root = Path(regjax.__file__).parents[1]
     page = (root / "docs" / "regularisers.md").read_text()

@@ -508,6 +508,7 @@ def test_weights_are_rescaled_so_that_lambda_keeps_its_meaning():
     equal(fit(KEY, regjax.HParams(l2=0.7), data), fit(KEY, regjax.HParams(l2=0.7), tripled))
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_results_do_not_depend_on_the_generators_settings():
     config = dataclasses.replace(SMALL, batch_size=32, layer_sizes=(2, 5, 3, 1))

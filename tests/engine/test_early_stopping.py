@@ -202,6 +202,7 @@ def test_rows_without_patience_train_on_all_rows():
     assert "stopped_at" not in alone.to_pandas()
 
 
+@pytest.mark.slow
 def test_a_single_run_stops_as_in_the_sweep():
     results = swept()
     design = results.design
@@ -283,7 +284,7 @@ def test_the_last_iterate_stands_beside_an_average():
 def test_every_row_of_a_mixed_sweep_replays(tmp_path):
     path = tmp_path / "s.sqlite"
     grid = [{"patience": 20}, {"l2": 0.7}, {"ema_decay": 0.9}]
-    config = {"num_steps": 60, "eval_every": 10, "hidden": (4,)}
+    config = {"num_steps": 60, "eval_every": 10, "hidden": (4,), "metrics": ("accuracy",)}
     results = regjax.sweep("two_regions", config, grid, folds=2, store=path, workers=1, progress=False)
     with Store(path, create=False) as store:
         stored = [row for _, row in store.read(store.design_of(1).rows)]

@@ -405,6 +405,7 @@ def test_what_another_process_trains_is_waited_for_and_taken_from_the_store(tmp_
         assert store.query("SELECT count(*) FROM processes") == [(0,)]
 
 
+@pytest.mark.slow
 def test_rows_that_wait_are_shared_with_a_process_that_comes(tmp_path, monkeypatch):
     monkeypatch.setattr(keeper, "BEAT_SECONDS", 0.0)
     monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
