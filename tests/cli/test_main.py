@@ -206,6 +206,7 @@ def test_one_bad_input_in_a_process_of_its_own(tmp_path):
 def test_ctrl_c_at_any_moment_is_130_and_says_what_was_written(wait, tmp_path):
     code = "import regjax_command, sys; sys.stderr.write('up\\n'); sys.stderr.flush(); regjax_command.main()"
     command = [sys.executable, "-c", code, "compare", "--steps", "2000000000", "--out", str(tmp_path / "o")]
+    command += ["--no-compilation-cache"]  # to be interrupted while compiling too
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stderr is not None
     assert process.stderr.readline() == "up\n"  # a loaded machine takes its time to start Python
