@@ -29,12 +29,6 @@ def regjax(*arguments, **options):
     )
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    """One compilation cache for this file, not the user's."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 def test_compare_prints_a_table_and_draws(tmp_path):
     done = regjax("compare", "--steps", 120, "--out", tmp_path / "o")
     assert done.returncode == 0, done.stderr
