@@ -5,6 +5,8 @@ command lines that tests start, share one folder of compiled programs; a worker 
 file of tests when it goes on to the next; and LLVM optimises only where a test has the mark `bits`.
 """
 
+import contextlib
+import ctypes
 import gc
 import os
 import shutil
@@ -17,11 +19,14 @@ OWN_CACHE = None
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     OWN_CACHE = tempfile.mkdtemp(prefix="regjax-tests-")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = OWN_CACHE
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+
+# Bytes of a process above which it drops its programs even within a file of tests.
+MOST_MEMORY = 1_200_000_000
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -49,18 +54,32 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """
     quick = item.get_closest_marker("bits") is None
     if jax.config.read("jax_disable_most_optimizations") != quick:
-        jax.clear_caches()  # the setting is no part of the keys of programs in memory
+        jax.clear_caches()  # the setting is no part of the keys under which programs are held
         jax.config.update("jax_disable_most_optimizations", quick)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None):
-    """Drops compiled programs after the last test of a file: they would be gigabytes at the end."""
+    """Drops compiled programs after the last test of a file, and where they have become many."""
     result = yield
-    if nextitem is None or nextitem.path != item.path:
-        jax.clear_caches()
-        gc.collect()
+    if nextitem is None or nextitem.path != item.path or resident_memory() > MOST_MEMORY:
+        drop_programs()
     return result
+
+
+def resident_memory() -> int:
+    """Returns the bytes of memory that this process holds, or 0 where the system does not say."""
+    with contextlib.suppress(OSError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def drop_programs() -> None:
+    """Drops what JAX has compiled, a megabyte or more a program, and gives the memory back to the system."""
+    jax.clear_caches()
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # of glibc alone
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture

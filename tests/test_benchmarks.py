@@ -41,6 +41,7 @@ def test_bench_compare(monkeypatch, capsys, tmp_path):
     assert {"versions", "device", "cores", "date"} <= set(found)
 
 
+@pytest.mark.slow
 def test_bench_coverage(monkeypatch, capsys, tmp_path):
     arguments = ["bench_coverage", "--sweeps", "2", "--harmless", "2", "--json", str(tmp_path / "r.json")]
     monkeypatch.setattr(sys, "argv", arguments)
@@ -211,6 +212,7 @@ def test_what_calls_come_to(monkeypatch):
     assert timed({2: [20.0, 24.0], 14: [34.0, 46.0]}, 25.0, None, 2) == ([1e5, 2e5], 3.0, 19.0)
 
 
+@pytest.mark.slow
 def test_an_opponent_that_fails_is_left_out(monkeypatch):
     def fails_at(call):
         def prepare(problem, rows):

@@ -66,32 +66,29 @@ TESTED_IN = {
     "plot.dropped": "plot/test_figures.py",
     "plot.lines": "plot/test_figures.py",
     "plot.maps": "plot/test_figures.py",
-    "plot.palette": "plot/test_figures.py",
-    "plot.request": "plot/test_figures.py",
     "plot.samples": "plot/test_figures.py",
-    "plot.scales": "plot/test_figures.py",
     "plot.weights": "plot/test_figures.py",
     "report.arrays": "report/test_page.py",
+    "report.compact": "report/test_page.py",
+    "report.html": "report/test_page.py",
     "report.models": "report/test_page.py",
+    "report.networks": "report/test_page.py",
     "sklearn.base": "sklearn/test_estimators.py",
     "sklearn.candidates": "sklearn/test_search.py",
-    "sklearn.epochs": "sklearn/test_estimators.py",
-    "sklearn.parameters": "sklearn/test_estimators.py",
-    "sklearn.rules": "sklearn/test_search.py",
     "sklearn.trained": "sklearn/test_search.py",
+    "study.choice": "study/test_results.py",
     "study.comparison": "study/test_results.py",
     "study.configuration": "study/test_grid.py",
     "study.design": "engine/test_sweep.py",
     "study.groups": "engine/test_sweep.py",
     "study.intervals": "study/test_results.py",
     "study.plan": "engine/test_sweep.py",
-    "study.questions": "study/test_results.py",
+    "study.predict": "study/test_results.py",
+    "study.questions": "cli/test_spec.py",
     "study.records": "study/test_results.py",
     "study.resolve": "engine/test_sweep.py",
     "study.selection": "study/test_results.py",
     "study.words": "study/test_grid.py",
-    "tutorial.figures": "cli/test_main.py",
-    "tutorial.showcase": "core/test_regularisers.py",
 }
 
 PATHS = {
@@ -293,6 +290,7 @@ def test_doctests_of(module):
     assert failed == 0
 
 
+@pytest.mark.slow
 def test_readme_examples_run():
     failed, attempted = doctest.testfile(str(ROOT / "README.md"), module_relative=False)
     assert failed == 0

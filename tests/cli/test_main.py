@@ -29,12 +29,6 @@ def regjax(*arguments, **options):
     )
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    """One compilation cache for this file, not the user's."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 def test_compare_prints_a_table_and_draws(tmp_path):
     done = regjax("compare", "--steps", 120, "--out", tmp_path / "o")
     assert done.returncode == 0, done.stderr
@@ -95,6 +89,7 @@ def test_a_diverged_run_is_null_in_json_and_said_in_the_table(tmp_path):
     assert "last finite cost" in done.stdout
 
 
+@pytest.mark.slow
 def test_more_than_two_features_have_no_pictures_of_points(tmp_path):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "d.npz", X=rng.standard_normal((40, 3)), y=rng.integers(0, 2, 40))
@@ -205,6 +200,7 @@ def test_one_bad_input_in_a_process_of_its_own(tmp_path):
 def test_ctrl_c_at_any_moment_is_130_and_says_what_was_written(wait, tmp_path):
     code = "import sys; from regjax.__main__ import main; print('up', file=sys.stderr, flush=True); main()"
     command = [sys.executable, "-c", code, "compare", "--steps", "2000000000", "--out", str(tmp_path / "o")]
+    command += ["--no-compilation-cache"]  # to be interrupted while compiling too
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stderr is not None
     assert process.stderr.readline() == "up\n"  # a loaded machine takes its time to start Python

@@ -264,6 +264,7 @@ def test_what_an_earlier_sweep_wrote_does_not_stand_beside_this_ones(tmp_path, c
     assert "comparison.csv" not in os.listdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_tables_are_as_wide_as_their_lines(tmp_path, capsys):
     axes = [f"--{name}=0.5,0.6" for name in ("momentum", "b1", "b2", "learning-rate", "l1")]
     code, out, _ = run(
@@ -291,6 +292,7 @@ def test_the_same_command_again_trains_nothing_and_says_the_same(tmp_path, capsy
     assert "other.sqlite: must be a store of regjax, got another kind of file" in err
 
 
+@pytest.mark.slow
 def test_sigterm_keeps_what_is_done_and_the_same_command_goes_on(tmp_path, capsys):
     options = ["sweep", "--steps", "20000", "--seeds", "2", "--folds", "2", "--l2", "0,0.1"]
     options += ["--store", str(tmp_path / "s.sqlite"), "--out", str(tmp_path / "o"), "--no-compilation-cache"]

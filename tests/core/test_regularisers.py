@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from cases import some_slow
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -152,8 +153,7 @@ def check_gradient_of(values, loss, depth):
         assert relative_error(ours, theirs) < 1e-9
 
 
-@pytest.mark.parametrize("name", ON)
-@pytest.mark.parametrize("depth", SIZES)
+@pytest.mark.parametrize(("name", "depth"), some_slow(ON, SIZES, every=2))
 def test_gradient_alone(name, depth):
     loss = list(OUTPUTS)[depth % 2] if name in CLASSES_ONLY else list(OUTPUTS)[depth % 3]
     check_gradient_of({name: ON[name]}, loss, depth)
@@ -191,7 +191,7 @@ def two_regions():
     return data
 
 
-@functools.partial(jax.jit, static_argnames=("config", "steps"))
+@functools.partial(jax.jit, static_argnames="config")
 def _trained(key, hparams, data, *, config, steps):
     state = init_state(key, hparams, config=config)
     return run_segment(key, state, hparams, data, 0, steps, config=config)
@@ -203,8 +203,7 @@ def trained(values, config=SMALL, data=None, steps=12):
 
 
 @pytest.mark.bits
-@pytest.mark.parametrize("batch_size", [None, 16])
-@pytest.mark.parametrize("name", [*ABSENT, "balanced"])
+@pytest.mark.parametrize(("name", "batch_size"), some_slow([*ABSENT, "balanced"], [None, 16], every=2))
 def test_held_out_rows_change_no_bit(name, batch_size):
     config = dataclasses.replace(SMALL, batch_size=batch_size)
     values = {name: ON[name]} if name in ON else {}
@@ -222,6 +221,7 @@ def test_held_out_rows_change_no_bit(name, batch_size):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found[0].params))
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("name", [name for name in ON if name not in ("clip_norm", "patience")])
 def test_on_does_something(name):
     values = {name: ON[name]}
@@ -620,6 +620,7 @@ def test_a_sweep_of_every_regulariser_is_the_single_training(task):
             jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_an_interrupted_sweep_of_averages_goes_on_where_it_was(tmp_path, monkeypatch):
     from regjax.engine import scheduler as host
@@ -644,6 +645,7 @@ def test_an_interrupted_sweep_of_averages_goes_on_where_it_was(tmp_path, monkeyp
         jax.tree.map(np.testing.assert_array_equal, plain.params(row), resumed.params(row))
 
 
+@pytest.mark.slow
 def test_the_page_that_says_how_to_add_one_is_right(tmp_path):
     root = Path(regjax.__file__).parents[1]
     page = (root / "docs" / "regularisers.md").read_text()
@@ -699,6 +701,7 @@ def test_compare_regularisers(tmp_path, capsys, monkeypatch):
         assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_random_design_takes_few_programs_and_the_same_networks(monkeypatch):
     grid = [{"keep_prob": 0.8}, {"max_norm": 0.5}, {"input_noise": 0.2, "clip_norm": 0.1}, {"sam": 0.05}]
     config = {"num_steps": 12, "eval_every": 12, "hidden": (6,), "optimizer": "adam", "batch_size": 16}

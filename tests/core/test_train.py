@@ -37,7 +37,14 @@ def close(a, b, rtol=1e-5, atol=1e-6):
 
 
 @pytest.mark.parametrize(
-    ("l2", "l1", "keep_prob"), [(None, None, None), (0.7, None, None), (None, None, 0.86), (0.7, 0.2, 0.86)]
+    ("l2", "l1", "keep_prob"),
+    [
+        (0.7, 0.2, 0.86),
+        *(
+            pytest.param(*v, marks=pytest.mark.slow)
+            for v in ((None, None, None), (0.7, None, None), (None, None, 0.86))
+        ),
+    ],
 )
 def test_thousand_steps_are_those_of_the_reference(l2, l1, keep_prob, x64):
     config = regjax.Config(dtype="float64")
@@ -261,6 +268,7 @@ def test_divergence_is_recorded_and_neighbours_do_not_notice():
         equal(*(jax.tree.map(lambda leaf, lane=lane: leaf[lane], run.params) for run in (runs, tame)))
 
 
+@pytest.mark.slow
 def test_jvp_goes_through_a_training_run(x64):
     config = dataclasses.replace(SMALL, dtype="float64", num_steps=20)
     data, _ = two_regions()
@@ -503,6 +511,7 @@ def test_weights_are_rescaled_so_that_lambda_keeps_its_meaning():
     equal(fit(KEY, regjax.HParams(l2=0.7), data), fit(KEY, regjax.HParams(l2=0.7), tripled))
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_results_do_not_depend_on_the_generators_settings():
     config = dataclasses.replace(SMALL, batch_size=32, layer_sizes=(2, 5, 3, 1))

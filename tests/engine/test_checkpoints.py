@@ -124,6 +124,7 @@ def test_what_another_process_trains_is_waited_for_and_taken_from_the_store(tmp_
         assert store.query("SELECT count(*) FROM processes") == [(0,)]
 
 
+@pytest.mark.slow
 def test_rows_that_wait_are_shared_with_a_process_that_comes(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "BEAT_SECONDS", 0.0)
     monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
@@ -144,6 +145,7 @@ def test_rows_that_wait_are_shared_with_a_process_that_comes(tmp_path, monkeypat
     assert max(claimed) - 1 <= found.plan.groups[0].chunk * (2 * found.plan.num_workers + 1) < 240
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_while_threads_are_at_work_loses_nothing_that_was_committed(times, tmp_path):
     path = tmp_path / "s.sqlite"
@@ -169,6 +171,7 @@ def test_ctrl_c_while_threads_are_at_work_loses_nothing_that_was_committed(times
     assert after >= before > 0
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_what_was_committed_is_kept(tmp_path):
     path = tmp_path / "s.sqlite"
     code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (400_000,) * 2)\n"

@@ -190,6 +190,7 @@ def test_no_leak_of_held_out_rows():
         jax.tree.map(np.testing.assert_array_equal, again.params(row), swept().params(row))
 
 
+@pytest.mark.slow
 def test_rows_without_patience_train_on_all_rows():
     alone = regjax.sweep(rows(), FIT, [{"learning_rate": 0.03}], seeds=2, folds=2, progress=False)
     beside = regjax.sweep(rows(), FIT, [{"learning_rate": 0.03}, *GRID], seeds=2, folds=2, progress=False)
@@ -201,6 +202,7 @@ def test_rows_without_patience_train_on_all_rows():
     assert "stopped_at" not in alone.to_pandas()
 
 
+@pytest.mark.slow
 def test_a_single_run_stops_as_in_the_sweep():
     results = swept()
     design = results.design
@@ -266,6 +268,7 @@ def test_what_makes_no_sense_is_refused():
         regjax.sweep(rows(), FIT | {"batch_size": 60}, {"patience": [None, 5]}, folds=2, progress=False)
 
 
+@pytest.mark.slow
 def test_the_last_iterate_stands_beside_an_average():
     grid = [{"learning_rate": 0.1}, {"learning_rate": 0.1, "ema_decay": 0.9}]
     results = regjax.sweep(rows(), FIT | {"dtype": "float64"}, grid, folds=2, progress=False)
@@ -278,6 +281,7 @@ def test_the_last_iterate_stands_beside_an_average():
     assert "final_val_loss_last" in results.to_pandas()
 
 
+@pytest.mark.slow
 def test_the_standardiser_does_not_see_what_is_watched():
     X, y = rows()
     options = {"folds": 2, "standardize": True, "progress": False}
@@ -306,6 +310,7 @@ def test_a_diverged_single_run_says_so():
     assert int(run.history["stopped_at"][-1]) == -1
 
 
+@pytest.mark.slow
 def test_what_early_stopping_costs_is_counted_and_said():
     plain = regjax.sweep(rows(), FIT, [{"l2": 0}, {"l2": 1}], folds=5, progress=False)
     early = regjax.sweep(rows(), FIT, [{"l2": 0}, {"patience": 30}], folds=5, stopping=0.5, progress=False)

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from cases import some_slow
 from stores import make_design
 from sweeps import points
 
@@ -22,9 +23,13 @@ def run(**options):
     return regjax.sweep("two_regions", options.pop("config", CONFIG), options.pop("grid", GRID), **options)
 
 
-@pytest.mark.parametrize("layer_sizes", [(2, 20, 3, 1), (5, 40, 3), (40, 130, 130, 4)])
-@pytest.mark.parametrize("shape", [(1, 4), (2, 4), (2, 8), (4, 4), (2, 16)])
-@pytest.mark.parametrize("keep_prob", [None, 0.8])
+LAYERS = [(2, 20, 3, 1), (5, 40, 3), (40, 130, 130, 4)]
+SHAPES = [(1, 4), (2, 4), (2, 8), (4, 4), (2, 16)]
+
+
+@pytest.mark.parametrize(
+    ("keep_prob", "layer_sizes", "shape"), some_slow([None, 0.8], LAYERS, SHAPES, every=3)
+)
 def test_lanes_permuted_and_poisoned_keep_their_bits(layer_sizes, shape, keep_prob, monkeypatch):
     monkeypatch.setattr(lanes, "measure_lanes", lambda *_, **__: {})  # parameters alone are compared
     config = regjax.Config(layer_sizes=layer_sizes, num_steps=6, batch_size=None).program()

@@ -36,7 +36,7 @@ def test_order_of_the_grid_changes_no_bit():
             np.testing.assert_array_equal(one.table(name)[index], turned.table(name)[other])
 
 
-@pytest.mark.parametrize("batch_size", [None, 1, 16])
+@pytest.mark.parametrize("batch_size", [None, 16, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_sweep_is_single_training(batch_size):
     config = dataclasses.replace(CONFIG, num_steps=30, eval_every=30, batch_size=batch_size)
     # Full batches with and without dropout; minibatches with it: two programs fewer each.
@@ -138,7 +138,7 @@ def test_switching_dropout_on_leaves_weights_and_batches_alone():
     np.testing.assert_allclose(results.values("train_loss")[:6], results.values("train_loss")[6:], rtol=1e-2)
 
 
-@pytest.mark.parametrize("pairing", ["paired", "independent"])
+@pytest.mark.parametrize("pairing", [pytest.param("paired", marks=pytest.mark.slow), "independent"])
 def test_a_grid_grown_while_other_things_are_on_keeps_every_row(pairing):
     config = {"hidden": (6, 3), "num_steps": 9, "eval_every": 4, "batch_size": 16, "optimizer": "adam"}
     config["metrics"] = ("accuracy",)
@@ -203,6 +203,7 @@ def test_keep():
         none.params(0)
 
 
+@pytest.mark.slow
 def test_a_config_axis_makes_groups():
     grid = regjax.grid(
         hidden=[(4,), (20, 3)], batch_size=[None, 16], optimizer=["sgd", "adam"], learning_rate=0.05
@@ -374,6 +375,7 @@ def test_an_ensemble_is_the_mean_of_the_seeds_and_folds(kind):
     assert (table["ensemble_val_loss"] <= table["val_loss"] + 1e-6).all()
 
 
+@pytest.mark.slow
 def test_metrics_that_are_not_asked_for_are_not_recorded():
     whole, lean = run(config=dataclasses.replace(CONFIG, metrics=None)), run()
     kept = [name for name in whole.records if not name.endswith(("balanced_accuracy", "roc_auc"))]

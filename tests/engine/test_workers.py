@@ -23,6 +23,7 @@ def run(**options):
     return regjax.sweep("two_regions", options.pop("config", CONFIG), options.pop("grid", GRID), **options)
 
 
+@pytest.mark.slow
 def test_spawned_processes_give_the_same_bits_and_forked_ones_are_refused():
     import multiprocessing
 

@@ -211,6 +211,7 @@ def test_monte_carlo_dropout():
     np.testing.assert_allclose(np.mean(drawn, axis=0), linear._logits(X[:5]), atol=0.15)
 
 
+@pytest.mark.slow
 def test_at_home_in_scikit_learn():
     X, y = load_iris(return_X_y=True, as_frame=True)
     model = RegMLPClassifier((6,), max_iter=30, random_state=0)
@@ -299,6 +300,7 @@ def test_names_are_there_when_they_are_asked_for():
         regjax.nothing  # noqa: B018
 
 
+@pytest.mark.slow
 def test_the_page_about_it_runs():
     root = Path(regjax.__file__).parents[1]
     page = (root / "docs" / "scikit-learn.md").read_text()

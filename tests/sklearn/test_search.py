@@ -190,6 +190,7 @@ def test_networks_stop_on_their_training_loss():
     assert search.results_.design.splits.stop is not None
 
 
+@pytest.mark.slow
 def test_any_splitter_weights_and_scorers():
     X, y = load_breast_cancer(return_X_y=True)
     X = np.asarray(X)
@@ -269,6 +270,7 @@ def same_scores(ours, peer, X, y):
     )
 
 
+@pytest.mark.slow
 def test_odd_searches_are_scikit_learns_too():
     X, y = load_iris(return_X_y=True, as_frame=True)
     settings = {"hidden_layer_sizes": (5,), "max_iter": 8, "random_state": 0, "batch_size": 30}
@@ -304,6 +306,7 @@ def test_odd_searches_are_scikit_learns_too():
         RegGridSearchCV(NETWORK, mixed, cv=2, error_score=-1.0).fit(np.asarray(X), y)
 
 
+@pytest.mark.slow
 def test_class_weights_by_name():
     X, y = iris()
     names = np.array(["one", "two", "three"])[y]

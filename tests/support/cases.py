@@ -1,0 +1,18 @@
+"""Parameters of tests over products of axes, most of which run with the slow tests."""
+
+import itertools
+from collections.abc import Iterable
+
+import pytest
+
+
+def some_slow(*axes: Iterable, every: int) -> list:
+    """Returns each combination of the axes' values; all but one in `every` have the mark `slow`.
+
+    Those without are a diagonal: where an axis has at least `every` values, each value of another is there.
+    """
+    found = []
+    for places in itertools.product(*(list(enumerate(axis)) for axis in axes)):
+        fast = sum(index for index, _ in places) % every == 0
+        found.append(pytest.param(*(value for _, value in places), marks=() if fast else pytest.mark.slow))
+    return found
