@@ -62,6 +62,7 @@ def _spaced(name: str, text: str, function: str, arguments: str) -> list[float]:
 
 
 def scalar(text: str) -> Any:
+    """Returns a whole number, a real number, or the text itself."""
     for kind in (int, float):
         try:
             value = kind(text)
