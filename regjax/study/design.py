@@ -366,6 +366,11 @@ def _fold_in_twice(key: jax.Array, words: jax.Array) -> jax.Array:
 
 
 def watches(configuration: Configuration, config: Config) -> bool:
+    """Returns whether a configuration stops early, by samples that are split off its training part.
+
+    Raises:
+        ValueError: patience and `config.stop_on` are both on.
+    """
     patience = check_hparam(config, "patience", value_of(configuration, "patience")) is not None
     if patience and config.stop_on is not None:
         raise ValueError("patience and stop_on must not both be on: each says when a run stops")
