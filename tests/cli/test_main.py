@@ -238,6 +238,7 @@ def test_ctrl_c_between_pictures_names_them(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err == f"regjax: interrupted; written: {tmp_path}/dataset.png\n"
 
 
+@pytest.mark.bits
 def test_check_passes_and_says_the_device(monkeypatch, capsys):
     from regjax.core import certificate as check
 
