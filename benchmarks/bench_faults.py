@@ -27,7 +27,7 @@ import pandas as pd
 
 import regjax
 from benchmarks.measure import spread, write
-from regjax.engine import checkpoints as keeper
+from regjax.engine.checkpoints import Checkpoints
 from regjax.engine.sweep import opened
 from regjax.store import store
 from regjax.store.database import StoreError
@@ -36,17 +36,18 @@ from regjax.store.database import StoreError
 SWEEP = """
 import resource, sys
 import numpy as np, regjax
-from regjax import host, keeper, terminal
+from regjax.cli import terminal
+from regjax.engine import checkpoints, scheduler
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[5]),) * 2)
 path, steps, task_seconds, checkpoint_seconds = sys.argv[1], *map(float, sys.argv[2:5])
-host.TASK_SECONDS, keeper.CHECKPOINT_SECONDS = task_seconds, checkpoint_seconds
+scheduler.TASK_SECONDS, checkpoints.CHECKPOINT_SECONDS = task_seconds, checkpoint_seconds
 terminal.use_compilation_cache(True)
 trained = [0]
-real = host.run_task
+real = scheduler.run_task
 def run_task(task):
     trained[0] += np.size(task.hparams.learning_rate) * (task.stops[-1] - task.start)
     return real(task)
-host.run_task = run_task
+scheduler.run_task = run_task
 config = {"num_steps": int(steps), "eval_every": int(steps) // 8, "batch_size": 32, "optimizer": "momentum"}
 grid = {"l2": [0, 0.1, 1, 10], "keep_prob": [1, 0.9], "learning_rate": [0.03, 1e30]}
 print("up", flush=True)
@@ -333,11 +334,11 @@ def overhead(steps: int, repeats: int, folder: Path) -> dict[str, Any]:
     names = ("__init__", "__exit__")
     patched = [(store.Store, name, getattr(store.Store, name)) for name in names]
     methods = ("recall", "lease", "look_again", "commit", "beat", "end", "leave")
-    patched += [(keeper.Keeper, name, getattr(keeper.Keeper, name)) for name in methods]
-    begin = keeper.Keeper.__dict__["begin"]
+    patched += [(Checkpoints, name, getattr(Checkpoints, name)) for name in methods]
+    begin = Checkpoints.__dict__["begin"]
     for owner, name, _ in patched:
         timed(owner, name)
-    timed(keeper.Keeper, "begin")
+    timed(Checkpoints, "begin")
     grid = regjax.grid(l2=np.geomspace(1e-3, 3, 16).tolist(), learning_rate=[0.03, 0.1, 0.2, 0.3])
     config = regjax.Config(num_steps=steps, eval_every=steps)
     options: dict[str, Any] = {"seeds": 4, "progress": False, "test": "none"}
@@ -356,7 +357,7 @@ def overhead(steps: int, repeats: int, folder: Path) -> dict[str, Any]:
     finally:
         for owner, name, real in patched:
             setattr(owner, name, real)
-        setattr(keeper.Keeper, "begin", begin)  # noqa: B010 - a classmethod
+        setattr(Checkpoints, "begin", begin)  # noqa: B010 - a classmethod
     return {"share inside store calls": spread(shares), "time with a store / without": spread(ratios)}
 
 

@@ -1,4 +1,7 @@
-"""What stands between a sweep in progress and its store: what is taken back, leased, and committed."""
+"""What connects a sweep in progress with its store: rows are taken back, leased and committed.
+
+The scheduler asks for it between two tasks; only its thread writes to the store.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +34,8 @@ CHECKPOINT_SECONDS = 30.0
 BEAT_SECONDS = 1.0
 
 
-class Keeper:
-    """A sweep in an open store.
+class Checkpoints:
+    """A sweep in an open store: takes back, leases and commits its rows.
 
     Args:
         store: open.
@@ -62,16 +65,16 @@ class Keeper:
     @classmethod
     def begin(
         cls, store: Store, design: Design, plan: Plan, questions: Questions, origin: Origin
-    ) -> tuple[Keeper, Plan]:
-        """Returns the keeper of a sweep that is begun, or gone on with, and the plan that holds for it."""
+    ) -> tuple[Checkpoints, Plan]:
+        """Returns the checkpoints of a sweep that is begun, or gone on with, and the plan that holds for it."""
         rows = identities(design)
         # Before anything is written: a store that is damaged where this sweep reads it is left as it is.
         found = dict(store.read(rows))
         new = StoredSweep(design, rows, shapes_of(plan.groups), plan.keep, questions, origin)
         sweep, shapes = store.begin(new, provenance(*plan.groups[0].how))
-        keeper = cls(store, design, sweep, rows, found)
-        keeper.alone = store.beat() == 0
-        return keeper, dataclasses.replace(plan, groups=with_shapes(plan.groups, shapes))
+        checkpoints = cls(store, design, sweep, rows, found)
+        checkpoints.alone = store.beat() == 0
+        return checkpoints, dataclasses.replace(plan, groups=with_shapes(plan.groups, shapes))
 
     # -- taking back --------------------------------------------------------------------------------------
 
@@ -234,7 +237,7 @@ class Keeper:
 
     # -- several processes ------------------------------------------------------------------------------
 
-    def beat(self, share: Callable[[Keeper], Sequence[int]]) -> bool:
+    def beat(self, share: Callable[[Checkpoints], Sequence[int]]) -> bool:
         """Gives a sign of life, if it is time for one; returns whether it was.
 
         Args:

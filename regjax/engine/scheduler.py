@@ -20,7 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from regjax.engine.checkpoints import Keeper
+from regjax.engine.checkpoints import Checkpoints
 from regjax.engine.lanes import ChunkDone, ChunkTask, compile_loop, compile_rest, run_task
 from regjax.engine.packing import Chunk, Wave, Waves, lane_of
 from regjax.engine.progress import Progress, Report
@@ -60,7 +60,7 @@ class Scheduler:
         plan: groups, chunk shapes and workers.
         submit: hands a function and its arguments to a worker, as `Executor.submit` does.
         report: called with a `Progress`; it may raise, which ends the sweep.
-        keeper: what connects the sweep with its store; None keeps results in memory alone.
+        checkpoints: what connects the sweep with its store; None keeps results in memory alone.
         rows: the rows that are trained; None takes all.
     """
 
@@ -70,10 +70,16 @@ class Scheduler:
         plan: Plan,
         submit: Callable[..., concurrent.futures.Future],
         report: Report,
-        keeper: Keeper | None = None,
+        checkpoints: Checkpoints | None = None,
         rows: Collection[int] | None = None,
     ) -> None:
-        self.design, self.plan, self.submit, self.report, self.keeper = design, plan, submit, report, keeper
+        self.design, self.plan, self.submit, self.report, self.checkpoints = (
+            design,
+            plan,
+            submit,
+            report,
+            checkpoints,
+        )
         self.recorder = Recorder(design, plan.keep)
         self.waves = Waves(design, plan.groups, plan.num_workers)
         self.group_of = {row: index for index, rows in enumerate(self.waves.unopened) for row in rows}
@@ -84,8 +90,8 @@ class Scheduler:
         self.steps_done = np.zeros(design.num_rows, np.int64)
         self.fraction_before = 0.0
         self.interrupted: Callable[[], Any] | None = None
-        if keeper is not None:
-            keeper.recall(self.recorder)
+        if checkpoints is not None:
+            checkpoints.recall(self.recorder)
         wanted = ~self.recorder.finished
         if rows is not None:
             wanted &= np.isin(np.arange(design.num_rows), list(rows))
@@ -115,11 +121,11 @@ class Scheduler:
         try:
             with self._deferred_signals():
                 self._loop_and_save()
-            if self.keeper is not None:
-                self.keeper.end()
+            if self.checkpoints is not None:
+                self.checkpoints.end()
         finally:
-            if self.keeper is not None:
-                self.keeper.leave()
+            if self.checkpoints is not None:
+                self.checkpoints.leave()
         self.report(self._progress("train"))
 
     def _loop_and_save(self) -> None:
@@ -129,13 +135,13 @@ class Scheduler:
             self._loop(flying)
         except Exception as error:
             # An error of a worker or of `report`; after one of the store itself nothing can be written.
-            if self.keeper is not None and not isinstance(error, StoreOSError | StoreError):
-                self._save_all(self.keeper, flying)
+            if self.checkpoints is not None and not isinstance(error, StoreOSError | StoreError):
+                self._save_all(self.checkpoints, flying)
             raise
         except KeyboardInterrupt as stop:
-            if self.keeper is None:
+            if self.checkpoints is None:
                 raise
-            self._save_all(self.keeper, flying)
+            self._save_all(self.checkpoints, flying)
             finished = self.recorder.finished
             said = f"{int(finished.sum()):,} of {len(finished):,} networks are done"
             raise KeyboardInterrupt(said) from stop
@@ -147,7 +153,7 @@ class Scheduler:
         A signal between the end of a task and its commit would lose what the task trained.
         """
         numbers = [signal.SIGINT, signal.SIGTERM]
-        if self.keeper is None or threading.current_thread() is not threading.main_thread():
+        if self.checkpoints is None or threading.current_thread() is not threading.main_thread():
             numbers = []  # without a store nothing can be saved; other threads get no signals
         before = {n: handler for n in numbers if callable(handler := signal.getsignal(n))}
 
@@ -179,14 +185,14 @@ class Scheduler:
                 task = self._task(chunk)
                 chunk.wave.busy.append(chunk.step)
                 flying[self.submit(run_task, task)] = chunk, task
-            if not flying and (self.keeper is None or not self.keeper.elsewhere):
+            if not flying and (self.checkpoints is None or not self.checkpoints.elsewhere):
                 break
             if flying:
                 self._take_done(flying)
             else:
                 time.sleep(IDLE_SECONDS)  # other processes train the remaining rows
-            if self.keeper is not None and self.keeper.beat(self._share):
-                for row in self.keeper.look_again(self.recorder):
+            if self.checkpoints is not None and self.checkpoints.beat(self._share):
+                for row in self.checkpoints.look_again(self.recorder):
                     self.waves.unopened[self.group_of[row]].append(row)
             if time.perf_counter() - self.reported > REPORT_SECONDS:
                 self.report(self._progress("train"))
@@ -265,13 +271,13 @@ class Scheduler:
         while True:
             if (chunk := self.waves.next()) is not None:
                 return chunk
-            found = self.waves.take_unopened(self.keeper is None or self.keeper.alone)
+            found = self.waves.take_unopened(self.checkpoints is None or self.checkpoints.alone)
             if found is None:
                 return None
             index, rows = found
             begun = {}
-            if self.keeper is not None:
-                rows, begun = self.keeper.lease(self.recorder, rows, self.waves.groups[index])
+            if self.checkpoints is not None:
+                rows, begun = self.checkpoints.lease(self.recorder, rows, self.waves.groups[index])
                 for row, (step, _) in begun.items():
                     self.steps_done[row] = step
             self.waves.open_wave(index, rows, begun)
@@ -302,8 +308,8 @@ class Scheduler:
         self.steps_done[rows] = done.stop
         at_its_end = done.stop == group.config.num_steps
         self._finish(chunk, done, at_its_end)
-        if self.keeper is not None:
-            self.keeper.commit(self.recorder, group, chunk, done, done.stop)
+        if self.checkpoints is not None:
+            self.checkpoints.commit(self.recorder, group, chunk, done, done.stop)
         if not at_its_end:
             chunk.step, chunk.states = done.stop, done.states
             if shape == (group.slots, group.lanes) and not finished[rows].any():
@@ -349,14 +355,14 @@ class Scheduler:
             if group.chunk == 1:
                 raise MemoryError(f"one network must fit into memory, and does not: {error}") from error
             self.waves.halve(index)
-            if self.keeper is not None:
-                self.keeper.reshape(self.waves.groups)
+            if self.checkpoints is not None:
+                self.checkpoints.reshape(self.waves.groups)
             smaller = self.waves.groups[index].chunk
             self.notes.append(f"out of memory: chunks of {group.chunk} networks were halved to {smaller}")
         chunk.wave.ready.append(chunk)
         self.waves.repack(index, ~self.recorder.finished)
 
-    def _save_all(self, keeper: Keeper, flying: Flying) -> None:
+    def _save_all(self, checkpoints: Checkpoints, flying: Flying) -> None:
         """Waits for the tasks that have begun, and commits how far every row has come."""
         waiting = [future for future in flying if future.cancel()]
         for future, (chunk, task) in flying.items():
@@ -365,16 +371,16 @@ class Scheduler:
                 chunk.wave.ready.append(chunk)  # as it was before the task
             else:
                 self._take(chunk, task, future.result())
-        self._save_waiting(keeper)
+        self._save_waiting(checkpoints)
 
-    def _save_waiting(self, keeper: Keeper) -> None:
+    def _save_waiting(self, checkpoints: Checkpoints) -> None:
         """Commits how far the rows have come that wait for a worker."""
         for index, step, rows, states in self.waves.waiting():
-            keeper.save(self.recorder, self.waves.groups[index], rows, states, step)
+            checkpoints.save(self.recorder, self.waves.groups[index], rows, states, step)
 
-    def _share(self, keeper: Keeper) -> list[int]:
+    def _share(self, checkpoints: Checkpoints) -> list[int]:
         """Commits the rows that wait for a worker, and returns them, for another process to train."""
-        self._save_waiting(keeper)
+        self._save_waiting(checkpoints)
         return self.waves.withdraw_waiting()
 
     # -- progress ---------------------------------------------------------------------------------------

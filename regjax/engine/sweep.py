@@ -17,7 +17,7 @@ from typing import Any, Unpack
 import jax
 
 from regjax.core.config import Config
-from regjax.engine.checkpoints import Keeper
+from regjax.engine.checkpoints import Checkpoints
 from regjax.engine.progress import Report, reporter
 from regjax.engine.recorder import Recorder
 from regjax.engine.scheduler import Scheduler
@@ -201,11 +201,11 @@ def run(
         StoreError: the store is damaged where this sweep reads it.
     """
     plan = _planned(design, questions, executor, None, None) if plan is None else plan
-    keeper = None
+    checkpoints = None
     if store is not None:
-        keeper, plan = Keeper.begin(store, design, plan, questions or Questions(), origin)
+        checkpoints, plan = Checkpoints.begin(store, design, plan, questions or Questions(), origin)
     with workers_of(executor, plan.num_workers, jax.default_backend()) as submit:
-        return Scheduler(design, plan, submit, report, keeper, rows).run()
+        return Scheduler(design, plan, submit, report, checkpoints, rows).run()
 
 
 class NotFinished(ValueError):

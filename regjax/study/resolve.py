@@ -21,7 +21,7 @@ from regjax.core.data import Data, Task, check_data, check_test, unit_mean
 from regjax.core.hparams import HYPERPARAMETERS, HParams, check_hparams, check_loss
 from regjax.core.objective import resolve_loss
 from regjax.core.random import MAX_SEED
-from regjax.data import loaders as datasets
+from regjax.data import loaders
 from regjax.data.splits import SPLIT_SEED, Splits, check_fraction, hold_out, make_splits
 from regjax.study.configuration import Configuration, as_hparams, canonical, value_of
 from regjax.study.design import Design, Pairing, watches
@@ -105,7 +105,7 @@ def make_design(
     rows, test, classes = _resolve_rows(data, asked)
     if hidden is not None:
         base = fit_config(base, rows, hidden)
-    with datasets.of_file(data):
+    with loaders.of_file(data):
         rows, test = _checked(base, rows, test)
     check_fraction("stopping", asked["stopping"])
     early = [watches(configuration, base) for configuration in found]
@@ -154,7 +154,7 @@ def _resolve_rows(data: Any, asked: Mapping[str, Any]) -> tuple[Data, Data | Non
         )
     rows, own_test, classes = _resolve_data(data, target, task)
     # Test samples of their own have their own errors; a fraction of the data is at fault with its file.
-    with datasets.of_file(data if isinstance(test, float) else None):
+    with loaders.of_file(data if isinstance(test, float) else None):
         return *_resolve_test(rows, own_test, test, classes, target, task), classes
 
 
@@ -230,7 +230,7 @@ def check_seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
 def _resolve_data(data: Any, target: str | None, task: Task) -> tuple[Data, Data | None, np.ndarray | None]:
     """Returns (rows, the data set's own test rows, classes)."""
     if isinstance(data, str | os.PathLike):
-        return datasets.load_named(data, target=target, task=task)
+        return loaders.load_named(data, target=target, task=task)
     if target is not None:
         raise ValueError(f"target must only be given with a .csv file, got {shown(target)}")
     if isinstance(data, Data):
@@ -262,7 +262,7 @@ def _resolve_test(
         return rows, test
     if isinstance(test, str | os.PathLike):
         ends_in_csv = str(test).lower().endswith(".csv")
-        found = datasets.load_named(test, target=target if ends_in_csv else None, task=task, classes=classes)
+        found = loaders.load_named(test, target=target if ends_in_csv else None, task=task, classes=classes)
         return rows, found[0]
     if isinstance(test, tuple | list) and len(test) == 2:
         X, y = test

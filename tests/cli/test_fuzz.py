@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 import regjax
 from regjax.cli import spec
 from regjax.core import checks
-from regjax.data import loaders as datasets
-from regjax.data import matlab
+from regjax.data import loaders, matlab
 from regjax.study.resolve import make_design
 
 X, Y = np.arange(12.0).reshape(6, 2), np.array([0, 1, 1, 0, 1, 0])
@@ -96,7 +95,7 @@ def test_nothing_in_an_archive_is_ever_run(tmp_path):
     mark, path = tmp_path / "run", tmp_path / "hostile.npz"
     for what, content in hostile_archives(mark):
         path.write_bytes(content)
-        loaders = (regjax.load_npz, datasets.load, lambda path: regjax.sweep(path, progress=False))
+        loaders = (regjax.load_npz, loaders.load, lambda path: regjax.sweep(path, progress=False))
         for load in loaders:
             with pytest.raises((TypeError, ValueError)) as refused:
                 load(path)
@@ -192,7 +191,7 @@ def test_labels_of_a_long_table_are_read_alike_throughout(tmp_path):
     # In pieces, pandas takes "01" for 1 in those without a word, and for text in the others.
     labels = ["01"] * 600_000 + ["red"]
     pd.DataFrame({"a": 1, "y": labels}).to_csv(tmp_path / "t.csv", index=False)
-    train, _, classes = datasets.load_named(tmp_path / "t.csv")
+    train, _, classes = loaders.load_named(tmp_path / "t.csv")
     assert classes is not None
     assert classes.tolist() == ["01", "red"]
     assert np.bincount(train.y[0]).tolist() == [600_000, 1]
@@ -201,10 +200,10 @@ def test_labels_of_a_long_table_are_read_alike_throughout(tmp_path):
 def test_paths_that_no_file_can_have():
     for path in ("a\0.csv", "a\ud800.csv"):
         with pytest.raises(ValueError, match="path must be one that a file can have, got 'a"):
-            datasets.load(path)
+            loaders.load(path)
     for source in (3, b"iris", None):
         with pytest.raises(TypeError, match="data must be a name or a path, got"):
-            datasets.load(source)
+            loaders.load(source)
 
 
 def test_labels_far_apart_take_no_memory_between_them():

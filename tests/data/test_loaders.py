@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import regjax
-from regjax.data import loaders as datasets
+from regjax.data import loaders
 from regjax.data.loaders import load
 from regjax.study.resolve import make_design
 
@@ -149,34 +149,34 @@ def test_any_bytes_load_or_are_refused_in_words(tmp_path_factory, content, endin
 
 def test_numeric_labels_mean_the_same_from_a_file_and_from_arrays(tmp_path):
     (tmp_path / "l.csv").write_text("a,label\n" + "1,1\n2,2\n" * 5)
-    data, _, classes = datasets.load_named(tmp_path / "l.csv")
+    data, _, classes = loaders.load_named(tmp_path / "l.csv")
     np.testing.assert_array_equal(classes, [1, 2])
     assert set(data.y[0].tolist()) == {0, 1}
     (tmp_path / "s.csv").write_text("a,label\n" + "1,-1\n2,1\n" * 5)
-    assert set(datasets.load_named(tmp_path / "s.csv")[0].y[0].tolist()) == {0, 1}
+    assert set(loaders.load_named(tmp_path / "s.csv")[0].y[0].tolist()) == {0, 1}
     np.savez(tmp_path / "l.npz", X=np.ones((4, 1)), y=np.array([3, 5, 3, 5]))
-    assert datasets.load_named(tmp_path / "l.npz")[0].y.tolist() == [[0, 1, 0, 1]]
+    assert loaders.load_named(tmp_path / "l.npz")[0].y.tolist() == [[0, 1, 0, 1]]
 
 
 def test_two_classes_with_test_samples_of_their_own_or_held_out(tmp_path):
-    train, test = datasets.load_two_classes("breast_cancer", 0.25)
+    train, test = loaders.load_two_classes("breast_cancer", 0.25)
     assert (train.x.shape[1], test.x.shape[1]) == (426, 143)
     np.savez(tmp_path / "d.npz", X=X, y=Y, Xval=X[:2], yval=Y[:2])
-    train, test = datasets.load_two_classes(tmp_path / "d.npz")
+    train, test = loaders.load_two_classes(tmp_path / "d.npz")
     assert (train.x.shape[1], test.x.shape[1]) == (5, 2)
     with pytest.raises(ValueError, match=r"^data must have labels of two classes, 0 and 1, .* got 0, 1, 2$"):
-        datasets.load_two_classes("iris")
+        loaders.load_two_classes("iris")
     np.savez(tmp_path / "d.npz", X=X, y=[0, 1, 2, 0, 1])
     with pytest.raises(ValueError, match=r"d\.npz: data must have labels of two classes"):
-        datasets.load_two_classes(tmp_path / "d.npz")
+        loaders.load_two_classes(tmp_path / "d.npz")
 
 
 def test_an_error_names_the_file_that_the_data_is_from(tmp_path):
     for source, words in ((tmp_path, f"{tmp_path}: wrong"), ("iris", "wrong"), (None, "wrong")):
-        with pytest.raises(TypeError) as caught, datasets.of_file(source):
+        with pytest.raises(TypeError) as caught, loaders.of_file(source):
             raise TypeError("wrong")
         assert str(caught.value) == words
-    with pytest.raises(KeyError), datasets.of_file(tmp_path):
+    with pytest.raises(KeyError), loaders.of_file(tmp_path):
         raise KeyError("untouched")
 
 

@@ -144,12 +144,12 @@ def test_seeds_are_averaged_in_folds():
 
 
 def test_what_is_in_the_store_is_not_trained_again(tmp_path, monkeypatch):
-    from regjax.engine import scheduler as host
+    from regjax.engine import scheduler
 
     X, y = iris()
     search = RegGridSearchCV(pipeline(), {"network__alpha": [0.1, 1]}, cv=CV, store=tmp_path / "s.sqlite")
     first = search.fit(X, y).cv_results_["mean_test_score"]
-    monkeypatch.setattr(host, "run_task", lambda task: pytest.fail("trained again"))
+    monkeypatch.setattr(scheduler, "run_task", lambda task: pytest.fail("trained again"))
     again = clone(search).set_params(store=str(tmp_path / "s.sqlite")).fit(X, y)
     np.testing.assert_array_equal(first, again.cv_results_["mean_test_score"])
     loaded = regjax.load(tmp_path / "s.sqlite")

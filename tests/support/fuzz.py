@@ -36,7 +36,7 @@ from hypothesis import strategies as st
 
 import regjax
 from regjax.cli import spec
-from regjax.data import loaders as datasets
+from regjax.data import loaders
 from regjax.study.plan import make_plan
 from regjax.study.resolve import make_design
 
@@ -100,7 +100,7 @@ def check_mat(content: bytes, folder: Path) -> str:
 def _check_file(path: Path, content: bytes, loader: Callable[..., Any], options: dict[str, Any]) -> str:
     path.write_bytes(content)
     outcome, parts = judge(lambda: loader(path, **options), loader, path)
-    again, named = judge(lambda: datasets.load_named(path, **options), datasets.load, path)
+    again, named = judge(lambda: loaders.load_named(path, **options), loaders.load, path)
     assert again == outcome, f"{loader.__name__} gives {outcome}, load_named {again}"
     if outcome != "success":
         return outcome
