@@ -131,7 +131,7 @@ FRESH = """
 import json, sys, time
 import numpy as np, regjax
 from benchmarks.measure import peak_memory
-from regjax import terminal
+from regjax.cli import terminal
 rows, steps = map(int, sys.argv[1:3])
 if len(sys.argv) > 3:
     terminal.use_compilation_cache(True)

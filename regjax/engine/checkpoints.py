@@ -66,7 +66,7 @@ class Checkpoints:
     def begin(
         cls, store: Store, design: Design, plan: Plan, questions: Questions, origin: Origin
     ) -> tuple[Checkpoints, Plan]:
-        """Returns the checkpoints of a sweep that is begun, or gone on with, and the plan that holds for it."""
+        """Returns the checkpoints of a sweep that is begun or resumed, and the plan that holds for it."""
         rows = identities(design)
         # Before anything is written: a store that is damaged where this sweep reads it is left as it is.
         found = dict(store.read(rows))

@@ -95,8 +95,8 @@ def test_nothing_in_an_archive_is_ever_run(tmp_path):
     mark, path = tmp_path / "run", tmp_path / "hostile.npz"
     for what, content in hostile_archives(mark):
         path.write_bytes(content)
-        loaders = (regjax.load_npz, loaders.load, lambda path: regjax.sweep(path, progress=False))
-        for load in loaders:
+        readers = (regjax.load_npz, loaders.load, lambda path: regjax.sweep(path, progress=False))
+        for load in readers:
             with pytest.raises((TypeError, ValueError)) as refused:
                 load(path)
             assert str(refused.value).startswith(f"{path}: "), what
