@@ -97,6 +97,27 @@ def init_state(
     return TrainState(params, opt_state, average, best, init_epochs(params, config))
 
 
+class Course(NamedTuple):
+    """What a segment must know of the whole run; None takes what the config and the data say.
+
+    Attributes:
+        num_batches: batches of an epoch. Under a `vmap` over weights pass it, not mapped: otherwise the end
+            of an epoch may differ between lanes, and every lane sorts its samples at every step.
+        num_steps: steps of the run, for keep_prob_end.
+        watched: samples whose score config.stop_on watches.
+        orders: of the samples in the epochs, `(epochs, n)`, those of weight 0 last, instead of drawing them;
+            after the last order the first comes again.
+    """
+
+    num_batches: ArrayLike | None = None
+    num_steps: ArrayLike | None = None
+    watched: Data | None = None
+    orders: jax.Array | None = None
+
+
+WHOLE = Course()
+
+
 def run_segment(
     key: jax.Array,
     state: TrainState,
@@ -105,12 +126,9 @@ def run_segment(
     start: ArrayLike,
     stop: ArrayLike,
     masks: UnitMasks | None = None,
+    course: Course = WHOLE,
     *,
     config: Config,
-    num_batches: ArrayLike | None = None,
-    num_steps: ArrayLike | None = None,
-    watched: Data | None = None,
-    orders: jax.Array | None = None,
 ) -> TrainState:
     """Returns the state after steps `start` … `stop` - 1: how a run is cut changes no bit of it.
 
@@ -122,15 +140,10 @@ def run_segment(
         start: first step, may be traced.
         stop: last step + 1, may be traced.
         masks: the same masks at every step, instead of drawing them.
+        course: what the segment must know of the whole run.
         config: what is compiled.
-        num_batches: of an epoch; None counts them. Under a `vmap` over weights pass it, not mapped:
-            otherwise the end of an epoch may differ between lanes, and every lane sorts its samples at
-            every step.
-        num_steps: of the whole run, for keep_prob_end; None takes config.num_steps.
-        watched: samples whose score config.stop_on watches.
-        orders: of the samples in the epochs, `(epochs, n)`, those of weight 0 last, instead of drawing
-            them; after the last order the first comes again.
     """
+    num_batches, num_steps, watched, orders = course
     num_steps = config.num_steps if num_steps is None else num_steps
     data = hide_held_out(jax.tree.map(jnp.asarray, data))
     counted, data = data.weights, weigh_classes(data, config)

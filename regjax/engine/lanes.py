@@ -30,7 +30,7 @@ from regjax.core.metrics import LAST, examples, metrics
 from regjax.core.mlp import Params
 from regjax.core.objective import resolve_loss
 from regjax.core.penalties import penalty
-from regjax.core.train import TrainState, init_state, run_segment
+from regjax.core.train import Course, TrainState, init_state, run_segment
 
 # Config fields that neither the first state nor a record depends on, each at one value: groups that differ
 # in these alone then share the compiled `init_lanes` and `measure_lanes`.
@@ -294,19 +294,8 @@ def advance_lanes(
         key = jax.random.wrap_key_data(replicate.key)
         data = Data(replicate.x, replicate.y, replicate.train)
         watched = data._replace(weights=replicate.stop) if config.stop_on == "score" else None
-        return run_segment(
-            key,
-            state,
-            hparams,
-            data,
-            start,
-            stop,
-            config=config,
-            num_batches=num_batches,
-            num_steps=num_steps,
-            watched=watched,
-            orders=replicate.orders,
-        )
+        course = Course(num_batches, num_steps, watched, replicate.orders)
+        return run_segment(key, state, hparams, data, start, stop, course=course, config=config)
 
     return _over_lanes(advance, replicates, shared, 2)(replicates, hparams, states)
 

@@ -20,7 +20,7 @@ from regjax.core.data import Data, pad_samples, unit_mean
 from regjax.core.hparams import HParams
 from regjax.core.mlp import Params
 from regjax.core.numpy_random import draw_orders
-from regjax.core.train import TrainState, init_state, run_segment
+from regjax.core.train import Course, TrainState, init_state, run_segment
 
 # Epochs of one compiled call. A run that has stopped, or Ctrl-C, waits for the end of the call.
 EPOCHS = 10
@@ -193,11 +193,9 @@ def _run_epochs(
         start = epoch * span.num_batches
         # An epoch past the last has no steps.
         stop = jnp.where(epoch < span.last, start + span.num_batches, start)
-        state = run_segment(
-            key, state, hparams, data, start, stop,
-            config=config, num_batches=span.num_batches, num_steps=span.num_steps, watched=watched,
-            orders=None if order is None else order[None],
-        )  # fmt: skip
+        orders = None if order is None else order[None]
+        course = Course(span.num_batches, span.num_steps, watched, orders)
+        state = run_segment(key, state, hparams, data, start, stop, course=course, config=config)
         epochs = cast(Any, state.epochs)
         return state, (epochs.loss, epochs.score, epochs.stopped_at >= 0)
 

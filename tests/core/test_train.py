@@ -17,7 +17,7 @@ from regjax.core.evaluate import evaluate, measure
 from regjax.core.hparams import check_hparams
 from regjax.core.objective import BatchSizes, full_batch_sizes
 from regjax.core.random import epoch_order
-from regjax.core.train import init_state, run_segment
+from regjax.core.train import Course, init_state, run_segment
 
 KEY = regjax.replicate_key(4)
 SMALL = regjax.Config(layer_sizes=(2, 6, 3, 1), num_steps=40, eval_every=10)
@@ -441,7 +441,7 @@ def test_num_batches_given_is_what_is_counted():
     hparams = check_hparams(config, regjax.HParams())
     state = init_state(KEY, hparams, config=config)
     counted, given, fewer = (
-        run_segment(KEY, state, hparams, data, 0, 9, config=config, num_batches=n) for n in (None, 4, 3)
+        run_segment(KEY, state, hparams, data, 0, 9, course=Course(n), config=config) for n in (None, 4, 3)
     )
     equal(counted, given)
     assert not np.array_equal(counted.params[0].w, fewer.params[0].w)
