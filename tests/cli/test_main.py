@@ -1,4 +1,4 @@
-"""The command line in processes of its own, as a user meets it."""
+"""The command line, as a user meets it: in a process of its own where signals, caches or exits matter."""
 
 import json
 import os
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.io
 from click.testing import CliRunner
+from command_line import regjax
 
 from regjax.cli import compare as cli_compare
 from regjax.cli import main as cli
@@ -19,7 +20,7 @@ from regjax.cli import terminal
 PICTURES = ["cost_curves.png", "dataset.png", "decision_boundaries.png", "masks.png"]
 
 
-def regjax(*arguments, **options):
+def process(*arguments, **options):
     return subprocess.run(
         [sys.executable, "-m", "regjax", *map(str, arguments)],
         capture_output=True,
@@ -190,7 +191,7 @@ def test_bad_input_is_one_line_and_exit_code_two(arguments, words, files, tmp_pa
 
 
 def test_one_bad_input_in_a_process_of_its_own(tmp_path):
-    done = regjax("compare", "--keep-prob", 2, cwd=tmp_path)
+    done = process("compare", "--keep-prob", 2, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "regjax: error: keep_prob must be in (0, 1] in float32, got 2.0\n"
     assert os.listdir(tmp_path) == []
@@ -242,20 +243,20 @@ def test_ctrl_c_between_pictures_names_them(tmp_path, capsys, monkeypatch):
 def test_check_passes_and_says_the_device(monkeypatch, capsys):
     from regjax.core import certificate as check
 
-    rows = check.certify(depths=(0,))
+    rows = check.certify(depths=(0,), losses=("squared_error",))
     monkeypatch.setattr(check, "certify", lambda on_progress: rows)
     monkeypatch.setattr(terminal, "use_compilation_cache", lambda wanted: None)
     with pytest.raises(SystemExit) as stop:
         cli.main(["check"])
     assert stop.value.code == 0
     out = capsys.readouterr().out
-    assert "all 212 within their bounds; float64 on " in out
+    assert "all 62 within their bounds; float64 on " in out
     bad = [row._replace(error=1e-3) if row.term == "l1" else row for row in rows]
     monkeypatch.setattr(check, "certify", lambda on_progress: bad)
     with pytest.raises(SystemExit) as stop:
         cli.main(["check"])
     assert stop.value.code == 1
-    assert "15 of 212 exceed their bound" in capsys.readouterr().out
+    assert "5 of 62 exceed their bound" in capsys.readouterr().out
 
 
 def test_help_and_version():
@@ -270,10 +271,10 @@ def test_second_process_finds_the_first_ones_programs(tmp_path):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     environment["XDG_CACHE_HOME"] = str(cache)
     options = ("compare", "--steps", 5, "--json", "--out", tmp_path / "o")
-    regjax(*options, "--no-compilation-cache", env=environment)
+    process(*options, "--no-compilation-cache", env=environment)
     assert not (cache / "regjax").exists()
-    regjax(*options, env=environment)
+    process(*options, env=environment)
     first = sorted(p.name for p in cache.rglob("*-cache"))
     assert first
-    regjax(*options, env=environment)
+    process(*options, env=environment)
     assert sorted(p.name for p in cache.rglob("*-cache")) == first

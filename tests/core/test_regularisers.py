@@ -159,6 +159,7 @@ def test_gradient_alone(name, depth):
     check_gradient_of({name: ON[name]}, loss, depth)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     st.sets(st.sampled_from(sorted(set(ON) - {"average_from"})), min_size=2),

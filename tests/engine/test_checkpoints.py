@@ -216,6 +216,7 @@ def test_a_row_that_was_begun_elsewhere_says_so(tmp_path, monkeypatch):
         assert how["from_step"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("plain_ctrl_c")
 def test_ctrl_c_inside_a_commit_waits_for_its_end(tmp_path, monkeypatch):
     path = tmp_path / "runs.sqlite"

@@ -1,5 +1,7 @@
 """Lanes: bits depend neither on the position nor on the neighbours; one program for all segments."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -71,5 +73,5 @@ def test_lanes_permuted_and_poisoned_keep_their_bits(layer_sizes, shape, keep_pr
 def test_a_second_sweep_compiles_nothing():
     run(seeds=1)
     before = [f._cache_size() for f in (lanes.init_lanes, lanes.advance_lanes, lanes.measure_lanes)]
-    run(seeds=3, config=regjax.Config(num_steps=45, eval_every=7))
+    run(seeds=3, config=dataclasses.replace(CONFIG, num_steps=45, eval_every=7))
     assert before == [f._cache_size() for f in (lanes.init_lanes, lanes.advance_lanes, lanes.measure_lanes)]

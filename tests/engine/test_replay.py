@@ -53,6 +53,7 @@ def test_replay_of_a_diverged_row_on_one_split(tmp_path):
         assert again.same, str(again)
 
 
+@pytest.mark.slow
 def test_every_row_of_a_mixed_sweep_replays(tmp_path):
     path = tmp_path / "s.sqlite"
     grid = [{"patience": 20}, {"l2": 0.7}, {"ema_decay": 0.9}]

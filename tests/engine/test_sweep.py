@@ -36,7 +36,10 @@ def test_order_of_the_grid_changes_no_bit():
             np.testing.assert_array_equal(one.table(name)[index], turned.table(name)[other])
 
 
-@pytest.mark.parametrize("batch_size", [None, 16, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "batch_size",
+    [None, pytest.param(16, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.slow)],
+)
 def test_a_sweep_is_single_training(batch_size):
     config = dataclasses.replace(CONFIG, num_steps=30, eval_every=30, batch_size=batch_size)
     # Full batches with and without dropout; minibatches with it: two programs fewer each.
@@ -131,6 +134,7 @@ def test_rows_that_diverge_at_other_steps_change_no_bit_of_others(turn):
         np.testing.assert_array_equal(calm.records[name][small], wild.records[name][small])
 
 
+@pytest.mark.slow
 def test_switching_dropout_on_leaves_weights_and_batches_alone():
     config = dataclasses.replace(CONFIG, layer_sizes=(2, 6, 1), num_steps=20, eval_every=20, batch_size=8)
     results = run(config=config, grid={"keep_prob": [1, 1 - 2**-16]}, seeds=2)  # a mask that drops 1 in 65536
@@ -138,7 +142,8 @@ def test_switching_dropout_on_leaves_weights_and_batches_alone():
     np.testing.assert_allclose(results.values("train_loss")[:6], results.values("train_loss")[6:], rtol=1e-2)
 
 
-@pytest.mark.parametrize("pairing", [pytest.param("paired", marks=pytest.mark.slow), "independent"])
+@pytest.mark.slow
+@pytest.mark.parametrize("pairing", ["paired", "independent"])
 def test_a_grid_grown_while_other_things_are_on_keeps_every_row(pairing):
     config = {"hidden": (6, 3), "num_steps": 9, "eval_every": 4, "batch_size": 16, "optimizer": "adam"}
     config["metrics"] = ("accuracy",)
@@ -332,7 +337,10 @@ def test_weights_of_data_reach_the_folds():
         assert np.ptp(train[30:][train[30:] > 0]) < 1e-12
 
 
-@pytest.mark.parametrize("kind", ["two classes", "three classes", "regression"])
+@pytest.mark.parametrize(
+    "kind",
+    ["two classes", *(pytest.param(k, marks=pytest.mark.slow) for k in ("three classes", "regression"))],
+)
 def test_an_ensemble_is_the_mean_of_the_seeds_and_folds(kind):
     X, y = points(60, 3, 3)
     y = {"two classes": np.array(["a", "b"])[(y > 0) + 0], "three classes": y, "regression": X[:, 0] ** 2}[
