@@ -332,7 +332,7 @@ def overhead(steps: int, repeats: int, folder: Path) -> dict[str, Any]:
 
     names = ("__init__", "__exit__")
     patched = [(store.Store, name, getattr(store.Store, name)) for name in names]
-    methods = ("recall", "claim", "look_again", "commit", "beat", "end", "leave")
+    methods = ("recall", "lease", "look_again", "commit", "beat", "end", "leave")
     patched += [(keeper.Keeper, name, getattr(keeper.Keeper, name)) for name in methods]
     begin = keeper.Keeper.__dict__["begin"]
     for owner, name, _ in patched:

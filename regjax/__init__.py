@@ -1,29 +1,45 @@
 """regjax trains regularised neural networks in JAX, many at once, and shows what the regularisation did.
 
-Pure functions with explicit keys: forward, hand-derived backward and cost of multi-layer perceptrons,
-under `jit` and `vmap`. Importing it changes no setting of JAX and starts no device.
+This module holds the names that users import; `__all__` lists them. Each is imported when it is first used:
+`import regjax` loads no other module, changes no setting of JAX and starts no device. `regjax.plot`,
+`regjax.tutorial` and the other packages are loaded the same way.
+
+Example:
+    >>> import regjax
+    >>> regjax.Config(layer_sizes=(2, 20, 3, 1)).layer_sizes
+    (2, 20, 3, 1)
 """
 
-from typing import TYPE_CHECKING, Any
+import importlib
 
-from regjax.core.certificate import check_gradient
-from regjax.core.config import Config
-from regjax.core.data import Data
-from regjax.core.dropout import dropout_masks
-from regjax.core.hparams import HParams
-from regjax.core.mlp import Layer, backward, forward, init_params, predict, predict_proba
-from regjax.core.objective import cost, cost_and_grads
-from regjax.core.random import replicate_key
-from regjax.core.train import Trained, make_train
-from regjax.data.loaders import load_csv, load_mat, load_npz, two_regions
-from regjax.engine.sweep import load, plan, sweep
-from regjax.study.grid import Grid, grid, random_grid, sobol_grid
-from regjax.study.plan import Plan
-from regjax.study.results import Results
+# Type checkers take this name for true, whoever defines it. `typing` would take longer than all else here.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from regjax import core as core
+    from regjax import plot as plot
+    from regjax import report as report
+    from regjax import tutorial as tutorial
+    from regjax.core.certificate import check_gradient
+    from regjax.core.config import Config
+    from regjax.core.data import Data
+    from regjax.core.dropout import dropout_masks
+    from regjax.core.hparams import HParams
+    from regjax.core.mlp import Layer, backward, forward, init_params, predict, predict_proba
+    from regjax.core.objective import cost, cost_and_grads
+    from regjax.core.random import replicate_key
+    from regjax.core.train import Trained, make_train
+    from regjax.data.loaders import load_csv, load_mat, load_npz, two_regions
+    from regjax.engine.sweep import load, plan, sweep
     from regjax.sklearn.estimators import RegMLPClassifier, RegMLPRegressor
-    from regjax.sklearn.search import RegGridSearchCV, RegRandomizedSearchCV, one_se
+    from regjax.sklearn.rules import one_se
+    from regjax.sklearn.search import RegGridSearchCV, RegRandomizedSearchCV
+    from regjax.study.grid import Grid, grid, random_grid, sobol_grid
+    from regjax.study.plan import Plan
+    from regjax.study.questions import Questions
+    from regjax.study.results import Results
+
+    __version__: str
 
 __all__ = [
     "Config",
@@ -51,6 +67,7 @@ __all__ = [
     "random_grid",
     "sobol_grid",
     "sweep",
+    "Questions",
     "Results",
     "load",
     "plan",
@@ -62,19 +79,47 @@ __all__ = [
     "one_se",
 ]
 
-# scikit-learn takes a second to import: these are when they are asked for.
-_LAZY = {
-    "RegMLPClassifier": "sklearn.estimators",
-    "RegMLPRegressor": "sklearn.estimators",
-    "RegGridSearchCV": "sklearn.search",
-    "RegRandomizedSearchCV": "sklearn.search",
-    "one_se": "sklearn.search",
+_DEFINED_IN = {
+    "core.certificate": "check_gradient",
+    "core.config": "Config",
+    "core.data": "Data",
+    "core.dropout": "dropout_masks",
+    "core.hparams": "HParams",
+    "core.mlp": "Layer backward forward init_params predict predict_proba",
+    "core.objective": "cost cost_and_grads",
+    "core.random": "replicate_key",
+    "core.train": "Trained make_train",
+    "data.loaders": "load_csv load_mat load_npz two_regions",
+    "engine.sweep": "load plan sweep",
+    "sklearn.estimators": "RegMLPClassifier RegMLPRegressor",
+    "sklearn.rules": "one_se",
+    "sklearn.search": "RegGridSearchCV RegRandomizedSearchCV",
+    "study.grid": "Grid grid random_grid sobol_grid",
+    "study.plan": "Plan",
+    "study.questions": "Questions",
+    "study.results": "Results",
 }
+_MODULE_OF = {name: module for module, names in _DEFINED_IN.items() for name in names.split()}
+_PACKAGES = ("cli", "core", "data", "engine", "plot", "report", "sklearn", "store", "study", "tutorial")
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'regjax' has no attribute {name!r}")
-    import importlib
+if not TYPE_CHECKING:  # a type checker that saw `__getattr__` would accept any name
 
-    return getattr(importlib.import_module(f"regjax.{_LAZY[name]}"), name)
+    def __getattr__(name):
+        """Returns a public name, a package or the version; Python calls it once for each (PEP 562)."""
+        if name in _MODULE_OF:
+            value = getattr(importlib.import_module(f"regjax.{_MODULE_OF[name]}"), name)
+        elif name in _PACKAGES:
+            value = importlib.import_module(f"regjax.{name}")
+        elif name == "__version__":
+            from importlib.metadata import version  # takes 20 ms
+
+            value = version("regjax")
+        else:
+            raise AttributeError(f"module 'regjax' has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULE_OF, *_PACKAGES, "__version__"})

@@ -50,16 +50,17 @@ HOUSE = [
     "study.comparison",
     "study.results",
     "store.identity",
-    "store.arrays",
-    "store.archive",
+    "store.codec",
     "store.schema",
     "store.database",
     "store.leases",
     "store.store",
     "engine.recorder",
     "engine.packing",
+    "engine.tasks",
     "engine.checkpoints",
     "engine.scheduler",
+    "engine.workers",
     "engine.sweep",
     "sklearn.base",
     "sklearn.estimators",
@@ -156,6 +157,7 @@ def test_public_names():
         "random_grid",
         "sobol_grid",
         "sweep",
+        "Questions",
         "Results",
         "load",
         "plan",
@@ -175,6 +177,9 @@ def test_importing_changes_nothing():
 import jax
 before = dict(jax.config.values)
 import regjax, sys
+for name in regjax.__all__:
+    if regjax._MODULE_OF[name].split(".")[0] != "sklearn":
+        getattr(regjax, name)
 assert dict(jax.config.values) == before, "a setting changed"
 import jax._src.xla_bridge as bridge
 assert not bridge._backends, "a backend was started"
@@ -221,8 +226,7 @@ def test_readme_names_real_commands_and_files():
 
 
 def test_readme_toml_and_its_flags_ask_for_the_same_sweep(tmp_path):
-    from regjax.cli import spec
-    from regjax.cli import sweep as cli_sweep
+    from regjax.cli import options, spec
 
     readme = (ROOT / "README.md").read_text()
     (block,) = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
@@ -230,5 +234,5 @@ def test_readme_toml_and_its_flags_ask_for_the_same_sweep(tmp_path):
     (line,) = re.findall(r"^\$ regjax plan (.*)$", readme, re.MULTILINE)
     words = [*line.split(), "--rule", "one_se"]
     flags = dict(zip((w[2:].replace("-", "_") for w in words[::2]), words[1::2], strict=True))
-    assert set(flags) <= set(cli_sweep.FLAGS)
+    assert set(flags) <= set(options.FLAGS)
     assert spec.resolve(str(tmp_path / "spec.toml"), {}) == spec.resolve(None, flags)

@@ -1,14 +1,14 @@
-"""`regjax compare` and `regjax check`."""
+"""`regjax compare`: the tutorial's three networks, or every regulariser once beside none."""
 
 from __future__ import annotations
 
 import functools
 import json
 import math
-import sys
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -17,12 +17,56 @@ from regjax.cli.terminal import Interrupted, ctrl_c, user_errors
 
 if TYPE_CHECKING:
     from regjax.core.data import Data
-    from regjax.tutorial.experiment import Experiment
+    from regjax.tutorial.experiment import Experiment, Run, Settings
 
 PICTURES = ("dataset.png", "cost_curves.png", "decision_boundaries.png", "masks.png")
 SHEET = "regularisers.png"
 UNTUNED = "no strength is tuned: this shows what each does, not which is best; `regjax sweep` measures that"
 CAVEAT = "one seed each: an illustration, not evidence; `regjax sweep` measures it"
+
+
+class Asked(NamedTuple):
+    """The options of `regjax compare`, as click reads them."""
+
+    source: str
+    steps: str
+    learning_rate: float
+    l2: float
+    keep_prob: float
+    seed: int
+    numpy_rng: bool
+    x64: bool
+    out: str
+    regularisers: str | None
+    as_json: bool
+
+    @property
+    def num_steps(self) -> int:
+        """The number of gradient steps; raises TypeError or ValueError where it is none."""
+        from regjax.core.config import check_count
+
+        try:
+            number = float(self.steps)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise TypeError(f"steps must be a whole number, got {self.steps!r}")
+        return check_count("steps", int(number) if number == int(number) else number)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the three networks; raises as `num_steps`."""
+        from regjax.tutorial.experiment import Settings
+
+        return Settings(
+            num_steps=self.num_steps,
+            learning_rate=self.learning_rate,
+            l2=self.l2,
+            keep_prob=self.keep_prob,
+            seed=self.seed,
+            numpy_rng=self.numpy_rng,
+            dtype="float64" if self.x64 else "float32",
+        )
 
 
 @click.command()
@@ -54,93 +98,81 @@ CAVEAT = "one seed each: an illustration, not evidence; `regjax sweep` measures 
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @terminal.cache_option
 @click.pass_obj
-def compare(
-    started: float,
-    source: str,
-    steps: str,
-    learning_rate: float,
-    l2: float,
-    keep_prob: float,
-    seed: int,
-    numpy_rng: bool,
-    x64: bool,
-    out: str,
-    regularisers: str | None,
-    as_json: bool,
-    compilation_cache: bool,
-) -> None:
+def compare(started: float, compilation_cache: bool, **options: Any) -> None:
     """Trains one network three times: without regularisation, with L2, with dropout.
 
     The network has 20 and 3 hidden units and takes full-batch steps. The pictures are written to --out.
     """
-    from regjax.tutorial.experiment import check_experiment, run_experiment
-
-    if regularisers is not None:
-        terminal.use_compilation_cache(compilation_cache)
-        _cabinet(regularisers, source, steps, learning_rate, out, as_json)
-        return
-
     terminal.use_compilation_cache(compilation_cache)
+    asked = Asked(**options)
+    if asked.regularisers is None:
+        _three_networks(asked, started)
+    else:
+        _each_regulariser(asked, asked.regularisers)
+
+
+def _three_networks(asked: Asked, started: float) -> None:
+    """Trains without regularisation, with L2 and with dropout; draws the pictures and prints the table."""
+    from regjax.data.loaders import load_two_classes, of_file
+    from regjax.tutorial.experiment import check_samples, check_settings, run_experiment
+
     with user_errors():
-        options: dict[str, Any] = {
-            "num_steps": _whole("steps", steps),
-            "learning_rate": learning_rate,
-            "l2": l2,
-            "keep_prob": keep_prob,
-            "seed": seed,
-            "dtype": "float64" if x64 else "float32",
-        }
-        train, test = _load(source)
-        with terminal.named_data(source):
-            check_experiment(train, test, **options)
-        folder = terminal.writable_folder(out, PICTURES)
+        settings = asked.settings
+        train, test = load_two_classes(asked.source)
+        config, _ = check_settings(len(train.x), settings)
+        with of_file(asked.source):
+            check_samples(config, train, test)
+        folder = terminal.writable_folder(asked.out, PICTURES)
     written: list[str] = []
     try:
-        with terminal.progress("training three networks", options["num_steps"], quiet=as_json) as on_progress:
-            experiment = run_experiment(train, test, **options, numpy_rng=numpy_rng, on_progress=on_progress)
-        for name, figure in _figures(experiment, train, test, numpy_rng):
-            with user_errors():
-                terminal.write(folder / name, functools.partial(terminal.save_figure, figure))
-            written.append(str(folder / name))
+        with terminal.progress("training three networks", settings.num_steps, quiet=asked.as_json) as advance:
+            experiment = run_experiment(train, test, settings, on_progress=advance)
+        for name, figure in _figures(experiment, train, test, settings.numpy_rng):
+            _save(folder / name, figure, written)
             ctrl_c.check()
     except KeyboardInterrupt:
         raise Interrupted(f"written: {', '.join(written)}" if written else "nothing was written") from None
     seconds = {**experiment.seconds, "total": time.perf_counter() - started}
-    if as_json:
+    if asked.as_json:
         print(json.dumps(_as_json(experiment, seconds), allow_nan=False))
     else:
-        _print_table(experiment, seconds, written, train)
+        _print_table(experiment, seconds, written, len(train.x))
 
 
-def _cabinet(names: str, source: str, steps: str, learning_rate: float, out: str, as_json: bool) -> None:
+def _each_regulariser(asked: Asked, names: str) -> None:
     """Trains each regulariser beside none, prints the paired table, and draws the boundaries."""
-    from regjax.cli import tables
-    from regjax.cli.sweep import progress_on_terminal
-    from regjax.plot import figures as plot
-    from regjax.tutorial import showcase as cabinet
+    from regjax.data.loaders import load_two_classes
+    from regjax.plot import figures
+    from regjax.tutorial import showcase
 
     with user_errors():
-        chosen = cabinet.check_names(names)
-        num_steps = _whole("steps", steps)
-        train, _ = _load(source)
-        cabinet.check_rate(learning_rate)
-        folder = terminal.writable_folder(out, (SHEET,))
+        chosen, num_steps = showcase.check_names(names), asked.num_steps
+        train, _ = load_two_classes(asked.source)
+        showcase.check_rate(asked.learning_rate)
+        folder = terminal.writable_folder(asked.out, (SHEET,))
     try:
-        with progress_on_terminal(as_json) as report:
-            results = cabinet.run_cabinet(
-                train, chosen, num_steps=num_steps, learning_rate=learning_rate, report=report
+        with terminal.sweep_progress(asked.as_json) as report:
+            results = showcase.run_showcase(
+                train, chosen, num_steps=num_steps, learning_rate=asked.learning_rate, report=report
             )
         ctrl_c.check()
     except KeyboardInterrupt:
         raise Interrupted("nothing was written") from None
-    comparison, written = results.compare(), []
+    written: list[str] = []
     if len(train.x) == 2:
-        with user_errors():
-            terminal.write(folder / SHEET, functools.partial(terminal.save_figure, plot.boundaries(results)))
-        written.append(str(folder / SHEET))
+        _save(folder / SHEET, figures.boundaries(results), written)
+    _show_regularisers(results, written, asked.as_json)
+
+
+def _show_regularisers(results: Any, written: Sequence[str], as_json: bool) -> None:
+    """Prints each regulariser's paired difference from none, or all of it as JSON."""
+    from regjax.cli import tables
+    from regjax.study.questions import Answers
+
+    comparison = results.compare()
     if as_json:
         seconds = {"compile": results.compile_seconds, "train": results.train_seconds}
-        print(json.dumps(tables.as_json(results, comparison, None, [], seconds, written), allow_nan=False))
+        print(json.dumps(tables.as_json(results, Answers(comparison), seconds, written), allow_nan=False))
         return
     print(UNTUNED)
     tables.show_comparison(comparison)
@@ -148,62 +180,46 @@ def _cabinet(names: str, source: str, steps: str, learning_rate: float, out: str
         print(line)
 
 
-def _whole(name: str, text: str) -> int:
-    from regjax.core.config import check_count
-
-    try:
-        number = float(text)
-    except ValueError:
-        raise TypeError(f"{name} must be a whole number, got {text!r}") from None
-    if not math.isfinite(number):
-        raise TypeError(f"{name} must be a whole number, got {text!r}")
-    return check_count(name, int(number) if number == int(number) else number)
-
-
-def _load(source: str) -> tuple[Data, Data]:
-    from regjax.core import data
-    from regjax.data import loaders as datasets
-    from regjax.data import splits
-
-    train, test = datasets.load(source, task="classification")
-    if test is not None:
-        return train, test
-    with terminal.named_data(source):
-        data.check_two_classes(train)
-        return splits.hold_out(train, 0.3)
+def _save(path: Path, figure: Any, written: list[str]) -> None:
+    """Writes a figure, and adds its path to what was written."""
+    with user_errors():
+        terminal.write(path, functools.partial(terminal.save_figure, figure))
+    written.append(str(path))
 
 
 def _figures(experiment: Experiment, train: Data, test: Data, frozen: bool) -> Iterator[tuple[str, Any]]:
-    from regjax.tutorial import figures as plot
+    """Yields the name and the figure of each picture that the data allows, drawn when its turn comes."""
+    from regjax.tutorial import figures
 
-    two_d = train.x.shape[0] == 2
+    two_d = len(train.x) == 2
     if two_d:
-        yield "dataset.png", plot.dataset(train, test)
-    yield "cost_curves.png", plot.cost_curves(experiment.runs)
+        yield "dataset.png", figures.dataset(train, test)
+    yield "cost_curves.png", figures.cost_curves(experiment.runs)
     if two_d:
-        yield "decision_boundaries.png", plot.decision_boundaries(experiment.runs, train, experiment.config)
+        boundaries = figures.decision_boundaries(experiment.runs, train, experiment.config)
+        yield "decision_boundaries.png", boundaries
     words = "the same at every step" if frozen else "at step 0"
-    yield "masks.png", plot.masks(experiment.masks, experiment.runs[2].keep_prob, words)
+    yield "masks.png", figures.masks(experiment.masks, experiment.runs[2].keep_prob, words)
 
 
-def _reported_steps(history: dict[str, Any]) -> list[tuple[str, int]]:
-    """Returns (step, index) of multiples of 10,000 and of the last step."""
-    steps = history["step"].tolist()
-    return [(str(s), i) for i, s in enumerate(steps) if s % 10_000 == 0 or i == len(steps) - 1]
+def _reported_steps(run: Run) -> list[tuple[int, int]]:
+    """Returns (step, index of its record) of multiples of 10,000 and of the last step."""
+    steps = run.history["step"].tolist()
+    return [(step, i) for i, step in enumerate(steps) if step % 10_000 == 0 or i == len(steps) - 1]
 
 
 def _as_json(experiment: Experiment, seconds: dict[str, float]) -> dict[str, Any]:
     from regjax.study.provenance import device, versions
 
     def number(value: Any) -> float | None:
-        return float(value) if math.isfinite(value) else None
+        return float(value) if math.isfinite(value) else None  # JSON has no NaN
 
     runs = [
         {
             "name": run.name,
             "l2": run.l2,
             "keep_prob": run.keep_prob,
-            "cost": {step: number(run.history["cost"][i]) for step, i in _reported_steps(run.history)},
+            "cost": {str(step): number(run.history["cost"][i]) for step, i in _reported_steps(run)},
             "train_accuracy": number(run.final("train_accuracy")),
             "test_accuracy": number(run.final("test_accuracy")),
             "status": "ok" if run.diverged_at is None else "diverged",
@@ -214,34 +230,14 @@ def _as_json(experiment: Experiment, seconds: dict[str, float]) -> dict[str, Any
     return {"runs": runs, "seconds": seconds, "device": device(), "versions": versions()}
 
 
-def _print_table(experiment: Experiment, seconds: dict[str, float], written: list[str], train: Data) -> None:
-    from rich import box
+def _print_table(
+    experiment: Experiment, seconds: dict[str, float], written: Sequence[str], num_features: int
+) -> None:
     from rich.console import Console
-    from rich.table import Table
 
     # As wide as the table, whatever the terminal: rich would cut numbers, and 0.8085 is not 0.8….
     console = Console(width=100, highlight=False)
-    steps = _reported_steps(experiment.runs[0].history)
-    steps = steps if len(steps) <= 4 else [*steps[:3], steps[-1]]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("run", no_wrap=True)
-    for step, _ in steps:
-        table.add_column(f"cost at\n{int(step):,}", justify="right", no_wrap=True)
-    for name in ("train\nacc.", "test\nacc.", "gap", "seconds"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for run in experiment.runs:
-        train_accuracy, test_accuracy = run.final("train_accuracy"), run.final("test_accuracy")
-        name = {"none": "none", "l2": f"l2 {run.l2:g}"}.get(run.name, f"dropout {run.keep_prob:g}")
-        costs = [f"{run.history['cost'][i]:.4f}" for _, i in steps]
-        scores = [
-            f"{train_accuracy:.1%}",
-            f"{test_accuracy:.1%}",
-            f"{100 * (train_accuracy - test_accuracy):+.1f}",
-        ]
-        if run.diverged_at is not None:
-            scores = ["diverged", "", ""]
-        table.add_row(name, *costs, *scores, f"{seconds['train'] / len(experiment.runs):.2f}")
-    console.print(table)
+    console.print(_table(experiment, seconds["train"] / len(experiment.runs)))
     for run in experiment.runs:
         if run.diverged_at is not None:
             finite = run.history["cost"][run.history["finite"]]
@@ -255,28 +251,40 @@ def _print_table(experiment: Experiment, seconds: dict[str, float], written: lis
         f"all in all {seconds['total']:.2f}",
         soft_wrap=True,
     )
-    if train.x.shape[0] != 2:
-        console.print(f"{train.x.shape[0]} features: no pictures of points and boundaries, which need 2")
+    if num_features != 2:
+        console.print(f"{num_features} features: no pictures of points and boundaries, which need 2")
     console.print("written: " + ", ".join(written), soft_wrap=True)
 
 
-@click.command()
-@terminal.cache_option
-def check(compilation_cache: bool) -> None:
-    """Holds every hand-derived gradient against jax.grad and central differences.
+def _table(experiment: Experiment, seconds: float) -> Any:
+    """Returns the table of costs and accuracies, a line for each network.
 
-    Exit code 1 if any exceeds its bound.
+    Args:
+        experiment: the trained networks.
+        seconds: of training, of each network.
     """
-    from regjax.core import certificate
-    from regjax.study.provenance import device
+    from rich import box
+    from rich.table import Table
 
-    terminal.use_compilation_cache(compilation_cache)
-    with terminal.progress("checking gradients", certificate.NUM_PROGRAMS, quiet=False) as on_progress:
-        rows = certificate.certify(on_progress=on_progress)
-    print(certificate.as_text(rows))
-    bad = [row for row in rows if not row.ok]
-    verdict = (
-        f"{len(bad)} of {len(rows)} exceed their bound" if bad else f"all {len(rows)} within their bounds"
-    )
-    print(f"{verdict}; float64 on {device()}")
-    sys.exit(1 if bad else 0)
+    steps = _reported_steps(experiment.runs[0])
+    steps = steps if len(steps) <= 4 else [*steps[:3], steps[-1]]  # more columns do not fit
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("run", no_wrap=True)
+    for name in (*(f"cost at\n{step:,}" for step, _ in steps), "train\nacc.", "test\nacc.", "gap", "seconds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for run in experiment.runs:
+        costs = [f"{run.history['cost'][i]:.4f}" for _, i in steps]
+        table.add_row(_name(run), *costs, *_scores(run), f"{seconds:.2f}")
+    return table
+
+
+def _name(run: Run) -> str:
+    return {"none": "none", "l2": f"l2 {run.l2:g}"}.get(run.name, f"dropout {run.keep_prob:g}")
+
+
+def _scores(run: Run) -> tuple[str, str, str]:
+    """Returns training and test accuracy and their difference in percentage points."""
+    if run.diverged_at is not None:
+        return "diverged", "", ""
+    train, test = run.final("train_accuracy"), run.final("test_accuracy")
+    return f"{train:.1%}", f"{test:.1%}", f"{100 * (train - test):+.1f}"

@@ -14,11 +14,16 @@ import time
 
 import click
 
-from regjax.cli import compare as cli_compare
-from regjax.cli import plot as cli_plot
-from regjax.cli import report as cli_report
-from regjax.cli import store as cli_store
-from regjax.cli import sweep as cli_sweep
+from regjax.cli.check import check
+from regjax.cli.compare import compare
+from regjax.cli.export import export
+from regjax.cli.plan import plan
+from regjax.cli.plot import plot
+from regjax.cli.replay import replay
+from regjax.cli.report import report
+from regjax.cli.resume import resume
+from regjax.cli.show import show
+from regjax.cli.sweep import sweep
 from regjax.cli.terminal import Interrupted, ctrl_c
 
 
@@ -56,16 +61,5 @@ def commands() -> None:
     """Trains regularised neural networks and shows what the regularisation did."""
 
 
-for command in (
-    cli_sweep.sweep,
-    cli_sweep.plan,
-    cli_store.resume,
-    cli_store.show,
-    cli_store.export,
-    cli_plot.plot,
-    cli_report.report,
-    cli_store.replay,
-    cli_compare.compare,
-    cli_compare.check,
-):
+for command in (sweep, plan, resume, show, export, plot, report, replay, compare, check):
     commands.add_command(command)

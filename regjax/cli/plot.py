@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from regjax.cli import terminal
-from regjax.cli.store import check_not_the_store, number_of, of_a_sweep
+from regjax.cli.stored import check_not_the_store, number_of, of_a_sweep
 from regjax.cli.terminal import user_errors
 from regjax.core.config import check_choice, shown
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from regjax.cli import terminal
-from regjax.cli.store import check_not_the_store, number_of, of_a_sweep
-from regjax.cli.sweep import answers
+from regjax.cli.stored import check_not_the_store, number_of, of_a_sweep
 from regjax.cli.terminal import Interrupted, ctrl_c, user_errors
+
+if TYPE_CHECKING:
+    from regjax.store.store import StoredSweep
 
 
 @click.command()
@@ -48,10 +51,10 @@ def _write(path: str, sweep: int, out: Path, every: int | None) -> None:
         while True:
             with Store(path, create=False) as store:
                 (told,) = store.overview(sweep)
-                asked = store.design_of(sweep).asked
+                begun = store.design_of(sweep)
             done, total = told["done"], told["num_rows"]
             if done > written:
-                page = _page(path, told, asked, None if done == total else every)
+                page = _page(path, told, begun, None if done == total else every)
                 terminal.write(out, lambda part, page=page: part.write_text(page, "utf-8"))
                 written = done
                 so_far = f", {done:,} of {total:,} networks" if done < total else ""
@@ -67,17 +70,16 @@ def _write(path: str, sweep: int, out: Path, every: int | None) -> None:
         raise Interrupted(f"{out} holds the sweep as it stood") from None
 
 
-def _page(path: str, told: Mapping[str, Any], asked: Mapping[str, Any], every: int | None) -> str:
+def _page(path: str, told: Mapping[str, Any], begun: StoredSweep, every: int | None) -> str:
     import regjax
-    from regjax.cli.spec import DEFAULTS
     from regjax.engine.sweep import NotFinished
     from regjax.report.page import About, page
 
     done, total = told["done"], told["num_rows"]
     about = About(
-        source=told["source"] or About.source,
-        command=asked.get("command", ""),
-        toml=asked.get("toml", ""),
+        source=begun.origin.source or About.source,
+        command=begun.origin.command,
+        toml=begun.origin.toml,
         unfinished="" if done == total else f"{done:,} of {total:,} networks are finished",
         every=every,
     )
@@ -86,5 +88,5 @@ def _page(path: str, told: Mapping[str, Any], asked: Mapping[str, Any], every: i
     except NotFinished:
         return page(None, about=about)
     # Single configurations are compared: an arm that is its best learning rate has no place in a heatmap.
-    comparison, choice, silence = answers(results, DEFAULTS | asked["questions"] | {"over": ()})
-    return page(results, comparison, choice, silence=silence, about=about)
+    answers = dataclasses.replace(begun.questions, over=()).ask(results)
+    return page(results, answers.comparison, answers.choice, silence=list(answers.missing), about=about)

@@ -5,44 +5,23 @@ A flag is its Python name with dashes, and overrides the file. Nothing is loaded
 
 from __future__ import annotations
 
-import math
+import dataclasses
 import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from regjax.core.config import check_choice, check_known, shortened, shown
+from regjax.cli.options import FLAGS, SECTIONS
+from regjax.cli.values import values_of
+from regjax.core.config import check_known, shortened, shown
 from regjax.data.loaders import BUILT_IN
 from regjax.data.splits import check_fraction
-from regjax.study.design import CONFIG_FIELDS, STOPPING, as_config, check_seeds
-from regjax.study.grid import CONFIG_AXES, ELSEWHERE, NAMES, resolve_axes, value_of
-from regjax.study.selection import Rule
+from regjax.study.configuration import CONFIG_AXES, ELSEWHERE, NAMES, value_of
+from regjax.study.grid import resolve_axes
+from regjax.study.questions import Questions
+from regjax.study.resolve import CONFIG_FIELDS, STOPPING, as_config, check_seeds
 
-# Section -> keys, each the name of an argument in Python.
-SECTIONS: dict[str, tuple[str, ...]] = {
-    "data": ("data", "target", "task", "test", "standardize"),
-    "config": CONFIG_FIELDS,
-    "grid": (*NAMES, "dropout"),
-    "sweep": (
-        "seeds",
-        "folds",
-        "validation",
-        "epochs",
-        "pairing",
-        "stopping",
-        "workers",
-        "keep",
-        "metric",
-        "rule",
-        "allow_diverged",
-        "baseline",
-        "over",
-        "store",
-    ),
-}
 # Each says what the other says; a flag of the one takes the other out of the file.
 RIVALS = (("folds", "validation"), ("num_steps", "epochs"), ("keep_prob", "dropout"))
 # What is swept where no axis is named, and how surely where nothing is said.
@@ -51,18 +30,16 @@ DEFAULTS = {
     "seeds": 4,
     "pairing": "paired",
     "stopping": STOPPING,
-    "rule": "mean",
-    "allow_diverged": False,
+    "rule": Questions.rule,
+    "allow_diverged": Questions.allow_diverged,
     "store": "regjax.sqlite",
 }
 DEFAULT_FOLDS = 5
+QUESTIONS = tuple(field.name for field in dataclasses.fields(Questions))
 
-# Values of one geomspace or linspace.
-MAX_COUNT = 100_000
+
 # Lists and tables inside a value: folds as index pairs have three.
 MAX_NESTED = 4
-
-_SPACED = re.compile(r"(\w+)\((.*)\)")
 
 
 class Spec(NamedTuple):
@@ -90,6 +67,16 @@ class Spec(NamedTuple):
             **{name: self.sweep[name] for name in options if name in self.sweep},
         }
 
+    @property
+    def questions(self) -> Questions:
+        """What will be asked of the results."""
+        return Questions(**{name: self.sweep[name] for name in QUESTIONS if name in self.sweep})
+
+    @property
+    def store(self) -> str | None:
+        """Path of the store, or None."""
+        return None if self.sweep["store"] == "none" else self.sweep["store"]
+
     def named(self) -> dict[str, list[Any]]:
         """Returns the axes that say more than the defaults do: those that tables and pictures name."""
         return {n: v for n, v in self.grid.items() if len(v) > 1 or v[0] != value_of({}, n)}
@@ -114,7 +101,7 @@ def resolve(path: str | None, flags: Mapping[str, Any]) -> Spec:
             for rival in _rivals(name):
                 if rival not in flags:
                     section.pop(rival, None)
-        value = _from_text(name, text) if isinstance(text, str) else text
+        value = _read(name, text)
         one = name in CONFIG_AXES and len(value) == 1
         sections["config" if one else _section(name)][name] = value[0] if one else value
     for one, other in (*RIVALS, *((name, name) for name in CONFIG_AXES)):
@@ -187,74 +174,12 @@ def as_toml(spec: Spec) -> str:
     return re.sub(r",\n\s+", ", ", re.sub(r",\n\s*\]", "]", text))
 
 
-def values_of(name: str, text: str) -> list[Any]:
-    """Returns the values that a text names: "0,0.1", "1,0.9/0.8", "geomspace(1e-4,1,9)", or several of these.
-
-    Raises:
-        ValueError: an empty value, or a function that is not known.
-    """
-    values: list[Any] = []
-    for part in re.split(r",(?![^(]*\))", text):  # commas outside of brackets
-        part = part.strip()
-        if not part:
-            raise ValueError(f"{name} must have a value between two commas, got {shown(text)}")
-        call = _SPACED.fullmatch(part)
-        if call:
-            values += _spaced(name, part, *call.groups())
-        elif "/" in part:
-            values.append(tuple(_scalar(entry.strip()) for entry in part.split("/")))
-        else:
-            values.append(_scalar(part))
-    return values
-
-
-def _spaced(name: str, text: str, function: str, arguments: str) -> list[float]:
-    if function == "logspace":
-        raise ValueError(
-            f"{name} must use geomspace(first, last, count), whose ends are values, got {shown(text)}"
-        )
-    check_known(f"{name}: function", function, ("geomspace", "linspace"))
-    try:
-        first, last, count = (float(entry) for entry in arguments.split(","))
-        if (
-            count != int(count)
-            or not 1 <= count <= MAX_COUNT
-            or not math.isfinite(last - first)
-            or (function == "geomspace" and not (first > 0 and last > 0))
-        ):
-            raise ValueError
-    except (ValueError, OverflowError):
-        ends = "two ends above 0" if function == "geomspace" else "two ends"
-        wanted = f"{ends} and a count of 1 to {MAX_COUNT:,}, all finite"
-        raise ValueError(f"{name}: {function} must have {wanted}, got {shown(text)}") from None
-    return getattr(np, function)(first, last, int(count)).tolist()
-
-
-def _scalar(text: str) -> Any:
-    for kind in (int, float):
-        try:
-            value = kind(text)
-        except ValueError:
-            continue
-        if kind is float or abs(value) < 2**63:  # beyond it TOML has no whole numbers either
-            return value
-    return text
-
-
-def _from_text(name: str, text: str) -> Any:
-    """Returns what a flag's text says, as TOML would."""
-    if name in SECTIONS["grid"]:
-        return values_of(name, text)
-    if name == "seeds":
-        seeds = values_of(name, text)
-        return seeds if "," in text else seeds[0]
-    if name == "class_weight" and "," in text:
-        return values_of(name, text)
-    if name == "metrics" and text != "none":
-        return text.split(",")
-    if name in ("data", "target", "task", "baseline", "over", "store"):
-        return text
-    return _scalar(text)
+def _read(name: str, given: str | bool) -> Any:
+    """Returns the value that a flag's text says, as TOML would have it."""
+    if isinstance(given, bool):
+        return given
+    # What may be an axis is read as one, a field of Config too.
+    return (values_of if name in SECTIONS["grid"] else FLAGS[name].read)(name, given)
 
 
 def _section(name: str) -> str:
@@ -311,23 +236,13 @@ def _sweep(given: dict[str, Any]) -> dict[str, Any]:
             del found[name]
     if isinstance(found.get("over"), str):
         found["over"] = [part.strip() for part in found["over"].split(",")]
-    check_choice("rule", found["rule"], get_args(Rule))
     check_seeds(found["seeds"])
     check_fraction("stopping", found["stopping"])
     if not isinstance(found["store"], str) or not found["store"]:
         raise TypeError(f"store must be a path or none, got {shown(found['store'])}")
-    over = found.get("over", [])
-    if not isinstance(over, list) or not all(isinstance(name, str) for name in over):
-        raise TypeError(f"over must be a list of names, got {shown(over)}")
     if isinstance(found.get("baseline"), str):
         found["baseline"] = _baseline(found["baseline"])
-    baseline = found.get("baseline", {})
-    if not isinstance(baseline, dict):
-        raise TypeError(f"baseline must be a table of names and values, got {shown(baseline)}")
-    for key, named in (("over", over), ("baseline", baseline)):
-        for name in named:
-            if name not in NAMES:
-                raise ValueError(f"{key} must name hyperparameters ({', '.join(NAMES)}), got {shown(name)}")
+    Questions(**{name: found[name] for name in QUESTIONS if name in found})  # raises what is wrong with one
     return found
 
 

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from regjax.engine.progress import duration
 from regjax.study.intervals import as_number
+from regjax.study.words import duration
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from regjax.study.comparison import Comparison
+    from regjax.study.questions import Answers
     from regjax.study.results import Choice, Results
 
 SHOWN = 24
@@ -29,16 +31,12 @@ def shown_metric(results: Results, choice: Choice | None) -> str | None:
 
 
 def as_json(
-    results: Results,
-    comparison: Comparison | None,
-    choice: Choice | None,
-    silence: list[str],
-    seconds: dict[str, float],
-    written: list[str],
+    results: Results, answers: Answers, seconds: dict[str, float], written: Sequence[str]
 ) -> dict[str, Any]:
     """Returns the one object of `--json`."""
     from regjax.study.provenance import device, versions
 
+    comparison, choice, missing = answers
     told = None
     if comparison is not None:
         told = {
@@ -54,7 +52,7 @@ def as_json(
         "summary": _records(results.summary(shown_metric(results, choice))),
         "comparison": told,
         "choice": None if choice is None else dataclasses.asdict(choice),
-        "notes": [*results.notes, *silence],
+        "notes": [*results.notes, *missing],
         "seconds": seconds,
         "device": device(),
         "versions": versions(),
@@ -84,9 +82,11 @@ def show_comparison(comparison: Comparison) -> None:
     Console(width=1000, highlight=False).print(_comparison_table(comparison))
 
 
-def show(results: Results, comparison: Comparison | None, choice: Choice | None, silence: list[str]) -> None:
+def show(results: Results, answers: Answers) -> None:
     """Prints summary, comparison and choice."""
     from rich.console import Console
+
+    comparison, choice, missing = answers
 
     # As wide as its lines, whatever the terminal: rich would cut numbers, and 0.8085 is not 0.8….
     out = Console(width=1000, highlight=False)
@@ -94,11 +94,11 @@ def show(results: Results, comparison: Comparison | None, choice: Choice | None,
     if comparison is not None:
         out.print(_comparison_table(comparison))
     notes = () if comparison is None else comparison.notes
-    for line in (*notes, *silence, *([str(choice)] if choice is not None else []), *results.notes):
+    for line in (*notes, *missing, *([str(choice)] if choice is not None else []), *results.notes):
         out.print(line, soft_wrap=True, markup=False)
 
 
-def ending(results: Results, seconds: dict[str, float], written: list[str]) -> str:
+def ending(results: Results, seconds: dict[str, float], written: Sequence[str]) -> str:
     """Returns how many, how long, and which files."""
     bad, stopped = (int((at >= 0).sum()) for at in (results.diverged_at, results.stopped_at))
     ends = f"{f', {bad:,} diverged' if bad else ''}{f', {stopped:,} stopped early' if stopped else ''}"

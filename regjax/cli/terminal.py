@@ -10,9 +10,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from regjax.engine.progress import Progress, Report
 
 
 class UserError(click.ClickException):
@@ -118,6 +121,21 @@ def use_compilation_cache(wanted: bool) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
+@contextlib.contextmanager
+def sweep_progress(quiet: bool) -> Iterator[Report]:
+    """Yields a function that a sweep calls: it answers Ctrl-C, and shows how far the sweep is."""
+    from regjax.engine.progress import lines, reporter
+
+    shown = reporter(not quiet) if quiet or sys.stderr.isatty() else lines()
+    with shown as show:
+
+        def report(progress: Progress) -> None:
+            ctrl_c.check()
+            show(progress)
+
+        yield report
+
+
 def check_extra(what: str, module: str, extra: str) -> None:
     """Raises ValueError where a module of an extra is not installed."""
     try:
@@ -159,19 +177,23 @@ def writable_folder(out: str, names: Sequence[str]) -> Path:
 
 @contextlib.contextmanager
 def progress(what: str, total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """Yields a function that shows how far we are: a bar on a terminal, nothing elsewhere."""
+    """Yields a function of the steps done that draws a bar on a terminal, and answers Ctrl-C everywhere.
+
+    Args:
+        what: words beside the bar.
+        total: number of steps.
+        quiet: whether to draw nothing on a terminal either.
+    """
+    from regjax.engine.progress import bar
+
     if quiet or not sys.stderr.isatty():
         yield lambda step: ctrl_c.check()
         return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
+    with bar(what) as draw:
 
         def advance(step: int) -> None:
             ctrl_c.check()
-            bar.update(task, completed=step)
+            draw(step / total, what)
 
         yield advance
 

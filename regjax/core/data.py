@@ -43,6 +43,7 @@ class Data(NamedTuple):
         *,
         task: Task = "auto",
         classes: ArrayLike | None = None,
+        names: tuple[str, str] = ("X", "y"),
     ) -> Data:
         """Returns `Data` from samples-first arrays.
 
@@ -54,6 +55,7 @@ class Data(NamedTuple):
                 regression targets.
             classes: what the labels 0, 1, … stand for, `(n_classes,)`. None takes whole numbers as they
                 are and text in sorted order: for the rows of a test set, name the classes of training.
+            names: of X and y in messages.
 
         Raises:
             TypeError: X or y is not numeric where it must be.
@@ -66,24 +68,26 @@ class Data(NamedTuple):
             ((2, 3), [[0, 1, 0]], [1.0, 1.0, 1.0])
         """
         check_choice("task", task, ("auto", "classification", "regression"))
-        features = _real_matrix("X", X)
+        name_X, name_y = names
+        features = _real_matrix(name_X, X)
         if features.shape[0] == 0:
-            raise ValueError(f"X must have at least one row, got shape {features.shape}")
+            raise ValueError(f"{name_X} must have at least one row, got shape {features.shape}")
         if features.shape[1] == 0:
-            raise ValueError(f"X must have at least one column, got shape {features.shape}")
+            raise ValueError(f"{name_X} must have at least one column, got shape {features.shape}")
         targets = np.asarray(y)
         if targets.ndim == 1:
             targets = targets[:, None]
         if targets.ndim != 2 or targets.shape[1] == 0:
-            raise ValueError(f"y must be one- or two-dimensional, got shape {targets.shape}")
+            raise ValueError(f"{name_y} must be one- or two-dimensional, got shape {targets.shape}")
         if len(targets) != len(features):
             raise ValueError(
-                f"X and y must have the same number of rows, got {len(features)} and {len(targets)}"
+                f"{name_X} and {name_y} must have the same number of rows, "
+                f"got {len(features)} and {len(targets)}"
             )
         if _is_classes(targets, task):
-            targets = _class_labels(targets, classes)
+            targets = _class_labels(name_y, targets, classes)
         else:
-            targets = _real_matrix("y", targets)
+            targets = _real_matrix(name_y, targets)
         return cls(features.T, targets.T, unit_mean(weights, len(features)))
 
 
@@ -91,29 +95,29 @@ def _is_classes(y: np.ndarray, task: Task) -> bool:
     return task == "classification" or (task == "auto" and y.dtype.kind != "f")
 
 
-def _class_labels(y: np.ndarray, classes: ArrayLike | None) -> np.ndarray:
+def _class_labels(name: str, y: np.ndarray, classes: ArrayLike | None) -> np.ndarray:
     if y.shape[1] != 1:
-        raise ValueError(f"y must have one column of class labels, got {y.shape[1]}")
+        raise ValueError(f"{name} must have one column of class labels, got {y.shape[1]}")
     if classes is None and y.dtype.kind in "fiub":
         if y.dtype.kind == "f":
-            _check_finite("y", y)
+            _check_finite(name, y)
         uncoded = np.argwhere(y != np.floor(y))
         if len(uncoded):
             row = uncoded[0, 0]
-            raise ValueError(f"y must hold whole numbers as class labels, got {y[row, 0]} in row {row}")
+            raise ValueError(f"{name} must hold whole numbers as class labels, got {y[row, 0]} in row {row}")
         beyond = np.argwhere(np.abs(y.astype(np.longdouble)) > 2**31 - 1)
         if len(beyond):
-            raise ValueError(f"y must hold class labels 0, 1, …, got {y[beyond[0, 0], 0]}")
+            raise ValueError(f"{name} must hold class labels 0, 1, …, got {y[beyond[0, 0], 0]}")
         return y.astype(np.int32)
     if y.dtype.kind not in "fiubUSO":
-        raise TypeError(f"y must hold class labels, numbers or text, got dtype {y.dtype}")
+        raise TypeError(f"{name} must hold class labels, numbers or text, got dtype {y.dtype}")
     y = y.astype(str) if y.dtype.kind == "O" else y
     known = np.unique(y) if classes is None else np.asarray(classes)
     matches = y == known[None, :]
     strange = np.argwhere(~matches.any(axis=1))
     if len(strange):
         names = shortened(", ".join(map(str, known)))
-        raise ValueError(f"y must hold the classes {names}, got {shortened(str(y[strange[0, 0], 0]))}")
+        raise ValueError(f"{name} must hold the classes {names}, got {shortened(str(y[strange[0, 0], 0]))}")
     return matches.argmax(axis=1).astype(np.int32)[:, None]
 
 

@@ -1,11 +1,16 @@
-"""`HParams`: the numbers that may sit on a grid axis, traced; and what each of them may be.
+"""`HParams`, the traced hyperparameters, and the table that declares each of them in one place.
 
-A new regulariser is a field of `HParams`, a line of `LEAVES`, and a function in the module of the place of
-a step at which it acts (docs/regularisers.md).
+The fields of `HParams`, the checks of their values, the axes of a grid, the flags of the command line, the
+parameters of the estimators and the columns of a store all read `HYPERPARAMETERS`. A new regulariser is an
+entry of it, and a function in the module of the place of a step at which it acts (docs/regularisers.md).
 """
 
 from __future__ import annotations
 
+import collections
+import dataclasses
+import math
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -13,219 +18,226 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .config import Config, Loss, is_traced, shown
+from .config import Config, Loss, Optimizer, is_traced, shown
+
+Place = Literal[
+    "", "data noise", "masks", "loss", "penalties", "gradient", "update", "constraint", "average", "stop"
+]
 
 
-class HParams(NamedTuple):
-    """Hyperparameters: traced numbers, so a new value never compiles again.
-
-    `None` is off. Where `LEAVES` says so, off is another, cheaper program, as if the regulariser did not
-    exist; `l2`, `l1` and `weight_decay` are always compiled in, and off is 0.
+class Range(NamedTuple):
+    """The values that a hyperparameter may take.
 
     Attributes:
-        learning_rate: step size, >= 0; the peak of a schedule.
-        l2: λ of λ/(2n)·Σ W², >= 0; one value, or one per layer of weights.
-        l1: λ of λ/n·Σ |W|, >= 0; one value, or one per layer of weights.
-        keep_prob: probability of keeping a hidden unit, in (0, 1]; one value, or one per hidden layer.
-        input_keep_prob: probability of keeping an input feature, in (0, 1].
-        momentum: of "momentum" and "nesterov", in [0, 1).
-        b1: decay of Adam's mean of gradients, in [0, 1).
-        b2: decay of Adam's mean of squared gradients, in [0, 1).
-        eps: added to Adam's denominator, > 0.
-        weight_decay: decoupled decay of "adamw", >= 0; on weights, never on biases.
-        end_fraction: of the learning rate that a cosine schedule ends with, in [0, 1].
-        decay_rate: what an exponential schedule multiplies the learning rate by, in (0, 1].
-        l1_prox: λ of λ/n·Σ |W| by soft thresholding, >= 0: exact zeros; one value, or one per layer of
-            weights.
-        group_lasso: λ of λ/n·Σ_j ‖W₁[:, j]‖, >= 0: whole input features go to zero.
-        keep_prob_end: what keep_prob becomes, linearly in the step, by the last one; in (0, 1], 0 is off.
-        gaussian_dropout: σ of a factor N(1, σ²) on hidden units, >= 0; one value, or one per hidden layer.
-        dropconnect_keep_prob: probability of keeping a weight, in (0, 1]; one value, or one per layer.
-        input_noise: σ of noise added to the inputs as the network sees them, >= 0.
-        swap_noise: probability that an input value is that of another training row, in [0, 1).
-        mixup: α of the Beta(α, α) that mixes pairs of rows, >= 0.
-        label_smoothing: ε of targets (1 - ε)·y + ε/K, in [0, 1).
-        confidence_penalty: β of loss - β·entropy of the output, >= 0.
-        activity_l2: strength of Σ a² over hidden units, averaged over rows, >= 0.
-        adversarial: ε of half the loss at x + ε·sign(∇ₓ loss), >= 0.
-        sam: ρ, the radius in which the worst weights are sought, >= 0.
-        clip_norm: largest norm of the gradient, > 0; inf is off.
-        max_norm: largest norm of a hidden unit's incoming weights, > 0; inf is off.
-        ema_decay: decay of the average of the parameters that is evaluated, in [0, 1).
-        average_from: step from which the plain mean of the parameters is evaluated, >= 0; inf is off.
-        tol: what an epoch must be better by, >= 0, where config.stop_on asks for it.
-        n_iter_no_change: epochs that may be no better in a row, >= 1.
-        power_t: exponent of the schedule "invscaling", >= 0.
-        patience: steps without a lower loss on rows split off for it, after which a run stops, > 0, decided
-            at records; the best parameters are put back. inf is off.
+        words: what a message says after "must be".
+        contains: whether a value is inside, elementwise.
     """
 
-    learning_rate: Any = 0.3
-    l2: Any = None
-    l1: Any = None
-    keep_prob: Any = None
-    input_keep_prob: Any = None
-    momentum: Any = 0.9
-    b1: Any = 0.9
-    b2: Any = 0.999
-    eps: Any = 1e-8
-    weight_decay: Any = None
-    end_fraction: Any = 0.0
-    decay_rate: Any = 0.1
-    l1_prox: Any = None
-    group_lasso: Any = None
-    keep_prob_end: Any = None
-    gaussian_dropout: Any = None
-    dropconnect_keep_prob: Any = None
-    input_noise: Any = None
-    swap_noise: Any = None
-    mixup: Any = None
-    label_smoothing: Any = None
-    confidence_penalty: Any = None
-    activity_l2: Any = None
-    adversarial: Any = None
-    sam: Any = None
-    clip_norm: Any = None
-    max_norm: Any = None
-    ema_decay: Any = None
-    average_from: Any = None
-    tol: Any = 1e-4
-    n_iter_no_change: Any = 10
-    power_t: Any = 0.5
-    patience: Any = None
+    words: str
+    contains: Callable[[Any], Any]
 
 
-class Leaf(NamedTuple):
-    """What a hyperparameter may be.
+STRENGTH = Range("a finite number >= 0", lambda v: v >= 0)
+PROBABILITY = Range("in (0, 1]", lambda v: (v > 0) & (v <= 1))
+FRACTION = Range("in [0, 1]", lambda v: (v >= 0) & (v <= 1))
+SHARE = Range("in [0, 1)", lambda v: (v >= 0) & (v < 1))
+BOUND = Range("a number > 0", lambda v: v > 0)
+STEP = Range("a number >= 0", lambda v: v >= 0)
+COUNT = Range("a number >= 1", lambda v: v >= 1)
+FINITE = Range("a finite number > 0", lambda v: (v > 0) & np.isfinite(v))
+FINAL = Range("in (0, 1], or 0 for off", FRACTION.contains)
+
+
+@dataclasses.dataclass(frozen=True)
+class Hyperparameter:
+    """The declaration of one hyperparameter.
 
     Attributes:
-        wanted: its range in words.
-        inside: the test of it, elementwise.
-        words: what it is, in a line.
+        range: the values that it may take.
+        words: what it is, in one line.
+        place: of a training step, at which it acts as a regulariser; "" for the others.
+        default: the value where none is given; None where the default is off.
         off: the number that means the same as None; None where it cannot be off.
-        absent: whether off is another program, as if it did not exist.
+        always: whether it is compiled into every program; off is then a number. Otherwise off is another,
+            cheaper program, as if the regulariser did not exist.
         shape: "scalar", one per layer of "weights", or one per "hidden" layer.
         simpler: whether "larger" or "smaller" values make a simpler network; "" where neither does.
+        cheap: whether it costs little, and at its off value changes nothing but the last bits: a random
+            design then compiles it in for all rows, and needs no program for every combination.
+        proximal: whether it is a penalty that acts by a proximal step, which needs plain sgd.
+        classes: whether it needs class labels.
+        later: whether it was added later and cannot be off: its default then enters no identity.
+        optimizers: those that read it; () means all.
+        sklearn: name of the estimators' parameter; "" where they have none.
+        meaning: of that parameter's value: the "same"; the "strength" of a penalty, which goes with the mean
+            weight of the samples; a "rate", 1 - value; or a "bound", where None is inf.
     """
 
-    wanted: str
-    inside: Callable[[Any], Any]
+    range: Range
     words: str
+    _: dataclasses.KW_ONLY
+    place: Place = ""
+    default: float | None = None
     off: float | None = None
-    absent: bool = False
+    always: bool = False
     shape: Literal["scalar", "weights", "hidden"] = "scalar"
     simpler: Literal["larger", "smaller", ""] = ""
+    cheap: bool = False
+    proximal: bool = False
+    classes: bool = False
+    later: bool = False
+    optimizers: tuple[Optimizer, ...] = ()
+    sklearn: str = ""
+    meaning: Literal["same", "strength", "rate", "bound"] = "same"
+
+    @property
+    def absent(self) -> bool:
+        """Whether off is another program, as if the hyperparameter did not exist."""
+        return self.off is not None and not self.always
+
+    def from_sklearn(self, value: Any) -> Any:
+        """Returns the hyperparameter's value for a value of the estimators' parameter.
+
+        Args:
+            value: a number, one per layer, or None for a bound that is off. A "strength" is returned as it
+                is: whoever rescales the weights of the samples divides by their mean.
+        """
+        if self.meaning == "bound" and value is None:
+            return math.inf
+        value = tuple(np.asarray(value, float)) if np.ndim(value) else value
+        if self.meaning != "rate":
+            return value
+        return tuple(1 - rate for rate in value) if isinstance(value, tuple) else 1 - value
 
 
-_STRENGTH = "a finite number >= 0", lambda v: v >= 0
-_KEPT = "in (0, 1]", lambda v: (v > 0) & (v <= 1)
-_SHARE = "in [0, 1)", lambda v: (v >= 0) & (v < 1)
-_ABOVE = "a number > 0", lambda v: v > 0
+_H = Hyperparameter
+_ADAM: tuple[Optimizer, ...] = ("adam", "adamw")
 
-LEAVES: dict[str, Leaf] = {
-    "learning_rate": Leaf(*_STRENGTH, "Step size; the peak of a schedule."),
-    "l2": Leaf(*_STRENGTH, "λ of λ/(2n)·Σ W².", 0.0, shape="weights", simpler="larger"),
-    "l1": Leaf(*_STRENGTH, "λ of λ/n·Σ|W|.", 0.0, shape="weights", simpler="larger"),
-    "keep_prob": Leaf(*_KEPT, "Probability of keeping a hidden unit.", 1.0, True, "hidden", "smaller"),
-    "input_keep_prob": Leaf(*_KEPT, "Probability of keeping a feature.", 1.0, True, simpler="smaller"),
-    "momentum": Leaf(*_SHARE, "Of momentum and nesterov."),
-    "b1": Leaf(*_SHARE, "Of Adam's mean of gradients."),
-    "b2": Leaf(*_SHARE, "Of Adam's mean of squared gradients."),
-    "eps": Leaf("a finite number > 0", lambda v: (v > 0) & np.isfinite(v), "Of Adam's denominator."),
-    "weight_decay": Leaf(*_STRENGTH, "Decoupled decay of adamw.", 0.0, simpler="larger"),
-    "end_fraction": Leaf(
-        "in [0, 1]", lambda v: (v >= 0) & (v <= 1), "Of the learning rate, where a cosine schedule ends."
-    ),
-    "decay_rate": Leaf(*_KEPT, "Of the learning rate, after decay_steps of an exponential schedule."),
-    "l1_prox": Leaf(*_STRENGTH, "λ of λ/n·Σ|W| with exact zeros; plain sgd.", 0.0, True, "weights", "larger"),
-    "group_lasso": Leaf(*_STRENGTH, "λ of λ/n·Σ‖column of W₁‖; plain sgd.", 0.0, True, simpler="larger"),
-    "keep_prob_end": Leaf(
-        "in (0, 1], or 0 for off",
-        lambda v: (v >= 0) & (v <= 1),
-        "What keep_prob becomes by the last step.",
-        0.0,
-        True,
-    ),
-    "gaussian_dropout": Leaf(
-        *_STRENGTH, "σ of a factor N(1, σ²) on hidden units.", 0.0, True, "hidden", "larger"
-    ),
-    "dropconnect_keep_prob": Leaf(
-        *_KEPT, "Probability of keeping a weight.", 1.0, True, "weights", "smaller"
-    ),
-    "input_noise": Leaf(*_STRENGTH, "σ of noise added to the inputs.", 0.0, True, simpler="larger"),
-    "swap_noise": Leaf(
-        *_SHARE, "Probability that an input value is another row's.", 0.0, True, simpler="larger"
-    ),
-    "mixup": Leaf(*_STRENGTH, "α of the Beta(α, α) that mixes pairs of rows.", 0.0, True, simpler="larger"),
-    "label_smoothing": Leaf(*_SHARE, "ε of targets (1 - ε)·y + ε/K.", 0.0, True, simpler="larger"),
-    "confidence_penalty": Leaf(
-        *_STRENGTH, "β of loss - β·entropy of the output.", 0.0, True, simpler="larger"
-    ),
-    "activity_l2": Leaf(
-        *_STRENGTH, "Strength of Σ a² over hidden units, averaged over rows.", 0.0, True, simpler="larger"
-    ),
-    "adversarial": Leaf(
-        *_STRENGTH, "ε of half the loss at x + ε·sign(∇ₓ loss).", 0.0, True, simpler="larger"
-    ),
-    "sam": Leaf(*_STRENGTH, "Radius of sharpness-aware minimisation.", 0.0, True, simpler="larger"),
-    "clip_norm": Leaf(*_ABOVE, "Largest norm of the gradient.", np.inf, True),
-    "max_norm": Leaf(
-        *_ABOVE, "Largest norm of a hidden unit's incoming weights.", np.inf, True, simpler="smaller"
-    ),
-    "ema_decay": Leaf(*_SHARE, "Decay of the average of the parameters that is evaluated.", 0.0, True),
-    "average_from": Leaf(
-        "a number >= 0",
-        lambda v: v >= 0,
-        "Step from which the mean of the parameters is evaluated.",
-        np.inf,
-        True,
-    ),
-    "tol": Leaf(*_STRENGTH, "What an epoch must be better by, where --stop-on asks for it."),
-    "n_iter_no_change": Leaf("a number >= 1", lambda v: v >= 1, "Epochs that may be no better in a row."),
-    "power_t": Leaf(*_STRENGTH, "Exponent of the schedule invscaling."),
-    "patience": Leaf(*_ABOVE, "Steps without a lower loss on rows split off, before it stops.", np.inf, True),
-}
-# Where None means off, the number that means the same.
-OFF_VALUES = {name: leaf.off for name, leaf in LEAVES.items() if leaf.off is not None}
-# What is not there at all where it is off.
-ABSENT = tuple(name for name, leaf in LEAVES.items() if leaf.absent)
-# Of these, what says which parameters are evaluated or predict.
-AVERAGES = ("ema_decay", "average_from")
-CARRIED = (*AVERAGES, "patience")
-# And what of the objective depends on the parameters alone.
-PENALISED = ("l1_prox", "group_lasso")
+# In the order of the fields of `HParams`, which identities depend on: a new entry goes to the end.
+HYPERPARAMETERS: dict[str, Hyperparameter] = {
+    "learning_rate": _H(STRENGTH, "Step size; the peak of a schedule.", default=0.3,
+        sklearn="learning_rate_init"),
+    "l2": _H(STRENGTH, "λ of λ/(2n)·Σ W².", place="penalties", off=0.0, always=True, shape="weights",
+        simpler="larger", sklearn="alpha", meaning="strength"),
+    "l1": _H(STRENGTH, "λ of λ/n·Σ|W|.", place="penalties", off=0.0, always=True, shape="weights",
+        simpler="larger", sklearn="l1", meaning="strength"),
+    "keep_prob": _H(PROBABILITY, "Probability of keeping a hidden unit.", place="masks", off=1.0,
+        shape="hidden", simpler="smaller", cheap=True, sklearn="dropout", meaning="rate"),
+    "input_keep_prob": _H(PROBABILITY, "Probability of keeping an input feature.", place="masks", off=1.0,
+        simpler="smaller", cheap=True, sklearn="input_dropout", meaning="rate"),
+    "momentum": _H(SHARE, "Momentum of the optimizers momentum and nesterov.", default=0.9,
+        optimizers=("momentum", "nesterov"), sklearn="momentum"),
+    "b1": _H(SHARE, "Decay of Adam's mean of gradients.", default=0.9, optimizers=_ADAM, sklearn="beta_1"),
+    "b2": _H(SHARE, "Decay of Adam's mean of squared gradients.", default=0.999, optimizers=_ADAM,
+        sklearn="beta_2"),
+    "eps": _H(FINITE, "Number added to Adam's denominator.", default=1e-8, optimizers=_ADAM,
+        sklearn="epsilon"),
+    "weight_decay": _H(STRENGTH, "Decoupled decay of adamw; on weights, never on biases.", place="update",
+        off=0.0, always=True, simpler="larger", optimizers=("adamw",), sklearn="weight_decay"),
+    "end_fraction": _H(FRACTION, "Fraction of the learning rate that a cosine schedule ends with.",
+        default=0.0),
+    "decay_rate": _H(PROBABILITY, "Factor of the learning rate after decay_steps of an exponential schedule.",
+        default=0.1),
+    "l1_prox": _H(STRENGTH, "λ of λ/n·Σ|W| with exact zeros; plain sgd.", place="constraint", off=0.0,
+        shape="weights", simpler="larger", cheap=True, proximal=True),
+    "group_lasso": _H(STRENGTH, "λ of λ/n·Σ‖column of W₁‖: zero input features; plain sgd.",
+        place="constraint", off=0.0, simpler="larger", cheap=True, proximal=True),
+    "keep_prob_end": _H(FINAL, "Value that keep_prob reaches, linearly in the step, by the last one.",
+        place="masks", off=0.0),
+    "gaussian_dropout": _H(STRENGTH, "σ of a factor N(1, σ²) on hidden units.", place="masks", off=0.0,
+        shape="hidden", simpler="larger", cheap=True, sklearn="gaussian_dropout"),
+    "dropconnect_keep_prob": _H(PROBABILITY, "Probability of keeping a weight.", place="masks", off=1.0,
+        shape="weights", simpler="smaller", cheap=True, sklearn="dropconnect", meaning="rate"),
+    "input_noise": _H(STRENGTH, "σ of noise added to the inputs as the network sees them.",
+        place="data noise", off=0.0, simpler="larger", cheap=True, sklearn="input_noise"),
+    "swap_noise": _H(SHARE, "Probability that an input value is that of another training sample.",
+        place="data noise", off=0.0, simpler="larger", sklearn="swap_noise"),
+    "mixup": _H(STRENGTH, "α of the Beta(α, α) that mixes pairs of samples.", place="data noise", off=0.0,
+        simpler="larger", sklearn="mixup"),
+    "label_smoothing": _H(SHARE, "ε of targets (1 - ε)·y + ε/K.", place="loss", off=0.0, simpler="larger",
+        cheap=True, classes=True, sklearn="label_smoothing"),
+    "confidence_penalty": _H(STRENGTH, "β of loss - β·entropy of the output.", place="loss", off=0.0,
+        simpler="larger", cheap=True, classes=True, sklearn="confidence_penalty"),
+    "activity_l2": _H(STRENGTH, "Strength of Σ a² over hidden units, averaged over samples.",
+        place="penalties", off=0.0, simpler="larger", cheap=True, sklearn="activity_l2"),
+    "adversarial": _H(STRENGTH, "ε of half the loss at x + ε·sign(∇ₓ loss).", place="gradient", off=0.0,
+        simpler="larger", sklearn="adversarial"),
+    "sam": _H(STRENGTH, "Radius of sharpness-aware minimisation.", place="gradient", off=0.0,
+        simpler="larger", sklearn="sam"),
+    "clip_norm": _H(BOUND, "Largest norm of the gradient.", place="gradient", off=np.inf, cheap=True,
+        sklearn="clip_norm", meaning="bound"),
+    "max_norm": _H(BOUND, "Largest norm of a hidden unit's incoming weights.", place="constraint",
+        off=np.inf, simpler="smaller", cheap=True, sklearn="max_norm", meaning="bound"),
+    "ema_decay": _H(SHARE, "Decay of the average of the parameters that is evaluated.", place="average",
+        off=0.0, sklearn="ema_decay"),
+    "average_from": _H(STEP, "Step from which the plain mean of the parameters is evaluated.",
+        place="average", off=np.inf),
+    "tol": _H(STRENGTH, "Smallest improvement of an epoch that counts, with stop_on.", default=1e-4,
+        later=True, sklearn="tol"),
+    "n_iter_no_change": _H(COUNT, "Epochs in a row without an improvement that end a run, with stop_on.",
+        default=10, later=True, sklearn="n_iter_no_change"),
+    "power_t": _H(STRENGTH, "Exponent of the schedule invscaling.", default=0.5, later=True,
+        sklearn="power_t"),
+    "patience": _H(BOUND, "Steps without a lower loss on samples split off for it, after which a run stops.",
+        place="stop", off=np.inf),
+}  # fmt: skip
 
 
-# What costs little, and at its off value changes nothing but the last bits: compiled in for all rows of a
-# random design, which then needs no program for every combination.
-CHEAP = (
-    "l1_prox",
-    "group_lasso",
-    "keep_prob",
-    "input_keep_prob",
-    "gaussian_dropout",
-    "dropconnect_keep_prob",
-    "input_noise",
-    "label_smoothing",
-    "confidence_penalty",
-    "activity_l2",
-    "clip_norm",
-    "max_norm",
+def _names(chosen: Callable[[Hyperparameter], bool]) -> tuple[str, ...]:
+    return tuple(name for name, declared in HYPERPARAMETERS.items() if chosen(declared))
+
+
+# Where None means off: the number that means the same.
+OFF_VALUES = {name: h.off for name, h in HYPERPARAMETERS.items() if h.off is not None}
+# Compiled into the program only where they are on.
+ABSENT = _names(lambda h: h.absent)
+# Of these, the ones that change which parameters are evaluated, and the ones that a run carries state for.
+AVERAGES = _names(lambda h: h.place == "average")
+CARRIED = _names(lambda h: h.place in ("average", "stop"))
+# The terms of `penalties.penalty` that are compiled in only where they are on.
+PENALISED = _names(lambda h: h.proximal)
+# Compiled in, at their off values, for all rows of a random design.
+CHEAP = _names(lambda h: h.cheap)
+# Needs class labels.
+CLASSES_ONLY = _names(lambda h: h.classes)
+# Added later, and never off: their defaults enter no identity.
+LATER = _names(lambda h: h.later)
+
+HParams = collections.namedtuple(
+    "HParams", list(HYPERPARAMETERS), defaults=[h.default for h in HYPERPARAMETERS.values()]
 )
+_PER = {"scalar": "", "weights": ", or one per layer of weights", "hidden": ", or one per hidden layer"}
+
+
+def _described(name: str, h: Hyperparameter) -> str:
+    off = "" if h.off is None else f"; None or {h.off:g} is off"
+    default = "" if h.default is None else f"; {h.default:g} by default"
+    text = f"{name}: {h.words} Must be {h.range.words}{_PER[h.shape]}{off}{default}."
+    return textwrap.fill(text, 106, initial_indent=" " * 8, subsequent_indent=" " * 12)
+
+
+HParams.__doc__ = """Hyperparameters: traced numbers, so a new value never compiles again.
+
+    A named tuple with a field for each line of `HYPERPARAMETERS`. `None` is off.
+
+    Attributes:
+""" + "\n".join(_described(name, h) for name, h in HYPERPARAMETERS.items())
 
 
 def compiled_in(hparams: HParams, names: Sequence[str], config: Config) -> HParams:
-    """Returns `hparams` with these of `CHEAP` there, at their off values where they are off."""
+    """Returns `hparams` with `names`, of `CHEAP`, as arrays: at their off values where they are off."""
     missing = [name for name in names if getattr(hparams, name) is None]
-    return hparams._replace(**{n: np.full(_shape(n, config), LEAVES[n].off, config.dtype) for n in missing})
+    return hparams._replace(**{n: np.full(_shape(n, config), OFF_VALUES[n], config.dtype) for n in missing})
 
 
 def _shape(name: str, config: Config) -> tuple[int, ...]:
-    return {"scalar": (), "weights": (config.num_layers,), "hidden": (config.num_hidden,)}[LEAVES[name].shape]
+    return {"scalar": (), "weights": (config.num_layers,), "hidden": (config.num_hidden,)}[
+        HYPERPARAMETERS[name].shape
+    ]
 
 
 def switched_on(hparams: HParams) -> tuple[str, ...]:
-    """Returns the names of what is on that would not be there if it were off: with `Config`, the program."""
+    """Returns the regularisers that are on and so are compiled in: with `Config`, they make the program."""
     return tuple(name for name in ABSENT if getattr(hparams, name) is not None)
 
 
@@ -248,7 +260,7 @@ def check_hparams(config: Config, hparams: HParams) -> HParams:
     if not isinstance(hparams, HParams):
         raise TypeError(f"hparams must be a regjax.HParams, got {type(hparams).__name__}")
     found = HParams(**{name: check_hparam(config, name, value) for name, value in hparams._asdict().items()})
-    for name in ("l1_prox", "group_lasso"):
+    for name in PENALISED:
         if getattr(found, name) is not None and config.optimizer != "sgd":
             raise ValueError(
                 f"{name} must be used with optimizer sgd: {config.optimizer} needs a preconditioned prox"
@@ -260,30 +272,30 @@ def check_hparams(config: Config, hparams: HParams) -> HParams:
 
 def check_loss(hparams: HParams, loss: Loss) -> None:
     """Raises ValueError for what needs classes where there are none."""
-    for name in ("label_smoothing", "confidence_penalty"):
+    for name in CLASSES_ONLY:
         if loss == "squared_error" and getattr(hparams, name) is not None:
             raise ValueError(f"{name} must be used with classes, got loss squared_error, of a regression")
 
 
 def check_hparam(config: Config, name: str, value: Any) -> Any:
     """Returns one hyperparameter as `check_hparams` does."""
-    leaf = LEAVES[name]
+    declared = HYPERPARAMETERS[name]
     shape = _shape(name, config)
     if value is None:
-        if leaf.off is None:
-            raise TypeError(f"{name} must be {leaf.wanted}, got None")
-        return None if leaf.absent else np.full(shape, leaf.off, config.dtype)
-    array = value if is_traced(value) else _as_real(name, value, leaf.wanted, config.dtype)
+        if declared.off is None:
+            raise TypeError(f"{name} must be {declared.range.words}, got None")
+        return None if declared.absent else np.full(shape, declared.off, config.dtype)
+    array = value if is_traced(value) else _as_real(name, value, declared.range.words, config.dtype)
     if array.shape not in ((), shape):
         what = {"weights": "one per layer of weights", "hidden": "one per hidden layer"}
-        per = "one value" + (f", or {shape[0]} ({what[leaf.shape]})" if leaf.shape in what else "")
+        per = "one value" + (f", or {shape[0]} ({what[declared.shape]})" if declared.shape in what else "")
         raise ValueError(f"{name} must be {per}, got shape {array.shape}")
     if is_traced(value):
         return jnp.broadcast_to(value.astype(config.dtype), shape)
-    is_off = np.all(array == leaf.off)
-    if not is_off and not (np.all(np.isfinite(array)) and np.all(leaf.inside(array))):
-        raise ValueError(f"{name} must be {leaf.wanted} in {config.dtype}, got {shown(value)}")
-    if leaf.absent and is_off:
+    is_off = np.all(array == declared.off)
+    if not is_off and not (np.all(np.isfinite(array)) and np.all(declared.range.contains(array))):
+        raise ValueError(f"{name} must be {declared.range.words} in {config.dtype}, got {shown(value)}")
+    if declared.absent and is_off:
         return None
     return np.broadcast_to(array, shape)
 

@@ -1,6 +1,7 @@
-"""Arrays of MATLAB 5 files: scipy.io.loadmat crashes the process on some damaged ones (SciPy 1.17).
+"""Arrays of MATLAB 5 files; `loaders.load_mat` calls it.
 
-It looks types up without a check; a fuzzer found it (tests/fuzz.py).
+scipy.io.loadmat is not used: it looks types up without a check, and on some damaged files it ends the process
+(SciPy 1.17; found by tests/support/fuzz.py).
 
 References:
     MathWorks, *MAT-File Format*: level 5.
@@ -15,21 +16,23 @@ from typing import Any
 
 import numpy as np
 
-# Of MATLAB 5 files, by their own numbers: how values are stored, and what stands in an element or array.
+# Storage types of values, by their number in the file.
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _TYPES |= {16: "u1", 17: "u2", 18: "u4"}  # text in UTF-8, 16 and 32
-_ARRAY, _COMPRESSED, _TEXT, _OPAQUE, _COMPLEX = 14, 15, 4, 17, 0x800
-_FULL = (_TEXT, *range(6, 16))
+# Types of elements; then classes of arrays, and the flag of complex values.
+_ARRAY, _COMPRESSED = 14, 15
+_TEXT, _OPAQUE, _COMPLEX = 4, 17, 0x800
+_FULL = (_TEXT, *range(6, 16))  # text and dense numbers, not cells, structures or sparse matrices
 
 
 def read_arrays(content: bytes) -> dict[str, Any]:
-    """Returns what a MATLAB 5 file holds by name; None for cells, structures and all else but full arrays.
+    """Returns the arrays of a MATLAB 5 file by name; None for cells, structures and sparse matrices.
 
     Args:
-        content: of the file.
+        content: the bytes of the file.
 
     Raises:
-        ValueError: another kind of file; what else a damaged one may raise is not documented.
+        ValueError: another kind of file. A damaged file may raise other exceptions too.
     """
     if content[126:128] not in (b"IM", b"MI"):
         raise ValueError("it has not the header of one")
@@ -48,12 +51,12 @@ def read_arrays(content: bytes) -> dict[str, Any]:
 
 
 def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
-    """Yields the type and the bytes of each element."""
+    """Yields the type and the bytes of each element: a tag of 8 bytes, then the bytes, padded to 8."""
     at = 0
     while at < len(content):
         kind, size = np.frombuffer(content, order + "u4", 2, at).tolist()
         at += 8
-        if kind >> 16:  # up to four bytes stand in the tag itself
+        if kind >> 16:  # a small element: up to four bytes stand in the tag itself
             kind, size, start, step = kind & 0xFFFF, kind >> 16, at - 4, 0
         else:
             start, step = at, size if kind == _COMPRESSED else size + -size % 8
@@ -64,10 +67,13 @@ def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
 
 
 def _array(parts: list[tuple[int, bytes]], order: str) -> tuple[str, np.ndarray | None]:
-    """Returns the name and the array of flags, shape, name and values; rows of characters become words."""
+    """Returns the name and the array of an element's parts: flags, shape, name, real and imaginary values.
+
+    Each row of an array of characters becomes one string.
+    """
     flags = int(np.frombuffer(parts[0][1], order + "u4")[0])
     array_class = flags & 0xFF
-    if array_class == _OPAQUE:  # has no shape
+    if array_class == _OPAQUE:  # the name comes second: there is no shape
         return parts[1][1].decode("latin-1"), None
     name = parts[2][1].decode("latin-1")
     if array_class not in _FULL:
@@ -75,6 +81,7 @@ def _array(parts: list[tuple[int, bytes]], order: str) -> tuple[str, np.ndarray 
     shape = np.frombuffer(parts[1][1], order + "u4")
     real, *imaginary = [np.frombuffer(body, order + _TYPES[kind]) for kind, body in parts[3:]]
     if array_class == _TEXT:
+        # Bytes are UTF-8; two or four bytes a character are code points.
         letters = (
             real.tobytes().decode(errors="replace") if real.dtype.itemsize == 1 else map(chr, real.tolist())
         )

@@ -1,14 +1,15 @@
-"""Who trains and who scores: folds as weight vectors over one data set, hold-out parts, standardising.
+"""Splits of a data set: folds as weight vectors, held-out parts, and the standardisation of each.
 
-A split gives every row a training weight and a validation weight; a row with weight 0 is not there. All
-seeds see the same splits, drawn from one split seed.
+`regjax.study.design` calls `make_splits` for a sweep; the loaders call `hold_out`. A split gives every sample
+a training weight and a validation weight; a sample of weight 0 takes no part. All seeds of a sweep share the
+same splits.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,19 +18,22 @@ from numpy.typing import ArrayLike
 from regjax.core.config import check_count, shown
 from regjax.core.data import Data, unit_mean
 
+# Splits are drawn from this seed alone, so that all seeds and configurations of a sweep see the same ones.
 SPLIT_SEED = 0
+
+Pairs = list[tuple[np.ndarray, np.ndarray]]
 
 
 class Splits(NamedTuple):
-    """J ways to part n rows into training and validation.
+    """J splits of n samples into a training and a validation part.
 
     Attributes:
-        train: training weights, `(J, n)`, mean 1 over the rows above 0.
+        train: training weights, `(J, n)`, mean 1 over the samples above 0.
         val: validation weights, `(J, n)`, likewise; all 0 where nothing is held out.
         kind: "folds", "validation" (one part held out) or "none".
-        notes: what a reader must know of them, such as a class that a training part lacks.
-        stop: weights of the part of each training part that early stopping watches, `(J, n)`, mean 1 over
-            the rows above 0; None where nothing asked for it.
+        notes: warnings for the reader of results, such as a class that a training part lacks.
+        stop: weights of the samples of each training part that early stopping watches, `(J, n)`, mean 1
+            over the samples above 0; None where no configuration stops early.
     """
 
     train: np.ndarray
@@ -39,7 +43,12 @@ class Splits(NamedTuple):
     stop: np.ndarray | None = None
 
     def trains(self, fold: int, stopping: bool) -> np.ndarray:
-        """Returns the training weights of a fold, `(n,)`: with early stopping, without what it watches."""
+        """Returns the training weights of a fold, `(n,)`.
+
+        Args:
+            fold: its number.
+            stopping: whether the network stops early, and so must not train on the samples it watches.
+        """
         if not stopping:
             return self.train[fold]
         assert self.stop is not None
@@ -47,12 +56,12 @@ class Splits(NamedTuple):
 
     @property
     def num_train(self) -> np.ndarray:
-        """Training rows of each split, `(J,)`."""
+        """Number of training samples of each split, `(J,)`."""
         return np.count_nonzero(self.train, axis=1)
 
     @property
     def num_val(self) -> np.ndarray:
-        """Validation rows of each split, `(J,)`."""
+        """Number of validation samples of each split, `(J,)`."""
         return np.count_nonzero(self.val, axis=1)
 
 
@@ -66,105 +75,88 @@ def make_splits(
     """Returns the splits of a sweep.
 
     Args:
-        data: all rows that may train or validate.
+        data: all samples that may train or validate.
         folds: number of folds, stratified for class labels; a splitter of scikit-learn; or a list of
             (train, validation) index pairs.
         validation: a fraction to hold out once, in (0, 1), stratified for class labels.
-        groups: `(n,)`, rows of one group stay together; for splitters that take groups.
+        groups: `(n,)`, samples of one group stay together; for splitters that take groups.
         stopping: a fraction of each training part for early stopping to watch, in (0, 1), stratified for
             class labels, or of the groups; None takes none.
 
     Raises:
         TypeError: folds of another kind.
-        ValueError: both folds and validation, more folds than rows, indices out of range or in both
+        ValueError: both folds and validation, more folds than samples, indices out of range or in both
             parts, an empty part.
+
+    Example:
+        >>> import jax, regjax
+        >>> from regjax.data.splits import make_splits
+        >>> splits = make_splits(regjax.two_regions(jax.random.key(0))[0], folds=5)
+        >>> splits.num_train.tolist(), splits.num_val.tolist()
+        ([168, 169, 169, 169, 169], [43, 42, 42, 42, 42])
     """
-    n = data.x.shape[1]
     if folds is not None and validation is not None:
         raise ValueError("folds and validation must not both be given: each says what is held out")
     if groups is not None and folds is None:
         raise ValueError("groups must be given with folds, got groups alone")
+    n = data.x.shape[1]
     if folds is not None:
         pairs = _fold_indices(data, folds, groups)
         kind = "folds" if len(pairs) > 1 else "validation"  # one split, however it was asked for
     elif validation is not None:
-        pairs = [_hold_out_indices(data, "validation", validation, SPLIT_SEED)]
-        kind = "validation"
+        pairs, kind = [_hold_out_indices(data, "validation", validation, SPLIT_SEED)], "validation"
     else:
-        pairs = [(np.arange(n), np.arange(0))]
-        kind = "none"
-    train, val = np.zeros((len(pairs), n)), np.zeros((len(pairs), n))
-    for j, (train_rows, val_rows) in enumerate(pairs):
-        for weights, rows, name in ((train, train_rows, "train"), (val, val_rows, "validation")):
-            if name == "train" or kind != "none":
-                weights[j] = _part_weights(data.weights, rows, f"fold {j}: {name}")
-        if np.any((train[j] > 0) & (val[j] > 0)):
-            raise ValueError(f"folds must not train on what they score, got shared rows in fold {j}")
-    stop = None
-    if stopping is not None:
-        stop = np.stack([_watched(data, weights, stopping, groups) for weights in train])
-    found = Splits(train, val, kind, tuple(_absent_classes(data, train, val, kind)), stop)
-    if stop is None:
-        return found
-    early = np.stack([found.trains(fold, True) for fold in range(len(train))])
+        pairs, kind = [(np.arange(n), np.arange(0))], "none"
+    train, val = _as_weights(data, pairs, kind)
+    splits = Splits(train, val, kind, tuple(_absent_classes(data, train, val, kind)))
+    if stopping is None:
+        return splits
+    stop = np.stack([_watched(data, weights, stopping, groups) for weights in train])
+    splits = splits._replace(stop=stop)
+    early = np.stack([splits.trains(fold, True) for fold in range(len(train))])
     fewer = _absent_classes(data, early, stop, kind, ("training", "watched"))
     notes = [f"with early stopping, {note}" for note in fewer]
-    return found._replace(notes=(*found.notes, *notes))
+    return splits._replace(notes=(*splits.notes, *notes))
+
+
+def _as_weights(data: Data, pairs: Pairs, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the training and validation weights of index pairs, `(J, n)` each."""
+    n = data.x.shape[1]
+    train, val = np.zeros((len(pairs), n)), np.zeros((len(pairs), n))
+    for j, (train_indices, val_indices) in enumerate(pairs):
+        train[j] = _part_weights(data.weights, train_indices, f"fold {j}: train")
+        if kind != "none":
+            val[j] = _part_weights(data.weights, val_indices, f"fold {j}: validation")
+        if np.any((train[j] > 0) & (val[j] > 0)):
+            raise ValueError(f"folds must not train on what they score, got shared rows in fold {j}")
+    return train, val
 
 
 def _watched(data: Data, train: np.ndarray, fraction: float, groups: ArrayLike | None) -> np.ndarray:
-    """Returns the weights of a random part of the training rows, `(n,)`."""
-    rows = np.flatnonzero(train > 0)
-    part = Data(data.x[:, rows], data.y[:, rows], train[rows])
+    """Returns the weights of a random part of the training samples, `(n,)`, whole groups where given."""
+    samples = np.flatnonzero(train > 0)
+    part = Data(data.x[:, samples], data.y[:, samples], train[samples])
     if groups is None:
         chosen = _hold_out_indices(part, "stopping", fraction, SPLIT_SEED)[1]
     else:
         from sklearn.model_selection import GroupShuffleSplit
 
         check_fraction("stopping", fraction)
-        of_rows = np.asarray(groups)[rows]
-        if len(np.unique(of_rows)) < 2:
+        group_of = np.asarray(groups)[samples]
+        if len(np.unique(group_of)) < 2:
             raise ValueError("stopping must have at least two groups in each training part, got one")
         splitter = GroupShuffleSplit(1, test_size=fraction, random_state=SPLIT_SEED)
-        chosen = next(splitter.split(part.x.T, groups=of_rows))[1]
-    return _part_weights(train, rows[chosen], "stopping")
+        chosen = next(splitter.split(part.x.T, groups=group_of))[1]
+    return _part_weights(train, samples[chosen], "stopping")
 
 
-def _fold_indices(data: Data, folds: Any, groups: ArrayLike | None) -> list[tuple[np.ndarray, np.ndarray]]:
-    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
-
-    n, classes = data.x.shape[1], _classes(data)
-    if isinstance(folds, bool | str):
-        raise TypeError(
-            f"folds must be a number, a splitter of scikit-learn or a list of index pairs, got {shown(folds)}"
-        )
-    if isinstance(folds, int | float | np.number):
-        count = check_count("folds", folds, at_least=2)
-        if count > n:
-            raise ValueError(f"folds must be at most the {n} samples, got {count}")
-        options: dict[str, Any] = {"n_splits": count, "shuffle": True, "random_state": SPLIT_SEED}
-        if groups is None:
-            folds = KFold(**options) if classes is None else StratifiedKFold(**options)
-            largest = n if classes is None else np.max(np.unique(classes, return_counts=True)[1])
-            if count > largest:
-                raise ValueError(
-                    f"folds must be at most the {largest} samples of the largest class, "
-                    f"got {count}; are the targets numbers, and not classes? Then say task='regression'"
-                )
-        else:
-            if count > len(np.unique(np.asarray(groups))):
-                raise ValueError(
-                    f"folds must be at most the {len(np.unique(np.asarray(groups)))} groups, got {count}"
-                )
-            folds = GroupKFold(**options) if classes is None else StratifiedGroupKFold(**options)
-    if hasattr(folds, "split"):
-        if groups is not None and np.shape(groups) != (n,):
-            raise ValueError(f"groups must have shape ({n},), got {np.shape(groups)}")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # too few rows of a class: said in our own words
-            found: Any = folds.split(data.x.T, classes if classes is not None else data.y.T, groups)
-            return [(np.asarray(a), np.asarray(b)) for a, b in found]
-    if not isinstance(folds, Iterable):
+def _fold_indices(data: Data, folds: Any, groups: ArrayLike | None) -> Pairs:
+    """Returns the (train, validation) indices of each fold."""
+    if isinstance(folds, int | float | np.number) and not isinstance(folds, bool):
+        folds = _splitter(data, check_count("folds", folds, at_least=2), groups)
+    if hasattr(folds, "split") and not isinstance(folds, str):
+        return _indices_of_splitter(data, folds, groups)
+    if isinstance(folds, bool | str) or not isinstance(folds, Iterable):
         raise TypeError(
             f"folds must be a number, a splitter of scikit-learn or a list of index pairs, got {shown(folds)}"
         )
@@ -174,15 +166,50 @@ def _fold_indices(data: Data, folds: Any, groups: ArrayLike | None) -> list[tupl
             raise TypeError(
                 f"folds must list (train, validation) index pairs, got {shown(pair)} in place {j}"
             )
-        pairs.append(tuple(_indices(rows, n, j) for rows in pair))
+        pairs.append(tuple(_checked_indices(part, data.x.shape[1], j) for part in pair))
     if not pairs:
         raise ValueError("folds must not be empty, got no index pair")
     return pairs
 
 
-def _indices(rows: Any, n: int, fold: int) -> np.ndarray:
+def _splitter(data: Data, count: int, groups: ArrayLike | None) -> Any:
+    """Returns scikit-learn's splitter into so many folds: stratified for classes, by group where given."""
+    from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
+
+    n, classes = data.x.shape[1], _classes(data)
+    if count > n:
+        raise ValueError(f"folds must be at most the {n} samples, got {count}")
+    options: dict[str, Any] = {"n_splits": count, "shuffle": True, "random_state": SPLIT_SEED}
+    if groups is not None:
+        num_groups = len(np.unique(np.asarray(groups)))
+        if count > num_groups:
+            raise ValueError(f"folds must be at most the {num_groups} groups, got {count}")
+        return GroupKFold(**options) if classes is None else StratifiedGroupKFold(**options)
+    if classes is None:
+        return KFold(**options)
+    largest = np.max(np.unique(classes, return_counts=True)[1])
+    if count > largest:
+        raise ValueError(
+            f"folds must be at most the {largest} samples of the largest class, "
+            f"got {count}; are the targets numbers, and not classes? Then say task='regression'"
+        )
+    return StratifiedKFold(**options)
+
+
+def _indices_of_splitter(data: Data, splitter: Any, groups: ArrayLike | None) -> Pairs:
+    n, classes = data.x.shape[1], _classes(data)
+    if groups is not None and np.shape(groups) != (n,):
+        raise ValueError(f"groups must have shape ({n},), got {np.shape(groups)}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a class with too few samples: a note of ours says it
+        found: Any = splitter.split(data.x.T, classes if classes is not None else data.y.T, groups)
+        return [(np.asarray(train), np.asarray(val)) for train, val in found]
+
+
+def _checked_indices(indices: Any, n: int, fold: int) -> np.ndarray:
+    """Returns distinct indices of samples, also of a boolean mask `(n,)`."""
     try:
-        array = np.asarray(rows)
+        array = np.asarray(indices)
     except ValueError:  # lists of several lengths
         array = np.array(None)
     if array.dtype.kind == "b" and array.shape == (n,):
@@ -194,15 +221,17 @@ def _indices(rows: Any, n: int, fold: int) -> np.ndarray:
     return array
 
 
-def _part_weights(weights: np.ndarray, rows: np.ndarray, name: str) -> np.ndarray:
+def _part_weights(weights: np.ndarray, indices: np.ndarray, name: str) -> np.ndarray:
+    """Returns the weights of a part of the samples, `(n,)`, mean 1 over it and 0 elsewhere."""
     part = np.zeros(len(weights))
-    part[rows] = np.asarray(weights)[rows]
+    part[indices] = np.asarray(weights)[indices]
     if not np.any(part > 0):
         raise ValueError(f"folds must leave rows on both sides, got none in {name}")
     return unit_mean(part, len(part))
 
 
 def _classes(data: Data) -> np.ndarray | None:
+    """Returns the class of each sample, `(n,)`, or None for real targets."""
     return np.asarray(data.y)[0] if np.issubdtype(data.y.dtype, np.integer) else None
 
 
@@ -212,7 +241,8 @@ def _absent_classes(
     val: np.ndarray,
     kind: str,
     names: tuple[str, str] = ("training", "validation"),
-) -> Iterable[str]:
+) -> Iterator[str]:
+    """Yields a sentence for each part of a split that lacks a class."""
     classes = _classes(data)
     if classes is None:
         return
@@ -225,65 +255,70 @@ def _absent_classes(
 
 
 def standardisation(data: Data, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns mean and scale of each feature over the training rows, `(n_features, 1)` each, float64.
+    """Returns mean and scale of each feature over the training samples, `(n_features, 1)` each, float64.
 
     The scale is the standard deviation, and 1 where a feature is constant.
 
     Args:
-        data: all rows.
+        data: all samples.
         train: training weights, `(n,)`.
     """
     seen, weights = np.asarray(data.x, np.float64)[:, train > 0], train[train > 0]
     mean = np.average(seen, axis=1, weights=weights)[:, None]
     scale = np.sqrt(np.average((seen - mean) ** 2, axis=1, weights=weights))[:, None]
-    # What rounding leaves of a constant feature is no spread.
+    # The deviations of a constant feature are rounding errors: dividing by them would blow them up.
     constant = scale <= 10 * np.finfo(float).eps * np.abs(mean)
     return mean, np.where(constant, 1.0, scale)
 
 
 def hold_out(data: Data, fraction: float, *, seed: int = 0, name: str = "fraction") -> tuple[Data, Data]:
-    """Returns (train, test): a random part of the rows held out, stratified for classes.
+    """Returns (train, test): a random part of the samples held out, stratified for classes.
 
     Args:
-        data: all rows.
-        fraction: of the rows that become the test set, in (0, 1).
+        data: all samples.
+        fraction: of the samples that become the test set, in (0, 1).
         seed: of scikit-learn's splitter.
-        name: what messages call the fraction.
+        name: of the fraction in messages.
 
     Raises:
-        ValueError: a fraction outside (0, 1), too few rows, or too few rows of a class.
+        ValueError: a fraction outside (0, 1), too few samples, or too few of a class.
+
+    Example:
+        >>> import jax, regjax
+        >>> from regjax.data.splits import hold_out
+        >>> train, test = hold_out(regjax.two_regions(jax.random.key(0))[0], 0.25)
+        >>> train.x.shape, test.x.shape
+        ((2, 158), (2, 53))
     """
     parts = _hold_out_indices(data, name, fraction, seed)
     train, test = (
-        Data(data.x[:, rows], data.y[:, rows], unit_mean(data.weights[rows], len(rows))) for rows in parts
+        Data(data.x[:, part], data.y[:, part], unit_mean(data.weights[part], len(part))) for part in parts
     )
     return train, test
 
 
 def check_fraction(name: str, fraction: Any) -> None:
-    """Raises ValueError unless this is a part of the rows, and not all."""
+    """Raises ValueError unless this is a float in (0, 1); `name` is that of the argument."""
     if not (isinstance(fraction, float) and 0 < fraction < 1):
         raise ValueError(f"{name} must be a fraction in (0, 1), got {shown(fraction)}")
 
 
 def _hold_out_indices(data: Data, name: str, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the indices of the samples that stay, and of the fraction that is held out."""
     from sklearn.model_selection import train_test_split
 
     check_fraction(name, fraction)
-    classes = _classes(data)
-    num_rows = data.x.shape[1]
-    num_test = math.ceil(fraction * num_rows)
+    n, classes = data.x.shape[1], _classes(data)
+    num_test = math.ceil(fraction * n)
     num_classes = 1 if classes is None else len(np.unique(classes))
-    if min(num_test, num_rows - num_test) < num_classes:
+    if min(num_test, n - num_test) < num_classes:
         raise ValueError(
             f"{name} must leave a row of each of {num_classes} classes on both sides, "
-            f"got {fraction} of {num_rows} rows"
+            f"got {fraction} of {n} rows"
         )
     if classes is not None and np.min(np.unique(classes, return_counts=True)[1]) < 2:
         raise ValueError(
             f"{name} must have at least two rows of each class to hold some out, got one of a class"
         )
-    train, test = train_test_split(
-        np.arange(num_rows), test_size=num_test, random_state=seed, stratify=classes
-    )
+    train, test = train_test_split(np.arange(n), test_size=num_test, random_state=seed, stratify=classes)
     return np.asarray(train), np.asarray(test)

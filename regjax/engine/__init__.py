@@ -1,1 +1,12 @@
-"""What trains a design: the only place where networks of a sweep are trained."""
+"""The engine: the only place where the networks of a design are trained, see `run`."""
+
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    # Not imported above: who wants a part of this package, such as its progress bar, need not wait for JAX.
+    if name != "run":
+        raise AttributeError(f"module 'regjax.engine' has no attribute {name!r}")
+    from regjax.engine.sweep import run
+
+    return run

@@ -1,13 +1,11 @@
-"""What stands between a sweep in progress and its store: what is taken back, claimed, and committed."""
+"""What stands between a sweep in progress and its store: what is taken back, leased, and committed."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -15,15 +13,17 @@ from regjax.core.metrics import RECORDED
 from regjax.core.train import TrainState
 from regjax.engine.lanes import ChunkDone
 from regjax.engine.packing import Chunk
-from regjax.engine.recorder import Ledger
-from regjax.store.archive import asked_columns
-from regjax.store.arrays import as_state, in_order, leaves, pack_rows, unpack
+from regjax.engine.recorder import Recorder
+from regjax.store.codec import as_state, asked_columns, in_order, leaves, pack_rows, unpack
 from regjax.store.database import StoreError
 from regjax.store.identity import identities
-from regjax.store.store import Checkpoint, Row, Store, now_in_words
+from regjax.store.store import Checkpoint, Row, Store, StoredSweep, now_in_words
 from regjax.study.design import Design
-from regjax.study.plan import Group, Plan, final_records, shapes_of, with_shapes
+from regjax.study.groups import Group, shapes_of, with_shapes
+from regjax.study.plan import Plan
 from regjax.study.provenance import chunk_of, provenance
+from regjax.study.questions import Origin, Questions
+from regjax.study.records import final_records
 
 # Seconds of a row's training that may be lost, less those of a task.
 CHECKPOINT_SECONDS = 30.0
@@ -61,51 +61,52 @@ class Keeper:
 
     @classmethod
     def begin(
-        cls, store: Store, design: Design, plan: Plan, source: str | None, asked: Mapping[str, Any]
+        cls, store: Store, design: Design, plan: Plan, questions: Questions, origin: Origin
     ) -> tuple[Keeper, Plan]:
         """Returns the keeper of a sweep that is begun, or gone on with, and the plan that holds for it."""
         rows = identities(design)
         # Before anything is written: a store that is damaged where this sweep reads it is left as it is.
         found = dict(store.read(rows))
-        told = json.dumps({"keep": plan.keep, "questions": {}} | dict(asked))
-        here = provenance(*plan.groups[0].how)
-        sweep, shapes = store.begin(design, shapes_of(plan.groups), rows, told, source, here)
+        new = StoredSweep(design, rows, shapes_of(plan.groups), plan.keep, questions, origin)
+        sweep, shapes = store.begin(new, provenance(*plan.groups[0].how))
         keeper = cls(store, design, sweep, rows, found)
         keeper.alone = store.beat() == 0
         return keeper, dataclasses.replace(plan, groups=with_shapes(plan.groups, shapes))
 
     # -- taking back --------------------------------------------------------------------------------------
 
-    def recall(self, ledger: Ledger) -> None:
-        """Writes what was finished when this sweep was begun into the ledger."""
+    def recall(self, recorder: Recorder) -> None:
+        """Writes what was finished when this sweep was begun into the recorder."""
         for identity, stored in self._found.items():
-            ledger.recall(self._index[identity], stored)
+            recorder.recall(self._index[identity], stored)
         self._found = {}
 
-    def _take_finished(self, ledger: Ledger, rows: Sequence[int]) -> set[int]:
-        """Writes those of these rows that are finished into the ledger, and returns them."""
+    def _take_finished(self, recorder: Recorder, rows: Sequence[int]) -> set[int]:
+        """Writes those of these rows that are finished into the recorder, and returns them."""
         found = set()
         for identity, stored in self.store.read([self.rows[row] for row in rows]):
-            ledger.recall(self._index[identity], stored)
+            recorder.recall(self._index[identity], stored)
             found.add(self._index[identity])
         return found
 
-    def claim(
-        self, ledger: Ledger, rows: Sequence[int], group: Group
+    def lease(
+        self, recorder: Recorder, rows: Sequence[int], group: Group
     ) -> tuple[list[int], dict[int, tuple[int, TrainState]]]:
         """Returns the rows of a group that are ours to train, and how far those have come that were begun.
 
-        The others are finished meanwhile, and go into the ledger, or other processes train them.
+        The others are finished meanwhile, and go into the recorder, or other processes train them.
         """
-        granted = self.store.claim([self.rows[row] for row in rows])
+        granted = self.store.lease([self.rows[row] for row in rows])
         mine = [row for row in rows if self.rows[row] in granted]
         rest = [row for row in rows if self.rows[row] not in granted]
         if rest:
-            self.elsewhere |= set(rest) - self._take_finished(ledger, rest)
+            self.elsewhere |= set(rest) - self._take_finished(recorder, rest)
         self._saved[mine] = time.perf_counter()
-        return mine, self._begun(ledger, mine, group)
+        return mine, self._begun(recorder, mine, group)
 
-    def _begun(self, ledger: Ledger, rows: Sequence[int], group: Group) -> dict[int, tuple[int, TrainState]]:
+    def _begun(
+        self, recorder: Recorder, rows: Sequence[int], group: Group
+    ) -> dict[int, tuple[int, TrainState]]:
         begun = {}
         for identity, point in self.store.checkpoints([self.rows[row] for row in rows]):
             row, arrays = self._index[identity], unpack(point.content)
@@ -115,71 +116,73 @@ class Keeper:
                 hparams = self.design.hparams[self.design.row(row).configuration]
                 state = as_state(in_order("state", arrays), group.config, hparams)
                 begun[row] = point.step, state
-                ledger.recall_records(row, arrays)
-                ledger.seconds[row] = point.seconds
-                ledger.provenance[row] = point.provenance
+                recorder.recall_records(row, arrays)
+                recorder.seconds[row] = point.seconds
+                recorder.provenance[row] = point.provenance
         return begun
 
-    def look_again(self, ledger: Ledger) -> list[int]:
-        """Takes what other processes have finished into the ledger; returns rows that they have left."""
+    def look_again(self, recorder: Recorder) -> list[int]:
+        """Takes what other processes have finished into the recorder; returns rows that they have left."""
         rows = sorted(self.elsewhere)
         finished = self.store.finished([self.rows[row] for row in rows])
-        self._take_finished(ledger, [row for row in rows if self.rows[row] in finished])
-        claimed = self.store.claimed([self.rows[row] for row in rows])
-        left = [row for row in rows if self.rows[row] not in finished | claimed]
-        self.elsewhere -= {row for row in rows if self.rows[row] not in claimed}
+        self._take_finished(recorder, [row for row in rows if self.rows[row] in finished])
+        leased = self.store.leased([self.rows[row] for row in rows])
+        left = [row for row in rows if self.rows[row] not in finished | leased]
+        self.elsewhere -= {row for row in rows if self.rows[row] not in leased}
         return left
 
     # -- writing ----------------------------------------------------------------------------------------
 
-    def commit(self, ledger: Ledger, group: Group, chunk: Chunk, done: ChunkDone, step: int) -> None:
+    def commit(self, recorder: Recorder, group: Group, chunk: Chunk, done: ChunkDone, step: int) -> None:
         """Commits the rows of a task that are finished; and where the others stand, if that is long ago.
 
         Args:
-            ledger: holds what the task brought.
+            recorder: holds what the task brought.
             group: of the chunk.
             chunk: that was trained.
             done: what the task returned.
             step: where the chunk stands.
         """
         places = chunk.places
-        finished = [(i, j, row) for i, j, row in places if ledger.finished[row]]
-        due = [(i, j, row) for i, j, row in places if not ledger.finished[row]]
+        finished = [(i, j, row) for i, j, row in places if recorder.finished[row]]
+        due = [(i, j, row) for i, j, row in places if not recorder.finished[row]]
         if due and time.perf_counter() - self._saved[[row for *_, row in due]].min() < CHECKPOINT_SECONDS:
             due = []
         if not finished and not due:
             return
         parameters = leaves("params", done.states.predicting)
-        kept = [place for place in finished if place[2] in ledger.kept]
-        bare = [place for place in finished if place[2] not in ledger.kept]
+        kept = [place for place in finished if place[2] in recorder.kept]
+        bare = [place for place in finished if place[2] not in recorder.kept]
         written = [
-            *self._rows(ledger, group, kept, _picked(parameters, kept)),
-            *self._rows(ledger, group, [p for p in bare if ledger.diverged_at[p[2]] < 0], {}),
-            *self._rows(ledger, group, [p for p in bare if ledger.diverged_at[p[2]] >= 0], {}),
+            *self._rows(recorder, group, kept, _picked(parameters, kept)),
+            *self._rows(recorder, group, [p for p in bare if recorder.diverged_at[p[2]] < 0], {}),
+            *self._rows(recorder, group, [p for p in bare if recorder.diverged_at[p[2]] >= 0], {}),
         ]
         begun = {}
         if due:
             state = _picked(leaves("state", done.states), due)
-            begun = self._points(ledger, group, [row for _, _, row in due], state, step)
+            begun = self._points(recorder, group, [row for _, _, row in due], state, step)
         self.store.write(written, begun)
 
-    def save(self, ledger: Ledger, group: Group, rows: Sequence[int], states: TrainState, step: int) -> None:
+    def save(
+        self, recorder: Recorder, group: Group, rows: Sequence[int], states: TrainState, step: int
+    ) -> None:
         """Commits where rows stand; `states` has leaves `(rows, …)`."""
-        self.store.write([], self._points(ledger, group, rows, leaves("state", states), step))
+        self.store.write([], self._points(recorder, group, rows, leaves("state", states), step))
 
     def _points(
-        self, ledger: Ledger, group: Group, rows: Sequence[int], state: dict[str, np.ndarray], step: int
+        self, recorder: Recorder, group: Group, rows: Sequence[int], state: dict[str, np.ndarray], step: int
     ) -> dict[str, Checkpoint]:
         self._saved[rows] = time.perf_counter()
-        packed = pack_rows(ledger.arrays(rows, group.config) | state)
+        packed = pack_rows(recorder.arrays(rows, group.config) | state)
         return {
-            self.rows[row]: Checkpoint(step, float(ledger.seconds[row]), ledger.provenance[row], content)
+            self.rows[row]: Checkpoint(step, float(recorder.seconds[row]), recorder.provenance[row], content)
             for row, content in zip(rows, packed, strict=True)
         }
 
     def _rows(
         self,
-        ledger: Ledger,
+        recorder: Recorder,
         group: Group,
         places: Sequence[tuple[int, int, int]],
         parameters: dict[str, np.ndarray],
@@ -188,15 +191,15 @@ class Keeper:
         if not places:
             return []
         rows = [row for _, _, row in places]
-        arrays = ledger.arrays(rows, group.config) | parameters
-        if ledger.examples is not None and ledger.diverged_at[rows[0]] < 0:
-            arrays |= {f"examples/{name}": values[rows] for name, values in ledger.examples.items()}
-        final = final_records(self.design, ledger.records, ledger.diverged_at, ledger.stopped_at, rows)
+        arrays = recorder.arrays(rows, group.config) | parameters
+        if recorder.examples is not None and recorder.diverged_at[rows[0]] < 0:
+            arrays |= {f"examples/{name}": values[rows] for name, values in recorder.examples.items()}
+        final = final_records(self.design, recorder.records, recorder.diverged_at, recorder.stopped_at, rows)
         nothing = np.full(len(rows), np.nan)
         metrics = [
-            ledger.records[name][rows, final] if name in ledger.records else nothing for name in RECORDED
+            recorder.records[name][rows, final] if name in recorder.records else nothing for name in RECORDED
         ]
-        cost = ledger.last_finite_cost[rows]
+        cost = recorder.last_finite_cost[rows]
         numbers = np.array([cost, *metrics], np.float64).T + 0.0  # SQLite knows no -0
         # NULL, not NaN, is what SQL leaves out of a mean.
         told = np.where(np.isnan(numbers), None, numbers.astype(object)).tolist()  # type: ignore[call-overload]
@@ -204,9 +207,9 @@ class Keeper:
         written = []
         for row, diverged_at, stopped_at, seconds, own, content in zip(
             rows,
-            ledger.diverged_at[rows].tolist(),
-            ledger.stopped_at[rows].tolist(),
-            ledger.seconds[rows].tolist(),
+            recorder.diverged_at[rows].tolist(),
+            recorder.stopped_at[rows].tolist(),
+            recorder.seconds[rows].tolist(),
             told,
             pack_rows(arrays),
             strict=True,
@@ -220,7 +223,7 @@ class Keeper:
             asked = self._asked(place.configuration)
             columns = (
                 *(self.rows[row], *asked, place.seed, place.fold, *ending, *own),
-                *(seconds, date, ledger.provenance[row]),
+                *(seconds, date, recorder.provenance[row]),
             )
             written.append((columns, content))
         return written
@@ -235,7 +238,7 @@ class Keeper:
         """Gives a sign of life, if it is time for one; returns whether it was.
 
         Args:
-            share: commits and returns rows that are claimed and wait; it is called when another process has
+            share: commits and returns rows that are leased and wait; it is called when another process has
                 come, which may then take them.
         """
         now = time.perf_counter()
@@ -244,7 +247,7 @@ class Keeper:
         self._beaten = now
         were_alone, self.alone = self.alone, self.store.beat() == 0
         if were_alone and not self.alone:
-            self.store.give_back([self.rows[row] for row in share(self)])
+            self.store.release([self.rows[row] for row in share(self)])
         return True
 
     def end(self) -> None:
@@ -252,7 +255,7 @@ class Keeper:
         self.store.end(self.sweep)
 
     def leave(self) -> None:
-        """Gives back what is claimed: this process trains no more of it."""
+        """Gives back what is leased: this process trains no more of it."""
         with contextlib.suppress(OSError, StoreError):
             self.store.leave()
 

@@ -1,9 +1,11 @@
-"""Chunks of networks as lanes of one compiled program, and the task that a worker does with one.
+"""A chunk of networks as lanes of one compiled program, and the task that a worker does with it.
 
-A chunk has R slots of r lanes. In a *shared* chunk the lanes of a slot are rows of one replicate: key,
-weights and (where standardised) inputs are mapped over slots only, so that batches and random bits are
-drawn once per slot. In an *unshared* chunk every lane has its own. Everything is a pure function of its
-arguments; `run_task` is what an executor calls.
+A chunk has R slots of r lanes; each lane holds one network. In a *shared* chunk all lanes of a slot belong
+to one replicate: key, weights and standardised inputs are mapped over slots only, so batches and random
+bits are drawn once per slot. In an *unshared* chunk every lane has its own.
+
+`engine/scheduler.py` builds a `ChunkTask` and submits `run_task` to an executor; processes need both to
+be picklable, so everything here is a pure function of its arguments, at module level.
 """
 
 from __future__ import annotations
@@ -29,21 +31,39 @@ from regjax.core.objective import resolve_loss
 from regjax.core.penalties import penalty
 from regjax.core.train import TrainState, all_finite, infer, init_state, run_segment
 
+# Config fields that neither the first state nor a record depends on, each at one value: groups that differ
+# in these alone then share the compiled `init_lanes` and `measure_lanes`.
+_LOOP_ONLY: dict[str, Any] = {
+    "batch_size": None,
+    "schedule": "constant",
+    "warmup_steps": 0,
+    "decay_steps": None,
+    "class_weight": None,
+    "draws": "jax",
+    "batches": "equal",
+    "shuffle": True,
+    "epsilon_hat": False,
+}
+
 
 class Replicates(NamedTuple):
-    """Who trains on what: leaves with `(R,)` or `(R, r)` before their own shape, see `axes`.
+    """The data, weights and keys that the lanes of a chunk train on.
+
+    A leaf that differs between replicates has leading axes `(R,)` in a shared chunk and `(R, r)` in an
+    unshared one, written `…` below; the others have none. `axes` says which is which.
 
     Attributes:
         key: key data of each replicate, `(…, 2)` uint32.
-        x: all rows, `(n_features, n)`; mapped where every fold has its own standardised inputs.
-        y: targets, `(…, n)`, never mapped.
+        x: inputs of all samples, `(n_features, n)`; `(…, n_features, n)` where each fold is standardised by
+            its own training part or has inputs of its own.
+        y: targets of all samples, without leading axes.
         train: training weights, `(…, n)`.
-        val: validation weights, `(…, n)`, or None.
-        stop: weights of the rows that early stopping watches, `(…, n)`, or None.
-        orders: of the rows in each epoch, `(…, epochs, n)`, or None where they are drawn.
-        test_x: test inputs or None, mapped as x.
-        test_y: test targets or None, never mapped.
-        test: test weights or None, never mapped.
+        val: validation weights, `(…, n)`, or None without a validation part.
+        stop: weights of the samples that early stopping watches, `(…, n)`, or None without early stopping.
+        orders: order of the samples in each epoch, `(…, epochs, n)`, or None where the loop draws it.
+        test_x: inputs of the test set, with leading axes where `x` has them, or None without a test set.
+        test_y: targets of the test set, without leading axes, or None.
+        test: weights of the test set, without leading axes, or None.
     """
 
     key: Any
@@ -58,7 +78,11 @@ class Replicates(NamedTuple):
     test: Any = None
 
     def axes(self, of_replicate: int | None) -> Replicates:
-        """Returns where each leaf is mapped when replicates are mapped at `of_replicate`."""
+        """Returns the `in_axes` of `jax.vmap` for each leaf.
+
+        Args:
+            of_replicate: axis of the leaves that differ between replicates, or None to map none of them.
+        """
         of_x = of_replicate if np.ndim(self.x) > 2 else None
         return Replicates(
             key=of_replicate,
@@ -73,21 +97,21 @@ class Replicates(NamedTuple):
 
 
 class ChunkTask(NamedTuple):
-    """A chunk and what is to be done with it.
+    """A chunk, and the steps that a worker trains it for.
 
     Attributes:
-        config: what is compiled.
-        shared: whether the lanes of a slot are rows of one replicate.
-        replicates: `(R, …)` where shared, else `(R, r, …)`.
-        hparams: leaves `(R, r, …)`.
-        states: leaves `(R, r, …)` after `start` steps, or None at step 0.
-        start: steps done.
-        stops: where to stop in turn, above `start`.
-        measured: for each stop, whether metrics are taken there.
-        num_batches: of an epoch.
-        num_steps: of the whole run.
-        params: leaves `(R, r, …)` to begin with, or None where they are drawn.
-        want_examples: whether to return per-example validation scores of the last stop.
+        config: of the compiled program, as `Config.program` returns it.
+        shared: whether all lanes of a slot belong to one replicate.
+        replicates: data and keys; leading axes `(R,)` where shared, else `(R, r)`.
+        hparams: hyperparameters, leaves `(R, r, …)`.
+        states: training states after `start` steps, leaves `(R, r, …)`; None at step 0.
+        start: number of steps that the chunk has done.
+        stops: ascending steps above `start` at which the program returns; the last ends the task.
+        measured: for each stop, whether a record is taken there.
+        num_batches: number of batches in an epoch.
+        num_steps: number of steps of the whole run, which learning-rate schedules read.
+        params: initial parameters, leaves `(R, r, …)`; None where they are drawn from the key.
+        want_examples: whether to return per-example validation scores of the parameters at the last stop.
     """
 
     config: Config
@@ -105,16 +129,16 @@ class ChunkTask(NamedTuple):
 
 
 class ChunkDone(NamedTuple):
-    """What a task returns: NumPy arrays.
+    """What a task returns: NumPy arrays and numbers.
 
     Attributes:
-        states: leaves `(R, r, …)`.
-        records: metric -> `(records, R, r)`; at step 0 too where the task began there. `finite`, and with
-            patience or config.stop_on `stopped`, whether a network has stopped at the record or before, say
-            which to believe.
-        examples: per-example validation scores, `(R, r, n)` each, or None.
-        stop: steps done: fewer than asked for where no network of the chunk goes on.
-        seconds: of wall clock.
+        states: training states after `stop` steps, leaves `(R, r, …)`.
+        records: metric -> `(records, R, r)`, one record per measured stop, and one at step 0 where the task
+            began there. Two of them mark which records are valid: `finite`, and with early stopping
+            `stopped`, whether the network stopped at this record or before.
+        examples: per-example validation scores, `(R, r, n)` each, or None where they were not wanted.
+        stop: number of steps done: fewer than asked for where every network diverged or stopped.
+        seconds: wall-clock time that the task took.
     """
 
     states: TrainState
@@ -125,93 +149,109 @@ class ChunkDone(NamedTuple):
 
 
 def run_task(task: ChunkTask) -> ChunkDone:
-    """Returns the chunk after the last stop, and its records."""
+    """Returns the chunk after its last stop, with its records."""
     began = time.perf_counter()
-    config, shared = task.config, task.shared
-    loop = _of_loop(config)
-    # Without what they do not read, so that groups of rows share the programs of `init` and `measure`.
-    plain: Any = {"batch_size": None, "schedule": "constant", "warmup_steps": 0, "decay_steps": None}
-    plain |= {"class_weight": None, "draws": "jax", "batches": "equal", "shuffle": True, "epsilon_hat": False}
-    stops = {"stop_on": config.stop_on}
-    drawn = dataclasses.replace(loop, **plain, **stops, activation="relu", precision="highest")
-    measured_as = dataclasses.replace(config, **plain, stop_on=None, optimizer="sgd", init="tutorial")
-    with local_x64(config.dtype):
+    with local_x64(task.config.dtype):
         replicates, hparams = jax.device_put((task.replicates, task.hparams))
-        drawn_with = without(hparams, [name for name in ABSENT if name not in CARRIED])
-        measured_with = without(hparams, [name for name in ABSENT if name not in PENALISED])
-        # Only the loop reads the orders of all epochs: nothing else is handed them, or copies them per lane.
+        # Only the loop reads the orders of all epochs; elsewhere they would be copied for each lane.
         seen = replicates._replace(orders=None)
-        measure = functools.partial(measure_lanes, seen, measured_with, config=measured_as, shared=shared)
-        records = []
-
-        def record(states: TrainState, step: int) -> TrainState:
-            found = measure(states.measured)
-            if states.average is not None:
-                last = measure(states.params)
-                found |= {f"{name}_last": last[name] for name in last if f"{name}_last" in LAST}
-            if states.best is not None:
-                loss = found["stop_loss"]
-                best = keep_best_of_lanes(states.best, states.measured, loss, step, hparams.patience)
-                states = states._replace(best=best)
-            if states.stopped is not None:
-                found["stopped"] = states.stopped
-            records.append(jax.tree.map(np.asarray, found))
-            return states
-
-        states = task.states
+        measure = _measure_of(task, seen, hparams)
+        states, records = task.states, []
         if states is None:
-            states = init_lanes(seen, drawn_with, task.params, config=drawn, shared=shared)
-            states = record(states, 0)
-        start = task.start
+            states, record = _recorded(_first_states(task, seen, hparams), 0, measure, hparams)
+            records.append(record)
+        step = task.start
         for stop, measured in zip(task.stops, task.measured, strict=True):
-            states = advance_lanes(
-                replicates, hparams, states, start, stop, task.num_batches, task.num_steps,
-                config=loop, shared=shared,
-            )  # fmt: skip
-            start = stop
+            states = _advance(task, replicates, hparams, states, step, stop)
+            step = stop
             if measured:
-                states = record(states, stop)
-                if not np.any(records[-1]["finite"] & ~records[-1].get("stopped", np.False_)):
+                states, record = _recorded(states, stop, measure, hparams)
+                records.append(record)
+                if not np.any(record["finite"] & ~record.get("stopped", np.False_)):
                     break
         scores = None
         if task.want_examples:
-            scores = examples_of_lanes(seen, states.predicting, config=measured_as, shared=shared)
-        # Copies: a view would keep the device's buffer from being given up to the next segment.
+            config = _config_of_records(task.config)
+            scores = examples_of_lanes(seen, states.predicting, config=config, shared=task.shared)
+        # Copies, not views: a view would keep the device from reusing the buffer in the next segment.
         states, scores = jax.tree.map(np.array, (states, scores))
     stacked = {name: np.stack([r[name] for r in records]) for name in records[0]} if records else {}
-    return ChunkDone(states, stacked, scores, start, time.perf_counter() - began)
-
-
-def _of_loop(config: Config) -> Config:
-    """Returns the config that the loop is compiled for: without what only records read."""
-    return dataclasses.replace(config, metrics=None)
+    return ChunkDone(states, stacked, scores, step, time.perf_counter() - began)
 
 
 def compile_loop(task: ChunkTask) -> None:
-    """Compiles the loop that `run_task` will run for chunks of this shape, and nothing else."""
-    loop = _of_loop(task.config)
-    with local_x64(loop.dtype):
+    """Compiles the training loop that `run_task` uses for chunks of this shape, and nothing else."""
+    with local_x64(task.config.dtype):
         replicates, hparams = jax.device_put((task.replicates, task.hparams))
-        as_they_are = functools.partial(init_lanes, config=loop, shared=task.shared)
-        shapes = jax.eval_shape(as_they_are, replicates, hparams, task.params)
+        init = functools.partial(init_lanes, config=_config_of_loop(task.config), shared=task.shared)
+        shapes = jax.eval_shape(init, replicates, hparams, task.params)
         states = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-        # A segment of no steps compiles the loop, whose bounds are traced.
-        advance_lanes(
-            replicates, hparams, states, 0, 0, task.num_batches, task.num_steps,
-            config=loop, shared=task.shared,
-        )  # fmt: skip
+        # The bounds of the loop are traced, so a segment of no steps compiles it.
+        _advance(task, replicates, hparams, states, 0, 0)
 
 
 def compile_rest(task: ChunkTask) -> None:
-    """Compiles what else `run_task` will run for chunks of this shape."""
+    """Compiles everything but the loop that `run_task` uses for chunks of this shape."""
     run_task(task._replace(states=None, start=0, stops=(), measured=()))
+
+
+def _first_states(task: ChunkTask, replicates: Replicates, hparams: HParams) -> TrainState:
+    """Returns the states before the first step."""
+    config = dataclasses.replace(
+        _config_of_loop(task.config), **_LOOP_ONLY, activation="relu", precision="highest"
+    )
+    hparams = without(hparams, [name for name in ABSENT if name not in CARRIED])
+    return init_lanes(replicates, hparams, task.params, config=config, shared=task.shared)
+
+
+def _advance(
+    task: ChunkTask, replicates: Replicates, hparams: HParams, states: TrainState, start: int, stop: int
+) -> TrainState:
+    """Returns the states after steps `start` … `stop` - 1 of a task."""
+    return advance_lanes(
+        replicates, hparams, states, start, stop, task.num_batches, task.num_steps,
+        config=_config_of_loop(task.config), shared=task.shared,
+    )  # fmt: skip
+
+
+def _measure_of(task: ChunkTask, replicates: Replicates, hparams: HParams) -> Callable[[Params], Any]:
+    """Returns a function of parameters that returns their record, see `measure_lanes`."""
+    penalised = without(hparams, [name for name in ABSENT if name not in PENALISED])
+    config = _config_of_records(task.config)
+    return functools.partial(measure_lanes, replicates, penalised, config=config, shared=task.shared)
+
+
+def _recorded(
+    states: TrainState, step: int, measure: Callable[[Params], Any], hparams: HParams
+) -> tuple[TrainState, dict[str, np.ndarray]]:
+    """Returns the states, with the best parameters so far brought up to date, and their record."""
+    found = measure(states.measured)
+    if states.average is not None:
+        last = measure(states.params)
+        found |= {f"{name}_last": last[name] for name in last if f"{name}_last" in LAST}
+    if states.best is not None:
+        best = keep_best_of_lanes(states.best, states.measured, found["stop_loss"], step, hparams.patience)
+        states = states._replace(best=best)
+    if states.stopped is not None:
+        found["stopped"] = states.stopped
+    return states, jax.tree.map(np.asarray, found)
+
+
+def _config_of_loop(config: Config) -> Config:
+    """Returns the config that the training loop is compiled for: without the choice of metrics."""
+    return dataclasses.replace(config, metrics=None)
+
+
+def _config_of_records(config: Config) -> Config:
+    """Returns the config that records are compiled for: without what only the loop or the draw reads."""
+    return dataclasses.replace(config, **_LOOP_ONLY, stop_on=None, optimizer="sgd", init="tutorial")
 
 
 @functools.partial(jax.jit, static_argnames=("config", "shared"))
 def init_lanes(
     replicates: Replicates, hparams: HParams, params: Params | None, *, config: Config, shared: bool
 ) -> TrainState:
-    """Returns the states before the first step: with these parameters, or drawn."""
+    """Returns the states before the first step, leaves `(R, r, …)`: with `params`, or drawn where None."""
 
     def init(replicate: Replicates, hparams: HParams, params: Params | None) -> TrainState:
         key = jax.random.wrap_key_data(replicate.key)
@@ -233,7 +273,19 @@ def advance_lanes(
     config: Config,
     shared: bool,
 ) -> TrainState:
-    """Returns the states after steps `start` … `stop` - 1."""
+    """Returns the states after steps `start` … `stop` - 1; the buffers of `states` are given up.
+
+    Args:
+        replicates: data and keys, see `Replicates`.
+        hparams: leaves `(R, r, …)`.
+        states: after `start` steps, leaves `(R, r, …)`.
+        start: first step.
+        stop: step to stop before; like `start` traced, so that one program serves every segment.
+        num_batches: number of batches in an epoch.
+        num_steps: number of steps of the whole run.
+        config: static, of the compiled program.
+        shared: static, whether all lanes of a slot belong to one replicate.
+    """
 
     def advance(replicate: Replicates, hparams: HParams, state: TrainState) -> TrainState:
         key = jax.random.wrap_key_data(replicate.key)
@@ -256,7 +308,7 @@ def advance_lanes(
     return _over_lanes(advance, replicates, shared, 2)(replicates, hparams, states)
 
 
-# Over slots and lanes; all of them stand at one step.
+# `keep_best` over slots and lanes; all lanes of a chunk are at the same step, so that is not mapped.
 keep_best_of_lanes = jax.jit(
     jax.vmap(jax.vmap(keep_best, in_axes=(0, 0, 0, None, 0)), in_axes=(0, 0, 0, None, 0))
 )
@@ -266,15 +318,16 @@ keep_best_of_lanes = jax.jit(
 def measure_lanes(
     replicates: Replicates, hparams: HParams, params: Params, *, config: Config, shared: bool
 ) -> dict[str, jax.Array]:
-    """Returns one record per lane, `(R, r)` each, in inference mode.
+    """Returns one record for each lane, arrays `(R, r)`, computed without noise or dropout.
 
-    `finite`: whether all parameters and the training cost are; `train_cost`: loss + penalty/n; and
-    `train_…`, `val_…`, `test_…` of `metrics.metrics` and `stop_loss`, NaN where not finite.
+    Names: `finite`, whether all parameters and the training cost are finite; `train_cost`, loss + penalty/n;
+    `train_…`, `val_…` and `test_…` for each metric of `metrics.metrics`; with early stopping `stop_loss`.
+    All but `finite` are NaN where it is false.
     """
 
     def measure(replicate: Replicates, hparams: HParams, params: Params) -> dict[str, jax.Array]:
         train = Data(replicate.x, replicate.y, replicate.train)
-        # One forward for all: rows that are in no part are hidden.
+        # One forward pass serves training, validation and stopping samples; `infer` hides all others.
         held_out = [part for part in (replicate.val, replicate.stop) if part is not None]
         either = functools.reduce(jnp.add, held_out, replicate.train)
         logits = infer(params, train._replace(weights=either), config)
@@ -296,7 +349,7 @@ def measure_lanes(
             loss = resolve_loss(config, watched)
             record["stop_loss"] = metrics(logits, watched.y, watched.weights, loss=loss, only=())["loss"]
         record["train_cost"] = record["train_loss"] + penalty(params, hparams) / jnp.sum(replicate.train)
-        # A relu turns NaN into 0, and a diverged network would have an accuracy.
+        # A relu turns NaN into 0, so without this test a diverged network would report an accuracy.
         finite = all_finite(params, record["train_cost"])
         return {name: jnp.where(finite, value, jnp.nan) for name, value in record.items()} | {
             "finite": finite
@@ -311,7 +364,7 @@ def measure_lanes(
 def examples_of_lanes(
     replicates: Replicates, params: Params, *, config: Config, shared: bool
 ) -> dict[str, jax.Array]:
-    """Returns per-example validation scores, `(R, r, n)` each, see `metrics.examples`."""
+    """Returns per-example validation scores, arrays `(R, r, n)`, as `metrics.examples` defines them."""
 
     def scores(replicate: Replicates, params: Params) -> dict[str, jax.Array]:
         data = Data(replicate.x, replicate.y, replicate.val)
@@ -323,26 +376,27 @@ def examples_of_lanes(
 
 
 def _per_lane(replicates: Replicates, num_lanes: int) -> Replicates:
-    """Returns the replicates of a shared chunk with every leaf that is mapped as `(R, r, …)`.
+    """Returns the replicates of a shared chunk with leading axes `(R, r)` in place of `(R,)`.
 
-    The order in which a sum is taken depends on whether its weights are mapped, and with it the last bit
-    of a metric. A row must not notice whether its chunk is shared, that is, how many others there are.
+    Records are always computed as in an unshared chunk: XLA's order of summation, and with it the last bit
+    of a metric, depends on whether the weights are mapped over lanes. A row's record must not depend on how
+    many other rows there are, and that decides whether its chunk is shared.
     """
     leaves = [
         leaf if axis is None else jnp.repeat(leaf[:, None], num_lanes, axis=1)
         for leaf, axis in zip(replicates, replicates.axes(0), strict=True)
     ]
-    # The barrier keeps XLA from seeing that lanes are equal, and summing them once.
+    # The barrier keeps XLA from noticing that the lanes are equal and summing once for all of them.
     return lax.optimization_barrier(Replicates(*leaves))
 
 
 def _over_lanes(
     run: Callable[..., Any], replicates: Replicates, shared: bool, num_mapped: int
 ) -> Callable[..., Any]:
-    """Returns `run(replicates, *mapped)` over slots and lanes.
+    """Returns `run(replicates, *arguments)` mapped over slots and lanes; `num_mapped` arguments follow.
 
-    Two levels also where nothing is shared: with two batch dimensions XLA's CPU compiler takes another,
-    for small matrices much faster product than with one (docs/design.md).
+    Two nested `vmap`s also where nothing is shared: for small matrices XLA's CPU compiler multiplies much
+    faster with two batch dimensions than with one (docs/design.md).
     """
     mapped = (0,) * num_mapped
     inner = replicates.axes(None if shared else 0)

@@ -1,7 +1,8 @@
-"""Rows of a sweep on their way into chunks.
+"""Packs the rows of a sweep into chunks; `engine/scheduler.py` takes chunks from here and gives rows back.
 
-Rows of one group that are trained together are a *wave*. Rows that diverge or stop leave, and the others
-close ranks: freed lanes are refilled, no shape changes, nothing compiles again, and no row's bits change.
+Rows of one group that are in work together are a *wave*. When some of them diverge or stop, the rows that go
+on are packed into new chunks of the same shape: no lane is wasted, nothing compiles again, and no bit of a
+row changes, since a lane's result depends neither on its position nor on its neighbours.
 """
 
 from __future__ import annotations
@@ -16,18 +17,23 @@ import numpy as np
 
 from regjax.core.train import TrainState
 from regjax.study.design import Design
-from regjax.study.plan import Group, num_params
+from regjax.study.groups import Group
+from regjax.study.records import num_params
 
-# Bytes of state that the open waves may hold on the host.
+# Bytes of training state that a wave may hold in main memory, and the most chunks that it may have.
 WAVE_BUDGET = 256 * 2**20
 WAVE_CHUNKS = 64
 
 
 @dataclasses.dataclass(eq=False)
 class Chunk:
-    """Rows that are trained together: up to R slots of up to r rows each.
+    """Rows that one task trains together.
 
-    `states` has leaves `(R, r, …)`; None before the first step.
+    Attributes:
+        wave: that the rows belong to.
+        slots: rows of each slot: up to R slots of up to r rows.
+        step: number of steps that the rows have done.
+        states: their training states, leaves `(R, r, …)`; None before the first step.
     """
 
     wave: Wave
@@ -36,26 +42,27 @@ class Chunk:
     states: TrainState | None
 
     def lanes(self, group: Group) -> np.ndarray:
-        """Returns which row each lane holds, `(R, r)`: spare lanes repeat a row of their slot."""
+        """Returns the row of each lane, `(R, r)`; spare lanes repeat rows, and their results are not read."""
         slots = [(slot * group.lanes)[: group.lanes] for slot in self.slots]
         return np.array((slots * group.slots)[: group.slots])
 
     @property
     def places(self) -> list[tuple[int, int, int]]:
-        """Slot, lane and row of each row."""
+        """Slot, lane and row of each row of the chunk; spare lanes are left out."""
         return [(i, j, row) for i, slot in enumerate(self.slots) for j, row in enumerate(slot)]
 
 
 @dataclasses.dataclass(eq=False)
 class Wave:
-    """Rows of one group that close ranks with each other.
+    """Rows of one group that are in work together, and may be packed into one another's chunks.
 
     Attributes:
         group: index of the group.
         ready: chunks that wait for a worker.
-        loose: step -> rows that wait for others, with their states.
-        busy: steps at which chunks of this wave are being trained.
-        stops: step -> where all chunks of the wave go from there, and what is measured.
+        loose: step -> rows without a chunk, each with its state, None before the first step.
+        busy: for each chunk that a worker has, the step at which its task began.
+        stops: step -> `stops` and `measured` of the tasks that begin there: all chunks of a wave stop at the
+            same steps, since only rows at the same step can share a chunk.
     """
 
     group: int
@@ -66,12 +73,17 @@ class Wave:
 
 
 class Waves:
-    """The open waves of a sweep, and the rows that no wave has yet.
+    """The waves of a sweep, and the rows that no wave has yet.
+
+    Args:
+        design: of the sweep.
+        groups: of its plan.
+        num_workers: number of tasks at a time.
 
     Attributes:
-        groups: of the plan; smaller chunks after memory ran out.
+        groups: those of the plan, with smaller chunks where a task ran out of memory.
         unopened: for each group its rows that are in no wave, replicate by replicate.
-        open: in order of their opening.
+        open: waves whose rows are not all finished, the oldest first.
     """
 
     def __init__(self, design: Design, groups: Sequence[Group], num_workers: int) -> None:
@@ -89,17 +101,18 @@ class Waves:
         self.open: list[Wave] = []
 
     def next(self) -> Chunk | None:
-        """Returns the next chunk of the oldest open wave that has one, least trained first."""
+        """Takes and returns a chunk of the oldest wave that has one ready, or None."""
         for wave in self.open:
             if wave.ready:
                 return wave.ready.popleft()
         return None
 
     def take_unopened(self, alone: bool = True) -> tuple[int, list[int]] | None:
-        """Returns a group, and rows of it for a wave; None where all are in waves.
+        """Takes rows for a new wave; returns their group's index and the rows, or None where none is left.
 
         Args:
-            alone: whether no other process takes rows of this sweep; else a wave is small.
+            alone: whether no other process trains rows of this store; if one does, the wave is small, so that
+                rows are left for it.
         """
         for index, rows in enumerate(self.unopened):
             if rows:
@@ -109,17 +122,23 @@ class Waves:
         return None
 
     def open_wave(self, index: int, rows: Iterable[int], begun: dict[int, tuple[int, TrainState]]) -> None:
-        """Makes a wave of rows of a group; `begun` says which of them have been trained, how far."""
+        """Makes a wave of rows of a group.
+
+        Args:
+            index: of the group.
+            rows: of the sweep; without any, no wave is made.
+            begun: row -> step and state, for those that have a checkpoint.
+        """
         wave = Wave(index)
         for row in rows:
             step, state = begun.get(row, (0, None))
             wave.loose.setdefault(step, {})[row] = state
         if wave.loose:
             self.open.append(wave)
-            self.close_ranks(wave)
+            self.pack(wave)
 
-    def close_waiting(self) -> list[int]:
-        """Takes rows that wait for a worker out of their waves, and returns them: they are unopened."""
+    def withdraw_waiting(self) -> list[int]:
+        """Takes rows that wait for a worker out of their waves, to be unopened again, and returns them."""
         found: list[int] = []
         for wave in self.open:
             rows = [row for chunk in wave.ready for _, _, row in chunk.places]
@@ -128,37 +147,48 @@ class Waves:
             wave.loose.clear()
             self.unopened[wave.group] = rows + self.unopened[wave.group]
             found += rows
-        self._forget_empty()
+        self._close_empty()
         return found
 
     def loosen(self, chunk: Chunk, going: np.ndarray) -> None:
-        """Gives a chunk's rows that go on, `(rows,)` of the sweep, back to its wave with their states."""
+        """Takes a chunk apart: its rows that go on wait in their wave for a new chunk.
+
+        Args:
+            chunk: with states after `chunk.step` steps.
+            going: which rows of the sweep are not finished, `(rows,)`.
+        """
         loose = chunk.wave.loose.setdefault(chunk.step, {})
         for i, j, row in chunk.places:
             if going[row]:
                 loose[row] = lane_of(chunk.states, i, j)
 
-    def close_ranks(self, wave: Wave) -> None:
-        """Makes chunks of a wave's loose rows: full ones, and when no more can come, of the rest."""
+    def pack(self, wave: Wave) -> None:
+        """Packs the loose rows of a wave into full chunks; the rest too once no other row can join them."""
         for step in sorted(wave.loose):
-            self._close_ranks(wave, step)
-        self._forget_empty()
+            if wave.loose[step]:
+                self._pack_step(wave, step)
+        self._close_empty()
 
     def halve(self, index: int) -> None:
-        """Makes a group's chunks half as large."""
+        """Halves the chunks of a group: its slots, or the lanes of its only slot."""
         group = self.groups[index]
         half = {"slots": group.slots // 2} if group.slots > 1 else {"lanes": group.lanes // 2}
         self.groups[index] = group._replace(**half)
 
-    def rebuild(self, index: int, going: np.ndarray) -> None:
-        """Makes the chunks of a group that wait for a worker anew, in the group's shape."""
+    def repack(self, index: int, going: np.ndarray) -> None:
+        """Packs the waiting rows of a group again, in chunks of the group's present shape.
+
+        Args:
+            index: of the group.
+            going: which rows of the sweep are not finished, `(rows,)`.
+        """
         for wave in [wave for wave in self.open if wave.group == index]:
             while wave.ready:
                 self.loosen(wave.ready.popleft(), going)
-            self.close_ranks(wave)
+            self.pack(wave)
 
     def waiting(self) -> Iterator[tuple[int, int, list[int], TrainState]]:
-        """Yields group, step, rows and their states, `(rows, …)`, of those that are begun and wait."""
+        """Yields (group, step, rows, states `(rows, …)`) of rows that have begun and wait for a worker."""
         for wave in self.open:
             for chunk in wave.ready:
                 if chunk.step:
@@ -169,54 +199,62 @@ class Waves:
                 if step and loose:
                     yield wave.group, step, list(loose), stack(list(loose.values()), (len(loose),))
 
-    def _forget_empty(self) -> None:
+    def _close_empty(self) -> None:
+        """Forgets waves of which no row is left."""
         self.open = [w for w in self.open if w.ready or w.busy or any(w.loose.values())]
 
     def _wave_chunks(self, index: int, alone: bool) -> int:
+        """Returns how many chunks a wave of a group has."""
         if not alone:
             return self.num_workers
         config = self.groups[index].config
+        # Three numbers per parameter: a guess of parameters, optimizer state and what else is carried.
         state = self.groups[index].chunk * num_params(config) * np.dtype(config.dtype).itemsize * 3
         return int(np.clip(WAVE_BUDGET // state, 2 * self.num_workers, WAVE_CHUNKS))
 
-    def _close_ranks(self, wave: Wave, step: int) -> None:
-        loose = wave.loose[step]
-        if not loose:
-            return
-        group = self.groups[wave.group]
+    def _pack_step(self, wave: Wave, step: int) -> None:
+        """Packs the loose rows at one step into chunks."""
+        group, loose = self.groups[wave.group], wave.loose[step]
+        # A row at an earlier step may still arrive here and fill a slot; without one, no slot waits.
         last = not any(busy < step for busy in wave.busy) and not any(c.step < step for c in wave.ready)
         slots: list[list[int]] = []
-        for rows in self._by_replicate(group, loose):
+        for rows in self._by_slot(group, loose):
             slots += [rows[i : i + group.lanes] for i in range(0, len(rows), group.lanes)]
-        full = [slot for slot in slots if len(slot) == group.lanes]
+        chosen = [slot for slot in slots if len(slot) == group.lanes]
         if last:
-            full += [slot for slot in slots if len(slot) < group.lanes]
-        for i in range(0, len(full), group.slots):
-            chosen = full[i : i + group.slots]
-            if len(chosen) == group.slots or last:
-                chunk = Chunk(wave, chosen, step, None)
-                if step > 0:
-                    lanes = chunk.lanes(group)
-                    chunk.states = stack([loose[row] for row in lanes.ravel()], lanes.shape)
-                for _, _, row in chunk.places:
-                    del loose[row]
-                wave.ready.append(chunk)
+            chosen += [slot for slot in slots if len(slot) < group.lanes]
+        for i in range(0, len(chosen), group.slots):
+            part = chosen[i : i + group.slots]
+            if len(part) == group.slots or last:
+                wave.ready.append(self._chunk_of(wave, part, step))
 
-    def _by_replicate(self, group: Group, rows: Iterable[int]) -> list[list[int]]:
-        """Returns rows that may share a slot."""
+    def _chunk_of(self, wave: Wave, slots: list[list[int]], step: int) -> Chunk:
+        """Makes a chunk of loose rows of a wave, which are loose no longer."""
+        loose, chunk = wave.loose[step], Chunk(wave, slots, step, None)
+        if step > 0:
+            lanes = chunk.lanes(self.groups[wave.group])
+            chunk.states = stack([loose[row] for row in lanes.ravel()], lanes.shape)
+        for _, _, row in chunk.places:
+            del loose[row]
+        return chunk
+
+    def _by_slot(self, group: Group, rows: Iterable[int]) -> list[list[int]]:
+        """Returns rows in lists, any rows of one of which may share a slot."""
+        replicates = self.design.num_replicates
         if not group.shared:
-            return [sorted(rows, key=lambda row: (row % self.design.num_replicates, row))]
+            return [sorted(rows, key=lambda row: (row % replicates, row))]
+        # Lanes of a shared slot have one key and one set of weights: they are of one replicate.
         found: dict[int, list[int]] = {}
         for row in sorted(rows):
-            found.setdefault(row % self.design.num_replicates, []).append(row)
+            found.setdefault(row % replicates, []).append(row)
         return [found[replicate] for replicate in sorted(found)]
 
 
 def stack(trees: list[Any], shape: tuple[int, ...]) -> Any:
-    """Returns arrays, or pytrees of them, as one with the leading axes `shape`."""
+    """Returns pytrees of arrays stacked into one, with leading axes `shape` whose product is their number."""
     return jax.tree.map(lambda *leaves: np.stack(leaves).reshape(*shape, *leaves[0].shape), *trees)
 
 
 def lane_of(tree: Any, slot: int, lane: int) -> Any:
-    """Returns one lane of a pytree of arrays `(R, r, …)`, a view."""
+    """Returns one lane of a pytree of arrays `(R, r, …)`, as views."""
     return jax.tree.map(lambda leaf: leaf[slot, lane], tree)

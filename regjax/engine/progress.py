@@ -1,4 +1,7 @@
-"""How far a sweep is: what its host loop says, and a bar for a terminal."""
+"""How far a sweep is: the value that its host loop reports, and a bar or lines that show it on a terminal.
+
+`engine/scheduler.py` makes each `Progress`; `regjax.sweep` and the command line choose who shows it.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,20 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from regjax.study.words import duration
+
 
 class Progress(NamedTuple):
-    """Where a sweep stands.
+    """How far a sweep is; `str(progress)` says it in one line.
 
     Attributes:
         phase: "compile" or "train".
-        num_rows: networks in all.
-        done: of them, finished or diverged.
-        diverged: of them.
-        fraction: of the work, in [0, 1].
+        num_rows: number of networks.
+        done: number of networks that are finished, diverged ones among them.
+        diverged: number of networks that diverged.
+        fraction: of the work that is done, in [0, 1].
         best: the best configuration so far with its mean metric, in words, or "".
-        seconds_left: predicted, or None where it is too early to say.
+        seconds_left: predicted seconds, or None where it is too early to predict.
     """
 
     phase: str
@@ -31,7 +36,7 @@ class Progress(NamedTuple):
 
     @property
     def alive(self) -> int:
-        """Networks that have not diverged."""
+        """Number of networks that have not diverged."""
         return self.num_rows - self.diverged
 
     def __str__(self) -> str:
@@ -45,19 +50,12 @@ class Progress(NamedTuple):
 Report = Callable[[Progress], None]
 
 
-def duration(seconds: float) -> str:
-    """Returns seconds in words: "0.4 s", "2 min 5 s", "3 h 4 min"."""
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
 @contextlib.contextmanager
 def reporter(progress: bool | Report) -> Iterator[Report]:
-    """Yields what a host loop calls: a bar on a terminal, the user's function, or nothing.
+    """Yields the function that a host loop calls: the user's, one that draws a bar, or one that does nothing.
+
+    Args:
+        progress: a function of a `Progress`; or whether to draw a bar, where standard error is a terminal.
 
     Raises:
         TypeError: progress is neither a truth value nor callable.
@@ -67,34 +65,38 @@ def reporter(progress: bool | Report) -> Iterator[Report]:
     elif not isinstance(progress, bool):
         raise TypeError(f"progress must be True, False or a function, got {progress!r}")
     elif progress and sys.stderr.isatty():
-        with bar() as report:
-            yield report
+        with bar("compiling") as draw:
+            yield lambda p: draw(p.fraction, str(p))
     else:
         yield lambda progress: None
 
 
 @contextlib.contextmanager
-def bar() -> Iterator[Report]:
-    """Yields a function that draws a bar on standard error."""
+def bar(words: str) -> Iterator[Callable[[float, str], None]]:
+    """Yields a function (fraction done, words beside it) that draws a bar on standard error.
+
+    Args:
+        words: beside the bar until the function is called.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as RichProgress
     from rich.table import Column
 
-    # On a narrow terminal the words give way, not the bar.
+    # A narrow terminal cuts the words off, not the bar.
     columns = (
         BarColumn(bar_width=16, table_column=Column(min_width=16)),
         TextColumn("{task.percentage:>3.0f} %", table_column=Column(min_width=5, no_wrap=True)),
         TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
     )
     with RichProgress(*columns, console=Console(stderr=True), transient=True, expand=True) as drawn:
-        task = drawn.add_task("compiling", total=1.0)
-        yield lambda p: drawn.update(task, completed=p.fraction, description=str(p))
+        task = drawn.add_task(words, total=1.0)
+        yield lambda fraction, words: drawn.update(task, completed=fraction, description=words)
 
 
 @contextlib.contextmanager
 def lines() -> Iterator[Report]:
-    """Yields a function that prints a line on standard error, at the beginning and after every tenth."""
+    """Yields a function of a `Progress` that prints a line on standard error for each tenth of a phase."""
     said: set[tuple[str, int]] = set()
 
     def report(progress: Progress) -> None:

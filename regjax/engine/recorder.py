@@ -1,10 +1,13 @@
-"""What is known of each row of a sweep so far: records, who diverged, parameters that are kept."""
+"""What a sweep knows of its rows so far: records, divergence, parameters, provenance.
+
+`engine/scheduler.py` hands over what each task brought, `engine/checkpoints.py` what the store holds already;
+at the end `Recorder.results` makes `Results` of it.
+"""
 
 from __future__ import annotations
 
 import collections
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -12,27 +15,34 @@ from regjax.core.config import Config
 from regjax.core.hparams import AVERAGES
 from regjax.core.metrics import LAST, RECORDED
 from regjax.core.mlp import Params
-from regjax.store.arrays import as_params, in_order, under
+from regjax.store.codec import as_params, in_order, under
+from regjax.store.store import Row
 from regjax.study.design import Design
-from regjax.study.plan import Keep, Plan, final_records, num_records
+from regjax.study.plan import Keep, Plan
 from regjax.study.provenance import continued, place_in_words
+from regjax.study.records import final_records, num_records
 from regjax.study.results import Results
 from regjax.study.selection import best_so_far, higher_is_better
 
 
-class Ledger:
-    """The rows of a sweep, finished or on their way.
+class Recorder:
+    """The rows of a sweep, finished or not.
+
+    Args:
+        design: of the sweep.
+        keep: whose parameters are kept.
 
     Attributes:
-        records: metric -> `(rows, records)`, NaN where not reached.
-        diverged_at: `(rows,)`, -1 where a row has not diverged.
-        stopped_at: `(rows,)`, -1 where a row has not stopped before its last step.
-        last_finite_cost: `(rows,)`, NaN where a row has not diverged.
-        seconds: of a worker, `(rows,)`.
-        finished: `(rows,)`, rows that diverged or stopped too.
+        records: metric -> `(rows, records)`, NaN where a row has no record yet, or never has one.
+        diverged_at: step at which a row diverged, `(rows,)`, else -1.
+        stopped_at: step at which a row stopped early, `(rows,)`, else -1.
+        last_finite_cost: training cost before a row diverged, `(rows,)`, else NaN.
+        seconds: of a worker's time, `(rows,)`.
+        finished: whether a row reached its last step, stopped early or diverged, `(rows,)`.
         kept: row -> parameters.
         examples: per-example validation scores, `(rows, n_val)` each, or None.
-        provenance: of each row, JSON, or "".
+        provenance: of each row, JSON, or "" before its first task.
+        without_params: number of finished rows whose parameters the store does not have.
     """
 
     def __init__(self, design: Design, keep: Keep) -> None:
@@ -54,17 +64,19 @@ class Ledger:
     def record(
         self, rows: np.ndarray, steps: np.ndarray, found: Mapping[str, np.ndarray], config: Config
     ) -> None:
-        """Takes records, `(records, rows)` each, of these steps, and notes who diverged or stopped.
+        """Takes records, and from them which rows diverged or stopped early.
 
         Args:
-            rows: indices.
-            steps: of the records.
-            found: metric -> values, with `finite` and perhaps `stopped`, see `lanes.ChunkDone`.
+            rows: indices, `(rows,)`.
+            steps: of the records, `(records,)`.
+            found: metric -> values, `(records, rows)`, with `finite` and perhaps `stopped`: see
+                `lanes.ChunkDone`.
             config: of the rows.
         """
-        places = -(-steps // config.eval_every)  # the last record may come early
+        # Rounded up: the last record may come before another eval_every steps are done.
+        places = -(-steps // config.eval_every)
         finite, stopped = found["finite"], found.get("stopped", np.zeros_like(found["finite"]))
-        # Nothing counts that came after a network had stopped.
+        # A network that stopped is trained on until its task ends; those records do not count.
         over = np.concatenate([np.zeros_like(stopped[:1]), stopped[:-1]])
         finite = np.logical_and.accumulate(finite | over, axis=0)
         for name, values in found.items():
@@ -81,13 +93,26 @@ class Ledger:
             self.finished[row] = True
 
     def trained(self, rows: np.ndarray, start: int, seconds: float, here: str) -> None:
-        """Notes that rows were trained here, from step `start`, for so many seconds each."""
+        """Adds a task to the seconds and the provenance of its rows.
+
+        Args:
+            rows: indices.
+            start: step at which the task began.
+            seconds: of each row.
+            here: provenance of the task.
+        """
         self.seconds[rows] += seconds
         for row in rows:
             self.provenance[row] = continued(self.provenance[row], start, here)
 
     def finish(self, row: int, params: Params | None, examples: Mapping[str, np.ndarray] | None) -> None:
-        """Takes a row that has reached its last step; its parameters are kept where that is asked for."""
+        """Marks a row as finished.
+
+        Args:
+            row: index.
+            params: of its final parameters, kept where `keep` asks for them; None where the store has none.
+            examples: per-example validation scores, `(n_val,)` each, or None or empty without any.
+        """
         self.finished[row] = True
         if params is not None and self._wants(row):
             self.kept[row] = params
@@ -99,8 +124,9 @@ class Ledger:
                 self.examples[name][row] = values
 
     def arrays(self, rows: Sequence[int], config: Config) -> dict[str, np.ndarray]:
-        """Returns the records of rows of one group, `records/…`, `(rows, records)` each: its own, and not
-        those that only other groups have.
+        """Returns the records of rows of one group, `records/…`, `(rows, records)` each.
+
+        Metrics that only rows of other groups have are left out.
         """
         count = num_records(config)
         hparams = self.design.hparams[self.design.row(rows[0]).configuration]
@@ -113,12 +139,12 @@ class Ledger:
         }
 
     def recall_records(self, row: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Takes back the records of a row."""
+        """Takes the records of a row from its packed arrays."""
         for name, values in under("records", arrays).items():
             self._records_of(name)[row, : len(values)] = values
 
-    def recall(self, row: int, stored: Any) -> None:
-        """Takes back a finished row, a `store.Row`."""
+    def recall(self, row: int, stored: Row) -> None:
+        """Takes a finished row from the store."""
         arrays = stored.arrays
         self.recall_records(row, arrays)
         self.diverged_at[row] = stored.diverged_at
@@ -127,14 +153,21 @@ class Ledger:
         self.seconds[row], self.provenance[row] = stored.seconds, stored.provenance
         self.finished[row] = True
         if stored.diverged_at < 0:
-            params = in_order("params", arrays)  # none where whoever trained it kept none
+            params = in_order("params", arrays)  # empty where the sweep that trained the row kept none
             self.without_params += not params
             self.finish(row, as_params(params) if params else None, under("examples", arrays))
 
     def results(
         self, plan: Plan, compile_seconds: float, train_seconds: float, notes: Sequence[str]
     ) -> Results:
-        """Returns what was found, all rows being finished."""
+        """Returns the results of a sweep whose rows are all finished.
+
+        Args:
+            plan: with the chunk shapes that were used.
+            compile_seconds: of wall-clock time.
+            train_seconds: of wall-clock time.
+            notes: what a reader must know of the sweep.
+        """
         return Results(
             design=self.design,
             plan=plan,
@@ -152,15 +185,15 @@ class Ledger:
         )
 
     def _notes(self) -> list[str]:
-        """Returns how many rows ran where, if not all ran alike; and whose parameters are missing."""
-        counts = collections.Counter(map(place_in_words, self.provenance))
+        """Returns how many rows ran on which machine, if on several, and how many lack their parameters."""
+        counts = collections.Counter(map(place_in_words, filter(None, self.provenance)))
         found = [f"{n:,} networks ran on {where}" for where, n in counts.items()] if len(counts) > 1 else []
         if self.keep != "none" and self.without_params:
             found.append(f"the parameters of {self.without_params:,} networks are not in the store")
         return found
 
     def best(self) -> str:
-        """Returns the best configuration so far with its mean, in words, or ""."""
+        """Returns the best configuration so far with its mean metric, in words; "" before there is one."""
         metric = self.design.shown_metric
         if metric not in self.records:
             return ""
@@ -169,12 +202,13 @@ class Ledger:
         return best_so_far(self.design, metric, values, self.finished, self.diverged_at < 0)
 
     def _records_of(self, name: str) -> np.ndarray:
+        """Returns the table of a metric, made where it is missing."""
         if name not in self.records:
             self.records[name] = np.full((len(self.finished), self.num_records), np.nan, self.dtype)
         return self.records[name]
 
     def _wants(self, row: int) -> bool:
-        """Returns whether a finished row's parameters are kept; lets go of those that it replaces."""
+        """Returns whether the parameters of a finished row are kept, and drops those that they replace."""
         if self.keep != "best":
             return self.keep == "all"
         metric = self.design.shown_metric
@@ -182,7 +216,7 @@ class Ledger:
         (last,) = final_records(self.design, self.records, self.diverged_at, self.stopped_at, [row])
         score = float(self.records[metric][row, last])
         score = score if higher_is_better(metric) else -score
-        # The lowest row of the best score, whatever order they finish in.
+        # Of equal scores the lowest row, so that the choice does not depend on the order of finishing.
         rank = (score if not np.isnan(score) else -np.inf, -row)
         old = self._best_kept.get(configuration)
         if old is not None and old >= rank:

@@ -10,14 +10,15 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from regjax.engine.recorder import Ledger
-from regjax.engine.scheduler import Host
-from regjax.engine.sweep import workers_of
-from regjax.store.arrays import leaves
+from regjax.engine.sweep import run
+from regjax.store.codec import leaves
 from regjax.store.store import Row, Store
 from regjax.study.design import Design
-from regjax.study.plan import Group, Plan, stored_plan
+from regjax.study.groups import Group
+from regjax.study.plan import Plan, stored_plan
 from regjax.study.provenance import chunk_of, differences, provenance
+from regjax.study.records import num_records
+from regjax.study.results import Results
 
 
 class Replay(NamedTuple):
@@ -64,19 +65,19 @@ def replay(path: str | os.PathLike[str], row: int, sweep: int | str = -1) -> Rep
     """
     with Store(path, create=False) as store:
         number = store.sweep_number(sweep)
-        design, rows, shapes, _ = store.design_of(number)
-        if not 0 <= row < len(rows):
-            raise ValueError(f"row must be in 0 to {len(rows) - 1}, got {row}")
-        found = dict(store.read([rows[row]]))
+        begun = store.design_of(number)
+        if not 0 <= row < len(begun.rows):
+            raise ValueError(f"row must be in 0 to {len(begun.rows) - 1}, got {row}")
+        found = dict(store.read([begun.rows[row]]))
     if not found:
         raise ValueError(f"row must be finished, and row {row} of sweep {number} is not")
     (stored,) = found.values()
-    plan = stored_plan(design, shapes, "all", backend=jax.default_backend())
+    design = begun.design
+    plan = stored_plan(design, begun.shapes, "all", backend=jax.default_backend())
     plan, group = _as_it_was(plan, design.row(row).configuration, stored.provenance)
-    ledger = _train_again(design, plan, row)
     return Replay(
         row=f"row {row} of sweep {number} ({_in_words(design, row)})",
-        differing=tuple(_compare(stored, ledger, row, group)),
+        differing=tuple(_compare(stored, run(design, plan=plan, rows=[row]), row)),
         elsewhere=tuple(differences(stored.provenance, provenance(*group.how))),
     )
 
@@ -91,28 +92,20 @@ def _as_it_was(plan: Plan, configuration: int, how: str) -> tuple[Plan, Group]:
     return dataclasses.replace(plan, groups=tuple(groups)), group
 
 
-def _train_again(design: Design, plan: Plan, row: int) -> Ledger:
-    with workers_of(None, plan.num_workers, jax.default_backend()) as submit:
-        host = Host(design, plan, submit, lambda progress: None)
-        host.waves.unopened[:] = [[row] if row in rows else [] for rows in host.waves.unopened]
-        host.train()
-        return host.ledger
-
-
-def _compare(stored: Row, ledger: Ledger, row: int, group: Group) -> list[str]:
+def _compare(stored: Row, results: Results, row: int) -> list[str]:
     """Returns what of a row is not as stored."""
     found = []
-    if stored.diverged_at != ledger.diverged_at[row]:
-        ends = [f"at step {s}" if s >= 0 else "never" for s in (stored.diverged_at, ledger.diverged_at[row])]
-        found.append(f"diverged {ends[0]}, here {ends[1]}")
-    if stored.stopped_at != ledger.stopped_at[row]:
-        ends = [f"at step {s}" if s >= 0 else "never" for s in (stored.stopped_at, ledger.stopped_at[row])]
-        found.append(f"stopped {ends[0]}, here {ends[1]}")
-    here = {name: values[0] for name, values in ledger.arrays([row], group.config).items()}
-    if row in ledger.kept:
-        here |= leaves("params", ledger.kept[row])
-    if ledger.examples is not None and ledger.diverged_at[row] < 0:
-        here |= {f"examples/{name}": values[row] for name, values in ledger.examples.items()}
+    for what in ("diverged", "stopped"):
+        then, now = getattr(stored, f"{what}_at"), getattr(results, f"{what}_at")[row]
+        if then != now:
+            ends = [f"at step {step}" if step >= 0 else "never" for step in (then, now)]
+            found.append(f"{what} {ends[0]}, here {ends[1]}")
+    count = num_records(results.design.configs[results.design.row(row).configuration])
+    here = {f"records/{name}": values[row, :count] for name, values in results.records.items()}
+    if row in results.kept:
+        here |= leaves("params", results.kept[row])
+    if results.examples is not None and results.diverged_at[row] < 0:
+        here |= {f"examples/{name}": values[row] for name, values in results.examples.items()}
     return [*found, *_differences(stored.arrays, here)]
 
 

@@ -1,7 +1,8 @@
-"""The host loop of a sweep: chunks of waves as tasks over workers, segment by segment.
+"""The host loop of a sweep: hands chunks to workers as tasks, and takes back what they trained.
 
-Everything but `lanes.run_task` happens here, on one thread: between tasks it refills lanes, commits what is
-finished, reports, and hears Ctrl-C.
+`engine/sweep.py` and `engine/replay.py` make a `Scheduler`. Only `lanes.run_task` runs on workers; everything
+else happens here, on one thread, between two tasks: it packs rows into chunks, commits finished rows to the
+store, reports progress and answers Ctrl-C.
 """
 
 from __future__ import annotations
@@ -13,41 +14,55 @@ import functools
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
-from regjax.core.hparams import compiled_in
-from regjax.core.mlp import Params
 from regjax.engine.checkpoints import Keeper
-from regjax.engine.lanes import ChunkDone, ChunkTask, Replicates, compile_loop, compile_rest, run_task
-from regjax.engine.packing import Chunk, Wave, Waves, lane_of, stack
+from regjax.engine.lanes import ChunkDone, ChunkTask, compile_loop, compile_rest, run_task
+from regjax.engine.packing import Chunk, Wave, Waves, lane_of
 from regjax.engine.progress import Progress, Report
-from regjax.engine.recorder import Ledger
+from regjax.engine.recorder import Recorder
+from regjax.engine.tasks import stops_from, task_of
 from regjax.store.database import StoreError, StoreOSError
 from regjax.study.design import Design
-from regjax.study.plan import Group, Plan, num_params, num_records
+from regjax.study.groups import Group
+from regjax.study.plan import Plan
 from regjax.study.provenance import provenance
+from regjax.study.records import num_params, num_records
 from regjax.study.results import Results
 
-# Seconds that a task should take: short enough to hear Ctrl-C and to refill lanes, long enough that
-# copying states costs nothing.
+# Seconds that a task should take: short, so that Ctrl-C is answered and freed lanes are filled soon; long
+# enough that copying states between host and device costs nothing beside it.
 TASK_SECONDS = 1.0
-# Where networks stop early, lanes are refilled more often.
+# The same for rows that may stop early: their lanes become free more often.
 STOPPING_SECONDS = 0.1
+# Least seconds of a trial run that a prediction of seconds is based on.
 PROBE_SECONDS = 0.25
-# Operations that a chunk is guessed to do in a second, and what a step of it takes beside them.
+# First guess of a step's seconds: operations per second of a chunk, and seconds of overhead.
 CPU_GUESS, ACCELERATOR_GUESS = (1e10, 2e-6), (1e12, 1e-4)
-# As often as anyone looks.
+# Seconds between two reports.
 REPORT_SECONDS = 0.1
+# Seconds to wait for a task before looking after everything else; the same while other processes train.
+WAIT_SECONDS, IDLE_SECONDS = 0.2, 0.1
 
+# The tasks that workers have, with their chunks.
 Flying = dict[concurrent.futures.Future[ChunkDone], tuple[Chunk, ChunkTask]]
 
 
-class Host:
-    """One sweep in progress."""
+class Scheduler:
+    """One sweep in progress.
+
+    Args:
+        design: of the sweep.
+        plan: groups, chunk shapes and workers.
+        submit: hands a function and its arguments to a worker, as `Executor.submit` does.
+        report: called with a `Progress`; it may raise, which ends the sweep.
+        keeper: what connects the sweep with its store; None keeps results in memory alone.
+        rows: the rows that are trained; None takes all.
+    """
 
     def __init__(
         self,
@@ -56,55 +71,50 @@ class Host:
         submit: Callable[..., concurrent.futures.Future],
         report: Report,
         keeper: Keeper | None = None,
+        rows: Collection[int] | None = None,
     ) -> None:
         self.design, self.plan, self.submit, self.report, self.keeper = design, plan, submit, report, keeper
-        self.ledger = Ledger(design, plan.keep)
+        self.recorder = Recorder(design, plan.keep)
         self.waves = Waves(design, plan.groups, plan.num_workers)
         self.group_of = {row: index for index, rows in enumerate(self.waves.unopened) for row in rows}
         self.notes: list[str] = []
-        # Seconds of a chunk's step: a guess until the first task is back.
+        # Seconds of one step of a chunk, for each group: a guess until its first task is done.
         self.step_seconds = [self._guess(group) for group in plan.groups]
         self.started = self.reported = time.perf_counter()
         self.steps_done = np.zeros(design.num_rows, np.int64)
         self.fraction_before = 0.0
         self.interrupted: Callable[[], Any] | None = None
         if keeper is not None:
-            keeper.recall(self.ledger)
-            unopened = self.waves.unopened
-            unopened[:] = [[row for row in rows if not self.ledger.finished[row]] for rows in unopened]
+            keeper.recall(self.recorder)
+        wanted = ~self.recorder.finished
+        if rows is not None:
+            wanted &= np.isin(np.arange(design.num_rows), list(rows))
+        self.waves.unopened = [[row for row in members if wanted[row]] for members in self.waves.unopened]
 
     # -- the loop ---------------------------------------------------------------------------------------
 
     def run(self) -> Results:
-        """Returns the results."""
+        """Returns the results, all rows being trained."""
         began = time.perf_counter()
         self.train()
         plan = dataclasses.replace(self.plan, groups=tuple(self.waves.groups))
         compiling, training = self.started - began, time.perf_counter() - self.started
-        return self.ledger.results(plan, compiling, training, (*self.plan.notes, *self.notes))
+        return self.recorder.results(plan, compiling, training, (*self.plan.notes, *self.notes))
 
     def train(self) -> None:
-        """Trains every row that is in no wave yet."""
+        """Trains every row that no wave has yet.
+
+        Raises:
+            KeyboardInterrupt: by SIGINT or SIGTERM; with a store, after all that was trained is committed.
+            MemoryError: one network alone does not fit into memory.
+            OSError: the store cannot be written.
+        """
         self.compile()
         self.started = time.perf_counter()
         self.fraction_before = self._fraction()
-        flying: Flying = {}
         try:
             with self._deferred_signals():
-                try:
-                    self._loop(flying)
-                except Exception as error:
-                    # Of what a worker or a callback raised; of the store's own, nothing can be written.
-                    if self.keeper is not None and not isinstance(error, StoreOSError | StoreError):
-                        self._save_all(self.keeper, flying)
-                    raise
-                except KeyboardInterrupt as stop:
-                    if self.keeper is None:
-                        raise
-                    self._save_all(self.keeper, flying)
-                    finished = self.ledger.finished
-                    said = f"{int(finished.sum()):,} of {len(finished):,} networks are done"
-                    raise KeyboardInterrupt(said) from stop
+                self._loop_and_save()
             if self.keeper is not None:
                 self.keeper.end()
         finally:
@@ -112,15 +122,33 @@ class Host:
                 self.keeper.leave()
         self.report(self._progress("train"))
 
+    def _loop_and_save(self) -> None:
+        """Runs the loop; if it is interrupted or fails, commits how far every row has come."""
+        flying: Flying = {}
+        try:
+            self._loop(flying)
+        except Exception as error:
+            # An error of a worker or of `report`; after one of the store itself nothing can be written.
+            if self.keeper is not None and not isinstance(error, StoreOSError | StoreError):
+                self._save_all(self.keeper, flying)
+            raise
+        except KeyboardInterrupt as stop:
+            if self.keeper is None:
+                raise
+            self._save_all(self.keeper, flying)
+            finished = self.recorder.finished
+            said = f"{int(finished.sum()):,} of {len(finished):,} networks are done"
+            raise KeyboardInterrupt(said) from stop
+
     @contextlib.contextmanager
     def _deferred_signals(self) -> Iterator[None]:
-        """Lets SIGINT and SIGTERM wait until the loop is between two tasks; the second does not wait.
+        """Delays SIGINT and SIGTERM until the loop is between two tasks; the second signal is not delayed.
 
-        So that nothing is lost between a task's end and its commit.
+        A signal between the end of a task and its commit would lose what the task trained.
         """
         numbers = [signal.SIGINT, signal.SIGTERM]
         if self.keeper is None or threading.current_thread() is not threading.main_thread():
-            numbers = []
+            numbers = []  # without a store nothing can be saved; other threads get no signals
         before = {n: handler for n in numbers if callable(handler := signal.getsignal(n))}
 
         def hear(number: int, frame: Any) -> None:
@@ -138,11 +166,15 @@ class Host:
                 signal.signal(number, handler)
 
     def _loop(self, flying: Flying) -> None:
-        """Trains all that is not finished; `flying` holds the tasks that are with the workers."""
+        """Trains until every row is finished, here or by another process.
+
+        Args:
+            flying: filled with the tasks that workers have; whoever catches an error finds them there.
+        """
         while True:
             if self.interrupted is not None:
                 self.interrupted()
-            # One task more than workers, so that none waits for this thread.
+            # One task more than there are workers, so that no worker waits for this thread.
             while len(flying) <= self.plan.num_workers and (chunk := self._next()) is not None:
                 task = self._task(chunk)
                 chunk.wave.busy.append(chunk.step)
@@ -152,18 +184,18 @@ class Host:
             if flying:
                 self._take_done(flying)
             else:
-                time.sleep(0.1)  # other processes are at the rest
+                time.sleep(IDLE_SECONDS)  # other processes train the remaining rows
             if self.keeper is not None and self.keeper.beat(self._share):
-                for row in self.keeper.look_again(self.ledger):
+                for row in self.keeper.look_again(self.recorder):
                     self.waves.unopened[self.group_of[row]].append(row)
             if time.perf_counter() - self.reported > REPORT_SECONDS:
                 self.report(self._progress("train"))
                 self.reported = time.perf_counter()
 
     def _take_done(self, flying: Flying) -> None:
-        """Waits a moment for tasks, and takes what they bring."""
+        """Waits for the first task that is done, a moment at most, and takes what it and others trained."""
         done = concurrent.futures.wait(
-            flying, timeout=0.2, return_when=concurrent.futures.FIRST_COMPLETED
+            flying, timeout=WAIT_SECONDS, return_when=concurrent.futures.FIRST_COMPLETED
         ).done
         for future in done:
             chunk, task = flying[future]
@@ -178,15 +210,15 @@ class Host:
                 self._take(chunk, task, future.result())
 
     def compile(self) -> None:
-        """Compiles every group's programs, side by side on the workers; for threads only.
+        """Compiles the programs of every group, on the workers side by side.
 
-        Other processes compile when their first task comes.
+        This helps workers that are threads; processes compile for themselves when their first task comes.
         """
         self.report(self._progress("compile"))
         futures = []
         for index, rows in enumerate(self.waves.unopened):
             if not rows:
-                continue  # all of it is in the store
+                continue  # the store has all of its rows
             chunk = Chunk(Wave(index), [rows[: self.waves.groups[index].lanes]], 0, None)
             task = self._task(chunk)
             futures += [self.submit(part, task) for part in (compile_loop, compile_rest)]
@@ -195,39 +227,41 @@ class Host:
                 future.result()
             except Exception as error:
                 if not is_out_of_memory(error):
-                    raise  # out of memory: the first task says so again, and its chunk is halved
+                    raise  # the first task runs out of memory too, and its chunk is halved then
 
     def probe(self) -> float:
-        """Returns predicted seconds: every worker trains a chunk of each group for a moment."""
-        total = 0.0
+        """Returns predicted seconds of the sweep, from a trial run of one chunk of each group."""
+        workers, total = self.plan.num_workers, 0.0
         for index, rows in enumerate(self.waves.unopened):
             if not rows:
                 continue
             group = self.waves.groups[index]
             task = self._task(Chunk(Wave(index), [rows[: group.lanes]] * group.slots, 0, None))
-            steps = 8
-            while True:
-                began = time.perf_counter()
-                short = task._replace(stops=(steps,), measured=(False,))
-                for future in [self.submit(run_task, short) for _ in range(self.plan.num_workers)]:
-                    future.result()
-                seconds = time.perf_counter() - began
-                if seconds > PROBE_SECONDS or steps >= group.config.num_steps:
-                    break
-                steps = min(group.config.num_steps, 4 * steps)
             began = time.perf_counter()
             run_task(task._replace(stops=(1,) * 4, measured=(True,) * 4))  # five records
             record = (time.perf_counter() - began) / 5
             chunks = -(-len(rows) // group.chunk)
-            records = num_records(group.config) * record / self.plan.num_workers
-            rounds = chunks / self.plan.num_workers
-            total += rounds * seconds * group.config.num_steps / steps + chunks * records
+            steps = group.config.num_steps * self._probe_step(task)
+            total += chunks / workers * (steps + num_records(group.config) * record)
         return total
+
+    def _probe_step(self, task: ChunkTask) -> float:
+        """Returns seconds of one step of a chunk while every worker trains one."""
+        steps = 8
+        while True:
+            began = time.perf_counter()
+            short = task._replace(stops=(steps,), measured=(False,))
+            for future in [self.submit(run_task, short) for _ in range(self.plan.num_workers)]:
+                future.result()
+            seconds = time.perf_counter() - began
+            if seconds > PROBE_SECONDS or steps >= task.num_steps:
+                return seconds / steps
+            steps = min(task.num_steps, 4 * steps)
 
     # -- tasks ------------------------------------------------------------------------------------------
 
     def _next(self) -> Chunk | None:
-        """Returns the next chunk: of an open wave, else of a new one; None where there is none now."""
+        """Returns a chunk for a worker: of an open wave, else of a new one; None where none is ready."""
         while True:
             if (chunk := self.waves.next()) is not None:
                 return chunk
@@ -237,132 +271,81 @@ class Host:
             index, rows = found
             begun = {}
             if self.keeper is not None:
-                rows, begun = self.keeper.claim(self.ledger, rows, self.waves.groups[index])
+                rows, begun = self.keeper.lease(self.recorder, rows, self.waves.groups[index])
                 for row, (step, _) in begun.items():
                     self.steps_done[row] = step
             self.waves.open_wave(index, rows, begun)
 
     def _task(self, chunk: Chunk) -> ChunkTask:
-        group = self.waves.groups[chunk.wave.group]
-        lanes = chunk.lanes(group)
-        if chunk.step not in chunk.wave.stops:
-            chunk.wave.stops[chunk.step] = self._stops(chunk.wave.group, chunk.step)
-        stops, measured = chunk.wave.stops[chunk.step]
-        hparams = [
-            compiled_in(self.design.hparams[self.design.row(row).configuration], group.on, group.config)
-            for row in lanes.ravel()
-        ]
-        return ChunkTask(
-            config=group.config.program(),
-            shared=group.shared,
-            replicates=self._replicates(lanes[:, 0] if group.shared else lanes),
-            hparams=stack(hparams, lanes.shape),
-            states=chunk.states,
-            start=chunk.step,
-            stops=stops,
-            measured=measured,
-            num_batches=group.num_batches,
-            num_steps=group.config.num_steps,
-            params=self._begin(lanes) if chunk.states is None else None,
-            want_examples=self.design.splits.kind == "validation"
-            and (stops[-1] == group.config.num_steps or group.stops),
-        )
-
-    def _begin(self, lanes: np.ndarray) -> Params | None:
-        """Returns the parameters that these rows begin with, where NumPy draws them."""
-        found = [self.design.drawn(self.design.row(row))[0] for row in lanes.ravel()]
-        return None if found[0] is None else stack(found, lanes.shape)
-
-    def _stops(self, index: int, start: int) -> tuple[tuple[int, ...], tuple[bool, ...]]:
-        """Returns where a task from `start` stops: at every record, for about `TASK_SECONDS`."""
-        group = self.waves.groups[index]
-        config = group.config
-        seconds = min(TASK_SECONDS, STOPPING_SECONDS) if group.stops else TASK_SECONDS
-        steps = max(1, int(seconds / self.step_seconds[index]))
-        stops, measured, step = [], [], start
-        while step < config.num_steps and step - start < steps:
-            record = min((step // config.eval_every + 1) * config.eval_every, config.num_steps)
-            # A record that is far away is approached in several tasks.
-            step = record if record - start <= 2 * steps else start + steps
-            stops.append(step)
-            measured.append(step == record)
-        return tuple(stops), tuple(measured)
-
-    def _replicates(self, rows: np.ndarray) -> Replicates:
-        """Returns the replicates of these rows, leaves `(*rows.shape, …)`."""
-        design = self.design
-        places = [design.row(row) for row in rows.ravel()]
-        stacked = functools.partial(stack, shape=rows.shape)
-        weights = [design.weights(place) for place in places]
-        parts = [None if part[0] is None else stacked(list(part)) for part in zip(*weights, strict=True)]
-        if design.has_own_inputs:
-            inputs = [design.inputs(place.fold, design.stops(place.configuration)) for place in places]
-            x = stacked([x for x, _ in inputs])
-            test_x = None if design.test is None else stacked([t for _, t in inputs if t is not None])
-        else:
-            x, test_x = design.inputs(0, design.stops(places[0].configuration))
-        test = design.padded_test
-        orders = [design.drawn(place)[1] for place in places]
-        return Replicates(
-            key=stacked([design.key(place) for place in places]),
-            x=x,
-            y=design.padded.y,
-            train=parts[0],
-            val=parts[1],
-            stop=parts[2],
-            orders=None if orders[0] is None else stacked(orders),
-            test_x=test_x,
-            test_y=None if test is None else test.y,
-            test=None if test is None else test.weights,
-        )
+        """Returns the next task of a chunk, of about `TASK_SECONDS`."""
+        wave, group = chunk.wave, self.waves.groups[chunk.wave.group]
+        if chunk.step not in wave.stops:
+            seconds = min(TASK_SECONDS, STOPPING_SECONDS) if group.stops else TASK_SECONDS
+            steps = max(1, int(seconds / self.step_seconds[wave.group]))
+            wave.stops[chunk.step] = stops_from(group.config, chunk.step, steps)
+        return task_of(self.design, group, chunk, *wave.stops[chunk.step])
 
     # -- what comes back --------------------------------------------------------------------------------
 
     def _take(self, chunk: Chunk, task: ChunkTask, done: ChunkDone) -> None:
-        """Takes a chunk's records; what is alive goes on, what is at its end is kept."""
-        wave, stop, ledger = chunk.wave, done.stop, self.ledger
+        """Takes what a task trained: records and finished rows; the other rows go on."""
+        wave, finished = chunk.wave, self.recorder.finished
         group = self.waves.groups[wave.group]
-        i, j, rows = (np.array(part) for part in zip(*chunk.places, strict=True))
-        if done.records:
-            measured = [s for s, taken in zip(task.stops, task.measured, strict=True) if taken and s <= stop]
-            steps = np.array(([0] if task.states is None else []) + measured)
-            ledger.record(rows, steps, {n: v[:, i, j] for n, v in done.records.items()}, group.config)
-        lanes = np.shape(task.hparams.learning_rate)  # the group's may have been halved meanwhile
-        here = provenance(lanes[0], lanes[1], group.shared, group.on)
-        ledger.trained(rows, chunk.step, done.seconds / len(rows), here)
-        step_seconds = done.seconds / (stop - chunk.step)
+        shape = np.shape(task.hparams.learning_rate)  # the group's chunks may have been halved meanwhile
+        rows = np.array([row for _, _, row in chunk.places])
+        self._record(chunk, task, done)
+        here = provenance(shape[0], shape[1], group.shared, group.on)
+        self.recorder.trained(rows, chunk.step, done.seconds / len(rows), here)
+        step_seconds = done.seconds / (done.stop - chunk.step)
+        # Half of the difference: one slow task must not make the next ones much too short.
         self.step_seconds[wave.group] += 0.5 * (step_seconds - self.step_seconds[wave.group])
-        self.steps_done[rows] = stop
-        at_its_end = stop == group.config.num_steps
+        self.steps_done[rows] = done.stop
+        at_its_end = done.stop == group.config.num_steps
         self._finish(chunk, done, at_its_end)
         if self.keeper is not None:
-            self.keeper.commit(ledger, group, chunk, done, stop)
+            self.keeper.commit(self.recorder, group, chunk, done, done.stop)
         if not at_its_end:
-            chunk.step, chunk.states = stop, done.states
-            same_shape = lanes == (group.slots, group.lanes)
-            if same_shape and not ledger.finished[rows].any():
-                wave.ready.append(chunk)
+            chunk.step, chunk.states = done.stop, done.states
+            if shape == (group.slots, group.lanes) and not finished[rows].any():
+                wave.ready.append(chunk)  # as it is: nothing is to be packed
             else:
-                self.waves.loosen(chunk, ~ledger.finished)
-        self.waves.close_ranks(wave)
+                self.waves.loosen(chunk, ~finished)
+        self.waves.pack(wave)
+
+    def _record(self, chunk: Chunk, task: ChunkTask, done: ChunkDone) -> None:
+        """Hands the records of a task to the recorder."""
+        if not done.records:
+            return
+        i, j, rows = (np.array(part) for part in zip(*chunk.places, strict=True))
+        measured = [s for s, taken in zip(task.stops, task.measured, strict=True) if taken and s <= done.stop]
+        steps = np.array(([0] if task.states is None else []) + measured)
+        found = {name: values[:, i, j] for name, values in done.records.items()}
+        self.recorder.record(rows, steps, found, self.waves.groups[chunk.wave.group].config)
 
     def _finish(self, chunk: Chunk, done: ChunkDone, at_its_end: bool) -> None:
-        """Keeps what is asked for of rows that have reached their last step, or stopped before."""
-        ledger = self.ledger
+        """Hands parameters and per-example scores of finished rows to the recorder."""
+        recorder = self.recorder
         for i, j, row in chunk.places:
-            if ledger.diverged_at[row] < 0 and (at_its_end or ledger.stopped_at[row] >= 0):
+            if recorder.diverged_at[row] < 0 and (at_its_end or recorder.stopped_at[row] >= 0):
                 params = jax.tree.map(np.copy, lane_of(done.states.predicting, i, j))
                 examples = None
                 if done.examples is not None:
                     seen = self.design.splits.val[0] > 0
                     examples = {name: v[i, j, : len(seen)][seen] for name, v in done.examples.items()}
-                self.ledger.finish(row, params, examples)
+                recorder.finish(row, params, examples)
 
     def _halve(self, chunk: Chunk, task: ChunkTask, error: BaseException) -> None:
-        """Takes a chunk apart that did not fit into memory; its group's rows go on in chunks of half."""
+        """Halves the chunks of a group, one of which did not fit into memory; its rows go on in them.
+
+        Raises:
+            MemoryError: the chunk was of one network already.
+        """
         index = chunk.wave.group
         group = self.waves.groups[index]
-        if np.shape(task.hparams.learning_rate) == (group.slots, group.lanes):  # else it was halved meanwhile
+        if np.shape(task.hparams.learning_rate) == (
+            group.slots,
+            group.lanes,
+        ):  # else they were halved meanwhile
             if group.chunk == 1:
                 raise MemoryError(f"one network must fit into memory, and does not: {error}") from error
             self.waves.halve(index)
@@ -371,10 +354,10 @@ class Host:
             smaller = self.waves.groups[index].chunk
             self.notes.append(f"out of memory: chunks of {group.chunk} networks were halved to {smaller}")
         chunk.wave.ready.append(chunk)
-        self.waves.rebuild(index, ~self.ledger.finished)
+        self.waves.repack(index, ~self.recorder.finished)
 
     def _save_all(self, keeper: Keeper, flying: Flying) -> None:
-        """Waits for the tasks that have begun, and commits where every row stands."""
+        """Waits for the tasks that have begun, and commits how far every row has come."""
         waiting = [future for future in flying if future.cancel()]
         for future, (chunk, task) in flying.items():
             chunk.wave.busy.remove(chunk.step)
@@ -385,41 +368,42 @@ class Host:
         self._save_waiting(keeper)
 
     def _save_waiting(self, keeper: Keeper) -> None:
-        """Commits where rows stand that are begun and wait for a worker."""
+        """Commits how far the rows have come that wait for a worker."""
         for index, step, rows, states in self.waves.waiting():
-            keeper.save(self.ledger, self.waves.groups[index], rows, states, step)
+            keeper.save(self.recorder, self.waves.groups[index], rows, states, step)
 
     def _share(self, keeper: Keeper) -> list[int]:
-        """Returns rows that another process, which has come, may take: all that wait, as they stand."""
+        """Commits the rows that wait for a worker, and returns them, for another process to train."""
         self._save_waiting(keeper)
-        return self.waves.close_waiting()
+        return self.waves.withdraw_waiting()
 
     # -- progress ---------------------------------------------------------------------------------------
 
     def _guess(self, group: Group) -> float:
-        """Returns seconds of a chunk's step, a little too many rather than too few."""
+        """Returns a guess of the seconds of a chunk's step, too long rather than too short."""
         size = group.config.batch_size or self.design.padded.x.shape[1]
-        rate, beside = CPU_GUESS if jax.default_backend() == "cpu" else ACCELERATOR_GUESS
-        return group.chunk * (6 * num_params(group.config) * size / rate) + beside
+        rate, overhead = CPU_GUESS if jax.default_backend() == "cpu" else ACCELERATOR_GUESS
+        return group.chunk * (6 * num_params(group.config) * size / rate) + overhead
 
     def _progress(self, phase: str) -> Progress:
-        ledger, fraction = self.ledger, self._fraction()
+        """Returns how far the sweep is."""
+        recorder, fraction = self.recorder, self._fraction()
         elapsed, now_done = time.perf_counter() - self.started, fraction - self.fraction_before
         return Progress(
             phase=phase,
-            num_rows=len(ledger.finished),
-            done=int(ledger.finished.sum()),
-            diverged=int((ledger.diverged_at >= 0).sum()),
+            num_rows=len(recorder.finished),
+            done=int(recorder.finished.sum()),
+            diverged=int((recorder.diverged_at >= 0).sum()),
             fraction=fraction,
-            best=ledger.best(),
+            best=recorder.best(),
             seconds_left=elapsed * (1 - fraction) / now_done if now_done > 0.02 else None,
         )
 
     def _fraction(self) -> float:
-        """Returns how much of the work is done, a group's steps weighed by their seconds."""
+        """Returns the fraction of the work that is done, the steps of a group weighted by their seconds."""
         done = total = 0.0
         per = self.design.num_replicates
-        steps, finished = (v.reshape(-1, per) for v in (self.steps_done, self.ledger.finished))
+        steps, finished = (v.reshape(-1, per) for v in (self.steps_done, self.recorder.finished))
         for cost, group in zip(self.step_seconds, self.waves.groups, strict=True):
             members, last = list(group.configurations), group.config.num_steps
             done += cost / group.chunk * float(np.where(finished[members], last, steps[members]).sum())

@@ -1,53 +1,48 @@
-"""`sweep`, `plan` and `load`: what a user calls; regjax/engine/scheduler.py does the work."""
+"""`sweep`, `plan`, `run` and `load`: a design is trained, planned, or read back from a store.
+
+A user calls `sweep`, `plan` and `load`; the command line and the searches call `run`. The work is done by
+regjax/engine/scheduler.py.
+"""
 
 from __future__ import annotations
 
 import concurrent.futures
 import contextlib
 import dataclasses
-import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Unpack
 
 import jax
-from numpy.typing import ArrayLike
 
 from regjax.core.config import Config
-from regjax.core.data import Task
 from regjax.engine.checkpoints import Keeper
 from regjax.engine.progress import Report, reporter
-from regjax.engine.recorder import Ledger
-from regjax.engine.scheduler import Host
+from regjax.engine.recorder import Recorder
+from regjax.engine.scheduler import Scheduler
+from regjax.engine.workers import num_workers, workers_of
 from regjax.store.store import Store
-from regjax.study.design import STOPPING, Design, Pairing, make_design, part_of
+from regjax.study.design import Design, part_of
 from regjax.study.plan import Keep, Plan, make_plan, stored_plan
+from regjax.study.questions import NOWHERE, Origin, Questions
+from regjax.study.resolve import Options, make_design, takes_options
 from regjax.study.results import Results
 
 
+@takes_options
 def sweep(
     data: Any,
     config: Config | Mapping[str, Any] | None = None,
     grid: Any = None,
     *,
-    seeds: int | Iterable[int] = 1,
-    folds: Any = None,
-    validation: float | None = None,
-    test: Any = None,
-    groups: ArrayLike | None = None,
-    standardize: bool = False,
-    epochs: int | None = None,
+    questions: Questions | None = None,
     executor: concurrent.futures.Executor | None = None,
     workers: int | None = None,
-    pairing: Pairing = "paired",
-    stopping: float = STOPPING,
-    fold_inputs: Sequence[ArrayLike] | None = None,
     keep: Keep | None = None,
     progress: bool | Report = True,
-    target: str | None = None,
-    task: Task = "auto",
     store: str | os.PathLike[str] | None = None,
+    **options: Unpack[Options],
 ) -> Results:
     """Returns the results of training every configuration of a grid on every seed and fold.
 
@@ -80,6 +75,8 @@ def sweep(
         progress: whether to show a bar on a terminal, or a function that is called with a `Progress`.
         target: name of the target's column where data is a .csv file; None takes the last one.
         task: "auto", "classification" or "regression", as in `Data.from_arrays`; a `Data` says itself.
+        questions: what will be asked of the results: a slip in it is said before anything is compiled, and a
+            store keeps it for `regjax resume` and `regjax report`. None asks nothing beforehand.
         store: path of an SQLite file that keeps every finished network, and from which those that are there
             are taken instead of being trained again, without parameters where whoever trained them kept
             none; None keeps results in memory alone.
@@ -100,40 +97,27 @@ def sweep(
         >>> results.compare().units
         'over 3 folds × 4 seeds (t, 2 df)'
     """
-    design = make_design(
-        data,
-        config,
-        grid,
-        seeds=seeds,
-        folds=folds,
-        validation=validation,
-        test=test,
-        groups=groups,
-        standardize=standardize,
-        epochs=epochs,
-        pairing=pairing,
-        stopping=stopping,
-        fold_inputs=fold_inputs,
-        target=target,
-        task=task,
-    )
-    backend = jax.default_backend()
-    found = make_plan(design, workers=_num_workers(executor, workers), keep=keep, backend=backend)
-    source = os.fspath(data) if isinstance(data, str | os.PathLike) else None
+    design = make_design(data, config, grid, **options)
+    found = _planned(design, questions, executor, workers, keep)
+    origin = Origin(os.fspath(data) if isinstance(data, str | os.PathLike) else None)
     with reporter(progress) as report, opened(store) as kept:
-        return run(design, found, executor=executor, report=report, store=kept, source=source)
+        return run(
+            design, kept, plan=found, questions=questions, origin=origin, executor=executor, report=report
+        )
 
 
+@takes_options
 def plan(
     data: Any,
     config: Config | Mapping[str, Any] | None = None,
     grid: Any = None,
     *,
+    questions: Questions | None = None,
     executor: concurrent.futures.Executor | None = None,
     workers: int | None = None,
     keep: Keep | None = None,
     probe: bool = True,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Plan:
     """Returns what a sweep will take, before anything is spent: `print` it.
 
@@ -144,6 +128,7 @@ def plan(
         executor: as in `sweep`.
         workers: as in `sweep`.
         keep: as in `sweep`.
+        questions: as in `sweep`.
         probe: whether to compile each group and train a chunk of it for a moment, to predict seconds.
         **options: seeds, folds, validation, test, groups, standardize, epochs, pairing, stopping,
             fold_inputs, target, task, as in `sweep`.
@@ -159,60 +144,68 @@ def plan(
         (80, 1)
     """
     design = make_design(data, config, grid, **options)
-    backend = jax.default_backend()
-    found = make_plan(design, workers=_num_workers(executor, workers), keep=keep, backend=backend)
+    found = _planned(design, questions, executor, workers, keep)
     return probed(design, found, executor=executor) if probe else found
+
+
+def _planned(
+    design: Design,
+    questions: Questions | None,
+    executor: concurrent.futures.Executor | None,
+    workers: int | None,
+    keep: Keep | None,
+) -> Plan:
+    workers, backend = num_workers(executor, workers), jax.default_backend()
+    return make_plan(design, questions, workers=workers, keep=keep, backend=backend)
 
 
 def probed(design: Design, plan: Plan, *, executor: concurrent.futures.Executor | None = None) -> Plan:
     """Returns the plan with predicted seconds: each group is compiled, and a chunk trained for a moment."""
     with workers_of(executor, plan.num_workers, jax.default_backend()) as submit:
-        host = Host(design, plan, submit, lambda progress: None)
+        scheduler = Scheduler(design, plan, submit, lambda progress: None)
         began = time.perf_counter()
-        host.compile()
+        scheduler.compile()
         compiled = time.perf_counter() - began
-        return dataclasses.replace(plan, seconds=host.probe(), compile_seconds=compiled)
-
-
-def _num_workers(executor: Any, workers: int | None) -> int | None:
-    if executor is not None and not isinstance(executor, concurrent.futures.Executor):
-        raise TypeError(f"executor must be a concurrent.futures.Executor, got {type(executor).__name__}")
-    context = getattr(executor, "_mp_context", None)
-    if context is not None and context.get_start_method() == "fork":
-        raise ValueError(
-            "executor must start its processes with spawn or forkserver, got fork, which JAX does not "
-            "survive: ProcessPoolExecutor(mp_context=multiprocessing.get_context('spawn'))"
-        )
-    return getattr(executor, "_max_workers", None) if workers is None else workers
+        return dataclasses.replace(plan, seconds=scheduler.probe(), compile_seconds=compiled)
 
 
 def run(
     design: Design,
-    plan: Plan,
+    store: Store | None = None,
     *,
+    plan: Plan | None = None,
+    rows: Sequence[int] | None = None,
+    questions: Questions | None = None,
+    origin: Origin = NOWHERE,
     executor: concurrent.futures.Executor | None = None,
     report: Report = lambda progress: None,
-    store: Store | None = None,
-    source: str | None = None,
-    asked: Mapping[str, Any] | None = None,
 ) -> Results:
-    """Returns the results of a planned sweep.
+    """Returns the results of a design: the only function that trains one.
+
+    `regjax.sweep`, the command line, the searches, a resumed sweep and a replayed row all come here.
 
     Args:
         design: what is asked for.
-        plan: how it is done; a sweep that the store has begun goes on as it was planned then.
+        store: where finished networks are kept, and from which those that are there are taken.
+        plan: how it is done; None plans it here. A sweep that the store has begun goes on in the chunk shapes
+            that were planned then.
+        rows: which rows are trained; None takes all.
+        questions: what will be asked of the results, for whoever goes on with the sweep.
+        origin: where the sweep comes from, for whoever looks into the store.
         executor: as in `sweep`.
-        report: what is told how far the sweep is.
-        store: where finished networks are kept.
-        source: name or path of the data, for whoever looks into the store.
-        asked: for whoever goes on with the sweep, or looks at it: `questions` of the results; `command` and
-            `toml` that began it.
+        report: called with a `Progress`, about ten times a second.
+
+    Raises:
+        MemoryError: not even one network at a time fits on the device.
+        OSError: the store cannot be written; what was committed is kept.
+        StoreError: the store is damaged where this sweep reads it.
     """
+    plan = _planned(design, questions, executor, None, None) if plan is None else plan
     keeper = None
     if store is not None:
-        keeper, plan = Keeper.begin(store, design, plan, source, asked or {})
+        keeper, plan = Keeper.begin(store, design, plan, questions or Questions(), origin)
     with workers_of(executor, plan.num_workers, jax.default_backend()) as submit:
-        return Host(design, plan, submit, report, keeper).run()
+        return Scheduler(design, plan, submit, report, keeper, rows).run()
 
 
 class NotFinished(ValueError):
@@ -248,13 +241,13 @@ def load(path: str | os.PathLike[str], sweep: int | str = -1, *, unfinished: boo
     whole = [index for index, rows in enumerate(rows_of) if all(row in found for row in rows)]
     if not whole:
         raise NotFinished(f"sweep must have a finished configuration, and {number} has none yet")
-    plan = stored_plan(design, stored.shapes, stored.asked["keep"], backend=jax.default_backend())
+    plan = stored_plan(design, stored.shapes, stored.keep, backend=jax.default_backend())
     if len(whole) < len(design.configurations):
         design, plan = part_of(design, whole), plan.part(whole)
-    ledger = Ledger(design, plan.keep)
+    recorder = Recorder(design, plan.keep)
     for row, identity in enumerate(row for index in whole for row in rows_of[index]):
-        ledger.recall(row, found[identity])
-    return ledger.results(plan, 0.0, 0.0, plan.notes)
+        recorder.recall(row, found[identity])
+    return recorder.results(plan, 0.0, 0.0, plan.notes)
 
 
 @contextlib.contextmanager
@@ -265,32 +258,3 @@ def opened(path: str | os.PathLike[str] | None, *, create: bool = True) -> Itera
         return
     with Store(path, create=create) as store:
         yield store
-
-
-@contextlib.contextmanager
-def workers_of(
-    executor: concurrent.futures.Executor | None, num_workers: int, backend: str
-) -> Iterator[Callable[..., concurrent.futures.Future[Any]]]:
-    """Yields what submits a task: an executor's own method, or that of a thread per worker."""
-    if executor is not None:
-        yield executor.submit
-        return
-    pool = concurrent.futures.ThreadPoolExecutor(num_workers, thread_name_prefix="regjax")
-    devices = jax.local_devices()
-    turn = itertools.cycle(devices)
-
-    def submit(function: Callable[..., Any], *arguments: Any) -> concurrent.futures.Future[Any]:
-        if backend == "cpu" or len(devices) == 1:
-            return pool.submit(function, *arguments)
-        return pool.submit(_on_device, next(turn), function, *arguments)
-
-    try:
-        yield submit
-    finally:
-        # Not waited for: a compiled segment cannot be stopped, and after Ctrl-C nobody wants its result.
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _on_device(device: Any, function: Callable[..., Any], *arguments: Any) -> Any:
-    with jax.default_device(device):
-        return function(*arguments)

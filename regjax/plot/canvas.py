@@ -25,7 +25,7 @@ from matplotlib.ticker import MaxNLocator
 from regjax.core.config import shortened
 from regjax.core.data import Data
 from regjax.core.hparams import OFF_VALUES
-from regjax.study.grid import as_text, in_order
+from regjax.study.words import as_text, in_order
 
 CLASS_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 CLASS_MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*")

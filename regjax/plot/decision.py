@@ -26,8 +26,9 @@ from regjax.plot.canvas import (
     two_classes,
 )
 from regjax.plot.request import check_kept, configuration_of, kept_row, order_of, two_axes
-from regjax.study.grid import describe, in_order, value_of
+from regjax.study.configuration import value_of
 from regjax.study.results import Results
+from regjax.study.words import describe, in_order
 
 # Panels along a side of a sheet.
 SHEET_SIDE = 6

@@ -37,8 +37,9 @@ from regjax.plot.request import (
     units_of,
 )
 from regjax.study.comparison import unit_interval
-from regjax.study.grid import describe, in_order, value_of
+from regjax.study.configuration import value_of
 from regjax.study.results import Results
+from regjax.study.words import describe, in_order
 
 # Points along an axis that have a bar.
 MAX_BARS = 200

@@ -27,8 +27,9 @@ from regjax.plot.canvas import (
 )
 from regjax.plot.lines import draw_along
 from regjax.plot.request import chosen_of, more_is_better, order_of, ranked_by, recorded, two_axes, units_of
-from regjax.study.grid import as_text, describe, in_order, value_of
+from regjax.study.configuration import value_of
 from regjax.study.results import Results
+from regjax.study.words import as_text, describe, in_order
 
 
 def heatmap(

@@ -24,11 +24,12 @@ from regjax.plot.canvas import plane
 from regjax.plot.request import order_of
 from regjax.study import intervals
 from regjax.study.comparison import Comparison, Scores, per_example, resolve_pairs, unit_interval
+from regjax.study.configuration import value_of
 from regjax.study.design import Design
-from regjax.study.grid import as_cell, as_text, in_order, value_of
-from regjax.study.plan import num_params
+from regjax.study.records import num_params
 from regjax.study.results import Results
 from regjax.study.selection import higher_is_better
+from regjax.study.words import as_cell, as_text, in_order
 
 # Bytes of what has a size per configuration; in all, with Bokeh's own 2 MB and base64, 15 MB of page.
 BUDGET = {"networks": 2_600_000, "curves": 1_600_000, "examples": 1_200_000, "dots": 600_000}

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from regjax.core.metrics import without_split
-from regjax.engine.progress import duration
 from regjax.report import arrays as report_data
 from regjax.study.comparison import Comparison, resolve_pairs, unit_interval
 from regjax.study.intervals import as_number
 from regjax.study.provenance import place_in_words
 from regjax.study.results import Choice, Results
+from regjax.study.words import duration
 
 
 @dataclasses.dataclass(frozen=True)

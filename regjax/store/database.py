@@ -1,4 +1,8 @@
-"""The SQLite file of a run store: made, opened, checked; transactions, and its errors in words."""
+"""The SQLite file of a store: creating, opening and checking it, transactions, and errors in words.
+
+`leases.py` and `store.py` build on `Database`; this file knows neither rows nor sweeps. The command line
+calls `check_store` before anything is trained.
+"""
 
 from __future__ import annotations
 
@@ -9,32 +13,36 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
-from regjax.store.schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION
+from regjax.store.schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION, TABLES
 
-# Seconds to wait for another process's transaction.
-PATIENCE = 60.0
-# Bytes up to which a file is read through when it is opened; of a larger one, only what is asked for.
+# Seconds to wait for the transaction of another process.
+BUSY_SECONDS = 60.0
+# Largest file, in bytes, that SQLite checks as a whole when it is opened. Of a larger one only what is read
+# is checked, by its checksums.
 CHECKED_WHOLE = 2**30
-# Values that a statement of SQLite may have.
+# Most values that a statement of SQLite may have.
 MAX_VALUES = 32_766
-# What sqlite3 raises; the second where the text of the first is damaged itself.
+# What sqlite3 raises: UnicodeDecodeError where a damaged file spoils the message itself.
 _BROKEN = (sqlite3.Error, UnicodeDecodeError)
 
 
 class StoreOSError(OSError):
-    """What the system does not let a store do: no room, no right, another process in the way."""
+    """The system stops a store: the disk is full, a permission is missing, another process holds the lock."""
 
 
 class StoreError(ValueError):
-    """A file that is no store, or one that this version cannot use: says which and why."""
+    """A file is no store, is damaged, or has tables of another version; the message says which and why."""
 
 
 def check_store(path: str) -> None:
-    """Raises what is plain to see of a path that is to be a store, and makes nothing.
+    """Raises where a path cannot be used as a store, as far as that shows without opening it.
+
+    Args:
+        path: of a store, or of none yet; nothing is created.
 
     Raises:
-        StoreError: another kind of file.
-        OSError: it cannot be read, or not be made where it is missing.
+        StoreError: the file is of another kind.
+        OSError: it cannot be read, or not be created.
     """
     if os.path.exists(path):
         check_header(path)
@@ -46,7 +54,7 @@ def check_store(path: str) -> None:
 
 
 def _check_free(path: str) -> None:
-    """Raises StoreError where a new store would take up the log of an old one."""
+    """Raises StoreError for an empty path, and where a new store would read the log of a deleted one."""
     if not path:
         raise StoreError("store must have a name, got ''")
     for log in (f"{path}-wal", f"{path}-journal"):
@@ -55,7 +63,7 @@ def _check_free(path: str) -> None:
 
 
 def check_header(path: str) -> None:
-    """Raises StoreError for a file that SQLite would not know, before SQLite may touch it."""
+    """Raises StoreError unless a file begins like a store; SQLite would write into some that do not."""
     with open(path, "rb") as file:
         header = file.read(100)
     if len(header) == 0:
@@ -67,22 +75,22 @@ def check_header(path: str) -> None:
 
 
 def _make(path: str) -> None:
-    """Makes an empty store beside its place and links it there: no process ever sees half of one."""
+    """Creates an empty store under another name and links it to `path`: no process ever sees half of one."""
     part = os.path.abspath(f"{path}.{os.getpid()}-{time.monotonic_ns()}.part")
     try:
         with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as connection:
-            # Nobody waits for this file yet; a power cut before the link leaves nothing behind.
+            # Without sync or journal: until the link no process reads this file, and a crash loses nothing.
             connection.executescript(
                 f"PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; BEGIN;{SCHEMA}"
                 f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
                 "PRAGMA journal_mode = WAL;"
             )
-        with contextlib.suppress(FileExistsError):  # another process was quicker
+        with contextlib.suppress(FileExistsError):  # another process was quicker, and its store is as good
             try:
                 os.link(part, path)
             except FileExistsError:
                 raise
-            except OSError:  # a file system without links
+            except OSError:  # the file system has no links
                 if not os.path.exists(path):
                     os.rename(part, path)
     finally:
@@ -92,10 +100,23 @@ def _make(path: str) -> None:
 
 
 class Database:
-    """An open store as an SQLite file; arguments and errors as those of `store.Store`."""
+    """An open SQLite file with the tables of a store; use it from one thread, in `with`.
+
+    Args:
+        path: of the file.
+        create: whether to create it where it is missing.
+
+    Attributes:
+        path: of the file itself, links resolved.
+        connection: to SQLite, in autocommit mode: `transaction` begins and commits.
+
+    Raises:
+        StoreError: the file is no store, is damaged, or of another version; it is left as it is.
+        OSError: it cannot be opened or created.
+    """
 
     def __init__(self, path: str | os.PathLike[str], *, create: bool = True) -> None:
-        # The file itself: SQLite's log lies beside it, and not beside a link to it.
+        # Links resolved: SQLite's log must lie beside the file itself.
         self.path = os.path.realpath(path) if os.fspath(path) else ""
         if os.path.isdir(self.path):
             raise IsADirectoryError(21, "Is a directory", self.path)
@@ -106,27 +127,28 @@ class Database:
             try:
                 _make(self.path)
             except sqlite3.Error as error:
-                raise _said(self.path, error) from error
+                raise _translated(self.path, error) from error
         check_header(self.path)
         try:
             self.connection = sqlite3.connect(
-                _uri(self.path), timeout=PATIENCE, isolation_level=None, uri=True
+                _uri(self.path), timeout=BUSY_SECONDS, isolation_level=None, uri=True
             )
-            # Damaged text must come to its checksum, and be refused there.
+            # Damaged text is decoded somehow, so that the checksum refuses it and not the decoder.
             self.connection.text_factory = lambda raw: raw.decode(errors="replace")
             self._check()
         except _BROKEN as error:
-            with contextlib.suppress(AttributeError):
+            with contextlib.suppress(AttributeError):  # the connection itself may have failed
                 self.connection.close()
-            raise _said(self.path, error) from error
+            raise _translated(self.path, error) from error
         except StoreError:
             self.connection.close()
             raise
 
     def _check(self) -> None:
+        """Raises StoreError unless the file has the tables of this version and is whole."""
         run = self.connection.execute
         run("PRAGMA foreign_keys = ON")
-        # Against a killed process; after a power cut the last commits may be missing, and nothing is damaged.
+        # Enough against a killed process. A power cut may take the last commits, and damages nothing.
         run("PRAGMA synchronous = NORMAL")
         version = run("PRAGMA user_version").fetchone()[0]
         if version != SCHEMA_VERSION:
@@ -134,23 +156,25 @@ class Database:
             raise StoreError(
                 f"{self.path}: must have schema version {SCHEMA_VERSION}, got {version}, of {what} regjax"
             )
-        wanted = {"data", "sweeps", "rows", "arrays", "sweep_rows", "checkpoints", "processes", "claims"}
-        there = {name for (name,) in run("SELECT name FROM sqlite_master")}
-        if not wanted <= there:
-            missing = ", ".join(sorted(wanted - there))
+        found = {name for (name,) in run("SELECT name FROM sqlite_master")}
+        if not found >= TABLES:
+            missing = ", ".join(sorted(TABLES - found))
             raise StoreError(f"{self.path}: must be a store of regjax, and lacks {missing}")
-        # A cut file is noticed by its size, whatever the size.
+        damage = self._damage()
+        if damage is not None:
+            raise StoreError(f"{self.path}: must be a whole store, and is damaged ({damage})")
+
+    def _damage(self) -> str | None:
+        """Returns what is damaged in the file, in words, or None; of a large file only the size is seen."""
+        run = self.connection.execute
         pages = run("PRAGMA page_count").fetchone()[0] * run("PRAGMA page_size").fetchone()[0]
         size = os.path.getsize(self.path)
-        damage = "ok"
         if size <= CHECKED_WHOLE:
-            damage = run("PRAGMA integrity_check(1)").fetchone()[0]
-        elif size < pages and not os.path.exists(f"{self.path}-wal"):
-            damage = f"{size:,} of {pages:,} bytes are there"
-        if damage != "ok":
-            raise StoreError(
-                f"{self.path}: must be a whole store, and is damaged ({damage.splitlines()[-1]})"
-            )
+            found = run("PRAGMA integrity_check(1)").fetchone()[0]
+            return None if found == "ok" else found.splitlines()[-1]
+        # Pages that are only in the log so far count as pages of the file.
+        cut = size < pages and not os.path.exists(f"{self.path}-wal")
+        return f"{size:,} of {pages:,} bytes are there" if cut else None
 
     def __enter__(self) -> Self:
         return self
@@ -160,38 +184,53 @@ class Database:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Yields the connection inside one transaction: all of it is committed, or nothing."""
+        """Yields the connection inside one transaction, which is committed as a whole or not at all."""
         try:
             self.connection.execute("BEGIN IMMEDIATE")
             yield self.connection
             self.connection.execute("COMMIT")
         except BaseException as error:
-            # A signal may come between a statement and the next line.
+            # BaseException: a signal's KeyboardInterrupt may come between any two lines, before BEGIN too.
             with contextlib.suppress(sqlite3.Error):
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
             if isinstance(error, _BROKEN):
-                raise _said(self.path, error) from error
+                raise _translated(self.path, error) from error
             raise
 
     def query(self, text: str, values: Sequence[Any] = ()) -> list[Any]:
-        """Returns the rows of a query."""
+        """Returns the rows of a query.
+
+        Args:
+            text: SQL with a `?` for each value.
+            values: numbers, texts, bytes or None.
+        """
         try:
             return self.connection.execute(text, values).fetchall()
         except _BROKEN as error:
-            raise _said(self.path, error) from error
+            raise _translated(self.path, error) from error
 
     def where(self, select: str, rows: Sequence[str]) -> Iterator[Any]:
-        """Yields the rows of a query of these identities."""
+        """Yields the rows of a query whose identity is one of these, in no particular order.
+
+        Args:
+            select: SQL without its condition.
+            rows: identities.
+        """
         for part in parts(rows):
             yield from self.query(f"{select} WHERE {among(part)}", part)
 
 
 def insert(connection: sqlite3.Connection, how: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Inserts rows, many with one statement.
+    """Inserts rows, as many with one statement as SQLite takes.
 
-    Python's lock is given up at every step of a statement, and got back only when a worker lets go of it:
-    one statement per row took three times as long beside busy workers.
+    Python gives up its lock at every step of a statement, and gets it back only when a worker lets go of it:
+    one statement for each row took three times as long beside two busy workers.
+
+    Args:
+        connection: inside a transaction.
+        how: the statement up to its values, "INSERT INTO …".
+        rows: values of each row, all of one length.
     """
     size = max(1, MAX_VALUES // len(rows[0])) if rows else 1
     for part in parts(rows, size):
@@ -201,39 +240,39 @@ def insert(connection: sqlite3.Connection, how: str, rows: Sequence[tuple[Any, .
 
 
 def parts(rows: Sequence[Any], size: int = 500) -> Iterator[Sequence[Any]]:
-    """Yields parts as long as a statement may name."""
+    """Yields parts of a sequence, `size` long, the last perhaps shorter."""
     for first in range(0, len(rows), size):
         yield rows[first : first + size]
 
 
 def among(rows: Sequence[str]) -> str:
-    """Returns the condition that an identity is one of these."""
+    """Returns the SQL condition that an identity is one of `len(rows)` values."""
     return f"identity IN ({', '.join('?' * len(rows))})"
 
 
 def _uri(path: str) -> str:
-    """Returns how SQLite is to open a file: what may not be written is read as it is."""
+    """Returns the URI that SQLite opens: read-only where the file or its folder cannot be written."""
     from urllib.parse import quote
 
     folder = os.path.dirname(os.path.abspath(path))
     if os.access(path, os.W_OK) and os.access(folder, os.W_OK):
         how = "rw"
     else:
-        # Without a log that has still to be read in, SQLite needs no files beside this one.
+        # Immutable: SQLite creates no files beside this one; it must not be told so if a log is to be read.
         log = f"{path}-wal"
         how = "ro" if os.path.exists(log) and os.path.getsize(log) else "ro&immutable=1"
     return f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode={how}"
 
 
-def _said(path: str, error: Exception) -> Exception:
-    """Returns what an error of SQLite means, in words."""
+def _translated(path: str, error: Exception) -> Exception:
+    """Returns an error of SQLite as a StoreOSError or StoreError, in words."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
         return StoreOSError(28, f"no room to write ({error}); what was committed is kept", path)
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return StoreOSError(13, f"cannot be written ({error})", path)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return StoreOSError(11, f"another process has been writing for {PATIENCE:.0f} s ({error})", path)
+        return StoreOSError(11, f"another process has been writing for {BUSY_SECONDS:.0f} s ({error})", path)
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or isinstance(error, UnicodeDecodeError):
         return StoreError(f"{path}: must be a whole store of regjax, and is damaged ({error})")
     return StoreError(f"{path}: must be a store that SQLite can use, and it says: {error}")

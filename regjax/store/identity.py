@@ -1,4 +1,11 @@
-"""Row identity: a hash of what was asked for, and of nothing else."""
+"""Every hash of the store: identities of rows and sweeps, fingerprints of data, checksums of stored rows.
+
+The *identity* of a row is a hash of what was asked for, and of nothing else: equal identities mean that a
+stored row can be taken instead of training it again. How it was computed, its provenance, is not part of it.
+`engine/checkpoints.py` looks rows up by identity; `store.py` writes and checks the other hashes.
+
+What is hashed here, and how it is spelled, must never change: every stored file depends on it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +13,8 @@ import dataclasses
 import functools
 import hashlib
 import json
+import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +23,13 @@ from regjax.core.config import Config
 from regjax.core.data import Data
 from regjax.core.hparams import HParams
 from regjax.core.objective import resolve_loss
+from regjax.data.splits import Splits
+from regjax.study.configuration import UNSET, is_mentioned, value_of
 from regjax.study.design import Design
-from regjax.study.grid import UNSET, as_cell, is_mentioned, value_of
+from regjax.study.words import as_cell
 
-# Fields of Config that came later, with what they are where nobody asks for them.
+# Fields of Config that were added after the first stores were written, at the value that means what those
+# stores did. At this value they are left out of the hash, so that old identities hold.
 NEUTRAL: dict[str, object] = {
     "batches": "equal",
     "shuffle": True,
@@ -26,20 +38,45 @@ NEUTRAL: dict[str, object] = {
     "draws": "jax",
     "metrics": None,
 }
-# Hexadecimal digits of an identity: of 2^64 rows, two would share theirs.
+# Hexadecimal digits of an identity, 128 bits: only among some 2^64 rows would two be expected to be equal.
 DIGITS = 32
 
 
 def fingerprint(data: Data) -> str:
-    """Returns what tells one data set from another: SHA-256 of its shapes, dtypes and values."""
+    """Returns the SHA-256 of a data set's shapes, dtypes and values: it tells one data set from another."""
     return _hash_of_arrays(*data)
 
 
 def identities(design: Design) -> list[str]:
-    """Returns the identity of each row of a design.
+    """Returns the identity of each row of a design, `DIGITS` hexadecimal digits each.
 
-    What is off is not mentioned, so that a hyperparameter that a later version brings changes no identity.
+    Hyperparameters that are off are left out of the hash, so that one added by a later version changes no
+    identity.
     """
+    asked = _asked(design)
+    split = functools.cache(functools.partial(_hash_of_split, design.splits))
+    found = []
+    for index in range(design.num_rows):
+        row = design.row(index)
+        stops = design.stops(row.configuration)
+        words = [asked[row.configuration], row.seed, row.fold, split(row.fold, stops)]
+        if design.pairing == "independent":
+            # The key then depends on how the grid spells the configuration, which the hash does not contain.
+            words += design.key(row).tolist()
+        found.append(_hash_of_text(words)[:DIGITS])
+    return found
+
+
+def sweep_identity(rows: Sequence[str], design: Design) -> str:
+    """Returns the identity of a sweep: a hash of its rows' identities, in order, and of its class labels.
+
+    The labels are in it because they are stored with the sweep: other labels are another sweep of equal rows.
+    """
+    return digest([*rows, None if design.classes is None else design.classes.tolist()])
+
+
+def _asked(design: Design) -> list[str]:
+    """Returns for each configuration a hash of all that is asked of its rows, except seed and split."""
     common = {
         "data": fingerprint(design.data),
         "test": None if design.test is None else fingerprint(design.test),
@@ -48,44 +85,54 @@ def identities(design: Design) -> list[str]:
     }
     if design.fold_inputs is not None:
         common["fold_inputs"] = [_hash_of_arrays(x) for x in design.fold_inputs]
-    parts = design.splits
-
-    @functools.cache
-    def split(fold: int, stops: bool) -> str:
-        watched = [parts.stop[fold]] if stops and parts.stop is not None else []
-        return _hash_of_arrays(parts.train[fold], parts.val[fold], *watched)
-
-    @functools.cache
-    def program(config: Config) -> dict[str, Any]:
-        told = dataclasses.asdict(config)
-        told = {name: value for name, value in told.items() if NEUTRAL.get(name, UNSET) != value}
-        return told | {"loss": resolve_loss(config, design.data)}
-
-    asked, shared = [], digest(common)
-    for configuration, config, batches in zip(
-        design.configurations, design.configs, design.num_batches, strict=True
-    ):
+    shared, found = digest(common), []
+    program = functools.cache(functools.partial(_program, data=design.data))
+    each = zip(design.configurations, design.configs, design.num_batches, strict=True)
+    for configuration, config, batches in each:
         values = ((name, value_of(configuration, name)) for name in HParams._fields)
         on = [(name, as_cell(value)) for name, value in values if is_mentioned(name, value)]
-        asked.append(_hash_of_text((shared, program(config), on, batches)))
-    found = []
-    for index in range(design.num_rows):
-        row = design.row(index)
-        words = [
-            asked[row.configuration],
-            row.seed,
-            row.fold,
-            split(row.fold, design.stops(row.configuration)),
-        ]
-        if design.pairing == "independent":  # the key then depends on how the configuration is named
-            words += design.key(row).tolist()
-        found.append(_hash_of_text(words)[:DIGITS])
+        found.append(_hash_of_text((shared, program(config), on, batches)))
     return found
 
 
+def _program(config: Config, data: Data) -> dict[str, Any]:
+    """Returns the fields of a config that are hashed; "auto" losses are named."""
+    fields = dataclasses.asdict(config)
+    fields = {name: value for name, value in fields.items() if NEUTRAL.get(name, UNSET) != value}
+    return fields | {"loss": resolve_loss(config, data)}
+
+
+def _hash_of_split(splits: Splits, fold: int, stops: bool) -> str:
+    """Returns a hash of the weights of a fold; those that early stopping watches only where a row stops."""
+    watched = [splits.stop[fold]] if stops and splits.stop is not None else []
+    return _hash_of_arrays(splits.train[fold], splits.val[fold], *watched)
+
+
 def digest(value: Any) -> str:
-    """Returns a hash of what JSON can hold."""
+    """Returns the SHA-256 of a value that JSON can hold."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def checksum_of(values: Sequence[Any], content: bytes | None) -> str:
+    """Returns the checksum of a stored row: the SHA-256 of its values that are not None, and of its arrays.
+
+    None is left out so that a column added by a later version does not change the checksum of older rows.
+
+    Args:
+        values: numbers and texts, in the order of the table's columns.
+        content: packed arrays, or None.
+    """
+    found = hashlib.sha256(repr([value for value in values if value is not None]).encode())
+    found.update(content or b"")
+    return found.hexdigest()
+
+
+def hash_of_file(path: str | None) -> str | None:
+    """Returns the SHA-256 of a file, or None where there is no such file."""
+    if path is None or not os.path.isfile(path):
+        return None
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _hash_of_text(value: Any) -> str:

@@ -1,7 +1,8 @@
-"""Several processes and one store: who trains which rows.
+"""Leases: several processes train into one store, and no row is trained twice.
 
-A process claims the rows that it is about to train, in one transaction; what another has claimed it leaves
-alone. The claims of a process that is gone are void.
+A process leases the rows that it is about to train, in one transaction (table `claims`); other processes
+leave them alone until they are finished or given back. The leases of a dead process are void. `Store` is a
+`Leases`; `engine/checkpoints.py` asks for leases and gives signs of life.
 """
 
 from __future__ import annotations
@@ -15,26 +16,38 @@ from collections.abc import Sequence
 
 from regjax.store.database import Database, insert
 
-# Seconds after which a process of another machine that has not been heard of is taken for dead.
-LEASE = 60.0
+# Seconds without a sign of life after which a process of another machine is taken for dead.
+LEASE_SECONDS = 60.0
 
 
-class Claims(Database):
-    """A store whose rows processes claim; arguments as those of `Database`."""
+class Leases(Database):
+    """A store whose rows processes lease.
+
+    Args:
+        path: as in `Database`.
+        create: as in `Database`.
+
+    Attributes:
+        process: number of this process in the table `processes`; 0 before its first lease.
+    """
 
     def __init__(self, path: str | os.PathLike[str], *, create: bool = True) -> None:
-        self.process = 0  # until it claims rows
+        self.process = 0
         super().__init__(path, create=create)
 
     def __exit__(self, *error: object) -> None:
-        with contextlib.suppress(Exception):  # whoever comes next sees that this process is gone
+        # Without this, the next process would notice by itself that this one is gone.
+        with contextlib.suppress(Exception):
             self.leave()
         super().__exit__(*error)
 
-    def claim(self, rows: Sequence[str]) -> set[str]:
-        """Returns those of these rows that are this process's to train; from now on no other takes them.
+    def lease(self, rows: Sequence[str]) -> set[str]:
+        """Leases rows to this process; returns those that it got.
 
-        The others are finished by now, or are being trained by a process that is alive.
+        The others are finished, or leased by another process that is alive.
+
+        Args:
+            rows: identities.
         """
         with self.transaction() as connection:
             if not self.process:
@@ -54,30 +67,31 @@ class Claims(Database):
         """Returns those of these rows that are finished."""
         return {identity for (identity,) in self.where("SELECT identity FROM rows", rows)}
 
-    def claimed(self, rows: Sequence[str]) -> set[str]:
-        """Returns those of these rows that other processes, which are alive, are training."""
-        with self.transaction():
+    def leased(self, rows: Sequence[str]) -> set[str]:
+        """Returns those of these rows that are leased by other processes that are alive."""
+        with self.transaction():  # `_others` deletes the dead
             others = self._others()
             found = set(self.where("SELECT identity, process FROM claims", rows))
         return {identity for identity, process in found if process in others}
 
-    def give_back(self, rows: Sequence[str]) -> None:
-        """Lets others train rows that this process had claimed."""
+    def release(self, rows: Sequence[str]) -> None:
+        """Ends the leases of this process on these rows: other processes may train them."""
         with self.transaction() as connection:
             connection.executemany(
                 "DELETE FROM claims WHERE identity = ? AND process = ?", ((row, self.process) for row in rows)
             )
 
     def beat(self) -> int:
-        """Says that this process is alive, and returns how many others are."""
+        """Gives a sign of life; returns the number of other processes that are alive."""
         with self.transaction() as connection:
             text = "UPDATE processes SET seen = ? WHERE id = ?"
             if connection.execute(text, [time.time(), self.process]).rowcount == 0:
-                self.process = 0  # taken for dead, or not there yet: the next claim says that it is
+                # Taken for dead and deleted, or without a lease so far: the next lease registers it anew.
+                self.process = 0
             return len(self._others())
 
     def leave(self) -> None:
-        """Gives back all that this process had claimed."""
+        """Ends all leases of this process."""
         if self.process:
             with self.transaction() as connection:
                 connection.execute("DELETE FROM claims WHERE process = ?", [self.process])
@@ -85,14 +99,15 @@ class Claims(Database):
             self.process = 0
 
     def _others(self) -> set[int]:
-        """Returns the other processes that are alive, and forgets the dead."""
+        """Returns the other processes that are alive; deletes the dead and their leases."""
         alive = set()
         for process, host, pid, started, seen in self.query("SELECT * FROM processes"):
             if process == self.process:
                 continue
-            # Here, a process that is stopped is no dead one; of another machine, only the clock tells.
+            # On this machine the system knows, and a process that is paused counts as alive. Of another
+            # machine only the time of its last sign of life is known.
             here = host == _host() and isinstance(pid, int)
-            heard = isinstance(seen, float) and time.time() - seen < LEASE
+            heard = isinstance(seen, float) and time.time() - seen < LEASE_SECONDS
             if _is_running(pid, started) if here else heard:
                 alive.add(process)
             else:
@@ -102,27 +117,27 @@ class Claims(Database):
 
 
 def _host() -> str:
-    """Returns what tells apart machines, and containers on one, whose process numbers are their own."""
+    """Returns a name of this machine and, inside a container, of its own space of process numbers."""
     with contextlib.suppress(OSError):
         return f"{platform.node()} {os.readlink('/proc/self/ns/pid')}"
     return platform.node()
 
 
 def _is_running(pid: int, started: str) -> bool:
-    """Returns whether a process of this machine is there, and is the one that began then."""
-    if sys.platform == "win32":  # there, asking would end it
+    """Returns whether a process of this machine runs; one that began at another time only has its number."""
+    if sys.platform == "win32":  # os.kill would end it there
         return True
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        pass
+        pass  # it runs, as another user
     return _started(pid) == started
 
 
 def _started(pid: int) -> str:
-    """Returns when a process began, in the system's own units; "" where it does not say."""
+    """Returns when a process began, in clock ticks since the system did; "" where that is not known."""
     with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/stat") as file:
         return file.read().rpartition(")")[2].split()[19]
     return ""

@@ -1,14 +1,13 @@
-"""The run store: every finished network in one SQLite file, so that nothing is trained twice.
+"""The run store: every finished row in one SQLite file, so that nothing is trained twice.
 
-A row is kept under its *identity*, what was asked for: configuration, hyperparameters, seed, split, data.
-How it was computed, its *provenance*, stands beside it.
+`engine/checkpoints.py` writes into it while a sweep runs; `regjax.load`, `regjax replay` and the commands
+that show or export a store read it. A row is found by its identity; its provenance stands beside it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,29 +17,30 @@ import numpy as np
 
 from regjax.core.data import Data
 from regjax.core.metrics import RECORDED
-from regjax.store.archive import pack_data, pack_design, unpack_data, unpack_design
-from regjax.store.arrays import checksum_of, unpack
+from regjax.store.codec import pack_data, pack_design, unpack, unpack_data, unpack_design
 from regjax.store.database import StoreError, among, insert, parts
-from regjax.store.identity import digest, fingerprint
-from regjax.store.leases import Claims
+from regjax.store.identity import checksum_of, fingerprint, hash_of_file, sweep_identity
+from regjax.store.leases import Leases
 from regjax.store.schema import ROW_COLUMNS
+from regjax.study.configuration import NAMES
 from regjax.study.design import Design
-from regjax.study.grid import NAMES
+from regjax.study.plan import Keep
+from regjax.study.questions import Origin, Questions
 
-# Bytes of a part of a data set: SQLite takes at most 10^9 in a cell.
+# Bytes in one part of a data set: a cell of SQLite holds at most 10^9.
 PART = 2**29
 
 
 class Row(NamedTuple):
-    """A finished network as the store gives it back.
+    """A finished row as the store gives it back.
 
     Attributes:
-        diverged_at: step, or -1.
-        stopped_at: step, or -1.
-        last_finite_cost: NaN where it did not diverge.
-        seconds: of a worker.
+        diverged_at: step at which it diverged, or -1.
+        stopped_at: step at which it stopped early, or -1.
+        last_finite_cost: training cost before it diverged, or NaN.
+        seconds: of a worker's time.
         provenance: how it was computed, JSON.
-        metrics: of the final parameters, None where there is none.
+        metrics: of its final parameters; None for a metric that it does not have.
         content: its arrays, packed.
     """
 
@@ -54,12 +54,39 @@ class Row(NamedTuple):
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """`records/…`, `params/…` and `examples/…`."""
+        """Its arrays: `records/…`, `params/…` and `examples/…`."""
         return unpack(self.content)
 
 
-class Sweep(NamedTuple):
-    """What is stored of a sweep under one checksum, see `SCHEMA`."""
+class StoredSweep(NamedTuple):
+    """A sweep, as it is handed to the store and as the store gives it back.
+
+    Attributes:
+        design: what is asked for.
+        rows: identity of each row.
+        shapes: slots and lanes of each group's chunks, as JSON: they are not decided again.
+        keep: whose parameters are kept.
+        questions: what will be asked of its results.
+        origin: where it comes from.
+    """
+
+    design: Design
+    rows: list[str]
+    shapes: str
+    keep: Keep
+    questions: Questions
+    origin: Origin
+
+    @property
+    def asked(self) -> str:
+        """What is kept and asked, as the column `asked` holds it: JSON."""
+        command, toml = self.origin.command, self.origin.toml
+        questions = self.questions.as_json()
+        return json.dumps({"keep": self.keep, "questions": questions, "command": command, "toml": toml})
+
+
+class _Columns(NamedTuple):
+    """The columns of a sweep that its checksum is taken of, in that order."""
 
     data: str
     test: str | None
@@ -69,30 +96,14 @@ class Sweep(NamedTuple):
     splits: bytes
 
 
-class Stored(NamedTuple):
-    """A sweep as the store gives it back.
-
-    Attributes:
-        design: of the sweep.
-        rows: identities.
-        shapes: of its groups' chunks, as JSON.
-        asked: whose parameters are kept, and what is asked of the results.
-    """
-
-    design: Design
-    rows: list[str]
-    shapes: str
-    asked: dict[str, Any]
-
-
 class Checkpoint(NamedTuple):
-    """A network on its way.
+    """Where a row stands that is not finished.
 
     Attributes:
-        step: steps done.
-        seconds: of a worker.
+        step: number of steps done.
+        seconds: of a worker's time so far.
         provenance: how it was computed so far, JSON.
-        content: `state/…` and `records/…`, packed; the latter NaN where not reached.
+        content: its arrays, packed: `state/…`, and `records/…`, which are NaN where it has none yet.
     """
 
     step: int
@@ -101,15 +112,15 @@ class Checkpoint(NamedTuple):
     content: bytes
 
 
-class Store(Claims):
+class Store(Leases):
     """An open store; use it from one thread, in `with`.
 
     Args:
-        path: of the file; made where it is missing and `create` is true.
-        create: whether to make it.
+        path: of the file.
+        create: whether to create it where it is missing.
 
     Raises:
-        StoreError: no store, damaged, or of another version; the file is left as it is.
+        StoreError: the file is no store, is damaged, or of another version; it is left as it is.
         OSError: it cannot be opened or written.
     """
 
@@ -119,62 +130,57 @@ class Store(Claims):
 
     # -- sweeps -----------------------------------------------------------------------------------------
 
-    def begin(
-        self,
-        design: Design,
-        shapes: str,
-        rows: Sequence[str],
-        asked: str,
-        source: str | None,
-        provenance: str,
-    ) -> tuple[int, str]:
-        """Returns the number of a sweep, and the chunk shapes that hold for it: of whoever began it first.
+    def begin(self, sweep: StoredSweep, provenance: str) -> tuple[int, str]:
+        """Returns the number of a sweep, and its chunk shapes: those of the process that began it first.
 
         Args:
-            design: of the sweep.
-            shapes: of its groups' chunks, as JSON, if it is new.
-            rows: identities.
-            asked: whose parameters are kept, and what is asked of the results, as JSON.
-            source: name or path of the data.
-            provenance: where it is begun.
+            sweep: written unless the store has it.
+            provenance: how this process computes, JSON.
         """
-        classes = None if design.classes is None else design.classes.tolist()
-        identity = digest([*rows, classes])
-        found = self._find(identity)
-        if not found:
-            told, splits = pack_design(design)
-            sets = [(fingerprint(data), data) for data in (design.data, design.test) if data is not None]
-            prints = [print_ for print_, _ in sets]
-            parts = [part for print_, data in sets for part in self._new_parts(print_, data)]
-            test = prints[1] if len(prints) > 1 else None
-            columns = {
-                "identity": identity,
-                "begun": now_in_words(),
-                "source": source,
-                "source_hash": _hash_of_file(source),
-                "data": prints[0],
-                "test": test,
-                "num_rows": design.num_rows,
-                "asked": asked,
-                "design": told,
-                "splits": splits,
-                "shapes": shapes,
-                "provenance": provenance,
-                "checksum": checksum_of([prints[0], test, asked, told, shapes], splits),
-            }
-            with self.transaction() as connection:
-                if not self._find(identity):
-                    insert(connection, "INSERT OR IGNORE INTO data", parts)
-                    values = [tuple(columns.values())]
-                    insert(connection, f"INSERT INTO sweeps ({', '.join(columns)})", values)
-                    (number,) = self._find(identity)
-                    members = [(number, index, row) for index, row in enumerate(rows)]
-                    insert(connection, "INSERT INTO sweep_rows", members)
-            found = self._find(identity)
-        return found[0], self._sweep(found[0]).shapes
+        identity = sweep_identity(sweep.rows, sweep.design)
+        if not self._find(identity):
+            self._insert(identity, sweep, provenance)
+        number = self._find(identity)[0]
+        return number, self._columns(number).shapes
+
+    def _insert(self, identity: str, sweep: StoredSweep, provenance: str) -> None:
+        """Writes a sweep, unless another process is quicker."""
+        # Packed and hashed before the transaction: during it, other processes wait.
+        design, splits = pack_design(sweep.design)
+        sets = [data for data in (sweep.design.data, sweep.design.test) if data is not None]
+        prints = [fingerprint(data) for data in sets]
+        parts = [
+            part for print_, data in zip(prints, sets, strict=True) for part in self._new_parts(print_, data)
+        ]
+        checked = _Columns(
+            data=prints[0],
+            test=prints[1] if len(prints) > 1 else None,
+            asked=sweep.asked,
+            design=design,
+            shapes=sweep.shapes,
+            splits=splits,
+        )
+        columns = {
+            "identity": identity,
+            "begun": now_in_words(),
+            "source": sweep.origin.source,
+            "source_hash": hash_of_file(sweep.origin.source),
+            "num_rows": len(sweep.rows),
+            "provenance": provenance,
+            "checksum": _checksum(checked),
+            **checked._asdict(),
+        }
+        with self.transaction() as connection:
+            if self._find(identity):
+                return
+            insert(connection, "INSERT OR IGNORE INTO data", parts)
+            insert(connection, f"INSERT INTO sweeps ({', '.join(columns)})", [tuple(columns.values())])
+            (number,) = self._find(identity)
+            members = [(number, index, row) for index, row in enumerate(sweep.rows)]
+            insert(connection, "INSERT INTO sweep_rows", members)
 
     def _new_parts(self, print_: str, data: Data) -> list[tuple[Any, ...]]:
-        """Returns the rows of `data` that a data set takes, none where it is there."""
+        """Returns the rows of table `data` that hold a data set; none where the store has it already."""
         if self.query("SELECT 1 FROM data WHERE fingerprint = ? LIMIT 1", [print_]):
             return []
         content, size = pack_data(data), (data.x.shape[1], len(data.x))
@@ -182,49 +188,56 @@ class Store(Claims):
         return [(print_, part, *size, content[at : at + PART]) for part, at in enumerate(places)]
 
     def _find(self, identity: str) -> list[int]:
+        """Returns the number of the sweep of this identity, in a list that is empty where there is none."""
         return [number for (number,) in self.query("SELECT id FROM sweeps WHERE identity = ?", [identity])]
 
-    def _sweep(self, sweep: int) -> Sweep:
-        """Returns what is stored of a sweep; raises StoreError unless it is as it was written."""
-        names = ", ".join(Sweep._fields)
-        ((*values, splits, checksum),) = self.query(
-            f"SELECT {names}, checksum FROM sweeps WHERE id = ?", [sweep]
-        )
-        if not isinstance(splits, bytes) or checksum != checksum_of(values, splits):
+    def _columns(self, sweep: int) -> _Columns:
+        """Returns what is stored of a sweep; raises StoreError if it is damaged."""
+        names = ", ".join(_Columns._fields)
+        ((*values, checksum),) = self.query(f"SELECT {names}, checksum FROM sweeps WHERE id = ?", [sweep])
+        found = _Columns(*values)
+        if not isinstance(found.splits, bytes) or checksum != _checksum(found):
             raise StoreError(f"{self.path}: sweep {sweep} is damaged")
-        return Sweep._make([*values, splits])
+        return found
 
     def reshape(self, sweep: int, shapes: str) -> None:
-        """Remembers chunk shapes that a lack of memory made smaller."""
-        *values, splits = self._sweep(sweep)._replace(shapes=shapes)
+        """Stores the chunk shapes of a sweep anew, after a task ran out of memory."""
+        found = self._columns(sweep)._replace(shapes=shapes)
         with self.transaction() as connection:
-            found = [shapes, checksum_of(values, splits), sweep]
-            connection.execute("UPDATE sweeps SET shapes = ?, checksum = ? WHERE id = ?", found)
+            values = [shapes, _checksum(found), sweep]
+            connection.execute("UPDATE sweeps SET shapes = ?, checksum = ? WHERE id = ?", values)
 
     def end(self, sweep: int) -> None:
-        """Marks a sweep as finished."""
+        """Stores when a sweep was finished, unless the store says so already."""
         with self.transaction() as connection:
             values = [now_in_words(), sweep]
             connection.execute("UPDATE sweeps SET finished = ? WHERE id = ? AND finished IS NULL", values)
 
-    def design_of(self, sweep: int) -> Stored:
-        """Returns what a sweep is to do, as it was stored."""
-        found = self._sweep(sweep)
+    def design_of(self, sweep: int) -> StoredSweep:
+        """Returns a sweep as it was begun.
+
+        Raises:
+            StoreError: it is damaged, or was written by another version.
+        """
+        found = self._columns(sweep)
+        ((identity, source),) = self.query("SELECT identity, source FROM sweeps WHERE id = ?", [sweep])
         rows = [row for (row,) in self.query(
             "SELECT identity FROM sweep_rows WHERE sweep = ? ORDER BY row", [sweep]
         )]  # fmt: skip
         test = None if found.test is None else self._data(found.test)
         try:
             design = unpack_design(found.design, found.splits, self._data(found.data), test)
-        except (TypeError, KeyError) as error:  # of another version of regjax
+            asked = json.loads(found.asked)
+            questions = Questions(**asked["questions"])
+            origin = Origin(source, asked.get("command", ""), asked.get("toml", ""))
+        except (TypeError, KeyError) as error:  # fields of another version
             raise StoreError(f"{self.path}: sweep {sweep} must be one of this version ({error})") from error
-        classes = None if design.classes is None else design.classes.tolist()
-        ((identity,),) = self.query("SELECT identity FROM sweeps WHERE id = ?", [sweep])
-        if digest([*rows, classes]) != identity:
+        if sweep_identity(rows, design) != identity:
             raise StoreError(f"{self.path}: the rows of sweep {sweep} are damaged")
-        return Stored(design, rows, found.shapes, json.loads(found.asked))
+        return StoredSweep(design, rows, found.shapes, asked["keep"], questions, origin)
 
     def _data(self, print_: str) -> Data:
+        """Returns the data set of a fingerprint; raises StoreError if it is damaged."""
         if print_ not in self._loaded:
             parts = self.query("SELECT arrays FROM data WHERE fingerprint = ? ORDER BY part", [print_])
             with contextlib.suppress(ValueError, TypeError):
@@ -238,10 +251,13 @@ class Store(Claims):
     # -- rows -------------------------------------------------------------------------------------------
 
     def read(self, rows: Sequence[str]) -> Iterator[tuple[str, Row]]:
-        """Yields those of these rows that are finished.
+        """Yields the identity and the stored row of those of these rows that are finished.
+
+        Args:
+            rows: identities.
 
         Raises:
-            StoreError: one of them is not as it was written.
+            StoreError: one of them is damaged.
         """
         missing = self._missing_columns()
         columns = ", ".join("NULL" if name in missing else f"rows.{name}" for name in ROW_COLUMNS)
@@ -266,12 +282,19 @@ class Store(Claims):
             )
 
     def _missing_columns(self) -> list[str]:
-        """Returns the hyperparameters that came later than this file: to the rows that are there, off."""
+        """Returns hyperparameters and metrics added after this file was made: off, or NaN, in its rows."""
         known = {name for _, name, *_ in self.query("PRAGMA table_info(rows)")}
-        return [name for name in NAMES if name not in known]
+        return [name for name in (*NAMES, *RECORDED) if name not in known]
 
     def checkpoints(self, rows: Sequence[str]) -> Iterator[tuple[str, Checkpoint]]:
-        """Yields those of these rows that are on their way; raises StoreError for one that is damaged."""
+        """Yields the identity and the checkpoint of those of these rows that have one.
+
+        Args:
+            rows: identities.
+
+        Raises:
+            StoreError: one of them is damaged.
+        """
         select = "SELECT identity, step, seconds, provenance, arrays, checksum FROM checkpoints"
         for *values, content, checksum in self.where(select, rows):
             self._check_row(values, content, checksum)
@@ -279,7 +302,7 @@ class Store(Claims):
             yield identity, Checkpoint(step, seconds, provenance, content)
 
     def _check_row(self, values: list[Any], content: Any, checksum: Any) -> None:
-        """Raises StoreError unless a row is all as it was written."""
+        """Raises StoreError unless the checksum of a row, whose first value is its identity, holds."""
         if not isinstance(content, bytes) or checksum != checksum_of(values, content):
             raise StoreError(
                 f"{self.path}: row {values[0]} is damaged; deleted from its table, it is trained again"
@@ -288,11 +311,11 @@ class Store(Claims):
     def write(
         self, finished: Sequence[tuple[tuple[Any, ...], bytes]], begun: Mapping[str, Checkpoint]
     ) -> None:
-        """Commits what a task brought, in one transaction.
+        """Commits finished rows and checkpoints, in one transaction; the leases of finished rows end.
 
         Args:
-            finished: the `ROW_COLUMNS` of a network, and its arrays packed.
-            begun: identity -> where a network stands, its arrays packed.
+            finished: for each row its `ROW_COLUMNS`, and its arrays packed.
+            begun: identity -> checkpoint.
         """
         done = [columns[0] for columns, _ in finished]
         rows = [(*columns, checksum_of(columns, content)) for columns, content in finished]
@@ -303,7 +326,7 @@ class Store(Claims):
         with self.transaction() as connection:
             for name in self._missing_columns() if finished else ():
                 connection.execute(f"ALTER TABLE rows ADD COLUMN {name}")
-            # Another process may have been quicker; its row stands, and is the same.
+            # IGNORE: another process may have been quicker, and its row is the same.
             insert(connection, f"INSERT OR IGNORE INTO rows ({', '.join(ROW_COLUMNS)}, checksum)", rows)
             arrays = [(columns[0], content) for columns, content in finished]
             insert(connection, "INSERT OR IGNORE INTO arrays", arrays)
@@ -312,10 +335,18 @@ class Store(Claims):
                 connection.execute(f"DELETE FROM checkpoints WHERE {among(part)}", part)
                 connection.execute(f"DELETE FROM claims WHERE {among(part)}", part)
 
-    # -- what is there ------------------------------------------------------------------------------------
+    # -- summaries ----------------------------------------------------------------------------------------
 
     def sweep_number(self, sweep: int | str = -1) -> int:
-        """Returns the number of a sweep: itself, or counted from the end (-1 or "last")."""
+        """Returns the number of a sweep.
+
+        Args:
+            sweep: its number, or counted from the end: -1 or "last" is the sweep that was begun last.
+
+        Raises:
+            StoreError: the store has no sweep.
+            ValueError: it has no such sweep.
+        """
         numbers = [number for (number,) in self.query("SELECT id FROM sweeps ORDER BY id")]
         if not numbers:
             raise StoreError(f"{self.path}: must hold a sweep, got none")
@@ -332,7 +363,11 @@ class Store(Claims):
         return number
 
     def overview(self, sweep: int | None = None) -> list[dict[str, Any]]:
-        """Returns what there is to say of each sweep, or of one: data, rows done and diverged, where."""
+        """Returns a summary of each sweep, or of one: its columns, and which rows are done, and where.
+
+        Args:
+            sweep: number of the one; None summarises all.
+        """
         found = []
         columns = ("id", "source", "source_hash", "data", "begun", "finished", "num_rows")
         for values in self.query(f"SELECT {', '.join(columns)} FROM sweeps ORDER BY id"):
@@ -348,7 +383,12 @@ class Store(Claims):
         return found
 
     def metric_of(self, rows: Sequence[str], metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns a metric of the final networks, who is finished, who of them is sound, `(rows,)` each."""
+        """Returns a metric of the final parameters, which rows are finished, and which of these not diverged.
+
+        Args:
+            rows: identities; each array is `(rows,)`.
+            metric: name with its split, "val_loss".
+        """
         values = np.full(len(rows), np.nan)
         finished, sound = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
         index = {identity: row for row, identity in enumerate(rows)}
@@ -360,12 +400,11 @@ class Store(Claims):
 
 
 def now_in_words() -> str:
-    """Returns the date and time, UTC, as ISO 8601 has it."""
+    """Returns the date and time, UTC, in ISO 8601."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
-def _hash_of_file(source: str | None) -> str | None:
-    if source is None or not os.path.isfile(source):
-        return None
-    with open(source, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _checksum(columns: _Columns) -> str:
+    """Returns the checksum of a sweep."""
+    *values, splits = columns
+    return checksum_of(values, splits)

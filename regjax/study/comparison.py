@@ -14,10 +14,11 @@ import numpy as np
 
 from regjax.core.hparams import OFF_VALUES
 from regjax.study import intervals
+from regjax.study.configuration import NAMES, Configuration, canonical, value_of
 from regjax.study.design import Design
-from regjax.study.grid import NAMES, Configuration, as_cell, canonical, describe, value_of
 from regjax.study.intervals import Interval, as_number
 from regjax.study.selection import higher_is_better, left_out, ranking
+from regjax.study.words import as_cell, describe
 
 if TYPE_CHECKING:
     import pandas as pd

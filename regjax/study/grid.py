@@ -1,55 +1,23 @@
 """Grids of configurations: products of axes, unions, lists, random and quasi-random designs.
 
-A configuration is a mapping from names to canonical values: real hyperparameters rounded to 12 significant
-digits, everything that is off in its one spelling (l2 = 0, keep_prob = 1), equal values of all layers as
-one value. Two configurations that mean the same compare equal.
+`regjax.sweep` takes what `as_grid` takes; the command line reads its axes with `resolve_axes`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, get_args
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
-from regjax.core.config import (
-    Activation,
-    Config,
-    Init,
-    Optimizer,
-    check_choice,
-    check_count,
-    check_known,
-    shown,
-)
-from regjax.core.hparams import OFF_VALUES, HParams, check_hparam
+from regjax.core.config import check_count, check_known, shown
+from regjax.study.configuration import ELSEWHERE, NAMES, Configuration, canonical, value_of
 
-Configuration = dict[str, Any]
-
-# Significant digits of real hyperparameters that count.
-EXACT = 12
-# What a grid does not mention: the default of HParams, or what the Config of the sweep says.
-UNSET = "unset"
-# Hyperparameters that came later and cannot be off.
-LATER = ("tol", "n_iter_no_change", "power_t")
-# Config fields that may be axes, with what checks a value; `hidden` stands for layer_sizes[1:-1].
-CONFIG_AXES = ("hidden", "activation", "optimizer", "batch_size", "init")
-NAMES = (*HParams._fields, *CONFIG_AXES)
 # Configurations of a product, which is held in memory.
 MAX_CONFIGURATIONS = 1_000_000
-# What other libraries call them.
-ELSEWHERE = {
-    "lambda": "l2",
-    "lambd": "l2",
-    "lambda_": "l2",
-    "alpha": "l2",
-    "lr": "learning_rate",
-    "hidden_layer_sizes": "hidden",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,6 +139,24 @@ def sobol_grid(num: int, *, seed: int = 0, **distributions: Any) -> Grid:
     return _design(sampler.random_base2(math.ceil(math.log2(num)))[:num], distributions)
 
 
+def as_grid(value: Any) -> Grid:
+    """Returns a grid of what a user may hand in: a `Grid`, a mapping of axes, a list of mappings, or None.
+
+    Raises:
+        TypeError: anything else.
+        ValueError: as in `grid` and `grid_from_list`.
+    """
+    if value is None:
+        return grid()
+    if isinstance(value, Grid):
+        return value
+    if isinstance(value, Mapping):
+        return grid(**value)
+    if isinstance(value, list | tuple):
+        return grid_from_list(value)
+    raise TypeError(f"grid must be a regjax.Grid, a dict or a list of dicts, got {type(value).__name__}")
+
+
 def _num_random(distributions: Mapping[str, Any]) -> int:
     return sum(_is_random(value) for value in distributions.values())
 
@@ -200,132 +186,6 @@ def _design(points: np.ndarray, distributions: Mapping[str, Any]) -> Grid:
             values = [names[name]] * len(points)
         drawn[name] = [canonical(name, value) for value in values]
     return _distinct(dict(zip(drawn, row, strict=True)) for row in zip(*drawn.values(), strict=True))
-
-
-def canonical(name: str, value: Any) -> Any:
-    """Returns the one spelling of a value: what is hashed, compared, shown and trained.
-
-    Raises:
-        TypeError: a value of the wrong kind; names the axis.
-        ValueError: a value out of its range; names the axis.
-    """
-    if name in CONFIG_AXES:
-        return _canonical_config(name, value)
-    if value is None or (isinstance(value, str) and value == "none"):
-        value = OFF_VALUES.get(name)
-    is_array = isinstance(value, np.ndarray)
-    is_vector = (
-        value.ndim == 1 if is_array else isinstance(value, tuple | list) and not any(map(_is_list, value))
-    )
-    values: Any = value if is_vector else (value,)
-    if len(values) == 0:
-        raise ValueError(f"{name} must have at least one value, got {shown(value)}")
-    for entry in values:
-        if entry is None and value is not None:
-            raise TypeError(f"{name} must have a number for every layer, got {shown(value)}")
-        check_hparam(Config(), name, entry)
-    rounded = tuple(float(f"{float(entry):.{EXACT}g}") + 0.0 for entry in values)
-    return rounded[0] if len(set(rounded)) == 1 else rounded
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim > 0)
-
-
-def _canonical_config(name: str, value: Any) -> Any:
-    if name == "hidden":
-        value = () if value is None or (isinstance(value, str) and value == "none") else value
-        if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
-            value = (value,)
-        return tuple(check_count("hidden", units) for units in value)
-    if name == "batch_size":
-        return None if value is None or value in ("full", "none") else check_count(name, value)
-    choices = {"activation": Activation, "optimizer": Optimizer, "init": Init}[name]
-    check_choice(name, value, get_args(choices))
-    return value
-
-
-def value_of(configuration: Configuration, name: str) -> Any:
-    """Returns the canonical value of a name in a configuration, mentioned or not.
-
-    What is not mentioned has the default of `HParams`; a field of `Config` is then `UNSET`: the sweep's
-    Config says it.
-    """
-    if name in configuration:
-        return configuration[name]
-    return UNSET if name in CONFIG_AXES else _default(name)
-
-
-def is_mentioned(name: str, value: Any) -> bool:
-    """Returns whether a value says anything: not what is off, or a default of what came later.
-
-    What says nothing is in no identity and no key, so that a hyperparameter which a later version brings
-    changes none.
-    """
-    return value != OFF_VALUES.get(name) and not (name in LATER and value == _default(name))
-
-
-@functools.cache
-def _default(name: str) -> Any:
-    return canonical(name, HParams._field_defaults[name])
-
-
-def as_hparams(configuration: Configuration) -> HParams:
-    """Returns the hyperparameters of a configuration."""
-    return HParams(**{name: value for name, value in configuration.items() if name in HParams._fields})
-
-
-def as_grid(value: Any) -> Grid:
-    """Returns a grid of what a user may hand in: a `Grid`, a mapping of axes, a list of mappings, or None.
-
-    Raises:
-        TypeError: anything else.
-        ValueError: as in `grid` and `grid_from_list`.
-    """
-    if value is None:
-        return grid()
-    if isinstance(value, Grid):
-        return value
-    if isinstance(value, Mapping):
-        return grid(**value)
-    if isinstance(value, list | tuple):
-        return grid_from_list(value)
-    raise TypeError(f"grid must be a regjax.Grid, a dict or a list of dicts, got {type(value).__name__}")
-
-
-def describe(
-    configuration: Mapping[str, Any], names: Iterable[str] | None = None, digits: int = EXACT
-) -> str:
-    """Returns a configuration in words, as the command line takes it: "l2=0.1, keep_prob=0.9/0.8".
-
-    Args:
-        configuration: its values.
-        names: which of them; None takes all that it mentions.
-        digits: of real values; by default all that count.
-    """
-    names = configuration if names is None else names
-    words = (f"{name}={as_text(value_of(dict(configuration), name), digits)}" for name in names)
-    return ", ".join(words) or "defaults"
-
-
-def as_text(value: Any, digits: int = EXACT) -> str:
-    """Returns one value as the command line takes it: per-layer values with slashes."""
-    if isinstance(value, tuple):
-        return "/".join(as_text(entry, digits) for entry in value) or "none"
-    if value is None:
-        return "full"
-    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
-
-
-def in_order(values: Iterable[Any]) -> list[Any]:
-    """Returns distinct values as a picture has them: numbers by size, others as they come."""
-    found = list(dict.fromkeys(values))
-    return sorted(found) if all(isinstance(value, int | float) for value in found) else found
-
-
-def as_cell(value: Any) -> Any:
-    """Returns a value as it stands in a table: numbers as they are, the rest as `as_text`."""
-    return as_text(value) if value is None or isinstance(value, tuple) else value
 
 
 def _axis_values(name: str, values: Any) -> list[Any]:

@@ -1,78 +1,28 @@
-"""From rows to compiled work: groups, chunk shapes, memory.
+"""The plan of a design: groups, chunk shapes, memory, workers; `str(plan)` says it before anything is spent.
 
-Rows with the same program (the same `Config` but for its numbers of steps, and the same things on) form a
-group, compiled once. A group's chunk has R slots of r lanes; R·r depends on layer sizes, batch, backend and,
-on a CPU, the number of rows; never on workers or free memory.
+`regjax.plan` and `regjax plan` show it, `engine.run` trains by it, and a store keeps what it decided.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
-from regjax.core.config import Config, check_choice, check_count
-from regjax.core.hparams import ABSENT, CHEAP, switched_on
-from regjax.engine.progress import duration
+from regjax.core.config import check_choice, check_count
 from regjax.study.design import Design
+from regjax.study.groups import Group, lane_bytes, make_groups, with_shapes
+from regjax.study.questions import Questions
+from regjax.study.records import num_params, num_records
+from regjax.study.words import duration
 
 Keep = Literal["all", "best", "none"]
-
 # Bytes of parameters that are kept without being asked for.
 KEEP_BUDGET = 256 * 2**20
-# Largest working set of a lane, in bytes, at which a CPU chunk of so many lanes stays in the cache.
-CPU_LANES = ((32, 96 * 2**10), (16, 128 * 2**10), (8, 512 * 2**10), (4, None))
-# A group of fewer rows than so many chunks of 32 has chunks of 16: for more cores, and a fuller last one.
-MANY_CHUNKS = 8
-ACCELERATOR_BUDGET = 512 * 2**20
-ACCELERATOR_LANES = (2048, 1024, 512, 256, 128, 64, 32, 16, 8, 4)
-# Lanes of a slot on a CPU: the most that half a chunk holds and its configurations fill.
-SLOT_LANES = (16, 8, 4)
-# Combinations of cheap regularisers, all else alike, up to which each has its own program.
-MOST_PROGRAMS = 8
-
-
-class Group(NamedTuple):
-    """Rows that share a program.
-
-    Attributes:
-        config: of its rows, with their numbers of steps.
-        configurations: indices of its configurations.
-        on: what is compiled in that would not be there if it were off, at its off value in some of its rows.
-        shared: whether the lanes of a slot are rows of one replicate.
-        slots: R.
-        lanes: r, of a slot.
-        num_batches: of an epoch.
-    """
-
-    config: Config
-    configurations: tuple[int, ...]
-    on: tuple[str, ...]
-    shared: bool
-    slots: int
-    lanes: int
-    num_batches: int
-
-    @property
-    def chunk(self) -> int:
-        """Lanes of a chunk, R·r."""
-        return self.slots * self.lanes
-
-    @property
-    def stops(self) -> bool:
-        """Whether its networks may stop before their last step."""
-        return "patience" in self.on or self.config.stop_on is not None
-
-    @property
-    def how(self) -> tuple[int, int, bool, tuple[str, ...]]:
-        """What `provenance` is told of its chunks."""
-        return self.slots, self.lanes, self.shared, self.on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,24 +99,31 @@ class Plan:
 
 
 def make_plan(
-    design: Design, *, workers: int | None = None, keep: Keep | None = None, backend: str = "cpu"
+    design: Design,
+    questions: Questions | None = None,
+    *,
+    workers: int | None = None,
+    keep: Keep | None = None,
+    backend: str = "cpu",
 ) -> Plan:
     """Returns the plan of a design; nothing is compiled.
 
     Args:
-        design: the resolved sweep.
+        design: what is asked for.
+        questions: what will be asked of the results; the plan's notes say what will not be answered.
         workers: tasks at a time; None takes a worker per core.
         keep: whose parameters are kept; None takes "all" where that takes at most 256 MiB, else "best",
             else "none".
         backend: "cpu", or an accelerator's name.
 
     Raises:
-        ValueError: what does not fit into memory even with one network at a time.
+        ValueError: what does not fit into memory even with one network at a time, or a question that the
+            results cannot answer.
     """
     if keep is not None:
         check_choice("keep", keep, get_args(Keep))
     num_workers = default_workers(backend) if workers is None else check_count("workers", workers)
-    notes: list[str] = list(design.notes)
+    notes = [*design.notes, *(questions.check(design) if questions is not None else ())]
     available = free_memory()
     groups = make_groups(design, backend)
     keep = _default_keep(design) if keep is None else keep
@@ -189,58 +146,6 @@ def make_plan(
     return Plan(
         design.num_rows, _replicates(design), groups, num_workers, keep, needed, available, notes=tuple(notes)
     )
-
-
-def make_groups(design: Design, backend: str = "cpu") -> tuple[Group, ...]:
-    """Returns the groups of a design in order of their first configuration."""
-    alike: dict[Any, dict[tuple[str, ...], list[int]]] = {}
-    for index, (config, hparams) in enumerate(zip(design.configs, design.hparams, strict=True)):
-        on = switched_on(hparams)
-        dear = tuple(name for name in on if name not in CHEAP)
-        alike.setdefault((config, design.num_batches[index], dear), {}).setdefault(on, []).append(index)
-    found: dict[Any, list[int]] = {}
-    for (config, num_batches, _), members in alike.items():
-        if len(members) > MOST_PROGRAMS:  # a random design: one program, in which all of it is
-            together = tuple(name for name in ABSENT if any(name in on for on in members))
-            members = {together: sorted(itertools.chain.from_iterable(members.values()))}
-        for on, indices in members.items():
-            found[config, on, num_batches] = indices
-    found = dict(sorted(found.items(), key=lambda entry: entry[1][0]))
-    num_samples = design.padded.x.shape[1]
-    groups = []
-    for (config, on, num_batches), members in found.items():
-        lanes = chunk_lanes(config, num_samples, backend)
-        if backend == "cpu":
-            lanes = _lanes_for(len(members) * design.num_replicates, lanes, alone=len(found) == 1)
-        draws = bool(on) or config.batch_size is not None
-        # Sharing pays where something is drawn and a replicate fills half a slot; the bits are the same.
-        shared = design.pairing == "paired" and draws and len(members) >= 4
-        slots = SLOT_LANES if backend == "cpu" else SLOT_LANES[1:]
-        slot = next(s for s in slots if s == 4 or (2 * s <= lanes and len(members) >= s))
-        groups.append(Group(config, tuple(members), on, shared, lanes // slot, slot, num_batches))
-    return tuple(groups)
-
-
-def _lanes_for(num_rows: int, lanes: int, alone: bool) -> int:
-    """Returns the lanes of a CPU chunk of a group of so many rows, which may be the only group.
-
-    The number of workers does not count: no bit depends on it.
-    """
-    if lanes == 32 and num_rows < MANY_CHUNKS * lanes:
-        lanes = 16
-    # Two chunks instead of one, for two cores. (Two of four lanes are no faster than one of eight.)
-    return 8 if lanes == 16 and num_rows <= 16 and alone else lanes
-
-
-def shapes_of(groups: Sequence[Group]) -> str:
-    """Returns the chunk shapes of groups as JSON."""
-    return json.dumps([[group.slots, group.lanes] for group in groups])
-
-
-def with_shapes(groups: Sequence[Group], shapes: str) -> tuple[Group, ...]:
-    """Returns groups with the chunk shapes that `shapes_of` gave: what was decided is not decided again."""
-    again = zip(groups, json.loads(shapes), strict=True)
-    return tuple(group._replace(slots=slots, lanes=lanes) for group, (slots, lanes) in again)
 
 
 def stored_plan(
@@ -266,70 +171,6 @@ def stored_plan(
 def _replicates(design: Design) -> str:
     seeds = _count(len(design.seeds), "seed")
     return f"{seeds} × {_count(design.num_folds, 'fold')}" if design.splits.kind == "folds" else seeds
-
-
-def chunk_lanes(config: Config, num_samples: int, backend: str = "cpu") -> int:
-    """Returns the lanes of a chunk of many rows: a pure function of layer sizes, batch, dtype and backend.
-
-    Lanes of one chunk size compute the same bits wherever they stand and whoever stands beside them; a
-    test holds that for every size here.
-    """
-    size = _lane_bytes(config, num_samples)
-    if backend == "cpu":
-        return next(lanes for lanes, limit in CPU_LANES if limit is None or size <= limit)
-    return next((lanes for lanes in ACCELERATOR_LANES if lanes * size <= ACCELERATOR_BUDGET), 4)
-
-
-def _lane_bytes(config: Config, num_samples: int) -> int:
-    """Returns the working set of a lane: parameters, gradients and state; activations and their gradients."""
-    columns = num_samples if config.batch_size is None else config.batch_size
-    states = {"sgd": 2, "momentum": 3, "nesterov": 3, "adam": 4, "adamw": 4}[config.optimizer]
-    numbers = states * num_params(config) + 3 * columns * sum(config.layer_sizes[1:])
-    return numbers * np.dtype(config.dtype).itemsize
-
-
-def num_params(config: Config) -> int:
-    """Returns the number of weights and biases."""
-    sizes = config.layer_sizes
-    return sum((fan_in + 1) * fan_out for fan_in, fan_out in itertools.pairwise(sizes))
-
-
-def num_records(config: Config) -> int:
-    """Returns the records of a run: at step 0, every eval_every steps, and at the end."""
-    return len(range(0, config.num_steps, config.eval_every)) + 1
-
-
-def final_records(
-    design: Design,
-    records: Mapping[str, np.ndarray],
-    diverged_at: np.ndarray,
-    stopped_at: np.ndarray,
-    rows: Sequence[int] | None = None,
-) -> np.ndarray:
-    """Returns which record is that of each row's final parameters, `(rows,)`.
-
-    The last one, or that at which a row stopped; where patience is on, that of the parameters which were
-    put back: the first of the lowest `stop_loss`. A row that diverged has none, and gets its last, NaN.
-
-    Args:
-        design: of the sweep.
-        records: metric -> `(rows, records)`, of all rows.
-        diverged_at: `(rows,)`, -1 where a row has not diverged.
-        stopped_at: `(rows,)`, -1 where a row has not stopped.
-        rows: indices of those that are meant; None takes all.
-    """
-    chosen = np.arange(design.num_rows) if rows is None else np.asarray(rows)
-    configurations = chosen // design.num_replicates
-    last = np.array([num_records(config) - 1 for config in design.configs])[configurations]
-    every = np.array([config.eval_every for config in design.configs])[configurations]
-    last = np.where(stopped_at[chosen] >= 0, -(-stopped_at[chosen] // every), last)
-    if "stop_loss" not in records:
-        return last
-    losses = np.where(np.isnan(records["stop_loss"][chosen]), np.inf, records["stop_loss"][chosen])
-    losses[:, 0] = np.inf  # of no training, which does not compete
-    patient = [hparams.patience is not None for hparams in design.hparams]
-    stops = np.array(patient)[configurations]
-    return np.where(stops & (diverged_at[chosen] < 0), np.argmin(losses, axis=1), last)
 
 
 def default_workers(backend: str = "cpu") -> int:
@@ -374,8 +215,7 @@ def _memory(design: Design, groups: tuple[Group, ...], num_workers: int, keep: K
         results += design.num_rows * int(design.splits.num_val[0]) * 2 * itemsize
     kept = {"all": per, "best": 1, "none": 0}[keep]
     chunks = (
-        group.chunk * (_lane_bytes(group.config, data.x.shape[1]) + data.x.size * itemsize)
-        for group in groups
+        group.chunk * (lane_bytes(group.config, data.x.shape[1]) + data.x.size * itemsize) for group in groups
     )
     return {
         "data": resident,

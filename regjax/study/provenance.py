@@ -1,4 +1,8 @@
-"""How results are computed: versions of packages, the device, the processor, the shape of a chunk."""
+"""The provenance of a row, how it was computed: package versions, device, processor, shape of its chunk.
+
+The same identity with the same provenance gives the same bits. The engine writes a provenance for each row,
+the store keeps it, results and reports show it, and `regjax replay` compares it with that of this machine.
+"""
 
 from __future__ import annotations
 
@@ -13,25 +17,25 @@ from typing import Any
 
 import jax
 
-# Of the processor: which vector instructions XLA may use, and with them the last bits.
+# Vector instructions that XLA may use where the processor has them; the last bits depend on them.
 _FEATURES = ("sse4_2", "avx", "avx2", "fma", "avx512f", "amx_tile", "asimd", "sve")
 
 
 @functools.cache  # reading a package's metadata takes a millisecond
 def versions() -> dict[str, str]:
-    """Returns the versions that a result depends on."""
+    """Returns the versions of the packages that a result depends on, by name."""
     return {name: importlib.metadata.version(name) for name in ("regjax", "jax", "jaxlib", "optax", "numpy")}
 
 
 def device() -> str:
-    """Returns the device that JAX computes on, in words."""
+    """Returns the device that JAX computes on: its platform and kind, "cpu: cpu"."""
     found: Any = jax.devices()[0]
     return f"{found.platform}: {found.device_kind}"
 
 
 @functools.cache
 def processor() -> str:
-    """Returns the processor in words: its kind, and its vector instructions where they are known."""
+    """Returns the processor: architecture, model, and the vector instructions that are known of it."""
     try:
         with open("/proc/cpuinfo") as file:
             lines = (line.partition(":") for line in file.read().split("\n\n")[0].splitlines())
@@ -49,18 +53,19 @@ def processor() -> str:
 
 @functools.cache
 def provenance(slots: int, lanes: int, shared: bool, on: tuple[str, ...] = ()) -> str:
-    """Returns how rows are computed here, as JSON.
+    """Returns the provenance of rows that this machine computes, as JSON.
 
     Args:
-        slots: of their chunk.
-        lanes: of a slot.
+        slots: number of slots of their chunk.
+        lanes: number of lanes in a slot.
         shared: whether the lanes of a slot share their batches and random bits.
-        on: what is compiled in, besides what always is.
+        on: regularisers that are compiled into their program.
     """
+    # Stored files have the shape of a chunk in this spelling; `chunk_of` reads it.
     chunk = f"{slots}×{lanes}{' shared' if shared else ''}"
     found = {"chunk": chunk, **versions(), "device": device(), "processor": processor()}
     flags = os.environ.get("XLA_FLAGS", "").strip()
-    # What else decides the last bits, where it is set.
+    # These decide the last bits too; they are left out where there are none.
     found |= {"on": ", ".join(on)} if on else {}
     found |= {"XLA_FLAGS": flags} if flags else {}
     return json.dumps(found, sort_keys=True, ensure_ascii=False)
@@ -68,7 +73,18 @@ def provenance(slots: int, lanes: int, shared: bool, on: tuple[str, ...] = ()) -
 
 @functools.lru_cache(maxsize=1024)
 def chunk_of(how: str) -> tuple[int, int, bool]:
-    """Returns the slots and lanes of the chunk that a row was trained in, and whether its lanes shared."""
+    """Returns slots, lanes, and whether the lanes of a slot shared their draws, of the chunk of a row.
+
+    Args:
+        how: provenance of the row.
+
+    Raises:
+        ValueError: it names no chunk.
+
+    Example:
+        >>> chunk_of('{"chunk": "2×8 shared"}')
+        (2, 8, True)
+    """
     found = re.fullmatch(r"(\d+)×(\d+)( shared)?", str(json.loads(how).get("chunk")))
     if found is None:
         raise ValueError(f"provenance must name a chunk, got {how}")
@@ -77,7 +93,13 @@ def chunk_of(how: str) -> tuple[int, int, bool]:
 
 @functools.lru_cache(maxsize=1024)
 def continued(before: str, step: int, now: str) -> str:
-    """Returns the provenance of a row that was trained as `before` says up to a step, then as `now`."""
+    """Returns the provenance of a row that one process began and another continued.
+
+    Args:
+        before: provenance of the row up to the step, "" where this is its beginning.
+        step: number of steps that the row had done then.
+        now: provenance of the steps since.
+    """
     if not before:
         return now
     told = json.loads(before)
@@ -89,7 +111,7 @@ def continued(before: str, step: int, now: str) -> str:
 
 
 def differences(stored: str, here: str) -> list[str]:
-    """Returns in which parts two provenances differ, in words."""
+    """Returns a sentence for each entry in which two provenances differ."""
     one, other = json.loads(stored), json.loads(here)
     return [
         f"{name} was {_words(one.get(name))}, here {_words(other.get(name))}"
@@ -100,7 +122,7 @@ def differences(stored: str, here: str) -> list[str]:
 
 @functools.lru_cache(maxsize=256)
 def in_words(stored: str) -> str:
-    """Returns a provenance in one line."""
+    """Returns a provenance in one line; "damaged" where it is no JSON."""
     try:
         return _words(json.loads(stored))
     except ValueError:
@@ -109,7 +131,7 @@ def in_words(stored: str) -> str:
 
 @functools.lru_cache(maxsize=256)
 def place_in_words(stored: str) -> str:
-    """Returns a provenance without what the grid decides: the shape of the chunk, and what is compiled in."""
+    """Returns in one line where a row was computed: its provenance without the chunk and the regularisers."""
     found = json.loads(stored)
     return _words({name: value for name, value in found.items() if name not in ("chunk", "on")})
 

@@ -20,10 +20,11 @@ from regjax.core.metrics import metrics
 from regjax.core.mlp import Params, predict, predict_proba
 from regjax.core.objective import resolve_loss
 from regjax.study.comparison import Comparison, Scores, compare, unit_interval
+from regjax.study.configuration import Configuration, value_of
 from regjax.study.design import Design
-from regjax.study.grid import Configuration, as_cell, as_text, value_of
-from regjax.study.plan import Plan, final_records, num_params
+from regjax.study.plan import Plan
 from regjax.study.provenance import in_words
+from regjax.study.records import final_records, num_params
 from regjax.study.selection import (
     Rule,
     choose,
@@ -34,6 +35,7 @@ from regjax.study.selection import (
     simplicity,
     within_one_se,
 )
+from regjax.study.words import as_cell, as_text
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from regjax.core.config import check_choice
-from regjax.core.hparams import LEAVES
+from regjax.core.hparams import HYPERPARAMETERS
 from regjax.core.metrics import METRICS, without_split
 from regjax.study.design import Design
 
@@ -23,9 +23,9 @@ Rule = Literal["mean", "one_se"]
 SIMPLER = (
     ("parameters", False),
     *(
-        (name, LEAVES[name].simpler == "larger")
-        for name in ("l1", "l2", *(name for name in LEAVES if name not in ("l1", "l2")))
-        if LEAVES[name].simpler
+        (name, HYPERPARAMETERS[name].simpler == "larger")
+        for name in ("l1", "l2", *(name for name in HYPERPARAMETERS if name not in ("l1", "l2")))
+        if HYPERPARAMETERS[name].simpler
     ),
 )
 

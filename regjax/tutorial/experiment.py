@@ -1,7 +1,7 @@
 """The tutorial's experiment: the same network without regularisation, with an L2 penalty, with dropout.
 
-The three are lanes of one compiled program and see the same weights, batches and bits. One seed each is
-an illustration, not evidence.
+`regjax compare` calls it. The three networks are trained side by side from the same initial weights and
+random bits. One seed each is an illustration, not evidence.
 """
 
 from __future__ import annotations
@@ -19,23 +19,46 @@ from regjax.core.config import Config, Dtype, check_count, local_x64
 from regjax.core.data import Data, check_data, pad_samples
 from regjax.core.dropout import UnitMasks, dropout_masks
 from regjax.core.hparams import HParams, check_hparams
-from regjax.core.mlp import Params, predict_proba
+from regjax.core.mlp import Params
 from regjax.core.random import MAX_SEED, replicate_key
-from regjax.core.train import History, TrainState, init_state, measure, run_segment
-from regjax.tutorial.functions import as_params, frozen_masks, initialize_parameters
+from regjax.tutorial.functions import HIDDEN, as_params, frozen_masks, initialize_parameters
+from regjax.tutorial.training import Networks, train_networks
 
-HIDDEN = (20, 3)
+NAMES = ("none", "l2", "dropout")
+
+
+class Settings(NamedTuple):
+    """What `run_experiment` is asked; the defaults are the tutorial's.
+
+    Attributes:
+        num_steps: gradient steps, at least 1.
+        learning_rate: of all three networks, >= 0.
+        l2: λ of the "l2" network, >= 0.
+        keep_prob: probability of keeping a hidden unit of the "dropout" network, in (0, 1].
+        seed: of initial weights and masks, in [0, 2³²).
+        numpy_rng: take the tutorial's NumPy streams instead of the seed: initial weights from seed 3, and
+            dropout masks from seed 1, the same at every step.
+        dtype: "float32" or "float64".
+    """
+
+    num_steps: int = 30_000
+    learning_rate: float = 0.3
+    l2: float = 0.7
+    keep_prob: float = 0.86
+    seed: int = 0
+    numpy_rng: bool = False
+    dtype: Dtype = "float32"
 
 
 class Run(NamedTuple):
-    """One of the three networks.
+    """One of the three trained networks.
 
     Attributes:
         name: "none", "l2" or "dropout".
         l2: λ of the penalty.
         keep_prob: of both hidden layers.
         params: after the last step, NumPy arrays.
-        history: records as arrays over steps, see `train.measure`.
+        history: the records as arrays over steps, see `regjax.core.train.measure`.
     """
 
     name: str
@@ -56,12 +79,12 @@ class Run(NamedTuple):
 
 
 class Experiment(NamedTuple):
-    """What `run_experiment` returns.
+    """The result of `run_experiment`.
 
     Attributes:
-        runs: none, l2, dropout.
+        runs: the networks "none", "l2" and "dropout".
         config: what was compiled.
-        masks: the dropout run's masks at step 0, one `(units, n)` array of 0 and 1 per hidden layer.
+        masks: units that the dropout network keeps at step 0: 0 and 1, `(units, n)` per hidden layer.
         seconds: "compile" and "train" (all three together).
     """
 
@@ -74,208 +97,150 @@ class Experiment(NamedTuple):
 def run_experiment(
     train: Data,
     test: Data,
+    settings: Settings | None = None,
     *,
-    num_steps: int = 30_000,
-    learning_rate: float = 0.3,
-    l2: float = 0.7,
-    keep_prob: float = 0.86,
-    seed: int = 0,
-    numpy_rng: bool = False,
-    dtype: Dtype = "float32",
     on_progress: Callable[[int], None] = lambda step: None,
 ) -> Experiment:
     """Returns the three trained networks (n_features-20-3-1, full batch, plain gradient descent).
 
     Args:
-        train: training rows with labels 0 and 1.
-        test: rows to measure on, never trained on.
-        num_steps: gradient steps, at least 1.
-        learning_rate: of all three, >= 0.
-        l2: λ of the "l2" network, >= 0.
-        keep_prob: of the "dropout" network, in (0, 1].
-        seed: of weights and masks.
-        numpy_rng: take the tutorial's NumPy streams instead: weights from seed 3, and dropout masks from
-            seed 1, the same at every step.
-        dtype: "float32" or "float64".
+        train: training samples with labels 0 and 1.
+        test: samples to measure on, never trained on.
+        settings: what is asked; None takes the tutorial's.
         on_progress: called with the number of finished steps.
 
     Raises:
         TypeError: a value of the wrong kind, naming it.
         ValueError: a value out of its range, or data that does not fit, naming it.
+
+    Example:
+        >>> import jax, regjax
+        >>> from regjax.tutorial.experiment import Settings, run_experiment
+        >>> train, test = regjax.two_regions(jax.random.key(0))
+        >>> found = run_experiment(train, test, Settings(num_steps=100, l2=0.1))
+        >>> [(run.name, run.l2, run.keep_prob) for run in found.runs]
+        [('none', 0.0, 1.0), ('l2', 0.1, 1.0), ('dropout', 0.0, 0.86)]
+        >>> found.runs[0].final("cost") < found.runs[0].history["cost"][0]
+        True
     """
-    config, hparams, train, test = check_experiment(
-        train,
-        test,
-        num_steps=num_steps,
-        learning_rate=learning_rate,
-        l2=l2,
-        keep_prob=keep_prob,
-        seed=seed,
-        dtype=dtype,
-    )
+    settings = Settings() if settings is None else settings
+    config, hparams = check_settings(len(train.x), settings)
+    train, test = check_samples(config, train, test)
+    num_samples = train.x.shape[1]
+    started = compiled = time.perf_counter()
     with local_x64(config.dtype):
-        key, num_rows = replicate_key(seed), train.x.shape[1]
-        masks = None
-        if numpy_rng:
-            masks = _frozen_lanes(config, train, keep_prob)
-            hparams = hparams._replace(keep_prob=None)
-            params = jax.tree.map(
-                lambda w: jnp.asarray(w, config.dtype), as_params(initialize_parameters(config.layer_sizes))
-            )
-        else:
-            params = None
-        train, test = pad_samples(train), pad_samples(test)
-        program = config.program()
-        started = time.perf_counter()
-        states = _init(key, hparams, params, config=program)
-        records = []
-
-        def record(step: int) -> None:
-            found = _measure(key, states.params, hparams, train, test, step, masks, config=program)
-            records.append(jax.tree.map(np.array, found))
-
-        record(0)
-        # No step from 0 to 0: this compiles the loop, so that compiling and training are timed apart.
-        states = jax.block_until_ready(_advance(key, states, hparams, train, 0, 0, masks, config=program))
-        compiled = time.perf_counter()
-        for start, stop in _segments(num_steps):
-            states = _advance(key, states, hparams, train, start, stop, masks, config=program)
-            record(stop)
-            on_progress(stop)
+        networks = _networks(config, hparams, train, test, settings)
+        params, records = networks.params, []
+        for step, after, record in train_networks(networks, _stops(settings.num_steps), config=config):
+            params = after
+            records.append(jax.tree.map(np.array, record))
+            if step == 0:  # the program is compiled, and no step is done
+                compiled = time.perf_counter()
+            else:
+                on_progress(step)
         trained = time.perf_counter()
-        shown = _shown_masks(key, hparams, train, masks, config)
-    history = jax.tree.map(lambda *values: np.stack(values, axis=1), *records)
-    params = jax.tree.map(np.array, states.params)
-    runs = tuple(
-        Run(
-            name,
-            l2 if name == "l2" else 0.0,
-            keep_prob if name == "dropout" else 1.0,
-            jax.tree.map(lambda leaf, lane=lane: leaf[lane], params),
-            {metric: values[lane] for metric, values in history.items()},
-        )
-        for lane, name in enumerate(("none", "l2", "dropout"))
+        masks = _shown_masks(config, networks)
+        runs = _runs(settings, jax.tree.map(np.array, params), records)
+    return Experiment(
+        runs=runs,
+        config=config,
+        masks=tuple(mask[:, :num_samples] for mask in masks),
+        seconds={"compile": compiled - started, "train": trained - compiled},
     )
-    seconds = {"compile": compiled - started, "train": trained - compiled}
-    return Experiment(runs, config, tuple(mask[:, :num_rows] for mask in shown), seconds)
 
 
-def check_experiment(
-    train: Data,
-    test: Data,
-    *,
-    num_steps: int,
-    learning_rate: float,
-    l2: float,
-    keep_prob: float,
-    seed: int,
-    dtype: Dtype,
-) -> tuple[Config, HParams, Data, Data]:
-    """Returns the config, the three lanes' hyperparameters, and the data in the dtypes of the config.
+def check_settings(num_features: int, settings: Settings) -> tuple[Config, HParams]:
+    """Returns the config and the hyperparameters of the three networks, `(3, …)` each.
 
-    Raises what `run_experiment` raises, before anything is compiled.
+    Args:
+        num_features: columns of X.
+        settings: what is asked.
+
+    Raises:
+        TypeError: a value of the wrong kind, naming it.
+        ValueError: a value out of its range, naming it; before anything is compiled.
     """
-    check_count("seed", seed, at_least=0, at_most=MAX_SEED)
+    check_count("seed", settings.seed, at_least=0, at_most=MAX_SEED)
     config = Config(
-        layer_sizes=(train.x.shape[0], *HIDDEN, 1),
+        layer_sizes=(num_features, *HIDDEN, 1),
         loss="sigmoid_cross_entropy",
-        num_steps=num_steps,
-        dtype=dtype,
+        num_steps=settings.num_steps,
+        dtype=settings.dtype,
     )
-    train, test = check_data(config, train), check_data(config, test, name="test")
-    base = HParams(learning_rate=learning_rate)
-    lanes = [
-        check_hparams(config, base),
-        check_hparams(config, base._replace(l2=l2)),
-        check_hparams(config, base._replace(keep_prob=keep_prob)),
-    ]
-    if lanes[2].keep_prob is not None:  # with dropout on in one lane, it is on (with probability 1) in all
+    base = HParams(learning_rate=settings.learning_rate)
+    three = [base, base._replace(l2=settings.l2), base._replace(keep_prob=settings.keep_prob)]
+    three = [check_hparams(config, hparams) for hparams in three]
+    if three[2].keep_prob is not None:
+        # All networks share one program: where one has dropout, the others have it with probability 1.
         ones = np.ones(config.num_hidden, config.dtype)
-        lanes[:2] = [lane._replace(keep_prob=ones) for lane in lanes[:2]]
-    return config, jax.tree.map(lambda *leaves: np.stack(leaves), *lanes), train, test
+        three[:2] = [hparams._replace(keep_prob=ones) for hparams in three[:2]]
+    return config, jax.tree.map(lambda *leaves: np.stack(leaves), *three)
 
 
-@functools.partial(jax.jit, static_argnames="config")
-def _init(key: jax.Array, hparams: HParams, params: Params | None, *, config: Config) -> TrainState:
-    return jax.vmap(lambda h: init_state(key, h, config=config, params=params))(hparams)
+def check_samples(config: Config, train: Data, test: Data) -> tuple[Data, Data]:
+    """Returns the training and test samples in the dtypes of the config.
+
+    Raises:
+        TypeError: targets that are no class labels.
+        ValueError: samples that do not fit the config, naming "data" or "test".
+    """
+    return check_data(config, train), check_data(config, test, name="test")
 
 
-@functools.partial(jax.jit, static_argnames="config")
-def _advance(
-    key: jax.Array,
-    states: TrainState,
-    hparams: HParams,
-    data: Data,
-    start: int,
-    stop: int,
-    masks: UnitMasks | None,
-    *,
-    config: Config,
-) -> TrainState:
-    run = functools.partial(run_segment, config=config)
-    return jax.vmap(run, in_axes=(None, 0, 0, None, None, None, 0))(
-        key, states, hparams, data, start, stop, masks
-    )
+def _networks(config: Config, hparams: HParams, train: Data, test: Data, settings: Settings) -> Networks:
+    params = masks = None
+    if settings.numpy_rng:
+        masks = _frozen_masks(config, train, settings.keep_prob)
+        hparams = hparams._replace(keep_prob=None)
+        params = jax.tree.map(
+            lambda w: jnp.asarray(w, config.dtype), as_params(initialize_parameters(config.layer_sizes))
+        )
+    key = replicate_key(settings.seed)
+    return Networks(key, hparams, pad_samples(train), pad_samples(test), params, masks)
 
 
-@functools.partial(jax.jit, static_argnames="config")
-def _measure(
-    key: jax.Array,
-    params: Params,
-    hparams: HParams,
-    train: Data,
-    test: Data,
-    step: int,
-    masks: UnitMasks | None,
-    *,
-    config: Config,
-) -> History:
-    run = functools.partial(measure, config=config)
-    return jax.vmap(run, in_axes=(None, 0, 0, None, None, None, 0))(
-        key, params, hparams, train, test, step, masks
-    )
-
-
-def _segments(num_steps: int) -> list[tuple[int, int]]:
-    """Returns (start, stop) pairs that end at every multiple of 10,000 and at 60 points or more in all."""
-    every = max(1, num_steps // 60)
-    if num_steps >= 10_000:
-        every = max(divisor for divisor in range(1, every + 1) if 10_000 % divisor == 0)
-    stops = [*range(every, num_steps, every), num_steps]
-    return list(zip([0, *stops[:-1]], stops, strict=True))
-
-
-def _frozen_lanes(config: Config, train: Data, keep_prob: float) -> UnitMasks | None:
+def _frozen_masks(config: Config, train: Data, keep_prob: float) -> UnitMasks | None:
+    """Returns the masks of the networks, `(3, units, n)` per hidden layer; only the last drops units."""
     frozen = frozen_masks(config, train, keep_prob)
     if frozen is None:
         return None
     return tuple(None if m is None else jnp.stack([jnp.ones_like(m), jnp.ones_like(m), m]) for m in frozen)
 
 
-def _shown_masks(
-    key: jax.Array, hparams: HParams, train: Data, masks: UnitMasks | None, config: Config
-) -> tuple[np.ndarray, ...]:
-    """Returns which units the dropout run, the last lane, keeps at step 0: 0 and 1 per hidden layer."""
-    dropout_hparams, masks = jax.tree.map(lambda leaf: leaf[2], (hparams, masks))
-    drawn = _draw(key, dropout_hparams, train, config=config.program()) if masks is None else masks
-    if drawn is None:
-        return tuple(np.ones((units, train.x.shape[1])) for units in config.layer_sizes[1:-1])
-    return tuple((np.asarray(mask) > 0).astype(float) for mask in drawn if mask is not None)
+def _stops(num_steps: int) -> list[int]:
+    """Returns the steps of the records: the last one, every multiple of 10,000, and 60 or more in all."""
+    every = max(1, num_steps // 60)
+    if num_steps >= 10_000:
+        every = max(divisor for divisor in range(1, every + 1) if 10_000 % divisor == 0)
+    return [*range(every, num_steps, every), num_steps]
 
 
-@functools.partial(jax.jit, static_argnames="config")
-def _draw(key: jax.Array, hparams: HParams, train: Data, *, config: Config) -> UnitMasks | None:
-    return dropout_masks(key, 0, config.layer_sizes, train.x.shape[1], keep_prob=hparams.keep_prob)
+def _runs(settings: Settings, params: Params, records: list[dict[str, np.ndarray]]) -> tuple[Run, ...]:
+    history = jax.tree.map(lambda *values: np.stack(values, axis=1), *records)
+    return tuple(
+        Run(
+            name,
+            settings.l2 if name == "l2" else 0.0,
+            settings.keep_prob if name == "dropout" else 1.0,
+            *jax.tree.map(lambda leaf, lane=lane: leaf[lane], (params, history)),
+        )
+        for lane, name in enumerate(NAMES)
+    )
 
 
-@functools.partial(jax.jit, static_argnames="config")
-def probabilities(params: Params, x: jax.Array, *, config: Config) -> jax.Array:
-    """Returns the probability of class 1 for several networks at once, `(networks, n)`.
+def _shown_masks(config: Config, networks: Networks) -> tuple[np.ndarray, ...]:
+    """Returns the units that the dropout network, the last one, keeps at step 0: 0 and 1 per hidden layer."""
+    hparams, masks = jax.tree.map(lambda leaf: leaf[-1], (networks.hparams, networks.masks))
+    num_samples = networks.train.x.shape[1]
+    if masks is None:
+        masks = _draw(networks.key, hparams.keep_prob, config.layer_sizes, num_samples)
+    if masks is None:
+        return tuple(np.ones((units, num_samples)) for units in config.layer_sizes[1:-1])
+    return tuple((np.asarray(mask) > 0).astype(float) for mask in masks if mask is not None)
 
-    Args:
-        params: stacked: every leaf has a leading axis of networks.
-        x: points, `(n_features, n)`.
-        config: of the networks.
-    """
-    run = functools.partial(predict_proba, activation=config.activation, precision=config.precision)
-    return jax.vmap(run, in_axes=(0, None))(params, x)[:, 0, :]
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _draw(
+    key: jax.Array, keep_prob: jax.Array | None, layer_sizes: tuple[int, ...], num_samples: int
+) -> UnitMasks | None:
+    return dropout_masks(key, 0, layer_sizes, num_samples, keep_prob=keep_prob)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 
 from regjax.core.config import Config
 from regjax.core.data import Data
+from regjax.core.mlp import Params, predict_proba
 from regjax.plot.canvas import (
     QuietFigure,
     class_legend,
@@ -19,7 +21,7 @@ from regjax.plot.canvas import (
     name_features,
     plane,
 )
-from regjax.tutorial.experiment import Run, probabilities
+from regjax.tutorial.experiment import Run
 
 RUN_STYLES = (("#000000", "-"), ("#009E73", "--"), ("#CC79A7", "-."))
 
@@ -64,7 +66,7 @@ def decision_boundaries(runs: Sequence[Run], train: Data, config: Config, *, res
     """Returns one panel per run: probability of class 1 as shade, the ½ line, training points on top."""
     sides, grid = plane(train.x, resolution)
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves).astype(np.float32), *(run.params for run in runs))
-    shades = np.asarray(probabilities(stacked, grid, config=config.program()))
+    shades = np.asarray(_probabilities(stacked, grid, config=config.program()))
     figure = QuietFigure(figsize=(4.2 * len(runs), 4.7), layout="constrained")
     axes = figure.subplots(1, len(runs), sharex=True, sharey=True, squeeze=False)[0]
     for ax, run, shade in zip(axes, runs, shades, strict=True):
@@ -96,3 +98,10 @@ def _title(run: Run) -> str:
     if run.diverged_at is not None:
         return f"{setting}\ndiverged"
     return f"{setting}\ntrain {run.final('train_accuracy'):.1%}, test {run.final('test_accuracy'):.1%}"
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _probabilities(params: Params, x: jax.Array, *, config: Config) -> jax.Array:
+    """Returns the probability of class 1 at points `(n_features, n)` for k stacked networks, `(k, n)`."""
+    run = functools.partial(predict_proba, activation=config.activation, precision=config.precision)
+    return jax.vmap(run, in_axes=(0, None))(params, x)[:, 0, :]

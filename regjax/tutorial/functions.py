@@ -19,13 +19,16 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from regjax.core import activations, data, mlp, penalties, train
-from regjax.core import random as noise
+from regjax.core import activations, mlp, penalties
 from regjax.core.config import Config, check_count
+from regjax.core.data import PAD_MULTIPLE, Data, check_data, pad_samples
 from regjax.core.dropout import UnitMasks, dropout_masks
 from regjax.core.hparams import HParams, check_hparam, check_hparams
-from regjax.core.objective import cost
-from regjax.data import loaders as datasets
+from regjax.core.random import replicate_key
+from regjax.data.loaders import load_mat
+from regjax.tutorial.training import Networks, train_networks
+
+HIDDEN = (20, 3)
 
 Parameters = dict[str, np.ndarray]
 Cache = tuple[np.ndarray, ...]
@@ -33,7 +36,7 @@ Cache = tuple[np.ndarray, ...]
 
 def load_2D_dataset(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Returns train_X `(2, m)`, train_Y `(1, m)`, test_X, test_Y of the tutorial's data.mat."""
-    train_set, test_set = datasets.load_mat(path)
+    train_set, test_set = load_mat(path)
     return train_set.x, train_set.y, test_set.x, test_set.y
 
 
@@ -223,35 +226,30 @@ def model(
         keep_prob: of both hidden layers; 1 is off. May be on together with λ.
     """
     num_iterations = check_count("num_iterations", num_iterations)
-    config = Config(layer_sizes=(X.shape[0], 20, 3, 1), dtype="float64")
+    config = Config(layer_sizes=(X.shape[0], *HIDDEN, 1), dtype="float64")
     hparams = check_hparams(config, HParams(learning_rate=learning_rate, l2=lambd))
-    rows = data.check_data(config, data.Data.from_arrays(X.T, Y.ravel(), task="classification"))
-    start = initialize_parameters(config.layer_sizes)
-    masks = frozen_masks(config, rows, keep_prob)
+    samples = check_data(config, Data.from_arrays(X.T, Y.ravel(), task="classification"))
+    masks = frozen_masks(config, samples, keep_prob)
+    parameters = initialize_parameters(config.layer_sizes)
     with jax.enable_x64(True):
-        key = noise.replicate_key(0)  # drawn from by nothing: weights and masks are given
-        rows = data.pad_samples(rows)
-        state = train.init_state(key, hparams, config=config, params=as_params(start))
-        for step in range(0, num_iterations, 10_000):
-            if print_cost:
-                value = _cost(state.params, hparams, rows, masks, config=config.program())
-                print(f"Cost after iteration {step}: {value}")
-            stop = min(step + 10_000, num_iterations)
-            state = _advance(key, state, hparams, rows, step, stop, masks, config=config.program())
-        return as_dictionary(state.params)
+        hparams, masks = jax.tree.map(lambda leaf: np.asarray(leaf)[None], (hparams, masks))
+        key = replicate_key(0)  # nothing is drawn from it: weights and masks are given
+        network = Networks(key, hparams, pad_samples(samples), params=as_params(parameters), masks=masks)
+        stops = [*range(10_000, num_iterations, 10_000), num_iterations]
+        for step, params, record in train_networks(network, stops, config=config):
+            if print_cost and step < num_iterations:
+                print(f"Cost after iteration {step}: {record['cost'][0]}")
+            parameters = as_dictionary(jax.tree.map(lambda leaf: leaf[0], params))
+    return parameters
 
 
-_advance = jax.jit(train.run_segment, static_argnames="config")
-_cost = jax.jit(cost, static_argnames="config")
-
-
-def frozen_masks(config: Config, rows: data.Data, keep_prob: float) -> tuple[np.ndarray | None, ...] | None:
-    """Returns the tutorial's masks, scaled by 1/keep_prob, for padded rows; None where keep_prob = 1."""
+def frozen_masks(config: Config, samples: Data, keep_prob: float) -> tuple[np.ndarray | None, ...] | None:
+    """Returns the tutorial's masks, scaled by 1/keep_prob, for padded samples; None where keep_prob = 1."""
     _check_keep_prob(keep_prob)
     if keep_prob == 1:
         return None
-    num_samples = rows.x.shape[1]
-    extra = -num_samples % data.PAD_MULTIPLE
+    num_samples = samples.x.shape[1]
+    extra = -num_samples % PAD_MULTIPLE
     kept = numpy_masks(config.layer_sizes, num_samples, keep_prob)
     return (None, *(np.pad(k / keep_prob, ((0, 0), (0, extra))).astype(config.dtype) for k in kept))
 

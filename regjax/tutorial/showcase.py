@@ -1,6 +1,6 @@
-"""Every regulariser once, at a sensible strength, beside none: `regjax compare --regularisers`.
+"""Every regulariser once, at a sensible strength, beside none; `regjax compare --regularisers` calls it.
 
-It shows what each does, not which is best: no strength is tuned.
+It shows what each regulariser does, not which is best: no strength is tuned.
 """
 
 from __future__ import annotations
@@ -44,10 +44,15 @@ VALIDATION = 0.3
 
 
 def check_names(text: str) -> list[str]:
-    """Returns the regularisers that a text names: "all", or names with commas between them.
+    """Returns the distinct regularisers of a text: "all", or names with commas between them.
 
     Raises:
         ValueError: an unknown name; suggests the nearest.
+
+    Example:
+        >>> from regjax.tutorial.showcase import check_names
+        >>> check_names("l2, max-norm")
+        ['l2', 'max_norm']
     """
     if text.strip() == "all":
         return list(STRENGTHS)
@@ -58,11 +63,11 @@ def check_names(text: str) -> list[str]:
 
 
 def check_rate(learning_rate: float) -> None:
-    """Raises ValueError unless this is a step size."""
+    """Raises TypeError or ValueError unless the learning rate is a finite number >= 0."""
     check_hparam(Config(), "learning_rate", learning_rate)
 
 
-def run_cabinet(
+def run_showcase(
     data: Data,
     names: list[str],
     *,
@@ -70,24 +75,23 @@ def run_cabinet(
     learning_rate: float,
     report: Report = lambda progress: None,
 ) -> Results:
-    """Returns the sweep of none and of each of these regularisers, `SEEDS` seeds on one split.
+    """Returns the results of none and of each of these regularisers, `SEEDS` seeds on one split.
 
     Args:
-        data: of two classes; `VALIDATION` of its rows are held out.
+        data: samples of two classes; the fraction `VALIDATION` of them is held out.
         names: of `STRENGTHS`.
-        num_steps: gradient steps.
-        learning_rate: step size.
-        report: what is told how far it is.
+        num_steps: gradient steps, at least 1.
+        learning_rate: step size, >= 0.
+        report: called with the progress of the sweep.
     """
     config = Config(
         layer_sizes=(len(data.x), 20, 3, 1), num_steps=num_steps, eval_every=max(1, num_steps // 30)
     )
+    # These two are counted in steps, so their strength depends on the length of the run.
     strengths: dict[str, Any] = STRENGTHS | {
         "average_from": num_steps // 2,
         "patience": max(1, num_steps // 10),
     }
-    grid = [
-        {"learning_rate": learning_rate},
-        *({"learning_rate": learning_rate, n: strengths[n]} for n in names),
-    ]
+    plain = {"learning_rate": learning_rate}
+    grid = [plain, *(plain | {name: strengths[name]} for name in names)]
     return sweep(data, config, grid, seeds=SEEDS, validation=VALIDATION, keep="all", progress=report)

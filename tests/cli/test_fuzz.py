@@ -20,7 +20,7 @@ from regjax.cli import spec
 from regjax.core import config
 from regjax.data import loaders as datasets
 from regjax.data import matlab
-from regjax.study.design import make_design
+from regjax.study.resolve import make_design
 
 X, Y = np.arange(12.0).reshape(6, 2), np.array([0, 1, 1, 0, 1, 0])
 

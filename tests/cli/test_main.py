@@ -203,7 +203,7 @@ def test_one_bad_input_in_a_process_of_its_own(tmp_path):
 
 @pytest.mark.parametrize("wait", [0.1, 0.4, 0.9, 1.5, 2.5, 6.0])
 def test_ctrl_c_at_any_moment_is_130_and_says_what_was_written(wait, tmp_path):
-    code = "import regjax_command, sys; sys.stderr.write('up\\n'); sys.stderr.flush(); regjax_command.main()"
+    code = "import sys; from regjax.__main__ import main; print('up', file=sys.stderr, flush=True); main()"
     command = [sys.executable, "-c", code, "compare", "--steps", "2000000000", "--out", str(tmp_path / "o")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stderr is not None

@@ -10,16 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import regjax
-from regjax.cli import spec
-from regjax.cli import sweep as cli_sweep
-from regjax.study.design import make_design
-from regjax.study.grid import NAMES
+from regjax.cli import options, spec
+from regjax.cli.sweep import sweep
+from regjax.cli.values import values_of
+from regjax.study.configuration import NAMES
+from regjax.study.resolve import make_design
 from regjax.study.results import Results
 
 
 def test_keys_are_the_python_names_and_the_flags_with_dashes():
     keys = {name for names in spec.SECTIONS.values() for name in names}
-    assert set(cli_sweep.FLAGS) == keys
+    assert set(options.FLAGS) == keys
     arguments = set(inspect.signature(regjax.sweep).parameters)
     for method in (Results.best, Results.compare):
         arguments |= set(inspect.signature(method).parameters)
@@ -28,10 +29,11 @@ def test_keys_are_the_python_names_and_the_flags_with_dashes():
     assert keys <= arguments
     # What has no key: objects of Python, what the command line does itself, and what `hidden` says.
     python_only = {"self", "config", "grid", "groups", "executor", "progress", "layer_sizes", "fold_inputs"}
+    python_only |= {"questions"}  # whose fields have keys
     assert arguments - keys == python_only
-    options = {o for parameter in cli_sweep.sweep.params for o in parameter.opts}
+    flags = {o for parameter in sweep.params for o in parameter.opts}
     for key in keys:
-        assert f"--{key.replace('_', '-')}" in options
+        assert f"--{key.replace('_', '-')}" in flags
 
 
 # A value of each key that is not the default, as a flag and as TOML.
@@ -120,7 +122,7 @@ def toml_of(keys):
 
 
 def test_flags_and_toml_say_the_same_for_every_key(tmp_path):
-    assert set(EVERY) | set(RIVALS) == set(cli_sweep.FLAGS)
+    assert set(EVERY) | set(RIVALS) == set(options.FLAGS)
     (tmp_path / "all.toml").write_text(toml_of({key: value for key, (_, value) in EVERY.items()}))
     by_flags = spec.resolve(None, {key: text for key, (text, _) in EVERY.items()})
     by_file = spec.resolve(str(tmp_path / "all.toml"), {})
@@ -235,9 +237,9 @@ def test_bad_toml_names_the_key(text, words, more, tmp_path):
 )
 def test_bad_values_of_a_flag(text, words):
     with pytest.raises(ValueError, match=words):
-        spec.values_of("l2", text)
+        values_of("l2", text)
 
 
 @given(st.lists(st.floats(0, 1e6, allow_nan=False), min_size=1, max_size=6))
 def test_values_survive_their_text(values):
-    assert spec.values_of("l2", ",".join(map(repr, values))) == values
+    assert values_of("l2", ",".join(map(repr, values))) == values

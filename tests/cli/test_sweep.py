@@ -220,7 +220,7 @@ def test_bad_input_is_one_line_and_exit_code_two(arguments, words, tmp_path, cap
 
 @pytest.mark.parametrize("wait", [0.3, 2.0, 5.0])
 def test_ctrl_c_at_any_moment_is_130(wait, tmp_path):
-    code = "import regjax_command, sys; sys.stderr.write('up\\n'); sys.stderr.flush(); regjax_command.main()"
+    code = "import sys; from regjax.__main__ import main; print('up', file=sys.stderr, flush=True); main()"
     command = [sys.executable, "-c", code, "sweep", "--steps", "100000000", "--no-compilation-cache"]
     command += ["--store", str(tmp_path / "s.sqlite")]
     process = subprocess.Popen(
@@ -295,7 +295,7 @@ def test_sigterm_keeps_what_is_done_and_the_same_command_goes_on(tmp_path, capsy
     options = ["sweep", "--steps", "20000", "--seeds", "2", "--folds", "2", "--l2", "0,0.1"]
     options += ["--store", str(tmp_path / "s.sqlite"), "--out", str(tmp_path / "o"), "--no-compilation-cache"]
     process = subprocess.Popen(
-        [sys.executable, "-c", "import regjax_command; regjax_command.main()", *options],
+        [sys.executable, "-c", "from regjax.__main__ import main; main()", *options],
         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stderr is not None

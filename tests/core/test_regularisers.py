@@ -28,7 +28,8 @@ from regjax.core.gradients import adversarial_example, gradient, sharpest
 from regjax.core.hparams import (
     ABSENT,
     CHEAP,
-    LEAVES,
+    CLASSES_ONLY,
+    HYPERPARAMETERS,
     OFF_VALUES,
     HParams,
     check_hparams,
@@ -71,7 +72,6 @@ ON = {
     "average_from": 2,
     "patience": 4,
 }
-CLASSES_ONLY = ("label_smoothing", "confidence_penalty")
 RIVALS = {"ema_decay": "average_from"}
 
 
@@ -173,13 +173,13 @@ def test_gradient_of_cocktails(names, loss, depth):
 def test_off_in_every_spelling_is_absent(name):
     config = regjax.Config(layer_sizes=(2, 4, 3, 1), num_steps=4, eval_every=2, batch_size=16)
     absent = check_hparams(config, HParams())
-    for off in (None, LEAVES[name].off, np.float32(LEAVES[name].off), np.array([LEAVES[name].off])[0]):
+    for off in (None, OFF_VALUES[name], np.float32(OFF_VALUES[name]), np.array([OFF_VALUES[name]])[0]):
         found = check_hparams(config, HParams(**{name: off}))
         assert getattr(found, name) is None
         assert jax.tree.structure(found) == jax.tree.structure(absent)
     assert switched_on(check_hparams(config, HParams(**{name: ON[name]}))) == (name,)
-    for spelling in ("none", None, LEAVES[name].off):
-        assert list(regjax.grid(**{name: [spelling]})) == list(regjax.grid(**{name: LEAVES[name].off}))
+    for spelling in ("none", None, OFF_VALUES[name]):
+        assert list(regjax.grid(**{name: [spelling]})) == list(regjax.grid(**{name: OFF_VALUES[name]}))
 
 
 SMALL = regjax.Config(layer_sizes=(2, 6, 3, 1), num_steps=12, eval_every=12)
@@ -643,21 +643,17 @@ def test_an_interrupted_sweep_of_averages_goes_on_where_it_was(tmp_path, monkeyp
 def test_the_page_that_says_how_to_add_one_is_right(tmp_path):
     root = Path(regjax.__file__).parents[1]
     page = (root / "docs" / "regularisers.md").read_text()
-    field, line, code, use = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    entry, code, use = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     shutil.copytree(root / "regjax", tmp_path / "regjax", ignore=shutil.ignore_patterns("__pycache__"))
-
-    def put(name, anchor, text, *, after):
+    for name, anchor, text in (
+        ("core/hparams.py", "}  # fmt: skip", entry),
+        ("core/constraints.py", "    return params", code),
+    ):
         path = tmp_path / "regjax" / name
         source = path.read_text()
-        assert source.count(anchor) >= 1
+        assert source.count(anchor) == 1
         assert f"`{anchor}`" in page
-        path.write_text(
-            source.replace(anchor, f"{anchor}\n{text.rstrip()}" if after else f"{text.rstrip()}\n{anchor}", 1)
-        )
-
-    put("core/hparams.py", "    patience: Any = None", field, after=True)
-    put("core/hparams.py", "LEAVES: dict[str, Leaf] = {", line, after=True)
-    put("core/constraints.py", "    return params", code, after=False)
+        path.write_text(source.replace(anchor, text + anchor))
     use += "from click.testing import CliRunner\nfrom regjax.cli.sweep import sweep\n"
     use += "out = CliRunner().invoke(sweep, ['--weight-clip', 'none,0.5', '--print-config']).output\n"
     use += "assert 'weight_clip = [inf, 0.5]' in out, out\n"
@@ -670,8 +666,11 @@ def test_the_page_that_says_how_to_add_one_is_right(tmp_path):
 
 def test_the_table_names_every_regulariser():
     page = (Path(regjax.__file__).parents[1] / "docs" / "regularisers.md").read_text()
-    named = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
-    assert named == set(OFF_VALUES)
+    rows = [
+        line.strip("| ").split(" | ") for line in page.splitlines() if re.match(r"\| `\w+` \| \S+ \|", line)
+    ]
+    named = {cells[0].strip("`"): (float(cells[1]), cells[-3]) for cells in rows}
+    assert named == {name: (h.off, h.place) for name, h in HYPERPARAMETERS.items() if h.off is not None}
 
 
 def test_compare_regularisers(tmp_path, capsys, monkeypatch):
@@ -700,14 +699,14 @@ def test_a_random_design_takes_few_programs_and_the_same_networks(monkeypatch):
     grid = [{"keep_prob": 0.8}, {"max_norm": 0.5}, {"input_noise": 0.2, "clip_norm": 0.1}, {"sam": 0.05}]
     config = {"num_steps": 12, "eval_every": 12, "hidden": (6,), "optimizer": "adam", "batch_size": 16}
     options = {"folds": 2, "progress": False}
-    monkeypatch.setattr(sys.modules["regjax.study.plan"], "MOST_PROGRAMS", 2)
+    monkeypatch.setattr(sys.modules["regjax.study.groups"], "MOST_PROGRAMS", 2)
     few = regjax.sweep("two_regions", config, grid, **options)
     # What is dear has a program of its own.
     assert [group.on for group in few.plan.groups] == [
         ("keep_prob", "input_noise", "clip_norm", "max_norm"),
         ("sam",),
     ]
-    monkeypatch.setattr(sys.modules["regjax.study.plan"], "MOST_PROGRAMS", 8)
+    monkeypatch.setattr(sys.modules["regjax.study.groups"], "MOST_PROGRAMS", 8)
     many = regjax.sweep("two_regions", config, grid, **options)
     assert len(many.plan.groups) == 4
     for name in ("train_loss", "val_loss", "train_cost"):

@@ -6,138 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import regjax
-from regjax.core.data import Data, check_data, pad_samples
 from regjax.data import loaders as datasets
 from regjax.data.loaders import load
-from regjax.data.splits import hold_out
 
 X, Y = np.arange(10.0).reshape(5, 2), np.array([0, 1, 1, 0, 1])
-CONFIG = regjax.Config(layer_sizes=(2, 3, 1))
-
-
-def test_from_arrays_transposes_once():
-    data = Data.from_arrays(X, Y)
-    assert data.x.shape == (2, 5)
-    np.testing.assert_array_equal(data.x[:, 1], X[1])
-    assert data.y.shape == (1, 5)
-    assert data.y.dtype == np.int32
-    assert data.weights.tolist() == [1] * 5
-
-
-def test_task_follows_the_dtype_of_y_unless_told():
-    assert Data.from_arrays(X, Y.astype(float)).y.dtype == np.float64
-    assert Data.from_arrays(X, Y.astype(float), task="classification").y.dtype == np.int32
-    assert Data.from_arrays(X, Y, task="regression").y.dtype == np.float64
-    assert Data.from_arrays(X, Y > 0).y.tolist() == [[0, 1, 1, 0, 1]]
-    assert Data.from_arrays(X, ["b", "a", "c", "a", "b"]).y.tolist() == [[1, 0, 2, 0, 1]]
-    assert Data.from_arrays(X, Y + 1).y.tolist() == [[1, 2, 2, 1, 2]]  # whole numbers as they are
-    assert Data.from_arrays(X[:2], ["b", "b"], classes=["a", "b"]).y.tolist() == [[1, 1]]
-    assert Data.from_arrays(X, np.stack([Y, Y], 1), task="regression").y.shape == (2, 5)
-
-
-def test_weights_have_mean_one_over_the_rows_that_count():
-    weights = Data.from_arrays(X, Y, [0, 1, 2, 3, 0]).weights
-    np.testing.assert_allclose(weights, [0, 0.5, 1, 1.5, 0])
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "words"),
-    [
-        (([[1.0], [2.0]], [1]), ValueError, "X and y must have the same number of rows, got 2 and 1"),
-        ((np.zeros((0, 2)), []), ValueError, r"X must have at least one row, got shape \(0, 2\)"),
-        ((np.zeros((2, 0)), [0, 1]), ValueError, "X must have at least one column"),
-        (
-            ([1.0, 2.0], [0, 1]),
-            ValueError,
-            r"X must be two-dimensional \(n_samples, n_features\), got shape \(2,\)",
-        ),
-        (([[1.0, 2.0], [np.nan, 1.0]], [0, 1]), ValueError, "X must be finite, got nan in row 1, column 0"),
-        (([[1.0, np.inf]], [0]), ValueError, "got inf in row 0, column 1"),
-        (([["a", "b"]], [0]), TypeError, "X must hold numbers"),
-        (([[1.0]], [np.nan]), ValueError, "y must be finite, got nan in row 0"),
-        (([[1.0]], np.zeros((1, 1, 1))), ValueError, "y must be one- or two-dimensional"),
-        (
-            ([[1.0]], [0.5], None, "classification"),
-            ValueError,
-            "y must hold whole numbers as class labels, got 0.5 in row 0",
-        ),
-        (
-            ([[1.0]], [2**32], None, "classification"),
-            ValueError,
-            "y must hold class labels 0, 1, …, got 4294967296",
-        ),
-        (([[1.0]], ["c"], None, "auto", ["a", "b"]), ValueError, "y must hold the classes a, b, got c"),
-        (([[1.0]], [[0, 1]]), ValueError, "y must have one column of class labels, got 2"),
-        (([[1.0], [2.0]], [0, 1], [1.0]), ValueError, r"weights must have shape \(2,\)"),
-        (([[1.0], [2.0]], [0, 1], [1.0, -1.0]), ValueError, "weights must be finite, at least 0"),
-        (([[1.0], [2.0]], [0, 1], [0.0, 0.0]), ValueError, "not all 0"),
-    ],
-)
-def test_bad_arrays(arguments, error, words):
-    with pytest.raises(error, match=words):
-        Data.from_arrays(*arguments[:3], **dict(zip(("task", "classes"), arguments[3:], strict=False)))
-
-
-@pytest.mark.parametrize(
-    ("config", "data", "error", "words"),
-    [
-        (CONFIG, (X, Y), TypeError, "data must be a regjax.Data, got tuple"),
-        (
-            CONFIG,
-            Data.from_arrays(X, Y - 1),
-            ValueError,
-            "labels of two classes, 0 and 1, for this loss, got -1, 0",
-        ),
-        (CONFIG, Data.from_arrays(X[:, :1], Y), ValueError, r"layer_sizes\[0\] = 2 features, got 1"),
-        (CONFIG, Data(X, Y[None], np.ones(5)), ValueError, "same number of rows in x, y and weights"),
-        (CONFIG, Data(X.T, Y, np.ones(5)), ValueError, "y of rank 2"),
-        (
-            CONFIG,
-            Data.from_arrays(X, [0, 1, 2, 0, 1]),
-            ValueError,
-            "labels of two classes, 0 and 1, for this loss, got 0, 1, 2",
-        ),
-        (
-            regjax.Config(layer_sizes=(2, 2)),
-            Data.from_arrays(X, [0, 1, 2, 0, 1]),
-            ValueError,
-            "for this loss, got 0, 1, 2",
-        ),
-        (
-            regjax.Config(layer_sizes=(2, 2)),
-            Data.from_arrays(X, Y * 0.5),
-            ValueError,
-            r"layer_sizes\[-1\] = 2 outputs, got 1",
-        ),
-        (
-            regjax.Config(loss="sigmoid_cross_entropy"),
-            Data.from_arrays(X, Y * 0.5),
-            TypeError,
-            "y must hold class labels",
-        ),
-        (
-            regjax.Config(loss="softmax_cross_entropy"),
-            Data.from_arrays(X, Y),
-            ValueError,
-            "must end in the number of classes",
-        ),
-        (
-            regjax.Config(layer_sizes=(2, 3), loss="sigmoid_cross_entropy"),
-            Data.from_arrays(X, Y),
-            ValueError,
-            "must end in 1",
-        ),
-        (
-            regjax.Config(batch_size=6),
-            Data.from_arrays(X, Y),
-            ValueError,
-            "batch_size must be at most the 5 training rows, got 6",
-        ),
-    ],
-)
-def test_data_that_does_not_fit_the_config(config, data, error, words):
-    with pytest.raises(error, match=words):
-        check_data(config, data)
 
 
 def test_two_regions_has_its_sizes_noise_and_both_classes():
@@ -163,33 +35,6 @@ def test_a_plain_network_overfits_two_regions():
     plain, l2 = (fit(regjax.replicate_key(0), regjax.HParams(l2=s), train, test).history for s in (0, 0.7))
     gaps = [float(h["train_accuracy"][-1] - h["test_accuracy"][-1]) for h in (plain, l2)]
     assert gaps[0] > gaps[1] + 0.03
-
-
-@given(n=st.integers(1, 70))
-@settings(deadline=None)
-def test_padding_appends_rows_of_weight_zero(n):
-    data = Data.from_arrays(np.ones((n, 2)), np.ones(n, int) * np.arange(n))
-    padded = pad_samples(data)
-    assert padded.x.shape[1] % 16 == 0
-    assert padded.x.shape[1] - n < 16
-    assert padded.weights.sum() == n
-    np.testing.assert_array_equal(padded.x[:, :n], data.x)
-
-
-def test_hold_out_is_stratified():
-    data = Data.from_arrays(np.arange(80.0).reshape(40, 2), np.arange(40) % 4 == 0)
-    train, test = hold_out(data, 0.25)
-    assert (train.x.shape[1], test.x.shape[1]) == (30, 10)
-    assert not set(train.x[0]) & set(test.x[0])
-    assert test.y.sum() in (2, 3)
-    with pytest.raises(ValueError, match=r"fraction must be a fraction in \(0, 1\)"):
-        hold_out(data, 1.5)
-    with pytest.raises(
-        ValueError, match=r"fraction must leave a row of each of 2 classes on both sides, got 0.3 of 2"
-    ):
-        hold_out(Data.from_arrays(X[:2], [0, 1]), 0.3)
-    with pytest.raises(ValueError, match="at least two rows of each class"):
-        hold_out(Data.from_arrays(X, [0, 0, 0, 0, 1]), 0.4)
 
 
 def test_mat_round_trip(tmp_path):
@@ -310,3 +155,38 @@ def test_numeric_labels_mean_the_same_from_a_file_and_from_arrays(tmp_path):
     assert set(datasets.load_named(tmp_path / "s.csv")[0].y[0].tolist()) == {0, 1}
     np.savez(tmp_path / "l.npz", X=np.ones((4, 1)), y=np.array([3, 5, 3, 5]))
     assert datasets.load_named(tmp_path / "l.npz")[0].y.tolist() == [[0, 1, 0, 1]]
+
+
+def test_two_classes_with_test_samples_of_their_own_or_held_out(tmp_path):
+    train, test = datasets.load_two_classes("breast_cancer", 0.25)
+    assert (train.x.shape[1], test.x.shape[1]) == (426, 143)
+    np.savez(tmp_path / "d.npz", X=X, y=Y, Xval=X[:2], yval=Y[:2])
+    train, test = datasets.load_two_classes(tmp_path / "d.npz")
+    assert (train.x.shape[1], test.x.shape[1]) == (5, 2)
+    with pytest.raises(ValueError, match=r"^data must have labels of two classes, 0 and 1, .* got 0, 1, 2$"):
+        datasets.load_two_classes("iris")
+    np.savez(tmp_path / "d.npz", X=X, y=[0, 1, 2, 0, 1])
+    with pytest.raises(ValueError, match=r"d\.npz: data must have labels of two classes"):
+        datasets.load_two_classes(tmp_path / "d.npz")
+
+
+def test_an_error_names_the_file_that_the_data_is_from(tmp_path):
+    for source, words in ((tmp_path, f"{tmp_path}: wrong"), ("iris", "wrong"), (None, "wrong")):
+        with pytest.raises(TypeError) as caught, datasets.of_file(source):
+            raise TypeError("wrong")
+        assert str(caught.value) == words
+    with pytest.raises(KeyError), datasets.of_file(tmp_path):
+        raise KeyError("untouched")
+
+
+def test_errors_name_the_arrays_of_the_file(tmp_path):
+    path = tmp_path / "d.npz"
+    np.savez(path, X=X, y=Y, Xval=X[:, 0], yval=Y)
+    with pytest.raises(ValueError, match=r"d\.npz: Xval must be two-dimensional"):
+        load(path)
+    np.savez(path, X=X, y=Y * 0.5, Xval=X, yval=Y[:, None, None])
+    with pytest.raises(ValueError, match=r"d\.npz: yval must be one- or two-dimensional"):
+        load(path)
+    np.savez(path, X=X, y=Y, Xval=X, yval=Y[:3])
+    with pytest.raises(ValueError, match="Xval and yval must have the same number of rows, got 5 and 3"):
+        load(path)

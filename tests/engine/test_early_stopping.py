@@ -11,7 +11,7 @@ from regjax.core.data import Data
 from regjax.core.early_stopping import init_best, keep_best
 from regjax.core.mlp import Layer
 from regjax.data.splits import make_splits
-from regjax.engine import scheduler as host
+from regjax.engine import scheduler
 from regjax.engine.replay import replay
 from regjax.store.store import Store
 from regjax.study.comparison import unit_interval
@@ -106,11 +106,11 @@ def test_the_untrained_network_does_not_compete():
 
 def test_how_the_work_is_cut_changes_nothing(monkeypatch, tmp_path):
     results = swept()
-    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
     again = regjax.sweep(rows(), FIT, GRID, seeds=2, folds=2, progress=False, workers=1)
     same(results, again)
     # Interrupted, and resumed from the store; and read back from it.
-    monkeypatch.setattr(host, "REPORT_SECONDS", 0)
+    monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
 
     def interrupt(progress):
         if progress.fraction > 0.3:
@@ -140,9 +140,9 @@ def test_stopping_frees_lanes(monkeypatch):
         trained.append((done.stop - task.start) * np.size(task.hparams.learning_rate))
         return done
 
-    run_task = host.run_task
-    monkeypatch.setattr(host, "run_task", counted)
-    monkeypatch.setattr(host, "TASK_SECONDS", 1e-3)
+    run_task = scheduler.run_task
+    monkeypatch.setattr(scheduler, "run_task", counted)
+    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-3)
     grid = [{"learning_rate": rate, "patience": 30} for rate in np.geomspace(0.01, 1, 16).tolist()]
     fit = FIT | {"num_steps": 1000, "batch_size": None}
     results = regjax.sweep(rows(), fit, grid, seeds=4, folds=2, progress=False)

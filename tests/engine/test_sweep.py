@@ -11,12 +11,11 @@ from sweeps import assert_same, leaves, points
 import regjax
 from regjax.core.data import Data
 from regjax.core.hparams import check_hparams
-from regjax.engine import lanes
-from regjax.engine import packing as waves
-from regjax.engine import scheduler as host
-from regjax.study.design import make_design
+from regjax.engine import lanes, packing, scheduler
 from regjax.study.grid import grid_from_list
-from regjax.study.plan import make_groups, make_plan
+from regjax.study.groups import make_groups
+from regjax.study.plan import make_plan
+from regjax.study.resolve import make_design
 
 CONFIG = regjax.Config(num_steps=60, eval_every=20)
 GRID = regjax.grid(l2=[0, 0.1, 1], keep_prob=[1, (0.9, 0.8)], learning_rate=[0.1, 0.3])
@@ -30,9 +29,9 @@ def run(**options):
 def test_workers_segments_and_waves_change_no_bit(monkeypatch):
     one = run(workers=1)
     assert_same(one, run(workers=2))
-    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)  # a step at a time, and waves of two chunks
-    monkeypatch.setattr(waves, "WAVE_CHUNKS", 2)
-    monkeypatch.setattr(waves, "WAVE_BUDGET", 1)
+    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)  # a step at a time, and waves of two chunks
+    monkeypatch.setattr(packing, "WAVE_CHUNKS", 2)
+    monkeypatch.setattr(packing, "WAVE_BUDGET", 1)
     assert_same(one, run(workers=2))
 
 
@@ -152,15 +151,15 @@ def test_spawned_processes_give_the_same_bits_and_forked_ones_are_refused():
 
 
 def test_freed_lanes_are_refilled(monkeypatch):
-    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
     tasks = []
-    real = host.run_task
+    real = scheduler.run_task
 
     def seen(task):
         tasks.append((task.start, jax.tree.leaves(task.hparams)[0].size))
         return real(task)
 
-    monkeypatch.setattr(host, "run_task", seen)
+    monkeypatch.setattr(scheduler, "run_task", seen)
     rates = [0.01 * i for i in range(1, 17)] + [1e38 - 1e36 * i for i in range(16)]
     results = run(
         config=regjax.Config(num_steps=6, eval_every=1), grid={"learning_rate": rates}, seeds=2, folds=2
@@ -172,7 +171,7 @@ def test_freed_lanes_are_refilled(monkeypatch):
 
 
 def test_out_of_memory_halves_the_chunk(monkeypatch):
-    real = host.run_task
+    real = scheduler.run_task
     whole = run()
 
     def small_machine(task):
@@ -180,8 +179,8 @@ def test_out_of_memory_halves_the_chunk(monkeypatch):
             raise RuntimeError("RESOURCE_EXHAUSTED: out of memory allocating")
         return real(task)
 
-    monkeypatch.setattr(host, "run_task", small_machine)
-    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(scheduler, "run_task", small_machine)
+    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
     halved = run()
     assert any("out of memory" in note for note in halved.notes)
     assert (halved.diverged_at == -1).all()
@@ -368,7 +367,7 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_said_before_anything_is_compiled(case, monkeypatch):
-    monkeypatch.setattr(host, "compile_loop", lambda task: pytest.fail("compiled"))
+    monkeypatch.setattr(scheduler, "compile_loop", lambda task: pytest.fail("compiled"))
     options, message = BAD[case]
     with pytest.raises(ValueError, match=message):
         run(**options)

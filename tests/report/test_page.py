@@ -117,7 +117,7 @@ def test_long_axes_are_binned():
     grid = regjax.random_grid(300, l2=stats.loguniform(1e-4, 1), keep_prob=[1, 0.9])
     design = regjax.plan("two_regions", grid=grid, seeds=1, folds=2, probe=False)
     assert design.num_rows == 600
-    from regjax.study.design import make_design
+    from regjax.study.resolve import make_design
 
     first, second = report_data.axes_of(make_design("two_regions", None, grid, seeds=1, folds=2))
     assert (first.name, len(first.texts)) == ("l2", report_data.BINS)

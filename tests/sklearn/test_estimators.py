@@ -274,7 +274,7 @@ def test_verbose_and_ctrl_c(capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"Iteration 1, loss = {model.loss_curve_[0]:.8f}"
     assert len(lines) == 12
-    import regjax.sklearn.base as perceptron
+    from regjax.sklearn import epochs
 
     calls = []
 
@@ -284,8 +284,8 @@ def test_verbose_and_ctrl_c(capsys, monkeypatch):
         calls.append(1)
         return run(*arguments, **options)
 
-    run = perceptron.run_epochs
-    monkeypatch.setattr(perceptron, "run_epochs", interrupted)
+    run = epochs.run_epochs
+    monkeypatch.setattr(epochs, "run_epochs", interrupted)
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         stopped = RegMLPClassifier((3,), max_iter=100, random_state=0).fit(X, y)
     assert stopped.n_iter_ == 10

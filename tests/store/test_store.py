@@ -20,18 +20,16 @@ from hypothesis import strategies as st
 from sweeps import assert_same, points
 
 import regjax
-from regjax.engine import checkpoints as keeper
-from regjax.engine import lanes
-from regjax.engine import scheduler as host
+from regjax.engine import checkpoints, lanes, scheduler
 from regjax.engine.replay import replay
 from regjax.store import store as store_module
-from regjax.store.arrays import checksum_of, pack, pack_rows, unpack
+from regjax.store.codec import pack, pack_rows, unpack
 from regjax.store.database import StoreError
-from regjax.store.identity import identities
+from regjax.store.identity import checksum_of, identities
 from regjax.store.schema import ROW_COLUMNS, SCHEMA_VERSION
 from regjax.store.store import Store
 from regjax.study import provenance
-from regjax.study.design import make_design
+from regjax.study.resolve import make_design
 
 CONFIG = {"hidden": (6, 3), "num_steps": 40, "eval_every": 10}
 GRID = {"l2": [0, 0.1, 1], "keep_prob": [1, 0.9], "learning_rate": [0.1, 1e30]}
@@ -67,7 +65,7 @@ def trained(monkeypatch):
         count.append((task.start, task.stops[-1]))
         return lanes.run_task(task)
 
-    monkeypatch.setattr(host, "run_task", run_task)
+    monkeypatch.setattr(scheduler, "run_task", run_task)
     return count
 
 
@@ -113,12 +111,12 @@ def test_one_split_keeps_its_sampling_error(tmp_path):
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_an_interrupted_sweep_goes_on_where_it_was(optimizer, tmp_path, monkeypatch, trained):
-    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)  # a record per task
+    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)  # a record per task
     config = CONFIG | {"optimizer": optimizer, "batch_size": 16}
     grid = {"l2": [0, 0.1, 1], "keep_prob": [1, 0.9], "learning_rate": 0.05}
     plain = run(config=config, grid=grid)
     path = tmp_path / "runs.sqlite"
-    monkeypatch.setattr(host, "REPORT_SECONDS", 0)
+    monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
     for moment in (2, 4, 7, 3):
         seen = []
 
@@ -208,16 +206,19 @@ def test_what_is_no_store_is_refused_and_left_alone(tmp_path):
         Store(tmp_path)
 
 
-def test_a_hyperparameter_that_came_later_is_off_in_the_rows_that_are_there(tmp_path, trained):
+@pytest.mark.parametrize("later", ["l1", "val_rmse"])
+def test_a_hyperparameter_or_metric_that_came_later_is_off_in_the_rows_that_are_there(
+    later, tmp_path, trained
+):
     path = tmp_path / "runs.sqlite"
     first = run(path, grid={"l2": [0, 1]}, seeds=1)
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("DROP VIEW results")
-        connection.execute("ALTER TABLE rows DROP COLUMN l1")  # as if it had never been there
+        connection.execute(f"ALTER TABLE rows DROP COLUMN {later}")  # as if it had never been there
         connection.execute("UPDATE rows SET checksum = ?", [""])
         connection.commit()
         rows = connection.execute("SELECT identity FROM rows").fetchall()
-    columns = [name for name in ROW_COLUMNS if name != "l1"]
+    columns = [name for name in ROW_COLUMNS if name != later]
     with contextlib.closing(sqlite3.connect(path)) as connection:
         for (identity,) in rows:
             where = "WHERE identity = ?"
@@ -289,8 +290,8 @@ def test_load_gives_the_results_without_training(tmp_path, trained):
 
 
 def test_a_sweep_that_is_not_finished_says_how_to_go_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(host, "REPORT_SECONDS", 0)
-    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
+    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
 
     def stop(progress):
         if progress.phase == "train":
@@ -304,8 +305,8 @@ def test_a_sweep_that_is_not_finished_says_how_to_go_on(tmp_path, monkeypatch):
 
 def test_out_of_memory_is_remembered(tmp_path, monkeypatch):
     path, grid = tmp_path / "runs.sqlite", {"l2": [0, 0.1, 1, 2, 3]}
-    monkeypatch.setattr(host, "REPORT_SECONDS", 0)
-    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
+    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
     big = []
 
     def run_task(task):
@@ -314,7 +315,7 @@ def test_out_of_memory_is_remembered(tmp_path, monkeypatch):
             raise MemoryError
         return lanes.run_task(task)
 
-    monkeypatch.setattr(host, "run_task", run_task)
+    monkeypatch.setattr(scheduler, "run_task", run_task)
 
     def stop(progress):
         if progress.phase == "train" and big:
@@ -322,7 +323,7 @@ def test_out_of_memory_is_remembered(tmp_path, monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         run(path, grid=grid, progress=stop)
-    monkeypatch.setattr(host, "run_task", lanes.run_task)
+    monkeypatch.setattr(scheduler, "run_task", lanes.run_task)
     resumed = run(path, grid=grid)
     assert resumed.plan.groups[0].chunk == 8  # not decided again
     assert_same_table(resumed, run(grid=grid))
@@ -343,45 +344,45 @@ def test_a_row_is_claimed_once_and_the_claims_of_the_dead_are_void(tmp_path):
     path = tmp_path / "runs.sqlite"
     rows = [f"{i:032x}" for i in range(6)]
     with Store(path) as one, Store(path) as other:
-        assert one.claim(rows[:4]) == set(rows[:4])
-        assert one.claim(rows[:4]) == set(rows[:4])  # its own
-        assert other.claim(rows) == set(rows[4:])
-        assert other.claimed(rows) == set(rows[:4])
+        assert one.lease(rows[:4]) == set(rows[:4])
+        assert one.lease(rows[:4]) == set(rows[:4])  # its own
+        assert other.lease(rows) == set(rows[4:])
+        assert other.leased(rows) == set(rows[:4])
         assert (one.beat(), other.beat()) == (1, 1)
-        one.give_back(rows[:1])
-        assert other.claim(rows) == {rows[0], *rows[4:]}
+        one.release(rows[:1])
+        assert other.lease(rows) == {rows[0], *rows[4:]}
         # A process that is gone, on this machine: its number is free.
         gone = subprocess.Popen([sys.executable, "-c", ""])
         gone.wait()
         one.connection.execute("UPDATE processes SET pid = ? WHERE id = ?", [gone.pid, one.process])
-        assert other.claim(rows[1:2]) == {rows[1]}
+        assert other.lease(rows[1:2]) == {rows[1]}
         # It was taken for dead, and says that it is not: from then on it is heard of again.
         assert one.beat() == 1
-        assert one.claim(rows[:1]) == set()
+        assert one.lease(rows[:1]) == set()
         assert other.beat() == 1
-        assert other.claimed(rows) == set()
+        assert other.leased(rows) == set()
         # Its number is another process's now, which began at another time.
         text = "UPDATE processes SET pid = ?, started = 'then' WHERE id = ?"
         one.connection.execute(text, [os.getpid(), one.process])
         assert other.beat() == 0
     with Store(path) as one, Store(path) as other:
         # On another machine: it has not been heard of for a minute.
-        assert one.claim(rows) == set(rows)
+        assert one.lease(rows) == set(rows)
         text = "UPDATE processes SET host = 'elsewhere', seen = seen - ?"
         one.connection.execute(text, [1])
-        assert other.claim(rows) == set()
+        assert other.lease(rows) == set()
         one.connection.execute(text, [60])
-        assert other.claim(rows) == set(rows)
+        assert other.lease(rows) == set(rows)
 
 
 def test_what_another_process_trains_is_waited_for_and_taken_from_the_store(tmp_path, monkeypatch, trained):
-    monkeypatch.setattr(keeper, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(checkpoints, "BEAT_SECONDS", 0.01)
     path = tmp_path / "runs.sqlite"
     plain = run()
     rows = identities(plain.design)
     del trained[:]
     with Store(path) as other:
-        assert other.claim(rows[:6]) == set(rows[:6])
+        assert other.lease(rows[:6]) == set(rows[:6])
         seen = []
 
         def another(progress):
@@ -395,7 +396,7 @@ def test_what_another_process_trains_is_waited_for_and_taken_from_the_store(tmp_
                 other.write([(values[0], content)], {})
                 other.leave()
 
-        monkeypatch.setattr(host, "REPORT_SECONDS", 0)
+        monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
         found = run(path, progress=another)
     assert_same_table(plain, found)
     with Store(path) as store:
@@ -404,16 +405,16 @@ def test_what_another_process_trains_is_waited_for_and_taken_from_the_store(tmp_
 
 
 def test_rows_that_wait_are_shared_with_a_process_that_comes(tmp_path, monkeypatch):
-    monkeypatch.setattr(keeper, "BEAT_SECONDS", 0.0)
-    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
-    monkeypatch.setattr(host, "REPORT_SECONDS", 0)
+    monkeypatch.setattr(checkpoints, "BEAT_SECONDS", 0.0)
+    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
     path, grid = tmp_path / "runs.sqlite", {"l2": np.linspace(0, 1, 40).tolist(), "learning_rate": 0.1}
     claimed = []
     with Store(path) as other:
 
         def comes(progress):
             if progress.phase == "train" and not other.process:
-                other.claim(["0" * 32])
+                other.lease(["0" * 32])
             elif other.process:
                 claimed.append(len(other.query("SELECT identity FROM claims")))
 
@@ -426,7 +427,7 @@ def test_rows_that_wait_are_shared_with_a_process_that_comes(tmp_path, monkeypat
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_while_threads_are_at_work_loses_nothing_that_was_committed(times, tmp_path):
     path = tmp_path / "s.sqlite"
-    command = [sys.executable, "-c", "import regjax_command; regjax_command.main()", "sweep", "--store", path]
+    command = [sys.executable, "-c", "from regjax.__main__ import main; main()", "sweep", "--store", path]
     command += ["--steps", "30000", "--seeds", "4", "--folds", "2", "--out", tmp_path / "o"]
     environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
@@ -451,7 +452,7 @@ def test_ctrl_c_while_threads_are_at_work_loses_nothing_that_was_committed(times
 def test_a_full_disk_is_said_and_what_was_committed_is_kept(tmp_path):
     path = tmp_path / "s.sqlite"
     code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (400_000,) * 2)\n"
-    code += "import regjax_command; regjax_command.main()"
+    code += "from regjax.__main__ import main; main()"
     options = ["sweep", "--steps", "200", "--seeds", "8", "--store", path, "--out", tmp_path / "o"]
     options += ["--no-compilation-cache"]
     done = subprocess.run([sys.executable, "-c", code, *options], capture_output=True, text=True, check=False)
@@ -500,8 +501,8 @@ def test_which_rows_ran_where_is_said(tmp_path, monkeypatch):
 
 
 def test_a_row_that_was_begun_elsewhere_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
-    monkeypatch.setattr(host, "REPORT_SECONDS", 0)
+    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
     path, grid, seen = tmp_path / "runs.sqlite", {"l2": [0, 1]}, []
 
     def stop(progress):
@@ -603,7 +604,7 @@ def test_a_signal_inside_a_transaction_leaves_none_open(tmp_path):
 @pytest.mark.usefixtures("plain_ctrl_c")
 def test_ctrl_c_inside_a_commit_waits_for_its_end(tmp_path, monkeypatch):
     path = tmp_path / "runs.sqlite"
-    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
     real, sent = Store.write, []
 
     def write(self, finished, begun):
@@ -627,8 +628,8 @@ def test_ctrl_c_inside_a_commit_waits_for_its_end(tmp_path, monkeypatch):
 
 def test_another_error_keeps_what_was_trained_too(tmp_path, monkeypatch):
     path = tmp_path / "runs.sqlite"
-    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
-    monkeypatch.setattr(host, "REPORT_SECONDS", 0)
+    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
 
     def fails(progress):
         if progress.fraction > 0.5:
@@ -684,8 +685,8 @@ def test_replay_of_a_diverged_row_on_one_split(tmp_path):
 
 
 def test_a_larger_grid_goes_on_with_what_was_begun(tmp_path, monkeypatch):
-    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
-    monkeypatch.setattr(host, "REPORT_SECONDS", 0)
+    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
     path, grid = tmp_path / "runs.sqlite", {"keep_prob": [0.9, 0.8, 0.7], "learning_rate": 0.1}
 
     def stop(progress):
@@ -697,22 +698,22 @@ def test_a_larger_grid_goes_on_with_what_was_begun(tmp_path, monkeypatch):
     # Four configurations share their bits, three do not: another kind of chunk, of the same size.
     larger, starts = grid | {"keep_prob": [0.9, 0.8, 0.7, 0.6]}, []
     real = lanes.run_task
-    monkeypatch.setattr(host, "run_task", lambda task: starts.append(task.start) or real(task))
+    monkeypatch.setattr(scheduler, "run_task", lambda task: starts.append(task.start) or real(task))
     found = run(path, grid=larger)
     assert max(starts.count(start) for start in (10, 20, 30)) > starts.count(0)
-    monkeypatch.setattr(host, "run_task", real)
+    monkeypatch.setattr(scheduler, "run_task", real)
     assert_same_table(run(grid=larger), found)
 
 
 def test_provenance_is_of_the_chunk_that_trained(tmp_path, monkeypatch):
-    monkeypatch.setattr(host, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
 
     def run_task(task):
         if np.size(task.hparams.learning_rate) > 8 and task.start > 0:
             raise MemoryError
         return lanes.run_task(task)
 
-    monkeypatch.setattr(host, "run_task", run_task)
+    monkeypatch.setattr(scheduler, "run_task", run_task)
     found = run(tmp_path / "runs.sqlite", grid={"l2": [0, 0.1, 1, 2, 3]})
     for how in map(json.loads, found.provenance):
         assert how["chunk"] == "2×4"

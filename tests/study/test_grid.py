@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import regjax
-from regjax.study.grid import canonical, describe, grid_from_list
+from regjax.study.configuration import canonical
+from regjax.study.grid import grid_from_list
+from regjax.study.words import describe
 
 axis = st.lists(st.floats(0, 10, allow_subnormal=False), min_size=1, max_size=5)
 

@@ -13,7 +13,7 @@ from sweeps import made_up
 import regjax
 from regjax.core.hparams import OFF_VALUES
 from regjax.study import intervals
-from regjax.study.design import make_design
+from regjax.study.resolve import make_design
 from regjax.study.selection import choose, left_out, ranking, simplicity
 
 

@@ -36,10 +36,9 @@ from hypothesis import strategies as st
 
 import regjax
 from regjax.cli import spec
-from regjax.cli import sweep as cli_sweep
 from regjax.data import loaders as datasets
-from regjax.study.design import make_design
 from regjax.study.plan import make_plan
+from regjax.study.resolve import make_design
 
 KEYS = tuple(dict.fromkeys(name for names in spec.SECTIONS.values() for name in names))
 # What a message may speak of first: a key, an argument, a question to the results, or a file.
@@ -158,9 +157,8 @@ def _check_spec(resolve: Callable[[], spec.Spec], folder: Path, path: Path | Non
         return outcome
     assert len(design.configs) == len(design.configurations) > 0
     options = {name: found.sweep.get(name) for name in ("workers", "keep")}
-    outcome, _ = judge(lambda: make_plan(design, **options), regjax.sweep, path)
-    asked, _ = judge(lambda: cli_sweep._check_questions(found, design), regjax.sweep, path)
-    return asked if outcome == "success" else outcome
+    outcome, _ = judge(lambda: make_plan(design, found.questions, **options), regjax.sweep, path)
+    return outcome
 
 
 # ---- bytes, and valid files with some of them changed

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 
 import regjax
-from regjax.study.design import make_design
 from regjax.study.plan import make_plan
+from regjax.study.resolve import make_design
 from regjax.study.results import Results
 
 

@@ -6,8 +6,8 @@ import pytest
 import reference
 
 import regjax
-from regjax.tutorial import experiment as compare
-from regjax.tutorial.experiment import run_experiment
+from regjax.tutorial import experiment, training
+from regjax.tutorial.experiment import Settings, run_experiment
 
 # From the tutorial's own NumPy program in float64; the accuracies are counts of 211 and 200.
 TUTORIAL = {
@@ -22,8 +22,8 @@ def two_regions():
 
 
 def test_the_tutorials_figures_digit_for_digit(tutorial_mat):
-    experiment = run_experiment(*regjax.load_mat(tutorial_mat), numpy_rng=True, dtype="float64")
-    for run in experiment.runs:
+    found = run_experiment(*regjax.load_mat(tutorial_mat), Settings(numpy_rng=True, dtype="float64"))
+    for run in found.runs:
         costs, right_train, right_test = TUTORIAL[run.name]
         steps = run.history["step"].tolist()
         for step, cost in zip((0, 10_000, 20_000), costs, strict=True):
@@ -37,8 +37,8 @@ def test_the_tutorials_figures_digit_for_digit(tutorial_mat):
 )
 def test_numpy_streams_are_those_of_the_reference(name, options):
     train, test = two_regions()
-    experiment = run_experiment(train, test, num_steps=10_000, numpy_rng=True, dtype="float64")
-    run = next(run for run in experiment.runs if run.name == name)
+    found = run_experiment(train, test, Settings(num_steps=10_000, numpy_rng=True, dtype="float64"))
+    run = next(run for run in found.runs if run.name == name)
     costs = reference.tutorial_model(train.x, train.y, num_steps=2_001, **options)
     steps = run.history["step"].tolist()
     # No further: the dropout run is chaotic from step 3,000 on, and NumPy with x·(1 + 1e-15) leaves itself.
@@ -49,9 +49,9 @@ def test_numpy_streams_are_those_of_the_reference(name, options):
 def test_lanes_are_single_trainings():
     """The three lanes are what `make_train` gives for the same key."""
     train, test = two_regions()
-    experiment = run_experiment(train, test, num_steps=300, seed=5)
-    config = dataclasses.replace(experiment.config, eval_every=300)
-    for run in experiment.runs:
+    found = run_experiment(train, test, Settings(num_steps=300, seed=5))
+    config = dataclasses.replace(found.config, eval_every=300)
+    for run in found.runs:
         alone = regjax.make_train(config)(
             regjax.replicate_key(5), regjax.HParams(0.3, l2=run.l2, keep_prob=run.keep_prob), train, test
         )
@@ -61,45 +61,49 @@ def test_lanes_are_single_trainings():
 
 def test_new_values_do_not_compile_again():
     train, test = two_regions()
-    run_experiment(train, test, num_steps=3)
-    sizes = [f._cache_size() for f in (compare._init, compare._advance, compare._measure)]
-    run_experiment(train, test, num_steps=7, learning_rate=0.1, l2=3, keep_prob=0.5, seed=8)
-    assert [f._cache_size() for f in (compare._init, compare._advance, compare._measure)] == sizes
+    compiled = (training._init, training._advance, experiment._draw)
+    run_experiment(train, test, Settings(num_steps=3))
+    sizes = [f._cache_size() for f in compiled]
+    run_experiment(train, test, Settings(num_steps=7, learning_rate=0.1, l2=3, keep_prob=0.5, seed=8))
+    assert [f._cache_size() for f in compiled] == sizes
+
+
+def test_progress_ends_with_the_run():
+    told = []
+    run_experiment(*two_regions(), Settings(num_steps=130), on_progress=told.append)
+    assert told == [*range(2, 130, 2), 130]
 
 
 @pytest.mark.parametrize("numpy_rng", [False, True])
 def test_keep_prob_one_is_no_dropout(numpy_rng):
     train, test = two_regions()
-    experiment = run_experiment(train, test, num_steps=50, keep_prob=1, numpy_rng=numpy_rng)
-    none, _, dropout = experiment.runs
+    found = run_experiment(train, test, Settings(num_steps=50, keep_prob=1, numpy_rng=numpy_rng))
+    none, _, dropout = found.runs
     np.testing.assert_array_equal(none.history["cost"], dropout.history["cost"])
-    assert all(mask.all() for mask in experiment.masks)
+    assert all(mask.all() for mask in found.masks)
 
 
 def test_shown_masks_are_those_of_step_zero():
     train, test = two_regions()
-    experiment = run_experiment(train, test, num_steps=2, keep_prob=0.86, seed=3)
+    found = run_experiment(train, test, Settings(num_steps=2, keep_prob=0.86, seed=3))
     expected = reference.dropout_masks(regjax.replicate_key(3), 0, (2, 20, 3, 1), 224, 0.86)
-    for shown, mask in zip(experiment.masks, expected[1:], strict=True):
+    for shown, mask in zip(found.masks, expected[1:], strict=True):
         np.testing.assert_array_equal(shown, mask[:, :211] > 0)
 
 
 def test_a_diverging_experiment_is_reported_not_raised():
     train, test = two_regions()
-    experiment = run_experiment(train, test, num_steps=600, learning_rate=1e30)
-    assert all(run.diverged_at is not None for run in experiment.runs)
-    calm = run_experiment(train, test, num_steps=3)
+    found = run_experiment(train, test, Settings(num_steps=600, learning_rate=1e30))
+    assert all(run.diverged_at is not None for run in found.runs)
+    calm = run_experiment(train, test, Settings(num_steps=3))
     assert all(run.diverged_at is None for run in calm.runs)
 
 
 @pytest.mark.parametrize("num_steps", [1, 7, 59, 60, 1000, 9_999, 10_000, 12_345, 30_000, 100_000])
-def test_segments_end_where_costs_are_reported(num_steps):
-    segments = compare._segments(num_steps)
-    stops = [stop for _, stop in segments]
-    assert segments[0][0] == 0
+def test_records_are_taken_where_costs_are_reported(num_steps):
+    stops = experiment._stops(num_steps)
     assert stops[-1] == num_steps
-    assert all(a < b for a, b in segments)
-    assert [a for a, _ in segments[1:]] == stops[:-1]
+    assert all(a < b for a, b in zip([0, *stops], stops, strict=False))
     assert set(range(10_000, num_steps, 10_000)) <= set(stops)
     assert num_steps < 60 or 60 <= len(stops) <= 120
 
@@ -120,4 +124,4 @@ def test_segments_end_where_costs_are_reported(num_steps):
 )
 def test_bad_values(options, error, words):
     with pytest.raises(error, match=words):
-        run_experiment(*two_regions(), **options)
+        run_experiment(*two_regions(), Settings(**options))

@@ -1,0 +1,141 @@
+"""The options of `regjax sweep` and `plan`: one table, which is also that of the keys of a TOML file.
+
+`spec.py` resolves what is asked with them. Each is the Python name of an argument; a flag has dashes.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import click
+
+from regjax.cli.terminal import UserError
+from regjax.cli.values import read_names, read_scalar, read_seeds, read_some, read_text, values_of
+from regjax.core.hparams import HYPERPARAMETERS
+from regjax.study.configuration import NAMES
+
+
+class Flag(NamedTuple):
+    """An option.
+
+    Attributes:
+        metavar: what stands for its value in the help; "" is a switch, on or off.
+        words: the help.
+        read: (name, text) -> the value that TOML would have.
+    """
+
+    metavar: str
+    words: str
+    read: Callable[[str, str], Any] = read_scalar
+
+
+# What is trained on.
+DATA = {
+    "data": Flag(
+        "NAME|PATH",
+        "two_regions, iris, wine, breast_cancer, digits, diabetes; or a .mat, .npz or .csv file.",
+        read_text,
+    ),
+    "target": Flag("COLUMN", "Target of a .csv file; by default its last column.", read_text),
+    "task": Flag("KIND", "auto, classification or regression.", read_text),
+    "test": Flag(
+        "none|FRACTION|PATH", "Rows to report on at the end; by default those of the data set, if any."
+    ),
+    "standardize": Flag(
+        "", "Standardise inputs by each fold's training part; off for two_regions and .mat files."
+    ),
+}
+# Fields of `Config`, with `hidden` in place of `layer_sizes`, whose ends the data say.
+CONFIG = {
+    "hidden": Flag("UNITS", "Hidden layers, such as 20/3, or none."),
+    "activation": Flag("NAME", "relu, tanh, sigmoid, gelu or identity."),
+    "loss": Flag("NAME", "auto, sigmoid_cross_entropy, softmax_cross_entropy or squared_error."),
+    "optimizer": Flag("NAME", "sgd, momentum, nesterov, adam or adamw."),
+    "num_steps": Flag("N", "Gradient steps."),
+    "batch_size": Flag("N|full", "Rows per step."),
+    "eval_every": Flag("N", "Steps between two records."),
+    "init": Flag("NAME", "Initial weights: tutorial, he or glorot."),
+    "dtype": Flag("NAME", "float32 or float64."),
+    "precision": Flag("NAME", "Of matrix products: highest, high or default."),
+    "schedule": Flag("KIND", "Of the learning rate: constant, cosine or exponential."),
+    "warmup_steps": Flag("N", "In which the learning rate rises from 0."),
+    "decay_steps": Flag("N", "Of the schedule; all steps by default."),
+    "class_weight": Flag(
+        "balanced|none|W,W,…", "balanced gives every class the same weight in training.", read_some
+    ),
+    "batches": Flag("KIND", "equal, or all: the rows of an epoch that are left over are a smaller batch."),
+    "shuffle": Flag("", "Every epoch has its own order of rows; on by default."),
+    "epsilon_hat": Flag("", "Adam's eps as scikit-learn and Keras add it."),
+    "stop_on": Flag(
+        "loss|score|none", "Stop after --n-iter-no-change epochs no better by --tol, as scikit-learn."
+    ),
+    "draws": Flag(
+        "jax|sklearn", "Who draws weights and orders of rows: sklearn as random_state = seed does."
+    ),
+    "metrics": Flag(
+        "NAME,…|none", "What is recorded beside the loss; by default all that fits the targets.", read_names
+    ),
+}
+# Hyperparameters, each an axis of the grid.
+AXES = {
+    **{name: Flag("VALUES", declared.words, values_of) for name, declared in HYPERPARAMETERS.items()},
+    "dropout": Flag("VALUES", "A rate: keep_prob = 1 - dropout.", values_of),
+}
+# Replicates, what a user wants to know, and where networks are kept.
+SWEEP = {
+    "seeds": Flag("N|LIST", "How many (0, 1, …), or which.", read_seeds),
+    "folds": Flag("N|none", "Folds, stratified for classes."),
+    "validation": Flag("FRACTION", "Hold this out once, instead of folds."),
+    "epochs": Flag("N", "Instead of --num-steps."),
+    "pairing": Flag("KIND", "paired (all configurations of a seed and fold share draws) or independent."),
+    "stopping": Flag("FRACTION", "Of each training part: what early stopping (--patience) watches."),
+    "workers": Flag("N", "Tasks at a time; by default one per core."),
+    "keep": Flag("WHOSE", "Parameters that stay in memory: all, best or none."),
+    "metric": Flag("NAME", "What is ranked; val_accuracy or val_r2 by default."),
+    "rule": Flag("NAME", "mean: the best mean. one_se: the simplest within one standard error of it."),
+    "allow_diverged": Flag("", "Let configurations compete by their networks that did not diverge."),
+    "baseline": Flag(
+        "NAME=VALUE,…", "What the others are held against; by default every regulariser off.", read_text
+    ),
+    "over": Flag("NAMES", "Axes of which each arm uses its own best value.", read_text),
+    "store": Flag("PATH", "SQLite file that keeps every finished network; none goes without.", read_text),
+}
+FLAGS: dict[str, Flag] = {**DATA, **CONFIG, **AXES, **SWEEP}
+# Sections of a TOML file -> its keys. Fields of `Config` that may be axes stand in [config] or in [grid].
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "data": tuple(DATA),
+    "config": tuple(CONFIG),
+    "grid": (*NAMES, "dropout"),
+    "sweep": tuple(SWEEP),
+}
+SHORTER = {"num_steps": "--steps"}
+
+
+def sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds SPEC.toml and all flags; the command gets them as `path` and `flags`."""
+
+    @functools.wraps(command)
+    def collected(path: str | None, **given: Any) -> Any:
+        flags = {name: value for name in FLAGS if (value := _once(name, given.pop(name))) is not None}
+        return command(path=path, flags=flags, **given)
+
+    found: Callable[..., Any] = collected
+    for name, option in reversed(FLAGS.items()):
+        flag = f"--{name.replace('_', '-')}"
+        if option.metavar:
+            names = [name, flag, *([SHORTER[name]] if name in SHORTER else [])]
+            found = click.option(*names, multiple=True, metavar=option.metavar, help=option.words)(found)
+        else:
+            found = click.option(name, f"{flag}/--no-{flag[2:]}", default=None, help=option.words)(found)
+    return click.argument("path", metavar="[SPEC.toml]", required=False)(found)
+
+
+def _once(name: str, given: Any) -> Any:
+    """Returns the one value of a flag, None where it was not given."""
+    if not isinstance(given, tuple):
+        return given
+    if len(given) > 1:
+        raise UserError(f"{name} must be given once, got it {len(given)} times")
+    return given[0] if given else None

@@ -1,0 +1,28 @@
+"""`regjax plan`: what a sweep will take, before anything is spent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from regjax.cli import terminal
+from regjax.cli.options import sweep_options
+from regjax.cli.sweep import planned_sweep
+
+
+@click.command()
+@sweep_options
+@click.option("--probe/--no-probe", default=True, help="Compile, and train for a moment to predict seconds.")
+@click.option("--print-config", is_flag=True, help="Print the resolved sweep as TOML, and do nothing.")
+@terminal.cache_option
+def plan(
+    path: str | None, flags: dict[str, Any], probe: bool, print_config: bool, compilation_cache: bool
+) -> None:
+    """Says what a sweep will take, before anything is spent: networks, programs, memory, seconds."""
+    from regjax.engine.sweep import probed
+
+    with terminal.user_errors():
+        planned = planned_sweep(path, flags, compilation_cache, print_config)
+    if planned is not None:
+        print(probed(planned.design, planned.plan) if probe else planned.plan)

@@ -1,0 +1,39 @@
+"""What the commands that read a store share: its arguments, and that no file is written into it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from regjax.cli.terminal import UserError
+
+
+def of_a_sweep(
+    default: str | None = "last", words: str = "Which of its sweeps."
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds STORE and --sweep."""
+
+    def added(command: Callable[..., Any]) -> Callable[..., Any]:
+        command = click.option(
+            "--sweep", "number", default=default, show_default=True, metavar="ID|last", help=words
+        )(command)
+        return click.argument("path", metavar="STORE")(command)
+
+    return added
+
+
+def check_not_the_store(command: str, target: str | None, store: str) -> None:
+    """Raises ValueError where a file that a command writes is the store it reads."""
+    if target is not None and os.path.exists(target) and os.path.samefile(target, store):
+        raise ValueError(f"{command} must not go into the store itself, got {target!r}")
+
+
+def number_of(text: str) -> int | str:
+    """Returns which sweep a text names: a number, or "last"."""
+    try:
+        return "last" if text == "last" else int(text)
+    except ValueError:
+        raise UserError(f"sweep must be a number or last, got {text!r}") from None

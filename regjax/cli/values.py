@@ -1,0 +1,98 @@
+"""Values as a flag, or a text in TOML, writes them: "0,0.1", "1,0.9/0.8", "geomspace(1e-4,1,9)".
+
+The table of options names the reader of each flag; `spec.resolve` calls it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+
+from regjax.core.config import check_known, shown
+
+# Values of one geomspace or linspace.
+MAX_COUNT = 100_000
+_SPACED = re.compile(r"(\w+)\((.*)\)")
+
+
+def values_of(name: str, text: str) -> list[Any]:
+    """Returns the values that a text names: "0,0.1", "1,0.9/0.8", "geomspace(1e-4,1,9)", or several of these.
+
+    Raises:
+        ValueError: an empty value, or a function that is not known.
+    """
+    values: list[Any] = []
+    for part in re.split(r",(?![^(]*\))", text):  # commas outside of brackets
+        part = part.strip()
+        if not part:
+            raise ValueError(f"{name} must have a value between two commas, got {shown(text)}")
+        call = _SPACED.fullmatch(part)
+        if call:
+            values += _spaced(name, part, *call.groups())
+        elif "/" in part:
+            values.append(tuple(scalar(entry.strip()) for entry in part.split("/")))
+        else:
+            values.append(scalar(part))
+    return values
+
+
+def _spaced(name: str, text: str, function: str, arguments: str) -> list[float]:
+    if function == "logspace":
+        raise ValueError(
+            f"{name} must use geomspace(first, last, count), whose ends are values, got {shown(text)}"
+        )
+    check_known(f"{name}: function", function, ("geomspace", "linspace"))
+    try:
+        first, last, count = (float(entry) for entry in arguments.split(","))
+        if (
+            count != int(count)
+            or not 1 <= count <= MAX_COUNT
+            or not math.isfinite(last - first)
+            or (function == "geomspace" and not (first > 0 and last > 0))
+        ):
+            raise ValueError
+    except (ValueError, OverflowError):
+        ends = "two ends above 0" if function == "geomspace" else "two ends"
+        wanted = f"{ends} and a count of 1 to {MAX_COUNT:,}, all finite"
+        raise ValueError(f"{name}: {function} must have {wanted}, got {shown(text)}") from None
+    return getattr(np, function)(first, last, int(count)).tolist()
+
+
+def scalar(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            value = kind(text)
+        except ValueError:
+            continue
+        if kind is float or abs(value) < 2**63:  # beyond it TOML has no whole numbers either
+            return value
+    return text
+
+
+def read_scalar(name: str, text: str) -> Any:
+    """Returns a number where the text is one, else the text; `name` is for messages of other readers."""
+    return scalar(text)
+
+
+def read_text(name: str, text: str) -> str:
+    """Returns the text as it stands."""
+    return text
+
+
+def read_names(name: str, text: str) -> Any:
+    """Returns the names between commas; "none" stays a word."""
+    return text if text == "none" else text.split(",")
+
+
+def read_some(name: str, text: str) -> Any:
+    """Returns a list where the text has a comma, else one value."""
+    return values_of(name, text) if "," in text else scalar(text)
+
+
+def read_seeds(name: str, text: str) -> Any:
+    """Returns a list of seeds where the text has a comma, else how many."""
+    seeds = values_of(name, text)
+    return seeds if "," in text else seeds[0]

@@ -1,0 +1,111 @@
+"""Makes the task of a chunk: what `engine/scheduler.py` submits, from a design, a group and rows."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from regjax.core.config import Config
+from regjax.core.hparams import compiled_in
+from regjax.core.mlp import Params
+from regjax.engine.lanes import ChunkTask, Replicates
+from regjax.engine.packing import Chunk, stack
+from regjax.study.design import Design
+from regjax.study.groups import Group
+
+
+def task_of(
+    design: Design, group: Group, chunk: Chunk, stops: tuple[int, ...], measured: tuple[bool, ...]
+) -> ChunkTask:
+    """Returns the task that trains a chunk to the last of `stops`.
+
+    Args:
+        design: of the sweep.
+        group: of the chunk; its slots and lanes are the shape of the task.
+        chunk: rows, and their states.
+        stops: as `stops_from` returns them.
+        measured: for each stop, whether a record is taken there.
+    """
+    lanes = chunk.lanes(group)
+    hparams = [
+        compiled_in(design.hparams[design.row(row).configuration], group.on, group.config)
+        for row in lanes.ravel()
+    ]
+    # Per-example scores are of the final parameters, which a row that stops early may have at any stop.
+    may_end = stops[-1] == group.config.num_steps or group.stops
+    return ChunkTask(
+        config=group.config.program(),
+        shared=group.shared,
+        replicates=replicates_of(design, lanes[:, 0] if group.shared else lanes),
+        hparams=stack(hparams, lanes.shape),
+        states=chunk.states,
+        start=chunk.step,
+        stops=stops,
+        measured=measured,
+        num_batches=group.num_batches,
+        num_steps=group.config.num_steps,
+        params=_first_params(design, lanes) if chunk.states is None else None,
+        want_examples=design.splits.kind == "validation" and may_end,
+    )
+
+
+def stops_from(config: Config, start: int, steps: int) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+    """Returns where a task stops, and at which of these stops a record is taken.
+
+    Args:
+        config: of the rows; it says at which steps records are due.
+        start: step at which the task begins.
+        steps: number of steps that it should take, at least 1. It ends at the first record after as many;
+            a record that is more than twice as far away is approached in several tasks.
+
+    Example:
+        >>> from regjax.core.config import Config
+        >>> stops_from(Config(num_steps=100, eval_every=10), start=20, steps=15)
+        ((30, 40), (True, True))
+        >>> stops_from(Config(num_steps=100, eval_every=100), start=20, steps=15)
+        ((35,), (False,))
+    """
+    stops, measured, step = [], [], start
+    while step < config.num_steps and step - start < steps:
+        record = min((step // config.eval_every + 1) * config.eval_every, config.num_steps)
+        step = record if record - start <= 2 * steps else start + steps
+        stops.append(step)
+        measured.append(step == record)
+    return tuple(stops), tuple(measured)
+
+
+def replicates_of(design: Design, rows: np.ndarray) -> Replicates:
+    """Returns the data, weights and keys of rows; leaves that differ between rows are `(*rows.shape, …)`."""
+    places = [design.row(row) for row in rows.ravel()]
+    stacked = functools.partial(stack, shape=rows.shape)
+    weights = [design.weights(place) for place in places]
+    train, val, stop = (
+        None if part[0] is None else stacked(list(part)) for part in zip(*weights, strict=True)
+    )
+    if design.has_own_inputs:
+        inputs = [design.inputs(place.fold, design.stops(place.configuration)) for place in places]
+        x = stacked([x for x, _ in inputs])
+        test_x = None if design.test is None else stacked([t for _, t in inputs if t is not None])
+    else:  # the same for all rows, and then on the device once
+        x, test_x = design.inputs(0, design.stops(places[0].configuration))
+    test = design.padded_test
+    orders = [design.drawn(place)[1] for place in places]
+    return Replicates(
+        key=stacked([design.key(place) for place in places]),
+        x=x,
+        y=design.padded.y,
+        train=train,
+        val=val,
+        stop=stop,
+        orders=None if orders[0] is None else stacked(orders),
+        test_x=test_x,
+        test_y=None if test is None else test.y,
+        test=None if test is None else test.weights,
+    )
+
+
+def _first_params(design: Design, lanes: np.ndarray) -> Params | None:
+    """Returns the initial parameters of rows, `(R, r, …)`, or None where JAX draws them from the key."""
+    found = [design.drawn(design.row(row))[0] for row in lanes.ravel()]
+    return None if found[0] is None else stack(found, lanes.shape)

@@ -1,0 +1,203 @@
+"""The training of one network, epoch by epoch, in compiled calls of a few epochs each.
+
+`RegMLP` calls it: `fit` and `partial_fit` through `train_epochs`, a search's refit also to compile ahead.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from regjax.core.config import Config
+from regjax.core.data import Data, pad_samples, unit_mean
+from regjax.core.hparams import HParams
+from regjax.core.mlp import Params
+from regjax.core.numpy_random import draw_orders
+from regjax.core.train import TrainState, init_state, run_segment
+
+# Epochs of one compiled call. A run that has stopped, or Ctrl-C, waits for the end of the call.
+EPOCHS = 10
+# XLA's older code for fusions and LLVM's first level compile in a third of the time, and for one network
+# the program is as fast.
+QUICK: Any = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
+
+
+class Samples(NamedTuple):
+    """The samples of a fit.
+
+    Attributes:
+        data: those trained on, features first and padded.
+        watched: those whose score early stopping watches, or None.
+        mean_weight: mean weight of those trained on.
+    """
+
+    data: Data
+    watched: Data | None
+    mean_weight: float
+
+
+class Run(NamedTuple):
+    """What stays the same throughout a fit.
+
+    Attributes:
+        key: of the replicate.
+        hparams: checked hyperparameters.
+        samples: those of the fit.
+        config: what is compiled.
+    """
+
+    key: jax.Array
+    hparams: HParams
+    samples: Samples
+    config: Config
+
+
+class Span(NamedTuple):
+    """Which epochs a compiled call runs; traced, so that one program serves all.
+
+    Attributes:
+        first: epochs done.
+        last: number of epochs after which nothing happens any more.
+        num_batches: batches of an epoch.
+        num_steps: steps of the whole run.
+    """
+
+    first: Any
+    last: Any
+    num_batches: Any
+    num_steps: Any
+
+
+def as_data(X: np.ndarray, y: np.ndarray, weights: np.ndarray) -> Data:
+    """Returns samples features first, padded to one of a few numbers, so that few programs are compiled.
+
+    Args:
+        X: `(n_samples, n_features)`.
+        y: `(n_samples, n_outputs)`.
+        weights: `(n_samples,)`, >= 0.
+    """
+    data = Data(X.T, y.T, unit_mean(weights, len(X)).astype(X.dtype))
+    n = len(X)
+    size = 32
+    while size < min(n, 1024):
+        size *= 2
+    return pad_samples(data, size if n <= 1024 else 512)
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def begin(key: jax.Array, hparams: HParams, params: Params, *, config: Config) -> TrainState:
+    """Returns the state before the first step, from given parameters."""
+    return init_state(key, hparams, config=config, params=params)
+
+
+def order_drawer(
+    random: np.random.RandomState, data: Data, config: Config, shuffle: bool
+) -> Callable[[int], np.ndarray | None]:
+    """Returns a function that draws the orders of the samples in the next epochs, as scikit-learn does.
+
+    It takes the number of epochs, at most `EPOCHS`, and returns `(EPOCHS, n)`, or None where a batch holds
+    all samples.
+    """
+    order: Any = np.flatnonzero(data.weights > 0)
+
+    def draw(count: int) -> np.ndarray | None:
+        nonlocal order
+        if config.batch_size is None:
+            return None
+        # scikit-learn shuffles the order of the epoch before.
+        orders, order = draw_orders(random, order, count, data.x.shape[1], shuffle)
+        return np.pad(orders, ((0, EPOCHS - count), (0, 0)))
+
+    return draw
+
+
+def train_epochs(
+    run: Run, state: TrainState, first: int, last: int, draw: Callable[[int], np.ndarray | None]
+) -> Iterator[tuple[TrainState, np.ndarray, np.ndarray]]:
+    """Yields the state after every few epochs, with the losses and scores of these epochs.
+
+    Args:
+        run: what stays the same.
+        state: after `first` epochs.
+        first: epochs done.
+        last: epochs to do at most.
+        draw: of `order_drawer`.
+    """
+    config, data = run.config, run.samples.data
+    num_samples = int(np.sum(np.asarray(data.weights) > 0))
+    num_batches = 1 if config.batch_size is None else math.ceil(num_samples / config.batch_size)
+    for epoch in range(first, last, EPOCHS):
+        count = min(EPOCHS, last - epoch)
+        state, curves = run_epochs(
+            run.key, state, run.hparams, data, run.samples.watched, draw(count),
+            Span(epoch, last, num_batches, config.num_steps), config=config.program(),
+        )  # fmt: skip
+        loss, score, over = (np.asarray(curve)[:count] for curve in curves)
+        ran = int(np.argmax(over)) + 1 if over.any() else count
+        yield state, loss[:ran], score[:ran]
+        if over.any():
+            return
+
+
+def run_epochs(*args: Any, config: Config) -> tuple[TrainState, tuple[jax.Array, jax.Array, jax.Array]]:
+    """Returns what `_run_epochs` does, compiled; the arguments are those of `_run_epochs`."""
+    return _program()(*args, config=config)
+
+
+@functools.cache
+def _program() -> Callable[..., Any]:
+    """Returns the compiled `_run_epochs`, with the options `QUICK` where the compiler has them."""
+    options = QUICK if jax.default_backend() == "cpu" else None
+    if options is not None:
+        try:
+            jax.jit(lambda x: x + 1, compiler_options=options)(0.0)
+        except Exception:  # another version of the compiler may lack an option
+            options = None
+    return jax.jit(_run_epochs, static_argnames="config", compiler_options=options)
+
+
+def _run_epochs(
+    key: jax.Array,
+    state: TrainState,
+    hparams: HParams,
+    data: Data,
+    watched: Data | None,
+    orders: jax.Array | None,
+    span: Span,
+    *,
+    config: Config,
+) -> tuple[TrainState, tuple[jax.Array, jax.Array, jax.Array]]:
+    """Returns the state after `EPOCHS` epochs, and loss, score and whether the run has stopped after each.
+
+    Args:
+        key: of the replicate.
+        state: after `span.first` epochs.
+        hparams: hyperparameters.
+        data: samples to train on.
+        watched: samples whose score early stopping watches, or None.
+        orders: of the samples in each epoch, `(EPOCHS, n)`, or None where a batch holds all.
+        span: which epochs; those after `span.last` change nothing.
+        config: what is compiled.
+    """
+
+    def one(state: TrainState, at: tuple[jax.Array, Any]) -> tuple[TrainState, Any]:
+        epoch, order = at
+        start = epoch * span.num_batches
+        stop = jnp.where(epoch < span.last, start + span.num_batches, start)
+        state = run_segment(
+            key, state, hparams, data, start, stop,
+            config=config, num_batches=span.num_batches, num_steps=span.num_steps, watched=watched,
+            orders=None if order is None else order[None],
+        )  # fmt: skip
+        epochs = cast(Any, state.epochs)
+        return state, (epochs.loss, epochs.score, epochs.stopped_at >= 0)
+
+    epochs = jnp.asarray(span.first, jnp.int32) + jnp.arange(EPOCHS, dtype=jnp.int32)
+    return lax.scan(one, state, (epochs, orders))

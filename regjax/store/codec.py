@@ -1,0 +1,223 @@
+"""Coding: arrays, data sets, designs and rows as the bytes, JSON and columns that a store writes, and back.
+
+Arrays are safetensors files; nothing is ever pickled. `store.py` codes data sets and designs with it,
+`engine/checkpoints.py` rows and training states.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from regjax.core.config import Config, local_x64
+from regjax.core.data import Data
+from regjax.core.hparams import HParams, check_hparams
+from regjax.core.mlp import Layer, Params
+from regjax.core.train import TrainState, init_state
+from regjax.data.splits import Splits
+from regjax.study.configuration import NAMES, as_hparams, value_of
+from regjax.study.design import Design
+from regjax.study.words import as_cell
+
+# Columns of a row that its configuration decides.
+ASKED_COLUMNS = (*NAMES, "layer_sizes", "num_steps", "eval_every")
+
+
+def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Returns the bytes of a safetensors file of named arrays."""
+    return pack_rows({name: np.asarray(value)[None] for name, value in arrays.items()})[0]
+
+
+def pack_rows(arrays: Mapping[str, np.ndarray]) -> list[bytes]:
+    """Returns the bytes of a safetensors file for each row of arrays `(rows, …)`.
+
+    Files of one layout have the same header, so it is made once and followed by each row's bytes, in the
+    header's order. A header made for each row took half of the time that a sweep spends on its store.
+    """
+    fields = tuple((name, value.dtype.str, value.shape[1:]) for name, value in arrays.items())
+    header, order = _layout(fields)
+    count = len(next(iter(arrays.values())))
+    filled = [np.ascontiguousarray(arrays[name]) for name in order if arrays[name].size]
+    parts = [np.empty((count, 0), np.uint8), *(part.reshape(count, -1).view(np.uint8) for part in filled)]
+    return [header + row.tobytes() for row in np.concatenate(parts, axis=1)]
+
+
+@functools.lru_cache(maxsize=64)
+def _layout(fields: tuple[tuple[str, str, tuple[int, ...]], ...]) -> tuple[bytes, list[str]]:
+    """Returns the header of a file with these (name, dtype, shape), and its names in the order of bytes."""
+    import safetensors.numpy
+
+    whole = safetensors.numpy.save({name: np.zeros(shape, dtype) for name, dtype, shape in fields})
+    length = 8 + int.from_bytes(whole[:8], "little")
+    places = json.loads(whole[8:length])
+    return whole[:length], sorted(places, key=lambda name: places[name]["data_offsets"])
+
+
+def unpack(content: bytes) -> dict[str, np.ndarray]:
+    """Returns the named arrays of a safetensors file.
+
+    Raises:
+        ValueError: the bytes are another kind of file, or damaged.
+
+    Example:
+        >>> unpack(pack({"w": np.eye(2)}))["w"].tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+    """
+    import safetensors
+    import safetensors.numpy
+
+    try:
+        return safetensors.numpy.load(content)
+    except (safetensors.SafetensorError, TypeError, KeyError) as error:
+        raise ValueError(f"content must be a safetensors file, and could not be read ({error})") from error
+
+
+# -- pytrees ------------------------------------------------------------------------------------------------
+
+
+def leaves(prefix: str, tree: Any) -> dict[str, np.ndarray]:
+    """Returns the leaves of a pytree as NumPy arrays, named `prefix/0`, `prefix/1`, … in order."""
+    return {f"{prefix}/{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(tree))}
+
+
+def under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns the arrays whose names begin with `prefix/`, under the rest of their names."""
+    start = f"{prefix}/"
+    return {name.removeprefix(start): v for name, v in arrays.items() if name.startswith(start)}
+
+
+def in_order(prefix: str, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """Returns the arrays named `prefix/0`, `prefix/1`, … in order, as `leaves` named them."""
+    found = under(prefix, arrays)
+    return [found[str(i)] for i in range(len(found))]
+
+
+def as_params(found: Sequence[Any]) -> Params:
+    """Returns parameters from their leaves in order: w and b of each layer."""
+    return tuple(Layer(w, b) for w, b in zip(found[::2], found[1::2], strict=True))
+
+
+def as_state(found: Sequence[np.ndarray], config: Config, hparams: HParams) -> TrainState:
+    """Returns a training state from its leaves in order.
+
+    Args:
+        found: as `in_order` returns them.
+        config: of the row.
+        hparams: of the row; with `config` they decide which parts the state has.
+    """
+    with local_x64(config.dtype):
+        key = jax.random.key(0, impl="threefry2x32")
+        shape = jax.eval_shape(lambda key: init_state(key, hparams, config=config), key)
+    return jax.tree.unflatten(jax.tree.structure(shape), found)
+
+
+# -- data sets and designs ----------------------------------------------------------------------------------
+
+
+def pack_data(data: Data) -> bytes:
+    """Returns a data set as the bytes of a safetensors file."""
+    return pack({name: np.asarray(leaf) for name, leaf in zip(Data._fields, data, strict=True)})
+
+
+def unpack_data(content: bytes) -> Data:
+    """Returns the data set that `pack_data` packed.
+
+    Raises:
+        ValueError: the bytes are damaged, or of other arrays.
+    """
+    found = unpack(content)
+    if set(found) != set(Data._fields):
+        raise ValueError(f"data must have {', '.join(Data._fields)}, got {', '.join(found)}")
+    return Data(**found)
+
+
+def pack_design(design: Design) -> tuple[str, bytes]:
+    """Returns a design without its data: as JSON, and its splits and folds' own inputs as packed arrays."""
+    classes = design.classes
+    programs = list(dict.fromkeys(design.configs))
+    number = {config: index for index, config in enumerate(programs)}
+    stored = {
+        "configs": [dataclasses.asdict(config) for config in programs],
+        "config_of": [number[config] for config in design.configs],
+        "configurations": list(design.configurations),
+        "classes": None if classes is None else {"dtype": classes.dtype.str, "values": classes.tolist()},
+        "num_batches": list(design.num_batches),
+        "seeds": list(design.seeds),
+        "pairing": design.pairing,
+        "standardize": design.standardize,
+        "notes": list(design.notes),
+        "kind": design.splits.kind,
+        "split_notes": list(design.splits.notes),
+    }
+    splits = {"train": design.splits.train, "val": design.splits.val}
+    if design.splits.stop is not None:
+        splits["stop"] = design.splits.stop
+    for fold, x in enumerate(design.fold_inputs or ()):
+        splits[f"inputs/{fold}"] = x
+    return json.dumps(stored), pack({name: np.asarray(weights) for name, weights in splits.items()})
+
+
+def unpack_design(text: str, splits: bytes, data: Data, test: Data | None) -> Design:
+    """Returns the design that `pack_design` packed.
+
+    Args:
+        text: JSON.
+        splits: packed arrays.
+        data: the samples that train and validate.
+        test: the test set, or None.
+
+    Raises:
+        TypeError: a field has another type, or is of another version.
+        KeyError: a field is missing.
+        ValueError: the arrays are damaged.
+    """
+    stored, weights = json.loads(text), unpack(splits)
+    programs = [
+        Config(**(entry | {"layer_sizes": tuple(entry["layer_sizes"])})) for entry in stored["configs"]
+    ]
+    configs = tuple(programs[index] for index in stored["config_of"])
+    # JSON knows lists alone; a configuration holds tuples.
+    configurations = tuple(
+        {name: tuple(v) if isinstance(v, list) else v for name, v in entry.items()}
+        for entry in stored["configurations"]
+    )
+    each = zip(configs, configurations, strict=True)
+    classes = stored["classes"]
+    notes = tuple(stored["split_notes"])
+    own_inputs = [f"inputs/{fold}" for fold in range(len(weights["train"])) if "inputs/0" in weights]
+    return Design(
+        data=data,
+        test=test,
+        classes=None if classes is None else np.array(classes["values"], classes["dtype"]),
+        splits=Splits(weights["train"], weights["val"], stored["kind"], notes, weights.get("stop")),
+        configurations=configurations,
+        configs=configs,
+        hparams=tuple(check_hparams(config, as_hparams(entry)) for config, entry in each),
+        num_batches=tuple(stored["num_batches"]),
+        seeds=tuple(stored["seeds"]),
+        pairing=stored["pairing"],
+        standardize=stored["standardize"],
+        notes=tuple(stored["notes"]),
+        fold_inputs=tuple(weights[name] for name in own_inputs) or None,
+    )
+
+
+def asked_columns(design: Design) -> Callable[[int], tuple[Any, ...]]:
+    """Returns a function of a configuration's index that returns the values of its `ASKED_COLUMNS`."""
+
+    @functools.cache
+    def columns(index: int) -> tuple[Any, ...]:
+        config, configuration = design.configs[index], design.configurations[index]
+        own = {name: getattr(config, name) for name in NAMES if hasattr(config, name)}
+        own["hidden"] = config.layer_sizes[1:-1]
+        values = (own[name] if name in own else value_of(configuration, name) for name in NAMES)
+        sizes = "-".join(map(str, config.layer_sizes))
+        return (*map(as_cell, values), sizes, config.num_steps, config.eval_every)
+
+    return columns

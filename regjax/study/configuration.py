@@ -1,0 +1,109 @@
+"""A configuration: one set of values of the grid, each in its one spelling.
+
+A configuration is a mapping from names to canonical values: real hyperparameters rounded to 12 significant
+digits, everything that is off in its one spelling (l2 = 0, keep_prob = 1), equal values of all layers as one
+value. Two configurations that mean the same compare equal, and have the same identity in a store. Grids,
+designs, comparisons and the store read values through `value_of`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import numpy as np
+
+from regjax.core.config import Activation, Config, Init, Optimizer, check_choice, check_count, shown
+from regjax.core.hparams import LATER, OFF_VALUES, HParams, check_hparam
+
+Configuration = dict[str, Any]
+# Significant digits of real hyperparameters that count.
+EXACT = 12
+# What a grid does not mention: the default of HParams, or what the Config of the sweep says.
+UNSET = "unset"
+# Config fields that may be axes, with what checks a value; `hidden` stands for layer_sizes[1:-1].
+CONFIG_AXES = ("hidden", "activation", "optimizer", "batch_size", "init")
+NAMES = (*HParams._fields, *CONFIG_AXES)
+# What other libraries call them.
+ELSEWHERE = {
+    "lambda": "l2",
+    "lambd": "l2",
+    "lambda_": "l2",
+    "alpha": "l2",
+    "lr": "learning_rate",
+    "hidden_layer_sizes": "hidden",
+}
+
+
+def canonical(name: str, value: Any) -> Any:
+    """Returns the one spelling of a value: what is hashed, compared, shown and trained.
+
+    Raises:
+        TypeError: a value of the wrong kind; names the axis.
+        ValueError: a value out of its range; names the axis.
+    """
+    if name in CONFIG_AXES:
+        return _canonical_config(name, value)
+    if value is None or (isinstance(value, str) and value == "none"):
+        value = OFF_VALUES.get(name)
+    is_array = isinstance(value, np.ndarray)
+    is_vector = (
+        value.ndim == 1 if is_array else isinstance(value, tuple | list) and not any(map(_is_list, value))
+    )
+    values: Any = value if is_vector else (value,)
+    if len(values) == 0:
+        raise ValueError(f"{name} must have at least one value, got {shown(value)}")
+    for entry in values:
+        if entry is None and value is not None:
+            raise TypeError(f"{name} must have a number for every layer, got {shown(value)}")
+        check_hparam(Config(), name, entry)
+    rounded = tuple(float(f"{float(entry):.{EXACT}g}") + 0.0 for entry in values)
+    return rounded[0] if len(set(rounded)) == 1 else rounded
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def _canonical_config(name: str, value: Any) -> Any:
+    if name == "hidden":
+        value = () if value is None or (isinstance(value, str) and value == "none") else value
+        if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
+            value = (value,)
+        return tuple(check_count("hidden", units) for units in value)
+    if name == "batch_size":
+        return None if value is None or value in ("full", "none") else check_count(name, value)
+    choices = {"activation": Activation, "optimizer": Optimizer, "init": Init}[name]
+    check_choice(name, value, get_args(choices))
+    return value
+
+
+def value_of(configuration: Configuration, name: str) -> Any:
+    """Returns the canonical value of a name in a configuration, mentioned or not.
+
+    What is not mentioned has the default of `HParams`; a field of `Config` is then `UNSET`: the sweep's
+    Config says it.
+    """
+    if name in configuration:
+        return configuration[name]
+    return UNSET if name in CONFIG_AXES else _default(name)
+
+
+def is_mentioned(name: str, value: Any) -> bool:
+    """Returns whether a value says anything: not what is off, or a default of what came later.
+
+    What says nothing is in no identity and no key, so that a hyperparameter which a later version brings
+    changes none.
+    """
+    return value != OFF_VALUES.get(name) and not (name in LATER and value == _default(name))
+
+
+@functools.cache
+def _default(name: str) -> Any:
+    return canonical(name, HParams._field_defaults[name])
+
+
+def as_hparams(configuration: Configuration) -> HParams:
+    """Returns the hyperparameters of a configuration."""
+    return HParams(**{name: value for name, value in configuration.items() if name in HParams._fields})

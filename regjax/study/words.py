@@ -1,0 +1,58 @@
+"""Values in words, as the command line takes them and as tables and figures show them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from regjax.study.configuration import EXACT, value_of
+
+
+def describe(
+    configuration: Mapping[str, Any], names: Iterable[str] | None = None, digits: int = EXACT
+) -> str:
+    """Returns a configuration in words, as the command line takes it: "l2=0.1, keep_prob=0.9/0.8".
+
+    Args:
+        configuration: its values.
+        names: which of them; None takes all that it mentions.
+        digits: of real values; by default all that count.
+    """
+    names = configuration if names is None else names
+    words = (f"{name}={as_text(value_of(dict(configuration), name), digits)}" for name in names)
+    return ", ".join(words) or "defaults"
+
+
+def as_text(value: Any, digits: int = EXACT) -> str:
+    """Returns one value as the command line takes it: per-layer values with slashes."""
+    if isinstance(value, tuple):
+        return "/".join(as_text(entry, digits) for entry in value) or "none"
+    if value is None:
+        return "full"
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+
+
+def in_order(values: Iterable[Any]) -> list[Any]:
+    """Returns distinct values as a picture has them: numbers by size, others as they come."""
+    found = list(dict.fromkeys(values))
+    return sorted(found) if all(isinstance(value, int | float) for value in found) else found
+
+
+def as_cell(value: Any) -> Any:
+    """Returns a value as it stands in a table: numbers as they are, the rest as `as_text`."""
+    return as_text(value) if value is None or isinstance(value, tuple) else value
+
+
+def duration(seconds: float) -> str:
+    """Returns seconds in words.
+
+    Example:
+        >>> [duration(seconds) for seconds in (0.4, 125, 11_040)]
+        ['0.4 s', '2 min 5 s', '3 h 4 min']
+    """
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
