@@ -1,18 +1,29 @@
-"""Figures of a finished sweep."""
+"""Figures of a sweep's results, on Matplotlib without pyplot: nothing here touches global state.
 
-from regjax.plot.figures import (
-    KINDS,
-    boundaries,
-    boundary,
-    curves,
-    data_set,
-    forest,
-    gap,
-    heatmap,
-    masks,
-    path,
-    stability,
-)
+A figure of one panel takes `ax=`, one of several takes `figure=` (a Figure or SubFigure), for layouts of
+your own; each returns the whole Figure. docs/gallery.md shows them all, and docs/intervals.md says what the
+intervals mean.
+
+    results = regjax.sweep("two_regions", grid=regjax.grid(l2=[0, 0.1, 1]), folds=5)
+    regjax.plot.heatmap(results).savefig("map.png")
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from regjax.plot.figures import (
+        KINDS,
+        boundaries,
+        boundary,
+        curves,
+        data_set,
+        forest,
+        gap,
+        heatmap,
+        masks,
+        path,
+        stability,
+    )
 
 __all__ = [
     "KINDS",
@@ -27,3 +38,12 @@ __all__ = [
     "path",
     "stability",
 ]
+
+
+# Matplotlib takes a third of a second to import: it is when a figure is asked for.
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'regjax.plot' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module("regjax.plot.figures"), name)

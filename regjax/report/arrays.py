@@ -20,8 +20,8 @@ from regjax.core.config import Config, Loss, local_x64
 from regjax.core.metrics import without_split
 from regjax.core.mlp import Params, decide, forward
 from regjax.core.objective import resolve_loss
-from regjax.plot.canvas import plane
 from regjax.plot.request import order_of
+from regjax.plot.samples import plane
 from regjax.study import intervals
 from regjax.study.comparison import Comparison, Scores, per_example, resolve_pairs, unit_interval
 from regjax.study.configuration import value_of

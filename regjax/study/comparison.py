@@ -314,22 +314,33 @@ def _what_holds(design: Design, count: int) -> str:
     return text
 
 
-def _sentence(design: Design, entry: Mapping[str, Any]) -> str:
+def numbers_in_words(design: Design, entry: Mapping[str, Any]) -> str:
+    """Returns a difference with its intervals in words, or why there is none; without the verdict.
+
+    Args:
+        design: of the sweep.
+        entry: a row of `Comparison.table`.
+    """
     if entry["status"] != "ok":
         return f"no verdict: {entry['status']}"
     mean = as_number(entry["difference"], "+")
     if math.isnan(entry["se"]):
         count = entry["n"]
-        what = "folds" if design.splits.kind == "folds" else "seeds"
-        return f"{mean}, " + ("no interval" if count < 2 else f"no spread in {count} {what}")
+        return f"{mean}, " + ("no interval" if count < 2 else f"no spread in {count} {design.evidence.kind}")
     low, high = as_number(entry["low"], "+"), as_number(entry["high"], "+")
     words = f"{mean} [{low}, {high}]"
     if not math.isnan(entry["sampling_se"]):
         words += f", held-out rows ± {as_number(entry['sampling_se'])} (1 se)"
     if math.isnan(entry["family_low"]):
-        return f"{words}: {entry['verdict']}"
+        return words
     low, high = as_number(entry["family_low"], "+"), as_number(entry["family_high"], "+")
-    return f"{words}, family [{low}, {high}]: {entry['verdict']}"
+    return f"{words}, family [{low}, {high}]"
+
+
+def _sentence(design: Design, entry: Mapping[str, Any]) -> str:
+    numbers = numbers_in_words(design, entry)
+    has_interval = entry["status"] == "ok" and not math.isnan(entry["se"])
+    return f"{numbers}: {entry['verdict']}" if has_interval else numbers
 
 
 def _verdict(entry: Mapping[str, Any], higher: bool) -> str:

@@ -39,6 +39,38 @@ class Row(NamedTuple):
     fold: int
 
 
+class Evidence(NamedTuple):
+    """What a mean of a sweep is taken over, and what its interval rests on.
+
+    Attributes:
+        kind: of the units of evidence: "folds", or "seeds" where there is one split.
+        num_folds: at least 1.
+        num_seeds: at least 1.
+    """
+
+    kind: Literal["folds", "seeds"]
+    num_folds: int
+    num_seeds: int
+
+    @property
+    def df(self) -> int:
+        """Degrees of freedom of the interval; with 0 there is no interval."""
+        return (self.num_folds if self.kind == "folds" else self.num_seeds) - 1
+
+    def mean_in_words(self) -> str:
+        """Returns what a mean is taken over: "over 5 folds × 8 seeds"."""
+        seeds = f"{self.num_seeds} seed" + ("s" if self.num_seeds > 1 else "")
+        if self.kind == "folds":
+            return f"over {self.num_folds} folds × {seeds}"
+        return f"over {seeds} on this one split" if self.num_seeds > 1 else "1 seed on 1 split"
+
+    def in_words(self) -> str:
+        """Returns the same with what the interval rests on: "over 5 folds × 8 seeds (t, 4 df)"."""
+        if self.kind == "folds":
+            return f"{self.mean_in_words()} (t, {self.df} df)"
+        return self.mean_in_words() + (": says nothing about other data" if self.df else ": no interval")
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Design:
     """A resolved sweep.
@@ -200,14 +232,15 @@ class Design:
                 return "nothing on"
         return describe(configuration, names, digits)
 
+    @property
+    def evidence(self) -> Evidence:
+        """What means over the units of evidence are taken over."""
+        kind = "folds" if self.splits.kind == "folds" else "seeds"
+        return Evidence(kind, self.num_folds, len(self.seeds))
+
     def units_in_words(self) -> str:
         """Returns what varies: "over 5 folds × 8 seeds (t, 4 df)"."""
-        if self.splits.kind == "folds":
-            seeds = f"{len(self.seeds)} seed" + ("s" if len(self.seeds) > 1 else "")
-            return f"over {self.num_folds} folds × {seeds} (t, {self.num_folds - 1} df)"
-        if len(self.seeds) == 1:
-            return "1 seed on 1 split: no interval"
-        return f"over {len(self.seeds)} seeds on this one split: says nothing about other data"
+        return self.evidence.in_words()
 
     @functools.cached_property
     def padded(self) -> Data:

@@ -73,14 +73,18 @@ class Choice:
     warnings: tuple[str, ...]
 
     def __str__(self) -> str:
+        return self.in_words() + "".join(f"\nwarning: {w}" for w in self.warnings)
+
+    def in_words(self) -> str:
+        """Returns the reason and the scores in one line, without the warnings."""
         name = self.metric.removeprefix("val_")
         among = f" (selected among {self.num_candidates}: optimistic)" if self.num_candidates > 1 else ""
-        lines = [self.reason, f"validation {name} {self.validation:.4f}{among}"]
+        parts = [self.reason, f"validation {name} {self.validation:.4f}{among}"]
         if self.corrected is not None:
-            lines.append(f"corrected for the selection {self.corrected:.4f}")
+            parts.append(f"corrected for the selection {self.corrected:.4f}")
         if self.test is not None:
-            lines.append(f"test {name} {self.test:.4f}")
-        return "; ".join(lines) + "".join(f"\nwarning: {w}" for w in self.warnings)
+            parts.append(f"test {name} {self.test:.4f}")
+        return "; ".join(parts)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -12,15 +12,9 @@ from matplotlib.figure import Figure
 from regjax.core.config import Config
 from regjax.core.data import Data
 from regjax.core.mlp import Params, predict_proba
-from regjax.plot.canvas import (
-    QuietFigure,
-    class_legend,
-    draw_boundary,
-    draw_masks,
-    draw_points,
-    name_features,
-    plane,
-)
+from regjax.plot.canvas import QuietFigure
+from regjax.plot.dropped import draw_masks
+from regjax.plot.samples import class_legend, draw_boundary, draw_points, name_features, plane
 from regjax.tutorial.experiment import Run
 
 RUN_STYLES = (("#000000", "-"), ("#009E73", "--"), ("#CC79A7", "-."))

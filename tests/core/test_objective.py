@@ -9,7 +9,8 @@ import regjax
 from regjax.core.certificate import _problems, relative_error
 from regjax.core.data import Data, pad_samples
 from regjax.core.mlp import Layer
-from regjax.core.objective import BatchSizes, cost, cost_and_grads, full_batch_sizes, penalty, resolve_loss
+from regjax.core.objective import BatchSizes, cost, cost_and_grads, full_batch_sizes, resolve_loss
+from regjax.core.penalties import penalty
 
 CONFIG = regjax.Config(layer_sizes=(3, 5, 1), dtype="float64")
 

@@ -18,8 +18,8 @@ from sweeps import made_up
 
 import regjax
 from regjax.cli import main as cli
-from regjax.plot import canvas
 from regjax.plot import figures as plot
+from regjax.plot import palette, samples, scales
 from regjax.plot.request import check_kept
 from regjax.study.comparison import unit_interval
 
@@ -172,7 +172,7 @@ def test_ten_thousand_networks(kind, large):
 def test_ten_thousand_rows_are_thinned_and_it_says_so():
     found = drawn("data_set", swept(rows(10_000), grid=None, seeds=1, folds=None))
     assert "5,000 of them drawn" in found.axes[0].get_title().replace("\n", " ")
-    assert sum(len(c.get_offsets()) for c in found.axes[0].collections) == canvas.MAX_POINTS
+    assert sum(len(c.get_offsets()) for c in found.axes[0].collections) == samples.MAX_POINTS
 
 
 @pytest.mark.parametrize(
@@ -201,8 +201,9 @@ def test_no_global_state_is_touched(results):
         drawn(kind, results)
     assert dict(matplotlib.rcParams) == before
     code = (
-        "import sys, numpy, regjax.plot, regjax.tutorial.figures\n"
-        "regjax.plot.canvas.draw_masks(None, [('layer', numpy.ones((2, 3)))], 'row', 'title').canvas.draw()\n"
+        "import sys, numpy, regjax.plot.figures, regjax.tutorial.figures\n"
+        "from regjax.plot.dropped import draw_masks\n"
+        "draw_masks(None, [('layer', numpy.ones((2, 3)))], 'row', 'title').canvas.draw()\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -383,7 +384,7 @@ def test_forest_shows_both_ends_and_tells_verdicts_apart():
     marks = {
         line.get_marker(): line.get_color() for line in ax.lines if line.get_marker() not in ("None", "")
     }
-    assert marks == {marker: colour for colour, marker in plot.VERDICTS.values()}
+    assert marks == {look.marker: look.colour for look in palette.VERDICTS.values()}
 
 
 def test_forest_says_what_diverged_and_gives_it_no_interval():
@@ -448,7 +449,7 @@ def test_stability_counts_the_networks_that_diverged():
 
 def test_boundary_is_that_of_the_network(results):
     figure = drawn("boundary", results, configuration=3)
-    sides, points = canvas.plane(results.design.data.x, 160)
+    sides, points = samples.plane(results.design.data.x, 160)
     shade = results.predict_proba(results.design.index(3, 0, 0), points.T)[:, 1]
     np.testing.assert_allclose(figure.axes[0].images[0].get_array(), shade.reshape(160, 160))
     assert figure.axes[0].get_xlim() == (sides[0][0], sides[0][-1])
@@ -491,15 +492,15 @@ def test_masks_are_those_of_the_step(results):
 
 
 def test_off_stands_left_of_a_logarithmic_axis():
-    scale = canvas.scale_of("l2", [1.0, 0.0, 0.01, 0.1])
+    scale = scales.scale_of("l2", [1.0, 0.0, 0.01, 0.1])
     places = [scale.places[value] for value in (0.0, 0.01, 0.1, 1.0)]
     np.testing.assert_allclose(places, [-3, -2, -1, 0])
     assert scale.names == ["0\n(off)", "0.01", "0.1", "1"]
     assert scale.cut == -2.5
-    assert canvas.scale_of("max_norm", [float("inf"), 1.0, 2.0]).names == ["1", "2", "off"]
-    assert canvas.scale_of("keep_prob", [0.8, 1.0]).names == ["0.8", "1\n(off)"]
-    assert canvas.scale_of("hidden", [(), (4,), (4, 3)]).names == ["none", "4", "4/3"]
-    many = canvas.scale_of("l2", [0.0, *np.geomspace(1e-5, 10, 300)])
+    assert scales.scale_of("max_norm", [float("inf"), 1.0, 2.0]).names == ["1", "2", "off"]
+    assert scales.scale_of("keep_prob", [0.8, 1.0]).names == ["0.8", "1\n(off)"]
+    assert scales.scale_of("hidden", [(), (4,), (4, 3)]).names == ["none", "4", "4/3"]
+    many = scales.scale_of("l2", [0.0, *np.geomspace(1e-5, 10, 300)])
     assert len(many.names) <= 9
     assert many.names[0] == "0\n(off)"
 

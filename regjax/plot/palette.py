@@ -1,0 +1,82 @@
+"""Colours and markers of the figures and of the report's page, each said once.
+
+Every module of `regjax.plot` and `regjax.report.models` draws with these. The colours are those of Okabe &
+Ito (2008) and three more, which colour-blind readers can tell apart; whatever differs in colour differs in
+marker or dash too.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+VERMILION = "#D55E00"
+BLUE = "#0072B2"
+GREEN = "#009E73"
+PURPLE = "#CC79A7"
+ORANGE = "#E69F00"
+SKY = "#56B4E9"
+BLACK = "#000000"
+
+# The frame or ring of the chosen configuration, and of the one that the page shows.
+CHOSEN = VERMILION
+# A cell without a value.
+NOTHING = "#DDDDDD"
+
+CLASS_COLOURS = (VERMILION, BLUE, GREEN, PURPLE, ORANGE, SKY, BLACK, "#F0E442", "#999999", "#882255")
+# (Matplotlib's name, Bokeh's name). All are filled shapes: a line marker has no edge that sets it off. Nine
+# markers beside ten colours, so that the pair repeats after 90 classes and not after 10.
+CLASS_MARKERS = (
+    ("o", "circle"),
+    ("^", "triangle"),
+    ("s", "square"),
+    ("D", "diamond"),
+    ("v", "inverted_triangle"),
+    ("P", "plus"),
+    ("X", "square_pin"),
+    ("*", "star"),
+    ("h", "hex"),
+)
+
+# (colour, dash) of the lines of a figure; as many as a reader can follow.
+LINES = (
+    (BLUE, "-"),
+    (VERMILION, "--"),
+    (GREEN, "-."),
+    (PURPLE, ":"),
+    (SKY, (0, (5, 1))),
+    (BLACK, (0, (1, 1))),
+)
+
+
+class Look(NamedTuple):
+    """How a class or a verdict is drawn.
+
+    Attributes:
+        colour: "#RRGGBB".
+        marker: Matplotlib's name of the marker.
+        shape: Bokeh's name of the same marker.
+    """
+
+    colour: str
+    marker: str
+    shape: str
+
+
+# The verdicts of a comparison, see `regjax.study.comparison`.
+VERDICTS = {
+    "helps": Look(GREEN, "^", "triangle"),
+    "hurts": Look(VERMILION, "v", "inverted_triangle"),
+    "not separated": Look(BLACK, "o", "circle"),
+}
+
+
+def class_look(number: int) -> Look:
+    """Returns the look of a class.
+
+    Args:
+        number: label of the class, 0, 1, ….
+
+    >>> class_look(1)
+    Look(colour='#0072B2', marker='^', shape='triangle')
+    """
+    return Look(CLASS_COLOURS[number % len(CLASS_COLOURS)], *CLASS_MARKERS[number % len(CLASS_MARKERS)])
