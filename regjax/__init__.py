@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from regjax import plot as plot
     from regjax import report as report
     from regjax import tutorial as tutorial
-    from regjax.core.certificate import check_gradient
     from regjax.core.config import Config
     from regjax.core.data import Data
     from regjax.core.dropout import dropout_masks
+    from regjax.core.gradient_check import check_gradient
     from regjax.core.hparams import HParams
     from regjax.core.mlp import Layer, backward, forward, init_params, predict, predict_proba
     from regjax.core.objective import cost, cost_and_grads
@@ -80,10 +80,10 @@ __all__ = [
 ]
 
 _DEFINED_IN = {
-    "core.certificate": "check_gradient",
     "core.config": "Config",
     "core.data": "Data",
     "core.dropout": "dropout_masks",
+    "core.gradient_check": "check_gradient",
     "core.hparams": "HParams",
     "core.mlp": "Layer backward forward init_params predict predict_proba",
     "core.objective": "cost cost_and_grads",

@@ -1,6 +1,7 @@
 """Strict rules for every test: no silent change of rank or dtype."""
 
 import os
+import signal
 from pathlib import Path
 
 import jax
@@ -32,3 +33,11 @@ def tutorial_mat() -> Path:
         pytest.skip("set REGJAX_DATA_MAT to the path of the tutorial's data.mat")
     assert Path(path).is_file(), f"REGJAX_DATA_MAT={path} is no file"
     return Path(path).resolve()
+
+
+@pytest.fixture
+def plain_ctrl_c():
+    """Python's own answer to SIGINT, whatever the command line has put in its place."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

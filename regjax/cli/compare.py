@@ -43,7 +43,7 @@ class Asked(NamedTuple):
     @property
     def num_steps(self) -> int:
         """The number of gradient steps; raises TypeError or ValueError where it is none."""
-        from regjax.core.config import check_count
+        from regjax.core.checks import check_count
 
         try:
             number = float(self.steps)

@@ -12,7 +12,7 @@ import click
 from regjax.cli import terminal
 from regjax.cli.stored import check_not_the_store, number_of, of_a_sweep
 from regjax.cli.terminal import user_errors
-from regjax.core.config import check_choice, shown
+from regjax.core.checks import check_choice, shown
 
 ENDINGS = (".png", ".svg", ".pdf")
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from regjax.cli.options import FLAGS, SECTIONS
 from regjax.cli.values import values_of
-from regjax.core.config import check_known, shortened, shown
+from regjax.core.checks import check_known, shortened, shown
 from regjax.data.loaders import BUILT_IN
 from regjax.data.splits import check_fraction
 from regjax.study.configuration import CONFIG_AXES, ELSEWHERE, NAMES, value_of

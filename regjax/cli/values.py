@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from regjax.core.config import check_known, shown
+from regjax.core.checks import check_known, shown
 
 # Values of one geomspace or linspace.
 MAX_COUNT = 100_000

@@ -1,7 +1,8 @@
-"""The gradient certificate: hand-derived gradients against `jax.grad` and central differences.
+"""The certificate of the hand-derived gradients: against `jax.grad` and central differences, term by term.
 
-The one place in the package that differentiates automatically. Everything runs in float64, on whatever
-device JAX finds.
+`regjax check` calls `certify` and prints `as_text`. Everything runs in float64, on whatever device JAX finds.
+Each program has every term compiled in, and a lane for each term in which it alone is on: few programs are
+compiled, which takes nearly all of the time.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import itertools
+import math
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, get_args
@@ -18,20 +20,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .augment import mixup
 from .config import Activation, Config, Loss
+from .constraints import constrain
 from .data import Data
-from .dropout import UnitMasks
-from .hparams import HParams
+from .dropout import Masks
+from .gradient_check import BOUND, CENTRAL_BOUND, relative_error
+from .hparams import CLASSES_ONLY, PENALISED, HParams
 from .mlp import Layer, Params
 from .objective import cost, cost_and_grads
+from .penalties import penalty
 
-# Relative to the largest entry of a leaf; central differences lose half of the digits.
-BOUND = 1e-10
-CENTRAL_BOUND = 1e-6
+# Hyperparameters of the objective, with the value of the lane in which they are on.
+STRENGTHS = {"l2": 0.7, "l1": 0.3, "activity_l2": 0.05, "label_smoothing": 0.1, "confidence_penalty": 0.2}
+# What else changes the gradient in the parameters: masks, noise, mixed pairs and weights are data to it.
+DRAWN = (
+    "input_keep_prob", "keep_prob", "gaussian_dropout", "dropconnect_keep_prob", "input_noise", "mixup",
+    "class_weight",
+)  # fmt: skip
+# A lane each: the data loss alone, each term alone, and all of them at once.
+LANES = ("none", *STRENGTHS, *DRAWN, "all")
+# The gradient in the inputs is certified in all lanes; adversarial examples are made from it.
+INPUT = "adversarial"
+ANY = "any"
 
 NUM_OUTPUTS: dict[Loss, int] = {"sigmoid_cross_entropy": 1, "softmax_cross_entropy": 3, "squared_error": 2}
-PENALTY_STRENGTHS = {"none": (0.0, 0.0), "l2": (0.7, 0.0), "l1": (0.0, 0.3), "l2+l1": (0.7, 0.3)}
-DROPOUTS = ("off", "hidden", "hidden+input")
 DEPTHS = (0, 1, 2, 3, 4)
 HIDDEN_WIDTHS = (5, 3, 6, 4)  # on both sides of mlp.SMALL_INNER
 NUM_FEATURES, NUM_SAMPLES = 3, 7
@@ -40,10 +53,13 @@ NUM_PROGRAMS = len(get_args(Activation)) * (len(DEPTHS) - 1) + 1
 
 
 class Certificate(NamedTuple):
-    """The largest relative errors of one combination, over all depths and all leaves.
+    """The largest relative errors of one gradient, over all depths and all leaves.
 
     Attributes:
-        activation, loss, penalty, dropout: the combination.
+        activation: of the hidden layers; "any" for a proximal step, which does not depend on it.
+        loss: the data loss; "any" for a proximal step.
+        term: what is on beside the loss: "none", a hyperparameter, "class_weight" or "all". The gradient is
+            that in the parameters; for "adversarial" that in the inputs.
         error: against `jax.grad`, relative to the largest entry of the leaf.
         central_error: against a central difference along a random direction, relative to the norms of
             gradient and direction.
@@ -51,8 +67,7 @@ class Certificate(NamedTuple):
 
     activation: str
     loss: str
-    penalty: str
-    dropout: str
+    term: str
     error: float
     central_error: float
 
@@ -63,360 +78,246 @@ class Certificate(NamedTuple):
 
 
 def certify(
-    *, depths: Sequence[int] = DEPTHS, on_progress: Callable[[int], None] = lambda done: None
+    *,
+    activations: Sequence[Activation] = get_args(Activation),
+    losses: Sequence[Loss] = get_args(Loss),
+    depths: Sequence[int] = DEPTHS,
+    on_progress: Callable[[int], None] = lambda done: None,
 ) -> list[Certificate]:
-    """Returns a certificate per activation × loss × penalty × dropout.
+    """Returns a certificate per activation × loss × term, and one per proximal step.
 
     Args:
+        activations: of the hidden layers.
+        losses: the data losses.
         depths: numbers of hidden layers, each at most 4.
         on_progress: called with the number of finished (activation, depth) programs.
     """
-    # With no hidden layer there is no activation: one program stands for all.
-    programs: list[tuple[Activation, int]] = [
-        (a, d) for a, d in itertools.product(get_args(Activation), depths) if d > 0 or a == "identity"
-    ]
-    # Compiling takes nearly all of the time, and releases Python's lock.
+    # Without a hidden layer there is no activation: one program stands for all.
+    programs = [(a, d) for a, d in itertools.product(activations, depths) if d > 0 or a == activations[-1]]
+    # Compiling releases Python's lock.
     pool = concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)))
     try:
-        tasks = {pool.submit(_certify_program, *program): program for program in programs}
+        tasks = {pool.submit(_certify_program, *program, losses): program for program in programs}
         for done, _ in enumerate(concurrent.futures.as_completed(tasks), 1):
             on_progress(done)
     finally:  # on Ctrl-C what has not begun is dropped
         pool.shutdown(wait=False, cancel_futures=True)
     rows = []
-    for activation in get_args(Activation):
-        found = [task.result() for task, (a, d) in tasks.items() if a == activation or d == 0]
-        for loss, (i, dropout), (j, penalty) in itertools.product(
-            get_args(Loss), enumerate(DROPOUTS), enumerate(PENALTY_STRENGTHS)
-        ):
-            errors = np.max([errors[loss][:, i, j] for errors in found], axis=0)  # keeps NaN
-            rows.append(Certificate(activation, loss, penalty, dropout, *map(float, errors)))
-    return rows
+    for activation, loss in itertools.product(activations, losses):
+        found = [task.result()[loss] for task, (a, d) in tasks.items() if a == activation or d == 0]
+        for term in found[0]:
+            errors = np.max([errors[term] for errors in found], axis=0)  # keeps NaN
+            rows.append(Certificate(activation, loss, term, *map(float, errors)))
+    return [*rows, *map(_certify_proximal, PENALISED)]
 
 
-def _certify_program(activation: Activation, depth: int) -> dict[Loss, np.ndarray]:
-    """Returns both errors of every loss, `(2, dropouts, penalties)`."""
+def _certify_program(
+    activation: Activation, depth: int, losses: Sequence[Loss]
+) -> dict[Loss, dict[str, np.ndarray]]:
+    """Returns both errors of each term, `(2,)`, for every loss."""
     sizes = (NUM_FEATURES, *HIDDEN_WIDTHS[:depth], 1)
     config = Config(layer_sizes=sizes, activation=activation, dtype="float64")
-    problems = _problems(config, np.random.default_rng(depth))
+    rng = np.random.default_rng(depth)
+    problems = {loss: make_problem(config, loss, rng) for loss in losses}
     with jax.enable_x64(True):  # thread-local
-        strengths = np.array(list(PENALTY_STRENGTHS.values()))
-        found = jax.tree.map(np.asarray, _differentiate(problems, strengths, config=config))
-    return {loss: _errors(d.ours, d.oracle, d.slope, problems[loss].direction) for loss, d in found.items()}
+        found = jax.tree.map(np.asarray, _differentiate(problems, config=config))
+    return {loss: _errors_of_terms(loss, found[loss], problems[loss].direction) for loss in found}
+
+
+class Lanes(NamedTuple):
+    """What differs between the lanes of a program; every leaf has a leading axis, one entry per lane.
+
+    Attributes:
+        hparams: of `STRENGTHS`.
+        masks: of units and weights.
+        x: inputs with their noise.
+        weights: of the samples, times those of their classes.
+        share: λ of mixup; 1 is off.
+    """
+
+    hparams: HParams
+    masks: Masks
+    x: Any
+    weights: Any
+    share: Any
 
 
 class Problem(NamedTuple):
-    """Random parameters (biases too), rows, masks stacked over DROPOUTS, a direction to step along."""
+    """Random parameters (biases too), samples, lanes, and a direction to step along."""
 
     params: Params
     data: Data
-    masks: Any
+    lanes: Lanes
     direction: tuple[Params, np.ndarray]
 
 
-def _problems(config: Config, rng: np.random.Generator) -> dict[Loss, Problem]:
-    """Returns a problem per loss, in NumPy: nothing is compiled for it."""
-
-    def problem(loss: Loss, num_outputs: int) -> Problem:
-        sizes = (*config.layer_sizes[:-1], num_outputs)
-        params = tuple(
-            Layer._make(
-                [
-                    rng.standard_normal((fan_out, fan_in)) / fan_in**0.5,
-                    0.3 * rng.standard_normal((fan_out, 1)),
-                ]
-            )
-            for fan_in, fan_out in itertools.pairwise(sizes)
+def make_problem(config: Config, loss: Loss, rng: np.random.Generator) -> Problem:
+    """Returns a random problem of this loss, in NumPy, so that nothing is compiled for it."""
+    sizes = (*config.layer_sizes[:-1], NUM_OUTPUTS[loss])
+    params = tuple(
+        Layer._make(
+            [rng.standard_normal((fan_out, fan_in)) / fan_in**0.5, 0.3 * rng.standard_normal((fan_out, 1))]
         )
-        x = rng.standard_normal((NUM_FEATURES, NUM_SAMPLES))
-        y = rng.standard_normal((num_outputs, NUM_SAMPLES))
-        if loss != "squared_error":
-            y = rng.integers(0, max(2, num_outputs), (1, NUM_SAMPLES)).astype(np.int32)
-        weights = rng.uniform(0.5, 1.5, NUM_SAMPLES)
-        weights[2] = 0  # a held-out row
-        drawn = [(rng.random((units, NUM_SAMPLES)) < 0.7) / 0.7 for units in sizes[:-1]]
-        # As in DROPOUTS; off is a mask of ones, so that the three are lanes of one program.
-        ones = [np.ones_like(mask) for mask in drawn]
-        masks = tuple(np.stack(lanes) for lanes in zip(ones, [ones[0], *drawn[1:]], drawn, strict=True))
-        # Every entry moves by the same amount, so no entry can hide.
-        direction = jax.tree.map(lambda leaf: rng.choice([-1.0, 1.0], leaf.shape), (params, x))
-        return Problem(params, Data(x, y, weights), masks, direction)
+        for fan_in, fan_out in itertools.pairwise(sizes)
+    )
+    x = rng.standard_normal((NUM_FEATURES, NUM_SAMPLES))
+    y = rng.standard_normal((sizes[-1], NUM_SAMPLES))
+    if loss != "squared_error":
+        y = rng.integers(0, max(2, sizes[-1]), (1, NUM_SAMPLES)).astype(np.int32)
+    weights = rng.uniform(0.5, 1.5, NUM_SAMPLES)
+    weights[2] = 0  # a held-out sample
+    direction = jax.tree.map(lambda leaf: _random_direction(leaf.shape, rng), (params, x))
+    data = Data(x, y, weights)
+    return Problem(params, data, _make_lanes(sizes, data, loss, rng), direction)
 
-    return {loss: problem(loss, num_outputs) for loss, num_outputs in NUM_OUTPUTS.items()}
+
+def _random_direction(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    # Every entry moves by a like amount, so that none can hide; by different ones, since the slope of l1
+    # along signs alone is a sum of whole numbers, and may be 0 by chance.
+    return rng.choice([-1.0, 1.0], shape) * rng.uniform(0.5, 1.5, shape)
+
+
+def _make_lanes(sizes: Sequence[int], data: Data, loss: Loss, rng: np.random.Generator) -> Lanes:
+    """Returns the lanes of a problem; off is a factor of 1, or a term of 0."""
+
+    def is_on(name: str) -> np.ndarray:
+        return np.array([lane in (name, "all") for lane in LANES])
+
+    def factors(shape: tuple[int, ...], **on: Any) -> np.ndarray:
+        stacked = (np.where(is_on(name)[:, None, None], factor, 1.0) for name, factor in on.items())
+        return functools.reduce(np.multiply, stacked, np.ones((len(LANES), *shape)))
+
+    def dropped(*shape: int) -> np.ndarray:
+        return (rng.random(shape) < 0.7) / 0.7
+
+    units = [(count, NUM_SAMPLES) for count in sizes[:-1]]
+    masks = Masks(
+        (
+            factors(units[0], input_keep_prob=dropped(*units[0])),
+            *(
+                factors(s, keep_prob=dropped(*s), gaussian_dropout=1 + 0.5 * rng.standard_normal(s))
+                for s in units[1:]
+            ),
+        ),
+        tuple(factors((b, a), dropconnect_keep_prob=dropped(b, a)) for a, b in itertools.pairwise(sizes)),
+    )
+    asked = [name for name in STRENGTHS if loss != "squared_error" or name not in CLASSES_ONLY]
+    # What is not asked is None, and so no leaf: also the learning rate, which the objective does not read.
+    hparams = HParams(*[None] * len(HParams._fields))
+    hparams = hparams._replace(**{name: np.where(is_on(name), STRENGTHS[name], 0.0) for name in asked})
+    of_class = 1.0 if loss == "squared_error" else rng.uniform(0.5, 2.0, 3)[data.y[0]]
+    return Lanes(
+        hparams,
+        masks,
+        data.x + is_on("input_noise")[:, None, None] * 0.3 * rng.standard_normal(data.x.shape),
+        data.weights * np.where(is_on("class_weight")[:, None], of_class, 1.0),
+        np.where(is_on("mixup"), 0.6, 1.0),
+    )
 
 
 class Derivatives(NamedTuple):
-    """Of the objective in (params, x); every leaf has two leading axes, `(dropouts, penalties)`.
+    """Of the objective in (params, x), in every lane.
 
     Attributes:
         ours: the hand-derived gradient.
-        oracle: of `jax.grad`.
-        slope: the central difference along the direction.
+        oracle: that of `jax.grad`.
+        slopes: central differences along the direction of params and of x, `(lanes, 2)`.
     """
 
     ours: tuple[Params, Any]
     oracle: tuple[Params, Any]
-    slope: Any
+    slopes: Any
 
 
 @functools.partial(jax.jit, static_argnames="config")
-def _differentiate(
-    problems: dict[Loss, Problem], strengths: jax.Array, *, config: Config
-) -> dict[Loss, Derivatives]:
+def _differentiate(problems: dict[Loss, Problem], *, config: Config) -> dict[Loss, Derivatives]:
     """Returns the derivatives of every loss, all in one compiled function."""
 
-    def one(problem: Problem, config: Config, masks: UnitMasks, strengths: jax.Array) -> Derivatives:
-        params, data, _, direction = problem
-        hparams = HParams(l2=strengths[0], l1=strengths[1])
+    def one(problem: Problem, config: Config, lane: Lanes) -> Derivatives:
+        params, data, _, (d_params, d_x) = problem
+        batch, partners = mixup(
+            data._replace(x=lane.x, weights=lane.weights), jnp.arange(6, -1, -1), lane.share
+        )
 
         def objective(params: Params, x: jax.Array) -> jax.Array:
-            return cost(params, hparams, data._replace(x=x), masks, config=config)
+            rows, others = batch._replace(x=x), partners._replace(x=x)
+            return cost(params, lane.hparams, rows, lane.masks, others, config=config)
 
         def along(distance: jax.Array) -> jax.Array:
-            return objective(*jax.tree.map(lambda leaf, d: leaf + distance * d, (params, data.x), direction))
+            moved = jax.tree.map(lambda leaf, d: leaf + distance[0] * d, params, d_params)
+            return objective(moved, batch.x + distance[1] * d_x)
 
-        _, grads, dx = cost_and_grads(params, hparams, data, masks, config=config)
-        plus, minus = jax.vmap(along)(jnp.asarray([STEP, -STEP]))
-        oracle = jax.grad(objective, argnums=(0, 1))(params, data.x)
-        return Derivatives((grads, dx), oracle, (plus - minus) / (2 * STEP))
+        _, grads, dx = cost_and_grads(params, lane.hparams, batch, lane.masks, partners, config=config)
+        steps = STEP * jnp.eye(2)
+        values = jax.vmap(along)(jnp.concatenate([steps, -steps]))
+        oracle = jax.grad(objective, argnums=(0, 1))(params, batch.x)
+        return Derivatives((grads, dx), oracle, (values[:2] - values[2:]) / (2 * STEP))
 
-    found = {}
-    for loss, problem in problems.items():
-        each = functools.partial(one, problem, dataclasses.replace(config, loss=loss))
-        over_penalties = jax.vmap(each, in_axes=(None, 0))
-        found[loss] = jax.vmap(over_penalties, in_axes=(0, None))(problem.masks, strengths)
-    return found
+    return {
+        loss: jax.vmap(functools.partial(one, problem, dataclasses.replace(config, loss=loss)))(problem.lanes)
+        for loss, problem in problems.items()
+    }
+
+
+def _errors_of_terms(loss: Loss, found: Derivatives, direction: tuple[Any, Any]) -> dict[str, np.ndarray]:
+    """Returns the two errors of a `Certificate`, `(2,)`, of each term that goes with the loss."""
+    parts = zip(found.ours, found.oracle, found.slopes.T, direction, strict=True)
+    in_params, in_x = (_errors(*part) for part in parts)
+    absent = (*CLASSES_ONLY, "class_weight") if loss == "squared_error" else ()
+    terms = {lane: in_params[:, i] for i, lane in enumerate(LANES) if lane not in absent}
+    return terms | {INPUT: np.max(in_x, axis=1)}
 
 
 def _errors(ours: Any, oracle: Any, slope: np.ndarray, direction: Any) -> np.ndarray:
-    """Returns the two errors of a `Certificate`, `(2, dropouts, penalties)`."""
+    """Returns the errors against `jax.grad` and against the slope, `(2, lanes)`."""
     products, squares = np.zeros_like(slope), np.zeros_like(slope)
     for g, d in zip(jax.tree.leaves(ours), jax.tree.leaves(direction), strict=True):
-        products += np.sum(g * d, axis=(2, 3))
-        squares += np.sum(g * g, axis=(2, 3)) * d.size
-    # |direction| = √size, its entries being ±1; the bound of Cauchy and Schwarz per leaf is the scale.
-    return np.stack([relative_error(ours, oracle, num_lanes=2), np.abs(slope - products) / np.sqrt(squares)])
+        products += np.sum(g * d, axis=(1, 2))
+        squares += np.sum(g * g, axis=(1, 2)) * np.sum(d * d)
+    # The scale is the bound of Cauchy and Schwarz, leaf by leaf.
+    return np.stack([relative_error(ours, oracle, num_lanes=1), np.abs(slope - products) / np.sqrt(squares)])
 
 
-def relative_error(got: Any, expected: Any, *, num_lanes: int = 0) -> np.ndarray:
-    """Returns max |got - expected| / max |expected| per leaf, the largest over the leaves.
+def _certify_proximal(name: str) -> Certificate:
+    """Returns the certificate of a proximal step: w - prox(w) is the gradient of its penalty at prox(w).
 
-    A leaf whose expected values are all 0 is held to its absolute error.
-
-    Args:
-        got: arrays, or pytrees of them.
-        expected: the same structure and shapes.
-        num_lanes: so many leading axes are kept.
+    That is the condition of the minimum of ½·‖v - w‖² + penalty(v), where no entry of v is 0.
     """
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        # Far enough from 0 that nothing becomes 0, where the penalty has a kink.
+        w = rng.choice([-1.0, 1.0], (5, 3)) * rng.uniform(0.5, 1.5, (5, 3))
+        strength = np.array([0.2]) if name == "l1_prox" else np.array(0.2)
+        hparams = HParams(**{name: strength})
+        v = constrain((Layer(jnp.asarray(w), jnp.zeros((5, 1))),), hparams, jnp.ones(()), 1)[0].w
 
-    def largest(values: np.ndarray) -> np.ndarray:
-        return np.max(np.abs(values).reshape(*values.shape[:num_lanes], -1), axis=-1)
+        def value(v: jax.Array) -> jax.Array:
+            return penalty((Layer(v, jnp.zeros((5, 1))),), hparams)
 
-    errors = []
-    for g, e in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
-        scale = largest(np.asarray(e))
-        errors.append(largest(np.asarray(g) - np.asarray(e)) / np.where(scale == 0, 1, scale))
-    return np.max(errors, axis=0)
+        ours, oracle = np.asarray(w - v), np.asarray(jax.grad(value)(v))
+        d = _random_direction(v.shape, rng)
+        slope = np.asarray((value(v + STEP * d) - value(v - STEP * d)) / (2 * STEP))
+    errors = _errors(ours[None], oracle[None], slope[None], d)
+    return Certificate(ANY, ANY, name, *map(float, errors[:, 0]))
 
 
 def as_text(rows: Sequence[Certificate]) -> str:
-    """Returns the certificates as a table: a line per activation × loss × dropout."""
-    penalties = list(PENALTY_STRENGTHS)
+    """Returns the certificates as a table: a line per term × loss, a column per activation."""
+    activations = [a for a in dict.fromkeys(row.activation for row in rows) if a != ANY]
     lines = [
-        "largest relative error of each hand-derived gradient, depths 0 to 4, parameters and input",
-        f"{'':48}{'against jax.grad, with penalty':^40}  {'central':>9}",
-        f"{'activation':<11}{'loss':<23}{'dropout':<14}"
-        + "".join(f"{p:>10}" for p in penalties)
-        + f"  {'differences':>9}",
+        "largest relative error of each hand-derived gradient, depths 0 to 4; a term is on beside the loss.",
+        "The gradient is in the parameters; of adversarial in the inputs, over all terms; of l1_prox and",
+        "group_lasso it is the proximal step, held against the gradient of the penalty.",
+        f"{'':34}{'against jax.grad, with activation':<{10 * len(activations)}}  {'central':>11}",
+        f"{'term':<23}{'loss':<11}" + "".join(f"{a:>10}" for a in activations) + f"  {'differences':>11}",
     ]
-    found = {row[:4]: row for row in rows}
-    for activation, loss, dropout in itertools.product(get_args(Activation), get_args(Loss), DROPOUTS):
-        line = [found[activation, loss, penalty, dropout] for penalty in penalties]
-        errors = "".join(f"{row.error:>10.1e}" for row in line)
-        central = max((row.central_error for row in line), key=lambda e: (np.isnan(e), e))
+    by_line: dict[tuple[str, str], list[Certificate]] = {}
+    for row in sorted(rows, key=lambda row: (*LANES, INPUT, *PENALISED).index(row.term)):
+        by_line.setdefault((row.term, row.loss), []).append(row)
+    for (term, loss), line in by_line.items():
+        errors = "".join(f"{row.error:>10.1e}" for row in line).ljust(10 * len(activations))
+        central = max((row.central_error for row in line), key=lambda e: (math.isnan(e), e))
         flag = "" if all(row.ok for row in line) else "  <-- exceeds its bound"
-        lines.append(f"{activation:<11}{loss:<23}{dropout:<14}{errors}  {central:>9.1e}{flag}")
+        lines.append(f"{term:<23}{loss.split('_')[0]:<11}{errors}  {central:>11.1e}{flag}")
     lines.append(f"bounds: {BOUND:.0e} against jax.grad, {CENTRAL_BOUND:.0e} against central differences")
     return "\n".join(lines)
-
-
-class InputCheck(NamedTuple):
-    """How far one gradient is from the truth.
-
-    Attributes:
-        name: which input, and where in it.
-        error: against `jax.vjp`, relative to the largest entry; None where forward is not JAX code.
-        central_error: against central differences, entry by entry, relative to the largest entry.
-        ok: whether both are within their bounds.
-    """
-
-    name: str
-    error: float | None
-    central_error: float
-    ok: bool
-
-
-class GradientReport(NamedTuple):
-    """What `check_gradient` found: one check per array of the inputs."""
-
-    checks: tuple[InputCheck, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether every gradient is right."""
-        return all(check.ok for check in self.checks)
-
-    def __str__(self) -> str:
-        lines = []
-        for check in self.checks:
-            exact = "" if check.error is None else f"jax.grad {check.error:.1e}, "
-            verdict = "ok" if check.ok else "WRONG"
-            lines.append(
-                f"{check.name:<14} {verdict:<6} {exact}central differences {check.central_error:.1e}"
-            )
-        return "\n".join(lines)
-
-
-def check_gradient(
-    forward: Callable[..., tuple[Any, Any]],
-    backward: Callable[[Any, Any], Any],
-    *inputs: Any,
-    max_entries: int = 200,
-) -> GradientReport:
-    """Returns how far a hand-derived backward is from the truth, array by array.
-
-    A random cotangent is pushed through `backward` and compared with `jax.vjp` of `forward` (where
-    `forward` is JAX code; NumPy code will do too) and with central differences of it, in float64.
-
-    Args:
-        forward: `forward(*inputs) → (output, residuals)`.
-        backward: `backward(residuals, d_output) → (d_input, …)`, one per input in their order; None for
-            an input that has no gradient. For a single input the bare gradient will do.
-        *inputs: arrays, or pytrees of arrays, of any shape. Stay away from kinks: at relu's z = 0 a
-            central difference is neither of the two slopes.
-        max_entries: at most so many entries of an array are differentiated numerically, at random.
-
-    Raises:
-        TypeError: backward returns something else than one gradient per input, or one for whole numbers.
-        ValueError: no gradient at all, or one of the wrong shape; names the input.
-
-    Example:
-        >>> import jax.numpy as jnp, regjax
-        >>> def forward(x, w):
-        ...     return jnp.tanh(w @ x), (x, w, jnp.tanh(w @ x))
-        >>> def backward(residuals, dy):
-        ...     x, w, y = residuals
-        ...     dz = dy * (1 - y * y)
-        ...     return w.T @ dz, dz @ x.T
-        >>> x, w = jnp.ones((3, 2)), jnp.full((4, 3), 0.1)
-        >>> regjax.check_gradient(forward, backward, x, w).ok
-        True
-    """
-    with jax.enable_x64(True):
-        try:
-            return _check_gradient(forward, backward, inputs, max_entries, _as_jax)
-        except TypeError as error:
-            if "immutable" not in str(error):
-                raise
-            return _check_gradient(forward, backward, inputs, max_entries, _as_numpy)
-
-
-def _check_gradient(
-    forward: Callable[..., tuple[Any, Any]],
-    backward: Callable[[Any, Any], Any],
-    inputs: tuple[Any, ...],
-    max_entries: int,
-    as_array: Callable[[Any], Any],
-) -> GradientReport:
-    """Does what `check_gradient` does, handing over arrays of one kind."""
-    rng = np.random.default_rng(0)
-    inputs = jax.tree.map(as_array, inputs)
-    output, residuals = forward(*inputs)
-    d_output = jax.tree.map(lambda leaf: as_array(rng.standard_normal(np.shape(leaf))), output)
-    gradients = backward(residuals, d_output)
-    gradients = (gradients,) if len(inputs) == 1 and not isinstance(gradients, tuple) else gradients
-    if not isinstance(gradients, tuple) or len(gradients) != len(inputs):
-        raise TypeError(
-            f"backward must return {len(inputs)} gradients in a tuple, got {type(gradients).__name__}"
-        )
-
-    def objective(*values: Any) -> float:
-        leaves = jax.tree.leaves(forward(*jax.tree.map(as_array, values))[0])
-        return sum(float(np.vdot(d, o)) for d, o in zip(jax.tree.leaves(d_output), leaves, strict=True))
-
-    exact = _vjp(forward, inputs, d_output)
-    checks = []
-    for index, gradient in enumerate(gradients):
-        if gradient is not None:
-            at = functools.partial(_with_input, objective, inputs, index)
-            oracle = None if exact is None else exact[index]
-            checks += _check_input(f"input {index}", at, inputs[index], gradient, oracle, max_entries, rng)
-    if not checks:
-        raise ValueError("backward must return at least one gradient, got none")
-    return GradientReport(tuple(checks))
-
-
-def _as_jax(leaf: Any) -> Any:
-    return jnp.asarray(_as_numpy(leaf))
-
-
-def _as_numpy(leaf: Any) -> Any:
-    array = np.array(leaf)  # a copy: a student's code may write into it
-    return array.astype(np.float64) if array.dtype.kind == "f" else array
-
-
-def _vjp(forward: Callable[..., Any], inputs: tuple[Any, ...], d_output: Any) -> Any:
-    try:
-        _, pull_back = jax.vjp(lambda *values: forward(*values)[0], *jax.tree.map(jnp.asarray, inputs))
-    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError, TypeError):
-        return None  # NumPy code cannot be traced: central differences alone decide
-    return pull_back(jax.tree.map(jnp.asarray, d_output))
-
-
-def _with_input(objective: Callable[..., float], inputs: tuple[Any, ...], index: int, value: Any) -> float:
-    return objective(*inputs[:index], value, *inputs[index + 1 :])
-
-
-def _check_input(
-    name: str,
-    objective: Callable[[Any], float],
-    value: Any,
-    gradient: Any,
-    oracle: Any,
-    max_entries: int,
-    rng: np.random.Generator,
-) -> list[InputCheck]:
-    paths, tree = jax.tree.flatten_with_path(value)
-    leaves = [leaf for _, leaf in paths]
-    got = jax.tree.leaves(gradient, is_leaf=lambda g: g is None)
-    exact = [None] * len(leaves) if oracle is None else jax.tree.leaves(oracle)
-    if len(got) != len(leaves):
-        raise ValueError(f"backward must return {len(leaves)} arrays for {name}, got {len(got)}")
-    checks = []
-    for i, ((path, leaf), g, e) in enumerate(zip(paths, got, exact, strict=True)):
-        where = name + jax.tree_util.keystr(path)
-        if g is None:
-            continue
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise TypeError(f"{where} must hold real numbers to have a gradient, got dtype {leaf.dtype}")
-        if np.shape(g) != leaf.shape:
-            raise ValueError(f"backward must return shape {leaf.shape} for {where}, got {np.shape(g)}")
-        entries = rng.permutation(leaf.size)[:max_entries]
-        g = np.asarray(g, np.float64).ravel()
-        central = np.array([_slope(objective, leaves, tree, i, entry) for entry in entries])
-        central_error = float(relative_error(g[entries], central))
-        error = None if e is None else float(relative_error(g, np.asarray(e).ravel()))
-        ok = central_error <= 10 * CENTRAL_BOUND and (error is None or error <= BOUND)
-        checks.append(InputCheck(where, error, central_error, ok))
-    return checks
-
-
-def _slope(objective: Callable[[Any], float], leaves: list[Any], tree: Any, index: int, entry: int) -> float:
-    h = 1e-5 * max(1.0, abs(float(np.ravel(leaves[index])[entry])))
-
-    def moved(by: float) -> float:
-        leaf = np.array(leaves[index])
-        leaf.flat[entry] += by
-        return objective(jax.tree.unflatten(tree, [*leaves[:index], jnp.asarray(leaf), *leaves[index + 1 :]]))
-
-    return (moved(h) - moved(-h)) / (2 * h)

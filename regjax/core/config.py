@@ -1,21 +1,21 @@
-"""`Config`: what changes a shape or the compiled program; and the checks that word user errors.
+"""`Config`: the settings that change a shape or the compiled program.
 
-Every message says what a value must be and what it was. The numbers that may sit on a grid axis are in
-regjax/core/hparams.py.
+Every function that is compiled takes one as a static argument. The numbers that may change without a new
+compilation, and so may be axes of a grid, are in hparams.py.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import math
 import numbers
-import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, cast, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
-import jax.core
+import jax
+
+from .checks import check_choice, check_count, check_known, shown
 
 Activation = Literal["relu", "tanh", "sigmoid", "gelu", "identity"]
 Loss = Literal["sigmoid_cross_entropy", "softmax_cross_entropy", "squared_error"]
@@ -26,9 +26,6 @@ Precision = Literal["highest", "high", "default"]
 Schedule = Literal["constant", "cosine", "exponential", "invscaling", "adaptive"]
 StopOn = Literal["loss", "score"]
 Metric = Literal["loss", "accuracy", "balanced_accuracy", "roc_auc", "rmse", "r2"]
-
-# Characters of a value in a message.
-MAX_SHOWN = 120
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -184,69 +181,6 @@ class Config:
         return max(self.decay_steps or self.num_steps, self.warmup_steps + 1)
 
 
-def check_count(name: str, value: Any, at_least: int = 1, at_most: int = 2**31 - 1) -> int:
-    """Returns `value` as an int in [at_least, at_most]; steps are counted in 32 bits.
-
-    Raises:
-        TypeError: not a whole number.
-        ValueError: too small or too large.
-    """
-    # Not math.isfinite: an int that is no float has it raise.
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or value in (math.inf, -math.inf) or value != value or math.floor(value) != value:
-        raise TypeError(f"{name} must be a whole number, got {shown(value)}")
-    if value < at_least:
-        raise ValueError(f"{name} must be at least {at_least}, got {shown(value)}")
-    if cast(int, value) > at_most:
-        raise ValueError(f"{name} must be at most {at_most}, got {shown(value)}")
-    return cast(int, math.floor(value))
-
-
 def local_x64(dtype: Dtype) -> contextlib.AbstractContextManager[Any]:
     """Returns a context in which `dtype` exists: x64 for float64, never a global switch."""
     return jax.enable_x64(True) if dtype == "float64" else contextlib.nullcontext()
-
-
-def is_traced(value: Any) -> bool:
-    """Returns whether `value` stands for a number that is not known while a program is traced."""
-    return isinstance(value, jax.core.Tracer)
-
-
-def shown(value: Any) -> str:
-    """Returns a value as a message shows it: its repr, `shortened`."""
-    try:
-        return shortened(repr(value))
-    except (ValueError, RecursionError):  # an int of thousands of digits, lists nested as deep
-        return f"one too large to show ({type(value).__name__})"
-
-
-def shortened(text: str) -> str:
-    """Returns a text as a message shows it: in one line, with the middle left out where it is long."""
-    text = re.sub(r"\s*\n\s*", " ", text)
-    text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 20]} … {text[-20:]}"
-
-
-def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
-    """Raises ValueError unless `value` is one of `choices`."""
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}, got {shown(value)}")
-
-
-def check_known(
-    what: str, name: Any, known: Sequence[str], elsewhere: Mapping[str, str] | None = None
-) -> None:
-    """Raises ValueError unless `name` is one of `known`; suggests the nearest.
-
-    Args:
-        what: kind of the name, for the message.
-        name: what a user wrote.
-        known: what there is.
-        elsewhere: names in other libraries -> ours.
-    """
-    if name not in known:
-        near = (elsewhere or {}).get(name) or next(
-            iter(difflib.get_close_matches(str(name), known, 1, 0.5)), None
-        )
-        hint = f"; did you mean {near}?" if near else ""
-        raise ValueError(f"{what} must be one of {', '.join(known)}, got {shown(name)}{hint}")

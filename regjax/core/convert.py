@@ -6,7 +6,8 @@ whatever the batch, biases left out.
 
 from __future__ import annotations
 
-from .config import Config, check_count
+from .checks import check_count
+from .config import Config
 from .hparams import check_hparam
 
 

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .config import Config, check_choice, is_traced, shortened
+from .checks import check_choice, is_traced, shortened
+from .config import Config
 
 # Samples are padded to a multiple of this: a whole number of AVX-512 registers of float32.
 PAD_MULTIPLE = 16
@@ -276,3 +277,9 @@ def pad_samples(data: Data, multiple: int = PAD_MULTIPLE) -> Data:
         return xp.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, extra)])
 
     return data if extra == 0 else Data(*map(pad, data))
+
+
+def hide_held_out(data: Data) -> Data:
+    """Returns `data` with the inputs of samples of weight 0 replaced by 0."""
+    # 0·inf is NaN: a sample of weight 0 must not reach a product, however large its values.
+    return data._replace(x=jnp.where((data.weights > 0)[None, :], data.x, jnp.zeros_like(data.x)))

@@ -41,6 +41,7 @@ def draw_masks(
     config: Config,
     num_samples: int,
     num_steps: Any,
+    given: UnitMasks | None = None,
 ) -> Masks:
     """Returns the masks of one step.
 
@@ -51,7 +52,10 @@ def draw_masks(
         config: layer sizes.
         num_samples: columns of a unit's mask.
         num_steps: of the whole run, for keep_prob_end.
+        given: masks of the units that take the place of all that would be drawn.
     """
+    if given is not None:
+        return Masks(given)
     h, sizes = hparams, config.layer_sizes
     keep_prob = h.keep_prob
     if h.keep_prob_end is not None:

@@ -18,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .config import Config, Loss, Optimizer, is_traced, shown
+from .checks import is_traced, shown
+from .config import Config, Loss, Optimizer
 
 Place = Literal[
     "", "data noise", "masks", "loss", "penalties", "gradient", "update", "constraint", "average", "stop"

@@ -19,7 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from .activations import ACTIVATIONS
-from .config import Activation, Config, Dtype, Init, Loss, Precision, check_choice, local_x64
+from .checks import check_choice
+from .config import Activation, Config, Dtype, Init, Loss, Precision, local_x64
 from .dropout import UnitMasks
 from .random import INIT, normals, one_generator, place_key
 

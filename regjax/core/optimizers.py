@@ -1,8 +1,11 @@
-"""What turns a gradient into an update: optax's optimizers, decoupled weight decay, schedules."""
+"""The update of a step: optax's optimizers, decoupled weight decay, and schedules of the learning rate.
+
+`train` calls `learning_rate_at` and `update` at every step, and `make_optimizer` for the first state.
+"""
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +14,7 @@ from jax.typing import ArrayLike
 
 from .config import Config
 from .hparams import HParams
-from .mlp import Layer
+from .mlp import Layer, Params
 
 
 def make_optimizer(
@@ -22,14 +25,16 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """Returns optax's optimizer with traced hyperparameters.
 
-    "adamw" also takes η·λ·W off the weights (Loshchilov & Hutter 2019, algorithm 2), λ = weight_decay, η the
-    scheduled learning rate.
+    "adamw" also subtracts η·λ·W from the weights; λ is weight_decay, η the scheduled learning rate.
 
     Args:
-        config: which one.
-        hparams: hyperparameters.
-        learning_rate: of this step; None takes the peak. No state depends on it.
-        updates_done: before this one, on which config.epsilon_hat depends; no state does.
+        config: optimizer, epsilon_hat, and the number of layers.
+        hparams: momentum, b1, b2, eps, weight_decay.
+        learning_rate: of this step; None takes the peak. The initial state does not depend on it.
+        updates_done: number of updates before this one, for config.epsilon_hat.
+
+    References:
+        Kingma & Ba 2015; Loshchilov & Hutter 2019, algorithm 2.
     """
     h, rate = hparams, hparams.learning_rate if learning_rate is None else learning_rate
     eps = h.eps
@@ -45,6 +50,32 @@ def make_optimizer(
     return optax.adamw(rate, h.b1, h.b2, eps, weight_decay=h.weight_decay, mask=weights_only)
 
 
+def update(
+    params: Params,
+    grads: Params,
+    opt_state: Any,
+    learning_rate: jax.Array,
+    *,
+    config: Config,
+    hparams: HParams,
+) -> tuple[Params, Any]:
+    """Returns the parameters and the optimizer's state after one update.
+
+    Args:
+        params: before it.
+        grads: gradient of the objective, same structure.
+        opt_state: of optax.
+        learning_rate: of this step.
+        config: see `make_optimizer`.
+        hparams: see `make_optimizer`.
+    """
+    with jax.numpy_dtype_promotion("standard"):  # optax raises a traced b1 to the power of an int32
+        done = optax.tree.get(opt_state, "count") if config.epsilon_hat else None
+        optimizer = make_optimizer(config, hparams, learning_rate, done)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+    return cast(Params, optax.apply_updates(params, updates)), opt_state
+
+
 def learning_rate_at(step: ArrayLike, config: Config, hparams: HParams) -> jax.Array:
     """Returns the learning rate of a step: the traced peak times a schedule of static durations.
 
@@ -52,8 +83,8 @@ def learning_rate_at(step: ArrayLike, config: Config, hparams: HParams) -> jax.A
         exponential  rate^((t - W)/D)
         warm-up      t/W before step W
 
-    W = warmup_steps, D = decay_steps. optax's own schedules with a peak of 1; in optax 0.2.8 traced peaks,
-    ends and rates raise a tracer error.
+    W = warmup_steps, D = decay_steps. The cosine is optax's, with a peak of 1: optax 0.2.8 raises a tracer
+    error for traced peaks, ends and rates.
 
     Args:
         step: t.

@@ -21,7 +21,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from .config import check_count
+from .checks import check_count
 
 # One constant per place, never renumbered: stored results depend on them.
 INIT = 0

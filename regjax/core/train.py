@@ -7,38 +7,31 @@ backward → penalties → gradient → update → constraint → average → st
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import lax
 from jax.typing import ArrayLike
 
 from .augment import add_noise
 from .averaging import Average, average, init_average
-from .config import Config, is_traced, local_x64
+from .checks import is_traced
+from .config import Config, local_x64
 from .constraints import constrain
-from .data import Data, check_data, check_test, pad_samples
-from .dropout import Masks, UnitMasks, draw_masks
-from .early_stopping import Best, init_best, keep_best
-from .epochs import Epochs, end_epoch, init_epochs
+from .data import Data, check_data, check_test, hide_held_out, pad_samples
+from .dropout import UnitMasks, draw_masks
+from .early_stopping import Best, Epochs, add_batch, end_epoch, init_best, init_epochs, keep_best
+from .evaluate import History, evaluate, measure, score
 from .gradients import gradient
 from .hparams import HParams, check_hparams, check_loss
-from .losses import balanced_weights, weights_of_classes
-from .metrics import metrics
-from .mlp import Params, forward, init_params
-from .objective import BatchSizes, cost, full_batch_sizes, resolve_loss
-from .optimizers import learning_rate_at, make_optimizer
+from .minibatches import batches_per_epoch, make_batches, weigh_classes
+from .mlp import Params, init_params
+from .objective import BatchSizes, resolve_loss
+from .optimizers import learning_rate_at, make_optimizer, update
 from .penalties import penalty
-from .random import epoch_order
-
-History = dict[str, jax.Array]
-# Of a single run; the others (a sort each) are left to the sweep.
-HISTORY_METRICS = ("loss", "accuracy", "rmse", "r2")
 
 
 class TrainState(NamedTuple):
@@ -125,221 +118,100 @@ def run_segment(
         key: of the replicate.
         state: after `start` steps.
         hparams: hyperparameters, traced.
-        data: training rows; a row of weight 0 is never seen.
+        data: training samples; one of weight 0 is never seen.
         start: first step, may be traced.
         stop: last step + 1, may be traced.
         masks: the same masks at every step, instead of drawing them.
         config: what is compiled.
-        num_batches: of an epoch; None takes what config.batches says. Under a `vmap`
-            over weights give it, not mapped: where the end of an epoch may differ from lane to lane, every
-            lane sorts its rows at every step.
+        num_batches: of an epoch; None counts them. Under a `vmap` over weights pass it, not mapped:
+            otherwise the end of an epoch may differ between lanes, and every lane sorts its samples at
+            every step.
         num_steps: of the whole run, for keep_prob_end; None takes config.num_steps.
-        watched: rows whose score config.stop_on watches.
-        orders: of the rows in the epochs, `(epochs, n)`, those of weight 0 last, instead of drawing them;
-            after the last one the first comes again.
+        watched: samples whose score config.stop_on watches.
+        orders: of the samples in the epochs, `(epochs, n)`, those of weight 0 last, instead of drawing
+            them; after the last order the first comes again.
     """
     num_steps = config.num_steps if num_steps is None else num_steps
     data = hide_held_out(jax.tree.map(jnp.asarray, data))
     counted, data = data.weights, weigh_classes(data, config)
-    sizes = full_batch_sizes(data)
     if num_batches is None:
-        num_batches = _num_batches(data.weights, config)
-    next_batch = _batches(key, data, counted, config, num_batches, orders)
+        num_batches = batches_per_epoch(data.weights, config)
+    run = _Run(key, hparams, data, counted, masks, config, num_batches, num_steps, watched)
+    next_batch = make_batches(key, data, counted, config, num_batches, orders)
 
     def step(i: jax.Array, carry: tuple[TrainState, Any]) -> tuple[TrainState, Any]:
         before, order = carry
-        params, opt_state, averaged, best, epochs = before
-        batch, batch_sizes, order = next_batch(i, order, sizes)
-        batch, partners = add_noise(key, i, hparams, batch, data)
-        drawn = Masks(masks)
-        if masks is None:
-            drawn = draw_masks(key, i, hparams, config, batch.x.shape[1], num_steps)
-        value, grads = gradient(params, hparams, batch, drawn, partners, config=config, sizes=batch_sizes)
-        learning_rate = learning_rate_at(i, config, hparams)
-        if epochs is not None:
-            learning_rate = learning_rate * epochs.factor
-            if resolve_loss(config, data) == "squared_error":
-                value = value / len(data.y)  # as scikit-learn averages it over outputs
-            value = value + penalty(params, hparams) / batch_sizes.num_train
-            rows = jnp.sum(batch.weights > 0, dtype=value.dtype)
-            epochs = epochs._replace(total=epochs.total + jnp.where(rows > 0, value, 0) * rows)
-        with jax.numpy_dtype_promotion("standard"):  # optax raises a traced b1 to the power of an int32
-            done = optax.tree.get(opt_state, "count") if config.epsilon_hat else None
-            updates, opt_state = make_optimizer(config, hparams, learning_rate, done).update(
-                grads, opt_state, params
-            )
-        params = cast(Params, optax.apply_updates(params, updates))
-        params = constrain(params, hparams, learning_rate, batch_sizes.num_train)
-        after = TrainState(params, opt_state, average(params, averaged, i, hparams), best, epochs)
-        if epochs is None and config.batches == "equal":
-            return after, order
-        return frozen(before, after, batch, i), order
-
-    def frozen(before: TrainState, after: TrainState, batch: Data, i: jax.Array) -> TrainState:
-        """Returns what a step leaves: nothing new in a run that has stopped, or of a batch without rows."""
-        epochs, going = after.epochs, jnp.any(batch.weights > 0)
-        if epochs is not None:
-            going = going & (epochs.stopped_at < 0)
-        after = jax.tree.map(lambda new, old: jnp.where(going, new, old), after, before)
-        if epochs is None:
-            return after
-
-        def end(epochs: Epochs) -> Epochs:
-            score = None if watched is None else _score(after.params, watched, config)
-            rows = jnp.sum(counted > 0, dtype=counted.dtype)
-            return end_epoch(epochs, after.params, score, i + 1, rows, hparams=hparams, config=config)
-
-        ended = (i + 1) % num_batches == 0
-        found = lax.cond(ended, end, lambda epochs: epochs, after.epochs)
-        opt_state = after.opt_state
-        if config.schedule in ("invscaling", "adaptive") and config.optimizer != "sgd":
-            # scikit-learn's velocity contains the learning rate of its time, optax's trace does not.
-            change = epochs.factor / found.factor
-            opt_state = jax.tree.map(lambda trace: trace * change, opt_state)
-        return after._replace(opt_state=opt_state, epochs=found)
+        batch, sizes, order = next_batch(i, order)
+        return _step(run, i, before, batch, sizes), order
 
     start, stop = jnp.asarray(start, jnp.int32), jnp.asarray(stop, jnp.int32)
-    first = next_batch(start, None, sizes)[2]
+    first = next_batch(start, None)[2]
     return lax.fori_loop(start, stop, step, (state, first))[0]
 
 
-def _batches(
-    key: jax.Array, data: Data, counted: jax.Array, config: Config, num_batches: Any, given: Any
-) -> Callable[..., tuple[Data, BatchSizes, Any]]:
-    """Returns next_batch(step, order, sizes) → (batch, its sizes, order of the epoch's rows).
+class _Run(NamedTuple):
+    """What is the same at every step of a segment; fields as the arguments of `run_segment`.
 
-    Without a batch size the batch is the data and the order is None. With one, the training rows stand in
-    a random order, which is drawn anew where an epoch begins, and where it is None (a segment may begin
-    inside an epoch). With config.batches "all" the last batch of an epoch may be smaller: rows of weight 0
-    fill it. `counted` are the weights that count for penalties, without those of classes; `given` are
-    the orders of the epochs, or None.
+    Attributes:
+        data: training samples, with the weights of their classes.
+        counted: weights without those of classes, `(n,)`.
     """
-    if config.batch_size is None:
-        return lambda step, order, sizes: (data, sizes, None)
-    size = config.batch_size
-    rows = data.x.T  # a row of a matrix is one run of memory: gathering rows is faster than columns
-    num_rows = jnp.sum(data.weights > 0, dtype=jnp.int32)
 
-    def next_batch(step: jax.Array, order: Any, sizes: BatchSizes) -> tuple[Data, BatchSizes, Any]:
-        epoch, index = step // num_batches, step % num_batches
-        draw = functools.partial(epoch_order, key, epoch, data.weights, shuffle=config.shuffle)
-        if given is not None:
-            order = given[epoch % len(given)]
-        else:
-            order = draw() if order is None else lax.cond(index == 0, draw, lambda: order)
-        if config.batches == "equal":
-            chosen = lax.dynamic_slice_in_dim(order, index * size, size)
-            batch = Data(rows[chosen].T, data.y[:, chosen], data.weights[chosen])
-            return batch, BatchSizes(float(size), sizes.num_train), order
-        places = index * size + lax.iota(jnp.int32, size)
-        chosen = order[jnp.minimum(places, len(order) - 1)]
-        there = places < num_rows
-        batch = Data(rows[chosen].T, data.y[:, chosen], jnp.where(there, data.weights[chosen], 0))
-        weight, count = jnp.sum(batch.weights), jnp.sum(jnp.where(there, counted[chosen], 0))
-        safe = [jnp.where(total > 0, total, 1) for total in (weight, count)]
-        return batch, BatchSizes(*safe), order
-
-    return next_batch
+    key: jax.Array
+    hparams: HParams
+    data: Data
+    counted: jax.Array
+    masks: UnitMasks | None
+    config: Config
+    num_batches: ArrayLike
+    num_steps: ArrayLike
+    watched: Data | None
 
 
-def _num_batches(weights: jax.Array, config: Config) -> jax.Array | int:
-    """Returns the batches of an epoch."""
-    if config.batch_size is None:
-        return 1
-    num_rows = jnp.sum(weights > 0, dtype=jnp.int32)
-    rest = config.batch_size - 1 if config.batches == "all" else 0
-    return jnp.maximum((num_rows + rest) // config.batch_size, 1)
+def _step(run: _Run, i: jax.Array, before: TrainState, batch: Data, sizes: BatchSizes) -> TrainState:
+    """Returns the state after step `i`: the places of a step, in their order."""
+    key, hparams, config = run.key, run.hparams, run.config
+    params, opt_state, averaged, best, epochs = before
+    batch, partners = add_noise(key, i, hparams, batch, run.data)
+    drawn = draw_masks(key, i, hparams, config, batch.x.shape[1], run.num_steps, run.masks)
+    value, grads = gradient(params, hparams, batch, drawn, partners, config=config, sizes=sizes)
+    learning_rate = learning_rate_at(i, config, hparams)
+    if epochs is not None:
+        learning_rate = learning_rate * epochs.factor
+        if resolve_loss(config, run.data) == "squared_error":
+            value = value / len(run.data.y)  # as scikit-learn averages it over outputs
+        value = value + penalty(params, hparams) / sizes.num_train
+        epochs = add_batch(epochs, value, batch.weights)
+    params, opt_state = update(params, grads, opt_state, learning_rate, config=config, hparams=hparams)
+    params = constrain(params, hparams, learning_rate, sizes.num_train)
+    after = TrainState(params, opt_state, average(params, averaged, i, hparams), best, epochs)
+    if epochs is None and config.batches == "equal":
+        return after
+    # Nothing changes in a run that has stopped, or by a batch without samples.
+    going = jnp.any(batch.weights > 0)
+    if epochs is not None:
+        going = going & (epochs.stopped_at < 0)
+    after = jax.tree.map(lambda new, old: jnp.where(going, new, old), after, before)
+    return after if epochs is None else _end_of_epoch(run, i, after)
 
 
-def _score(params: Params, data: Data, config: Config) -> jax.Array:
-    """Returns the accuracy, or R²."""
-    found = evaluate(params, data, config=dataclasses.replace(config, metrics=("accuracy", "r2")))
-    return found["accuracy"] if "accuracy" in found else found["r2"]
+def _end_of_epoch(run: _Run, i: jax.Array, after: TrainState) -> TrainState:
+    """Returns the state with its epoch closed, where step `i` is the last one of an epoch."""
+    config, epochs = run.config, cast(Epochs, after.epochs)
 
+    def end(epochs: Epochs) -> Epochs:
+        found = None if run.watched is None else score(after.params, run.watched, config)
+        rows = jnp.sum(run.counted > 0, dtype=run.counted.dtype)
+        return end_epoch(epochs, after.params, found, i + 1, rows, hparams=run.hparams, config=config)
 
-def weigh_classes(data: Data, config: Config) -> Data:
-    """Returns `data` with the weights that training uses: times those of classes, where they have some."""
-    if config.class_weight is None:
-        return data
-    if not jnp.issubdtype(data.y.dtype, jnp.integer):
-        raise ValueError(f"class_weight must be used with classes, got real targets of dtype {data.y.dtype}")
-    if config.class_weight != "balanced":
-        return data._replace(weights=weights_of_classes(data.y, data.weights, config.class_weight))
-    num_classes = max(2, config.layer_sizes[-1])
-    return data._replace(weights=balanced_weights(data.y, data.weights, num_classes))
-
-
-def hide_held_out(data: Data) -> Data:
-    """Returns `data` with the inputs of rows of weight 0 replaced by 0."""
-    # 0·inf is NaN: a row of weight 0 must not reach a product, however large its values.
-    return data._replace(x=jnp.where((data.weights > 0)[None, :], data.x, jnp.zeros_like(data.x)))
-
-
-def evaluate(params: Params, data: Data, *, config: Config) -> dict[str, jax.Array]:
-    """Returns the metrics of one split in inference mode, weighted by the data's weights: see `metrics`."""
-    loss = resolve_loss(config, data)
-    return metrics(infer(params, data, config), data.y, data.weights, loss=loss, only=config.metrics)
-
-
-def infer(params: Params, data: Data, config: Config) -> jax.Array:
-    """Returns the logits in inference mode, `(n_outputs, n)`; rows of weight 0 are hidden."""
-    x = hide_held_out(data).x
-    return forward(params, x, activation=config.activation, precision=config.precision)[0]
-
-
-def all_finite(params: Params, objective: jax.Array) -> jax.Array:
-    """Returns whether all parameters and the objective are finite: what has not diverged."""
-    leaves = [*jax.tree.leaves(params), objective]
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
-
-
-def measure(
-    key: jax.Array,
-    params: Params,
-    hparams: HParams,
-    data: Data,
-    test: Data | None,
-    step: ArrayLike,
-    masks: UnitMasks | None = None,
-    *,
-    config: Config,
-    num_steps: ArrayLike | None = None,
-) -> History:
-    """Returns one record of the history, after `step` steps.
-
-    Returns:
-        Scalars. `step`; `cost`: the objective on all training rows with the noise and masks of this step,
-        what is optimised (but for the adversarial half); `finite`: whether `cost` and all parameters are
-        finite. Then in inference mode `penalty` (divided by n), and for train and test `…_cost` (loss +
-        penalty) and `HISTORY_METRICS`, as far as they fit the targets.
-    """
-    visible = weigh_classes(hide_held_out(data), config)
-    num_steps = config.num_steps if num_steps is None else num_steps
-    rows, partners = add_noise(key, step, hparams, visible, visible)
-    drawn = Masks(masks)
-    if masks is None:
-        drawn = draw_masks(key, step, hparams, config, data.x.shape[1], num_steps)
-    sizes = full_batch_sizes(visible)
-    objective = cost(params, hparams, rows, drawn, partners, config=config, sizes=sizes)
-    record = {
-        "step": jnp.asarray(step, jnp.int32),
-        "cost": objective,
-        "finite": all_finite(params, objective),
-        "penalty": penalty(params, hparams) / full_batch_sizes(data).num_train,
-    }
-    for name, split in (("train", data), ("test", test)):
-        if split is not None:
-            found = evaluate(params, split, config=config)
-            shown = HISTORY_METRICS if config.metrics is None else config.metrics
-            record[f"{name}_cost"] = found["loss"] + record["penalty"]
-            record |= {f"{name}_{metric}": found[metric] for metric in shown if metric in found}
-    # A relu turns NaN into 0, and a diverged network would have an accuracy.
-    record |= {
-        name: jnp.where(record["finite"], value, jnp.nan)
-        for name, value in record.items()
-        if name.startswith(("train_", "test_"))
-    }
-    return record
+    ended = (i + 1) % run.num_batches == 0
+    found = lax.cond(ended, end, lambda epochs: epochs, epochs)
+    opt_state = after.opt_state
+    if config.schedule in ("invscaling", "adaptive") and config.optimizer != "sgd":
+        # scikit-learn's velocity contains the learning rate of its time, optax's trace does not.
+        change = epochs.factor / found.factor
+        opt_state = jax.tree.map(lambda trace: trace * change, opt_state)
+    return after._replace(opt_state=opt_state, epochs=found)
 
 
 def make_train(config: Config) -> Callable[..., Trained]:

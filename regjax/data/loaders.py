@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from regjax.core.config import check_count, shortened, shown
+from regjax.core.checks import check_count, shortened, shown
 from regjax.core.data import Data, Task, check_two_classes
 from regjax.data.matlab import read_arrays
 from regjax.data.splits import hold_out

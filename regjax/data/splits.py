@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from regjax.core.config import check_count, shown
+from regjax.core.checks import check_count, shown
 from regjax.core.data import Data, unit_mean
 
 # Splits are drawn from this seed alone, so that all seeds and configurations of a sweep see the same ones.

@@ -24,12 +24,13 @@ from jax import lax
 from regjax.core.config import Config, local_x64
 from regjax.core.data import Data
 from regjax.core.early_stopping import keep_best
+from regjax.core.evaluate import all_finite, infer
 from regjax.core.hparams import ABSENT, CARRIED, PENALISED, HParams, without
 from regjax.core.metrics import LAST, examples, metrics
 from regjax.core.mlp import Params
 from regjax.core.objective import resolve_loss
 from regjax.core.penalties import penalty
-from regjax.core.train import TrainState, all_finite, infer, init_state, run_segment
+from regjax.core.train import TrainState, init_state, run_segment
 
 # Config fields that neither the first state nor a record depends on, each at one value: groups that differ
 # in these alone then share the compiled `init_lanes` and `measure_lanes`.
@@ -167,6 +168,7 @@ def run_task(task: ChunkTask) -> ChunkDone:
             if measured:
                 states, record = _recorded(states, stop, measure, hparams)
                 records.append(record)
+                # Every lane diverged or stopped: the remaining steps would change nothing that is read.
                 if not np.any(record["finite"] & ~record.get("stopped", np.False_)):
                     break
         scores = None
@@ -226,6 +228,7 @@ def _recorded(
 ) -> tuple[TrainState, dict[str, np.ndarray]]:
     """Returns the states, with the best parameters so far brought up to date, and their record."""
     found = measure(states.measured)
+    # `measured` is the average then; the metrics of the last iterate are recorded beside it.
     if states.average is not None:
         last = measure(states.params)
         found |= {f"{name}_last": last[name] for name in last if f"{name}_last" in LAST}

@@ -43,6 +43,7 @@ class Chunk:
 
     def lanes(self, group: Group) -> np.ndarray:
         """Returns the row of each lane, `(R, r)`; spare lanes repeat rows, and their results are not read."""
+        # Repeated, so that every chunk of a group has one shape and none is compiled for its own.
         slots = [(slot * group.lanes)[: group.lanes] for slot in self.slots]
         return np.array((slots * group.slots)[: group.slots])
 
@@ -102,6 +103,7 @@ class Waves:
 
     def next(self) -> Chunk | None:
         """Takes and returns a chunk of the oldest wave that has one ready, or None."""
+        # The oldest first: its rows finish soon, and their states are freed.
         for wave in self.open:
             if wave.ready:
                 return wave.ready.popleft()
@@ -183,6 +185,7 @@ class Waves:
             going: which rows of the sweep are not finished, `(rows,)`.
         """
         for wave in [wave for wave in self.open if wave.group == index]:
+            # Chunks that workers have keep their shape; their rows are packed when they come back.
             while wave.ready:
                 self.loosen(wave.ready.popleft(), going)
             self.pack(wave)
@@ -210,6 +213,7 @@ class Waves:
         config = self.groups[index].config
         # Three numbers per parameter: a guess of parameters, optimizer state and what else is carried.
         state = self.groups[index].chunk * num_params(config) * np.dtype(config.dtype).itemsize * 3
+        # At least two for each worker: one at work, and one that waits for it.
         return int(np.clip(WAVE_BUDGET // state, 2 * self.num_workers, WAVE_CHUNKS))
 
     def _pack_step(self, wave: Wave, step: int) -> None:
@@ -243,7 +247,7 @@ class Waves:
         replicates = self.design.num_replicates
         if not group.shared:
             return [sorted(rows, key=lambda row: (row % replicates, row))]
-        # Lanes of a shared slot have one key and one set of weights: they are of one replicate.
+        # Lanes of a shared slot have one key and one set of weights: they must be of one replicate.
         found: dict[int, list[int]] = {}
         for row in sorted(rows):
             found.setdefault(row % replicates, []).append(row)

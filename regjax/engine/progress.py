@@ -78,6 +78,7 @@ def bar(words: str) -> Iterator[Callable[[float, str], None]]:
     Args:
         words: beside the bar until the function is called.
     """
+    # Imported here: a sweep without a terminal does not need it.
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as RichProgress

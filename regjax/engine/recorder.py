@@ -83,6 +83,7 @@ class Recorder:
             if name not in ("finite", "stopped"):
                 table = self._records_of(name)
                 table[rows[:, None], places[None, :]] = np.where(finite & ~over, values, np.nan).T
+        # `stopped` stays true once it is, so the last record says whether, and the first true one when.
         for column in np.flatnonzero(finite[-1] & stopped[-1]):
             self.stopped_at[rows[column]] = steps[int(np.argmax(stopped[:, column]))]
         for column in np.flatnonzero(~finite[-1]):
@@ -118,8 +119,10 @@ class Recorder:
             self.kept[row] = params
         if examples:
             if self.examples is None:
-                shape = len(self.finished)
-                self.examples = {n: np.full((shape, len(v)), np.nan, v.dtype) for n, v in examples.items()}
+                num_rows = len(self.finished)
+                self.examples = {
+                    name: np.full((num_rows, len(v)), np.nan, v.dtype) for name, v in examples.items()
+                }
             for name, values in examples.items():
                 self.examples[name][row] = values
 
@@ -130,6 +133,7 @@ class Recorder:
         """
         count = num_records(config)
         hparams = self.design.hparams[self.design.row(rows[0]).configuration]
+        # Patience and averages are on in all rows of a group or in none, so its first row speaks for all.
         absent = () if hparams.patience is not None else ("stop_loss",)
         absent += () if any(getattr(hparams, name) is not None for name in AVERAGES) else LAST
         return {

@@ -319,7 +319,7 @@ class Scheduler:
         i, j, rows = (np.array(part) for part in zip(*chunk.places, strict=True))
         measured = [s for s, taken in zip(task.stops, task.measured, strict=True) if taken and s <= done.stop]
         steps = np.array(([0] if task.states is None else []) + measured)
-        found = {name: values[:, i, j] for name, values in done.records.items()}
+        found = {n: v[:, i, j] for n, v in done.records.items()}
         self.recorder.record(rows, steps, found, self.waves.groups[chunk.wave.group].config)
 
     def _finish(self, chunk: Chunk, done: ChunkDone, at_its_end: bool) -> None:

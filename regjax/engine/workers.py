@@ -23,6 +23,7 @@ def num_workers(executor: concurrent.futures.Executor | None, workers: int | Non
     """
     if executor is not None and not isinstance(executor, concurrent.futures.Executor):
         raise TypeError(f"executor must be a concurrent.futures.Executor, got {type(executor).__name__}")
+    # No public attribute says how an executor starts its processes, or how many workers it has.
     context = getattr(executor, "_mp_context", None)
     if context is not None and context.get_start_method() == "fork":
         raise ValueError(
@@ -51,6 +52,7 @@ def workers_of(
     turn = itertools.cycle(devices)
 
     def submit(function: Callable[..., Any], *arguments: Any) -> concurrent.futures.Future[Any]:
+        # On a CPU, JAX has one device, whose threads share its cores.
         if backend == "cpu" or len(devices) == 1:
             return pool.submit(function, *arguments)
         return pool.submit(_on_device, next(turn), function, *arguments)

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from regjax.core.config import shown
+from regjax.core.checks import shown
 from regjax.plot.canvas import DIGITS, Panels, add_legend, axes_or_new, drawable, set_title
 from regjax.plot.palette import CHOSEN, LINES
 from regjax.plot.request import order_of, strength_of

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.font_manager import fontManager
 from matplotlib.legend import Legend
 
-from regjax.core.config import shortened
+from regjax.core.checks import shortened
 
 # Significant digits of a hyperparameter in a title, a tick or a legend.
 DIGITS = 4

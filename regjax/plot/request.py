@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from regjax.core.config import shown
+from regjax.core.checks import shown
 from regjax.core.hparams import OFF_VALUES
 from regjax.core.metrics import METRICS, without_split
 from regjax.study.design import Design

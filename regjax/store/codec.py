@@ -55,6 +55,7 @@ def _layout(fields: tuple[tuple[str, str, tuple[int, ...]], ...]) -> tuple[bytes
 
     whole = safetensors.numpy.save({name: np.zeros(shape, dtype) for name, dtype, shape in fields})
     length = 8 + int.from_bytes(whole[:8], "little")
+    # The format: 8 bytes with the length of the header, the header as JSON, then the arrays.
     places = json.loads(whole[8:length])
     return whole[:length], sorted(places, key=lambda name: places[name]["data_offsets"])
 
@@ -140,6 +141,7 @@ def unpack_data(content: bytes) -> Data:
 def pack_design(design: Design) -> tuple[str, bytes]:
     """Returns a design without its data: as JSON, and its splits and folds' own inputs as packed arrays."""
     classes = design.classes
+    # Many configurations share a config; each is written once, and named by its number.
     programs = list(dict.fromkeys(design.configs))
     number = {config: index for index, config in enumerate(programs)}
     stored = {

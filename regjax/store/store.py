@@ -238,6 +238,7 @@ class Store(Leases):
 
     def _data(self, print_: str) -> Data:
         """Returns the data set of a fingerprint; raises StoreError if it is damaged."""
+        # Kept, since results of several sweeps of one store are often of the same data.
         if print_ not in self._loaded:
             parts = self.query("SELECT arrays FROM data WHERE fingerprint = ? ORDER BY part", [print_])
             with contextlib.suppress(ValueError, TypeError):
@@ -259,6 +260,7 @@ class Store(Leases):
         Raises:
             StoreError: one of them is damaged.
         """
+        # Columns that the file lacks are read as NULL, which the checksum leaves out.
         missing = self._missing_columns()
         columns = ", ".join("NULL" if name in missing else f"rows.{name}" for name in ROW_COLUMNS)
         select = f"SELECT {columns}, checksum, value FROM rows LEFT JOIN arrays USING (identity)"
@@ -324,6 +326,7 @@ class Store(Leases):
             values = (identity, p.step, p.seconds, p.provenance)
             points.append((*values, p.content, checksum_of(values, p.content)))
         with self.transaction() as connection:
+            # Hyperparameters added since the file was made; its older rows read NULL, which means off.
             for name in self._missing_columns() if finished else ():
                 connection.execute(f"ALTER TABLE rows ADD COLUMN {name}")
             # IGNORE: another process may have been quicker, and its row is the same.

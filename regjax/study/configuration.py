@@ -14,7 +14,8 @@ from typing import Any, get_args
 
 import numpy as np
 
-from regjax.core.config import Activation, Config, Init, Optimizer, check_choice, check_count, shown
+from regjax.core.checks import check_choice, check_count, shown
+from regjax.core.config import Activation, Config, Init, Optimizer
 from regjax.core.hparams import LATER, OFF_VALUES, HParams, check_hparam
 
 Configuration = dict[str, Any]

@@ -16,7 +16,8 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
-from regjax.core.config import Config, shown
+from regjax.core.checks import shown
+from regjax.core.config import Config
 from regjax.core.data import Data, pad_samples
 from regjax.core.hparams import OFF_VALUES, HParams, check_hparam
 from regjax.core.metrics import CLASS_METRICS, REAL_METRICS, UNITS, without_split

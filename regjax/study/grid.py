@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from regjax.core.config import check_count, check_known, shown
+from regjax.core.checks import check_count, check_known, shown
 from regjax.study.configuration import ELSEWHERE, NAMES, Configuration, canonical, value_of
 
 # Configurations of a product, which is held in memory.

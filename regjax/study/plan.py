@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from regjax.core.config import check_choice, check_count
+from regjax.core.checks import check_choice, check_count
 from regjax.study.design import Design
 from regjax.study.groups import Group, lane_bytes, make_groups, with_shapes
 from regjax.study.questions import Questions

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from regjax.core.config import check_choice, shown
+from regjax.core.checks import check_choice, shown
 from regjax.study.comparison import Comparison, resolve_baseline
 from regjax.study.configuration import NAMES, canonical
 from regjax.study.design import Design

@@ -15,7 +15,8 @@ from typing import Any, TypedDict, TypeVar, Unpack, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from regjax.core.config import Config, Loss, check_choice, check_count, check_known, shown
+from regjax.core.checks import check_choice, check_count, check_known, shown
+from regjax.core.config import Config, Loss
 from regjax.core.data import Data, Task, check_data, check_test, unit_mean
 from regjax.core.hparams import HYPERPARAMETERS, HParams, check_hparams, check_loss
 from regjax.core.objective import resolve_loss

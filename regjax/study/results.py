@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from regjax.core.config import Loss, check_choice, local_x64
+from regjax.core.checks import check_choice
+from regjax.core.config import Loss, local_x64
 from regjax.core.hparams import OFF_VALUES
 from regjax.core.metrics import metrics
 from regjax.core.mlp import Params, predict, predict_proba

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from regjax.core.config import check_choice
+from regjax.core.checks import check_choice
 from regjax.core.hparams import HYPERPARAMETERS
 from regjax.core.metrics import METRICS, without_split
 from regjax.study.design import Design

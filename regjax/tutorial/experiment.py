@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from regjax.core.config import Config, Dtype, check_count, local_x64
+from regjax.core.checks import check_count
+from regjax.core.config import Config, Dtype, local_x64
 from regjax.core.data import Data, check_data, pad_samples
 from regjax.core.dropout import UnitMasks, dropout_masks
 from regjax.core.hparams import HParams, check_hparams

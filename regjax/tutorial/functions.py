@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from regjax.core import activations, mlp, penalties
-from regjax.core.config import Config, check_count
+from regjax.core.checks import check_count
+from regjax.core.config import Config
 from regjax.core.data import PAD_MULTIPLE, Data, check_data, pad_samples
 from regjax.core.dropout import UnitMasks, dropout_masks
 from regjax.core.hparams import HParams, check_hparam, check_hparams

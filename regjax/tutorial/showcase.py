@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from regjax.core.config import Config, check_known
+from regjax.core.checks import check_known
+from regjax.core.config import Config
 from regjax.core.data import Data
 from regjax.core.hparams import check_hparam
 from regjax.engine.progress import Report

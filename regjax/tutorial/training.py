@@ -17,9 +17,10 @@ import jax
 from regjax.core.config import Config
 from regjax.core.data import Data
 from regjax.core.dropout import UnitMasks
+from regjax.core.evaluate import History, measure
 from regjax.core.hparams import HParams
 from regjax.core.mlp import Params
-from regjax.core.train import History, TrainState, init_state, measure, run_segment
+from regjax.core.train import TrainState, init_state, run_segment
 
 
 class Networks(NamedTuple):

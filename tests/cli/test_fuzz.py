@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import regjax
 from regjax.cli import spec
-from regjax.core import config
+from regjax.core import checks
 from regjax.data import loaders as datasets
 from regjax.data import matlab
 from regjax.study.resolve import make_design
@@ -253,7 +253,7 @@ def test_what_is_too_much_is_said_before_it_is_made():
 
 @given(st.integers() | st.text() | st.lists(st.floats()) | st.binary())
 def test_what_a_message_shows_is_one_short_line(value):
-    text = config.shown(value)
+    text = checks.shown(value)
     assert text.isprintable()
-    assert 0 < len(text) <= config.MAX_SHOWN + 3
-    assert len(repr(value)) > config.MAX_SHOWN or text == repr(value)
+    assert 0 < len(text) <= checks.MAX_SHOWN + 3
+    assert len(repr(value)) > checks.MAX_SHOWN or text == repr(value)

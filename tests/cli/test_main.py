@@ -252,13 +252,13 @@ def test_check_passes_and_says_the_device(monkeypatch, capsys):
         cli.main(["check"])
     assert stop.value.code == 0
     out = capsys.readouterr().out
-    assert "all 180 within their bounds; float64 on " in out
-    bad = [row._replace(error=1e-3) if row.penalty == "l1" else row for row in rows]
+    assert "all 212 within their bounds; float64 on " in out
+    bad = [row._replace(error=1e-3) if row.term == "l1" else row for row in rows]
     monkeypatch.setattr(check, "certify", lambda on_progress: bad)
     with pytest.raises(SystemExit) as stop:
         cli.main(["check"])
     assert stop.value.code == 1
-    assert "45 of 180 exceed their bound" in capsys.readouterr().out
+    assert "15 of 212 exceed their bound" in capsys.readouterr().out
 
 
 def test_help_and_version():

@@ -1,154 +1,126 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
-import regjax
-from regjax.core import certificate as check
-from regjax.core import mlp
-from regjax.core.activations import ACTIVATIONS, ActivationPair
-from regjax.core.certificate import certify, check_gradient
+from regjax.core import certificate, constraints, losses, mlp, objective, penalties
+from regjax.core.activations import ACTIVATIONS
+from regjax.core.certificate import certify
+from regjax.core.hparams import HYPERPARAMETERS, PENALISED
 from regjax.core.losses import LOSSES
-from regjax.core.penalties import PENALTIES, PenaltyPair
-from regjax.core.random import replicate_key
+from regjax.core.mlp import Layer
+from regjax.core.penalties import PENALTIES
 
 
 @pytest.mark.slow
 def test_every_gradient_over_the_whole_product():
-    """Activations × losses × penalties × dropout × depths 0 to 4, relative 1e-10 in float64."""
+    """Activations × losses × terms × depths 0 to 4, relative 1e-10 in float64; and the proximal steps."""
     rows = certify()
-    assert len(rows) == 5 * 3 * 4 * 3
-    worst = max(row.error for row in rows)
-    assert worst <= 1e-10
+    assert len(rows) == 5 * (15 + 15 + 12) + 2
+    assert max(row.error for row in rows) <= 1e-10
     assert all(row.ok for row in rows)
-    assert "exceeds" not in check.as_text(rows)
+    assert "exceeds" not in certificate.as_text(rows)
 
 
-@pytest.mark.parametrize("slip", ["activation", "loss", "penalty"])
+def test_every_term_of_the_objective_is_certified():
+    certified = {*certificate.LANES, certificate.INPUT, *PENALISED} - {"none", "all", "class_weight"}
+    inside = {
+        n for n, h in HYPERPARAMETERS.items() if h.place in ("masks", "loss", "penalties") or h.proximal
+    }
+    # keep_prob_end is keep_prob at a step; swapped values are data, as those of input noise are.
+    assert certified == (inside | {"input_noise", "mixup", "adversarial"}) - {"keep_prob_end"}
+
+
+def flipped(f):
+    return lambda *args: jax.tree.map(jnp.negative, f(*args))
+
+
+def flip_pair(monkeypatch, pairs, name):
+    f, gradient = pairs[name]
+    monkeypatch.setitem(pairs, name, type(pairs[name])(f, flipped(gradient)))
+
+
+def flip_smoothing(monkeypatch):
+    smoothed, gradients = losses.smoothed, [pair.gradient for pair in LOSSES.values()]
+
+    def slip(f, logits, y, eps):
+        return smoothed(f, logits, y, -eps if f in gradients else eps)
+
+    monkeypatch.setattr(losses, "smoothed", slip)
+
+
+def flip_unit_masks(monkeypatch):
+    def slip(residuals, *args, **options):
+        masks = tuple(jnp.where(mask == 1, mask, -mask) for mask in residuals.masks)
+        return mlp.backward(residuals._replace(masks=masks), *args, **options)
+
+    monkeypatch.setattr(objective, "backward", slip)
+
+
+def flip_weight_masks(monkeypatch):
+    right = objective.data_cost_and_grads
+
+    def slip(params, hparams, data, masks, *args, **options):
+        value, grads, dx = right(params, hparams, data, masks, *args, **options)
+        signs = (jnp.where(mask == 1, 1, -1) for mask in masks.weights)
+        return value, tuple(Layer(dw * s, db) for (dw, db), s in zip(grads, signs, strict=True)), dx
+
+    monkeypatch.setattr(objective, "data_cost_and_grads", slip)
+
+
+def flip_partners(monkeypatch):
+    right, signs = objective._loss_gradient, itertools.cycle([1, -1])
+    monkeypatch.setattr(objective, "_loss_gradient", lambda *args: next(signs) * right(*args))
+
+
+def flip_inputs(monkeypatch):
+    def slip(*args, **options):
+        grads, dx, _ = mlp.backward(*args, **options)
+        return grads, -dx, None
+
+    monkeypatch.setattr(objective, "backward", slip)
+
+
+# What is broken -> how, and the terms whose certificates must fail; the inputs are certified in all lanes.
+SLIPS = {
+    "activation": (lambda m: flip_pair(m, ACTIVATIONS, "tanh"), {*certificate.LANES, "adversarial"}),
+    "loss": (lambda m: flip_pair(m, LOSSES, "softmax_cross_entropy"), {*certificate.LANES, "adversarial"}),
+    "l2": (lambda m: flip_pair(m, PENALTIES, "l2"), {"l2", "all"}),
+    "l1": (lambda m: flip_pair(m, PENALTIES, "l1"), {"l1", "all"}),
+    "activity_l2": (
+        lambda m: m.setattr(penalties, "activity_l2_gradient", flipped(penalties.activity_l2_gradient)),
+        {"activity_l2", "all", "adversarial"},
+    ),
+    "label_smoothing": (flip_smoothing, {"label_smoothing", "all", "adversarial"}),
+    "confidence_penalty": (
+        lambda m: m.setattr(losses, "negative_entropy_gradient", flipped(losses.negative_entropy_gradient)),
+        {"confidence_penalty", "all", "adversarial"},
+    ),
+    "masks of units": (flip_unit_masks, {"keep_prob", "gaussian_dropout", "all", "adversarial"}),
+    "masks of weights": (flip_weight_masks, {"dropconnect_keep_prob", "all"}),
+    "mixup": (flip_partners, {"mixup", "all", "adversarial"}),
+    "input gradient": (flip_inputs, {"adversarial"}),
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS)
 def test_a_wrong_sign_is_found(slip, monkeypatch):
-    """Breaking one derivative breaks its rows, and only those."""
-    jax.clear_caches()
-    if slip == "activation":
-        f, derivative = ACTIVATIONS["tanh"]
-        monkeypatch.setitem(ACTIVATIONS, "tanh", ActivationPair(f, lambda z, a: -derivative(z, a)))
-    elif slip == "loss":
-        f, gradient = LOSSES["squared_error"]
-        monkeypatch.setitem(
-            LOSSES, "squared_error", type(LOSSES["squared_error"])(f, lambda z, y: -gradient(z, y))
-        )
-    else:
-        f, gradient = PENALTIES["l1"]
-        monkeypatch.setitem(PENALTIES, "l1", PenaltyPair(f, lambda w, s: 1.001 * gradient(w, s)))
-    monkeypatch.setattr(
-        check,
-        "get_args",
-        lambda alias: ("tanh", "identity") if alias is regjax.core.config.Activation else alias.__args__,
-    )
-    rows = certify(depths=(1,))
-    jax.clear_caches()
-    bad = [row for row in rows if not row.ok]
-    assert bad
-    assert len(bad) < len(rows)
-    for row in rows:
-        broken = {
-            "activation": row.activation == "tanh",
-            "loss": row.loss == "squared_error",
-            "penalty": "l1" in row.penalty,
-        }[slip]
-        assert row.ok is not broken
-    assert max(row.central_error for row in bad) > check.CENTRAL_BOUND  # both oracles see it
+    """A flipped derivative fails the certificates of its terms, and no others."""
+    flip, terms = SLIPS[slip]
+    flip(monkeypatch)
+    certificate._differentiate.clear_cache()
+    rows = certify(activations=("tanh",), losses=("softmax_cross_entropy",), depths=(1,))
+    certificate._differentiate.clear_cache()
+    assert {row.term for row in rows if not row.ok} == terms
+    for row in rows:  # both oracles see it
+        assert (row.central_error > certificate.CENTRAL_BOUND) == (row.term in terms)
+    assert certificate.as_text(rows).count("exceeds") == len(terms)
 
 
-def test_the_network_itself_passes():
-    params = mlp.init_params(replicate_key(0), (3, 6, 2))
-    x = jax.random.normal(replicate_key(1), (3, 4))
-    report = check_gradient(mlp.forward, mlp.backward, params, x, None)
-    assert report.ok
-    assert [c.name for c in report.checks] == [
-        "input 0[0].w",
-        "input 0[0].b",
-        "input 0[1].w",
-        "input 0[1].b",
-        "input 1",
-    ]
-    assert "jax.grad" in str(report)
-
-
-def test_a_students_numpy_code_is_checked_too():
-    def forward(x, w):
-        x, w = np.asarray(x), np.asarray(w)
-        return np.tanh(w @ x), (x, w)
-
-    def backward(residuals, dy):
-        x, w = residuals
-        dz = dy * (1 - np.tanh(w @ x) ** 2)
-        return w.T @ dz, dz @ x.T
-
-    x, w = np.ones((3, 2)) * 0.3, np.arange(12.0).reshape(4, 3) / 10
-    report = check_gradient(forward, backward, x, w)
-    assert report.ok
-    assert all(c.error is None for c in report.checks)
-
-    def forgot_a_transpose_sign(residuals, dy):
-        dx, dw = backward(residuals, dy)
-        return dx, -dw
-
-    wrong = check_gradient(forward, forgot_a_transpose_sign, x, w)
-    assert [c.ok for c in wrong.checks] == [True, False]
-    assert "WRONG" in str(wrong)
-
-
-def test_slips_of_form_are_said():
-    def forward(x, w):
-        return w * x, (x, w)
-
-    x, w = jnp.ones(3), jnp.ones(3)
-    with pytest.raises(TypeError, match="backward must return 2 gradients in a tuple"):
-        check_gradient(forward, lambda r, dy: (dy,), x, w)
-    with pytest.raises(ValueError, match=r"backward must return shape \(3,\) for input 1, got \(2,\)"):
-        check_gradient(forward, lambda r, dy: (dy * r[1], dy[:2]), x, w)
-    assert check_gradient(lambda x: (x * x, x), lambda x, dy: 2 * x * dy, x).ok
-    assert check_gradient(forward, lambda r, dy: (dy * r[1], None), x, w).ok  # None is not checked
-    assert not check_gradient(lambda x: (x * x, x), lambda x, dy: jnp.full(3, jnp.nan), x).ok
-
-
-def test_cost_pair_can_be_checked_by_hand():
-    config = regjax.Config(layer_sizes=(2, 4, 1), dtype="float64")
-    train, _ = regjax.two_regions(jax.random.key(0), num_train=20)
-    params = mlp.init_params(replicate_key(0), config.layer_sizes)
-    hparams = regjax.HParams(l2=0.7, l1=0.1)
-
-    def forward(params):
-        rows = jax.tree.map(jnp.asarray, train)  # under the x64 of check_gradient
-        return regjax.cost(params, hparams, rows, config=config), params
-
-    def backward(params, d_cost):
-        rows = jax.tree.map(jnp.asarray, train)
-        _, grads, _ = regjax.cost_and_grads(params, hparams, rows, config=config)
-        return (jax.tree.map(lambda g: g * d_cost, grads),)
-
-    assert check_gradient(forward, backward, params).ok
-
-
-def test_a_students_code_may_write_into_its_arrays():
-    def forward(x, w):
-        z = w @ x
-        a = z.copy()
-        a[z <= 0] = 0
-        return a, (x, w, z)
-
-    def backward(residuals, da):
-        x, w, z = residuals
-        dz = np.array(da)
-        dz[z <= 0] = 0
-        return w.T @ dz, dz @ x.T
-
-    rng = np.random.default_rng(0)
-    assert check_gradient(forward, backward, rng.standard_normal((3, 2)), rng.standard_normal((4, 3))).ok
-
-
-def test_nothing_checked_is_not_ok():
-    with pytest.raises(TypeError, match="input 0 must hold real numbers to have a gradient, got dtype int"):
-        check_gradient(lambda x: (x * x, x), lambda x, d: 17 * d, np.array([1, 2, 3]))
-    with pytest.raises(ValueError, match="backward must return at least one gradient"):
-        check_gradient(lambda x: (x * x, x), lambda x, d: (None,), np.ones(3))
+@pytest.mark.parametrize(("name", "step"), [("l1_prox", "soft_threshold"), ("group_lasso", "shrink_columns")])
+def test_a_proximal_step_in_the_wrong_direction_is_found(name, step, monkeypatch):
+    right = getattr(constraints, step)
+    assert all(row.ok for row in certify(activations=()))
+    monkeypatch.setattr(constraints, step, lambda w, reach: right(w, -reach))
+    assert [row.term for row in certify(activations=()) if not row.ok] == [name]

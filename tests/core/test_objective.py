@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import regjax
-from regjax.core.certificate import _problems, relative_error
+from regjax.core.certificate import make_problem
 from regjax.core.data import Data, pad_samples
+from regjax.core.gradient_check import relative_error
 from regjax.core.mlp import Layer
 from regjax.core.objective import BatchSizes, cost, cost_and_grads, full_batch_sizes, resolve_loss
 from regjax.core.penalties import penalty
@@ -16,7 +17,7 @@ CONFIG = regjax.Config(layer_sizes=(3, 5, 1), dtype="float64")
 
 
 def problem(config=CONFIG, loss="sigmoid_cross_entropy"):
-    found = _problems(config, np.random.default_rng(1))[loss]
+    found = make_problem(config, loss, np.random.default_rng(1))
     return jax.tree.map(jnp.asarray, (found.params, found.data))
 
 

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 
 import regjax
 from regjax.core.augment import add_noise, mixing_weight, mixup, partners
-from regjax.core.certificate import relative_error
 from regjax.core.constraints import project_rows, shrink_columns, soft_threshold
 from regjax.core.data import Data, check_data
 from regjax.core.dropout import draw_masks, dropconnect_masks, gaussian_masks, keep_prob_at
+from regjax.core.gradient_check import relative_error
 from regjax.core.gradients import adversarial_example, gradient, sharpest
 from regjax.core.hparams import (
     ABSENT,

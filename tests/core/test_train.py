@@ -13,8 +13,11 @@ import regjax
 from regjax.core import train as training
 from regjax.core.data import Data, check_data, pad_samples
 from regjax.core.dropout import draw_masks
+from regjax.core.evaluate import evaluate, measure
 from regjax.core.hparams import check_hparams
-from regjax.core.train import init_state, measure, run_segment
+from regjax.core.objective import BatchSizes, full_batch_sizes
+from regjax.core.random import epoch_order
+from regjax.core.train import init_state, run_segment
 
 KEY = regjax.replicate_key(4)
 SMALL = regjax.Config(layer_sizes=(2, 6, 3, 1), num_steps=40, eval_every=10)
@@ -85,17 +88,17 @@ def test_metrics_worked_by_hand():
     x = jnp.array([[2.0, -1.0, 1.0, jnp.inf]])
     labels = Data(x, jnp.array([[1, 1, 0, 0]], jnp.int32), weights)
     config = regjax.Config(layer_sizes=(1, 1))
-    metrics = training.evaluate(params, labels, config=config)
+    metrics = evaluate(params, labels, config=config)
     assert float(metrics["accuracy"]) == 0.25  # right: the first, of weight 1 of 4
     softplus = np.log1p(np.exp([-2.0, 1.0, 1.0]))
     assert float(metrics["loss"]) == pytest.approx(np.dot(softplus, [1, 1, 2]) / 4, rel=1e-6)
     # Regression: errors (1, -2, 0), targets (1, 1, 1) and then spread out.
     reals = Data(x, jnp.array([[1.0, 1.0, 1.0, 5.0]]), weights)
-    metrics = training.evaluate(params, reals, config=config)
+    metrics = evaluate(params, reals, config=config)
     assert float(metrics["rmse"]) == pytest.approx(np.sqrt(5 / 4))
     reals = Data(x, jnp.array([[3.0, -1.0, 1.0, 5.0]]), weights)
     # mean 1, spread (4 + 4 + 0)/4 = 2, mean squared error 1/4.
-    assert float(training.evaluate(params, reals, config=config)["r2"]) == pytest.approx(1 - 0.25 / 2)
+    assert float(evaluate(params, reals, config=config)["r2"]) == pytest.approx(1 - 0.25 / 2)
 
 
 @pytest.mark.parametrize("batch_size", [None, 32])
@@ -110,7 +113,7 @@ def test_compiled_loop_is_a_python_loop(batch_size):
         state = one(KEY, state, hparams, data, step, step + 1)
     equal(together, state)
     # Written out once more, from the parts.
-    sizes = training.full_batch_sizes(data)
+    sizes = full_batch_sizes(data)
     state = init_state(KEY, hparams, config=config)
     optimizer = optax.adam(hparams.learning_rate)
     params, opt_state = state.params, optimizer.init(state.params)
@@ -118,9 +121,9 @@ def test_compiled_loop_is_a_python_loop(batch_size):
         batch, step_sizes = data, sizes
         if batch_size is not None:
             epoch, index = divmod(step, 211 // 32)
-            rows = training.epoch_order(KEY, epoch, data.weights)[index * 32 : index * 32 + 32]
+            rows = epoch_order(KEY, epoch, data.weights)[index * 32 : index * 32 + 32]
             batch = Data(data.x[:, rows], data.y[:, rows], data.weights[rows])
-            step_sizes = training.BatchSizes(32.0, sizes.num_train)
+            step_sizes = BatchSizes(32.0, sizes.num_train)
         masks = draw_masks(KEY, step, hparams, config, batch.x.shape[1], config.num_steps)
         _, grads, _ = regjax.cost_and_grads(params, hparams, batch, masks, config=config, sizes=step_sizes)
         with jax.numpy_dtype_promotion("standard"):

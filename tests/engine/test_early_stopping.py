@@ -275,22 +275,6 @@ def test_the_last_iterate_stands_beside_an_average():
     assert "final_val_loss_last" in results.to_pandas()
 
 
-def test_every_row_of_a_mixed_sweep_replays(tmp_path):
-    path = tmp_path / "s.sqlite"
-    grid = [{"patience": 20}, {"l2": 0.7}, {"ema_decay": 0.9}]
-    config = {"num_steps": 60, "eval_every": 10, "hidden": (4,)}
-    results = regjax.sweep("two_regions", config, grid, folds=2, store=path, workers=1, progress=False)
-    with Store(path, create=False) as store:
-        stored = [row for _, row in store.read(store.design_of(1).rows)]
-    names = [{name for name in row.arrays if name.startswith("records/")} for row in stored]
-    assert sorted("records/stop_loss" in found for found in names) == [False] * 4 + [True] * 2
-    assert sorted("records/val_loss_last" in found for found in names) == [False] * 4 + [True] * 2
-    assert not any("records/stop_loss_last" in found for found in names)
-    for row in range(len(results)):
-        again = replay(path, row)
-        assert again.same, str(again)
-
-
 def test_the_standardiser_does_not_see_what_is_watched():
     X, y = rows()
     options = {"folds": 2, "standardize": True, "progress": False}

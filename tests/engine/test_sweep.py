@@ -1,17 +1,15 @@
 """The sweep: the same bits however it is cut, held-out rows unseen, divergence without harm."""
 
-import concurrent.futures
 import dataclasses
 
 import jax
 import numpy as np
 import pytest
-from sweeps import assert_same, leaves, points
+from sweeps import leaves, points
 
 import regjax
 from regjax.core.data import Data
-from regjax.core.hparams import check_hparams
-from regjax.engine import lanes, packing, scheduler
+from regjax.engine import scheduler
 from regjax.study.grid import grid_from_list
 from regjax.study.groups import make_groups
 from regjax.study.plan import make_plan
@@ -24,15 +22,6 @@ GRID = regjax.grid(l2=[0, 0.1, 1], keep_prob=[1, (0.9, 0.8)], learning_rate=[0.1
 def run(**options):
     options = {"seeds": 2, "folds": 3, "progress": False} | options
     return regjax.sweep("two_regions", options.pop("config", CONFIG), options.pop("grid", GRID), **options)
-
-
-def test_workers_segments_and_waves_change_no_bit(monkeypatch):
-    one = run(workers=1)
-    assert_same(one, run(workers=2))
-    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)  # a step at a time, and waves of two chunks
-    monkeypatch.setattr(packing, "WAVE_CHUNKS", 2)
-    monkeypatch.setattr(packing, "WAVE_BUDGET", 1)
-    assert_same(one, run(workers=2))
 
 
 def test_order_of_the_grid_changes_no_bit():
@@ -136,105 +125,6 @@ def test_rows_that_diverge_at_other_steps_change_no_bit_of_others(turn):
         np.testing.assert_array_equal(calm.records[name][small], wild.records[name][small])
 
 
-def test_spawned_processes_give_the_same_bits_and_forked_ones_are_refused():
-    import multiprocessing
-
-    fork = multiprocessing.get_context("fork")
-    with (
-        concurrent.futures.ProcessPoolExecutor(1, mp_context=fork) as pool,
-        pytest.raises(ValueError, match="executor must start its processes with spawn or forkserver"),
-    ):
-        run(executor=pool)
-    spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        assert_same(run(), run(executor=pool))
-
-
-def test_freed_lanes_are_refilled(monkeypatch):
-    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
-    tasks = []
-    real = scheduler.run_task
-
-    def seen(task):
-        tasks.append((task.start, jax.tree.leaves(task.hparams)[0].size))
-        return real(task)
-
-    monkeypatch.setattr(scheduler, "run_task", seen)
-    rates = [0.01 * i for i in range(1, 17)] + [1e38 - 1e36 * i for i in range(16)]
-    results = run(
-        config=regjax.Config(num_steps=6, eval_every=1), grid={"learning_rate": rates}, seeds=2, folds=2
-    )
-    assert (results.diverged_at.reshape(32, 4)[16:] >= 0).all()
-    assert (results.diverged_at.reshape(32, 4)[:16] == -1).all()
-    starts = [start for start, _ in tasks]
-    assert starts.count(5) == (starts.count(0) + 1) // 2  # half of the chunks, all lanes alive
-
-
-def test_out_of_memory_halves_the_chunk(monkeypatch):
-    real = scheduler.run_task
-    whole = run()
-
-    def small_machine(task):
-        if jax.tree.leaves(task.hparams)[0].size > 8 and task.stops[-1] > 20:
-            raise RuntimeError("RESOURCE_EXHAUSTED: out of memory allocating")
-        return real(task)
-
-    monkeypatch.setattr(scheduler, "run_task", small_machine)
-    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
-    halved = run()
-    assert any("out of memory" in note for note in halved.notes)
-    assert (halved.diverged_at == -1).all()
-    for name in ("train_cost", "val_loss"):
-        np.testing.assert_allclose(whole.records[name], halved.records[name], rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("layer_sizes", [(2, 20, 3, 1), (5, 40, 3), (40, 130, 130, 4)])
-@pytest.mark.parametrize("shape", [(1, 4), (2, 4), (2, 8), (4, 4), (2, 16)])
-@pytest.mark.parametrize("keep_prob", [None, 0.8])
-def test_lanes_permuted_and_poisoned_keep_their_bits(layer_sizes, shape, keep_prob):
-    config = regjax.Config(layer_sizes=layer_sizes, num_steps=6, batch_size=None).program()
-    X, y = points(70, layer_sizes[0], max(2, layer_sizes[-1]))
-    design = make_design((X, y), config, {"keep_prob": [1.0]}, folds=2)
-    size = shape[0] * shape[1]
-
-    def trained(strengths):
-        rows = [
-            check_hparams(config, regjax.HParams(learning_rate=r, l2=s, keep_prob=keep_prob))
-            for r, s in strengths
-        ]
-        stack = jax.tree.map(lambda *leaf: np.stack(leaf).reshape(*shape, *leaf[0].shape), *rows)
-        train, val, _ = design.weights(design.row(0))
-        many = (shape[0],)
-        replicates = lanes.Replicates(
-            key=np.broadcast_to(design.key(design.row(0)), (*many, 2)),
-            x=design.inputs(0)[0],
-            y=design.padded.y,
-            train=np.broadcast_to(train, (*many, len(train))),
-            val=np.broadcast_to(val, (*many, len(train))),
-        )
-        task = lanes.ChunkTask(config, True, replicates, stack, None, 0, (6,), (True,), 1, 6)
-        done = lanes.run_task(task)
-        return [leaf.reshape(size, -1) for leaf in jax.tree.leaves(done.states.params)]
-
-    strengths = [(0.1, 0.1 * i) for i in range(size)]
-    plain = trained(strengths)
-    order = np.random.default_rng(0).permutation(size)
-    for a, b in zip(plain, trained([strengths[i] for i in order]), strict=True):
-        np.testing.assert_array_equal(a[order], b)
-    poisoned = [(1e38, 1e30) if i == size // 2 else s for i, s in enumerate(strengths)]
-    others = np.arange(size) != size // 2
-    for a, b in zip(plain, trained(poisoned), strict=True):
-        np.testing.assert_array_equal(a[others], b[others])
-    assert not all(np.isfinite(leaf).all() for leaf in trained(poisoned))
-
-
-def test_a_second_sweep_compiles_nothing():
-    run(seeds=1)
-    before = [f._cache_size() for f in (lanes.init_lanes, lanes.advance_lanes, lanes.measure_lanes)]
-    run(seeds=3, config=regjax.Config(num_steps=45, eval_every=7))
-    assert before == [f._cache_size() for f in (lanes.init_lanes, lanes.advance_lanes, lanes.measure_lanes)]
-
-
 def test_switching_dropout_on_leaves_weights_and_batches_alone():
     config = regjax.Config(layer_sizes=(2, 6, 1), num_steps=20, eval_every=20, batch_size=8)
     results = run(config=config, grid={"keep_prob": [1, 1 - 2**-16]}, seeds=2)  # a mask that drops 1 in 65536
@@ -292,11 +182,6 @@ def test_independent_pairing_draws_for_each_configuration():
     assert any("momentum is asked for" in note for note in results.notes)
     paired = run(grid={"momentum": [0.1, 0.2, 0.3]}).records["train_loss"].reshape(3, -1)
     np.testing.assert_array_equal(paired[0], paired[1])
-
-
-def test_another_executor_gives_the_same_bits():
-    with concurrent.futures.ThreadPoolExecutor(3) as pool:
-        assert_same(run(), run(executor=pool))
 
 
 def test_keep():

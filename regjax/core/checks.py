@@ -1,0 +1,81 @@
+"""Checks of what a user hands in, and how its value is shown in a message.
+
+Every message says what a value must be and what it was. All packages call these before anything is compiled.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import jax.core
+
+# The largest number of characters of a value in a message.
+MAX_SHOWN = 120
+
+
+def check_count(name: str, value: Any, at_least: int = 1, at_most: int = 2**31 - 1) -> int:
+    """Returns `value` as an int in [at_least, at_most]; by default it must fit in 32 bits, as steps do.
+
+    Raises:
+        TypeError: not a whole number.
+        ValueError: too small or too large.
+    """
+    # Not math.isfinite, which raises for a whole number too large for a float.
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or value in (math.inf, -math.inf) or value != value or math.floor(value) != value:
+        raise TypeError(f"{name} must be a whole number, got {shown(value)}")
+    if value < at_least:
+        raise ValueError(f"{name} must be at least {at_least}, got {shown(value)}")
+    if cast(int, value) > at_most:
+        raise ValueError(f"{name} must be at most {at_most}, got {shown(value)}")
+    return cast(int, math.floor(value))
+
+
+def is_traced(value: Any) -> bool:
+    """Returns whether `value` stands for a number that is not known while a program is traced."""
+    return isinstance(value, jax.core.Tracer)
+
+
+def shown(value: Any) -> str:
+    """Returns a value as a message shows it: its repr, `shortened`."""
+    try:
+        return shortened(repr(value))
+    except (ValueError, RecursionError):  # an int of thousands of digits, lists nested as deep
+        return f"one too large to show ({type(value).__name__})"
+
+
+def shortened(text: str) -> str:
+    """Returns a text as a message shows it: on one line, without its middle where it is long."""
+    text = re.sub(r"\s*\n\s*", " ", text)
+    text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 20]} … {text[-20:]}"
+
+
+def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
+    """Raises ValueError unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}, got {shown(value)}")
+
+
+def check_known(
+    what: str, name: Any, known: Sequence[str], elsewhere: Mapping[str, str] | None = None
+) -> None:
+    """Raises ValueError unless `name` is one of `known`; suggests the nearest.
+
+    Args:
+        what: kind of the name, for the message.
+        name: as the user wrote it.
+        known: the names that exist.
+        elsewhere: names in other libraries -> ours.
+    """
+    if name not in known:
+        near = (elsewhere or {}).get(name) or next(
+            iter(difflib.get_close_matches(str(name), known, 1, 0.5)), None
+        )
+        hint = f"; did you mean {near}?" if near else ""
+        raise ValueError(f"{what} must be one of {', '.join(known)}, got {shown(name)}{hint}")

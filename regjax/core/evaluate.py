@@ -1,0 +1,124 @@
+"""What a network is worth: metrics in inference mode, and the record of a step.
+
+`train.make_train` and the tutorial take `measure`; a sweep takes `infer` and `metrics.metrics` in its own
+lanes; `train.run_segment` takes `score` where a run stops by it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from .augment import add_noise
+from .config import Config
+from .data import Data, hide_held_out
+from .dropout import UnitMasks, draw_masks
+from .hparams import HParams
+from .metrics import metrics
+from .minibatches import weigh_classes
+from .mlp import Params, forward
+from .objective import cost, full_batch_sizes, resolve_loss
+from .penalties import penalty
+
+History = dict[str, jax.Array]
+# Of a single run; the other metrics, which sort, are recorded by a sweep only.
+HISTORY_METRICS = ("loss", "accuracy", "rmse", "r2")
+
+
+def infer(params: Params, data: Data, config: Config) -> jax.Array:
+    """Returns the logits in inference mode, `(n_outputs, n)`; samples of weight 0 are hidden."""
+    x = hide_held_out(data).x
+    return forward(params, x, activation=config.activation, precision=config.precision)[0]
+
+
+def evaluate(params: Params, data: Data, *, config: Config) -> dict[str, jax.Array]:
+    """Returns the metrics of one split in inference mode, weighted by the data's weights: see `metrics`."""
+    loss = resolve_loss(config, data)
+    return metrics(infer(params, data, config), data.y, data.weights, loss=loss, only=config.metrics)
+
+
+def score(params: Params, data: Data, config: Config) -> jax.Array:
+    """Returns the accuracy of classes, or R² of real targets: a scalar, more is better."""
+    found = evaluate(params, data, config=dataclasses.replace(config, metrics=("accuracy", "r2")))
+    return found["accuracy"] if "accuracy" in found else found["r2"]
+
+
+def all_finite(params: Params, objective: jax.Array) -> jax.Array:
+    """Returns whether all parameters and the objective are finite; a network that is not has diverged."""
+    leaves = [*jax.tree.leaves(params), objective]
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+
+
+def measure(
+    key: jax.Array,
+    params: Params,
+    hparams: HParams,
+    data: Data,
+    test: Data | None,
+    step: ArrayLike,
+    masks: UnitMasks | None = None,
+    *,
+    config: Config,
+    num_steps: ArrayLike | None = None,
+) -> History:
+    """Returns one record of the history, after `step` steps.
+
+    Args:
+        key: of the replicate.
+        params: to be measured.
+        hparams: hyperparameters.
+        data: training samples.
+        test: samples to measure beside them, or None.
+        step: number of steps done.
+        masks: the same masks at every step, instead of drawing them.
+        config: loss, activation, metrics.
+        num_steps: of the whole run, for keep_prob_end; None takes config.num_steps.
+
+    Returns:
+        Scalars. `step`; `cost`: the objective on all training samples with the noise and masks of this
+        step, which is what is minimised (except for the adversarial half); `finite`: whether `cost` and
+        all parameters are finite. Then in inference mode `penalty` (divided by n), and for train and test
+        `…_cost` (loss + penalty) and `HISTORY_METRICS`, those that fit the targets.
+    """
+    objective = _objective(key, params, hparams, data, step, masks, config, num_steps)
+    record = {
+        "step": jnp.asarray(step, jnp.int32),
+        "cost": objective,
+        "finite": all_finite(params, objective),
+        "penalty": penalty(params, hparams) / full_batch_sizes(data).num_train,
+    }
+    for name, split in (("train", data), ("test", test)):
+        if split is not None:
+            found = evaluate(params, split, config=config)
+            shown = HISTORY_METRICS if config.metrics is None else config.metrics
+            record[f"{name}_cost"] = found["loss"] + record["penalty"]
+            record |= {f"{name}_{metric}": found[metric] for metric in shown if metric in found}
+    # relu turns NaN into 0, and without this a diverged network would have an accuracy.
+    record |= {
+        name: jnp.where(record["finite"], value, jnp.nan)
+        for name, value in record.items()
+        if name.startswith(("train_", "test_"))
+    }
+    return record
+
+
+def _objective(
+    key: jax.Array,
+    params: Params,
+    hparams: HParams,
+    data: Data,
+    step: ArrayLike,
+    masks: UnitMasks | None,
+    config: Config,
+    num_steps: ArrayLike | None,
+) -> jax.Array:
+    """Returns the objective on all training samples, with the noise and masks of this step."""
+    visible = weigh_classes(hide_held_out(data), config)
+    num_steps = config.num_steps if num_steps is None else num_steps
+    batch, partners = add_noise(key, step, hparams, visible, visible)
+    drawn = draw_masks(key, step, hparams, config, data.x.shape[1], num_steps, masks)
+    sizes = full_batch_sizes(visible)
+    return cost(params, hparams, batch, drawn, partners, config=config, sizes=sizes)

@@ -1,0 +1,66 @@
+"""Lanes: bits depend neither on the position nor on the neighbours; one program for all segments."""
+
+import jax
+import numpy as np
+import pytest
+from stores import make_design
+from sweeps import points
+
+import regjax
+from regjax.core.hparams import check_hparams
+from regjax.engine import lanes
+
+CONFIG = regjax.Config(num_steps=60, eval_every=20)
+GRID = regjax.grid(l2=[0, 0.1, 1], keep_prob=[1, (0.9, 0.8)], learning_rate=[0.1, 0.3])
+
+
+def run(**options):
+    options = {"seeds": 2, "folds": 3, "progress": False} | options
+    return regjax.sweep("two_regions", options.pop("config", CONFIG), options.pop("grid", GRID), **options)
+
+
+@pytest.mark.parametrize("layer_sizes", [(2, 20, 3, 1), (5, 40, 3), (40, 130, 130, 4)])
+@pytest.mark.parametrize("shape", [(1, 4), (2, 4), (2, 8), (4, 4), (2, 16)])
+@pytest.mark.parametrize("keep_prob", [None, 0.8])
+def test_lanes_permuted_and_poisoned_keep_their_bits(layer_sizes, shape, keep_prob):
+    config = regjax.Config(layer_sizes=layer_sizes, num_steps=6, batch_size=None).program()
+    X, y = points(70, layer_sizes[0], max(2, layer_sizes[-1]))
+    design = make_design((X, y), config, {"keep_prob": [1.0]}, folds=2)
+    size = shape[0] * shape[1]
+
+    def trained(strengths):
+        rows = [
+            check_hparams(config, regjax.HParams(learning_rate=r, l2=s, keep_prob=keep_prob))
+            for r, s in strengths
+        ]
+        stack = jax.tree.map(lambda *leaf: np.stack(leaf).reshape(*shape, *leaf[0].shape), *rows)
+        train, val, _ = design.weights(design.row(0))
+        many = (shape[0],)
+        replicates = lanes.Replicates(
+            key=np.broadcast_to(design.key(design.row(0)), (*many, 2)),
+            x=design.inputs(0)[0],
+            y=design.padded.y,
+            train=np.broadcast_to(train, (*many, len(train))),
+            val=np.broadcast_to(val, (*many, len(train))),
+        )
+        task = lanes.ChunkTask(config, True, replicates, stack, None, 0, (6,), (True,), 1, 6)
+        done = lanes.run_task(task)
+        return [leaf.reshape(size, -1) for leaf in jax.tree.leaves(done.states.params)]
+
+    strengths = [(0.1, 0.1 * i) for i in range(size)]
+    plain = trained(strengths)
+    order = np.random.default_rng(0).permutation(size)
+    for a, b in zip(plain, trained([strengths[i] for i in order]), strict=True):
+        np.testing.assert_array_equal(a[order], b)
+    poisoned = [(1e38, 1e30) if i == size // 2 else s for i, s in enumerate(strengths)]
+    others = np.arange(size) != size // 2
+    for a, b in zip(plain, trained(poisoned), strict=True):
+        np.testing.assert_array_equal(a[others], b[others])
+    assert not all(np.isfinite(leaf).all() for leaf in trained(poisoned))
+
+
+def test_a_second_sweep_compiles_nothing():
+    run(seeds=1)
+    before = [f._cache_size() for f in (lanes.init_lanes, lanes.advance_lanes, lanes.measure_lanes)]
+    run(seeds=3, config=regjax.Config(num_steps=45, eval_every=7))
+    assert before == [f._cache_size() for f in (lanes.init_lanes, lanes.advance_lanes, lanes.measure_lanes)]

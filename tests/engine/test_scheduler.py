@@ -1,0 +1,70 @@
+"""The host loop: however the work is cut, the bits are the same; lanes are refilled, chunks halved."""
+
+import jax
+import numpy as np
+from sweeps import assert_same
+
+import regjax
+from regjax.engine import packing, scheduler
+from regjax.engine.scheduler import is_out_of_memory
+
+CONFIG = regjax.Config(num_steps=60, eval_every=20)
+GRID = regjax.grid(l2=[0, 0.1, 1], keep_prob=[1, (0.9, 0.8)], learning_rate=[0.1, 0.3])
+
+
+def run(**options):
+    options = {"seeds": 2, "folds": 3, "progress": False} | options
+    return regjax.sweep("two_regions", options.pop("config", CONFIG), options.pop("grid", GRID), **options)
+
+
+def test_workers_segments_and_waves_change_no_bit(monkeypatch):
+    one = run(workers=1)
+    assert_same(one, run(workers=2))
+    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)  # a step at a time, and waves of two chunks
+    monkeypatch.setattr(packing, "WAVE_CHUNKS", 2)
+    monkeypatch.setattr(packing, "WAVE_BUDGET", 1)
+    assert_same(one, run(workers=2))
+
+
+def test_freed_lanes_are_refilled(monkeypatch):
+    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
+    tasks = []
+    real = scheduler.run_task
+
+    def seen(task):
+        tasks.append((task.start, jax.tree.leaves(task.hparams)[0].size))
+        return real(task)
+
+    monkeypatch.setattr(scheduler, "run_task", seen)
+    rates = [0.01 * i for i in range(1, 17)] + [1e38 - 1e36 * i for i in range(16)]
+    results = run(
+        config=regjax.Config(num_steps=6, eval_every=1), grid={"learning_rate": rates}, seeds=2, folds=2
+    )
+    assert (results.diverged_at.reshape(32, 4)[16:] >= 0).all()
+    assert (results.diverged_at.reshape(32, 4)[:16] == -1).all()
+    starts = [start for start, _ in tasks]
+    assert starts.count(5) == (starts.count(0) + 1) // 2  # half of the chunks, all lanes alive
+
+
+def test_out_of_memory_halves_the_chunk(monkeypatch):
+    real = scheduler.run_task
+    whole = run()
+
+    def small_machine(task):
+        if jax.tree.leaves(task.hparams)[0].size > 8 and task.stops[-1] > 20:
+            raise RuntimeError("RESOURCE_EXHAUSTED: out of memory allocating")
+        return real(task)
+
+    monkeypatch.setattr(scheduler, "run_task", small_machine)
+    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
+    halved = run()
+    assert any("out of memory" in note for note in halved.notes)
+    assert (halved.diverged_at == -1).all()
+    for name in ("train_cost", "val_loss"):
+        np.testing.assert_allclose(whole.records[name], halved.records[name], rtol=1e-3, atol=1e-4)
+
+
+def test_which_errors_say_that_memory_ran_out():
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes"))
+    assert not is_out_of_memory(RuntimeError("INVALID_ARGUMENT"))

@@ -1,0 +1,92 @@
+"""Tasks: where they stop, and which data, weights and keys their lanes get."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sweeps import made_up
+
+import regjax
+from regjax.engine.packing import Chunk, Wave
+from regjax.engine.tasks import replicates_of, stops_from, task_of
+
+
+@pytest.mark.parametrize(
+    ("every", "start", "steps", "stops", "measured"),
+    [
+        (10, 0, 1, (1,), (False,)),
+        (10, 0, 5, (10,), (True,)),  # a record in one task, though it takes twice as long as asked
+        (100, 0, 1, (1,), (False,)),  # too far away for one task
+        (100, 0, 40, (40,), (False,)),
+        (100, 40, 40, (100,), (True,)),
+        (30, 0, 70, (30, 60, 90), (True, True, True)),
+        (40, 80, 30, (100,), (True,)),  # the last step is a record too
+        (10, 100, 10, (), ()),
+    ],
+)
+def test_a_task_stops_at_records(every, start, steps, stops, measured):
+    config = regjax.Config(num_steps=100, eval_every=every)
+    assert stops_from(config, start, steps) == (stops, measured)
+
+
+@given(st.integers(1, 500), st.integers(1, 500), st.integers(1, 600))
+def test_tasks_one_after_the_other_take_every_record_once(num_steps, every, steps):
+    config = regjax.Config(num_steps=num_steps, eval_every=every)
+    at, records = 0, []
+    while at < num_steps:
+        stops, measured = stops_from(config, at, steps)
+        assert list(stops) == sorted(set(stops))
+        assert at < stops[0]
+        assert stops[-1] - at <= 2 * steps + every
+        records += [stop for stop, taken in zip(stops, measured, strict=True) if taken]
+        at = stops[-1]
+    assert at == num_steps
+    assert records == sorted({*range(every, num_steps + 1, every), num_steps})
+
+
+def designed(**options):
+    return made_up(np.zeros((3, 2, 4)), {"l2": [0, 1, 2]}, folds=4, **options).design
+
+
+def test_replicates_are_those_of_the_rows():
+    design = designed()
+    rows = np.array([[0, 5], [23, 8]])
+    found = replicates_of(design, rows)
+    n = design.padded.x.shape[1]
+    assert found.train.shape == found.val.shape == (2, 2, n)
+    assert found.x.shape == (2, n)
+    assert found.stop is None
+    assert found.orders is None
+    for place in np.ndindex(2, 2):
+        row = design.row(rows[place])
+        train, val, _ = design.weights(row)
+        np.testing.assert_array_equal(found.train[place], train)
+        np.testing.assert_array_equal(found.val[place], val)
+        np.testing.assert_array_equal(found.key[place], design.key(row))
+    assert not np.any((found.train > 0) & (found.val > 0))
+    # Where each leaf is mapped is where it has leading axes.
+    assert found.axes(0).train == 0
+    assert found.axes(0).x is None
+    assert found._replace(x=np.zeros((2, 2, n))).axes(0).x == 0
+    assert set(found.axes(None)) == {None}
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_task_stacks_what_its_lanes_have(shared):
+    results = made_up(np.zeros((3, 2, 4)), {"l2": [0, 1, 2]}, folds=4)
+    design, (group,) = results.design, results.plan.groups
+    group = group._replace(slots=2, lanes=2, shared=shared)
+    task = task_of(design, group, Chunk(Wave(0), [[0, 8], [3]], 0, None), (10,), (True,))
+    np.testing.assert_array_equal(task.hparams.l2[..., 0], [[0, 1], [0, 0]])
+    assert task.replicates.key.shape == ((2, 2) if shared else (2, 2, 2))
+    assert (task.start, task.stops, task.num_steps) == (0, (10,), 10)
+    assert task.params is None
+    assert not task.want_examples  # there are folds: each sample is scored by one of them
+
+
+def test_per_example_scores_are_wanted_of_the_last_step_of_one_split():
+    results = made_up(np.zeros((1, 2, 1)), {"l2": [0]}, validation=0.3)
+    (group,) = results.plan.groups
+    for stops, wanted in [((5,), False), ((5, 10), True)]:
+        task = task_of(results.design, group, Chunk(Wave(0), [[0]], 0, None), stops, (False,) * len(stops))
+        assert task.want_examples == wanted
