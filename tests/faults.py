@@ -206,7 +206,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list:
         for fault in faults:
             place = place_of(fault, ROOT)
-            print(f"{place.file}:{place.line}: {fault.name}\n    {' '.join(place.tests)}")
+            print(f"{place.file}:{place.line}: {fault.name}")
+            print(f"  - {fault.old.strip()}", f"  + {fault.new.strip()}", sep="\n")
+            print(*(f"    {test}" for test in place.tests), sep="\n")
         return 0
     return run(faults, ROOT, sys.executable, options.jobs)
 
