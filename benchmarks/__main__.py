@@ -1,4 +1,4 @@
-"""regjax beside everything else that trains many networks, and beside this machine's limits.
+"""Compares regjax with other ways to train many networks, and with the limits of this machine.
 
     python -m benchmarks [--quick] [--check] [--device cpu|gpu] [--results FOLDER]
 
@@ -19,7 +19,7 @@ import tomllib
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from rich.console import Console
@@ -76,7 +76,7 @@ def _number(value: float, digits: int) -> str:
 
 
 def efficiency(cells: list[table.Cell], known: list[Problem], matrix: float) -> list[dict[str, Any]]:
-    """Returns for each figure of regjax the GFLOP/s of its products, and which part of the limit that is."""
+    """Returns the GFLOP/s of the products in each measurement of regjax, also as a fraction of the limit."""
     found = []
     by_name = {problem.name: problem for problem in known}
     for cell in cells:
@@ -106,9 +106,9 @@ def bounds_of(wanted: list[Problem], sizes: Iterable[int], names: Iterable[str])
 
 
 def broken_bounds(cells: list[table.Cell], extra: dict[str, float], bounds: dict[str, Any]) -> list[str]:
-    """Returns in words the bounds that are broken in every repetition.
+    """Returns a sentence for each bound that is broken in every repetition.
 
-    On a machine that others use too, a repetition in which regjax was slow says little.
+    On a shared machine one slow repetition says little: a bound holds if the best repetition keeps it.
 
     Args:
         cells: of a table.
@@ -126,8 +126,96 @@ def broken_bounds(cells: list[table.Cell], extra: dict[str, float], bounds: dict
     return said
 
 
+class Asked(NamedTuple):
+    """What a run measures, and where its results go.
+
+    Attributes:
+        problems: of the table.
+        names: opponents of the table.
+        sizes: numbers of networks of the table.
+        parts: of "table", "growth" and "first".
+        check: whether the table's ratios are held to benchmarks/bounds.toml.
+        seconds: of a repetition.
+        repeats: repetitions.
+        device: "cpu" or "gpu".
+        folder: of the .json files.
+        pictures: folder of the pictures.
+        whole: whether everything is measured. A part never takes the place of a whole result.
+    """
+
+    problems: list[Problem]
+    names: list[str]
+    sizes: list[int]
+    parts: list[str]
+    check: bool
+    seconds: float
+    repeats: int
+    device: str
+    folder: Path
+    pictures: Path
+    whole: bool
+
+    @property
+    def suffix(self) -> str:
+        """The end of the files' names: that of the device."""
+        return "" if self.device == "cpu" else f"_{self.device}"
+
+    def save(self, name: str, found: dict[str, Any]) -> None:
+        """Writes results to the folder."""
+        path = self.folder / f"{name}{self.suffix}{'' if self.whole else '_part'}.json"
+        asked = {
+            "seconds": self.seconds,
+            "repeats": self.repeats,
+            "took": time.perf_counter() - BEGAN,
+        }
+        write(str(path), {"opponents": _versions(), "processor": processor(), "asked": asked, **found})
+
+    def picture(self, name: str, draw: Callable[..., Any], *of: Any) -> None:
+        """Draws a picture of results where they are whole."""
+        if self.whole:
+            self.pictures.mkdir(parents=True, exist_ok=True)
+            draw(*of, _machine(self.device)).savefig(self.pictures / f"{name}{self.suffix}.png", dpi=110)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Prints the table; returns the exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.check and options.device != "cpu":
+        parser.error("--check must go with --device cpu, on which its bounds were measured")
+    if options.check and "table" not in (options.parts or ["table"]):
+        parser.error("--check must go with the part table, whose ratios its bounds are of")
+    _use_device(parser, options.device)
+    known = problems()  # not before the device is chosen: drawing them starts it
+    if unknown := set(options.problems or ()) - {p.name for p in known}:
+        parser.error(f"--problems must be of {[p.name for p in known]}, got {sorted(unknown)}")
+    warnings.filterwarnings("ignore", module="torch")  # it warns about the compiler options it was given
+    asked = _asked(options, known)
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    bounds = bounds_of(asked.problems, asked.sizes, asked.names) if asked.check else {}
+    if asked.check and not bounds:  # before minutes of measuring
+        console.print("broken: benchmarks/bounds.toml has no bound for what was asked for", style="red")
+        return 1
+    broken: list[str] = []
+    interrupted = False
+    if "table" in asked.parts:
+        interrupted, ratios, cells = _table(asked)
+        if asked.check and not interrupted:
+            broken = broken_bounds(cells, ratios, bounds)
+    if "growth" in asked.parts and not interrupted:
+        _growth(asked)
+    if "first" in asked.parts and not interrupted:
+        _first_minutes(asked)
+    for line in broken:
+        console.print(f"broken: {line}", style="red")
+    if interrupted:
+        return 130
+    if asked.check and not broken:
+        console.print(f"all {len(bounds)} ratios are within benchmarks/bounds.toml")
+    return 1 if broken else 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -147,118 +235,122 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--seconds", type=float, help="of a repetition")
     parser.add_argument("--repeats", type=int)
-    options = parser.parse_args(arguments)
-    if options.check and options.device != "cpu":
-        parser.error("--check must go with --device cpu, on which its bounds were measured")
-    if options.check and "table" not in (options.parts or ["table"]):
-        parser.error("--check must go with the part table, whose ratios its bounds are of")
-    jax.config.update("jax_platforms", {"cpu": "cpu", "gpu": "cuda"}[options.device])
-    if options.device == "gpu":
-        # Others compute on it beside this process: it takes what it needs, and not three quarters at once.
+    return parser
+
+
+def _use_device(parser: argparse.ArgumentParser, name: str) -> None:
+    """Makes JAX compute on the CPU or the GPU; exits where there is none."""
+    jax.config.update("jax_platforms", {"cpu": "cpu", "gpu": "cuda"}[name])
+    if name == "gpu":
+        # Other processes compute on it at the same time: JAX takes what it needs, not three quarters at once.
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-        # A float32 product of everyone's is one, as regjax's is: JAX's default there has shorter operands.
+        # All opponents multiply in float32, as regjax does: JAX's default on a GPU rounds the operands.
         jax.config.update("jax_default_matmul_precision", "highest")
     try:
         jax.devices()
     except RuntimeError as error:
-        parser.error(f"--device {options.device}: JAX has none here ({error})")
-    known = problems()  # not before the device is chosen: drawing them starts it
-    if unknown := set(options.problems or ()) - {p.name for p in known}:
-        parser.error(f"--problems must be of {[p.name for p in known]}, got {sorted(unknown)}")
+        parser.error(f"--device {name}: JAX has none here ({error})")
+
+
+def _asked(options: argparse.Namespace, known: list[Problem]) -> Asked:
+    """Returns what is measured: what the options name, else all, or the quick part of it."""
     quick = options.quick or options.check
     of_table = quick or options.problems or options.sizes or options.opponents
-    parts = options.parts or (["table"] if of_table else ["table", "growth", "first"])
-    seconds = options.seconds or (0.15 if quick else 0.2)
-    repeats = options.repeats or 3
-    folder = Path(options.results)
-    folder.mkdir(parents=True, exist_ok=True)
-    where = device()
-    if options.device == "cpu":  # without the names of its vector instructions
-        cores = len(os.sched_getaffinity(0))
-        where = f"{re.sub(r' (sse|asimd).*', '', processor())}, {cores} core{'s' if cores > 1 else ''}"
-    warnings.filterwarnings("ignore", module="torch")  # says how it was told to compile
-    on = "" if options.device == "cpu" else f"_{options.device}"
-    whole = not (of_table or options.seconds or options.repeats)
+    return Asked(
+        problems=[p for p in known if not options.problems or p.name in options.problems],
+        names=options.opponents or [n for n, o in OPPONENTS.items() if o.quick or not quick],
+        sizes=options.sizes or list(QUICK_SIZES if quick else SIZES),
+        parts=options.parts or (["table"] if of_table else ["table", "growth", "first"]),
+        check=options.check,
+        seconds=options.seconds or (0.15 if quick else 0.2),
+        repeats=options.repeats or 3,
+        device=options.device,
+        folder=Path(options.results),
+        pictures=Path(options.pictures),
+        whole=not (of_table or options.seconds or options.repeats),
+    )
 
-    def save(name: str, found: dict[str, Any]) -> None:
-        # What is not whole does not take the place of what is.
-        path = folder / f"{name}{on}{'' if whole else '_part'}.json"
-        asked = {"seconds": seconds, "repeats": repeats, "took": time.perf_counter() - BEGAN}
-        write(str(path), {"opponents": _versions(), "processor": processor(), "asked": asked, **found})
 
-    def picture(name: str, draw: Callable[..., Any], *of: Any) -> None:
-        if whole:
-            Path(options.pictures).mkdir(parents=True, exist_ok=True)
-            draw(*of, where).savefig(Path(options.pictures) / f"{name}{on}.png", dpi=110)
+def _machine(kind: str) -> str:
+    """Returns the name of the device, and for a CPU its cores."""
+    if kind != "cpu":
+        return device()
+    cores = len(os.sched_getaffinity(0))
+    # Without the names of its vector instructions.
+    return f"{re.sub(r' (sse|asimd).*', '', processor())}, {cores} core{'s' if cores > 1 else ''}"
 
-    broken: list[str] = []
-    bounds: dict[str, float] = {}
-    interrupted = False
-    if "table" in parts:
-        wanted = [p for p in known if not options.problems or p.name in options.problems]
-        names = options.opponents or [n for n, o in OPPONENTS.items() if o.quick or not quick]
-        sizes = options.sizes or (QUICK_SIZES if quick else SIZES)
-        bounds = bounds_of(wanted, sizes, names) if options.check else {}
-        if options.check and not bounds:  # said before minutes of measuring
-            console.print("broken: benchmarks/bounds.toml has no bound for what was asked for", style="red")
-            return 1
-        (products, library), (triad, triad_library) = limits.matrix_rate(), limits.memory_rate()
-        matrix, memory = max(products), max(triad)  # a limit: the best that was seen
-        whole_cells: list[table.Cell] = []
-        compiling: dict[str, float] = {}
-        try:
-            for measured in table.measure(
-                wanted, sizes, names=names, seconds=seconds, repeats=repeats, say=_say
-            ):
-                whole_cells += measured
-            compiling = {p.name: _compiling(p) for p in wanted} if 1 in sizes else {}
-        except KeyboardInterrupt:
-            if not whole_cells:
-                raise
-            console.print("interrupted: what was measured until then", style="red")
-            interrupted, whole, parts = True, False, ["table"]
-        cells = table.in_pieces(whole_cells)
-        points = efficiency(cells, wanted, matrix)
-        console.print(show(cells))
-        limit = {
-            "products": spread(products), "products_library": library,
-            "memory": spread(triad), "memory_library": triad_library,
-        }  # fmt: skip
-        found: dict[str, Any] = {
-            "cells": [c._asdict() for c in cells], "in_one_piece": [c._asdict() for c in whole_cells],
-            "limits": limit, "regjax": points,
-        }  # fmt: skip
-        _print_limits(cells, points, limit)
-        if compiling:
-            found["compiling"] = compiling
-            found["break_even"] = {
-                p.name: table.break_even([c for c in cells if c.problem == p.name], p, compiling[p.name])
-                for p in wanted
-            }
-            _print_break_even(found["break_even"], compiling, wanted)
-        save("table", found)
-        picture("benchmarks", figures.costs, found["cells"])
-        picture("roofline", figures.roofline, points, matrix, memory)
-        if options.check and not interrupted:
-            extra = {f"{p['problem']}, {p['rows']}, of the limit": p["of_limit_at_best"] for p in points}
-            broken = broken_bounds(cells, extra, bounds)
-    if "growth" in parts:
-        found = growth.growth(seconds, repeats, _say)
-        save("growth", found)
-        picture("growth", figures.growing, found)
-        console.print(_growth_table(found))
-    if "first" in parts:
-        first = growth.first_minutes(min(repeats, 2), _say)
-        save("first_minutes", first)
-        for name, times in first.items():
-            console.print(f"{name}: " + ", ".join(f"{w} {_seconds(s)}" for w, s in times.items()))
-    for line in broken:
-        console.print(f"broken: {line}", style="red")
+
+def _table(asked: Asked) -> tuple[bool, dict[str, float], list[table.Cell]]:
+    """Measures, prints and saves the table.
+
+    Returns:
+        Whether it was interrupted; for each figure of regjax the part of the limit that it reaches at best;
+        and the cells.
+    """
+    (products, library), (triad, triad_library) = limits.matrix_rate(), limits.memory_rate()
+    matrix, memory = max(products), max(triad)  # a limit: the best that was seen
+    whole_cells, compiling, interrupted = _measured(asked)
     if interrupted:
-        return 130
-    if options.check and not broken:
-        console.print(f"all {len(bounds)} ratios are within benchmarks/bounds.toml")
-    return 1 if broken else 0
+        asked = asked._replace(whole=False)
+    cells = table.in_pieces(whole_cells)
+    points = efficiency(cells, asked.problems, matrix)
+    console.print(show(cells))
+    limit = {
+        "products": spread(products), "products_library": library,
+        "memory": spread(triad), "memory_library": triad_library,
+    }  # fmt: skip
+    found: dict[str, Any] = {
+        "cells": [c._asdict() for c in cells], "in_one_piece": [c._asdict() for c in whole_cells],
+        "limits": limit, "regjax": points,
+    }  # fmt: skip
+    _print_limits(cells, points, limit)
+    if compiling:
+        found["compiling"] = compiling
+        found["break_even"] = {
+            p.name: table.break_even([c for c in cells if c.problem == p.name], p, compiling[p.name])
+            for p in asked.problems
+        }
+        _print_break_even(found["break_even"], compiling, asked.problems)
+    asked.save("table", found)
+    asked.picture("benchmarks", figures.costs, found["cells"])
+    asked.picture("roofline", figures.roofline, points, matrix, memory)
+    ratios = {f"{p['problem']}, {p['rows']}, of the limit": p["of_limit_at_best"] for p in points}
+    return interrupted, ratios, cells
+
+
+def _measured(asked: Asked) -> tuple[list[table.Cell], dict[str, float], bool]:
+    """Returns the cells, the seconds of compiling by problem, and whether Ctrl-C cut it short."""
+    cells: list[table.Cell] = []
+    try:
+        for measured in table.measure(
+            asked.problems,
+            asked.sizes,
+            names=asked.names,
+            seconds=asked.seconds,
+            repeats=asked.repeats,
+            say=_say,
+        ):
+            cells += measured
+        return cells, {p.name: _compiling(p) for p in asked.problems} if 1 in asked.sizes else {}, False
+    except KeyboardInterrupt:
+        if not cells:
+            raise
+        console.print("interrupted: what was measured until then", style="red")
+        return cells, {}, True
+
+
+def _growth(asked: Asked) -> None:
+    found = growth.growth(asked.seconds, asked.repeats, _say)
+    asked.save("growth", found)
+    asked.picture("growth", figures.growing, found)
+    console.print(_growth_table(found))
+
+
+def _first_minutes(asked: Asked) -> None:
+    first = growth.first_minutes(min(asked.repeats, 2), _say)
+    asked.save("first_minutes", first)
+    for name, times in first.items():
+        console.print(f"{name}: " + ", ".join(f"{w} {_seconds(s)}" for w, s in times.items()))
 
 
 def _versions() -> dict[str, str]:
@@ -327,7 +419,7 @@ def _print_break_even(
         from_on = []
         for name, (fewest, rows) in even[problem.name].items():
             at = "never" if rows is None else f"≈ {rows:,.0f}" if rows > fewest else f"{rows:,.0f}"
-            if rows == fewest > 1:  # it may be ahead from fewer on, which were not measured
+            if rows == fewest > 1:  # smaller numbers were not measured
                 at = f"≤ {at}"
             from_on.append(f"{name} {at}")
         console.print(
@@ -355,5 +447,5 @@ def _growth_table(found: dict[str, Any]) -> Table:
 
 
 if __name__ == "__main__":
-    jax.config.update("jax_enable_compilation_cache", False)  # compiling is timed, here too
+    jax.config.update("jax_enable_compilation_cache", False)  # compiling is timed in this process too
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Whole processes: `regjax compare`, cold and warm, beside the tutorial's three runs in NumPy.
+"""Times whole processes: `regjax compare`, cold and warm, and the tutorial's three runs in NumPy.
 
     python -m benchmarks.bench_compare [--data data.mat] [--steps 30000] [--repeats 5] [--json PATH]
 

@@ -1,4 +1,4 @@
-"""Do the intervals keep their word? Counted over simulated sweeps whose truth is known.
+"""Measures the coverage of the intervals over simulated sweeps whose true differences are known.
 
     python -m benchmarks.bench_coverage [--sweeps 1000] [--harmless 16] [--json PATH]
 
@@ -77,7 +77,7 @@ def differences(found: regjax.Results, metric: str) -> np.ndarray:
 
 
 class Rate(NamedTuple):
-    """How often a claim came true in `trials` intervals or sweeps, with the 95 % interval of that."""
+    """The rate at which a claim held in `trials` intervals or sweeps, with its 95 % interval."""
 
     claim: str
     asked: str
@@ -117,7 +117,7 @@ class Coverage:
 
 
 def rate(claim: str, asked: str, hits: Any) -> Rate:
-    """Returns how often something came true, once per sweep, with its exact binomial 95 % interval."""
+    """Returns the rate of successes, one trial per sweep, with its exact binomial 95 % interval."""
     count, trials = int(np.sum(hits)), len(hits)
     if trials == 0:
         return Rate(claim, asked, float("nan"), 0.0, 1.0, 0)
@@ -217,7 +217,7 @@ def family_intervals(sweeps: int, harmless: int) -> list[Rate]:
 
 
 def choices(found: regjax.Results, metric: str) -> dict[str, float]:
-    """Returns what both rules chose in a sweep, and its validation, corrected and fresh means."""
+    """Returns the choices of both rules in a sweep, with their validation, corrected and fresh means."""
     fresh = found.units(metric.replace("val", "test")).mean(axis=1)
     entry = {f"fresh {index}": float(value) for index, value in enumerate(fresh)}
     for rule in ("mean", "one_se"):

@@ -1,4 +1,4 @@
-"""What the run store survives, counted: kills, a full disk, damaged files, several processes, odd inputs.
+"""Counts the faults that the store survives: kills, a full disk, damaged files, processes at once, odd input.
 
 Every finished table is compared with that of a sweep that nothing disturbed, to the bit: all columns but
 seconds, dates and provenance. Where this process is root on Linux, the full disk and the read-only folder
@@ -97,7 +97,7 @@ class Process:
             pass
 
     def kill(self) -> bool:
-        """Sends SIGKILL; returns whether it was still at work."""
+        """Sends SIGKILL; returns whether the process was still running."""
         self.process.send_signal(signal.SIGKILL)
         self.process.communicate()
         return self.process.returncode == -signal.SIGKILL
@@ -109,7 +109,7 @@ class Process:
 
 
 def table(path: Path) -> tuple[pd.DataFrame, list[Any]]:
-    """Returns all that a store holds of finished networks, but for seconds, dates and provenance."""
+    """Returns the finished networks of a store without seconds, dates and provenance."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         rows = pd.read_sql("SELECT * FROM rows ORDER BY identity", connection)
         arrays = connection.execute("SELECT identity, value FROM arrays ORDER BY identity").fetchall()
@@ -123,7 +123,7 @@ def is_same(path: Path, expected: tuple[pd.DataFrame, list[Any]]) -> bool:
 
 
 def integrity(path: Path) -> bool:
-    """Returns whether SQLite finds a store whole; one that is not there yet is."""
+    """Returns whether SQLite finds no damage in a store; a missing file is undamaged."""
     if not path.exists():
         return True
     with contextlib.closing(sqlite3.connect(path)) as connection:
@@ -209,13 +209,13 @@ SMALL = {"num_steps": 40, "eval_every": 10, "hidden": (6, 3)}
 
 
 def small_sweep(path: Path | None) -> regjax.Results:
-    """Returns a sweep of a moment."""
+    """Returns a sweep that takes a moment."""
     grid = {"l2": [0, 1]}
     return regjax.sweep("two_regions", SMALL, grid, seeds=1, folds=3, store=path, progress=False)
 
 
 def attempt(path: Path, expected: pd.DataFrame | None) -> str:
-    """Returns what came of sweeping into a file: "resumed", a kind of error, or "wrong"."""
+    """Returns the outcome of a sweep into a file: "resumed", a kind of error, or "wrong"."""
     try:
         found = small_sweep(path).to_pandas().drop(columns=["seconds", "provenance"])
     except (StoreError, OSError) as error:
@@ -226,7 +226,7 @@ def attempt(path: Path, expected: pd.DataFrame | None) -> str:
 
 
 def damaged(number: int, folder: Path, rng: np.random.Generator) -> dict[str, int]:
-    """Sweeps into cut, overwritten and foreign files; counts what came of it."""
+    """Sweeps into cut, overwritten and foreign files; counts the outcomes."""
     good = folder / "good.sqlite"
     small_sweep(good)
     with contextlib.closing(sqlite3.connect(good)) as connection:
@@ -361,7 +361,7 @@ def overhead(steps: int, repeats: int, folder: Path) -> dict[str, Any]:
 
 
 def odd_inputs(number: int) -> dict[str, str]:
-    """Returns what came of feeding loaders and TOML with anything, see tests/support/fuzz.py."""
+    """Returns the outcomes of loaders and TOML on odd inputs, see tests/support/fuzz.py."""
     from tests.support import fuzz
 
     table = fuzz.run(number, 0)

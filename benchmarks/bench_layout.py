@@ -1,4 +1,4 @@
-"""What each arrangement of a training step is worth: regjax against itself with the thing left out.
+"""Measures what each optimisation of a training step gains: regjax against itself without it.
 
     python -m benchmarks.bench_layout [--steps 2000] [--repeats 7] [--lanes 4 16] [--json PATH]
 
@@ -29,7 +29,7 @@ from regjax.core.train import init_state, run_segment
 
 
 def jax_random_bits(key: jax.Array, num_units: int, num_samples: int) -> jax.Array:
-    """What `noise.random_bits` replaces: JAX's own generator, each 32-bit draw cut into two."""
+    """Returns 16-bit draws of JAX's own generator, in place of `core.random.random_bits`."""
     words = lax.optimization_barrier(jax.random.bits(key, (num_units, (num_samples + 1) // 2), jnp.uint32))
     halves = [(words & 0xFFFF).astype(jnp.uint16), (words >> 16).astype(jnp.uint16)]
     return jnp.concatenate(halves, axis=1)[:, :num_samples]
@@ -75,7 +75,9 @@ def prepare_bits(random_bits: Callable[..., jax.Array], steps: int) -> Callable[
         key = noise.place_key(regjax.replicate_key(0), i, noise.MASKS)
         for layer, units in ((1, 20), (2, 3)):
             bits = random_bits(jax.random.fold_in(key, layer), units, 224)
-            total = total + jnp.sum(bits, dtype=jnp.uint32)  # read, or they would not be drawn
+            total = total + jnp.sum(
+                bits, dtype=jnp.uint32
+            )  # the bits must be read, or the compiler removes the draw
         return total
 
     compiled = jax.jit(lambda stop: lax.fori_loop(0, stop, step, jnp.uint32(0))).lower(steps).compile()

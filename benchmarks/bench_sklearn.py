@@ -1,4 +1,4 @@
-"""A grid search over scikit-learn's MLPClassifier, beside `RegGridSearchCV` over the same networks.
+"""Compares a grid search over scikit-learn's MLPClassifier with `RegGridSearchCV` over the same networks.
 
 The same candidates × 5 folds and equal epochs; each search in a process of its own, which reports the
 seconds of `fit` (its imports are counted apart). regjax runs from cold, and with a warm compilation cache.
@@ -39,7 +39,7 @@ def search(who: str, problem: str, candidates: int, epochs: int) -> dict[str, An
     rates = [0.001, 0.003, 0.01, 0.03]
     grid = {"alpha": np.geomspace(1e-4, 10, candidates // 4).tolist(), "learning_rate_init": rates}
     network = {"hidden_layer_sizes": PROBLEMS[problem], "max_iter": epochs, "random_state": 0}
-    network["n_iter_no_change"] = epochs  # equal epochs: none stops
+    network["n_iter_no_change"] = epochs  # equal epochs: no network stops early
     if who == "scikit-learn":
         found: Any = GridSearchCV(MLPClassifier(**network), grid, n_jobs=-1, cv=5)
     else:
@@ -54,7 +54,7 @@ def search(who: str, problem: str, candidates: int, epochs: int) -> dict[str, An
 
 
 def in_its_own_process(who: str, cache: str, *arguments: str) -> dict[str, Any]:
-    """Returns what `search` returns in a fresh process."""
+    """Returns the result of `search` in a fresh process."""
     command = [sys.executable, "-m", "benchmarks.bench_sklearn", "--one", who, *arguments]
     env = os.environ | {"PYTHONWARNINGS": "ignore", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     env["JAX_COMPILATION_CACHE_DIR"] = cache

@@ -1,8 +1,8 @@
-"""`regjax.sweep` beside the naive way of training a grid: the same networks, optimizer and steps.
+"""Compares `regjax.sweep` with the naive way to train a grid: the same networks, optimizer and steps.
 
     python -m benchmarks.bench_sweep [--steps 2000] [--repeats 5] [--rows 4096] [--json PATH]
 
-Opponent N is what one writes by hand: a samples-first network, `jax.grad`, a key per row, and
+Opponent N is the code that one writes by hand: a samples-first network, `jax.grad`, a key per row, and
 `jit(vmap(train))` over the grid. Compilation is left out of both. The second table holds a sweep of digits
 (64-256-256-10, batch 128) against the machine's own product of two 2048 × 2048 matrices. Between them stand
 what pairing gains, peak memory, and compilation in a first and in a second process.
@@ -148,7 +148,7 @@ print(json.dumps({"peak": peak_memory(), "results": size, "compile": found.compi
 
 
 def fresh(rows: int, steps: int, cache: str | None = None) -> dict[str, float]:
-    """Returns what a sweep in a process of its own took: peak memory, compile seconds."""
+    """Returns the peak memory and compile seconds of a sweep in a process of its own."""
     around = environment(**({} if cache is None else {"JAX_COMPILATION_CACHE_DIR": cache}))
     command = [sys.executable, "-c", FRESH, str(rows), str(steps), *([] if cache is None else ["cache"])]
     done = subprocess.run(command, env=around, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""The pictures of `python -m benchmarks`."""
+"""The pictures of `python -m benchmarks`, which calls each with its results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How regjax grows: with networks, width, samples and workers; and its first minutes.
+"""Measures how regjax scales with networks, width, samples and workers, and times a first use.
 
 Each point is a process of its own, which reports the time of a step, its peak memory and what compiling
 took.
@@ -70,7 +70,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def in_a_process(pinned: bool = False, **asked: Any) -> dict[str, Any]:
-    """Returns what `point` does in a fresh process, without a cache of compiled programs.
+    """Returns the result of `point` in a fresh process, without a cache of compiled programs.
 
     Args:
         pinned: to one core.

@@ -1,4 +1,4 @@
-"""What this machine allows: a loop written by hand for the tutorial's network, and its peak rates."""
+"""The limits of this machine, which `table` shows: a loop in C for the tutorial's network, and peak rates."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def hand_written(problem: Problem, rows: Rows) -> Prepared | None:
 
 
 def _rates(call: Callable[[], Any], amount: float, repeats: int) -> list[float]:
-    """Returns billions per second, of so many per call; the first call does not count."""
+    """Returns billions of operations or bytes per second of each call but the first, `amount` per call."""
     found = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
@@ -130,7 +130,7 @@ def _rates(call: Callable[[], Any], amount: float, repeats: int) -> list[float]:
 
 
 def _best(rates: dict[str, list[float]]) -> tuple[list[float], str]:
-    """Returns the rates with the highest median, and whose they are."""
+    """Returns the rates with the highest median, and the library that reached them."""
     name = max(rates, key=lambda name: statistics.median(rates[name]))
     return rates[name], name
 

@@ -1,4 +1,4 @@
-"""How everything here is timed, and how it is written down."""
+"""Timing and writing of results; every benchmark calls it."""
 
 from __future__ import annotations
 

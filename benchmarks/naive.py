@@ -62,7 +62,7 @@ def loop(
 
 
 def naive(problem: Problem, rows: Rows) -> Prepared:
-    """Returns what one writes by hand: a list of (w, b), a key per network, and `jit(vmap(train))`."""
+    """Returns code as one writes it by hand: a list of (w, b), a key per network, and `jit(vmap(train))`."""
     dropout, n = problem.keep_prob is not None, len(problem.x)
     each = hyperparameters(rows)
     keys = jax.random.split(jax.random.key(0), len(rows.learning_rate))

@@ -1,4 +1,4 @@
-"""Who is timed: regjax, NumPy, scikit-learn, and those of the other files; each as its own users write it."""
+"""The opponents that `table` times: regjax, NumPy, scikit-learn, and those of the other files."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def _mlp_classifier(problem: Problem, rows: Rows, network: int) -> Any:
         momentum=0.0,
         nesterovs_momentum=False,
         batch_size=size,
-        alpha=float(rows.l2[network]) * size / len(problem.x),  # it divides the penalty by the batch
+        alpha=float(rows.l2[network]) * size / len(problem.x),  # it divides by the batch size
         learning_rate_init=float(rows.learning_rate[network]),
         tol=0.0,
         n_iter_no_change=10**9,
@@ -248,7 +248,7 @@ def _torch(name: str) -> Callable[[Problem, Rows], Prepared | None]:
         }[name]
         threads, began = len(os.sched_getaffinity(0)), time.perf_counter()
         if on == "cpu" and name != "vmapped, compiled":
-            tried_with = rows.first(256)  # more take long to try, and would choose alike
+            tried_with = rows.first(256)  # more networks take long to try, and choose the same
             key = problem.name, len(tried_with.l2)
             if key not in chosen:
                 # Compiled code is tried as it is before: else it would be compiled once more for each try.

@@ -1,4 +1,4 @@
-"""What every opponent trains: the problems, the grids of networks, and what a training cost is.
+"""The problems and grids of networks that every opponent trains, and the definition of a training cost.
 
 The objective of all: mean data loss of the batch + λ/(2n)·Σ‖W‖², n being all training rows; plain gradient
 descent; an epoch is n/batch_size batches of a random order of the rows, n being cut to a multiple (libraries
@@ -109,7 +109,7 @@ class Rows(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """What an opponent makes of a problem and its rows.
+    """An opponent that is ready to train the rows of a problem.
 
     Attributes:
         run: trains from the beginning for so many steps, waits for the end, and returns something; the first

@@ -1,7 +1,7 @@
-"""Cost per network and step of everyone, on every problem, for 1 to 4,096 networks.
+"""Measures the time per network and step of every opponent, on every problem, for 1 to 4,096 networks.
 
 The cost of a step is that of many steps less that of `FEW`, so that what a call does once (planning, drawing,
-copying, measuring) is not counted as steps; it is told apart, as is the first call's compiling.
+copying, measuring) is not counted as steps; it is reported apart, as is the first call's compiling.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ AGAIN, TRIES = 4, 3
 
 
 class Cell(NamedTuple):
-    """One opponent's figure for one problem and number of networks.
+    """The measurement of one opponent for one problem and number of networks.
 
     Attributes:
         problem: its name.
@@ -139,7 +139,7 @@ def measure(
 
 
 def _most_at_once(problem: Problem) -> int:
-    """Returns how many networks opponents train in one piece."""
+    """Returns the numbers of networks that opponents train in one piece."""
     if jax.default_backend() != "cpu":
         return SIZES[-1]
     weights = sum(a * b for a, b in itertools.pairwise(problem.layer_sizes))
@@ -153,7 +153,7 @@ def _has_pieces(name: str) -> bool:
 
 
 def _best_pieces(cells: list[Cell]) -> dict[str, int]:
-    """Returns of which of the sizes that were measured each opponent was fastest, that trains all at once."""
+    """Returns the measured size at which each opponent that trains all at once was fastest."""
     found: dict[str, Cell] = {}
     for cell in cells:
         if cell.us is not None and _has_pieces(cell.opponent):
@@ -195,7 +195,7 @@ def in_pieces(cells: list[Cell]) -> list[Cell]:
 def refusals(
     problem: Problem, names: Iterable[str], exact: dict[Any, dict[str, str]] | None = None
 ) -> tuple[dict[str, str], dict[tuple[str, int], Contestant]]:
-    """Compares everyone's training costs with those of regjax.
+    """Compares the training costs of all opponents with those of regjax.
 
     Args:
         problem: to train.
@@ -244,7 +244,7 @@ def refusals(
 def _costs(
     problem: Problem, rows: Rows, names: list[str], steps: int
 ) -> tuple[dict[str, np.ndarray], dict[tuple[str, int], Contestant], dict[str, str]]:
-    """Returns costs of those that can do the problem, who of them is ready to be timed, and errors."""
+    """Returns the costs of opponents that can do the problem, those ready to be timed, and errors."""
     costs, ready, errors = {}, {}, {}
     for name in names:
         at_a_time = OPPONENTS[name].at_a_time
@@ -265,7 +265,7 @@ def _other_cost(cost: np.ndarray, ours: np.ndarray) -> str:
 
 @contextlib.contextmanager
 def _errors_of(name: str, why: dict[str, str]) -> Iterator[None]:
-    """Puts an opponent's error in one line into `why`: the others go on. Those of regjax are ours."""
+    """Puts an opponent's error into `why`, in one line, and goes on; errors of regjax are raised."""
     try:
         yield
     except Exception as error:
@@ -276,7 +276,7 @@ def _errors_of(name: str, why: dict[str, str]) -> Iterator[None]:
 
 
 def _begun(name: str, problem: Problem, rows: Rows) -> Contestant | None:
-    """Returns an opponent after its first call; None where it cannot do this."""
+    """Returns an opponent after its first call; None where it cannot train the problem."""
     began = time.perf_counter()
     prepared = OPPONENTS[name].prepare(problem, rows)
     if prepared is None:
@@ -388,8 +388,8 @@ def _short_and_long(contestant: Contestant, short: float | None = None) -> tuple
 
 
 def _summed(contestant: Contestant, calls: list[tuple[float, float]]) -> Timed:
-    """Returns what repetitions came to, after new ones with more steps where they drowned in the noise."""
-    # The median, as one that took long by chance would make its steps seem short.
+    """Returns the repetitions, measured again with more steps where noise exceeded their time."""
+    # The median: one call that took long by chance would make the steps seem short.
     short = float(np.median([short for short, _ in calls]))
     for _ in range(TRIES):
         if all(long > short for _, long in calls):
@@ -416,7 +416,7 @@ def enough(prepared: Prepared, seconds: float, num_batches: int = 1) -> tuple[in
     short, done = seconds_of(prepared.run, FEW), prepared.steps_done(FEW)
     if short > LONG_CALL:
         return done + MORE, short
-    # The shorter of two calls, but of slow ones: one that took long by chance would pass for many steps.
+    # The shorter of two calls, unless they are slow: one that took long by chance would look like many steps.
     tries = 1 if short > SLOW_CALL else 2
     if tries > 1:
         short = min(short, seconds_of(prepared.run, FEW))
@@ -434,7 +434,7 @@ def enough(prepared: Prepared, seconds: float, num_batches: int = 1) -> tuple[in
 def break_even(
     cells: list[Cell], problem: Problem, compiling: float
 ) -> dict[str, tuple[float, float | None]]:
-    """Returns from how many networks on regjax, compiling included, is ahead of each opponent.
+    """Returns the number of networks from which on regjax, compiling included, is faster than each opponent.
 
     Args:
         cells: of the problem.

@@ -96,7 +96,7 @@ def _wait(device: str) -> None:
 
 
 def _one_after_the_other(train: Callable[[int, int], State], rows: Rows, device: str) -> Prepared:
-    """Returns what trains each network by `train(row, steps)`."""
+    """Returns a function that trains each network by `train(row, steps)`."""
 
     def run(steps: int) -> State:
         trained = [train(row, steps) for row in range(len(rows.l2))]
@@ -131,7 +131,7 @@ def eager(problem: Problem, rows: Rows, device: str = "cpu") -> Prepared:
 
 
 def _compile_anew(step: Callable[..., None], on_gpu: bool) -> Callable[..., None]:
-    """Returns a step as one compiled graph, which no earlier one is taken for and none takes the place of.
+    """Returns a step as one compiled graph, kept apart from graphs that were compiled before.
 
     What is compiled is kept by code, and the code of a step is the same for all problems; so it is copied.
     (`torch._dynamo.reset` would throw away the graphs of those that wait for their turn.)
@@ -142,7 +142,7 @@ def _compile_anew(step: Callable[..., None], on_gpu: bool) -> Callable[..., None
 
 
 def _for_cuda_graphs(params: dict[str, Tensor], device: str) -> bool:
-    """Returns whether a device has CUDA graphs; they else refuse inputs that are changed in place."""
+    """Returns whether a device has CUDA graphs, for which inputs that change in place must be marked."""
     on_gpu = torch.device(device).type == "cuda"
     for param in params.values() if on_gpu else ():
         torch._dynamo.mark_static_address(param)

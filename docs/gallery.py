@@ -1,4 +1,4 @@
-"""Draws every figure of regjax/plot/figures.py, and writes docs/gallery.md, which shows them.
+"""Draws every figure of `regjax.plot`, and writes docs/gallery.md, which shows them.
 
 python docs/gallery.py [--out FOLDER]
 """
@@ -19,11 +19,11 @@ import regjax
 from regjax import plot
 from regjax.study.results import Results
 
-# Pixels.
+# Pixels of a picture.
 WIDTH = 880
-# Bytes.
+# Bytes from which a picture is reduced to 128 colours.
 LARGE = 140_000
-# What a reader types, and the same in Python: (flags, grid).
+# (flags of the command line, the same grid in Python) of each sweep.
 SWEEPS = (
     (
         "--l2 0,0.03,0.1,0.3,1 --keep-prob 1,0.9,0.7",
@@ -47,7 +47,7 @@ class Shown(NamedTuple):
     Attributes:
         sweep: its number, from 1.
         heading: its title.
-        words: what one sees.
+        words: what it shows.
         options: of the figure, as in Python and on the command line.
     """
 
@@ -122,7 +122,7 @@ SHOWN = {
 
 
 def sweeps() -> list[Results]:
-    """Returns the sweeps, in seconds."""
+    """Returns the results of the sweeps, trained in seconds."""
     config = {"hidden": (20, 3), "num_steps": STEPS, "eval_every": STEPS // 40}
     return [
         regjax.sweep("two_regions", config, grid, seeds=SEEDS, folds=FOLDS, keep="all", progress=False)
@@ -131,7 +131,7 @@ def sweeps() -> list[Results]:
 
 
 def page() -> str:
-    """Returns the page, Markdown."""
+    """Returns the page as Markdown."""
     commands = [
         f"regjax sweep {flags} --seeds {SEEDS} --folds {FOLDS} \\\n"
         f"    --steps {STEPS} --eval-every {STEPS // 40} --keep all --store gallery.sqlite"
@@ -168,7 +168,7 @@ def main() -> None:
         buffer = io.BytesIO()
         figure.savefig(buffer, dpi=min(110, WIDTH / figure.get_figwidth()))
         picture = Image.open(buffer).convert("RGB")
-        if buffer.tell() > LARGE:  # of shades, of which fewer do
+        if buffer.tell() > LARGE:
             picture = picture.quantize(128)
         picture.save(pictures / f"{kind}.png", optimize=True)
     (out / "gallery.md").write_text(page(), encoding="utf-8")

@@ -1,6 +1,6 @@
-"""Which dropout, which L2, which learning rate? A search in scikit-learn's idiom, and what may be said of it.
+"""Which dropout, which L2, which learning rate? A search as in scikit-learn, and an honest reading of it.
 
-A Pipeline with a StandardScaler, 45 candidates × 5 folds × 2 seeds; the paired table; two pictures.
+A Pipeline with a StandardScaler; 45 candidates × 5 folds × 2 seeds; the paired table; two pictures.
 
     python examples/search.py
 """
@@ -16,7 +16,7 @@ from regjax import plot
 
 
 def main() -> None:
-    """Searches, prints, draws."""
+    """Runs the search, prints its tables and draws its pictures."""
     X, y = load_breast_cancer(return_X_y=True)
     X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.25, stratify=y, random_state=0)
 
@@ -38,9 +38,9 @@ def main() -> None:
     scores = search.cv_results_["mean_test_score"]
     print(f"best mean: {np.max(scores):.4f} (selected among {len(scores)}: optimistic)")
     print(f"chosen: {search.best_params_}")
-    print(f"on rows that took no part: {search.score(X_test, y_test):.4f}\n")
+    print(f"on samples that took no part: {search.score(X_test, y_test):.4f}\n")
 
-    # What regularisation did, each arm at its own best learning rate, against none.
+    # Each regularised arm against none, both at their own best learning rates.
     print(search.results_.compare({"l2": 0.0, "keep_prob": 1.0}, over=["learning_rate"]))
 
     plot.heatmap(search.results_).savefig("search-scores.png")

@@ -27,6 +27,8 @@ from benchmarks.measure import peak_memory, spread
 from benchmarks.opponents import OPPONENTS, Opponent, numpy_loop
 from benchmarks.problems import SIZES, Prepared, problems, rows_of
 
+pytestmark = pytest.mark.bits
+
 
 @pytest.mark.slow
 def test_bench_compare(monkeypatch, capsys, tmp_path):

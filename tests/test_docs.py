@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md"))]
-FOLDERS = "|".join(path.name for path in ROOT.iterdir() if path.is_dir() and path.name != ".git")
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/NOTES.md")),
+    *sorted(ROOT.glob("docs/*.md")),
+]
+FOLDERS = r"regjax|tests|docs|benchmarks|examples|\.ci|\.github"
 
 
 def anchors(page):
@@ -74,3 +77,14 @@ def test_the_changelog_tells_of_this_version_and_of_the_stores_tables():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert re.search(rf"^## (\[Unreleased\]|{re.escape(project['version'])})", changes, re.MULTILINE)
     assert f"schema version {SCHEMA_VERSION}" in changes
+
+
+def test_the_workflow_takes_the_oldest_versions_that_the_project_names():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    oldest = dict(re.findall(r"\"(\w+)>=([\d.]+)", f"{project['dependencies']}".replace("'", '"')))
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    (line,) = re.findall(r"name: oldest, .*", workflow)
+    assert {name: oldest[name] for name in ("jax", "jaxlib", "optax", "chex")} == dict(
+        re.findall(r"(\w+)==([\d.]+)", line)
+    )
+    assert f'python: "{project["requires-python"].removeprefix(">=")}"' in line

@@ -127,6 +127,7 @@ def _three_networks(asked: Asked, started: float) -> None:
     try:
         with terminal.progress("training three networks", settings.num_steps, quiet=asked.as_json) as advance:
             experiment = run_experiment(train, test, settings, on_progress=advance)
+        # Pictures are drawn one at a time, so that Ctrl-C between two leaves only whole files.
         for name, figure in _figures(experiment, train, test, settings.numpy_rng):
             _save(folder / name, figure, written)
             ctrl_c.check()
@@ -134,6 +135,7 @@ def _three_networks(asked: Asked, started: float) -> None:
         raise Interrupted(f"written: {', '.join(written)}" if written else "nothing was written") from None
     seconds = {**experiment.seconds, "total": time.perf_counter() - started}
     if asked.as_json:
+        # allow_nan: JSON has no NaN, and a reader in another language would stop at one.
         print(json.dumps(_as_json(experiment, seconds), allow_nan=False))
     else:
         _print_table(experiment, seconds, written, len(train.x))
@@ -164,10 +166,10 @@ def _each_regulariser(asked: Asked, names: str) -> None:
     _show_regularisers(results, written, asked.as_json)
 
 
-def _show_regularisers(results: Any, written: Sequence[str], as_json: bool) -> None:
+def _show_regularisers(results: Any, written: list[str], as_json: bool) -> None:
     """Prints each regulariser's paired difference from none, or all of it as JSON."""
     from regjax.cli import tables
-    from regjax.study.questions import Answers
+    from regjax.study.results import Answers
 
     comparison = results.compare()
     if as_json:

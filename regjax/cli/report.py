@@ -73,7 +73,7 @@ def _write(path: str, sweep: int, out: Path, every: int | None) -> None:
 def _page(path: str, told: Mapping[str, Any], begun: StoredSweep, every: int | None) -> str:
     import regjax
     from regjax.engine.sweep import NotFinished
-    from regjax.report.page import About, page
+    from regjax.report import About, page
 
     done, total = told["done"], told["num_rows"]
     about = About(
@@ -88,5 +88,5 @@ def _page(path: str, told: Mapping[str, Any], begun: StoredSweep, every: int | N
     except NotFinished:
         return page(None, about=about)
     # Single configurations are compared: an arm that is its best learning rate has no place in a heatmap.
-    answers = dataclasses.replace(begun.questions, over=()).ask(results)
+    answers = results.answers(dataclasses.replace(begun.questions, over=()))
     return page(results, answers.comparison, answers.choice, silence=list(answers.missing), about=about)

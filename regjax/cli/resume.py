@@ -32,4 +32,4 @@ def resume(path: str, number: str | None, compilation_cache: bool) -> None:
                 results = run(begun.design, store, plan=plan, report=report)
         except KeyboardInterrupt as stop:
             raise Interrupted(terminal.how_to_go_on(path, stop)) from None
-    tables.show(results, begun.questions.ask(results))
+    tables.show(results, results.answers(begun.questions))

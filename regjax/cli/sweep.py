@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from regjax.cli.spec import Spec
     from regjax.study.design import Design
     from regjax.study.plan import Plan
-    from regjax.study.questions import Answers
-    from regjax.study.results import Results
+    from regjax.study.results import Answers, Results
 
 FILES = ("sweep.toml", "results.csv", "summary.csv", "comparison.csv", "scores.png", "curves.png")
 
@@ -75,7 +74,7 @@ def sweep(
             print(planned.plan)
         results = _train(planned, _command(path, flags), as_json)
         ctrl_c.check()
-        answers = planned.spec.questions.ask(results)
+        answers = results.answers(planned.spec.questions)
         if not as_json:
             tables.show(results, answers)
         for name in _write_files(folder, planned.spec, results, answers):
@@ -110,8 +109,7 @@ def planned_sweep(path: str | None, flags: dict[str, Any], cache: bool, print_co
     from regjax.study.plan import make_plan
     from regjax.study.resolve import make_design
 
-    with terminal.named_data(str(spec.data["data"])):
-        design = make_design(**spec.arguments())
+    design = make_design(**spec.arguments())
     workers, keep = spec.sweep.get("workers"), spec.sweep.get("keep")
     plan = make_plan(design, spec.questions, workers=workers, keep=keep, backend=jax.default_backend())
     return Planned(spec, design, plan)

@@ -16,9 +16,9 @@ from regjax.study.words import duration
 if TYPE_CHECKING:
     import pandas as pd
 
+    from regjax.study.choice import Choice
     from regjax.study.comparison import Comparison
-    from regjax.study.questions import Answers
-    from regjax.study.results import Choice, Results
+    from regjax.study.results import Answers, Results
 
 SHOWN = 24
 

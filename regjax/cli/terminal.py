@@ -146,18 +146,6 @@ def check_extra(what: str, module: str, extra: str) -> None:
         ) from None
 
 
-@contextlib.contextmanager
-def named_data(source: str) -> Iterator[None]:
-    """Puts the name of a file before what is wrong with its data."""
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        about_data = str(error).startswith(("data ", "test ", "fraction "))
-        raise type(error)(
-            f"{source}: {error}" if about_data and os.path.exists(source) else str(error)
-        ) from None
-
-
 def writable_folder(out: str, names: Sequence[str]) -> Path:
     """Returns the folder, made where it is missing; raises OSError where no file can be made in it."""
     if not out:

@@ -1,1 +1,1 @@
-"""One network: pure functions of parameters, hyperparameters, data and keys."""
+"""One network: pure functions of parameters, hyperparameters, data and keys; see README.md."""

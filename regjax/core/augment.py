@@ -1,6 +1,7 @@
-"""What acts on the rows of a step before the network sees them: noise, swapped values, mixed pairs.
+"""Noise on the samples of a step before the network sees them: noise, swapped values, mixed pairs.
 
-Only rows of weight above 0 take part: a row that is held out is no partner, and lends no value.
+`train` and `evaluate.measure` call `add_noise`. Only samples of weight above 0 take part: one that is held
+out is never a partner, and no value is taken from it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from .random import (
 def add_noise(
     key: jax.Array, step: ArrayLike, hparams: HParams, batch: Data, rows: Data
 ) -> tuple[Data, Data | None]:
-    """Returns the rows of a step as the network is to see them, and their partners where pairs are mixed.
+    """Returns the samples of a step as the network sees them, and their partners where pairs are mixed.
 
     The partners have the same mixed x, and their own y and weights: the data term is the sum of both.
 
@@ -37,8 +38,8 @@ def add_noise(
         key: of the replicate.
         step: the step.
         hparams: hyperparameters.
-        batch: rows of the step.
-        rows: all training rows, from which values are swapped in.
+        batch: samples of the step.
+        rows: all training samples, from which values are swapped in.
     """
     h = hparams
     if h.swap_noise is not None:
@@ -58,7 +59,7 @@ def input_noise(key: jax.Array, step: ArrayLike, batch: Data, sigma: jax.Array) 
     Args:
         key: of the replicate.
         step: the step.
-        batch: rows of the step.
+        batch: samples of the step.
         sigma: a scalar >= 0.
 
     References:
@@ -69,22 +70,22 @@ def input_noise(key: jax.Array, step: ArrayLike, batch: Data, sigma: jax.Array) 
 
 
 def swap_noise(key: jax.Array, step: ArrayLike, batch: Data, rows: Data, prob: jax.Array) -> jax.Array:
-    """Returns x in which each value is, with probability `prob`, the same feature's of a training row.
+    """Returns x with each value replaced, with probability `prob`, by that feature of another sample.
 
-    The row is drawn for each value, uniformly from all that are trained on (it may be the row itself).
+    The other sample is drawn for each value, uniformly from all training samples (it may be the same one).
 
     Args:
         key: of the replicate.
         step: the step.
-        batch: rows of the step.
-        rows: all training rows.
+        batch: samples of the step.
+        rows: all training samples.
         prob: a scalar in [0, 1).
 
     References:
         Jahrer 2017, first place in Porto Seguro's Safe Driver Prediction: denoising autoencoders.
     """
     shape = batch.x.shape
-    seen = jnp.argsort(rows.weights <= 0)  # stable: the rows that are trained on come first
+    seen = jnp.argsort(rows.weights <= 0)  # a stable sort: training samples come first
     count = jnp.sum(rows.weights > 0, dtype=jnp.int32)
     u = random_bits(place_key(key, step, SWAP_ROWS), *shape).astype(jnp.float32) * jnp.float32(2**-16)
     chosen = seen[jnp.minimum((u * count.astype(jnp.float32)).astype(jnp.int32), count - 1)]
@@ -96,17 +97,17 @@ def swap_noise(key: jax.Array, step: ArrayLike, batch: Data, rows: Data, prob: j
 
 
 def mixup(batch: Data, partner: jax.Array, share: jax.Array) -> tuple[Data, Data]:
-    """Returns the mixed rows, and their partners.
+    """Returns the mixed samples, and their partners.
 
         x = λ·x_i + (1 - λ)·x_j,  loss = λ·w_i·loss(x, y_i) + (1 - λ)·w_j·loss(x, y_j)
 
     Args:
-        batch: rows of the step.
-        partner: j of each i, `(n,)`; a permutation that leaves rows of weight 0 where they are.
+        batch: samples of the step.
+        partner: j of each i, `(n,)`; a permutation that leaves samples of weight 0 in place.
         share: λ, a scalar in [0, 1].
 
     Returns:
-        Rows with weights λ·w_i, and rows with the same x, y_j and weights (1 - λ)·w_j.
+        Samples with weights λ·w_i, and samples with the same x, y_j and weights (1 - λ)·w_j.
 
     References:
         Zhang, Cisse, Dauphin, Lopez-Paz 2018, eq. 2; losses mixed instead of targets, which is the same
@@ -118,16 +119,17 @@ def mixup(batch: Data, partner: jax.Array, share: jax.Array) -> tuple[Data, Data
 
 
 def partners(key: jax.Array, step: ArrayLike, weights: jax.Array) -> jax.Array:
-    """Returns a random permutation of the rows of weight above 0, `(n,)`; the others stay where they are."""
+    """Returns a random permutation of the samples of weight above 0, `(n,)`; the others stay in place."""
     with one_generator():
         u = jax.random.uniform(place_key(key, step, PARTNERS), weights.shape, jnp.float32)
     held_out = weights <= 0
+    # Training samples first, in random order; then each place that trains gets the next of them.
     order = jnp.argsort(jnp.where(held_out, 2.0, u))
     return jnp.zeros_like(order).at[jnp.argsort(held_out)].set(order)
 
 
 def mixing_weight(key: jax.Array, step: ArrayLike, alpha: jax.Array) -> jax.Array:
-    """Returns λ ~ Beta(α, α), a scalar in [0, 1]; 1 where α = 0, which has no Beta distribution."""
+    """Returns λ ~ Beta(α, α), a scalar in [0, 1]; 1 where α = 0, for which there is no Beta distribution."""
     with one_generator():
         drawn: Any = jax.random.beta(
             place_key(key, step, MIXUP), jnp.where(alpha > 0, alpha, 1), jnp.where(alpha > 0, alpha, 1)

@@ -1,4 +1,7 @@
-"""What is evaluated instead of the last parameters: averages of them over the steps."""
+"""Averages of the parameters over the steps, which are evaluated instead of the last parameters.
+
+`train` calls `init_average` once and `average` after every step.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ class Average(NamedTuple):
     """An average of the parameters.
 
     Attributes:
-        state: of `optax.ema`, or None.
-        params: what is evaluated.
+        state: of `optax.ema`, or None for a plain mean.
+        params: the average so far, which is evaluated.
     """
 
     state: Any
@@ -26,7 +29,7 @@ class Average(NamedTuple):
 
 
 def init_average(params: Params, hparams: HParams) -> Average | None:
-    """Returns the average before the first step, which is the initial parameters; None where none is on."""
+    """Returns the average before the first step: the initial parameters; None where no average is on."""
     if hparams.ema_decay is not None:
         return Average(optax.ema(hparams.ema_decay).init(params), params)
     return None if hparams.average_from is None else Average(None, params)
@@ -38,7 +41,7 @@ def average(params: Params, before: Average | None, step: ArrayLike, hparams: HP
     Args:
         params: after the step.
         before: the average before it.
-        step: its number t, from 0.
+        step: number t of the step, from 0.
         hparams: hyperparameters.
     """
     if before is None:
@@ -60,7 +63,7 @@ def exponential_mean(params: Params, before: Average, decay: jax.Array) -> Avera
 
 
 def mean_from(params: Params, before: Params, step: ArrayLike, start: jax.Array) -> Params:
-    """Returns the plain mean of the parameters after steps start, start + 1, … t; before that, the last ones.
+    """Returns the plain mean of the parameters after steps start, …, t; before start, the last ones.
 
     References:
         Polyak & Juditsky 1992.

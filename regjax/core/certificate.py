@@ -93,7 +93,9 @@ def certify(
         on_progress: called with the number of finished (activation, depth) programs.
     """
     # Without a hidden layer there is no activation: one program stands for all.
-    programs = [(a, d) for a, d in itertools.product(activations, depths) if d > 0 or a == activations[-1]]
+    programs: list[tuple[Activation, int]] = [
+        (a, d) for a, d in itertools.product(activations, depths) if d > 0 or a == activations[-1]
+    ]
     # Compiling releases Python's lock.
     pool = concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)))
     try:
@@ -191,15 +193,15 @@ def _make_lanes(sizes: Sequence[int], data: Data, loss: Loss, rng: np.random.Gen
         return (rng.random(shape) < 0.7) / 0.7
 
     units = [(count, NUM_SAMPLES) for count in sizes[:-1]]
-    masks = Masks(
-        (
-            factors(units[0], input_keep_prob=dropped(*units[0])),
-            *(
-                factors(s, keep_prob=dropped(*s), gaussian_dropout=1 + 0.5 * rng.standard_normal(s))
-                for s in units[1:]
-            ),
+    unit_masks: Any = (
+        factors(units[0], input_keep_prob=dropped(*units[0])),
+        *(
+            factors(s, keep_prob=dropped(*s), gaussian_dropout=1 + 0.5 * rng.standard_normal(s))
+            for s in units[1:]
         ),
-        tuple(factors((b, a), dropconnect_keep_prob=dropped(b, a)) for a, b in itertools.pairwise(sizes)),
+    )
+    weight_masks: Any = tuple(
+        factors((b, a), dropconnect_keep_prob=dropped(b, a)) for a, b in itertools.pairwise(sizes)
     )
     asked = [name for name in STRENGTHS if loss != "squared_error" or name not in CLASSES_ONLY]
     # What is not asked is None, and so no leaf: also the learning rate, which the objective does not read.
@@ -208,7 +210,7 @@ def _make_lanes(sizes: Sequence[int], data: Data, loss: Loss, rng: np.random.Gen
     of_class = 1.0 if loss == "squared_error" else rng.uniform(0.5, 2.0, 3)[data.y[0]]
     return Lanes(
         hparams,
-        masks,
+        Masks(unit_masks, weight_masks),
         data.x + is_on("input_noise")[:, None, None] * 0.3 * rng.standard_normal(data.x.shape),
         data.weights * np.where(is_on("class_weight")[:, None], of_class, 1.0),
         np.where(is_on("mixup"), 0.6, 1.0),
@@ -274,8 +276,10 @@ def _errors(ours: Any, oracle: Any, slope: np.ndarray, direction: Any) -> np.nda
     for g, d in zip(jax.tree.leaves(ours), jax.tree.leaves(direction), strict=True):
         products += np.sum(g * d, axis=(1, 2))
         squares += np.sum(g * g, axis=(1, 2)) * np.sum(d * d)
-    # The scale is the bound of Cauchy and Schwarz, leaf by leaf.
-    return np.stack([relative_error(ours, oracle, num_lanes=1), np.abs(slope - products) / np.sqrt(squares)])
+    # The scale is the bound of Cauchy and Schwarz, leaf by leaf; a gradient that is all 0 is held to its
+    # absolute error, as in `relative_error`.
+    scale = np.sqrt(np.where(squares == 0, 1, squares))
+    return np.stack([relative_error(ours, oracle, num_lanes=1), np.abs(slope - products) / scale])
 
 
 def _certify_proximal(name: str) -> Certificate:

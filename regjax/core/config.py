@@ -30,7 +30,7 @@ Metric = Literal["loss", "accuracy", "balanced_accuracy", "roc_auc", "rmse", "r2
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """What changes a shape or the compiled program of a training run: frozen and hashable.
+    """The settings that change a shape or the compiled program of a training run: frozen and hashable.
 
     Attributes:
         layer_sizes: units of the input, of each hidden layer and of the output. `(2, 1)` has no hidden
@@ -40,7 +40,7 @@ class Config:
             with one output and softmax cross-entropy with several.
         optimizer: one of optax's: "sgd", "momentum", "nesterov", "adam", "adamw".
         num_steps: gradient steps, at least 1.
-        batch_size: rows per step, or None for the full batch.
+        batch_size: samples per step, or None for the full batch.
         eval_every: steps between two records of the history, at least 1.
         init: scale of the normal initial weights: "tutorial" 1/√fan_in, "he" √(2/fan_in),
             "glorot" √(2/(fan_in + fan_out)), biases 0; or scikit-learn's, "sklearn": uniform within
@@ -48,25 +48,25 @@ class Config:
         dtype: "float32" or "float64" of parameters and data.
         schedule: of the learning rate: "constant"; "cosine", down to end_fraction of it after decay_steps;
             "exponential", times decay_rate after every decay_steps, without stairs. With `stop_on` also
-            scikit-learn's "invscaling", over (rows seen + 1)^power_t, and "adaptive", divided by 5 where a
-            run would stop, down to 1e-6.
-        warmup_steps: in which the learning rate rises linearly from 0; decay_steps contain them.
+            scikit-learn's "invscaling", divided by (samples seen + 1)^power_t, and "adaptive", divided by 5
+            where a run would stop, down to 1e-6.
+        warmup_steps: steps in which the learning rate rises linearly from 0; decay_steps contain them.
         decay_steps: of the schedule, more than warmup_steps; None takes num_steps.
         class_weight: "balanced" gives every class the same total weight, a tuple each its own; None leaves
-            the rows' weights alone. It acts on the data term, whose weights keep their mean 1, so λ keeps its
-            meaning.
-        batches: "equal": an epoch is ⌊n/batch_size⌋ batches, the rest is left out; a data term is divided by
-            batch_size, penalties by n. "all", as in scikit-learn: the rest is a smaller batch, and the
+            the samples' weights unchanged. It acts on the data term, whose weights keep their mean 1, so λ
+            keeps its meaning.
+        batches: "equal": an epoch is ⌊n/batch_size⌋ batches, without the remainder; a data term is divided by
+            batch_size, penalties by n. "all", as in scikit-learn: the remainder is a smaller batch, and the
             objective of a batch is divided by its weight, the penalties' part too.
-        shuffle: whether every epoch has its own order of rows.
+        shuffle: whether every epoch has its own order of samples.
         epsilon_hat: whether Adam's eps is added before the correction of the bias, as in scikit-learn and
             Keras (ε̂ in Kingma & Ba 2015, §2).
         stop_on: whether a run stops after n_iter_no_change epochs that are no better by tol: "loss", in
-            the mean objective of the epoch's batches; "score", in the accuracy or R² of rows that are held
-            out for it, whose best parameters are put back. None never stops.
-        draws: who draws weights and the orders of rows: "jax" from (seed, fold, step); "sklearn" in a sweep,
-            with NumPy from the seed, so that they are scikit-learn's for random_state = seed.
-        metrics: which are recorded beside the loss: () is the loss alone, None all that fit the targets.
+            the mean objective of the epoch's batches; "score", in the accuracy or R² of samples that are
+            held out for it, and the best parameters are put back. None never stops.
+        draws: the generator of initial weights and orders of samples: "jax", from (seed, fold, step); or, in
+            a sweep, "sklearn": NumPy's, from the seed, which gives scikit-learn's for random_state = seed.
+        metrics: recorded beside the loss: () is the loss alone, None all that fit the targets.
             Without roc_auc, which sorts, a record takes half the time.
         precision: of matrix products, in JAX's words. "highest" is full float32 on every device;
             "default" permits TF32 on an NVIDIA GPU.
@@ -152,7 +152,7 @@ class Config:
             raise TypeError(f"metrics must be names or None, got {shown(self.metrics)}")
         for name in self.metrics:
             check_known("metrics", name, get_args(Metric))
-        # In one order, so that the same metrics are the same program.
+        # In one order, so that the same set of metrics is the same program.
         chosen = tuple(name for name in get_args(Metric) if name == "loss" or name in self.metrics)
         object.__setattr__(self, "metrics", chosen)
 
@@ -167,9 +167,9 @@ class Config:
         return len(self.layer_sizes) - 2
 
     def program(self) -> Config:
-        """This config without what a host loop over segments passes as numbers.
+        """Returns the config without the values passed at run time; equal results share a compilation.
 
-        Two configs with the same program share one compilation of `run_segment` and `measure`.
+        A loop over segments passes the steps as numbers to `run_segment` and `measure`.
         """
         scheduled = self.schedule in ("cosine", "exponential") or self.warmup_steps > 0
         decay_steps = self.schedule_steps if scheduled else None
@@ -177,7 +177,7 @@ class Config:
 
     @property
     def schedule_steps(self) -> int:
-        """Steps of the schedule, the warm-up among them."""
+        """Number of steps of the schedule, warm-up included."""
         return max(self.decay_steps or self.num_steps, self.warmup_steps + 1)
 
 

@@ -1,4 +1,7 @@
-"""What acts on the parameters after an update: proximal steps and projections."""
+"""Constraints on the parameters after an update: proximal steps and projections.
+
+`train` calls `constrain` at every step.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,9 @@ def constrain(params: Params, hparams: HParams, learning_rate: jax.Array, num_tr
 
     Args:
         params: after the update.
-        hparams: hyperparameters.
+        hparams: l1_prox, group_lasso, max_norm.
         learning_rate: of this step.
-        num_train: n, which the penalties are divided by.
+        num_train: n, by which penalties are divided.
     """
     h = hparams
     reach = learning_rate / num_train

@@ -1,7 +1,7 @@
-"""What regjax's λ is called elsewhere, and by what factor it differs.
+"""The name of regjax's λ in other libraries, and the factor by which it differs.
 
-regjax's data term is a mean over examples and its penalty is l2/(2n)·Σ W², n the number of training rows
-whatever the batch, biases left out.
+regjax's data term is a mean over examples and its penalty is l2/(2n)·Σ W², n the number of training
+samples whatever the batch; biases are not penalised. For users; nothing in regjax calls it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from .hparams import check_hparam
 
 
 def l2_elsewhere(l2: float, num_train: int, *, batch_size: int | None = None) -> dict[str, float]:
-    """Returns what gives the same objective as `HParams(l2=l2)` in other libraries.
+    """Returns the values that give the same objective as `HParams(l2=l2)` in other libraries.
 
     | key | objective there | value |
     |---|---|---|

@@ -1,7 +1,7 @@
-"""`Data`: rows with targets and weights, and the checks of it.
+"""`Data`: samples with targets and weights, and the checks of them.
 
-What a user hands in is `(n_samples, n_features)`; `Data.from_arrays` transposes it once, and inside
-everything is features-first. Everything here is NumPy until a training run begins.
+A user hands in `(n_samples, n_features)`; `Data.from_arrays` transposes it once, and inside regjax all arrays
+are features-first. They are NumPy arrays until a training run begins.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ Task = Literal["auto", "classification", "regression"]
 
 
 class Data(NamedTuple):
-    """Rows with targets and weights, features-first.
+    """Samples with targets and weights, features-first.
 
     Attributes:
         x: `(n_features, n)`, real.
         y: `(1, n)` integer class labels 0, 1, …; or `(n_outputs, n)` real targets.
-        weights: `(n,)`, >= 0, mean 1 over the rows that count; 0 is a row that is held out.
+        weights: `(n,)`, >= 0, mean 1 over the samples above 0; 0 is a sample that is held out.
     """
 
     x: Any
@@ -128,7 +128,7 @@ def _real_matrix(name: str, value: ArrayLike) -> np.ndarray:
         raise TypeError(f"{name} must hold numbers, got dtype {array.dtype}")
     if array.ndim != 2:
         raise ValueError(f"{name} must be two-dimensional (n_samples, n_features), got shape {array.shape}")
-    with np.errstate(all="ignore"):  # a longdouble may become ∞: said below
+    with np.errstate(all="ignore"):  # a longdouble may become ∞, which is checked below
         array = array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
     _check_finite(name, array)
     return array
@@ -144,9 +144,9 @@ def _check_finite(name: str, array: np.ndarray) -> None:
 
 
 def _cast_finite(name: str, x: Any, weights: np.ndarray, dtype: str) -> np.ndarray:
-    with np.errstate(over="ignore"):  # what is checked is what is computed with: 1e60 is ∞ in float32
+    with np.errstate(over="ignore"):  # checked as it is computed with: 1e60 is ∞ in float32
         x = np.asarray(x).astype(dtype)
-    bad = np.argwhere(~np.isfinite(x) & (weights > 0))  # held-out rows may hold anything
+    bad = np.argwhere(~np.isfinite(x) & (weights > 0))  # held-out samples may hold any value
     if len(bad):
         column, row = bad[0]
         raise ValueError(
@@ -157,7 +157,7 @@ def _cast_finite(name: str, x: Any, weights: np.ndarray, dtype: str) -> np.ndarr
 
 
 def check_test(config: Config, data: Data, test: Data | None, name: str = "test") -> Data | None:
-    """Returns checked rows beside `data`, None where there are none; they must be of the same kind.
+    """Returns checked samples of another split, or None; their targets must be of the kind of `data`.
 
     Raises:
         TypeError: class labels beside real targets.
@@ -190,11 +190,11 @@ def unit_mean(weights: ArrayLike | None, num_rows: int, name: str = "weights") -
 def check_data(config: Config, data: Data, *, name: str = "data") -> Data:
     """Returns `data` as arrays of the dtypes of `config`, checked against its layer sizes and loss.
 
-    Values that are traced pass unchecked; their shapes are checked.
+    Of traced arrays the shapes are checked, not the values.
 
     Raises:
         TypeError: not a `Data`, or a target of the wrong kind for the loss.
-        ValueError: what does not fit, naming it.
+        ValueError: an array that does not fit; names it.
     """
     if not isinstance(data, Data):
         raise TypeError(f"{name} must be a regjax.Data, got {type(data).__name__}")
@@ -269,7 +269,7 @@ def check_two_classes(data: Data) -> None:
 
 
 def pad_samples(data: Data, multiple: int = PAD_MULTIPLE) -> Data:
-    """Returns `data` with rows of weight 0 appended, to a multiple of so many rows."""
+    """Returns `data` with samples of weight 0 appended, up to a multiple of this number of samples."""
     extra = -data.x.shape[1] % multiple
 
     def pad(array: Any) -> Any:

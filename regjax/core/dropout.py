@@ -1,7 +1,8 @@
-"""What acts at the masks of a step: units and weights that are dropped, or multiplied by noise.
+"""The masks of a step: factors that drop units and weights, or multiply them by noise.
 
-Masks are data: `forward` and `backward` are deterministic in them. Every draw is a function of (seed, fold,
-step) alone; a hyperparameter decides what is made of it.
+`train` and `evaluate.measure` call `draw_masks`; `forward` and `backward` take masks as data and draw
+nothing. The random bits are a function of (seed, fold, step) alone; a hyperparameter only sets the threshold
+or the scale.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from .config import Config
 from .hparams import HParams
 from .random import CONNECTIONS, GAUSSIAN, MASKS, place_key, random_bits, random_normals
 
-# What multiplies the input of each layer of weights, `(fan_in, n)`; None where nothing does.
+# Factors on the input of each layer of weights, `(fan_in, n)`; None where there is no mask.
 UnitMasks = tuple[jax.Array | None, ...]
 
 
@@ -26,8 +27,8 @@ class Masks(NamedTuple):
     """The masks of one step.
 
     Attributes:
-        units: what multiplies the input of each layer, `(fan_in, n)` or None each; or None.
-        weights: what multiplies each matrix of weights, `(fan_out, fan_in)` each; or None.
+        units: factors on the input of each layer, `(fan_in, n)` or None each; or None.
+        weights: factors on each matrix of weights, `(fan_out, fan_in)` each; or None.
     """
 
     units: UnitMasks | None = None
@@ -82,8 +83,8 @@ def dropout_mask(bits: jax.Array, keep_prob: jax.Array) -> jax.Array:
 
         t = clip(round(65536·keep_prob), 1, 65536);  keep where bits <= t - 1;  p = t/65536
 
-    The scale is of the exact probability p, so the expected mask is exactly 1; keep_prob = 1 is exactly
-    the identity.
+    p is the exact probability of keeping a unit with 16 random bits, so the expected mask is exactly 1;
+    with keep_prob = 1 every entry is exactly 1.
 
     Args:
         bits: `(units, n)`, uint16.
@@ -109,7 +110,7 @@ def dropout_masks(
     keep_prob: jax.Array | None = None,
     input_keep_prob: jax.Array | None = None,
 ) -> UnitMasks | None:
-    """Returns the dropout masks of one step, one per layer of weights: what multiplies its input.
+    """Returns the dropout masks of one step, one per layer of weights: factors on the layer's input.
 
     Args:
         key: of the replicate, see `replicate_key`.
@@ -163,7 +164,7 @@ def gaussian_masks(
         key: of the replicate.
         step: the step.
         layer_sizes: units per layer.
-        num_samples: columns.
+        num_samples: columns of each array.
         sigma: `(num_hidden,)`, >= 0.
 
     References:
@@ -182,7 +183,7 @@ def gaussian_masks(
 def dropconnect_masks(
     key: jax.Array, step: ArrayLike, layer_sizes: Sequence[int], keep_prob: jax.Array
 ) -> tuple[jax.Array, ...]:
-    """Returns what multiplies each matrix of weights: 1/p where a weight is kept, else 0.
+    """Returns the factors on each matrix of weights: 1/p where a weight is kept, else 0.
 
     One mask per step and replicate is shared by the batch, and inference takes the weights as they are;
     Wan et al. draw a mask per example, and sample at inference from a moment-matched normal.

@@ -120,5 +120,6 @@ def _objective(
     num_steps = config.num_steps if num_steps is None else num_steps
     batch, partners = add_noise(key, step, hparams, visible, visible)
     drawn = draw_masks(key, step, hparams, config, data.x.shape[1], num_steps, masks)
+    # The whole training part, even with minibatches: the curve of a run does not depend on its batches.
     sizes = full_batch_sizes(visible)
     return cost(params, hparams, batch, drawn, partners, config=config, sizes=sizes)

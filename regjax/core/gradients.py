@@ -1,4 +1,7 @@
-"""What acts on the gradient: adversarial examples, sharpness-aware minimisation, clipping."""
+"""The gradient that the optimizer takes: with adversarial examples, sharpness-aware, clipped.
+
+`train` calls `gradient` at every step.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +27,13 @@ def gradient(
     config: Config,
     sizes: BatchSizes,
 ) -> tuple[jax.Array, Params]:
-    """Returns the data term at `params`, a scalar, and what the optimizer is given: the gradient of the
-    objective, as regularised here.
+    """Returns the data term at `params`, a scalar, and the gradient that the optimizer takes.
 
-    Arguments as in `cost.cost`.
+    Arguments as in `objective.cost`.
     """
 
     def of_data(params: Params) -> tuple[jax.Array, Params]:
-        """Returns the data term and its gradient, with its adversarial half."""
+        """Returns the data term and its gradient, which contains the adversarial half."""
 
         def at(x: jax.Array) -> tuple[jax.Array, Params, jax.Array]:
             others = None if partners is None else partners._replace(x=x)
@@ -52,7 +54,7 @@ def gradient(
 
 
 def adversarial_example(x: jax.Array, dx: jax.Array, eps: jax.Array) -> jax.Array:
-    """Returns x + ε·sign(∇ₓJ), `(n_features, n)`, to be held constant; sign(0) = 0.
+    """Returns x + ε·sign(∇ₓJ), `(n_features, n)`, which is held constant; sign(0) = 0.
 
     The objective becomes ½·J(x) + ½·J(x + ε·sign ∇ₓJ(x)), with the same masks in both.
 

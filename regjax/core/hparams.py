@@ -293,6 +293,7 @@ def check_hparam(config: Config, name: str, value: Any) -> Any:
         raise ValueError(f"{name} must be {per}, got shape {array.shape}")
     if is_traced(value):
         return jnp.broadcast_to(value.astype(config.dtype), shape)
+    # inf is off for a bound, and would fail the test for finite numbers.
     is_off = np.all(array == declared.off)
     if not is_off and not (np.all(np.isfinite(array)) and np.all(declared.range.contains(array))):
         raise ValueError(f"{name} must be {declared.range.words} in {config.dtype}, got {shown(value)}")

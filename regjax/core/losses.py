@@ -93,7 +93,7 @@ def squared_error_gradient(logits: jax.Array, y: jax.Array) -> jax.Array:
     return logits - y.astype(logits.dtype)
 
 
-# -- what regularises a loss --------------------------------------------------------------------------------
+# -- regularised losses -------------------------------------------------------------------------------------
 
 
 def smoothed(f: Callable[..., jax.Array], logits: jax.Array, y: jax.Array, eps: jax.Array) -> jax.Array:
@@ -148,11 +148,11 @@ def _log_probabilities(logits: jax.Array) -> jax.Array:
 
 
 def balanced_weights(y: jax.Array, weights: jax.Array, num_classes: int) -> jax.Array:
-    """Returns w_i·c[y_i], c such that every class that is there has the same total, and Σ w as before.
+    """Returns w_i·c[y_i]: c gives every class that has samples the same total weight, and keeps Σ w.
 
     Args:
         y: class labels, `(1, n)`.
-        weights: `(n,)`, 0 where a row is held out.
+        weights: `(n,)`, 0 where a sample is held out.
         num_classes: K.
 
     References:
@@ -167,11 +167,11 @@ def balanced_weights(y: jax.Array, weights: jax.Array, num_classes: int) -> jax.
 
 
 def weights_of_classes(y: jax.Array, weights: jax.Array, of_class: Sequence[float]) -> jax.Array:
-    """Returns w_i·c[y_i] times what leaves Σ w as before.
+    """Returns w_i·c[y_i], rescaled so that Σ w stays the same.
 
     Args:
         y: class labels, `(1, n)`.
-        weights: `(n,)`, 0 where a row is held out.
+        weights: `(n,)`, 0 where a sample is held out.
         of_class: c, one per class, >= 0.
     """
     found = weights * jnp.asarray(of_class, weights.dtype)[y[0]]
@@ -204,7 +204,7 @@ LOSSES: dict[str, LossPair] = {
 
 
 def regularised_loss(logits: jax.Array, y: jax.Array, loss: Loss, hparams: HParams) -> jax.Array:
-    """Returns the loss per example, `(n,)`, with what acts on it.
+    """Returns the loss per example, `(n,)`, with label smoothing and confidence penalty.
 
     Args:
         logits: z, `(n_outputs, n)`.

@@ -1,8 +1,8 @@
 """Metrics of one split, from logits, in inference mode and on the true targets.
 
-What holds for all: `logits` is `(n_outputs, n)`, `y` is `(1, n)` labels or `(n_outputs, n)` real targets,
-`weights` is `(n,)`; a column of weight 0 is not there, whatever stands in it. A metric that is not defined
-(a class without rows) is NaN.
+In all of them `logits` is `(n_outputs, n)`, `y` is `(1, n)` labels or `(n_outputs, n)` real targets,
+`weights` is `(n,)`; a column of weight 0 has no influence, whatever its values. A metric that is not defined
+(where a class has no samples) is NaN.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from .config import Loss, Metric
 from .losses import LOSSES
 from .mlp import decide
 
-# metric -> whether more is better
+# metric -> whether a higher value is better
 CLASS_METRICS = {"loss": False, "accuracy": True, "balanced_accuracy": True, "roc_auc": True}
 REAL_METRICS = {"loss": False, "rmse": False, "r2": True}
 METRICS = CLASS_METRICS | REAL_METRICS
-# Of a metric without its split: of classes, of real targets. The other metrics have none.
+# Units of a metric: for classes, for real targets. The other metrics have none.
 UNITS = {
     "loss": ("nats", "squared units of the target"),
     "cost": ("nats", "squared units of the target"),
@@ -29,13 +29,13 @@ UNITS = {
     "accuracy": ("share of rows", ""),
     "balanced_accuracy": ("mean share of a class", ""),
 }
-# Of a record, in the order of every table.
+# The metrics of a record, in the order of every table.
 RECORDED = (
     "train_cost",
     *(f"{split}_{metric}" for split in ("train", "val", "test") for metric in METRICS),
-    "stop_loss",  # of the rows that early stopping watches
+    "stop_loss",  # on the samples that early stopping watches
 )
-# Beside an average, whose metrics these are: those of the last iterate.
+# Where an average is evaluated: the same metrics of the last parameters.
 LAST = tuple(f"{name}_last" for name in RECORDED if name != "stop_loss")
 
 
@@ -52,11 +52,11 @@ def metrics(
     loss: Loss,
     only: tuple[Metric, ...] | None = None,
 ) -> dict[str, jax.Array]:
-    """Returns the metrics as scalars: `loss` (mean data loss, no penalty), and by kind of target
+    """Returns the metrics as scalars: `loss` (mean data loss, no penalty), and those of the kind of target.
 
-    `accuracy`, `balanced_accuracy` (mean recall of the classes that are there), `roc_auc` (two classes, or
-    the mean over classes of each against the rest); or `rmse` and `r2` (both averaged over outputs).
-    With `only`, the loss and those of these.
+    For classes `accuracy`, `balanced_accuracy` (mean recall of the classes that have samples) and `roc_auc`
+    (two classes, or the mean over classes of each against the rest); for real targets `rmse` and `r2` (both
+    averaged over outputs). With `only`, the loss and those that it names.
     """
     wanted = METRICS if only is None else only
     per_example = examples(logits, y, loss=loss)
@@ -72,7 +72,7 @@ def metrics(
         found["accuracy"] = _mean(per_example["right"], weights)
     if "balanced_accuracy" not in wanted and "roc_auc" not in wanted:
         return found
-    # A row per class (two for one logit): who belongs to it, and its score.
+    # A row per class (two for one logit): its score for each sample, and whether the sample belongs to it.
     scores = jnp.concatenate([-logits, logits]) if len(logits) == 1 else jax.nn.softmax(logits, axis=0)
     members = lax.broadcasted_iota(y.dtype, scores.shape, 0) == y
     if "balanced_accuracy" in wanted:
@@ -91,7 +91,7 @@ def metrics(
 
 
 def examples(logits: jax.Array, y: jax.Array, *, loss: Loss) -> dict[str, jax.Array]:
-    """Returns what is averaged, per example, `(n,)` each: `loss`, and `right` (0 or 1) or `square`.
+    """Returns the terms of the metrics per example, `(n,)` each: `loss`, and `right` (0 or 1) or `square`.
 
     `square` is the squared error, averaged over outputs.
     """
@@ -117,8 +117,8 @@ def roc_auc(scores: jax.Array, positive: jax.Array, weights: jax.Array) -> jax.A
     order = jnp.argsort(scores)
     scores = scores[order]
     plus, minus = (jnp.where(who, weights, 0)[order] for who in (positive, ~positive))
-    below = jnp.cumsum(minus) - minus  # weight of the negatives that stand before
-    # All of a run of equal scores count from its beginning to its end.
+    below = jnp.cumsum(minus) - minus  # weight of the negatives with a lower score
+    # Equal scores are half below and half above each other: the mean of both ends of their run.
     first = jnp.concatenate([jnp.ones(1, bool), scores[1:] != scores[:-1]])
     last = jnp.concatenate([first[1:], jnp.ones(1, bool)])
     at_first = lax.cummax(jnp.where(first, below, 0))

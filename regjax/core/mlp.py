@@ -76,7 +76,7 @@ def init_params(
 
 
 def _uniform(key: jax.Array, shapes: Sequence[tuple[int, int]], factor: float, dtype: Dtype) -> Params:
-    """Returns weights and biases that are uniform within ±√(factor/(fan_in + fan_out))."""
+    """Returns weights and biases drawn uniformly within ±√(factor/(fan_in + fan_out))."""
     sizes = [fan_out * (fan_in + 1) for fan_out, fan_in in shapes]
     with one_generator(), local_x64(dtype):
         drawn = jax.random.uniform(key, (sum(sizes),), jnp.float32, -1, 1)
@@ -89,7 +89,7 @@ def _uniform(key: jax.Array, shapes: Sequence[tuple[int, int]], factor: float, d
 
 
 class LayerResiduals(NamedTuple):
-    """What the backward pass of one layer needs: its masked input `h`, and `z` and `a = f(z)`."""
+    """The values of one layer that `backward` needs: its masked input `h`, and `z` and `a = f(z)`."""
 
     h: jax.Array
     z: jax.Array
@@ -97,7 +97,7 @@ class LayerResiduals(NamedTuple):
 
 
 class Residuals(NamedTuple):
-    """What `forward` keeps for `backward`."""
+    """The values that `forward` keeps for `backward`."""
 
     params: Params
     layers: tuple[LayerResiduals, ...]
@@ -119,8 +119,8 @@ def forward(
     Args:
         params: one `Layer` per matrix of weights.
         x: inputs, `(n_features, n)`.
-        masks: what multiplies the input of each layer, `(fan_in, n)` or None each, as
-            `masks.dropout_masks` returns; None is inference.
+        masks: factors on the input of each layer, `(fan_in, n)` or None each, as
+            `dropout.dropout_masks` returns; None is inference.
         activation: of the hidden layers.
         precision: of the matrix products.
 
@@ -153,8 +153,7 @@ def backward(
     Args:
         residuals: of `forward`.
         d_logits: gradient of a scalar in the logits, `(n_outputs, n)`.
-        d_hidden: what the scalar's gradient in each hidden layer's `a` is besides, `(units, n)` each; None:
-            nothing.
+        d_hidden: extra gradient added at each hidden activation `a`, `(units, n)` each; None adds nothing.
         activation: as in `forward`.
         precision: as in `forward`.
 
@@ -193,7 +192,7 @@ def predict_proba(
     Args:
         params: one `Layer` per matrix of weights.
         x: inputs, `(n_features, n)`.
-        loss: what the network was trained with.
+        loss: with which the network was trained.
         activation: of the hidden layers.
         precision: of the matrix products.
 
@@ -223,7 +222,7 @@ def predict(
 ) -> jax.Array:
     """Returns predictions in inference mode, `(1, n)` labels or `(n_outputs, n)` real values.
 
-    A two-class network says 1 where the probability is above ½. Arguments as in `predict_proba`.
+    A two-class network predicts 1 where the probability is above ½. Arguments as in `predict_proba`.
 
     Raises:
         ValueError: an unknown loss, or one that does not fit the number of outputs.
@@ -233,7 +232,7 @@ def predict(
 
 
 def decide(logits: jax.Array, loss: Loss) -> jax.Array:
-    """Returns what logits predict: labels `(1, n)`, or the logits themselves for squared error."""
+    """Returns the prediction of logits: labels `(1, n)`, or the logits themselves for squared error."""
     _check_outputs(logits, loss)
     if loss == "sigmoid_cross_entropy":
         return (logits > 0).astype(jnp.int32)

@@ -1,5 +1,6 @@
-"""Weights and orders of rows as scikit-learn draws them, from NumPy's generator: the same seed, the same
-network.
+"""Initial weights and orders of samples as scikit-learn draws them, from NumPy's generator.
+
+The estimators use them, and sweeps with draws="sklearn": the same seed then gives the same network.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ def draw_weights(random: np.random.RandomState, sizes: Sequence[int], logistic: 
     """Returns initial parameters, NumPy arrays: uniform within ±√(6/(fan_in + fan_out)), biases too.
 
     Args:
-        random: what is drawn from; goes on.
+        random: generator, which is advanced.
         sizes: units per layer.
         logistic: whether √2 takes the place of √6, as for the logistic activation.
         dtype: of the result.
@@ -38,13 +39,13 @@ def draw_weights(random: np.random.RandomState, sizes: Sequence[int], logistic: 
 def draw_orders(
     random: np.random.RandomState, order: np.ndarray, num_epochs: int, width: int, shuffle: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the orders of the rows in so many epochs, `(num_epochs, width)`, and the last one.
+    """Returns the orders of the samples in `num_epochs` epochs, `(num_epochs, width)`, and the last order.
 
     Args:
-        random: what is drawn from; goes on.
+        random: generator, which is advanced.
         order: of the epoch before, `(n,)` indices.
         num_epochs: at least 1.
-        width: at least n; what is beyond n is 0.
+        width: at least n; entries beyond n are 0.
         shuffle: False leaves the order as it is.
     """
     orders = np.zeros((num_epochs, width), np.int32)

@@ -2,9 +2,9 @@
 
     cost = Σᵢ wᵢ·lossᵢ / Σᵢ wᵢ  +  l2/(2n)·Σ W²  +  l1/n·Σ|W|
 
-and what else acts on the loss, on hidden activations or on the weights, where it is on. n is the number of
-training rows, whatever the batch, so the objective does not change with the batch size. Biases are never
-penalised.
+and further terms on the loss, on hidden activations and on weights, where they are on. n is the number of
+training samples, whatever the batch, so the objective does not change with the batch size. Biases are never
+penalised. `gradients` and `evaluate.measure` call it at a step.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class BatchSizes(NamedTuple):
 
     Attributes:
         num_samples: of the data term: |B| of a minibatch, Σ w of a full batch.
-        num_train: of the penalties: n, the number of training rows.
+        num_train: of the penalties: n, the number of training samples.
     """
 
     num_samples: jax.Array | float
@@ -50,12 +50,12 @@ def cost(
 
     Args:
         params: one `Layer` per matrix of weights.
-        hparams: `l2` and `l1`, each None, a scalar or `(num_layers,)`; and what acts on the loss.
+        hparams: l2, l1, activity_l2, label_smoothing, confidence_penalty, l1_prox, group_lasso; None is off.
         data: x `(n_features, n)`, y, weights `(n,)`.
         masks: dropout masks, or `Masks`; None is inference.
-        partners: of mixed rows, see `data_noise.mixup`: the same x with other targets and weights.
+        partners: of mixed samples, see `augment.mixup`: the same x with other targets and weights.
         config: activation and loss.
-        sizes: what is divided by; None takes Σ w for both.
+        sizes: by which the terms are divided; None takes Σ w for both.
     """
     sizes = full_batch_sizes(data) if sizes is None else sizes
     masks = _as_masks(masks)
@@ -76,8 +76,8 @@ def cost_and_grads(
 ) -> tuple[jax.Array, Params, jax.Array]:
     """Returns the objective, its gradient in `params` (same structure) and in `data.x`.
 
-    Arguments as in `cost`. The gradients of `l1_prox` and `group_lasso` are not in it: those act by
-    proximal steps (`constraints.py`).
+    Arguments as in `cost`. The gradient leaves out `l1_prox` and `group_lasso`, which act by proximal steps
+    (`constraints.py`).
     """
     sizes = full_batch_sizes(data) if sizes is None else sizes
     value, grads, dx = data_cost_and_grads(
@@ -88,7 +88,7 @@ def cost_and_grads(
 
 
 def add_penalty_gradient(grads: Params, params: Params, hparams: HParams, sizes: BatchSizes) -> Params:
-    """Returns the gradient of the objective from that of what depends on the data."""
+    """Returns the gradient of the objective: that of the data term plus that of the penalties."""
     d_penalty = penalty_gradient(params, hparams)
     return tuple(Layer(dw + d / sizes.num_train, db) for (dw, db), d in zip(grads, d_penalty, strict=True))
 
@@ -103,7 +103,7 @@ def data_cost_and_grads(
     config: Config,
     sizes: BatchSizes,
 ) -> tuple[jax.Array, Params, jax.Array]:
-    """Returns what of the objective depends on the data, its gradient in `params` and in `data.x`.
+    """Returns the data term of the objective, and its gradients in `params` and in `data.x`.
 
     Arguments as in `cost`.
     """
@@ -117,7 +117,7 @@ def data_cost_and_grads(
     grads, dx, _ = backward(
         residuals, d_logits, d_hidden, activation=config.activation, precision=config.precision
     )
-    if masks.weights is not None:  # w ⊙ mask
+    if masks.weights is not None:  # forward multiplies w ⊙ mask
         grads = tuple(Layer(dw * mask, db) for (dw, db), mask in zip(grads, masks.weights, strict=True))
     return value, grads, dx
 
@@ -136,7 +136,7 @@ def _data_terms(
     partners: Data | None,
     config: Config,
 ) -> jax.Array:
-    """Returns Σ w·loss over rows and partners, and what hidden activations cost: not yet divided."""
+    """Returns Σ w·loss over samples and partners, plus the penalty on activations: not yet divided."""
     found = data_term(logits, hparams, data, config)
     if partners is not None:
         found = found + data_term(logits, hparams, partners, config)
@@ -145,7 +145,7 @@ def _data_terms(
 
 
 def data_term(logits: jax.Array, hparams: HParams, data: Data, config: Config) -> jax.Array:
-    """Returns Σ w·loss, a scalar; the loss with what acts on it."""
+    """Returns Σ w·loss, a scalar, with label smoothing and confidence penalty in the loss."""
     loss = resolve_loss(config, data)
     check_loss(hparams, loss)
     per_example = regularised_loss(logits, data.y, loss, hparams)

@@ -1,6 +1,6 @@
 """Penalties on weights and on hidden activations, each with its hand-derived gradient directly below it.
 
-A penalty is not yet divided by n, the number of training rows: `cost.py` does that once for all.
+A penalty is not yet divided by n, the number of training rows: objective.py does that once for all.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def penalty(params: Sequence[Any], hparams: HParams) -> jax.Array:
 
 
 def penalty_gradient(params: Sequence[Any], hparams: HParams) -> tuple[jax.Array, ...]:
-    """Returns the gradient of `penalty` in each w, but for what acts by a proximal step."""
+    """Returns the gradient of `penalty` in each w, without the terms that act by a proximal step."""
     ws = [layer.w for layer in params]
     strengths = [_per_layer(ws, getattr(hparams, name)) for name in PENALTIES]
     return tuple(
@@ -130,11 +130,11 @@ def _per_layer(ws: Sequence[jax.Array], strength: jax.Array | float | None) -> j
 
 
 def activity_penalty(hidden: Sequence[jax.Array], weights: jax.Array, hparams: HParams) -> jax.Array | None:
-    """Returns what hidden activations cost, a scalar to be divided as the loss is; None where nothing does.
+    """Returns the penalty on hidden activations, a scalar to be divided as the loss is; None where it is off.
 
     Args:
         hidden: activations of each hidden layer, `(units, n)`.
-        weights: of the rows, `(n,)`.
+        weights: of the samples, `(n,)`.
         hparams: activity_l2.
     """
     if hparams.activity_l2 is None or not hidden:
@@ -145,7 +145,7 @@ def activity_penalty(hidden: Sequence[jax.Array], weights: jax.Array, hparams: H
 def activity_penalty_gradient(
     hidden: Sequence[jax.Array], weights: jax.Array, hparams: HParams
 ) -> list[jax.Array] | None:
-    """Returns the gradient of `activity_penalty` in each of `hidden`; None where nothing is on."""
+    """Returns the gradient of `activity_penalty` in each of `hidden`; None where it is off."""
     if hparams.activity_l2 is None or not hidden:
         return None
     return [hparams.activity_l2 * activity_l2_gradient(a, weights) for a in hidden]

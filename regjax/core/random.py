@@ -39,9 +39,9 @@ MAX_SEED = 2**32 - 1
 
 
 def replicate_key(seed: ArrayLike, fold: ArrayLike = 0) -> jax.Array:
-    """Returns the key of one (seed, fold): what `train` takes.
+    """Returns the key of one replicate, a (seed, fold), as `train` takes it.
 
-    The generator is named, so that a changed JAX default does not change results.
+    The generator is named, so that results do not change with the default of JAX.
 
     Args:
         seed: in 0 … 2³² - 1, may be traced.
@@ -64,7 +64,7 @@ def place_key(key: jax.Array, step: ArrayLike, place: int) -> jax.Array:
 
 
 def one_generator() -> contextlib.AbstractContextManager[Any]:
-    """Returns a context in which `jax.random` draws the same whatever jax_threefry_partitionable is."""
+    """Returns a context in which the draws of `jax.random` do not depend on jax_threefry_partitionable."""
     return jax.threefry_partitionable(True)
 
 
@@ -111,7 +111,7 @@ def random_bits(key: jax.Array, num_units: int, num_samples: int) -> jax.Array:
 
 
 def _threefry2x32(key: jax.Array, x0: jax.Array, x1: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns the two 32-bit words that Threefry-2x32 with 20 rounds makes of the counter (x0, x1).
+    """Returns the two 32-bit words of Threefry-2x32, with 20 rounds, for the counter (x0, x1).
 
     On a CPU `jax.random.bits` runs the rounds as a loop over arrays in memory and throws half of the
     words away; unrolled, the rounds are one loop over vector registers (benchmarks/bench_layout.py).
@@ -126,7 +126,7 @@ def _threefry2x32(key: jax.Array, x0: jax.Array, x1: jax.Array) -> tuple[jax.Arr
 
 
 def _rounds(words: tuple[jax.Array, jax.Array], x0: jax.Array, x1: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns what Threefry's 20 rounds make of counters, under keys of the same shape or scalars."""
+    """Returns the counters after Threefry's 20 rounds, under keys of the same shape or scalars."""
     k0, k1 = words
     keys = (k0, k1, k0 ^ k1 ^ jnp.uint32(0x1BD11BDA))
     x0, x1 = x0 + keys[0], x1 + keys[1]
@@ -159,7 +159,7 @@ def random_normals(key: jax.Array, num_units: int, num_samples: int) -> jax.Arra
 def _quantiles() -> np.ndarray:
     """Returns the 65,536 quantiles of the standard normal distribution, float32.
 
-    Looked up, since XLA takes erf⁻¹ again in every lane, and in the first layer for every unit.
+    A table, since XLA would compute erf⁻¹ again in every lane, and in the first layer for every unit.
     """
     from scipy.special import ndtri
 
@@ -167,13 +167,13 @@ def _quantiles() -> np.ndarray:
 
 
 def epoch_order(key: jax.Array, epoch: ArrayLike, weights: jax.Array, *, shuffle: bool = True) -> jax.Array:
-    """Returns a random order of the rows for one epoch, rows of weight 0 sorted last.
+    """Returns a random order of the samples for one epoch, those of weight 0 sorted last.
 
     Args:
         key: of the replicate.
         epoch: a whole number >= 0.
-        weights: `(n,)`, 0 where a row is held out.
-        shuffle: False leaves the others in the order they have.
+        weights: `(n,)`, 0 where a sample is held out.
+        shuffle: False leaves the others in their order.
 
     Returns:
         Indices, `(n,)`.

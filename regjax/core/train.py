@@ -35,14 +35,14 @@ from .penalties import penalty
 
 
 class TrainState(NamedTuple):
-    """What a training run carries from step to step.
+    """The state of a training run between two steps.
 
     Attributes:
-        params: after the step.
-        opt_state: of optax.
-        average: of the parameters, or None.
-        best: at the records so far, or None where patience is off.
-        epochs: so far, or None where config.stop_on is None.
+        params: after the last step.
+        opt_state: the optimizer's state, of optax.
+        average: of the parameters, or None where none is on.
+        best: the best record so far, or None where patience is off.
+        epochs: the epochs so far, or None where config.stop_on is None.
     """
 
     params: Params
@@ -53,8 +53,8 @@ class TrainState(NamedTuple):
 
     @property
     def measured(self) -> Params:
-        """The parameters that a record is of: the average, where one is on; those of the best score so far,
-        where config.stop_on asks for it.
+        """The parameters that a record measures: those of the best score so far, where config.stop_on is
+        "score"; else the average, where one is on; else the last ones.
         """
         if self.epochs is not None and self.epochs.params is not None:
             return self.epochs.params
@@ -62,13 +62,13 @@ class TrainState(NamedTuple):
 
     @property
     def stopped(self) -> jax.Array | None:
-        """Whether the run has stopped, a boolean; None where nothing stops it."""
+        """Whether the run has stopped, a boolean; None where nothing can stop it."""
         ends = [part.stopped_at for part in (self.best, self.epochs) if part is not None]
         return functools.reduce(jnp.logical_or, (end >= 0 for end in ends)) if ends else None
 
     @property
     def predicting(self) -> Params:
-        """The parameters that predict: the best of the records, where patience is on."""
+        """The parameters that predict: those of the best record, where patience is on; else `measured`."""
         return self.measured if self.best is None else self.best.params
 
 
@@ -85,7 +85,7 @@ def init_state(
     """Returns the state before the first step.
 
     Args:
-        key: of the replicate, see `noise.replicate_key`.
+        key: of the replicate, see `random.replicate_key`.
         hparams: hyperparameters.
         config: layer sizes, init, optimizer, dtype.
         params: start from these instead of a fresh draw.
@@ -145,6 +145,7 @@ def run_segment(
         return _step(run, i, before, batch, sizes), order
 
     start, stop = jnp.asarray(start, jnp.int32), jnp.asarray(stop, jnp.int32)
+    # A segment may begin inside an epoch: its order is drawn here, and again where the next epoch begins.
     first = next_batch(start, None)[2]
     return lax.fori_loop(start, stop, step, (state, first))[0]
 
@@ -191,6 +192,7 @@ def _step(run: _Run, i: jax.Array, before: TrainState, batch: Data, sizes: Batch
     going = jnp.any(batch.weights > 0)
     if epochs is not None:
         going = going & (epochs.stopped_at < 0)
+    # Selected, not branched: under a `vmap` both branches of a `cond` run anyway.
     after = jax.tree.map(lambda new, old: jnp.where(going, new, old), after, before)
     return after if epochs is None else _end_of_epoch(run, i, after)
 
@@ -204,6 +206,7 @@ def _end_of_epoch(run: _Run, i: jax.Array, after: TrainState) -> TrainState:
         rows = jnp.sum(run.counted > 0, dtype=run.counted.dtype)
         return end_epoch(epochs, after.params, found, i + 1, rows, hparams=run.hparams, config=config)
 
+    # num_batches is not mapped, so this stays a branch under `vmap`, and scores once per epoch.
     ended = (i + 1) % run.num_batches == 0
     found = lax.cond(ended, end, lambda epochs: epochs, epochs)
     opt_state = after.opt_state
@@ -220,7 +223,7 @@ def make_train(config: Config) -> Callable[..., Trained]:
     `train` may be called as it is (it is compiled once per shape), or under `jax.jit`, `jax.vmap` and
     `jax.jvp`. Its history has a record at step 0, every `config.eval_every` steps and at the end; see
     `measure`. Metrics of a diverged run are NaN from there on, and `history["finite"]` is False; those of
-    one that has stopped are NaN after `history["stopped_at"]`, which is -1 in a run to the end.
+    one that has stopped are NaN after `history["stopped_at"]`, which is -1 in a run that did not stop.
 
     Args:
         config: what is compiled. With dtype "float64", `train` enables x64 locally; under your own
@@ -247,9 +250,9 @@ def make_train(config: Config) -> Callable[..., Trained]:
         Args:
             key: of the replicate, see `replicate_key`.
             hparams: hyperparameters; every leaf may be traced.
-            data: training rows.
-            test: rows to measure beside them, never trained on.
-            stop: rows whose loss early stopping watches, never trained on; with hparams.patience.
+            data: training samples.
+            test: samples to measure beside them, never trained on.
+            stop: samples whose loss early stopping watches, never trained on; with hparams.patience.
 
         Raises:
             ValueError: a hyperparameter or a data set that does not fit the config; names it.
@@ -308,6 +311,7 @@ def _train(
 
 
 def _check_x64(config: Config, inputs: Any) -> None:
+    # A traced input already has the dtype of the caller's transformation: x64 must be on around that.
     traced = any(map(is_traced, jax.tree.leaves(inputs)))
     if config.dtype == "float64" and traced and jax.dtypes.canonicalize_dtype("float64") != "float64":
         raise ValueError(

@@ -1,1 +1,1 @@
-"""Data sets: named ones, files, and their splits."""
+"""Data sets by name or path, and their splits. `regjax.study` resolves what a sweep trains on with it."""

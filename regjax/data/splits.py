@@ -111,6 +111,7 @@ def make_splits(
     splits = Splits(train, val, kind, tuple(_absent_classes(data, train, val, kind)))
     if stopping is None:
         return splits
+    # Of each training part, not of the data: early stopping must not see a fold's validation samples.
     stop = np.stack([_watched(data, weights, stopping, groups) for weights in train])
     splits = splits._replace(stop=stop)
     early = np.stack([splits.trains(fold, True) for fold in range(len(train))])
@@ -264,6 +265,7 @@ def standardisation(data: Data, train: np.ndarray) -> tuple[np.ndarray, np.ndarr
         train: training weights, `(n,)`.
     """
     seen, weights = np.asarray(data.x, np.float64)[:, train > 0], train[train > 0]
+    # Weighted, so that a sample of weight 2 counts as two samples.
     mean = np.average(seen, axis=1, weights=weights)[:, None]
     scale = np.sqrt(np.average((seen - mean) ** 2, axis=1, weights=weights))[:, None]
     # The deviations of a constant feature are rounding errors: dividing by them would blow them up.
@@ -320,5 +322,6 @@ def _hold_out_indices(data: Data, name: str, fraction: float, seed: int) -> tupl
         raise ValueError(
             f"{name} must have at least two rows of each class to hold some out, got one of a class"
         )
+    # The count that was checked above, so that scikit-learn does not round the fraction in its own way.
     train, test = train_test_split(np.arange(n), test_size=num_test, random_state=seed, stratify=classes)
     return np.asarray(train), np.asarray(test)

@@ -126,12 +126,7 @@ def gap(
 
 
 def draw_along(
-    results: Results,
-    ax: Axes,
-    lines: Along,
-    table: np.ndarray,
-    chosen: int | None,
-    legend_in: Axes | Panels,
+    results: Results, ax: Axes, lines: Along, table: np.ndarray, chosen: int | None, legend_in: Axes | Panels
 ) -> str:
     """Draws means over the units of evidence with their intervals along an axis.
 

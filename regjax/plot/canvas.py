@@ -85,6 +85,7 @@ def plain(text: object, longest: int = 40) -> str:
 def set_title(where: Axes | Panels, text: str) -> None:
     """Gives axes or a whole figure a title, broken into lines of their width."""
     box = where.get_window_extent() if isinstance(where, Axes) else where.bbox
+    # A line must not begin with the sign of percent.
     text = text.replace(" %", "\N{NO-BREAK SPACE}%")
     words = textwrap.fill(text, max(20, int(box.width / root_of(where).dpi * LETTERS)))
     set_it = where.set_title if isinstance(where, Axes) else where.suptitle

@@ -77,6 +77,7 @@ def shades_of(metric: str, values: np.ndarray) -> Shades:
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
     if high - low < 1e-9 * max(abs(low), abs(high), 1e-9):  # all equal: a range around it
         low, high = low - 0.5 * max(abs(low), 1e-3), high + 0.5 * max(abs(high), 1e-3)
+    # A loss that spans a factor of 30 would be one colour on a linear scale.
     spread = not more and low > 0 and high > 30 * low
     norm = matplotlib.colors.LogNorm(low, high) if spread else matplotlib.colors.Normalize(low, high)
     return Shades(matplotlib.colormaps["viridis" if more else "viridis_r"].with_extremes(bad=NOTHING), norm)
@@ -111,6 +112,7 @@ def draw_cells(
     ax.imshow(values, cmap=colours, norm=norm, aspect="auto", origin="lower")
     if (size[0] - 1) / len(ground.across) > 0.4 and (size[1] - 1) / len(ground.down) > 0.2:
         for (row, column), text in texts.items():
+            # Roughly the luminance that an eye sees: dark ink on bright ground.
             red, green, blue, _ = colours(norm(values[row, column]))
             bright = np.isnan(values[row, column]) or 0.3 * red + 0.6 * green + 0.1 * blue > 0.5
             ink = "black" if bright else "white"
@@ -118,6 +120,7 @@ def draw_cells(
         looks: dict[str, Any] = {"edgecolor": "#888888", "hatch": "///", "linewidth": 0, "gid": "diverged"}
         for cell in hatched:
             ax.add_patch(cell_at(cell, fill=False, **looks))
+    # As many ticks as have room.
     for axis, name, values_of, inches in (
         (ax.xaxis, ground.x, ground.across, size[0]),
         (ax.yaxis, ground.y, ground.down, size[1]),

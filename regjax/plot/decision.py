@@ -165,6 +165,7 @@ def _draw_network(
         x = design.fold_inputs[design.row(row).fold]
     sides, points = plane(x, resolution)
     draw_boundary(ax, sides, results.predict_proba(row, points.T)[:, 1])
+    # The same samples in every panel of a sheet.
     some = thinned(x.shape[1])
     draw_points(ax, x[:, some], design.data.y[0, some], size, None if held_out is None else held_out[some])
     ax.set(xlim=(sides[0][0], sides[0][-1]), ylim=(sides[1][0], sides[1][-1]))

@@ -191,10 +191,7 @@ def stability(results: Results, *, y: str = "l2", ax: Axes | None = None) -> Fig
     metric = "train_loss" if design.splits.kind == "none" else "val_loss"
     means = drawable(results.units(metric).mean(axis=1))
     ground = ground_of(design, "learning_rate", y)
-    size = (
-        min(max(2.6 + 0.62 * len(ground.across), 5.5), 10),
-        min(max(2 + 0.42 * len(ground.down), 3.4), 8),
-    )
+    size = (min(max(2.6 + 0.62 * len(ground.across), 5.5), 10), min(max(2 + 0.42 * len(ground.down), 3.4), 8))
     figure, ax = axes_or_new(ax, size)
     title = f"stability: {metric} where no network diverged ({design.evidence.mean_in_words()})"
     if ground.is_sparse:
@@ -234,6 +231,7 @@ def _draw_shares(
             texts[cell] = as_number(values[cell])
     shades = shades_of(metric, values)
     draw_cells(ax, ground, shades, values, texts, size)
+    # Shares from 0 to 1 use the middle of the greys: neither white, which is no cell, nor black.
     grey = matplotlib.colormaps["Greys"].with_extremes(bad="#FFFFFF00")
     ax.imshow(share, cmap=grey, vmin=-0.4, vmax=1.3, aspect="auto", origin="lower", gid="diverged")
     written = {text.get_position(): text for text in ax.texts}

@@ -47,6 +47,7 @@ def draw_points(
     finite = np.isfinite(x).all(axis=0)
     for k in np.unique(labels).tolist():
         look = class_look(k)
+        # Outlined samples are drawn over the others, so that their edges stay whole.
         for edge, width, drawn in (
             ("white", 0.4 if size > 9 else 0.0, labels == k),
             ("black", 1.0, np.zeros(len(labels), bool) if outlined is None else (labels == k) & outlined),

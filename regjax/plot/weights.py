@@ -43,6 +43,7 @@ def path(results: Results, *, x: str | None = None, figure: Panels | None = None
         found.setdefault(design.row(row).configuration, []).append(_measures(params))
     means = {index: np.mean(networks, axis=0) for index, networks in found.items()}
     figure = figure_or_new(figure, (9.5, 7))
+    # The last panel holds the legend and what the means are over.
     whole, by_layer, sparsity, corner = figure.subplots(2, 2).ravel()
     handles = _draw_networks(whole, sparsity, lines, means)
     _draw_layers(by_layer, lines, means)

@@ -1,4 +1,4 @@
-// Draws what follows from the configuration looked at and a baseline; `page` is of report_data.py, the rest are models.
+// Draws the shown configuration and its baseline; `page`: arrays.py and words.py, other undeclared names: models.py.
 const each = (object, f) => Object.fromEntries(Object.entries(object).map(([k, v]) => [k, f(v, k)]));
 const plain = v => Array.isArray(v) ? v.map(plain) : v?.constructor === Object ? each(v, plain)
   : ArrayBuffer.isView(v) ? Object.getPrototypeOf(v.constructor).from(v) : v;  // a part of Bokeh's own has its shape
@@ -11,13 +11,14 @@ const put = (source, columns) => { source.data = {...source.data, ...columns}; }
 const part = (array, place, count) => array.subarray(place * count, (place + 1) * count);
 const halves = (a, place, count) => Float64Array.from(part(a, place, count), a.BYTES_PER_ELEMENT === 2 ? half : v => v);
 const number = v => typeof v !== "number" ? String(v) : Number.isFinite(v) ? String(+v.toPrecision(4)) : "";
+const tell = (id, name, values) => { $(id).textContent = p.words[name].replace(/{(\w+)}/g, (_, key) => values[key]); };
 const label = i => (i === here ? "▸ " : "") + (i === p.chosen ? "★ " : "") + names[i];
-const above = p.higher[p.metric] ? 1 : -1, shown = () => `${split.value}_${metric.value}`;
-const kept = history.state ?? {}, controls = {split, metric, across, down, along, filter, order};  // of before a reload
+const [helps, hurts, neither] = Object.keys(p.verdicts), above = p.higher[p.metric] ? 1 : -1;
+const shown = () => `${split.value}_${metric.value}`, kept = history.state ?? {};  // of before a reload
+const controls = {split, metric, across, down, along, filter, order};
 let here = Math.max(0, names.indexOf(kept.here ?? names[p.start])), baseline = names.indexOf(kept.baseline);
-let paired = baseline < 0 ? p.first : differencesTo(baseline);
-each(controls, (s, k) => { s.value = kept[k] ?? s.value; });
-function slice(...free) {  // those that differ from the one looked at on these axes alone, the best of each place
+let paired = baseline < 0 ? p.first : differencesTo(baseline); each(controls, (s, k) => { s.value = kept[k] ?? s.value; });
+function slice(...free) {  // configurations that differ from the shown one on these axes alone, the best in each place
   const cells = new Map(), fixed = axes.filter((a, k) => !free.includes(k));
   for (const i of range(n).filter(i => fixed.every(a => a.level[i] === a.level[here]))) {
     const at = free.map(k => axes[k]?.level[i]).join(), there = cells.get(at) ?? i;
@@ -25,34 +26,33 @@ function slice(...free) {  // those that differ from the one looked at on these 
   }
   return [...cells.values()];
 }
-function nearest(axis, level) {  // the one there that differs least from it, the best of them
+function nearest(axis, level) {  // the configuration at a level that differs least from the shown one, the best of several
   const same = i => axes.filter((a, k) => k !== axis && a.level[i] === a.level[here]).length;
-  const there = range(n).filter(i => axes[axis].level[i] === level);
-  return there.sort((i, j) => same(j) - same(i) || p.rank[i] - p.rank[j])[0];
+  return range(n).filter(i => axes[axis].level[i] === level).sort((i, j) => same(j) - same(i) || p.rank[i] - p.rank[j])[0];
 }
-function differencesTo(b) {  // as comparison.py has it: a test holds the two against each other
+function differencesTo(b) {  // as comparison.py, since those of every pair would not fit: see evidence.py
   const found = each(p.first, (v, k) => k === "verdict" ? [] : new Float64Array(n).fill(NaN));
   const rows = i => e.examples ? halves(e.examples, i, e.rows) : [NaN], there = rows(b);
-  const sampling = i => Math.hypot(...rows(i).map((v, k) => v - there[k]));  // the error of the held-out rows
+  const sampling = i => Math.hypot(...rows(i).map((v, k) => v - there[k]));  // the error of the held-out samples
   for (let i = 0; i < n; i++) {
-    found.verdict[i] = i === b ? "baseline" : e.lost[i] || e.lost[b] && `baseline ${e.lost[b]}` || "not separated";
-    if (found.verdict[i] !== "not separated") continue;
+    found.verdict[i] = i === b ? p.words.baseline : e.lost[i] || e.lost[b] && `${p.words.baseline} ${e.lost[b]}` || neither;
+    if (found.verdict[i] !== neither) continue;
     const [own, other] = [i, b].map(j => part(e.units, j, e.count)), d = own.map((v, j) => v - other[j]);
     const mean = total(d) / e.count, noise = e.noise * Math.max(...own.map(Math.abs), ...other.map(Math.abs));
     const same = Math.max(...d) - Math.min(...d) <= noise;
     found.difference[i] = same && Math.abs(mean) <= noise ? 0 : mean;
-    if (same) continue;
+    if (same) continue;  // no spread, no interval
     const se = e.error * Math.sqrt(total(d.map(v => (v - mean) ** 2)) / (e.count - 1)), reach = e.t * se;
     const whole = e.t_family * (e.one_split ? Math.hypot(se, sampling(i)) : se);
     [found.low[i], found.high[i]] = [mean - reach, mean + reach];
     [found.family_low[i], found.family_high[i]] = [mean - whole, mean + whole];
-    if (Math.abs(mean) > whole) found.verdict[i] = mean * above > 0 ? "helps" : "hurts";
+    if (Math.abs(mean) > whole) found.verdict[i] = mean * above > 0 ? helps : hurts;
   }
   return found;
 }
 const FUNCTIONS = {relu: z => Math.max(z, 0), tanh: Math.tanh, sigmoid: z => 1 / (1 + Math.exp(-z)), identity: z => z,
   gelu: z => z / (1 + Math.exp(-1.5957691216057308 * (z + 0.044715 * z ** 3)))};  // in its tanh form, within 5e-4
-function network(c) {  // returns a function of x1 and x2: what the last layer gives
+function network(c) {  // returns the last layer as a function of x1 and x2; here, as pictures of all would not fit
   const {sizes, activation, count} = w.shapes[w.shape[c]], [m1, m2, s1, s2] = part(w.inputs, c, 4);
   const flat = halves(w.weights.subarray(w.place[c]), 0, count);
   return (x1, x2) => {
@@ -69,13 +69,13 @@ function shade(z) {  // the colour of the likeliest class as RGBA, paler where i
   const s = z.map(v => Math.exp(v - Math.max(...z))), [low, high] = p.real ?? [0, 1];
   const t = p.real ? Math.min(1, Math.max(0, (z[0] - low) / (high - low))) : FUNCTIONS.sigmoid(z[0]);
   const q = z.length > 1 && !p.real ? s.map(v => v / total(s)) : [1 - t, t], top = Math.max(...q);
-  const paint = 0.2 + 0.6 * (top * q.length - 1) / (q.length - 1), c = p.colours[q.indexOf(top)];
+  const paint = p.paint[0] + p.paint[1] * (top * q.length - 1) / (q.length - 1), c = p.colours[q.indexOf(top)];
   return c.reduce((bits, v, k) => bits + Math.round(255 - (255 - v) * paint) * 256 ** k, 255 * 256 ** 3);
 }
 function categories(axis, span, {name, texts}) {
   axis.ticker.ticks = range(texts.length).filter(i => i % Math.ceil(texts.length / 24) === 0);
-  axis.major_label_overrides = new Map(texts.map((text, i) => [i, text]));
-  [axis.axis_label, span.start, span.end] = [name, -0.6, texts.length - 0.4];
+  axis.setv({axis_label: name, major_label_overrides: new Map(texts.entries())});
+  span.setv({start: -0.6, end: texts.length - 0.4});
 }
 function drawMaps() {
   const [x, y, k] = [across, down, along].map(s => +s.value), of = k => axes[k] ?? {name: "", texts: [""]};
@@ -88,7 +88,7 @@ function drawMaps() {
   gap_source.data = {x: at(k, line), c: line, name: line.map(label), ...each(p.gap, v => pick(v, line))};
   [[heat.below, heat.x_range, x], [heat.left, heat.y_range, y], [gap.below, gap.x_range, k]].forEach(
     ([side, span, axis]) => categories(side[0], span, of(axis)));
-  $("of_heat").textContent = `mean ${shown()}${split.value === "test" ? " (to look at, not to choose by)" : ""}`;
+  tell("of_heat", split.value === "test" ? "heat_test" : "heat", {metric: shown()});
 }
 function drawForest() {
   const all = range(n).filter(i => Number.isFinite(paired.difference[i])), ends = p.most_shown / 2;
@@ -98,11 +98,10 @@ function drawForest() {
   forest_source.data = {y: range(some.length), c: some, name: some.map(label), colour: style(0), marker: style(1), size,
                         ...each(paired, v => pick(v, some))};
   categories(forest.left[0], forest.y_range, {name: "", texts: some.map(label)});
-  $("of_forest").textContent = `difference to ${names[baseline] ?? p.baseline}; ${some.length} of ${all.length}`;
+  tell("of_forest", "forest", {baseline: names[baseline] ?? p.baseline, some: some.length, all: all.length});
 }
 function draw() {
-  [drawMaps, drawForest].forEach(f => f());
-  $("shown").textContent = `${label(here)}: ${paired.verdict[here]}`;
+  drawMaps(), drawForest(), tell("shown", "shown", {name: label(here), verdict: paired.verdict[here]});
   dot_figure.left[0].axis_label = p.units[shown()];
   const c = here, to = baseline < 0 ? p.counterpart[c] : baseline, of = dots.values[shown()];
   curve_source.data = {step: part(curves.steps, curves.kind[c], curves.points),
@@ -121,13 +120,14 @@ function draw() {
 function drawTable() {
   const data = {...columns, ...paired}, [, falls, column] = order.value.match(/^(-?)(.+)$/), by = data[column];
   const asked = filter.value.trim().toLowerCase().split(/[\s,]+/).map(v => v.match(/^(\w+)(<=?|>=?|=)(.+)$/) ?? [v]);
-  const unknown = asked.filter(v => v[1] && !(v[1] in data)).map(v => `; no column ${v[1]}`);
-  const holds = (i, [word, column, sign, x], v = data[column]?.[i]) => !column
-    ? `${names[i]} ${paired.verdict[i]}`.includes(word) : sign.includes("=") && v == x || sign[0] === "<" && v < x || sign[0] === ">" && v > x;
+  const unknown = asked.map(v => v[1]).filter(name => name && !(name in data));
+  const compare = (v, sign, x) => sign.includes("=") && v == x || sign[0] === "<" && v < x || sign[0] === ">" && v > x;
+  const holds = (i, [word, column, sign, x]) =>
+    column ? compare(data[column]?.[i], sign, x) : `${names[i]} ${paired.verdict[i]}`.includes(word);
   const some = range(n).filter(i => asked.every(word => holds(i, word))), worst = v => v !== v;
   some.sort((i, j) => worst(by[i]) - worst(by[j]) || (falls ? -1 : 1) * ((by[i] > by[j]) - (by[i] < by[j])) || i - j);
   table_source.data = {c: some, ...each(data, v => pick(v, some))};
-  $("found").textContent = `${some.length} of ${n} configurations${unknown.join("")}`;
+  tell("found", unknown.length ? "found_not" : "found", {some: some.length, all: n, names: unknown.join(", ")});
 }
 function save() {
   const {c, ...all} = table_source.data, quoted = v => typeof v === "string" ? `"${v}"` : v;
@@ -136,7 +136,7 @@ function save() {
   Object.assign(document.createElement("a"), {href, download: "regjax.csv"}).click();
 }
 const state = () => ({here: names[here], baseline: names[baseline], ...each(controls, s => s.value)});
-const keep = f => { f(); history.replaceState(state(), ""); };
+const keep = f => { f(), history.replaceState(state(), ""); };
 const look = c => { here = c; pickers.forEach((s, k) => { s.value = String(axes[k].level[c]); }); draw(); };
 const rebase = b => { [baseline, paired] = [b, b < 0 ? p.first : differencesTo(b)]; draw(); drawTable(); };
 const on = (model, f) => (model.properties.value ?? model.selected.properties.indices).change.connect(() => keep(f));

@@ -60,28 +60,11 @@ Dropping = Callable[[int, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]
 
 
 class RegMLP(Parameters):
-    """A multi-layer perceptron; the base of the two estimators, and not used alone."""
+    """A multi-layer perceptron; the base of the two estimators, and not used alone.
 
-    # -- what the two estimators define --------------------------------------------------------------------
-
-    def _validate(self, X: Any, y: Any, fresh: bool, incremental: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Returns checked X, and y as `(n_samples, 1)` labels or `(n_samples, n_outputs)` numbers.
-
-        Args:
-            X: as given.
-            y: as given.
-            fresh: whether the network begins anew.
-            incremental: whether this is a call of `partial_fit`.
-        """
-        raise NotImplementedError
-
-    def _num_outputs(self, y: np.ndarray) -> int:
-        """Returns the units of the last layer, for checked y."""
-        raise NotImplementedError
-
-    def _out_activation(self) -> str:
-        """Returns scikit-learn's name of the last layer's activation."""
-        raise NotImplementedError
+    An estimator defines `_validate`, which returns checked X and y, with y in columns; `_num_outputs`, the
+    units of the last layer for checked y; and `_out_activation`, scikit-learn's name of its activation.
+    """
 
     # -- training ------------------------------------------------------------------------------------------
 

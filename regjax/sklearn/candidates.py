@@ -10,7 +10,7 @@ import dataclasses
 import math
 import threading
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import joblib
 import numpy as np
@@ -42,20 +42,6 @@ from regjax.study.results import Results
 RECORDS = 10
 # Parameters that are the same for all rows of a sweep.
 FIXED = ("max_iter", "shuffle", "learning_rate", "early_stopping", "dtype", "random_state", "warm_start")
-
-
-class Targets(NamedTuple):
-    """The samples of a sweep.
-
-    Attributes:
-        x: `(n_samples, n_features)`, as the network gets them in the first fold.
-        y: `(n_samples, n_outputs)`.
-        weights: `(n_samples,)`.
-    """
-
-    x: np.ndarray
-    y: np.ndarray
-    weights: np.ndarray
 
 
 def train_candidates(
@@ -157,19 +143,19 @@ def _swept(work: Work, members: list[Candidate], folds: list[Fold]) -> tuple[lis
     """Returns what came of each candidate, fold and seed as rows of one sweep, and the sweep."""
     like = members[0].network
     weights = sample_weight(members[0].estimator, work.fit_params)
-    targets = Targets(*like._as_samples(folds[0].x, work.y, weights))
+    x, y, weights = like._as_samples(folds[0].x, work.y, weights)
     for member in members:
         if hasattr(like, "classes_"):
             member.network.classes_ = like.classes_
-    num_trained = min(like._num_trained(int(np.sum(targets.weights[fold.train] > 0))) for fold in folds)
-    shape = targets.x.shape[1], like._num_outputs(targets.y), num_trained, targets.x.dtype
+    num_trained = min(like._num_trained(int(np.sum(weights[fold.train] > 0))) for fold in folds)
+    shape = x.shape[1], like._num_outputs(y), num_trained, x.dtype
     configs = [member.network._config(*shape) for member in members]
-    mean_weight = float(np.mean(targets.weights[targets.weights > 0]))
-    grid, places = _grid(members, configs, mean_weight)
+    grid, places = _grid(members, configs, float(np.mean(weights[weights > 0])))
     if work.search.refit and len({c.program() for c in configs}) == 1 and not like.early_stopping:
         # The program that fits the best candidate compiles in the background while the sweep trains.
-        threading.Thread(target=_compile, args=(clone(like), targets, like), daemon=True).start()
-    results = _run(work, like, folds, targets, _records(members, configs, num_trained), grid)
+        threading.Thread(target=_compile, args=(clone(like), x, y, like), daemon=True).start()
+    data = Data(x.T, y.T, weights)
+    results = _run(work, like, folds, data, _records(members, configs, num_trained), grid)
     index = results.design.index
     found = [
         [[from_row(member, results, index(place, seed, f), like, fold)
@@ -194,13 +180,11 @@ def _records(members: list[Candidate], configs: list[Config], num_trained: int) 
     return dataclasses.replace(config, stop_on=None)
 
 
-def _run(
-    work: Work, network: RegMLP, folds: list[Fold], targets: Targets, config: Config, grid: Grid
-) -> Results:
+def _run(work: Work, network: RegMLP, folds: list[Fold], data: Data, config: Config, grid: Grid) -> Results:
     """Returns the sweep over all configurations, seeds and folds."""
     search, has_steps = work.search, any(fold.steps for fold in folds)
     return sweep(
-        Data(targets.x.T, targets.y.T, targets.weights), config, grid,
+        data, config, grid,
         seeds=seeds_of(network.random_state, search.n_seeds),
         folds=[(fold.train, fold.test) for fold in folds],
         fold_inputs=[fold.x for fold in folds] if has_steps else None,
@@ -235,9 +219,9 @@ def _grid(members: list[Candidate], configs: list[Config], mean_weight: float) -
     return Grid(tuple(distinct)), index
 
 
-def _compile(network: Any, targets: Targets, like: RegMLP) -> None:
+def _compile(network: Any, x: np.ndarray, y: np.ndarray, like: RegMLP) -> None:
     """Compiles the program of `network.fit` on these samples."""
     if hasattr(like, "classes_"):
         network.classes_ = like.classes_
     with contextlib.suppress(Exception):  # an error is raised again where the network is fitted
-        network._compile(targets.x, targets.y)
+        network._compile(x, y)

@@ -113,6 +113,7 @@ def order_drawer(
             return None
         # scikit-learn shuffles the order of the epoch before.
         orders, order = draw_orders(random, order, count, data.x.shape[1], shuffle)
+        # One shape for all calls, also for the last, which may have fewer epochs.
         return np.pad(orders, ((0, EPOCHS - count), (0, 0)))
 
     return draw
@@ -190,6 +191,7 @@ def _run_epochs(
     def one(state: TrainState, at: tuple[jax.Array, Any]) -> tuple[TrainState, Any]:
         epoch, order = at
         start = epoch * span.num_batches
+        # An epoch past the last has no steps.
         stop = jnp.where(epoch < span.last, start + span.num_batches, start)
         state = run_segment(
             key, state, hparams, data, start, stop,

@@ -81,6 +81,7 @@ class RegMLPClassifier(ClassifierMixin, RegMLP, ClassParameters):
         z = self._logits(X)
         # One output is the logit of the second class.
         chosen = (z[:, 0] > 0).astype(int) if z.shape[1] == 1 else z.argmax(axis=1)
+        # Where the data have but one class, that one.
         return self.classes_[np.minimum(chosen, len(self.classes_) - 1)]
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
@@ -122,9 +123,18 @@ class RegMLPClassifier(ClassifierMixin, RegMLP, ClassParameters):
         return softmax(z, axis=1)
 
     def _validate(self, X: Any, y: Any, fresh: bool, incremental: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Returns checked X, and the places of the labels y in `classes_`, `(n_samples, 1)`.
+
+        Args:
+            X: as given.
+            y: as given.
+            fresh: whether the network begins anew.
+            incremental: whether this is a call of `partial_fit`.
+        """
         X, y = validate_data(self, X, y, dtype=self._data_dtype(), reset=fresh)
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
+        # The first call of `partial_fit` has been told the classes.
         if fresh and not (incremental and hasattr(self, "classes_")):
             self.classes_ = unique_labels(y)
         classes = unique_labels(y)
@@ -220,7 +230,7 @@ class RegMLPRegressor(RegressorMixin, RegMLP, Loss):
         X, y = validate_data(
             self, X, y, dtype=self._data_dtype(), multi_output=True, y_numeric=True, reset=fresh
         )
-        if y.ndim == 2 and y.shape[1] == 1:
+        if y.ndim == 2 and y.shape[1] == 1:  # warns, as scikit-learn does
             y = column_or_1d(y, warn=True)
         return X, np.asarray(y, X.dtype).reshape(len(y), -1)
 

@@ -20,21 +20,9 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
+from regjax.core import hparams
 from regjax.core.config import Config
-from regjax.core.hparams import (
-    BOUND,
-    COUNT,
-    FINITE,
-    FRACTION,
-    HYPERPARAMETERS,
-    PROBABILITY,
-    SHARE,
-    STEP,
-    STRENGTH,
-    HParams,
-    Hyperparameter,
-    check_hparams,
-)
+from regjax.core.hparams import HYPERPARAMETERS, HParams, Hyperparameter, check_hparams
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -48,14 +36,14 @@ _BELOW_ONE = Interval(Real, 0, 1, closed="left")
 # scikit-learn's constraint for each of the core's ranges. The estimators have a rate of dropping where the
 # core has a probability of keeping.
 _CONSTRAINTS = {
-    STRENGTH: _NOT_NEGATIVE,
-    STEP: _NOT_NEGATIVE,
-    SHARE: _BELOW_ONE,
-    PROBABILITY: _BELOW_ONE,
-    BOUND: _POSITIVE,
-    FINITE: _POSITIVE,
-    FRACTION: Interval(Real, 0, 1, closed="both"),
-    COUNT: Interval(Real, 1, None, closed="left"),
+    hparams.STRENGTH: _NOT_NEGATIVE,
+    hparams.STEP: _NOT_NEGATIVE,
+    hparams.SHARE: _BELOW_ONE,
+    hparams.PROBABILITY: _BELOW_ONE,
+    hparams.BOUND: _POSITIVE,
+    hparams.FINITE: _POSITIVE,
+    hparams.FRACTION: Interval(Real, 0, 1, closed="both"),
+    hparams.COUNT: Interval(Real, 1, None, closed="left"),
 }
 
 Count = Annotated[int, _COUNT]

@@ -34,13 +34,14 @@ def one_se(metric: str = "score") -> Callable[[Mapping[str, Any]], int]:
         >>> import regjax
         >>> from sklearn.datasets import load_iris
         >>> X, y = load_iris(return_X_y=True)
-        >>> network = regjax.RegMLPClassifier((4,), max_iter=20, n_iter_no_change=20, random_state=0)
-        >>> search = regjax.RegGridSearchCV(network, {"alpha": [0.01, 0.1]}, cv=3, refit=regjax.one_se())
+        >>> network = regjax.RegMLPClassifier((8,), tol=0.01, max_iter=500, random_state=0)
+        >>> search = regjax.RegGridSearchCV(network, {"alpha": [0.01, 0.02]}, refit=regjax.one_se())
         >>> search.fit(X, y).best_params_
-        {'alpha': 0.1}
+        {'alpha': 0.02}
     """
 
     def chosen(results: Mapping[str, Any]) -> int:
+        # scikit-learn calls the scores of a single metric "score", whatever it is.
         name = metric if f"mean_test_{metric}" in results else "score"
         if f"mean_test_{name}" not in results:
             known = [key.removeprefix("mean_test_") for key in results if key.startswith("mean_test_")]

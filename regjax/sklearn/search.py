@@ -109,10 +109,12 @@ class _Search:
         self._trained = [fold[seed] for folds in found for seed in seeds for fold in folds]
         for estimator, error, _ in self._trained:
             yield _Trained(self.estimator if estimator is None else estimator, error)
-        # Last the one that is fitted on all samples.
-        yield clone(self._work.search.estimator)
+        # Last those that are fitted: the best candidate, on all samples.
+        while True:
+            yield clone(self._work.search.estimator)
 
-    def _run_search(self: Any, evaluate_candidates: Callable[..., Any]) -> None:
+    # scikit-learn hands its callbacks to a search that names `callback_ctx`, which this one does not.
+    def _run_search(self: Any, evaluate_candidates: Callable[..., Any], **_: Any) -> None:
         """Hands the candidates to scikit-learn, each once for every seed."""
         self._candidates: list[dict[str, Any]] = list(self._drawn())
         splits = self._work.splits
@@ -178,45 +180,44 @@ def _extended(parent: type) -> Any:
         self.n_seeds = n_seeds
         self.store = store
 
-    # scikit-learn, and help, read an estimator's parameters from the signature.
+    # scikit-learn and help read an estimator's parameters from its signature.
+    own = [inspect.signature(__init__).parameters[name] for name in ("n_seeds", "store")]
     signature = inspect.signature(init)
-    own = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
-           for name, default in (("n_seeds", 1), ("store", None))]  # fmt: skip
-    made: Any = __init__
-    made.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *own])
-    return made
+    cast(Any, __init__).__signature__ = signature.replace(parameters=[*signature.parameters.values(), *own])
+    return __init__
 
 
 class RegGridSearchCV(_Search, GridSearchCV):
     """scikit-learn's `GridSearchCV` for regjax's networks: all candidates are trained at once.
 
+    The parameters are scikit-learn's, and two more; these differ:
+
     Args:
         estimator: a `RegMLPClassifier` or `RegMLPRegressor`, or a Pipeline that ends in one. The steps before
             it are fitted once per fold, and per distinct setting of them.
-        param_grid: as in scikit-learn.
-        scoring: as in scikit-learn.
         n_jobs: tasks at a time; None takes a thread per core.
-        refit: as in scikit-learn; `regjax.one_se()` takes the simplest within one standard error.
-        cv: as in scikit-learn.
+        refit: as in scikit-learn; `regjax.one_se()` takes the simplest within one standard error of the best.
         verbose: above 0 shows a bar on a terminal.
         pre_dispatch: is not used.
         error_score: as in scikit-learn; a network that diverges has failed.
-        return_train_score: as in scikit-learn.
         n_seeds: networks per candidate and fold. `split{i}_…` are means over them, `std_test_score` is over
             folds, `seed_scores_` has all.
-        store: path of a run store, see `regjax.sweep`: what is there is not trained again.
+        store: path of a run store, see `regjax.sweep`: a network that it holds is not trained again.
 
     Attributes:
         cv_results_: scikit-learn's keys. `mean_fit_time` is a network's share of the time of its chunk.
-        seed_scores_: test scores, `(candidates, folds, seeds)`; of several scorers, by name.
-        results_: the `regjax.Results` of the sweep, for its tables and plots; None where candidates differ in
-            what a sweep holds fixed (steps before the network, max_iter, learning_rate, shuffle,
-            early_stopping, class_weight, dtype, random_state), and took several.
+        seed_scores_: test scores, `(candidates, folds, seeds)`; with several scorers, a mapping by name.
+        results_: the `regjax.Results` of the sweep, for its tables and plots. None where the candidates took
+            several sweeps: they differ in the steps before the network, or in max_iter, learning_rate,
+            shuffle, early_stopping, class_weight, dtype or random_state.
 
-    From a random_state that is a number come scikit-learn's own networks and scores, to rounding: seeds are
-    random_state, random_state + 1, …. But for two things: with `early_stopping` all candidates of a fold
-    watch the same rows; and with sample weights alpha is divided by their mean over all rows, not over those
-    of a fold.
+    With a whole number as random_state the networks and scores are scikit-learn's, to rounding; the seeds are
+    random_state, random_state + 1, …. There are two exceptions: with `early_stopping` all candidates of a
+    fold watch the same samples; and with sample weights alpha is divided by their mean over all samples, not
+    over those of a fold.
+
+    Raises:
+        TypeError: by `fit`, where the estimator is no network of regjax and does not end in one.
 
     Example:
         >>> import regjax
@@ -230,7 +231,7 @@ class RegGridSearchCV(_Search, GridSearchCV):
 
     _parameter_constraints: dict[str, Any] = {**GridSearchCV._parameter_constraints, **_OWN_CONSTRAINTS}  # noqa: RUF012
 
-    __init__ = _extended(GridSearchCV)
+    __init__: Any = _extended(GridSearchCV)
 
     def _drawn(self) -> Iterable[dict[str, Any]]:
         return ParameterGrid(self.param_grid)
@@ -239,21 +240,19 @@ class RegGridSearchCV(_Search, GridSearchCV):
 class RegRandomizedSearchCV(_Search, RandomizedSearchCV):
     """scikit-learn's `RandomizedSearchCV` for regjax's networks: all candidates are trained at once.
 
-    Args:
-        estimator: as in `RegGridSearchCV`.
-        param_distributions: as in scikit-learn.
-        n_iter: candidates.
-        scoring: as in `RegGridSearchCV`.
-        n_jobs: as in `RegGridSearchCV`.
-        refit: as in `RegGridSearchCV`.
-        cv: as in `RegGridSearchCV`.
-        verbose: as in `RegGridSearchCV`.
-        pre_dispatch: as in `RegGridSearchCV`.
-        random_state: of the draw of candidates.
-        error_score: as in `RegGridSearchCV`.
-        return_train_score: as in `RegGridSearchCV`.
-        n_seeds: as in `RegGridSearchCV`.
-        store: as in `RegGridSearchCV`.
+    The parameters are scikit-learn's, and `n_seeds` and `store`, with what differs as in `RegGridSearchCV`;
+    so are the attributes.
+
+    Example:
+        >>> import regjax
+        >>> import scipy.stats
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> network = regjax.RegMLPClassifier((8,), tol=0.01, max_iter=500)
+        >>> draws = {"alpha": scipy.stats.loguniform(1e-3, 1), "dropout": [0, 0.2]}
+        >>> search = regjax.RegRandomizedSearchCV(network, draws, n_iter=3, cv=3, random_state=0)
+        >>> search.fit(X, y).cv_results_["mean_test_score"].shape
+        (3,)
     """
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
@@ -261,7 +260,7 @@ class RegRandomizedSearchCV(_Search, RandomizedSearchCV):
         **_OWN_CONSTRAINTS,
     }
 
-    __init__ = _extended(RandomizedSearchCV)
+    __init__: Any = _extended(RandomizedSearchCV)
 
     def _drawn(self) -> Iterable[dict[str, Any]]:
         return ParameterSampler(self.param_distributions, self.n_iter, random_state=self.random_state)

@@ -115,6 +115,7 @@ def seeds_of(random_state: Any, count: int) -> list[int]:
     """Returns distinct seeds: from a whole number on upwards, otherwise random ones."""
     if isinstance(random_state, Integral):
         return [int(cast(int, random_state)) + i for i in range(count)]
+    # A dict, because it keeps their order.
     random, found = check_random_state(random_state), {}
     while len(found) < count:
         found[int(random.randint(np.iinfo(np.int32).max))] = None
@@ -198,6 +199,7 @@ def one_by_one(work: Work, member: Candidate) -> list[list[Trained]]:
         X, y = _safe_indexing(work.X, train), _safe_indexing(work.y, train)
         of_fold = []
         for seed in seeds_of(member.network.random_state, work.search.n_seeds):
+            # The seeds of a sweep: with one seed, the candidate's own random_state where it is a number.
             estimator: Any = clone(member.estimator)
             network_of(estimator).set_params(random_state=seed)
             began, error = time.perf_counter(), None

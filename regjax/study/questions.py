@@ -1,37 +1,20 @@
 """Questions: what will be asked of the results of a sweep, checked before anything is trained.
 
 `regjax.sweep`, the command line, a resumed sweep and the page of a report ask the same questions: `check`
-holds them against a design, `ask` answers them from its results.
+holds them against a design, and `Results.answers` answers them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 from regjax.core.checks import check_choice, shown
-from regjax.study.comparison import Comparison, resolve_baseline
+from regjax.study.comparison import resolve_baseline
 from regjax.study.configuration import NAMES, canonical
 from regjax.study.design import Design
 from regjax.study.selection import Rule
-
-if TYPE_CHECKING:
-    from regjax.study.results import Choice, Results
-
-
-class Answers(NamedTuple):
-    """What results say to questions.
-
-    Attributes:
-        comparison: of all configurations with the baseline, or None.
-        choice: the chosen configuration, or None.
-        missing: why one of them is missing, a sentence each.
-    """
-
-    comparison: Comparison | None = None
-    choice: Choice | None = None
-    missing: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,7 +40,7 @@ class Questions:
         >>> results = regjax.sweep(
         ...     "two_regions", config, {"l2": [0, 0.7]}, seeds=2, folds=3, questions=questions, progress=False
         ... )
-        >>> comparison, choice, missing = questions.ask(results)
+        >>> comparison, choice, missing = results.answers(questions)
         >>> choice.rule, choice.metric, missing
         ('one_se', 'val_loss', ())
     """
@@ -110,19 +93,6 @@ class Questions:
                 raise
             return (f"there will be no comparison: {error}",)
         return ()
-
-    def ask(self, results: Results) -> Answers:
-        """Returns the comparison and the choice, and why one of them is missing."""
-        comparison, choice, missing = None, None, []
-        try:
-            comparison = results.compare(self.baseline, self.over, self.metric)
-        except ValueError as error:
-            missing.append(f"no comparison: {error}")
-        try:
-            choice = results.best(self.metric, self.rule, allow_diverged=self.allow_diverged)
-        except ValueError as error:
-            missing.append(f"no choice: {error}")
-        return Answers(comparison, choice, tuple(missing))
 
     def as_json(self) -> dict[str, Any]:
         """Returns what is asked other than by default, as JSON can hold it: `Questions(**…)` reads it."""

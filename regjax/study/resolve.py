@@ -105,7 +105,8 @@ def make_design(
     rows, test, classes = _resolve_rows(data, asked)
     if hidden is not None:
         base = fit_config(base, rows, hidden)
-    rows, test = _checked(base, rows, test)
+    with datasets.of_file(data):
+        rows, test = _checked(base, rows, test)
     check_fraction("stopping", asked["stopping"])
     early = [watches(configuration, base) for configuration in found]
     splits = _resolve_splits(rows, asked, stops=any(early))
@@ -152,7 +153,9 @@ def _resolve_rows(data: Any, asked: Mapping[str, Any]) -> tuple[Data, Data | Non
             "test must not be a fraction where groups are given: part the rows by group yourself"
         )
     rows, own_test, classes = _resolve_data(data, target, task)
-    return *_resolve_test(rows, own_test, test, classes, target, task), classes
+    # Test samples of their own have their own errors; a fraction of the data is at fault with its file.
+    with datasets.of_file(data if isinstance(test, float) else None):
+        return *_resolve_test(rows, own_test, test, classes, target, task), classes
 
 
 def _resolve_splits(rows: Data, asked: Mapping[str, Any], *, stops: bool) -> Splits:

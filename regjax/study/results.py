@@ -8,35 +8,24 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
 from regjax.core.checks import check_choice
-from regjax.core.config import Loss, local_x64
-from regjax.core.hparams import OFF_VALUES
-from regjax.core.metrics import metrics
 from regjax.core.mlp import Params, predict, predict_proba
-from regjax.core.objective import resolve_loss
+from regjax.study.choice import Candidates, Choice, make_choice, mean_of_alive
 from regjax.study.comparison import Comparison, Scores, compare, unit_interval
-from regjax.study.configuration import Configuration, value_of
+from regjax.study.configuration import value_of
 from regjax.study.design import Design
 from regjax.study.plan import Plan
+from regjax.study.predict import ensemble_scores, predicted
 from regjax.study.provenance import in_words
+from regjax.study.questions import Questions
 from regjax.study.records import final_records, num_params
-from regjax.study.selection import (
-    Rule,
-    choose,
-    higher_is_better,
-    left_out,
-    ranking,
-    simpler_in_words,
-    simplicity,
-    within_one_se,
-)
-from regjax.study.words import as_cell, as_text
+from regjax.study.selection import Rule, higher_is_better
+from regjax.study.words import as_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,48 +33,18 @@ if TYPE_CHECKING:
 At = Literal["final", "at_best"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Choice:
-    """The chosen configuration.
+class Answers(NamedTuple):
+    """What results say to questions.
 
     Attributes:
-        index: of the configuration.
-        configuration: its values.
-        rule: "mean" or "one_se".
-        metric: what was ranked.
-        validation: its mean on validation: selected among many, so optimistic.
-        corrected: the same corrected for the selection (chosen on all folds but one, scored on that one),
-            or None where there is one split.
-        test: its mean on the test rows, or None where there are none.
-        num_candidates: configurations it was selected among.
-        reason: why, in a sentence.
-        warnings: that it lies at the edge of the grid, for instance.
+        comparison: of all configurations with the baseline, or None.
+        choice: the chosen configuration, or None.
+        missing: why one of them is missing, a sentence each.
     """
 
-    index: int
-    configuration: Configuration
-    rule: Rule
-    metric: str
-    validation: float
-    corrected: float | None
-    test: float | None
-    num_candidates: int
-    reason: str
-    warnings: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return self.in_words() + "".join(f"\nwarning: {w}" for w in self.warnings)
-
-    def in_words(self) -> str:
-        """Returns the reason and the scores in one line, without the warnings."""
-        name = self.metric.removeprefix("val_")
-        among = f" (selected among {self.num_candidates}: optimistic)" if self.num_candidates > 1 else ""
-        parts = [self.reason, f"validation {name} {self.validation:.4f}{among}"]
-        if self.corrected is not None:
-            parts.append(f"corrected for the selection {self.corrected:.4f}")
-        if self.test is not None:
-            parts.append(f"test {name} {self.test:.4f}")
-        return "; ".join(parts)
+    comparison: Comparison | None = None
+    choice: Choice | None = None
+    missing: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -274,7 +233,7 @@ class Results:
         if ensemble:
             labels = np.argmax(self.predict_proba(row, X, ensemble=True), axis=1)
         else:
-            labels = self._predict(predict, row, X)[0]
+            labels = self._mean(predict, row, X, ensemble=False)[0]
         return labels if self.design.classes is None else self.design.classes[labels]
 
     def predict_proba(self, row: int, X: ArrayLike, *, ensemble: bool = False) -> np.ndarray:
@@ -283,11 +242,12 @@ class Results:
         return np.stack([1 - found[0], found[0]], axis=1) if len(found) == 1 else found.T
 
     def _mean(self, run: Any, row: int, X: ArrayLike, ensemble: bool) -> np.ndarray:
+        """Returns what the network of a row predicts, or the mean of all of its configuration."""
         if not ensemble:
-            return self._predict(run, row, X)
+            return predicted(run, self.design, row, self.params(row), X)
         first = row - row % self.design.num_replicates
         rows = range(first, first + self.design.num_replicates)
-        return np.mean([self._predict(run, other, X) for other in rows], axis=0)
+        return np.mean([predicted(run, self.design, other, self.params(other), X) for other in rows], axis=0)
 
     def ensemble(self, metric: str) -> np.ndarray:
         """Returns a validation metric of the mean of each configuration's seeds, `(configurations, folds)`.
@@ -295,29 +255,7 @@ class Results:
         In each fold the networks of all seeds are averaged (probabilities of classes, real values) and scored
         on the rows that none of them was trained on. NaN where a network diverged or was not kept.
         """
-        design, name = self.design, self.design.check_metric(metric).removeprefix("val_")
-        found = np.full((len(design.configs), design.num_folds), np.nan)
-        for configuration, fold in np.ndindex(found.shape):
-            X = np.asarray(design.data.x if design.fold_inputs is None else design.fold_inputs[fold]).T
-            rows = [design.index(configuration, seed, fold) for seed in range(len(design.seeds))]
-            if all(row in self.kept for row in rows):
-                loss = resolve_loss(design.configs[configuration], design.data)
-                run = predict if loss == "squared_error" else predict_proba
-                mean = np.mean([self._predict(run, row, X) for row in rows], axis=0).astype(np.float64)
-                found[configuration, fold] = _metrics_of(mean, design, loss, fold)[name]
-        return found
-
-    def _predict(self, run: Any, row: int, X: ArrayLike) -> np.ndarray:
-        design, where = self.design, self.design.row(row)
-        config, params = design.configs[where.configuration], self.params(row)
-        x = np.asarray(X)
-        if x.ndim != 2 or x.shape[1] != len(design.data.x):
-            raise ValueError(f"X must be (n_samples, {len(design.data.x)}), got shape {x.shape}")
-        mean, scale = design.standardisation(where.fold, design.stops(where.configuration))
-        x = ((x.T - mean) / scale).astype(config.dtype)
-        options: Any = {"activation": config.activation, "precision": config.precision}
-        with local_x64(config.dtype):
-            return np.asarray(run(params, x, loss=resolve_loss(config, design.data), **options))
+        return ensemble_scores(self.design, self.kept, self.design.check_metric(metric))
 
     def carried_on(self, metric: str, configuration: int) -> np.ndarray:
         """Returns the records of a configuration, `(seeds, folds, records)`, NaN past its last step.
@@ -382,7 +320,7 @@ class Results:
             columns[ranked] = [interval.mean for interval in found]
             for name in ("se", "low", "high"):
                 columns[name] = [getattr(interval, name) for interval in found]
-            columns["of_ok"] = _mean_of_alive(self.table(ranked))
+            columns["of_ok"] = mean_of_alive(self.table(ranked))
             others = [f"train_{ranked.removeprefix('val_')}", "val_loss", "train_loss", "train_cost"]
         columns |= {name: self.table(name).mean(axis=(1, 2)) for name in others if name not in columns}
         if ensemble and ranked is not None:
@@ -407,81 +345,14 @@ class Results:
         Raises:
             ValueError: nothing was held out, all diverged, or one_se with fewer than two units.
         """
-        metric = self.design.check_metric(metric)
-        higher = higher_is_better(metric)
-        scores = self.units(metric)
+        design, metric = self.design, self.design.check_metric(metric)
+        scores, table = self.units(metric), self.table(metric)
         if allow_diverged:
-            scores = _mean_of_alive(self.table(metric), 1 if self.design.splits.kind == "folds" else 2)
-        simple = [
-            simplicity({n: value_of(c, n) for n in OFF_VALUES}, num_params(config))
-            for c, config in zip(self.design.configurations, self.design.configs, strict=True)
-        ]
-        index = choose(scores, higher, rule, simple)
-        corrected = None
-        # one_se needs two folds to choose on, and one more to score.
-        if self.design.splits.kind == "folds" and scores.shape[1] > (2 if rule == "one_se" else 1):
-            corrected = float(left_out(scores, lambda rest: choose(rest, higher, rule, simple))[0].mean())
+            scores = mean_of_alive(table, 1 if design.splits.kind == "folds" else 2)
         test_metric = "test_" + metric.removeprefix("val_")
-        test = None
-        if test_metric in self.records:
-            test = float(_mean_of_alive(self.table(test_metric))[index])
-        return Choice(
-            index=index,
-            configuration=self.design.configurations[index],
-            rule=rule,
-            metric=metric,
-            validation=float(scores[index].mean()),
-            corrected=corrected,
-            test=test,
-            num_candidates=len(scores),
-            reason=self._reason(scores, higher, rule, index, metric),
-            warnings=(*self._border(index), *self._no_better(index, metric)),
-        )
-
-    def _reason(self, scores: np.ndarray, higher: bool, rule: Rule, index: int, metric: str) -> str:
-        said = [self.design.in_words(c) for c in self.design.configurations]
-        name, units = said[index], self.design.units_in_words()
-        ok, count = int(self.num_ok()[index]), self.design.num_replicates
-        if ok < count:
-            name += f" ({ok} of {count} networks did not diverge)"
-        if rule == "mean":
-            if len(scores) == 1:
-                return f"{name}: the only configuration, {units}"
-            return f"{name}: the best mean {metric} of {len(scores)} configurations, {units}"
-        best = int(ranking(scores.mean(axis=1), higher)[0])
-        candidates, se = within_one_se(scores, higher)
-        order = simpler_in_words(self.design.axes)
-        return (
-            f"{name}: the simplest ({order}) of the {len(candidates)} configurations within one standard "
-            f"error ({se:.4f}, s/√{scores.shape[1]}) of the best mean {metric} "
-            f"({said[best]}: {scores[best].mean():.4f}), {units}"
-        )
-
-    def _border(self, index: int) -> list[str]:
-        """Returns a warning per axis at whose edge the choice lies; "off" is no edge."""
-        found = []
-        for name, values in self.design.axes.items():
-            # Values that stand in an order: numbers, and single hidden layers.
-            sizes = {v: v[0] if name == "hidden" and len(v) == 1 else v for v in values if v is not None}
-            sizes = {v: size for v, size in sizes.items() if isinstance(size, int | float)}
-            value = value_of(self.design.configurations[index], name)
-            if len(values) < 3 or len(sizes) < 2 or value not in sizes or value == OFF_VALUES.get(name):
-                continue
-            if sizes[value] in (min(sizes.values()), max(sizes.values())):
-                end = "largest" if sizes[value] == max(sizes.values()) else "smallest"
-                found.append(f"{name}={as_text(value, 6)} is the {end} of the grid: the best may lie beyond")
-        return found
-
-    def _no_better(self, index: int, metric: str) -> list[str]:
-        """Returns a warning where the choice is no better than a constant."""
-        value = float(_mean_of_alive(self.table(metric))[index])
-        if metric == "val_r2" and value <= 0:
-            return ["no better than the mean of the targets: scale them, or lower the learning rate"]
-        if metric == "val_accuracy":
-            labels, weights = np.asarray(self.design.data.y[0]), np.asarray(self.design.data.weights)
-            if value <= np.bincount(labels, weights).max() / weights.sum():
-                return ["no better than always saying the most frequent class"]
-        return []
+        test = mean_of_alive(self.table(test_metric)) if test_metric in self.records else None
+        scored = Candidates(design, metric, scores, mean_of_alive(table), test, self.num_ok())
+        return make_choice(scored, rule)
 
     # -- comparison -------------------------------------------------------------------------------------
 
@@ -507,26 +378,15 @@ class Results:
         scores = Scores(self.design, metric, self.units(metric), self.num_ok(), self.examples)
         return compare(scores, baseline, over)
 
-
-def _mean_of_alive(table: np.ndarray, axis: int | tuple[int, ...] = (1, 2)) -> np.ndarray:
-    """Returns means of `(configurations, seeds, folds)` over what is not NaN; NaN where nothing is."""
-    alive = ~np.isnan(table)
-    with np.errstate(invalid="ignore"):
-        return np.where(alive, table, 0).sum(axis=axis, dtype=np.float64) / alive.sum(axis=axis)
-
-
-def _metrics_of(mean: np.ndarray, design: Design, loss: Loss, fold: int) -> dict[str, float]:
-    """Returns the metrics of averaged predictions, `(outputs, n)`, on the held-out rows of a fold."""
-    with np.errstate(divide="ignore"):
-        if loss == "sigmoid_cross_entropy":
-            scores = np.log(mean) - np.log1p(-mean)
-        else:
-            scores = mean if loss == "squared_error" else np.log(mean)
-    # In float32 a probability may be 0.
-    scores = np.nan_to_num(scores, posinf=1e4, neginf=-1e4)
-    with local_x64("float64"):
-        weights = jnp.asarray(design.splits.val[fold], jnp.float64)
-        y = np.asarray(design.data.y)
-        y = jnp.asarray(y.astype(np.float64) if loss == "squared_error" else y)
-        found = metrics(jnp.asarray(scores), y, weights, loss=loss)
-        return {name: float(value) for name, value in found.items()}
+    def answers(self, questions: Questions) -> Answers:
+        """Returns the comparison and the choice that are asked for, and why one of them is missing."""
+        comparison, choice, missing = None, None, []
+        try:
+            comparison = self.compare(questions.baseline, questions.over, questions.metric)
+        except ValueError as error:
+            missing.append(f"no comparison: {error}")
+        try:
+            choice = self.best(questions.metric, questions.rule, allow_diverged=questions.allow_diverged)
+        except ValueError as error:
+            missing.append(f"no choice: {error}")
+        return Answers(comparison, choice, tuple(missing))

@@ -1,4 +1,7 @@
-"""The tutorial: its functions under its names; its experiment, and every regulariser once."""
+"""The tutorial that regjax grew out of: its functions under its own names, which users import from here.
+
+`regjax compare` calls the other modules: the tutorial's experiment, and every regulariser once.
+"""
 
 from regjax.tutorial.functions import (
     backward_propagation,

@@ -121,7 +121,7 @@ def run_experiment(
         >>> found = run_experiment(train, test, Settings(num_steps=100, l2=0.1))
         >>> [(run.name, run.l2, run.keep_prob) for run in found.runs]
         [('none', 0.0, 1.0), ('l2', 0.1, 1.0), ('dropout', 0.0, 0.86)]
-        >>> found.runs[0].final("cost") < found.runs[0].history["cost"][0]
+        >>> bool(found.runs[0].final("cost") < found.runs[0].history["cost"][0])
         True
     """
     settings = Settings() if settings is None else settings
@@ -192,6 +192,7 @@ def _networks(config: Config, hparams: HParams, train: Data, test: Data, setting
     params = masks = None
     if settings.numpy_rng:
         masks = _frozen_masks(config, train, settings.keep_prob)
+        # The masks are given: with keep_prob on, the program would contain draws that nothing reads.
         hparams = hparams._replace(keep_prob=None)
         params = jax.tree.map(
             lambda w: jnp.asarray(w, config.dtype), as_params(initialize_parameters(config.layer_sizes))
@@ -211,12 +212,13 @@ def _frozen_masks(config: Config, train: Data, keep_prob: float) -> UnitMasks | 
 def _stops(num_steps: int) -> list[int]:
     """Returns the steps of the records: the last one, every multiple of 10,000, and 60 or more in all."""
     every = max(1, num_steps // 60)
-    if num_steps >= 10_000:
+    if num_steps >= 10_000:  # the tutorial's costs at multiples of 10,000 are to be among the records
         every = max(divisor for divisor in range(1, every + 1) if 10_000 % divisor == 0)
     return [*range(every, num_steps, every), num_steps]
 
 
 def _runs(settings: Settings, params: Params, records: list[dict[str, np.ndarray]]) -> tuple[Run, ...]:
+    # Records are (3,) at each step; a run has (records,) of each metric.
     history = jax.tree.map(lambda *values: np.stack(values, axis=1), *records)
     return tuple(
         Run(
@@ -235,7 +237,7 @@ def _shown_masks(config: Config, networks: Networks) -> tuple[np.ndarray, ...]:
     num_samples = networks.train.x.shape[1]
     if masks is None:
         masks = _draw(networks.key, hparams.keep_prob, config.layer_sizes, num_samples)
-    if masks is None:
+    if masks is None:  # keep_prob is 1: dropout is off
         return tuple(np.ones((units, num_samples)) for units in config.layer_sizes[1:-1])
     return tuple((np.asarray(mask) > 0).astype(float) for mask in masks if mask is not None)
 

@@ -1,4 +1,4 @@
-"""The figures of `regjax compare`, of its three networks."""
+"""The figures of the tutorial's three networks; `regjax compare` draws them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from regjax.plot.dropped import draw_masks
 from regjax.plot.samples import class_legend, draw_boundary, draw_points, name_features, plane
 from regjax.tutorial.experiment import Run
 
+# A colour and a dash for each network: colour alone does not tell them apart for every reader.
 RUN_STYLES = (("#000000", "-"), ("#009E73", "--"), ("#CC79A7", "-."))
 
 
 def dataset(train: Data, test: Data) -> Figure:
-    """Returns the 2-D data set: training and test rows side by side, classes by colour and marker."""
+    """Returns the 2-D data set: training and test samples side by side, classes by colour and marker."""
     figure = QuietFigure(figsize=(9, 4.6), layout="constrained")
     axes = figure.subplots(1, 2, sharex=True, sharey=True)
     for ax, data, name in zip(axes, (train, test), ("train", "test"), strict=True):
@@ -33,10 +34,10 @@ def dataset(train: Data, test: Data) -> Figure:
 
 
 def cost_curves(runs: Sequence[Run]) -> Figure:
-    """Returns cost against step: left what is optimised, right the data loss on train and test.
+    """Returns cost against step: on the left the minimised cost, on the right the data loss.
 
-    The left costs cannot be compared across runs (they hold penalties and dropout's noise); the right
-    ones can.
+    The costs on the left contain penalties and the noise of dropout, and cannot be compared across
+    networks. The losses of training and test samples on the right can.
     """
     figure = QuietFigure(figsize=(10, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -57,8 +58,16 @@ def cost_curves(runs: Sequence[Run]) -> Figure:
 
 
 def decision_boundaries(runs: Sequence[Run], train: Data, config: Config, *, resolution: int = 160) -> Figure:
-    """Returns one panel per run: probability of class 1 as shade, the ½ line, training points on top."""
+    """Returns a panel for each network: probability of class 1 as shade, its ½ line, training points on top.
+
+    Args:
+        runs: trained networks of two features.
+        train: training samples.
+        config: of the networks.
+        resolution: points of the shade along each side.
+    """
     sides, grid = plane(train.x, resolution)
+    # float32 is enough for a picture, whatever the networks were trained in.
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves).astype(np.float32), *(run.params for run in runs))
     shades = np.asarray(_probabilities(stacked, grid, config=config.program()))
     figure = QuietFigure(figsize=(4.2 * len(runs), 4.7), layout="constrained")
@@ -73,12 +82,12 @@ def decision_boundaries(runs: Sequence[Run], train: Data, config: Config, *, res
 
 
 def masks(masks: Sequence[np.ndarray], keep_prob: float, step: str) -> Figure:
-    """Returns what dropout switched off: one panel per hidden layer, a row a unit, a column a sample.
+    """Returns the units that dropout switches off: a panel for each hidden layer, units by samples.
 
     Args:
         masks: 1 where a unit is kept and 0 where it is off, `(units, n)` each.
-        keep_prob: what was asked for.
-        step: words that say at which step.
+        keep_prob: probability of keeping a unit, for the title.
+        step: words for the title that say at which step.
     """
     named = [(f"hidden layer {number}", mask) for number, mask in enumerate(masks, 1)]
     title = f"Units switched off (black) by dropout, keep_prob = {keep_prob:g}, {step}"

@@ -1,9 +1,9 @@
-"""The tutorial's own functions under its own names, thin, on regjax's core.
+"""The tutorial's functions under the tutorial's names, computed by regjax's core; users call them.
 
-Whoever has worked through the tutorial swaps the import and keeps the rest: the layout is the tutorial's
-(features-first), parameters and gradients are its dictionaries ("W1", "b1", …, "dZ3", "dW3", …), caches
-its tuples, and arrays in and out are NumPy's. Everything is computed in float64, locally. Two things
-differ: any depth is allowed, and λ and dropout may be on together.
+Who has worked through the tutorial changes the import and keeps the rest. The layout is the tutorial's:
+arrays are features-first, parameters and gradients are dictionaries ("W1", "b1", …, "dZ3", "dW3", …), caches
+are tuples, and all arrays are NumPy's. Everything is computed in float64. Two things differ from the
+tutorial: any depth is allowed, and λ and dropout may be on together.
 """
 
 from __future__ import annotations
@@ -29,23 +29,37 @@ from regjax.core.random import replicate_key
 from regjax.data.loaders import load_mat
 from regjax.tutorial.training import Networks, train_networks
 
-HIDDEN = (20, 3)
+HIDDEN = (20, 3)  # units of the tutorial's hidden layers
 
 Parameters = dict[str, np.ndarray]
 Cache = tuple[np.ndarray, ...]
 
 
 def load_2D_dataset(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Returns train_X `(2, m)`, train_Y `(1, m)`, test_X, test_Y of the tutorial's data.mat."""
+    """Returns train_X `(2, m)`, train_Y `(1, m)`, test_X, test_Y of the tutorial's data.mat.
+
+    Raises:
+        OSError: the file cannot be opened.
+        ValueError: not such a file, see `regjax.load_mat`.
+    """
     train_set, test_set = load_mat(path)
     return train_set.x, train_set.y, test_set.x, test_set.y
 
 
 def initialize_parameters(layers_dims: Sequence[int]) -> Parameters:
-    """Returns the tutorial's start: `randn(fan_out, fan_in)/√fan_in` after `seed(3)`, layer by layer.
+    """Returns the tutorial's initial parameters: after `seed(3)`, W = randn(fan_out, fan_in)/√fan_in; b = 0.
 
-    NumPy's global stream is left alone.
+    NumPy's global stream is not touched.
+
+    Args:
+        layers_dims: units of the input, of each hidden layer and of the output.
+
+    Example:
+        >>> from regjax.tutorial import initialize_parameters
+        >>> {name: value.shape for name, value in initialize_parameters([2, 3, 1]).items()}
+        {'W1': (3, 2), 'b1': (3, 1), 'W2': (1, 3), 'b2': (1, 1)}
     """
+    # A stream of its own: the tutorial's `np.random.seed(3)` would change the user's global one.
     stream = np.random.RandomState(3)
     parameters = {}
     for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(layers_dims), 1):
@@ -55,26 +69,38 @@ def initialize_parameters(layers_dims: Sequence[int]) -> Parameters:
 
 
 def numpy_masks(layers_dims: Sequence[int], num_samples: int, keep_prob: float) -> list[np.ndarray]:
-    """Returns what the tutorial keeps in every forward pass: D1, D2, … after `seed(1)`.
+    """Returns the tutorial's boolean masks D1, D2, …, `(units, num_samples)` each, drawn after `seed(1)`.
 
-    It reseeds at each pass, so these boolean `(units, num_samples)` masks are frozen for a whole run.
+    The tutorial calls `seed(1)` in every forward pass, so the masks are the same at every step of a run.
     """
     stream = np.random.RandomState(1)
     return [stream.rand(units, num_samples) < keep_prob for units in layers_dims[1:-1]]
 
 
 def sigmoid(x: ArrayLike) -> np.ndarray:
-    """Returns 1/(1 + exp(-x))."""
+    """Returns 1/(1 + exp(-x)), of the shape of x."""
     return _float64(activations.sigmoid, np.asarray(x))
 
 
 def relu(x: ArrayLike) -> np.ndarray:
-    """Returns max(x, 0)."""
+    """Returns max(x, 0), of the shape of x."""
     return _float64(activations.relu, np.asarray(x))
 
 
 def forward_propagation(X: np.ndarray, parameters: Parameters) -> tuple[np.ndarray, Cache]:
-    """Returns A3 `(1, m)` and the cache (Z1, A1, W1, b1, Z2, A2, W2, b2, Z3, A3, W3, b3)."""
+    """Returns A3 `(1, m)` and the cache (Z1, A1, W1, b1, Z2, A2, W2, b2, Z3, A3, W3, b3).
+
+    Args:
+        X: `(n_features, m)`.
+        parameters: the tutorial's dictionary.
+
+    Example:
+        >>> import numpy as np
+        >>> from regjax.tutorial import forward_propagation, initialize_parameters
+        >>> A3, cache = forward_propagation(np.zeros((2, 4)), initialize_parameters([2, 20, 3, 1]))
+        >>> A3.tolist(), len(cache)
+        ([[0.5, 0.5, 0.5, 0.5]], 12)
+    """
     layers = as_params(parameters)
     residuals = _float64(_forward, layers, X, None)
     cache: list[np.ndarray] = []
@@ -93,9 +119,20 @@ def forward_propagation_with_dropout(
         X: `(n_features, m)`.
         parameters: the tutorial's dictionary.
         keep_prob: probability of keeping a unit, in (0, 1].
-        key: draws fresh masks; None takes the tutorial's NumPy stream, seeded with 1 at every call.
-            The backward pass divides by keep_prob, as the tutorial does: with a key, take a multiple of
-            1/65536 (the probability that is really used), or the two differ by up to 1e-5.
+        key: JAX key to draw fresh masks from; None draws them as the tutorial does, see `numpy_masks`.
+            With a key, units are kept with a probability that is a multiple of 1/65536. The backward
+            pass divides by keep_prob itself, so any other value gives gradients that are off by up to 1e-5.
+
+    Raises:
+        ValueError: keep_prob outside (0, 1].
+
+    Example:
+        >>> import numpy as np
+        >>> from regjax.tutorial import forward_propagation_with_dropout, initialize_parameters
+        >>> parameters = initialize_parameters([2, 20, 3, 1])
+        >>> A3, cache = forward_propagation_with_dropout(np.ones((2, 4)), parameters, keep_prob=0.75)
+        >>> cache[1].dtype, cache[1].shape  # D1: the units that are kept
+        (dtype('bool'), (20, 4))
     """
     layers = as_params(parameters)
     sizes = _sizes(layers)
@@ -110,7 +147,7 @@ def forward_propagation_with_dropout(
     cache: list[np.ndarray] = []
     for index, (layer, kept) in enumerate(zip(layers, residuals.layers, strict=True)):
         if index < len(layers) - 1:
-            dropped = residuals.layers[index + 1].h  # the next layer's masked input
+            dropped = residuals.layers[index + 1].h  # A of the tutorial: the next layer's masked input
             cache += [kept.z, kept_units[index], dropped, *layer]
         else:
             cache += [kept.z, sigmoid(kept.z), *layer]
@@ -120,12 +157,20 @@ def forward_propagation_with_dropout(
 def compute_cost(A3: ArrayLike, Y: ArrayLike) -> float:
     """Returns the cross-entropy of probabilities A3 `(1, m)` against labels Y, mean over examples, in nats.
 
-    0·log 0 is 0, so a probability of exactly 0 or 1 gives no NaN; one that is exactly wrong costs ∞.
+    0·log 0 counts as 0, so that a probability of exactly 0 or 1 gives no NaN; a certain mistake costs ∞.
+
+    Raises:
+        ValueError: arrays of different shapes.
+
+    Example:
+        >>> from regjax.tutorial import compute_cost
+        >>> round(compute_cost([[0.0, 1.0, 0.5]], [[0, 1, 1]]), 4)
+        0.231
     """
     a, y = np.asarray(A3, np.float64), np.asarray(Y, np.float64)
     if a.shape != y.shape:
         raise ValueError(f"A3 and Y must have the same shape, got {a.shape} and {y.shape}")
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # of the branch that `where` does not take
         losses = np.where(y > 0, -y * np.log(a), 0) + np.where(y < 1, -(1 - y) * np.log1p(-a), 0)
     return float(np.sum(losses) / y.shape[1])
 
@@ -133,7 +178,14 @@ def compute_cost(A3: ArrayLike, Y: ArrayLike) -> float:
 def compute_cost_with_regularization(
     A3: ArrayLike, Y: ArrayLike, parameters: Parameters, lambd: float
 ) -> float:
-    """Returns `compute_cost` + λ/(2m)·Σ W² over all layers."""
+    """Returns `compute_cost` + λ/(2m)·Σ W² over all layers, in nats.
+
+    Args:
+        A3: probabilities of class 1, `(1, m)`.
+        Y: labels 0 and 1, `(1, m)`.
+        parameters: the tutorial's dictionary.
+        lambd: λ, >= 0.
+    """
     m = np.shape(Y)[1]
     return compute_cost(A3, Y) + sum(
         float(_float64(penalties.l2, layer.w, lambd)) / m for layer in as_params(parameters)
@@ -143,7 +195,21 @@ def compute_cost_with_regularization(
 def backward_propagation(X: np.ndarray, Y: np.ndarray, cache: Cache) -> Parameters:
     """Returns the gradients dZ3, dW3, db3, dA2, dZ2, dW2, db2, dA1, dZ1, dW1, db1.
 
-    As in the tutorial's regularised version, dZ and dA are sums over examples and dW, db are divided by m.
+    As in the tutorial's regularised version, dZ and dA belong to single examples, and dW and db are means.
+
+    Args:
+        X: `(n_features, m)`.
+        Y: labels 0 and 1, `(1, m)`.
+        cache: of `forward_propagation`.
+
+    Example:
+        >>> import numpy as np
+        >>> from regjax.tutorial import backward_propagation, forward_propagation, initialize_parameters
+        >>> X, Y = np.zeros((2, 4)), np.array([[0, 1, 1, 1]])
+        >>> A3, cache = forward_propagation(X, initialize_parameters([2, 20, 3, 1]))
+        >>> gradients = backward_propagation(X, Y, cache)
+        >>> gradients["dZ3"].tolist(), gradients["db3"].tolist()
+        ([[0.5, -0.5, -0.5, -0.5]], [[-0.25]])
     """
     return _gradients(X, Y, cache, masked=False)
 
@@ -164,13 +230,30 @@ def backward_propagation_with_regularization(
 def backward_propagation_with_dropout(
     X: np.ndarray, Y: np.ndarray, cache: Cache, keep_prob: float
 ) -> Parameters:
-    """Returns the gradients where the forward pass dropped units; dA is masked and scaled, as there."""
+    """Returns the gradients after `forward_propagation_with_dropout`; dA is masked and divided by keep_prob.
+
+    Args:
+        X: `(n_features, m)`.
+        Y: labels 0 and 1, `(1, m)`.
+        cache: of `forward_propagation_with_dropout`.
+        keep_prob: the same as there, in (0, 1].
+
+    Raises:
+        ValueError: keep_prob outside (0, 1].
+    """
     _check_keep_prob(keep_prob)
     return _gradients(X, Y, cache, masked=True, keep_prob=keep_prob)
 
 
 def update_parameters(parameters: Parameters, grads: Parameters, learning_rate: float) -> Parameters:
-    """Returns new parameters, one step of gradient descent on: W - learning_rate·dW, b - learning_rate·db."""
+    """Returns the parameters after one step of gradient descent: W - learning_rate·dW, b - learning_rate·db.
+
+    Example:
+        >>> import numpy as np
+        >>> from regjax.tutorial import update_parameters
+        >>> update_parameters({"W1": np.ones((1, 2))}, {"dW1": np.array([[1.0, 2.0]])}, 0.25)
+        {'W1': array([[0.75, 0.5 ]])}
+    """
     return {name: value - learning_rate * grads[f"d{name}"] for name, value in parameters.items()}
 
 
@@ -187,11 +270,14 @@ def predict(X: np.ndarray, y: np.ndarray, parameters: Parameters) -> np.ndarray:
 
 
 def plot_decision_boundary(model: Callable[[np.ndarray], np.ndarray], X: np.ndarray, y: np.ndarray) -> None:
-    """Draws the regions of `model` and the points X `(2, m)` on pyplot's current axes, as the tutorial does.
+    """Draws the regions of a model and the points X on pyplot's current axes, as the tutorial does.
 
-    `model` takes points `(k, 2)`: `lambda x: predict_dec(parameters, x.T)`.
+    Args:
+        model: a function of points `(k, 2)`, such as `lambda x: predict_dec(parameters, x.T)`.
+        X: points, `(2, m)`.
+        y: labels 0 and 1, `(1, m)`.
     """
-    import matplotlib.pyplot as plt
+    import matplotlib.pyplot as plt  # only here: regjax draws without pyplot's global figures
 
     low, high = X.min(axis=1) - 1, X.max(axis=1) + 1
     xx, yy = np.meshgrid(np.arange(low[0], high[0], 0.01), np.arange(low[1], high[1], 0.01))
@@ -214,17 +300,29 @@ def model(
 ) -> Parameters:
     """Returns the parameters of a network of 20 and 3 hidden units after full-batch gradient descent.
 
-    The tutorial's streams are used: weights from seed 3, dropout masks from seed 1 and therefore the same
-    at every iteration.
+    The random numbers are the tutorial's: weights from seed 3, dropout masks from seed 1 and therefore the
+    same at every iteration.
 
     Args:
         X: `(n_features, m)`.
         Y: labels 0 and 1, `(1, m)`.
-        learning_rate: of gradient descent.
-        num_iterations: steps.
-        print_cost: print the cost every 10,000 iterations, and at iteration 0.
-        lambd: λ of the L2 penalty; 0 is off.
-        keep_prob: of both hidden layers; 1 is off. May be on together with λ.
+        learning_rate: step size, >= 0.
+        num_iterations: gradient steps, at least 1.
+        print_cost: whether to print the cost at iteration 0 and every 10,000 iterations.
+        lambd: λ of the L2 penalty, >= 0; 0 is off.
+        keep_prob: probability of keeping a hidden unit, in (0, 1]; 1 is off. May be on together with λ.
+
+    Raises:
+        TypeError: a value of the wrong kind, naming it.
+        ValueError: a value out of its range, or arrays that do not fit.
+
+    Example:
+        >>> import jax, regjax
+        >>> from regjax.tutorial import model, predict_dec
+        >>> train, _ = regjax.two_regions(jax.random.key(0))
+        >>> parameters = model(train.x, train.y, num_iterations=2000, print_cost=False, lambd=0.7)
+        >>> bool((predict_dec(parameters, train.x) == train.y).mean() > 0.8)
+        True
     """
     num_iterations = check_count("num_iterations", num_iterations)
     config = Config(layer_sizes=(X.shape[0], *HIDDEN, 1), dtype="float64")
@@ -233,6 +331,7 @@ def model(
     masks = frozen_masks(config, samples, keep_prob)
     parameters = initialize_parameters(config.layer_sizes)
     with jax.enable_x64(True):
+        # The loop trains networks side by side: this is one, with a leading axis of length 1.
         hparams, masks = jax.tree.map(lambda leaf: np.asarray(leaf)[None], (hparams, masks))
         key = replicate_key(0)  # nothing is drawn from it: weights and masks are given
         network = Networks(key, hparams, pad_samples(samples), params=as_params(parameters), masks=masks)
@@ -250,6 +349,7 @@ def frozen_masks(config: Config, samples: Data, keep_prob: float) -> tuple[np.nd
     if keep_prob == 1:
         return None
     num_samples = samples.x.shape[1]
+    # Padded samples have weight 0, so their masks do not matter.
     extra = -num_samples % PAD_MULTIPLE
     kept = numpy_masks(config.layer_sizes, num_samples, keep_prob)
     return (None, *(np.pad(k / keep_prob, ((0, 0), (0, extra))).astype(config.dtype) for k in kept))
@@ -286,29 +386,22 @@ def _fresh_masks(sizes: tuple[int, ...], num_samples: int, key: jax.Array, keep_
 def _gradients(
     X: np.ndarray, Y: np.ndarray, cache: Cache, *, masked: bool, keep_prob: float = 1
 ) -> Parameters:
-    """Walks the core's backward and names what it passes, reading the tutorial's cache back."""
-    width = 5 if masked else 4
-    count = (len(cache) + masked) // width
-    m = X.shape[1]
-    a_in, gradients = X, {}
-    dims = []
-    for layer in range(1, count + 1):
-        entry = list(cache[width * (layer - 1) : width * layer])
-        kept = entry.pop(1) if masked and layer < count else None
-        z, a, w, b = entry
-        dims.append((a_in, z, a, w, b, None if kept is None else kept / keep_prob))
-        a_in = a
+    """Returns the gradients of all layers by their names, from the last layer to the first.
+
+    The core differentiates one layer at a time, since the tutorial names what passes between the layers.
+    """
+    layers, gradients, m = _layers_of(X, cache, masked), {}, X.shape[1]
     da = None
-    for layer in range(count, 0, -1):
-        h, z, a, w, b, mask = dims[layer - 1]
-        if layer == count:
+    for layer in range(len(layers), 0, -1):
+        h, z, kept, a, w, b = layers[layer - 1]
+        if da is None:
             dz = a - Y  # sigmoid cross-entropy: σ(z) - y
         else:
-            assert da is not None
-            da = da if mask is None else da * mask  # A = A ⊙ D / keep_prob
+            da = da if kept is None else da * (kept / keep_prob)  # A = A ⊙ D / keep_prob
             gradients[f"dA{layer}"] = da
             dz = da * _float64(activations.relu_derivative, z, z)  # A = relu(Z)
-        one_layer = mlp.Residuals((mlp.Layer(w, b),), (mlp.LayerResiduals(h, z, z),), (None,))  # type: ignore[arg-type]
+        # Relu's derivative is applied above: for the core this is a network of one linear layer.
+        one_layer = mlp.Residuals((mlp.Layer(w, b),), (mlp.LayerResiduals(h, z, z),), (None,))
         grads, da, _ = _float64(mlp.backward, one_layer, dz)
         gradients[f"dZ{layer}"] = np.asarray(dz)
         gradients[f"dW{layer}"] = grads[0].w / m
@@ -316,18 +409,30 @@ def _gradients(
     return gradients
 
 
+def _layers_of(X: np.ndarray, cache: Cache, masked: bool) -> list[tuple[Any, ...]]:
+    """Returns (input, Z, D or None, A, W, b) of each layer; the output layer never has a mask D."""
+    width = 5 if masked else 4
+    layers, h = [], X
+    for at in range(0, len(cache), width):
+        z, *d, a, w, b = cache[at : at + width]
+        layers.append((h, z, d[0] if d else None, a, w, b))
+        h = a
+    return layers
+
+
 def _check_keep_prob(keep_prob: float) -> None:
     check_hparam(Config(), "keep_prob", keep_prob)
 
 
 def _float64(f: Callable[..., Any], *inputs: Any) -> Any:
-    """Returns f(*inputs) as NumPy arrays, computed in float64 without a global switch."""
+    """Returns f(*inputs) as NumPy arrays, computed in float64; JAX's global setting stays as it is."""
     with jax.enable_x64(True):
         as_jax = jax.tree.map(_as_jax, inputs)
         return jax.tree.map(np.asarray, f(*as_jax))
 
 
 def _as_jax(leaf: Any) -> Any:
+    # A key has a type of its own and is passed on.
     if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return leaf
     return jnp.asarray(leaf, jnp.float64)

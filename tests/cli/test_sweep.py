@@ -375,6 +375,7 @@ def test_nothing_overwrites_the_store(tmp_path, capsys):
     assert "12 of 12 networks" in run(capsys, "show", "regjax.sqlite")[1]
 
 
+@pytest.mark.bits
 def test_replay_and_parquet(tmp_path, capsys):
     run(capsys, "sweep", *QUICK, "--l2", "0,1", "--out", tmp_path / "o")
     code, out, _ = run(capsys, "replay", "regjax.sqlite", "--row", "3")

@@ -16,6 +16,8 @@ from regjax.core.random import (
     replicate_key,
 )
 
+pytestmark = pytest.mark.bits
+
 KEY = replicate_key(3, 1)
 PLACES = [value for name, value in vars(random).items() if name.isupper() and name != "MAX_SEED"]
 

@@ -202,6 +202,7 @@ def trained(values, config=SMALL, data=None, steps=12):
     return _trained(KEY, check_hparams(config, HParams(**values)), data, config=config, steps=steps)
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("batch_size", [None, 16])
 @pytest.mark.parametrize("name", [*ABSENT, "balanced"])
 def test_held_out_rows_change_no_bit(name, batch_size):
@@ -491,6 +492,7 @@ def test_average_from_is_the_plain_mean():
             np.testing.assert_allclose(leaf, expected, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.bits
 def test_an_average_does_not_change_what_is_trained():
     plain = trained({})
     for values in ({"ema_decay": 0.9}, {"average_from": 2}):
@@ -583,6 +585,7 @@ def test_classes_are_asked_for_before_anything_is_compiled():
             regjax.Config(**bad)
 
 
+@pytest.mark.bits
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["two classes", "three classes", "regression"])
 def test_a_sweep_of_every_regulariser_is_the_single_training(task):
@@ -617,6 +620,7 @@ def test_a_sweep_of_every_regulariser_is_the_single_training(task):
             jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
+@pytest.mark.bits
 def test_an_interrupted_sweep_of_averages_goes_on_where_it_was(tmp_path, monkeypatch):
     from regjax.engine import scheduler as host
 

@@ -101,6 +101,7 @@ def test_metrics_worked_by_hand():
     assert float(evaluate(params, reals, config=config)["r2"]) == pytest.approx(1 - 0.25 / 2)
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("batch_size", [None, 32])
 def test_compiled_loop_is_a_python_loop(batch_size):
     config = dataclasses.replace(SMALL, batch_size=batch_size, optimizer="adam")
@@ -117,6 +118,12 @@ def test_compiled_loop_is_a_python_loop(batch_size):
     state = init_state(KEY, hparams, config=config)
     optimizer = optax.adam(hparams.learning_rate)
     params, opt_state = state.params, optimizer.init(state.params)
+
+    @jax.jit
+    def grads_of(params, batch, step, step_sizes):
+        masks = draw_masks(KEY, step, hparams, config, batch.x.shape[1], config.num_steps)
+        return regjax.cost_and_grads(params, hparams, batch, masks, config=config, sizes=step_sizes)[1]
+
     for step in range(30):
         batch, step_sizes = data, sizes
         if batch_size is not None:
@@ -124,14 +131,14 @@ def test_compiled_loop_is_a_python_loop(batch_size):
             rows = epoch_order(KEY, epoch, data.weights)[index * 32 : index * 32 + 32]
             batch = Data(data.x[:, rows], data.y[:, rows], data.weights[rows])
             step_sizes = BatchSizes(32.0, sizes.num_train)
-        masks = draw_masks(KEY, step, hparams, config, batch.x.shape[1], config.num_steps)
-        _, grads, _ = regjax.cost_and_grads(params, hparams, batch, masks, config=config, sizes=step_sizes)
+        grads = grads_of(params, batch, step, step_sizes)
         with jax.numpy_dtype_promotion("standard"):
             updates, opt_state = optimizer.update(grads, opt_state, params)
         params = optax.apply_updates(params, updates)
     close(together.params, params, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("batch_size", [None, 1, 50])
 def test_how_a_run_is_cut_changes_no_bit(batch_size):
     config = dataclasses.replace(SMALL, batch_size=batch_size)
@@ -173,6 +180,7 @@ def test_vmap_over_keys_and_weights_is_a_loop():
         close(jax.tree.map(lambda leaf, lane=lane: leaf[lane], together), alone, 1e-4, 1e-5)
 
 
+@pytest.mark.bits
 def test_same_key_same_bits_and_another_key_others():
     fit = regjax.make_train(SMALL)
     data, _ = two_regions()
@@ -214,6 +222,7 @@ def test_switched_off_draws_nothing():
     assert shifts(regjax.HParams(keep_prob=0.5)) > 0
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("batch_size", [None, 32])
 @pytest.mark.parametrize("huge", [1e30, np.inf, np.nan])
 def test_held_out_rows_change_no_bit(batch_size, huge):
@@ -232,6 +241,7 @@ def test_held_out_rows_change_no_bit(batch_size, huge):
     assert not np.array_equal(clean.params[0].w, fit(KEY, hparams, data).params[0].w)
 
 
+@pytest.mark.bits
 def test_divergence_is_recorded_and_neighbours_do_not_notice():
     config = regjax.Config(layer_sizes=(2, 6, 1), loss="squared_error", num_steps=60, eval_every=10)
     data, _ = two_regions()
@@ -299,13 +309,15 @@ def test_optimizers_are_optax_with_traced_values(name, optimizer, x64):
     ours = jax.jit(functools.partial(run_segment, config=config))(KEY, ours, hparams, rows, 0, 10)
     state = optimizer.init(params)
 
-    def objective(p):
-        return regjax.cost(p, hparams, rows, config=config)
+    @jax.jit
+    def step(params, state):
+        grads = jax.grad(lambda p: regjax.cost(p, hparams, rows, config=config))(params)
+        with jax.numpy_dtype_promotion("standard"):
+            updates, state = optimizer.update(grads, state, params)
+        return optax.apply_updates(params, updates), state
 
     for _ in range(10):
-        with jax.numpy_dtype_promotion("standard"):
-            updates, state = optimizer.update(jax.grad(objective)(params), state, params)
-        params = optax.apply_updates(params, updates)
+        params, state = step(params, state)
     close(ours.params, params, rtol=1e-9, atol=1e-12)
 
 
@@ -414,6 +426,7 @@ def test_metrics_of_a_diverged_run_are_nan():
     assert np.isfinite(run.history["train_accuracy"][0])
 
 
+@pytest.mark.bits
 def test_num_batches_given_is_what_is_counted():
     config = dataclasses.replace(SMALL, batch_size=50)
     data = pad_samples(check_data(config, two_regions()[0]))
@@ -482,6 +495,7 @@ def test_slips_at_the_edge_are_said(call, error, words):
         call(regjax.make_train(SMALL), two_regions()[0])
 
 
+@pytest.mark.bits
 def test_weights_are_rescaled_so_that_lambda_keeps_its_meaning():
     data, _ = two_regions()
     fit = regjax.make_train(SMALL)
@@ -489,6 +503,7 @@ def test_weights_are_rescaled_so_that_lambda_keeps_its_meaning():
     equal(fit(KEY, regjax.HParams(l2=0.7), data), fit(KEY, regjax.HParams(l2=0.7), tripled))
 
 
+@pytest.mark.bits
 def test_results_do_not_depend_on_the_generators_settings():
     config = dataclasses.replace(SMALL, batch_size=32, layer_sizes=(2, 5, 3, 1))
     data, _ = two_regions()

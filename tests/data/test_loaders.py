@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import regjax
 from regjax.data import loaders as datasets
 from regjax.data.loaders import load
+from regjax.study.resolve import make_design
 
 X, Y = np.arange(10.0).reshape(5, 2), np.array([0, 1, 1, 0, 1])
 
@@ -190,3 +191,17 @@ def test_errors_name_the_arrays_of_the_file(tmp_path):
     np.savez(path, X=X, y=Y, Xval=X, yval=Y[:3])
     with pytest.raises(ValueError, match="Xval and yval must have the same number of rows, got 5 and 3"):
         load(path)
+
+
+def test_a_design_names_the_file_of_bad_data(tmp_path):
+    path = str(tmp_path / "d.npz")
+    np.savez(path, X=X, y=[0, 1, 2, 0, 1])
+    with pytest.raises(ValueError, match=r"d\.npz: data must have labels of two classes"):
+        make_design(path, regjax.Config())
+    np.savez(path, X=X * 1e60, y=Y)
+    with pytest.raises(ValueError, match=r"d\.npz: data must be finite in float32, got inf|1e\+60"):
+        make_design(path)
+    with pytest.raises(ValueError, match=r"d\.npz: test must leave a row of each of 2 classes"):
+        make_design(path, test=0.1)
+    with pytest.raises(ValueError, match=r"^num_steps must be at least 1"):
+        make_design(path, {"num_steps": 0})

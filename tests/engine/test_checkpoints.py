@@ -20,6 +20,8 @@ from regjax.store.schema import ROW_COLUMNS
 from regjax.store.store import Store
 from regjax.study import provenance
 
+pytestmark = pytest.mark.bits
+
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_an_interrupted_sweep_goes_on_where_it_was(optimizer, tmp_path, monkeypatch):
@@ -145,9 +147,9 @@ def test_rows_that_wait_are_shared_with_a_process_that_comes(tmp_path, monkeypat
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_while_threads_are_at_work_loses_nothing_that_was_committed(times, tmp_path):
     path = tmp_path / "s.sqlite"
-    command = [sys.executable, "-c", "import regjax_command; regjax_command.main()", "sweep", "--store", path]
+    command = [sys.executable, "-c", "from regjax.__main__ import main; main()", "sweep", "--store", path]
     command += ["--steps", "30000", "--seeds", "4", "--folds", "2", "--out", tmp_path / "o"]
-    environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
+    environment = dict(os.environ)
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         while not re.search(r"[1-9]\d* of 96 networks done", process.stderr.readline()):
@@ -170,7 +172,7 @@ def test_ctrl_c_while_threads_are_at_work_loses_nothing_that_was_committed(times
 def test_a_full_disk_is_said_and_what_was_committed_is_kept(tmp_path):
     path = tmp_path / "s.sqlite"
     code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (400_000,) * 2)\n"
-    code += "import regjax_command; regjax_command.main()"
+    code += "from regjax.__main__ import main; main()"
     options = ["sweep", "--steps", "200", "--seeds", "8", "--store", path, "--out", tmp_path / "o"]
     options += ["--no-compilation-cache"]
     done = subprocess.run([sys.executable, "-c", code, *options], capture_output=True, text=True, check=False)
@@ -200,12 +202,11 @@ def test_a_row_that_was_begun_elsewhere_says_so(tmp_path, monkeypatch):
 
     with pytest.raises(KeyboardInterrupt, match="0 of 12 networks are done"):
         run(path, grid=grid, progress=stop)
-    monkeypatch.setattr(provenance, "processor", lambda: "another processor")
-    provenance.provenance.cache_clear()
-    try:
-        found = run(path, grid=grid)
-    finally:
+    with monkeypatch.context() as patch:
+        patch.setattr(provenance, "processor", lambda: "another processor")
         provenance.provenance.cache_clear()
+        found = run(path, grid=grid)
+    provenance.provenance.cache_clear()
     for how in map(json.loads, found.provenance):
         assert how["processor"] == "another processor"
         assert how["before"]["processor"] not in ("", "another processor")

@@ -16,7 +16,10 @@ from regjax.engine.replay import replay
 from regjax.store.store import Store
 from regjax.study.comparison import unit_interval
 
+pytestmark = pytest.mark.bits
+
 FIT = {"hidden": (8,), "num_steps": 200, "eval_every": 10, "optimizer": "adam", "batch_size": 16}
+FIT["metrics"] = ("accuracy",)  # the others are half of what is compiled to measure
 GRID = [{"learning_rate": rate, "patience": 30} for rate in (0.003, 0.03, 0.1, 0.3)]
 NEVER = 1e6
 KEY = regjax.replicate_key(0)

@@ -8,6 +8,8 @@ from sweeps import made_up
 
 from regjax.engine.packing import Chunk, Wave, Waves, lane_of, stack
 
+pytestmark = pytest.mark.bits
+
 
 def waves_of(shape=(2, 4), shared=True, workers=2, configurations=5):
     """Waves of a group of 5 configurations × 2 seeds × 3 folds, in chunks of this shape."""

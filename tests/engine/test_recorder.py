@@ -10,6 +10,8 @@ from regjax.engine.recorder import Recorder
 from regjax.store.codec import leaves, pack
 from regjax.store.store import Row
 
+pytestmark = pytest.mark.bits
+
 CONFIG = regjax.Config(layer_sizes=(2, 1), num_steps=10, eval_every=10)
 HERE = '{"device": "cpu"}'
 

@@ -14,6 +14,8 @@ from regjax.store.schema import ROW_COLUMNS
 from regjax.store.store import Store
 from regjax.study import provenance
 
+pytestmark = pytest.mark.bits
+
 
 def test_replay_says_whether_a_row_came_out_as_stored(tmp_path, capsys):
     path = tmp_path / "runs.sqlite"

@@ -2,13 +2,17 @@
 
 import jax
 import numpy as np
+import pytest
 from sweeps import assert_same
 
 import regjax
 from regjax.engine import packing, scheduler
 from regjax.engine.scheduler import is_out_of_memory
 
-CONFIG = regjax.Config(num_steps=60, eval_every=20)
+pytestmark = pytest.mark.bits
+
+# Few metrics: the areas under curves are half of what is compiled to measure.
+CONFIG = regjax.Config(num_steps=60, eval_every=20, metrics=("accuracy",))
 GRID = regjax.grid(l2=[0, 0.1, 1], keep_prob=[1, (0.9, 0.8)], learning_rate=[0.1, 0.3])
 
 

@@ -10,6 +10,8 @@ import regjax
 from regjax.engine.packing import Chunk, Wave
 from regjax.engine.tasks import replicates_of, stops_from, task_of
 
+pytestmark = pytest.mark.bits
+
 
 @pytest.mark.parametrize(
     ("every", "start", "steps", "stops", "measured"),

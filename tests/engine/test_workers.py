@@ -11,7 +11,10 @@ from sweeps import assert_same
 import regjax
 from regjax.engine.workers import num_workers, workers_of
 
-CONFIG = regjax.Config(num_steps=60, eval_every=20)
+pytestmark = pytest.mark.bits
+
+# Few metrics: the areas under curves are half of what is compiled to measure.
+CONFIG = regjax.Config(num_steps=60, eval_every=20, metrics=("accuracy",))
 GRID = regjax.grid(l2=[0, 0.1, 1], keep_prob=[1, (0.9, 0.8)], learning_rate=[0.1, 0.3])
 
 

@@ -20,12 +20,13 @@ from selenium.webdriver.common.keys import Keys
 import regjax
 from regjax.cli.main import main
 from regjax.engine.sweep import NotFinished
+from regjax.report import About, compact, evidence, networks, page
 from regjax.report import arrays as report_data
-from regjax.report.page import About, page
 
 CHROMIUM = os.environ.get("REGJAX_CHROMIUM") or shutil.which("chromium")
 HOSTILE = "</script><script>alert(1)</script>"
 MATHS = "$$x$$"
+SCRIPT = Path(regjax.__file__).parent / "report" / "report.js"
 
 
 def of_halves(bits):
@@ -107,7 +108,7 @@ def test_gaps_are_paired(planar):
 
 
 def test_a_gap_in_loss_is_positive_where_training_rows_do_better(real):
-    gaps = report_data.gaps(real, "val_loss")
+    gaps = evidence.gaps(real, "val_loss")
     assert (gaps["mean"] > 0).all()
 
 
@@ -150,15 +151,15 @@ def test_weights_travel_as_halves(planar):
 
 
 def test_what_does_not_fit_is_there_for_the_best(planar, monkeypatch):
-    monkeypatch.setitem(report_data.BUDGET, "networks", 5 * 2 * 127)
+    monkeypatch.setitem(compact.BUDGET, "networks", 5 * 2 * 127)
     data = arrays(planar)
     there = np.flatnonzero(data["networks"]["place"] >= 0)
     assert sorted(data["rank"][there]) == [0, 1, 2, 3, 4]
 
 
 def test_large_numbers_are_not_lost():
-    assert report_data.as_half(np.array([1.0, np.nan, 6e4])).dtype == np.uint16
-    np.testing.assert_array_equal(report_data.as_half(np.array([1.0, np.nan, 1e6])), [1, np.nan, 1e6])
+    assert compact.as_half(np.array([1.0, np.nan, 6e4])).dtype == np.uint16
+    np.testing.assert_array_equal(compact.as_half(np.array([1.0, np.nan, 1e6])), [1, np.nan, 1e6])
 
 
 @pytest.mark.slow
@@ -181,11 +182,11 @@ def test_large_targets(opened):
 
 def test_histograms(planar):
     bars = arrays(planar)["bars"]
-    shares = of_halves(bars["shares"]).reshape(-1, report_data.BARS)
+    shares = of_halves(bars["shares"]).reshape(-1, networks.BARS)
     np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=5e-3)
     weights = np.concatenate([w.ravel() for row in range(12) for w, _ in planar.params(row)])
-    middle = np.abs(weights) < bars["edge"] / report_data.BARS
-    np.testing.assert_allclose(shares[0, report_data.BARS // 2], middle.mean(), rtol=5e-3)
+    middle = np.abs(weights) < bars["edge"] / networks.BARS
+    np.testing.assert_allclose(shares[0, networks.BARS // 2], middle.mean(), rtol=5e-3)
 
 
 def test_confusion_is_of_held_out_rows(one_split):
@@ -215,8 +216,8 @@ def test_residuals_are_of_held_out_rows(real):
 
 
 def test_our_own_script_is_short():
-    folder = Path(regjax.__file__).parent
-    text = (folder / "report.js").read_text()
+    folder = SCRIPT.parent
+    text = SCRIPT.read_text()
     assert len(text.splitlines()) <= 150
     assert "innerHTML" not in text
     others = [p.name for p in folder.iterdir() if p.suffix in (".js", ".ts")]
@@ -524,7 +525,7 @@ def test_the_boundary_is_what_the_network_predicts(planar, opened):
 
 
 def test_the_page_reads_every_half(driver):
-    text = (Path(regjax.__file__).parent / "report.js").read_text()
+    text = SCRIPT.read_text()
     half = re.search(r"const half = .*?;\n", text, re.DOTALL)[0]
     found = driver.execute_script(
         f"{half} return [...Array(65536).keys()].map(half).map(v => v === v ? v : null)"

@@ -15,7 +15,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from sklearn.svm import SVC
 
 import regjax
-from regjax import RegGridSearchCV, RegMLPClassifier, RegMLPRegressor, RegRandomizedSearchCV, one_se
+from regjax import RegGridSearchCV, RegMLPClassifier, RegMLPRegressor, RegRandomizedSearchCV
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -100,6 +100,7 @@ def test_steps_before_the_network_are_fitted_once_per_fold():
     np.testing.assert_allclose(scores[:, 0], scores[:, 1], atol=0.02)
 
 
+@pytest.mark.bits
 def test_held_out_rows_leave_no_trace():
     X, y = iris()
     train, test = next(CV.split(X, y))
@@ -140,23 +141,6 @@ def test_seeds_are_averaged_in_folds():
         NETWORK, {"alpha": [0.1, 10]}, cv=CV, n_seeds=2, scoring=["accuracy", "f1_macro"], refit=False
     )
     assert several.fit(X, y).seed_scores_["f1_macro"].shape == (2, 3, 2)
-
-
-def test_one_standard_error():
-    X, y = iris()
-    grid = {"alpha": [1e-4, 1e-3, 1e-2], "learning_rate_init": [0.02]}
-    search = RegGridSearchCV(NETWORK, grid, cv=CV, refit=one_se()).fit(X, y)
-    scores = np.stack([search.cv_results_[f"split{i}_test_score"] for i in range(3)], axis=1)
-    best = scores.mean(axis=1).argmax()
-    floor = scores[best].mean() - scores[best].std(ddof=1) / np.sqrt(3)
-    within = [i for i in range(3) if scores[i].mean() >= floor]
-    assert search.best_index_ == max(within)  # the largest alpha
-    chosen = one_se("accuracy")({"mean_test_accuracy": 0, **{
-        f"split{i}_test_accuracy": np.array([0.9 + 0.01 * i, 0.895 + 0.01 * i, 0.5]) for i in range(3)
-    }, "params": [{"net__dropout": 0.0}, {"net__dropout": 0.5}, {"net__dropout": 0.9}]})  # fmt: skip
-    assert chosen == 1
-    with pytest.raises(ValueError, match="metric must be one of accuracy, got 'f1'"):
-        one_se("f1")({"mean_test_accuracy": 0, "params": []})
 
 
 def test_what_is_in_the_store_is_not_trained_again(tmp_path, monkeypatch):

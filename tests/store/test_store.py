@@ -21,6 +21,8 @@ from regjax.store.store import Checkpoint, Store, StoredSweep, now_in_words
 from regjax.study import provenance
 from regjax.study.questions import NOWHERE, Origin, Questions
 
+pytestmark = pytest.mark.bits
+
 
 def test_a_finished_sweep_is_not_trained_again(tmp_path, monkeypatch):
     trained = count_tasks(monkeypatch)
@@ -169,12 +171,11 @@ def test_which_rows_ran_where_is_said(tmp_path, monkeypatch):
     path = tmp_path / "runs.sqlite"
     run(path, grid={"l2": [0, 1]}, seeds=1)
     real = dict(provenance.versions())
-    monkeypatch.setattr(provenance, "versions", lambda: real | {"jaxlib": "99.0"})
-    provenance.provenance.cache_clear()
-    try:
-        found = run(path, grid={"l2": [0, 1, 2]}, seeds=1)
-    finally:
+    with monkeypatch.context() as patch:
+        patch.setattr(provenance, "versions", lambda: real | {"jaxlib": "99.0"})
         provenance.provenance.cache_clear()
+        found = run(path, grid={"l2": [0, 1, 2]}, seeds=1)
+    provenance.provenance.cache_clear()
     assert not any("ran on" in note for note in run(grid={"keep_prob": [1, 0.9]}, seeds=1).notes)
     where = found.to_pandas()["provenance"]
     assert ["jaxlib 99.0" in words for words in where] == [False] * 6 + [True] * 3

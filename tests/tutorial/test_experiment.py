@@ -74,6 +74,7 @@ def test_progress_ends_with_the_run():
     assert told == [*range(2, 130, 2), 130]
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("numpy_rng", [False, True])
 def test_keep_prob_one_is_no_dropout(numpy_rng):
     train, test = two_regions()

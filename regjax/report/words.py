@@ -1,0 +1,195 @@
+"""Every text of the page: the decision, its warnings, how the sweep was made, captions and the script's.
+
+`html` puts `words_of` and `FRAME` into report.html; `models` hands `SCRIPT` to report.js.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from regjax.report.arrays import MOST_LEVELS, axes_of
+from regjax.report.evidence import BASELINE
+from regjax.report.networks import labels_of
+from regjax.study.choice import Choice
+from regjax.study.comparison import Comparison, numbers_in_words, resolve_pairs, unit_interval
+from regjax.study.intervals import as_number
+from regjax.study.provenance import place_in_words
+from regjax.study.results import Results
+from regjax.study.words import duration
+
+# Most classes, seeds and ways of computing that are listed.
+MOST_LISTED, MOST_WAYS = 20, 5
+
+# Captions, headings and buttons of the frame, report.html.
+FRAME = {
+    "thick_and_thin": "; thick: 95 %, thin: 95 % for all at once",
+    "marks": "; framed: shown below, ★: chosen, ×: networks diverged",
+    "gap": "how much better on training rows",
+    "of_gap": " than on validation rows, {metric}; 95 % of each alone",
+    "shown": "Shown: ",
+    "rebase": "Make it the baseline",
+    "first": "The first baseline again",
+    "no_detail": "No network of this configuration is in the page: none was kept (sweep with --keep all), "
+    "all diverged, or there was no room for so many.",
+    "table": "All configurations",
+    "csv": "Save as CSV",
+    "asked": "To ask for this again",
+    "copy_asked": "Copy",
+    "facts": "How it was made",
+}
+# Texts that change with what is shown: report.js replaces each {name}.
+SCRIPT = {
+    "heat": "mean {metric}",
+    "heat_test": "mean {metric} (to look at, not to choose by)",
+    "forest": "difference to {baseline}; {some} of {all}",
+    "shown": "{name}: {verdict}",
+    "found": "{some} of {all} configurations",
+    "found_not": "{some} of {all} configurations; no column {names}",
+    "baseline": BASELINE,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class About:
+    """What a page says of a sweep besides its results.
+
+    Attributes:
+        source: name or path of the data.
+        command: the command that began the sweep, or "".
+        toml: the TOML that asks for it again, or "".
+        unfinished: what is still to come, in words; "" where the sweep is finished.
+        every: seconds after which the page loads itself again, or None.
+    """
+
+    source: str = "data of its own"
+    command: str = ""
+    toml: str = ""
+    unfinished: str = ""
+    every: int | None = None
+
+
+def words_of(
+    results: Results | None,
+    comparison: Comparison | None,
+    choice: Choice | None,
+    silence: Sequence[str],
+    about: About,
+) -> dict[str, Any]:
+    """Returns the texts of a page, plain: the frame escapes them. Arguments as of `html.page`."""
+    words: dict[str, Any] = {
+        "frame": FRAME,
+        "title": about.source,
+        "decision": ["No configuration is finished yet."],
+        "warnings": [],
+        "notes": [],
+        "facts": [],
+        "asked": "\n\n".join(part for part in (about.command, about.toml) if part),
+        "every": about.every or 0,
+        "comparable": False,
+        "cells": "",
+    }
+    if about.unfinished:
+        words["warnings"].append(
+            f"{about.unfinished}: this page has the configurations all of whose networks are"
+        )
+    if results is None:
+        return words
+    design = results.design
+    count, per = len(design.configurations), design.num_replicates
+    words["title"] = f"{about.source}: {_count(count, 'configuration')} × {_count(per, 'network')}"
+    words["decision"] = decision(results, comparison, choice, silence)
+    words["comparable"] = design.splits.kind != "none"
+    words["warnings"] += [*_diverged(results), *(choice.warnings if choice is not None else ())]
+    notes = comparison.notes if comparison is not None else ()
+    words["notes"] = list(dict.fromkeys((*notes, *design.notes, *results.notes)))
+    if any(len(values) > MOST_LEVELS for values in design.axes.values()):
+        words["cells"] = " (of the best in each cell)"
+    words["facts"] = _facts(results, about)
+    return words
+
+
+def baseline_in_words(comparison: Comparison | None) -> str:
+    """Returns what the first differences of a page are to."""
+    if comparison is None:
+        return "none: make one of the configurations the baseline"
+    return comparison.baseline_in_words
+
+
+def decision(
+    results: Results, comparison: Comparison | None, choice: Choice | None, silence: Sequence[str] = ()
+) -> list[str]:
+    """Returns what was found in sentences, the decision first, with its interval and what varies.
+
+    Arguments as of `html.page`.
+    """
+    if choice is None:
+        return ["Nothing was chosen.", *silence]
+    design = results.design
+    name, rest = design.in_words(choice.configuration), [choice.in_words(), *silence]
+    found = unit_interval(design, results.units(choice.metric)[choice.index])
+    alone = f"{choice.metric} {as_number(found.mean)}"
+    if not math.isnan(found.se):
+        alone += f" [{as_number(found.low)}, {as_number(found.high)}]"
+    alone += f", {design.evidence.in_words()}"
+    if comparison is None:
+        return [f"{name} was chosen: {alone}. There is no baseline to hold it against.", *rest]
+    pairs, _ = resolve_pairs(design, comparison.baseline)
+    place = {configuration: place for place, (configuration, _) in enumerate(pairs)}.get(choice.index)
+    if place is None:
+        return [f"{name} was chosen, and is itself a baseline: {alone}.", *rest]
+    entry = comparison.table.iloc[place].to_dict()
+    verdict = entry["verdict"]
+    said = verdict if verdict in ("helps", "hurts") else "is not separated from the baseline"
+    return [
+        f"{name} {said}: {comparison.metric} {numbers_in_words(design, entry)}, "
+        f"against {comparison.baseline_in_words}, {comparison.units}.",
+        *rest,
+    ]
+
+
+def _diverged(results: Results) -> list[str]:
+    """Returns a warning of the configurations with networks that diverged, if there are any."""
+    count = int((results.num_ok() < results.design.num_replicates).sum())
+    if not count:
+        return []
+    networks = int((results.diverged_at >= 0).sum())
+    return [
+        f"{_count(count, 'configuration')} with networks that diverged, {networks:,} in all: never chosen"
+    ]
+
+
+def _facts(results: Results, about: About) -> list[tuple[str, str]]:
+    """Returns (name, text) of what the sweep was made of."""
+    design = results.design
+    config = design.configs[0]
+    kind = "real targets"
+    if np.issubdtype(design.data.y.dtype, np.integer):
+        kind = f"classes {', '.join(labels_of(design)[:MOST_LISTED])}"
+    fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    held = {"folds": f"{design.num_folds} folds", "validation": "one validation part", "none": "nothing"}
+    seeds = ", ".join(map(str, design.seeds[:MOST_LISTED]))
+    seeds += ", …" if len(design.seeds) > MOST_LISTED else ""
+    tested = "no" if design.test is None else f"{design.test.x.shape[1]:,}"
+    features, count = design.data.x.shape
+    ways = sorted(set(map(place_in_words, results.provenance)))[:MOST_WAYS]
+    return [
+        ("data", f"{about.source}: {count:,} rows, {features} features, {kind}; {tested} test rows"),
+        ("held out", f"{held[design.splits.kind]}; seeds {seeds}; {design.pairing}"),
+        ("network", ", ".join(f"{name} {_plain(v)}" for name, v in fields.items() if v is not None)),
+        ("grid", "; ".join(f"{a.name}: {', '.join(a.texts)}" for a in axes_of(design))),
+        ("seconds", f"{duration(float(results.seconds.sum()))} of workers"),
+        *[("computed by", way) for way in ways],
+    ]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' if number != 1 else ''}"
+
+
+def _plain(value: Any) -> str:
+    return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)

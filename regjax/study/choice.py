@@ -1,0 +1,173 @@
+"""The chosen configuration: which one, why, how good, and what to beware of; `Results.best` makes it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from regjax.core.hparams import OFF_VALUES
+from regjax.study.configuration import Configuration, value_of
+from regjax.study.design import Design
+from regjax.study.records import num_params
+from regjax.study.selection import (
+    Rule,
+    choose,
+    higher_is_better,
+    left_out,
+    ranking,
+    simpler_in_words,
+    simplicity,
+    within_one_se,
+)
+from regjax.study.words import as_text
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """The chosen configuration.
+
+    Attributes:
+        index: of the configuration.
+        configuration: its values.
+        rule: "mean" or "one_se".
+        metric: what was ranked.
+        validation: its mean on validation: selected among many, so optimistic.
+        corrected: the same corrected for the selection (chosen on all folds but one, scored on that one),
+            or None where there is one split.
+        test: its mean on the test rows, or None where there are none.
+        num_candidates: configurations it was selected among.
+        reason: why, in a sentence.
+        warnings: that it lies at the edge of the grid, for instance.
+    """
+
+    index: int
+    configuration: Configuration
+    rule: Rule
+    metric: str
+    validation: float
+    corrected: float | None
+    test: float | None
+    num_candidates: int
+    reason: str
+    warnings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return self.in_words() + "".join(f"\nwarning: {w}" for w in self.warnings)
+
+    def in_words(self) -> str:
+        """Returns the reason and the scores in one line, without the warnings."""
+        name = self.metric.removeprefix("val_")
+        among = f" (selected among {self.num_candidates}: optimistic)" if self.num_candidates > 1 else ""
+        parts = [self.reason, f"validation {name} {self.validation:.4f}{among}"]
+        if self.corrected is not None:
+            parts.append(f"corrected for the selection {self.corrected:.4f}")
+        if self.test is not None:
+            parts.append(f"test {name} {self.test:.4f}")
+        return "; ".join(parts)
+
+
+class Candidates(NamedTuple):
+    """What a choice is made of.
+
+    Attributes:
+        design: of the sweep.
+        metric: the validation metric that is ranked.
+        scores: `(configurations, units of evidence)`; NaN where a network diverged, unless that is allowed.
+        alive: means of the metric over the networks that did not diverge, `(configurations,)`.
+        test: the same of the test metric, or None where there are no test samples.
+        num_ok: networks that did not diverge, `(configurations,)`.
+    """
+
+    design: Design
+    metric: str
+    scores: np.ndarray
+    alive: np.ndarray
+    test: np.ndarray | None
+    num_ok: np.ndarray
+
+
+def make_choice(found: Candidates, rule: Rule) -> Choice:
+    """Returns the choice by a rule; errors as in `Results.best`."""
+    design, metric, scores = found.design, found.metric, found.scores
+    higher = higher_is_better(metric)
+    simple = [
+        simplicity({n: value_of(c, n) for n in OFF_VALUES}, num_params(config))
+        for c, config in zip(design.configurations, design.configs, strict=True)
+    ]
+    index = choose(scores, higher, rule, simple)
+    corrected = None
+    # one_se needs two folds to choose on, and one more to score.
+    if design.splits.kind == "folds" and scores.shape[1] > (2 if rule == "one_se" else 1):
+        corrected = float(left_out(scores, lambda rest: choose(rest, higher, rule, simple))[0].mean())
+    return Choice(
+        index=index,
+        configuration=design.configurations[index],
+        rule=rule,
+        metric=metric,
+        validation=float(scores[index].mean()),
+        corrected=corrected,
+        test=None if found.test is None else float(found.test[index]),
+        num_candidates=len(scores),
+        reason=_reason(found, rule, index),
+        warnings=(*_border(design, index), *_no_better(found, index)),
+    )
+
+
+def _reason(found: Candidates, rule: Rule, index: int) -> str:
+    """Returns why a configuration was chosen, in a sentence."""
+    design, metric, scores = found.design, found.metric, found.scores
+    higher = higher_is_better(metric)
+    said = [design.in_words(c) for c in design.configurations]
+    name, units = said[index], design.units_in_words()
+    ok, count = int(found.num_ok[index]), design.num_replicates
+    if ok < count:
+        name += f" ({ok} of {count} networks did not diverge)"
+    if rule == "mean":
+        if len(scores) == 1:
+            return f"{name}: the only configuration, {units}"
+        return f"{name}: the best mean {metric} of {len(scores)} configurations, {units}"
+    best = int(ranking(scores.mean(axis=1), higher)[0])
+    candidates, se = within_one_se(scores, higher)
+    order = simpler_in_words(design.axes)
+    return (
+        f"{name}: the simplest ({order}) of the {len(candidates)} configurations within one standard "
+        f"error ({se:.4f}, s/√{scores.shape[1]}) of the best mean {metric} "
+        f"({said[best]}: {scores[best].mean():.4f}), {units}"
+    )
+
+
+def _border(design: Design, index: int) -> list[str]:
+    """Returns a warning per axis at whose edge the choice lies; "off" is no edge."""
+    found = []
+    for name, values in design.axes.items():
+        # Values that stand in an order: numbers, and single hidden layers.
+        sizes = {v: v[0] if name == "hidden" and len(v) == 1 else v for v in values if v is not None}
+        sizes = {v: size for v, size in sizes.items() if isinstance(size, int | float)}
+        value = value_of(design.configurations[index], name)
+        if len(values) < 3 or len(sizes) < 2 or value not in sizes or value == OFF_VALUES.get(name):
+            continue
+        if sizes[value] in (min(sizes.values()), max(sizes.values())):
+            end = "largest" if sizes[value] == max(sizes.values()) else "smallest"
+            found.append(f"{name}={as_text(value, 6)} is the {end} of the grid: the best may lie beyond")
+    return found
+
+
+def _no_better(found: Candidates, index: int) -> list[str]:
+    """Returns a warning where the choice is no better than a constant."""
+    design, metric, value = found.design, found.metric, float(found.alive[index])
+    if metric == "val_r2" and value <= 0:
+        return ["no better than the mean of the targets: scale them, or lower the learning rate"]
+    if metric == "val_accuracy":
+        labels, weights = np.asarray(design.data.y[0]), np.asarray(design.data.weights)
+        if value <= np.bincount(labels, weights).max() / weights.sum():
+            return ["no better than always saying the most frequent class"]
+    return []
+
+
+def mean_of_alive(table: np.ndarray, axis: int | tuple[int, ...] = (1, 2)) -> np.ndarray:
+    """Returns means of `(configurations, seeds, folds)` over what is not NaN; NaN where nothing is."""
+    alive = ~np.isnan(table)
+    with np.errstate(invalid="ignore"):
+        return np.where(alive, table, 0).sum(axis=axis, dtype=np.float64) / alive.sum(axis=axis)

@@ -1,0 +1,78 @@
+"""What stored networks predict, and how good the mean of several is; `Results` calls it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
+
+from regjax.core.config import Loss, local_x64
+from regjax.core.metrics import metrics
+from regjax.core.mlp import Params, predict, predict_proba
+from regjax.core.objective import resolve_loss
+from regjax.study.design import Design
+
+
+def predicted(run: Callable[..., Any], design: Design, row: int, params: Params, X: ArrayLike) -> np.ndarray:
+    """Returns what the network of a row says to samples, features-first as `mlp.predict` has it.
+
+    Args:
+        run: `mlp.predict` or `mlp.predict_proba`.
+        design: of the sweep.
+        row: number of the network; its samples are standardised as its training was.
+        params: of the network.
+        X: `(n_samples, n_features)`, as handed to `sweep`.
+
+    Raises:
+        ValueError: X of another shape.
+    """
+    where = design.row(row)
+    config, x = design.configs[where.configuration], np.asarray(X)
+    if x.ndim != 2 or x.shape[1] != len(design.data.x):
+        raise ValueError(f"X must be (n_samples, {len(design.data.x)}), got shape {x.shape}")
+    mean, scale = design.standardisation(where.fold, design.stops(where.configuration))
+    x = ((x.T - mean) / scale).astype(config.dtype)
+    options: Any = {"activation": config.activation, "precision": config.precision}
+    with local_x64(config.dtype):
+        return np.asarray(run(params, x, loss=resolve_loss(config, design.data), **options))
+
+
+def ensemble_scores(design: Design, kept: Mapping[int, Params], metric: str) -> np.ndarray:
+    """Returns `(configurations, folds)`, see `Results.ensemble`.
+
+    Args:
+        design: of the sweep.
+        kept: row -> parameters.
+        metric: a validation metric.
+    """
+    found = np.full((len(design.configs), design.num_folds), np.nan)
+    for configuration, fold in np.ndindex(found.shape):
+        X = np.asarray(design.data.x if design.fold_inputs is None else design.fold_inputs[fold]).T
+        rows = [design.index(configuration, seed, fold) for seed in range(len(design.seeds))]
+        if all(row in kept for row in rows):
+            loss = resolve_loss(design.configs[configuration], design.data)
+            run = predict if loss == "squared_error" else predict_proba
+            each = [predicted(run, design, row, kept[row], X) for row in rows]
+            mean = np.mean(each, axis=0).astype(np.float64)
+            found[configuration, fold] = _metrics_of(mean, design, loss, fold)[metric.removeprefix("val_")]
+    return found
+
+
+def _metrics_of(mean: np.ndarray, design: Design, loss: Loss, fold: int) -> dict[str, float]:
+    """Returns the metrics of averaged predictions, `(outputs, n)`, on the held-out rows of a fold."""
+    with np.errstate(divide="ignore"):
+        if loss == "sigmoid_cross_entropy":
+            scores = np.log(mean) - np.log1p(-mean)
+        else:
+            scores = mean if loss == "squared_error" else np.log(mean)
+    # In float32 a probability may be 0.
+    scores = np.nan_to_num(scores, posinf=1e4, neginf=-1e4)
+    with local_x64("float64"):
+        weights = jnp.asarray(design.splits.val[fold], jnp.float64)
+        y = np.asarray(design.data.y)
+        y = jnp.asarray(y.astype(np.float64) if loss == "squared_error" else y)
+        found = metrics(jnp.asarray(scores), y, weights, loss=loss)
+        return {name: float(value) for name, value in found.items()}

@@ -1,0 +1,51 @@
+"""The numbers that report.js makes differences of: the same arithmetic here, against `Results.compare`."""
+
+import numpy as np
+import pytest
+from sweeps import made_up
+
+from regjax.report.evidence import counterparts, differences, evidence, gaps
+
+
+def as_the_script_does(told, index, base):
+    """Returns (difference, half the interval, half the family interval) as report.js computes them."""
+    units = told["units"].reshape(-1, told["count"])
+    d = units[index] - units[base]
+    se = told["error"] * np.std(d, ddof=1)
+    sampling = 0.0
+    if told["one_split"]:
+        terms = told["examples"].view(np.float16).astype(float).reshape(len(units), told["rows"])
+        sampling = float(np.sqrt(np.sum((terms[index] - terms[base]) ** 2)))
+    return d.mean(), told["t"] * se, told["t_family"] * np.hypot(se, sampling)
+
+
+@pytest.mark.parametrize("held_out", [{"folds": 3}, {"validation": 0.3}])
+def test_any_baseline_gives_the_table_of_compare(held_out):
+    shape = (4, 3, held_out.get("folds", 1))
+    results = made_up(np.random.default_rng(0).random(shape), {"l2": [0, 1, 2, 3]}, **held_out)
+    told = evidence(results, "val_accuracy")
+    for base in range(4):
+        table = results.compare({"l2": base}).table
+        others = [index for index in range(4) if index != base]
+        for index, (_, row) in zip(others, table.iterrows(), strict=True):
+            mean, reach, whole = as_the_script_does(told, index, base)
+            np.testing.assert_allclose([mean, mean - reach], [row["difference"], row["low"]], rtol=1e-9)
+            rtol = 2e-3 if told["one_split"] else 1e-9  # terms of single samples are float16
+            np.testing.assert_allclose(mean + whole, row["family_high"], rtol=rtol, atol=1e-3)
+
+
+def test_what_has_no_verdict_says_why():
+    scores = np.random.default_rng(0).random((3, 1, 5))
+    results = made_up(scores, {"l2": [0, 1, 2]}, folds=5, diverged=[7])
+    comparison = results.compare()
+    assert differences(results, comparison).verdict[:2] == ["baseline", "4 of 5 ok"]
+    assert evidence(results, "val_accuracy")["lost"] == ["", "4 of 5 ok", ""]
+    assert counterparts(results, comparison).tolist() == [3, 0, 0]
+    assert differences(results, None).verdict == ["no baseline"] * 3
+    assert counterparts(results, None).tolist() == [3, 3, 3]
+
+
+def test_a_gap_needs_held_out_samples():
+    results = made_up(np.random.default_rng(0).random((2, 1, 1)), {"l2": [0, 1]})
+    found = gaps(results, "train_loss")
+    assert all(np.isnan(values).all() and values.shape == (2,) for values in found.values())
