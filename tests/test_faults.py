@@ -18,7 +18,7 @@ def test_each_fault_has_its_code_once_and_its_tests():
             place_of(fault, ROOT)
         except ValueError as error:
             wrong.append(f"{fault.name}: {error}")
-    assert not wrong
+    assert not wrong, "\n".join(wrong)
     assert all(fault.tests and fault.new != fault.old for fault in FAULTS)
 
 
