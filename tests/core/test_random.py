@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import reference
 
+from regjax.core import random
 from regjax.core.dropout import dropout_mask, dropout_masks
 from regjax.core.random import (
-    BATCH,
-    INIT,
     MASKS,
     epoch_order,
     normals,
@@ -20,6 +19,7 @@ from regjax.core.random import (
 pytestmark = pytest.mark.bits
 
 KEY = replicate_key(3, 1)
+PLACES = [value for name, value in vars(random).items() if name.isupper() and name != "MAX_SEED"]
 
 
 @pytest.mark.parametrize("shape", [(20, 224), (3, 211), (1, 1), (7, 5)])
@@ -99,7 +99,7 @@ def test_every_seed_fold_step_place_and_layer_has_its_own_key():
         for seed in (0, 1)
         for fold in (0, 1)
         for step in (0, 1, 2)
-        for place in (INIT, BATCH, MASKS)
+        for place in PLACES
     ]
     assert len({tuple(key) for key in keys}) == len(keys)
 

@@ -400,3 +400,14 @@ def test_metrics_that_are_not_asked_for_are_not_recorded():
     assert losses.best().metric == losses.design.metric == "val_loss"
     with pytest.raises(ValueError, match=r"metric must be one of val_loss, got 'val_roc_auc'.*not recorded"):
         losses.best(metric="val_roc_auc")
+
+
+def test_predictions_are_of_inputs_as_they_were_handed_in():
+    X, y = points(60)
+    X = 100 + 10 * X
+    config = {"hidden": (4,), "num_steps": 60, "eval_every": 60}
+    results = regjax.sweep((X, y), config, {"l2": 0}, validation=0.3, standardize=True, progress=False)
+    held_out = results.design.splits.val[0] > 0
+    right = np.mean(results.predict(0, X[held_out]) == y[held_out])
+    assert right == pytest.approx(results.values("val_accuracy")[0])
+    assert right > 0.8

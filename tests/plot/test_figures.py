@@ -385,6 +385,7 @@ def test_forest_shows_both_ends_and_tells_verdicts_apart():
         line.get_marker(): line.get_color() for line in ax.lines if line.get_marker() not in ("None", "")
     }
     assert marks == {look.marker: look.colour for look in palette.VERDICTS.values()}
+    assert len(marks) == len(set(marks.values())) == 3
 
 
 def test_forest_says_what_diverged_and_gives_it_no_interval():

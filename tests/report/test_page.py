@@ -112,6 +112,15 @@ def test_a_gap_in_loss_is_positive_where_training_rows_do_better(real):
     assert (gaps["mean"] > 0).all()
 
 
+def test_the_first_differences_are_those_of_the_comparison(planar):
+    table = planar.compare().table
+    first = arrays(planar)["first"]
+    arms = [planar.design.in_words(c) in set(table["name"]) for c in planar.design.configurations]
+    for name in ("difference", "low", "high", "family_low", "family_high"):
+        np.testing.assert_array_equal(first[name][arms], table[name])
+        assert np.isnan(first[name][~np.array(arms)]).all()
+
+
 def test_long_axes_are_binned():
     from scipy import stats
 

@@ -60,6 +60,8 @@ def test_results_have_scikit_learns_keys_and_scores(scoring):
     assert ours.best_score_ == ours.cv_results_[key].max()
     assert ours.predict(X).shape == (150,)
     assert ours.score(X, y) > 0.8
+    again = clone(NETWORK).set_params(**ours.best_params_).fit(X, y)
+    np.testing.assert_allclose(ours.best_estimator_.predict_proba(X), again.predict_proba(X), rtol=1e-6)
     # The same numbers as the sweep's own, and its tables.
     split = np.stack([ours.cv_results_[key.replace("mean", f"split{i}")] for i in range(3)], axis=1)
     np.testing.assert_allclose(split, ours.results_.table("val_accuracy")[:, 0], rtol=1e-6)

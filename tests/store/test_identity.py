@@ -7,6 +7,7 @@ from stores import CONFIG, make_design
 from sweeps import points
 
 from regjax.core.data import Data
+from regjax.core.hparams import HParams
 from regjax.store.identity import (
     checksum_of,
     digest,
@@ -46,6 +47,12 @@ def test_identity_is_what_was_asked_for():
     one = identities(make_design((X, y), CONFIG))
     X[0, 0] += 1e-9
     assert identities(make_design((X, y), CONFIG)) != one
+
+
+def test_every_hyperparameter_is_in_the_identity():
+    grids = [{}, *({name: 3.0 if name == "n_iter_no_change" else 0.25} for name in HParams._fields)]
+    found = [row for grid in grids for row in identities(make_design("two_regions", CONFIG, grid, folds=2))]
+    assert len(set(found)) == len(found) == 2 * len(grids)
 
 
 def test_identities_and_keys_are_those_of_earlier_versions():

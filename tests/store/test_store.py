@@ -282,6 +282,10 @@ def test_rows_and_checkpoints_come_back_and_a_finished_row_has_no_checkpoint_and
             connection.execute("UPDATE checkpoints SET step = 3")
         with pytest.raises(StoreError, match=f"row {other} is damaged"):
             list(store.checkpoints(sweep.rows))
+        with store.transaction() as connection:
+            connection.execute("UPDATE rows SET val_loss = 0.6")
+        with pytest.raises(StoreError, match=f"row {one} is damaged"):
+            list(store.read(sweep.rows))
 
 
 def test_sweeps_are_numbered_from_either_end(tmp_path):

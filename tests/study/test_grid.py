@@ -21,6 +21,11 @@ def test_a_product_has_every_pair_once(l2, l1):
     assert len(grid) == len(pairs)
 
 
+def test_the_first_axis_varies_slowest():
+    pairs = [(c["l2"], c["l1"]) for c in regjax.grid(l2=[1, 0], l1=[0, 2, 3])]
+    assert pairs == [(1, 0), (1, 2), (1, 3), (0, 0), (0, 2), (0, 3)]
+
+
 @given(axis, axis)
 def test_a_union_has_each_once_whatever_the_order(a, b):
     x, y = regjax.grid(l2=a), regjax.grid(l2=b)
