@@ -94,7 +94,7 @@ def test_scores_ranks_and_curves(planar):
     assert np.isnan(every[-1]).all()
 
 
-def test_no_column_of_the_table_is_of_test_rows(planar):
+def test_no_column_of_the_table_is_of_test_samples(planar):
     data = arrays(planar)
     assert "test_accuracy" in data["scores"]  # to look at
     assert not [name for name in data["columns"] if "test" in name]
@@ -107,7 +107,7 @@ def test_gaps_are_paired(planar):
     assert (data["gap"]["low"] < data["gap"]["mean"]).all()
 
 
-def test_a_gap_in_loss_is_positive_where_training_rows_do_better(real):
+def test_a_gap_in_loss_is_positive_where_training_samples_do_better(real):
     gaps = evidence.gaps(real, "val_loss")
     assert (gaps["mean"] > 0).all()
 
@@ -180,21 +180,21 @@ def test_histograms(planar):
     np.testing.assert_allclose(shares[0, networks.BARS // 2], middle.mean(), rtol=5e-3)
 
 
-def test_confusion_is_of_held_out_rows(one_split):
-    data = arrays(one_split)["said"]
-    rows = data["columns"]["rows"].reshape(-1, 3, 3)
+def test_confusion_is_of_held_out_samples(one_split):
+    data = arrays(one_split)["predictions"]
+    samples = data["columns"]["samples"].reshape(-1, 3, 3)
     held = one_split.design.splits.val[0] > 0
     truth = np.asarray(one_split.design.data.y[0])[held]
     place = data["place"][0]
     x = np.asarray(one_split.design.data.x).T[held]
     expected = np.zeros((3, 3))
     np.add.at(expected, (truth, one_split.predict(0, x)), 1)
-    np.testing.assert_array_equal(rows[place], expected)
+    np.testing.assert_array_equal(samples[place], expected)
     assert data["place"][1] == -1  # diverged
 
 
-def test_residuals_are_of_held_out_rows(real):
-    data = arrays(real)["said"]
+def test_residuals_are_of_held_out_samples(real):
+    data = arrays(real)["predictions"]
     predicted = data["columns"]["predicted"].reshape(-1, data["count"])
     fold_of = np.argmax(np.stack(real.design.splits.val) > 0, axis=0)
     some = np.linspace(0, len(fold_of) - 1, data["count"]).astype(int)
@@ -235,19 +235,19 @@ def test_all_diverged_and_nothing_held_out():
     grid = regjax.grid(l2=[0, 1], learning_rate=1e9)
     config = {"hidden": (4,), "num_steps": 20, "eval_every": 10}
     results = regjax.sweep("iris", config, grid, folds=2, progress=False)
-    assert "Nothing was chosen." in page(results, silence=["no choice: all diverged"])
+    assert "Nothing was chosen." in page(results, missing=["no choice: all diverged"])
     results = regjax.sweep("iris", config, regjax.grid(l2=[0.1, 0]), seeds=1, progress=False)
     html = page(results)
     assert "2 configurations × 1 network<" in html
     assert html.count("<figure hidden>") == 2  # no differences, no gap
     data = report_data.arrays_of(results, "train_loss", None, None)
-    assert "rank" not in data["columns"]  # nothing ranks by the rows that were trained on
+    assert "rank" not in data["columns"]  # nothing ranks by the samples that were trained on
     assert (data["start"], data["chosen"], list(data["rank"])) == (0, -1, [0, 1])
 
 
 def test_no_text_of_a_user_is_html(planar):
     about = About(source=HOSTILE, command=f"regjax sweep {HOSTILE}", toml=HOSTILE)
-    html = page(planar, planar.compare(), planar.best(), silence=[HOSTILE], about=about)
+    html = page(planar, planar.compare(), planar.best(), missing=[HOSTILE], about=about)
     assert HOSTILE not in html
     assert html.count("&lt;/script&gt;&lt;script&gt;alert(1)") >= 4
     bare = page(None, about=dataclasses.replace(about, every=5))
@@ -543,7 +543,7 @@ def test_any_configuration_can_be_the_baseline(which, opened, request):
         place = found["c"].index(names.index(row["name"]))
         assert found["verdict"][place] == (row["verdict"] or row["status"])
         for name in ("difference", "low", "high", "family_low", "family_high"):
-            # On one split halves of the scores of single rows stand in the page.
+            # On one split halves of the scores of single samples stand in the page.
             rtol = 2e-3 if "family" in name and which == "one_split" else 1e-9
             np.testing.assert_allclose(found[name][place], row[name], rtol=rtol, atol=1e-12, err_msg=name)
     assert found["verdict"][found["c"].index(c)] == "baseline"
@@ -558,7 +558,7 @@ def test_by_keyboard(planar, opened):
     wait_for(lambda: shown(driver).startswith("l2=0, "))
     keys(driver, "picker0", Keys.END)
     wait_for(lambda: shown(driver).startswith("l2=3, "))
-    keys(driver, "split", Keys.HOME)  # training rows
+    keys(driver, "split", Keys.HOME)  # training samples
     wait_for(lambda: "train_accuracy" in driver.find_element("id", "of_heat").text)
     values = planar.table("train_accuracy").mean((1, 2))
     cells = data_of(driver, "heat")
@@ -630,7 +630,7 @@ def test_names_are_shown_as_text(features, labels, opened):
     results = regjax.sweep((x, y), config, regjax.grid(l2=[0, 0.1]), folds=2, progress=False)
     text = f"{MATHS} {HOSTILE}"
     about = About(source=text, command=text, toml=text)
-    driver = opened(page(results, results.compare(), results.best(), silence=[text], about=about))
+    driver = opened(page(results, results.compare(), results.best(), missing=[text], about=about))
     assert driver.find_element("tag name", "h1").text.startswith(text)
     assert driver.title.startswith(text)
     assert driver.find_element("id", "asked").text == f"{text}\n\n{text}"
