@@ -73,7 +73,7 @@ def in_a_process(pinned: bool = False, **asked: Any) -> dict[str, Any]:
     """Returns the result of `point` in a fresh process, without a cache of compiled programs.
 
     Args:
-        pinned: to one core.
+        pinned: whether the process keeps to one core.
         **asked: arguments of `point`.
     """
     command = [sys.executable, "-m", "benchmarks.growth", json.dumps(asked), *(["pinned"] if pinned else [])]

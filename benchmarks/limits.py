@@ -71,7 +71,7 @@ def hand_written(problem: Problem, rows: Rows) -> Prepared | None:
     """Prepares loop.c, one network after the other in every thread, of which there is one per core.
 
     Args:
-        problem: to train.
+        problem: the problem to train.
         rows: the networks.
 
     Returns:

@@ -194,7 +194,7 @@ def sklearn_alone(problem: Problem, rows: Rows) -> Prepared | None:
 
 
 def sklearn_search(problem: Problem, rows: Rows) -> Prepared | None:
-    """`GridSearchCV(MLPClassifier, n_jobs=-1)` of as many candidates, one split that trains on all rows."""
+    """`GridSearchCV(MLPClassifier, n_jobs=-1)` of as many candidates, one split, all samples train."""
     if problem.keep_prob is not None or len(rows.l2) < 16:
         return None
     from sklearn.model_selection import GridSearchCV

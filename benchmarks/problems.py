@@ -1,9 +1,8 @@
 """The problems and grids of networks that every opponent trains, and the definition of a training cost.
 
-The objective of all: mean data loss of the batch + λ/(2n)·Σ‖W‖², n being all training rows; plain gradient
-descent; an epoch is n/batch_size batches of a random order of the rows, n being cut to a multiple (libraries
-differ in what they do with a rest). Dropout is of hidden layers,
-scaled when training.
+The objective of all: mean data loss of the batch + λ/(2n)·Σ‖W‖², n being all training samples; plain gradient
+descent; an epoch is n/batch_size batches of a random order of the samples, n being cut to a multiple
+(libraries differ in what they do with a rest). Dropout is of hidden layers, scaled when training.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ class Problem(NamedTuple):
     """A data set and a network.
 
     Attributes:
-        name: of a row of the table.
-        x: training rows, `(n, n_features)` float32.
+        name: the problem's name in the table.
+        x: training samples, `(n, n_features)` float32.
         y: labels, `(n,)` int32; two classes have one output and the sigmoid's cross-entropy.
-        layer_sizes: of the network.
-        batch_size: None is all rows.
-        keep_prob: of hidden units, on average over the grid; None is no dropout.
+        layer_sizes: the sizes of the network's layers.
+        batch_size: samples of a step; None is all.
+        keep_prob: the probability of keeping a hidden unit, on average over the grid; None is no dropout.
         learning_rate: the largest of the grid.
         check_steps: after which all must have reached the same cost, each with its own draws; 0 without any.
-        usual_steps: that a user would train, for the break-even.
+        usual_steps: the steps that a user would train, for the break-even.
     """
 
     name: str
@@ -82,8 +81,8 @@ class Rows(NamedTuple):
     """The networks of a sweep, configuration by configuration and seed by seed.
 
     Attributes:
-        axes: of `regjax.grid`.
-        seeds: of each configuration.
+        axes: the axes of `regjax.grid`.
+        seeds: how many seeds each configuration has.
         learning_rate: `(rows,)` float32.
         l2: λ, `(rows,)` float32.
         keep_prob: `(rows,)` float32, 1 without dropout.
@@ -177,7 +176,7 @@ def rows_from(problem: Problem, axes: dict[str, list[float]], seeds: int) -> Row
 
 
 def training_cost(problem: Problem, rows: Rows, params: Params) -> np.ndarray:
-    """Returns the cost of each network on all training rows, without dropout, `(rows,)`, in float64."""
+    """Returns the cost of each network on all training samples, without dropout, `(rows,)`, in float64."""
     a: Any = problem.x.astype(np.float64)[None]
     for i, (w, b) in enumerate(params):
         a = a @ np.swapaxes(w.astype(np.float64), 1, 2) + b[:, None, :]

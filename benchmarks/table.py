@@ -25,7 +25,7 @@ from benchmarks.problems import SIZES, Prepared, Problem, Rows, rows_from, rows_
 # Networks whose costs are compared before a time counts: so many of who trains one after the other, and so
 # many of who trains all at once, whose program then serves the table too.
 CHECKED, CHECKED_AT_ONCE = 4, 16
-# Steps of the comparison where all rows are seen in every step and nothing is dropped: all then do the same
+# Steps of the comparison where every step sees all samples and nothing is dropped: all then do the same
 # arithmetic, and no cost may differ by more than SAME. (Rounding grows with the steps: after 2,000 of the
 # tutorial's network, NumPy in float32 is up to 2e-3 from itself in float64.)
 SAME_STEPS, SAME = 20, 1e-4
@@ -55,7 +55,7 @@ class Cell(NamedTuple):
 
     Attributes:
         problem: its name.
-        rows: networks.
+        rows: how many networks.
         opponent: its name.
         piece: networks that are trained at once: those of the size that was fastest, up to `rows`.
         us: `measure.spread` of µs per network and step in such pieces, or None.
@@ -77,13 +77,13 @@ class Cell(NamedTuple):
 
 
 class Contestant(NamedTuple):
-    """One that is ready to be timed.
+    """An opponent that is ready to be timed.
 
     Attributes:
-        prepared: what runs.
-        networks: of a call; of who trains one after the other, any number.
+        prepared: the opponent's functions.
+        networks: how many a call trains; any number for an opponent that trains one after the other.
         first: seconds of preparing it and of its first call.
-        steps: of its long call; None where that is not known yet.
+        steps: the steps of its long call; None where they are not known yet.
     """
 
     prepared: Prepared
@@ -112,12 +112,12 @@ def measure(
     """Yields the cells of each problem and size, all networks in one piece where they are not too many.
 
     Args:
-        problems: to train.
+        problems: the problems to train.
         sizes: numbers of networks. The most that opponents train in one piece are added where there are more.
-        names: of OPPONENTS; None is all. regjax is always among them.
-        seconds: that a repetition takes at least, about.
-        repeats: of each figure; two of more than `MANY_NETWORKS`.
-        say: is told what is being done.
+        names: names of OPPONENTS; None is all. regjax is always among them.
+        seconds: about the least seconds of a repetition.
+        repeats: how often each figure is measured; twice above `MANY_NETWORKS`.
+        say: the function that takes each message of progress.
     """
     sizes = list(sizes)
     names = list(OPPONENTS) if names is None else ["regjax", *(n for n in names if n != "regjax")]
@@ -198,9 +198,9 @@ def refusals(
     """Compares the training costs of all opponents with those of regjax.
 
     Args:
-        problem: to train.
-        names: of OPPONENTS, regjax among them.
-        exact: what came of earlier comparisons without draws, which this one adds to: the same data and
+        problem: the problem to train.
+        names: names of OPPONENTS, regjax among them.
+        exact: the result of earlier comparisons without draws, which this one adds to: the same data and
             network need no second one.
 
     Returns:
@@ -217,7 +217,7 @@ def refusals(
     exact = {} if exact is None else exact
     key = id(problem.x), problem.layer_sizes, problem.learning_rate
     if key not in exact:
-        plain = problem._replace(name=f"{problem.name}, all rows", batch_size=None, keep_prob=None)
+        plain = problem._replace(name=f"{problem.name}, all samples", batch_size=None, keep_prob=None)
         rates = [problem.learning_rate, problem.learning_rate / 2]
         strong = rows_from(plain, {"learning_rate": rates, "l2": list(STRONG)}, seeds=1)
         there = [name for name in names if name not in why]
@@ -265,7 +265,7 @@ def _other_cost(cost: np.ndarray, ours: np.ndarray) -> str:
 
 @contextlib.contextmanager
 def _errors_of(name: str, why: dict[str, str]) -> Iterator[None]:
-    """Puts an opponent's error into `why`, in one line, and goes on; errors of regjax are raised."""
+    """Puts an opponent's error into `why`, in one line; errors of regjax are raised."""
     try:
         yield
     except Exception as error:
@@ -343,11 +343,12 @@ def timed_in_turn(
 
     Args:
         ready: them; those that lack a number of steps get one.
-        seconds: that a long call takes at least, about.
+        seconds: about the least seconds of a long call.
         repeats: in which another one begins each time. regjax is timed twice in each, and the mean counts,
             unless its calls are slow ones.
-        num_batches: of an epoch: a long call has whole epochs more than a short one, where there is time.
-        why: is told of those that fail.
+        num_batches: batches of an epoch. A long call has whole epochs more than a short one, where there is
+            time.
+        why: opponent -> error; those that fail are added.
     """
     why, names = {} if why is None else why, list(ready)
     short_calls: dict[str, float] = {}  # their seconds
@@ -437,8 +438,8 @@ def break_even(
     """Returns the number of networks from which on regjax, compiling included, is faster than each opponent.
 
     Args:
-        cells: of the problem.
-        problem: whose `usual_steps` are trained.
+        cells: the measurements of the problem.
+        problem: the problem; its `usual_steps` are trained.
         compiling: seconds, of regjax in a first process.
 
     Returns:
