@@ -108,8 +108,8 @@ class Coverage:
     def rates(self, claim: str, asked: str) -> list[Rate]:
         """Returns a rate per metric of all intervals together, and one per metric and configuration."""
         found = []
-        for metric, rows in self.inside.items():
-            inside = np.array(rows)
+        for metric, of_sweeps in self.inside.items():
+            inside = np.array(of_sweeps)
             found.append(together(f"{claim}, {metric}", asked, inside))
             for name, column in zip(self.names, inside.T, strict=True):
                 found.append(rate(f"  {name}", "", column[~np.isnan(column)]))
@@ -165,7 +165,7 @@ def fold_intervals(sweeps: int) -> tuple[list[Rate], list[dict[str, Any]], str]:
         found = sweep(draw(2, index), L2, first=index, count=1, folds=FOLDS, test=test)
         for metric in METRICS:
             fresh[metric].append(differences(found, metric.replace("val", "test")))
-    truth = {metric: np.mean(rows, axis=0) for metric, rows in fresh.items()}
+    truth = {metric: np.mean(found, axis=0) for metric, found in fresh.items()}
     for index in range(sweeps):
         first = sweeps + index * PER_FOLD
         test = draw(5, index, samples=FRESH_SAMPLES)
@@ -173,10 +173,10 @@ def fold_intervals(sweeps: int) -> tuple[list[Rate], list[dict[str, Any]], str]:
         for metric in METRICS:
             coverage.add(found, metric, truth[metric])
             chosen[metric].append(choices(found, metric))
-    errors = [f"{np.max(np.std(rows, axis=0)) / sweeps**0.5:.4f} ({m})" for m, rows in fresh.items()]
+    errors = [f"{np.max(np.std(found, axis=0)) / sweeps**0.5:.4f} ({m})" for m, found in fresh.items()]
     note = f"fold intervals: truth over {sweeps:,} other data sets, standard error {', '.join(errors)}"
     rates = coverage.rates(f"{FOLDS} folds × {PER_FOLD} seeds", "at least 93 %")
-    return rates, [summarise(metric, rows) for metric, rows in chosen.items()], note
+    return rates, [summarise(metric, found) for metric, found in chosen.items()], note
 
 
 # -- families ---------------------------------------------------------------------------------------------
@@ -230,9 +230,9 @@ def choices(found: regjax.Results, metric: str) -> dict[str, float]:
     return entry | {"validation": float(found.units(metric).mean()), "fresh": float(fresh.mean())}
 
 
-def summarise(metric: str, rows: list[dict[str, float]]) -> dict[str, Any]:
+def summarise(metric: str, found: list[dict[str, float]]) -> dict[str, Any]:
     """Returns means over sweeps with their standard errors, "mean" and "se" each."""
-    of = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    of = {name: np.array([choice[name] for choice in found]) for name in found[0]}
 
     def mean(values: np.ndarray) -> dict[str, float]:
         error = float(np.std(values, ddof=1)) / len(values) ** 0.5 if len(values) > 1 else float("nan")
@@ -265,9 +265,9 @@ def main() -> None:
     folds, chosen, folds_note = fold_intervals(options.sweeps)
     rates = [*seeds, *folds, *family_intervals(options.sweeps, options.harmless)]
     print(f"{'claim':<70}{'asked':<15}{'found':>8}{'95 % interval':>19}{'counted':>9}")
-    for row in rates:
-        between = f"{row.low:.1%} to {row.high:.1%}"
-        print(f"{row.claim:<70}{row.asked:<15}{row.found:>8.1%}{between:>19}{row.trials:>9,}")
+    for r in rates:
+        between = f"{r.low:.1%} to {r.high:.1%}"
+        print(f"{r.claim:<70}{r.asked:<15}{r.found:>8.1%}{between:>19}{r.trials:>9,}")
     print(f"{seeds_note}\n{folds_note}")
     for result in chosen:
         print()
@@ -276,7 +276,7 @@ def main() -> None:
             print(f"{name:<42}", f"{value['mean']:.4f} (se {value['se']:.4f})" if is_mean else value)
     seconds = time.perf_counter() - began
     print(f"\n{seconds:.0f} s")
-    claims = [row._asdict() for row in rates]
+    claims = [r._asdict() for r in rates]
     context = {"sweeps": options.sweeps, "harmless": options.harmless, "seconds": seconds}
     write(options.json, {**context, "claims": claims, "notes": [seeds_note, folds_note], "choices": chosen})
 

@@ -104,7 +104,7 @@ class Process:
         return self.process.returncode == -signal.SIGKILL
 
     def finish(self) -> tuple[int, str, str]:
-        """Returns exit code, what it printed, and what it said on standard error."""
+        """Returns the exit code, standard output and standard error."""
         out, err = self.process.communicate()
         return self.process.returncode, out, err
 
@@ -201,8 +201,8 @@ def full_disk(steps: int, folder: Path, expected: Any) -> dict[str, Any]:
         }
         if remount("ro"):
             before = path.read_bytes()
-            said = attempt(path, None)
-            found["read-only"] = f"{said}; unchanged: {path.read_bytes() == before}"
+            outcome = attempt(path, None)
+            found["read-only"] = f"{outcome}; unchanged: {path.read_bytes() == before}"
         return found
 
 
@@ -258,10 +258,8 @@ def damaged(number: int, folder: Path, rng: np.random.Generator) -> dict[str, in
         else:
             broken = bytearray(content)
             first = int(rng.integers(len(content)))
-            places = (
-                rng.integers(len(content), size=12) if kind == "a few bytes" else range(first, first + 4096)
-            )
-            for place in places:
+            some = kind == "a few bytes"
+            for place in rng.integers(len(content), size=12) if some else range(first, first + 4096):
                 if place < len(broken):
                     broken[place] = rng.integers(256)
             written = bytes(broken)

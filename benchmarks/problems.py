@@ -32,8 +32,9 @@ class Problem(NamedTuple):
         layer_sizes: the sizes of the network's layers.
         batch_size: samples of a step; None is all.
         keep_prob: the probability of keeping a hidden unit, on average over the grid; None is no dropout.
-        learning_rate: the largest of the grid.
-        check_steps: after which all must have reached the same cost, each with its own draws; 0 without any.
+        learning_rate: the largest learning rate of the grid.
+        check_steps: the steps after which all must have reached the same cost, each with its own draws; 0
+            where nothing is drawn.
         usual_steps: the steps that a user would train, for the break-even.
     """
 
@@ -49,7 +50,7 @@ class Problem(NamedTuple):
 
     @property
     def num_batches(self) -> int:
-        """Of an epoch."""
+        """Batches of an epoch."""
         return 1 if self.batch_size is None else len(self.x) // self.batch_size
 
     @property
@@ -97,24 +98,20 @@ class Rows(NamedTuple):
     params: Params
 
     def first(self, count: int) -> Rows:
-        """Returns the first of them, for an opponent that trains one after the other."""
-        head = [(w[:count], b[:count]) for w, b in self.params]
-        return self._replace(
-            learning_rate=self.learning_rate[:count],
-            l2=self.l2[:count],
-            keep_prob=self.keep_prob[:count],
-            params=head,
-        )
+        """Returns the first networks, for an opponent that trains one after the other."""
+        names = ("learning_rate", "l2", "keep_prob")
+        first = {name: getattr(self, name)[:count] for name in names}
+        return self._replace(params=[(w[:count], b[:count]) for w, b in self.params], **first)
 
 
 class Prepared(NamedTuple):
     """An opponent that is ready to train the rows of a problem.
 
     Attributes:
-        run: trains from the beginning for so many steps, waits for the end, and returns something; the first
-            call may compile, another number of steps does not compile again.
-        params: of what `run` returned, as `Rows.params`; None where it keeps none.
-        steps_done: what `run` was asked for -> what it does, where that is whole epochs.
+        run: number of steps -> result of training from the beginning; it waits for the end. The first call
+            may compile, another number of steps does not compile again.
+        params: result of `run` -> parameters, as `Rows.params`; None where `run` keeps none.
+        steps_done: steps that `run` was asked for -> steps that it makes, where these are whole epochs.
         choosing: seconds of preparing that went into trying numbers of threads, which a user would not do.
     """
 

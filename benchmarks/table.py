@@ -1,5 +1,8 @@
 """Measures the time per network and step of every opponent, on every problem, for 1 to 4,096 networks.
 
+`python -m benchmarks` calls `measure`, `in_pieces` and `break_even`; `growth` times its points with
+`timed_in_turn`.
+
 The cost of a step is that of many steps less that of `FEW`, so that what a call does once (planning, drawing,
 copying, measuring) is not counted as steps; it is reported apart, as is the first call's compiling.
 """
@@ -22,8 +25,8 @@ from benchmarks.measure import seconds_of, spread
 from benchmarks.opponents import OPPONENTS
 from benchmarks.problems import SIZES, Prepared, Problem, Rows, rows_from, rows_of, training_cost
 
-# Networks whose costs are compared before a time counts: so many of who trains one after the other, and so
-# many of who trains all at once, whose program then serves the table too.
+# Networks whose costs are compared before a time counts: of an opponent that trains one after the other, and
+# of one that trains all at once, whose compiled program is then timed too.
 CHECKED, CHECKED_AT_ONCE = 4, 16
 # Steps of the comparison where every step sees all samples and nothing is dropped: all then do the same
 # arithmetic, and no cost may differ by more than SAME. (Rounding grows with the steps: after 2,000 of the
@@ -54,14 +57,14 @@ class Cell(NamedTuple):
     """The measurement of one opponent for one problem and number of networks.
 
     Attributes:
-        problem: its name.
+        problem: the problem's name.
         rows: how many networks.
-        opponent: its name.
+        opponent: the opponent's name.
         piece: networks that are trained at once: those of the size that was fastest, up to `rows`.
         us: `measure.spread` of µs per network and step in such pieces, or None.
         ratio: of `us` to regjax's, repetition by repetition, or None.
         compiling: seconds by which preparing and the first call took longer than a later call.
-        beside: seconds of all calls beside their steps.
+        beside: seconds that training all networks takes beside the steps.
         why: why there is no figure, or "".
     """
 
@@ -139,7 +142,7 @@ def measure(
 
 
 def _most_at_once(problem: Problem) -> int:
-    """Returns the numbers of networks that opponents train in one piece."""
+    """Returns the most networks that opponents train in one piece."""
     if jax.default_backend() != "cpu":
         return SIZES[-1]
     weights = sum(a * b for a, b in itertools.pairwise(problem.layer_sizes))
@@ -164,9 +167,9 @@ def _best_pieces(cells: list[Cell]) -> dict[str, int]:
 
 
 def in_pieces(cells: list[Cell]) -> list[Cell]:
-    """Returns the cells, those of opponents in the best of the sizes that were measured, up to their own.
+    """Returns the cells, each opponent's with its fastest piece of at most as many networks.
 
-    Whoever trains all networks at once may train them in pieces as well, as regjax does.
+    An opponent that trains all networks at once may train them in pieces as well, as regjax does.
     """
     found = []
     ours = {(c.problem, c.rows): c.us["all"] for c in cells if c.opponent == "regjax" and c.us is not None}
@@ -182,13 +185,8 @@ def in_pieces(cells: list[Cell]) -> list[Cell]:
             continue
         pairs = zip(best.us["all"], ours.get((cell.problem, cell.rows), []), strict=False)
         ratios = [theirs / mine for theirs, mine in pairs]
-        found.append(
-            best._replace(
-                rows=cell.rows,
-                ratio=spread(ratios) if ratios else None,
-                beside=best.beside * cell.rows / best.rows,
-            )
-        )
+        ratio, beside = spread(ratios) if ratios else None, best.beside * cell.rows / best.rows
+        found.append(best._replace(rows=cell.rows, ratio=ratio, beside=beside))
     return found
 
 
@@ -204,12 +202,12 @@ def refusals(
             network need no second one.
 
     Returns:
-        Why an opponent's time does not count, for those whose does not; and who is ready to be timed since,
+        Why an opponent's time does not count, by name; and the opponents that are ready to be timed since,
         by name and number of networks that are trained at once.
     """
     names, why = list(names), {}
     if "GridSearchCV" in names and "scikit-learn" not in names:
-        names.append("scikit-learn")  # whose costs stand for those of its search
+        names.append("scikit-learn")  # the search keeps no network: the costs of fits stand for its own
     for name in names:
         needs = OPPONENTS[name].needs
         if needs and importlib.util.find_spec(needs) is None:
@@ -236,7 +234,7 @@ def refusals(
             ours = costs["regjax"][: len(cost)]
             if not abs(cost.mean() / ours.mean() - 1) <= ALIKE:
                 why[name] = _other_cost(cost, ours)
-    if "scikit-learn" in why:  # which keeps the networks' costs, its search does not
+    if "scikit-learn" in why:
         why.setdefault("GridSearchCV", why["scikit-learn"])
     return why, ready
 
@@ -342,10 +340,10 @@ def timed_in_turn(
     """Returns the times of contestants that are timed one after the other, in every repetition.
 
     Args:
-        ready: them; those that lack a number of steps get one.
+        ready: the contestants; those that lack a number of steps get one.
         seconds: about the least seconds of a long call.
-        repeats: in which another one begins each time. regjax is timed twice in each, and the mean counts,
-            unless its calls are slow ones.
+        repeats: how many repetitions; another contestant begins each. regjax is timed twice in each, and
+            the mean counts, unless its calls are slow.
         num_batches: batches of an epoch. A long call has whole epochs more than a short one, where there is
             time.
         why: opponent -> error; those that fail are added.
@@ -440,7 +438,7 @@ def break_even(
     Args:
         cells: the measurements of the problem.
         problem: the problem; its `usual_steps` are trained.
-        compiling: seconds, of regjax in a first process.
+        compiling: seconds that regjax compiles for in a first process.
 
     Returns:
         For each opponent the fewest networks that both were measured with, and from how many on regjax is
