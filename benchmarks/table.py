@@ -62,7 +62,7 @@ class Cell(NamedTuple):
         opponent: the opponent's name.
         piece: networks that are trained at once: those of the size that was fastest, up to `rows`.
         us: `measure.spread` of µs per network and step in such pieces, or None.
-        ratio: of `us` to regjax's, repetition by repetition, or None.
+        ratio: `us` divided by regjax's, repetition by repetition, or None.
         compiling: seconds by which preparing and the first call took longer than a later call.
         beside: seconds that training all networks takes beside the steps.
         why: why there is no figure, or "".

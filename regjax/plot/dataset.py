@@ -70,7 +70,7 @@ def _flat(data: Data) -> tuple[Callable[[Data], np.ndarray], tuple[str, str]]:
         return lambda samples: np.stack([samples.x[0], samples.y[0]]), ("x1", name)
     whole = data.x[:, np.isfinite(data.x).all(axis=0)].astype(np.float64)
     mean, scale = whole.mean(axis=1, keepdims=True), whole.std(axis=1, keepdims=True)
-    scale[scale == 0] = 1
+    scale[scale == 0] = 1  # a constant feature
     directions, lengths, _ = np.linalg.svd((whole - mean) / scale, full_matrices=False)
     # A single sample has one direction only.
     directions = np.pad(directions, [(0, 0), (0, max(0, 2 - directions.shape[1]))])

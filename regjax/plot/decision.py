@@ -101,7 +101,7 @@ def boundaries(
     design, sheet = results.design, _sheet_of(results, x, y)
     figure = figure_or_new(figure, (max(1.7 * sheet.shape[1], 4), 1.95 * sheet.shape[0] + 0.9))
     axes = figure.subplots(*sheet.shape, sharex=True, sharey=True, squeeze=False)
-    replicates = set()
+    replicates = set()  # the seed and fold are in the title where all panels share them
     for at, ax in np.ndenumerate(axes):
         if at not in sheet.panels:
             ax.set_axis_off()
@@ -157,7 +157,7 @@ def _draw_network(
     """Draws what a network predicts, and the samples, those `held_out`, `(n,)`, outlined."""
     design = results.design
     x = np.asarray(design.data.x)
-    if design.fold_inputs is not None:
+    if design.fold_inputs is not None:  # each fold has inputs of its own: the samples lie where it sees them
         x = design.fold_inputs[design.row(row).fold]
     sides, points = plane(x, resolution)
     draw_boundary(ax, sides, results.predict_proba(row, points.T)[:, 1])
@@ -190,6 +190,7 @@ def _over_axes(results: Results, x: str, y: str) -> Sheet:
     title, drawn = "decision boundaries over", []
     for name, joint in ((x, ""), (y, " and")):
         values = in_order(value_of(c, name) for c in design.configurations)
+        # Evenly spread, with both ends.
         some = np.unique(np.linspace(0, len(values) - 1, SHEET_SIDE).round().astype(int)).tolist()
         drawn.append([values[k] for k in some])
         title += f"{joint} {name}" + (

@@ -40,8 +40,8 @@ def forest(
     Args:
         results: the results of the sweep.
         metric: a validation metric; None is val_accuracy or val_r2.
-        baseline: as in `Results.compare`.
-        over: as in `Results.compare`.
+        baseline: the baseline, as in `Results.compare`.
+        over: the axes chosen over, as in `Results.compare`.
         ax: axes that are drawn into; None makes a figure.
 
     Raises:

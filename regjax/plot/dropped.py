@@ -38,6 +38,7 @@ def masks(results: Results, *, configuration: int | None = None, figure: Panels 
     found = _dropping(results, configuration)
     index = design.index(found, 0, 0)
     row, config = design.row(index), design.configs[found]
+    # With keep_prob_end step 0 may drop nothing: keep_prob begins at 1 there, unless it is given.
     step = 0 if design.hparams[found].keep_prob_end is None else config.num_steps - 1
     width, drawn = _draw_step(results, index, step)
     seen = np.arange(width)

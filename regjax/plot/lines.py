@@ -49,7 +49,7 @@ def curves(
     handles = _draw_curves(results, panels[0], "train_cost", chosen)
     set_title(panels[0], "train_cost, as optimised: not comparable across configurations")
     for ax, shown in zip(panels[1:], (loss, other), strict=True):
-        if ax is panels[2] and other == loss:
+        if ax is panels[2] and other == loss:  # the metric is the loss: it has a panel already
             ax.set_axis_off()
             continue
         _draw_curves(results, ax, shown, chosen)

@@ -100,14 +100,14 @@ def _as_cells(
     panels = _panels(results, metric, ground)
     wide = min(len(panels), 3 if len(ground.across) <= 4 else 2)
     high = -(-len(panels) // wide)
-    size = (
-        min(max(1 + 0.6 * len(ground.across), 3), 10 / wide),
-        min(max(1.1 + 0.4 * len(ground.down), 2.4), 10 / high),
-    )
+    # Inches of a panel: room for its cells, but at most ten in all, and for the labels of a single cell.
+    width, height = 1 + 0.6 * len(ground.across), 1.1 + 0.4 * len(ground.down)
+    size = (min(max(width, 3), 10 / wide), min(max(height, 2.4), 10 / high))
     figure = figure_or_new(figure, (size[0] * wide + 1.4, size[1] * high + 0.8))
     axes = figure.subplots(high, wide, squeeze=False)
     for ax in axes.ravel()[len(panels) :]:
         ax.set_axis_off()
+    # Sorted by name: the dictionary is in the order of the best configurations.
     for ax, name in zip(axes.ravel(), sorted(panels), strict=False):
         _draw_panel(ax, results, ground, shades, means, panels[name], size)
         for cell, index in panels[name].items():

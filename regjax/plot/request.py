@@ -49,7 +49,7 @@ def order_of(results: Results, metric: str) -> np.ndarray:
 
 def chosen_of(results: Results, metric: str) -> int | None:
     """Returns the chosen configuration, None where nothing is held out or all networks diverged."""
-    try:
+    try:  # a figure is drawn even where nothing can be chosen
         return results.best(ranked_by(results, metric)).index
     except ValueError:
         return None

@@ -69,7 +69,7 @@ def path(results: Results, *, x: str | None = None, figure: Panels | None = None
 def _measures(params: Params) -> np.ndarray:
     """Returns (norm of all weights, share that is 0, share that is small, norm of each layer …)."""
     weights = [np.asarray(layer.w, np.float64) for layer in params]
-    layers = [float(np.sqrt(np.sum(w**2))) for w in weights]
+    layers = [float(np.sqrt(np.sum(w**2))) for w in weights]  # Frobenius norms
     sizes = np.abs(np.concatenate([w.ravel() for w in weights]))
     small = float(np.mean(sizes <= SMALL * sizes.max()))
     return np.array([np.sqrt(np.sum(np.square(layers))), np.mean(sizes == 0), small, *layers])

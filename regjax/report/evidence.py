@@ -124,7 +124,7 @@ def _as_errors(examples: np.ndarray, weights: np.ndarray) -> np.ndarray:
     They are linear in the scores: the terms of a difference are the differences of the terms.
     """
     total, used = np.sum(weights), np.count_nonzero(weights)
-    if used < 2:
+    if used < 2:  # one sample has no spread
         return np.full_like(examples, np.nan)
     centred = examples - (examples @ weights / total)[:, None]
     return weights * centred * math.sqrt(used / (used - 1)) / total

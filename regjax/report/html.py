@@ -55,7 +55,7 @@ def page(
         return template.render(words=words, bare=True)
     # Without held-out samples nothing is ranked; the training loss is shown.
     metric = "train_loss" if results.design.splits.kind == "none" else results.metric
-    metric = metric if choice is None else choice.metric
+    metric = metric if choice is None else choice.metric  # the page ranks as the choice did
     data = arrays_of(results, metric, comparison, None if choice is None else choice.index)
     document = document_of(data, results.design, comparison, about.every)
     more = {"words": words, "bare": False, "pickers": len(data["axes"]), "metric": without_split(metric)}

@@ -57,7 +57,7 @@ def document_of(
     """Returns the models of the page, its arrays, and the script that joins them.
 
     Args:
-        data: as `arrays.arrays_of` returns it.
+        data: the result of `arrays.arrays_of`.
         design: the design of the sweep.
         comparison: the comparison to the first baseline, or None.
         every: seconds after which the page loads itself again, or None.

@@ -89,7 +89,7 @@ def networks(results: Results, order: np.ndarray, rows: Kept) -> dict[str, Any]:
             continue
         row = rows[configuration][0]
         flat = np.concatenate([part.ravel() for layer in results.kept[row] for part in layer])
-        if 2 * (size + flat.size) > BUDGET["networks"]:
+        if 2 * (size + flat.size) > BUDGET["networks"]:  # bytes of float16
             break
         place[configuration], row_of[configuration] = size, row
         mean, scale = design.standardisation(design.row(row).fold, design.stops(configuration))
@@ -129,6 +129,7 @@ def predictions(results: Results, order: np.ndarray, rows: Kept) -> dict[str, An
     # Two columns of float32.
     chosen = [c for c in order.tolist() if c in rows][: BUDGET["networks"] // (8 * points)]
     place[chosen] = np.arange(len(chosen))
+    # One seed of each configuration: all seeds would count every sample several times.
     seed_of = {c: design.row(rows[c][0]).seed for c in chosen}
     asked = [row for c in chosen for row in rows[c] if design.row(row).seed == seed_of[c]]
     found = _confusion(results, asked, place, classes) if classes else _residuals(results, asked, place)
