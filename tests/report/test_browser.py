@@ -94,7 +94,7 @@ def button(driver, name):
 
 
 def keys(driver, name, *pressed):
-    """Types into a control, as who has no mouse does."""
+    """Types into a control, as a reader without a mouse does."""
     element = driver.execute_script(f"return {root(driver, name)}.input_el")
     element.send_keys(*pressed)
 
