@@ -48,7 +48,7 @@ def show(cells: list[table.Cell]) -> Table:
     """Returns the table, a line per problem and opponent, a column per number of networks."""
     found = Table(title=TITLE)
     sizes = list(dict.fromkeys(c.rows for c in cells))
-    for column in ("problem", "who"):
+    for column in ("problem", "opponent"):
         found.add_column(column)
     for size in sizes:
         found.add_column(f"{size:,} network{'s' if size > 1 else ''}", justify="right")
@@ -111,35 +111,35 @@ def broken_bounds(cells: list[table.Cell], extra: dict[str, float], bounds: dict
     On a shared machine one slow repetition says little: a bound holds if the best repetition keeps it.
 
     Args:
-        cells: of a table.
+        cells: the measurements of a table.
         extra: other ratios by name.
         bounds: the least of how many times as long as regjax an opponent takes, by "problem, networks,
             opponent", and of the other ratios.
     """
     found = {f"{c.problem}, {c.rows}, {c.opponent}": c.ratio["max"] for c in cells if c.ratio} | extra
-    said = []
+    sentences = []
     for name, bound in bounds.items():
         if name not in found:
-            said.append(f"{name}: was not measured")
+            sentences.append(f"{name}: was not measured")
         elif found[name] < bound:
-            said.append(f"{name}: {found[name]:.3g}, must be at least {bound:g}")
-    return said
+            sentences.append(f"{name}: {found[name]:.3g}, must be at least {bound:g}")
+    return sentences
 
 
 class Asked(NamedTuple):
     """What a run measures, and where its results go.
 
     Attributes:
-        problems: of the table.
-        names: opponents of the table.
-        sizes: numbers of networks of the table.
-        parts: of "table", "growth" and "first".
-        check: whether the table's ratios are held to benchmarks/bounds.toml.
-        seconds: of a repetition.
-        repeats: repetitions.
+        problems: the problems of the table.
+        names: the opponents of the table.
+        sizes: the numbers of networks of the table.
+        parts: the parts to measure, of "table", "growth" and "first".
+        check: whether the table's ratios are compared with benchmarks/bounds.toml.
+        seconds: about the seconds of a repetition.
+        repeats: how many repetitions.
         device: "cpu" or "gpu".
-        folder: of the .json files.
-        pictures: folder of the pictures.
+        folder: the folder of the .json files.
+        pictures: the folder of the pictures.
         whole: whether everything is measured. A part never takes the place of a whole result.
     """
 
@@ -163,11 +163,7 @@ class Asked(NamedTuple):
     def save(self, name: str, found: dict[str, Any]) -> None:
         """Writes results to the folder."""
         path = self.folder / f"{name}{self.suffix}{'' if self.whole else '_part'}.json"
-        asked = {
-            "seconds": self.seconds,
-            "repeats": self.repeats,
-            "took": time.perf_counter() - BEGAN,
-        }
+        asked = {"seconds": self.seconds, "repeats": self.repeats, "took": time.perf_counter() - BEGAN}
         write(str(path), {"opponents": _versions(), "processor": processor(), "asked": asked, **found})
 
     def picture(self, name: str, draw: Callable[..., Any], *of: Any) -> None:
@@ -227,12 +223,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--problems", nargs="*", help="their names; all by default")
     parser.add_argument("--sizes", nargs="*", type=int, choices=SIZES, help="numbers of networks")
     parser.add_argument("--opponents", nargs="*", choices=list(OPPONENTS), help="all by default")
-    parser.add_argument(
-        "--parts",
-        nargs="*",
-        choices=("table", "growth", "first"),
-        help="all by default, the table where something of it is asked for",
-    )
+    words = "all by default; the table alone where an option of it is given"
+    parser.add_argument("--parts", nargs="*", choices=("table", "growth", "first"), help=words)
     parser.add_argument("--seconds", type=float, help="of a repetition")
     parser.add_argument("--repeats", type=int)
     return parser
@@ -322,14 +314,8 @@ def _measured(asked: Asked) -> tuple[list[table.Cell], dict[str, float], bool]:
     """Returns the cells, the seconds of compiling by problem, and whether Ctrl-C cut it short."""
     cells: list[table.Cell] = []
     try:
-        for measured in table.measure(
-            asked.problems,
-            asked.sizes,
-            names=asked.names,
-            seconds=asked.seconds,
-            repeats=asked.repeats,
-            say=_say,
-        ):
+        how: dict[str, Any] = {"names": asked.names, "seconds": asked.seconds, "repeats": asked.repeats}
+        for measured in table.measure(asked.problems, asked.sizes, **how, say=_say):
             cells += measured
         return cells, {p.name: _compiling(p) for p in asked.problems} if 1 in asked.sizes else {}, False
     except KeyboardInterrupt:
@@ -403,13 +389,13 @@ def _print_limits(cells: list[table.Cell], points: list[dict[str, Any]], limit: 
         )
         console.print(f"regjax's products alone, of the limit, {problem}: {mine}")
     words = {"compiling": "before a first call ends, compiling", "beside": "of all calls, beside their steps"}
-    for what, said in words.items():
+    for what, text in words.items():
         by_name: dict[str, list[float]] = {}
         for cell in cells:
             if cell.us is not None and getattr(cell, what) > 0.05:
                 by_name.setdefault(cell.opponent, []).append(getattr(cell, what))
         for name, seconds in by_name.items():
-            console.print(f"{said}, {name}: {min(seconds):.1f} to {max(seconds):.1f} s")
+            console.print(f"{text}, {name}: {min(seconds):.1f} to {max(seconds):.1f} s")
 
 
 def _print_break_even(
@@ -430,7 +416,7 @@ def _print_break_even(
 
 
 def _growth_table(found: dict[str, Any]) -> Table:
-    shown = Table(title="growth of regjax: each row a process of its own; memory of the host")
+    shown = Table(title="growth of regjax: each line a process of its own; memory of the host")
     for column in ("varied", "network", "samples", "batch", "networks", "workers", "µs per network and step",
                    "peak MiB", "compile s"):  # fmt: skip
         shown.add_column(column, justify="right")

@@ -3,16 +3,16 @@
     python -m benchmarks.bench_coverage [--sweeps 1000] [--harmless 16] [--json PATH]
 
 All of it goes through `regjax.sweep`, `Results.compare` and `Results.best`, and every network is trained:
-4-8-1, 60 steps, 40 rows of which a fifth has its label flipped.
+4-8-1, 60 steps, 40 samples of which a fifth has its label flipped.
 
 - Seed intervals: on a few fixed splits, many sweeps of 8 seeds of their own. The truth is the mean over
   thousands of other seeds on the same split.
 - Fold intervals: sweeps of 5 folds × 2 seeds, each on a data set of its own. The truth is the mean
-  difference on fresh rows, of the networks of as many other data sets' folds.
+  difference on fresh samples, of the networks of as many other data sets' folds.
 - Family intervals: sweeps in which nothing can help. Either configurations that differ by chance alone
   (values of b1, which "sgd" does not read, with pairing="independent"); or true regularisers on labels that
-  are coins, where every network's expected accuracy on new rows is ½.
-- The rules "mean" and "one_se": what each chose in the sweeps over folds, on fresh rows.
+  are coins, where every network's expected accuracy on new samples is ½.
+- The rules "mean" and "one_se": what each chose in the sweeps over folds, on fresh samples.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from benchmarks.measure import write
 
 CONFIG = regjax.Config(layer_sizes=(4, 8, 1), num_steps=60, eval_every=60)
 LEARNING_RATE = 1.0
-ROWS, FLIPPED, FRESH_ROWS = 40, 0.2, 256
+SAMPLES, FLIPPED, FRESH_SAMPLES = 40, 0.2, 256
 METRICS = ("val_loss", "val_accuracy")
 SPLITS, SEEDS = 25, 8
 FOLDS, PER_FOLD = 5, 2
@@ -42,20 +42,20 @@ L2 = {"l2": [0.0, 0.1, 0.3, 1.0, 3.0, 10.0]}
 MANY = {"l2": [0.0, 0.3, 1.0, 3.0], "keep_prob": [1.0, 0.9, 0.7, 0.5]}
 
 
-def draw(*stream: int, rows: int = ROWS, coins: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def draw(*stream: int, samples: int = SAMPLES, coins: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Returns fresh (X, y) of a random stream.
 
     Args:
         *stream: whole numbers; another stream is another, independent data set.
-        rows: how many.
+        samples: how many samples.
         coins: whether y has nothing to do with X (as many 0 as 1, shuffled), instead of the sign of
-            x₀ + x₁, flipped in a fifth of the rows.
+            x₀ + x₁, flipped in a fifth of the samples.
     """
     rng = np.random.default_rng(stream)
-    X = rng.normal(size=(rows, CONFIG.layer_sizes[0]))
+    X = rng.normal(size=(samples, CONFIG.layer_sizes[0]))
     if coins:
-        return X, rng.permutation(np.arange(rows) % 2)
-    return X, ((X[:, 0] + X[:, 1] > 0) ^ (rng.random(rows) < FLIPPED)).astype(int)
+        return X, rng.permutation(np.arange(samples) % 2)
+    return X, ((X[:, 0] + X[:, 1] > 0) ^ (rng.random(samples) < FLIPPED)).astype(int)
 
 
 def sweep(
@@ -108,8 +108,8 @@ class Coverage:
     def rates(self, claim: str, asked: str) -> list[Rate]:
         """Returns a rate per metric of all intervals together, and one per metric and configuration."""
         found = []
-        for metric, rows in self.inside.items():
-            inside = np.array(rows)
+        for metric, of_sweeps in self.inside.items():
+            inside = np.array(of_sweeps)
             found.append(together(f"{claim}, {metric}", asked, inside))
             for name, column in zip(self.names, inside.T, strict=True):
                 found.append(rate(f"  {name}", "", column[~np.isnan(column)]))
@@ -161,22 +161,22 @@ def fold_intervals(sweeps: int) -> tuple[list[Rate], list[dict[str, Any]], str]:
     coverage, chosen = Coverage(), defaultdict(list)
     fresh = defaultdict(list)
     for index in range(sweeps):
-        test = draw(3, index, rows=FRESH_ROWS)
+        test = draw(3, index, samples=FRESH_SAMPLES)
         found = sweep(draw(2, index), L2, first=index, count=1, folds=FOLDS, test=test)
         for metric in METRICS:
             fresh[metric].append(differences(found, metric.replace("val", "test")))
-    truth = {metric: np.mean(rows, axis=0) for metric, rows in fresh.items()}
+    truth = {metric: np.mean(found, axis=0) for metric, found in fresh.items()}
     for index in range(sweeps):
         first = sweeps + index * PER_FOLD
-        test = draw(5, index, rows=FRESH_ROWS)
+        test = draw(5, index, samples=FRESH_SAMPLES)
         found = sweep(draw(4, index), L2, first=first, count=PER_FOLD, folds=FOLDS, test=test)
         for metric in METRICS:
             coverage.add(found, metric, truth[metric])
             chosen[metric].append(choices(found, metric))
-    errors = [f"{np.max(np.std(rows, axis=0)) / sweeps**0.5:.4f} ({m})" for m, rows in fresh.items()]
+    errors = [f"{np.max(np.std(found, axis=0)) / sweeps**0.5:.4f} ({m})" for m, found in fresh.items()]
     note = f"fold intervals: truth over {sweeps:,} other data sets, standard error {', '.join(errors)}"
     rates = coverage.rates(f"{FOLDS} folds × {PER_FOLD} seeds", "at least 93 %")
-    return rates, [summarise(metric, rows) for metric, rows in chosen.items()], note
+    return rates, [summarise(metric, found) for metric, found in chosen.items()], note
 
 
 # -- families ---------------------------------------------------------------------------------------------
@@ -226,13 +226,13 @@ def choices(found: regjax.Results, metric: str) -> dict[str, float]:
         entry |= {f"{rule} index": choice.index, f"{rule} fresh": fresh[choice.index]}
         entry |= {f"{rule} validation": choice.validation, f"{rule} corrected": choice.corrected}
     # What validation is off by where nothing is chosen: small stratified folds have the labels' shares of
-    # their training part, fresh rows have not.
+    # their training part, fresh samples have not.
     return entry | {"validation": float(found.units(metric).mean()), "fresh": float(fresh.mean())}
 
 
-def summarise(metric: str, rows: list[dict[str, float]]) -> dict[str, Any]:
+def summarise(metric: str, found: list[dict[str, float]]) -> dict[str, Any]:
     """Returns means over sweeps with their standard errors, "mean" and "se" each."""
-    of = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    of = {name: np.array([choice[name] for choice in found]) for name in found[0]}
 
     def mean(values: np.ndarray) -> dict[str, float]:
         error = float(np.std(values, ddof=1)) / len(values) ** 0.5 if len(values) > 1 else float("nan")
@@ -265,9 +265,9 @@ def main() -> None:
     folds, chosen, folds_note = fold_intervals(options.sweeps)
     rates = [*seeds, *folds, *family_intervals(options.sweeps, options.harmless)]
     print(f"{'claim':<70}{'asked':<15}{'found':>8}{'95 % interval':>19}{'counted':>9}")
-    for row in rates:
-        between = f"{row.low:.1%} to {row.high:.1%}"
-        print(f"{row.claim:<70}{row.asked:<15}{row.found:>8.1%}{between:>19}{row.trials:>9,}")
+    for r in rates:
+        between = f"{r.low:.1%} to {r.high:.1%}"
+        print(f"{r.claim:<70}{r.asked:<15}{r.found:>8.1%}{between:>19}{r.trials:>9,}")
     print(f"{seeds_note}\n{folds_note}")
     for result in chosen:
         print()
@@ -276,7 +276,7 @@ def main() -> None:
             print(f"{name:<42}", f"{value['mean']:.4f} (se {value['se']:.4f})" if is_mean else value)
     seconds = time.perf_counter() - began
     print(f"\n{seconds:.0f} s")
-    claims = [row._asdict() for row in rates]
+    claims = [r._asdict() for r in rates]
     context = {"sweeps": options.sweeps, "harmless": options.harmless, "seconds": seconds}
     write(options.json, {**context, "claims": claims, "notes": [seeds_note, folds_note], "choices": chosen})
 

@@ -65,11 +65,11 @@ class Process:
     """A sweep in a process of its own.
 
     Args:
-        path: of its store.
-        steps: of each network.
+        path: the path of its store.
+        steps: the steps of each network.
         cache: folder of compiled programs.
-        task_seconds: of a task.
-        checkpoint_seconds: between two checkpoints of a row.
+        task_seconds: seconds of a task.
+        checkpoint_seconds: seconds between two checkpoints of a row.
         limit: bytes that a file may have.
     """
 
@@ -104,7 +104,7 @@ class Process:
         return self.process.returncode == -signal.SIGKILL
 
     def finish(self) -> tuple[int, str, str]:
-        """Returns exit code, what it printed, and what it said on standard error."""
+        """Returns the exit code, standard output and standard error."""
         out, err = self.process.communicate()
         return self.process.returncode, out, err
 
@@ -178,7 +178,7 @@ def small_disk(folder: Path, size: int) -> Iterator[Callable[[str], bool]]:
 
 
 def full_disk(steps: int, folder: Path, expected: Any) -> dict[str, Any]:
-    """Lets the disk fill up in the middle of a sweep, makes room, and goes on."""
+    """Lets the disk fill up in the middle of a sweep, makes room, and resumes it."""
     disk = folder / "disk"
     disk.mkdir()
     path, cache = disk / "s.sqlite", str(folder / "cache")
@@ -201,8 +201,8 @@ def full_disk(steps: int, folder: Path, expected: Any) -> dict[str, Any]:
         }
         if remount("ro"):
             before = path.read_bytes()
-            said = attempt(path, None)
-            found["read-only"] = f"{said}; unchanged: {path.read_bytes() == before}"
+            outcome = attempt(path, None)
+            found["read-only"] = f"{outcome}; unchanged: {path.read_bytes() == before}"
         return found
 
 
@@ -258,10 +258,8 @@ def damaged(number: int, folder: Path, rng: np.random.Generator) -> dict[str, in
         else:
             broken = bytearray(content)
             first = int(rng.integers(len(content)))
-            places = (
-                rng.integers(len(content), size=12) if kind == "a few bytes" else range(first, first + 4096)
-            )
-            for place in places:
+            some = kind == "a few bytes"
+            for place in rng.integers(len(content), size=12) if some else range(first, first + 4096):
                 if place < len(broken):
                     broken[place] = rng.integers(256)
             written = bytes(broken)
@@ -367,13 +365,13 @@ def odd_inputs(number: int) -> dict[str, str]:
 
     table = fuzz.run(number, 0)
     rows = {row["kind"]: row for row in table}
-    told = {}
+    words = {}
     for kind, row in rows.items():
         errors = sum(row[name] for name in ("TypeError", "ValueError", "OSError"))
         outcomes = f"{row['success']:,} read, {errors:,} refused in words, {row['fault']:,} faults"
-        told[kind] = f"{row['inputs']:,} inputs, {outcomes}"
+        words[kind] = f"{row['inputs']:,} inputs, {outcomes}"
     total, faults = (sum(row[name] for row in table) for name in ("inputs", "fault"))
-    return told | {"together": f"{total:,} inputs, {faults:,} faults"}
+    return words | {"together": f"{total:,} inputs, {faults:,} faults"}
 
 
 def main() -> None:

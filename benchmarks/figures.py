@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
-# Okabe & Ito's colours, and a marker each: nobody is told apart by colour alone.
+# Okabe & Ito's colours, and a marker each: no two differ by colour alone.
 STYLES = {
     "regjax": ("#000000", "o"),
     "NumPy": ("#999999", "v"),

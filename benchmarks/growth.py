@@ -1,7 +1,7 @@
 """Measures how regjax scales with networks, width, samples and workers, and times a first use.
 
-Each point is a process of its own, which reports the time of a step, its peak memory and what compiling
-took.
+`python -m benchmarks` calls it. Each point is a process of its own, which reports the time of a step, its
+peak memory and its seconds of compiling.
 """
 
 from __future__ import annotations
@@ -51,9 +51,8 @@ def point(
     if keep_prob is not None:
         axes["keep_prob"] = [keep_prob]
 
-    run = functools.partial(
-        sweep, x, y, tuple(layer_sizes), batch_size, axes, max(1, networks // 64), workers=workers
-    )
+    seeds = max(1, networks // 64)
+    run = functools.partial(sweep, x, y, tuple(layer_sizes), batch_size, axes, seeds, workers=workers)
     compiling = run(FEW).compile_seconds
     if not repeats:
         return {"us": [], "peak": peak_memory(), "compile": compiling}
@@ -73,7 +72,7 @@ def in_a_process(pinned: bool = False, **asked: Any) -> dict[str, Any]:
     """Returns the result of `point` in a fresh process, without a cache of compiled programs.
 
     Args:
-        pinned: to one core.
+        pinned: whether the process keeps to one core.
         **asked: arguments of `point`.
     """
     command = [sys.executable, "-m", "benchmarks.growth", json.dumps(asked), *(["pinned"] if pinned else [])]

@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks.problems import Params, Prepared, Problem, Rows
 
 LAYER_SIZES = (2, 20, 3, 1)  # what loop.c is written for
-# On a CPU and on a GPU, where less would be over before it is well begun.
+# Side of the matrices on a CPU, and on a GPU, where smaller ones would be over too soon to be timed.
 MATRIX_SIZE = {"cpu": 2_048, "gpu": 8_192}
 TRIAD_BYTES = {"cpu": 128 * 2**20, "gpu": 2**30}  # of each of three arrays: no cache holds one of them
 TRIAD_CHUNK = 2**15  # floats; three chunks stay in the second-level cache between two NumPy calls
@@ -40,7 +40,7 @@ def _train() -> Callable[..., None] | None:
         unlinked, library = Path(folder, "loop.o"), Path(folder, "loop.so")
         flags = ["-O3", "-march=native", "-ffast-math", "-fPIC"]
         # Linked apart, without -ffast-math: with it, gcc before 13 adds a start-up routine that makes the
-        # processor flush denormals for whatever else runs in this process.
+        # processor flush denormals in all other code of this process.
         for command in (
             [compiler, *flags, "-c", source, "-o", unlinked],
             [compiler, "-shared", unlinked, "-o", library, "-lm"],
@@ -71,7 +71,7 @@ def hand_written(problem: Problem, rows: Rows) -> Prepared | None:
     """Prepares loop.c, one network after the other in every thread, of which there is one per core.
 
     Args:
-        problem: to train.
+        problem: the problem to train.
         rows: the networks.
 
     Returns:

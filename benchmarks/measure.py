@@ -22,12 +22,7 @@ from regjax.study.provenance import device, versions
 
 def spread(seconds: list[float]) -> dict[str, Any]:
     """Returns median, smallest and largest, and every repetition."""
-    return {
-        "median": statistics.median(seconds),
-        "min": min(seconds),
-        "max": max(seconds),
-        "all": seconds,
-    }
+    return {"median": statistics.median(seconds), "min": min(seconds), "max": max(seconds), "all": seconds}
 
 
 def seconds_of(run: Callable[[int], Any], steps: int) -> float:
@@ -54,7 +49,7 @@ def interleaved(contestants: dict[str, Callable[[], Any]], repeats: int) -> dict
 def peak_memory() -> int:
     """Returns the largest memory of this process, in bytes.
 
-    Where Linux says it: `getrusage` counts what the process that began this one held at that moment.
+    On Linux from /proc: there `getrusage` also counts the memory of the process that began this one.
     """
     with contextlib.suppress(OSError):
         found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())

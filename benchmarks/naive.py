@@ -18,7 +18,7 @@ from benchmarks.problems import Params, Prepared, Problem, Rows
 
 
 def data(problem: Problem) -> tuple[jax.Array, jax.Array]:
-    """Returns the training rows and labels, which the sigmoid's cross-entropy takes as floats."""
+    """Returns the training samples and labels, which the sigmoid's cross-entropy takes as floats."""
     y = problem.y.astype(np.float32) if problem.layer_sizes[-1] == 1 else problem.y
     return jnp.asarray(problem.x), jnp.asarray(y)
 

@@ -18,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 import regjax
 from benchmarks.problems import Params, Prepared, Problem, Rows
 
-# Before anyone imports PyTorch: what an earlier run has compiled is not to be found again.
+# Set before PyTorch is imported: its cache would hide the seconds of compiling.
 os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
 
 
@@ -27,8 +27,8 @@ class Opponent(NamedTuple):
 
     Attributes:
         prepare: `(problem, rows) → Prepared`, None where it cannot do what the problem asks.
-        at_a_time: networks that are trained in a call: more rows cost as much each. None is as many as are
-            asked for.
+        at_a_time: networks that a call trains; more take proportionally longer, so that they are not
+            measured. None is any number.
         needs: the distribution that must be installed, or "".
         quick: whether `--quick` times it too.
     """
@@ -49,7 +49,7 @@ def sweep(
     steps: int,
     **options: Any,
 ) -> regjax.Results:
-    """Returns a sweep that records the loss alone, at the beginning and the end: others measure nothing."""
+    """Returns a sweep that records the loss alone, at its first and last step: the others record nothing."""
     config = regjax.Config(
         layer_sizes=layer_sizes, batch_size=batch_size, num_steps=steps, eval_every=steps, metrics=()
     )
@@ -194,7 +194,7 @@ def sklearn_alone(problem: Problem, rows: Rows) -> Prepared | None:
 
 
 def sklearn_search(problem: Problem, rows: Rows) -> Prepared | None:
-    """`GridSearchCV(MLPClassifier, n_jobs=-1)` of as many candidates, one split that trains on all rows."""
+    """`GridSearchCV(MLPClassifier, n_jobs=-1)` of as many candidates, one split, all samples train."""
     if problem.keep_prob is not None or len(rows.l2) < 16:
         return None
     from sklearn.model_selection import GridSearchCV
@@ -270,7 +270,7 @@ def _torch(name: str) -> Callable[[Problem, Rows], Prepared | None]:
     return prepare
 
 
-# Networks of a call of who trains several side by side: enough to keep all cores busy.
+# Networks of a call of an opponent that trains several side by side: enough to keep all cores busy.
 SEVERAL = max(16, 4 * len(os.sched_getaffinity(0)))
 OPPONENTS = {
     "regjax": Opponent(regjax_sweep, None),

@@ -1,9 +1,8 @@
 """The problems and grids of networks that every opponent trains, and the definition of a training cost.
 
-The objective of all: mean data loss of the batch + λ/(2n)·Σ‖W‖², n being all training rows; plain gradient
-descent; an epoch is n/batch_size batches of a random order of the rows, n being cut to a multiple (libraries
-differ in what they do with a rest). Dropout is of hidden layers,
-scaled when training.
+The objective of all: mean data loss of the batch + λ/(2n)·Σ‖W‖², n being all training samples; plain gradient
+descent; an epoch is n/batch_size batches of a random order of the samples, n being cut to a multiple
+(libraries differ in what they do with a rest). Dropout is of hidden layers, scaled when training.
 """
 
 from __future__ import annotations
@@ -27,15 +26,16 @@ class Problem(NamedTuple):
     """A data set and a network.
 
     Attributes:
-        name: of a row of the table.
-        x: training rows, `(n, n_features)` float32.
+        name: the problem's name in the table.
+        x: training samples, `(n, n_features)` float32.
         y: labels, `(n,)` int32; two classes have one output and the sigmoid's cross-entropy.
-        layer_sizes: of the network.
-        batch_size: None is all rows.
-        keep_prob: of hidden units, on average over the grid; None is no dropout.
-        learning_rate: the largest of the grid.
-        check_steps: after which all must have reached the same cost, each with its own draws; 0 without any.
-        usual_steps: that a user would train, for the break-even.
+        layer_sizes: the sizes of the network's layers.
+        batch_size: samples of a step; None is all.
+        keep_prob: the probability of keeping a hidden unit, on average over the grid; None is no dropout.
+        learning_rate: the largest learning rate of the grid.
+        check_steps: the steps after which all must have reached the same cost, each with its own draws; 0
+            where nothing is drawn.
+        usual_steps: the steps that a user would train, for the break-even.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Problem(NamedTuple):
 
     @property
     def num_batches(self) -> int:
-        """Of an epoch."""
+        """Batches of an epoch."""
         return 1 if self.batch_size is None else len(self.x) // self.batch_size
 
     @property
@@ -82,8 +82,8 @@ class Rows(NamedTuple):
     """The networks of a sweep, configuration by configuration and seed by seed.
 
     Attributes:
-        axes: of `regjax.grid`.
-        seeds: of each configuration.
+        axes: the axes of `regjax.grid`.
+        seeds: how many seeds each configuration has.
         learning_rate: `(rows,)` float32.
         l2: λ, `(rows,)` float32.
         keep_prob: `(rows,)` float32, 1 without dropout.
@@ -98,24 +98,20 @@ class Rows(NamedTuple):
     params: Params
 
     def first(self, count: int) -> Rows:
-        """Returns the first of them, for an opponent that trains one after the other."""
-        head = [(w[:count], b[:count]) for w, b in self.params]
-        return self._replace(
-            learning_rate=self.learning_rate[:count],
-            l2=self.l2[:count],
-            keep_prob=self.keep_prob[:count],
-            params=head,
-        )
+        """Returns the first networks, for an opponent that trains one after the other."""
+        names = ("learning_rate", "l2", "keep_prob")
+        first = {name: getattr(self, name)[:count] for name in names}
+        return self._replace(params=[(w[:count], b[:count]) for w, b in self.params], **first)
 
 
 class Prepared(NamedTuple):
     """An opponent that is ready to train the rows of a problem.
 
     Attributes:
-        run: trains from the beginning for so many steps, waits for the end, and returns something; the first
-            call may compile, another number of steps does not compile again.
-        params: of what `run` returned, as `Rows.params`; None where it keeps none.
-        steps_done: what `run` was asked for -> what it does, where that is whole epochs.
+        run: number of steps -> result of training from the beginning; it waits for the end. The first call
+            may compile, another number of steps does not compile again.
+        params: result of `run` -> parameters, as `Rows.params`; None where `run` keeps none.
+        steps_done: steps that `run` was asked for -> steps that it makes, where these are whole epochs.
         choosing: seconds of preparing that went into trying numbers of threads, which a user would not do.
     """
 
@@ -177,7 +173,7 @@ def rows_from(problem: Problem, axes: dict[str, list[float]], seeds: int) -> Row
 
 
 def training_cost(problem: Problem, rows: Rows, params: Params) -> np.ndarray:
-    """Returns the cost of each network on all training rows, without dropout, `(rows,)`, in float64."""
+    """Returns the cost of each network on all training samples, without dropout, `(rows,)`, in float64."""
     a: Any = problem.x.astype(np.float64)[None]
     for i, (w, b) in enumerate(params):
         a = a @ np.swapaxes(w.astype(np.float64), 1, 2) + b[:, None, :]

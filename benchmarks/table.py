@@ -1,5 +1,8 @@
 """Measures the time per network and step of every opponent, on every problem, for 1 to 4,096 networks.
 
+`python -m benchmarks` calls `measure`, `in_pieces` and `break_even`; `growth` times its points with
+`timed_in_turn`.
+
 The cost of a step is that of many steps less that of `FEW`, so that what a call does once (planning, drawing,
 copying, measuring) is not counted as steps; it is reported apart, as is the first call's compiling.
 """
@@ -22,10 +25,10 @@ from benchmarks.measure import seconds_of, spread
 from benchmarks.opponents import OPPONENTS
 from benchmarks.problems import SIZES, Prepared, Problem, Rows, rows_from, rows_of, training_cost
 
-# Networks whose costs are compared before a time counts: so many of who trains one after the other, and so
-# many of who trains all at once, whose program then serves the table too.
+# Networks whose costs are compared before a time counts: of an opponent that trains one after the other, and
+# of one that trains all at once, whose compiled program is then timed too.
 CHECKED, CHECKED_AT_ONCE = 4, 16
-# Steps of the comparison where all rows are seen in every step and nothing is dropped: all then do the same
+# Steps of the comparison where every step sees all samples and nothing is dropped: all then do the same
 # arithmetic, and no cost may differ by more than SAME. (Rounding grows with the steps: after 2,000 of the
 # tutorial's network, NumPy in float32 is up to 2e-3 from itself in float64.)
 SAME_STEPS, SAME = 20, 1e-4
@@ -54,14 +57,14 @@ class Cell(NamedTuple):
     """The measurement of one opponent for one problem and number of networks.
 
     Attributes:
-        problem: its name.
-        rows: networks.
-        opponent: its name.
+        problem: the problem's name.
+        rows: how many networks.
+        opponent: the opponent's name.
         piece: networks that are trained at once: those of the size that was fastest, up to `rows`.
         us: `measure.spread` of µs per network and step in such pieces, or None.
-        ratio: of `us` to regjax's, repetition by repetition, or None.
+        ratio: `us` divided by regjax's, repetition by repetition, or None.
         compiling: seconds by which preparing and the first call took longer than a later call.
-        beside: seconds of all calls beside their steps.
+        beside: seconds that training all networks takes beside the steps.
         why: why there is no figure, or "".
     """
 
@@ -77,13 +80,13 @@ class Cell(NamedTuple):
 
 
 class Contestant(NamedTuple):
-    """One that is ready to be timed.
+    """An opponent that is ready to be timed.
 
     Attributes:
-        prepared: what runs.
-        networks: of a call; of who trains one after the other, any number.
+        prepared: the opponent's functions.
+        networks: how many a call trains; any number for an opponent that trains one after the other.
         first: seconds of preparing it and of its first call.
-        steps: of its long call; None where that is not known yet.
+        steps: the steps of its long call; None where they are not known yet.
     """
 
     prepared: Prepared
@@ -112,12 +115,12 @@ def measure(
     """Yields the cells of each problem and size, all networks in one piece where they are not too many.
 
     Args:
-        problems: to train.
+        problems: the problems to train.
         sizes: numbers of networks. The most that opponents train in one piece are added where there are more.
-        names: of OPPONENTS; None is all. regjax is always among them.
-        seconds: that a repetition takes at least, about.
-        repeats: of each figure; two of more than `MANY_NETWORKS`.
-        say: is told what is being done.
+        names: names of OPPONENTS; None is all. regjax is always among them.
+        seconds: about the least seconds of a repetition.
+        repeats: how often each figure is measured; twice above `MANY_NETWORKS`.
+        say: the function that takes each message of progress.
     """
     sizes = list(sizes)
     names = list(OPPONENTS) if names is None else ["regjax", *(n for n in names if n != "regjax")]
@@ -139,7 +142,7 @@ def measure(
 
 
 def _most_at_once(problem: Problem) -> int:
-    """Returns the numbers of networks that opponents train in one piece."""
+    """Returns the most networks that opponents train in one piece."""
     if jax.default_backend() != "cpu":
         return SIZES[-1]
     weights = sum(a * b for a, b in itertools.pairwise(problem.layer_sizes))
@@ -164,9 +167,9 @@ def _best_pieces(cells: list[Cell]) -> dict[str, int]:
 
 
 def in_pieces(cells: list[Cell]) -> list[Cell]:
-    """Returns the cells, those of opponents in the best of the sizes that were measured, up to their own.
+    """Returns the cells, each opponent's with its fastest piece of at most as many networks.
 
-    Whoever trains all networks at once may train them in pieces as well, as regjax does.
+    An opponent that trains all networks at once may train them in pieces as well, as regjax does.
     """
     found = []
     ours = {(c.problem, c.rows): c.us["all"] for c in cells if c.opponent == "regjax" and c.us is not None}
@@ -182,13 +185,8 @@ def in_pieces(cells: list[Cell]) -> list[Cell]:
             continue
         pairs = zip(best.us["all"], ours.get((cell.problem, cell.rows), []), strict=False)
         ratios = [theirs / mine for theirs, mine in pairs]
-        found.append(
-            best._replace(
-                rows=cell.rows,
-                ratio=spread(ratios) if ratios else None,
-                beside=best.beside * cell.rows / best.rows,
-            )
-        )
+        ratio, beside = spread(ratios) if ratios else None, best.beside * cell.rows / best.rows
+        found.append(best._replace(rows=cell.rows, ratio=ratio, beside=beside))
     return found
 
 
@@ -198,18 +196,18 @@ def refusals(
     """Compares the training costs of all opponents with those of regjax.
 
     Args:
-        problem: to train.
-        names: of OPPONENTS, regjax among them.
-        exact: what came of earlier comparisons without draws, which this one adds to: the same data and
+        problem: the problem to train.
+        names: names of OPPONENTS, regjax among them.
+        exact: the result of earlier comparisons without draws, which this one adds to: the same data and
             network need no second one.
 
     Returns:
-        Why an opponent's time does not count, for those whose does not; and who is ready to be timed since,
+        Why an opponent's time does not count, by name; and the opponents that are ready to be timed since,
         by name and number of networks that are trained at once.
     """
     names, why = list(names), {}
     if "GridSearchCV" in names and "scikit-learn" not in names:
-        names.append("scikit-learn")  # whose costs stand for those of its search
+        names.append("scikit-learn")  # the search keeps no network: the costs of fits stand for its own
     for name in names:
         needs = OPPONENTS[name].needs
         if needs and importlib.util.find_spec(needs) is None:
@@ -217,7 +215,7 @@ def refusals(
     exact = {} if exact is None else exact
     key = id(problem.x), problem.layer_sizes, problem.learning_rate
     if key not in exact:
-        plain = problem._replace(name=f"{problem.name}, all rows", batch_size=None, keep_prob=None)
+        plain = problem._replace(name=f"{problem.name}, all samples", batch_size=None, keep_prob=None)
         rates = [problem.learning_rate, problem.learning_rate / 2]
         strong = rows_from(plain, {"learning_rate": rates, "l2": list(STRONG)}, seeds=1)
         there = [name for name in names if name not in why]
@@ -236,7 +234,7 @@ def refusals(
             ours = costs["regjax"][: len(cost)]
             if not abs(cost.mean() / ours.mean() - 1) <= ALIKE:
                 why[name] = _other_cost(cost, ours)
-    if "scikit-learn" in why:  # which keeps the networks' costs, its search does not
+    if "scikit-learn" in why:
         why.setdefault("GridSearchCV", why["scikit-learn"])
     return why, ready
 
@@ -265,7 +263,7 @@ def _other_cost(cost: np.ndarray, ours: np.ndarray) -> str:
 
 @contextlib.contextmanager
 def _errors_of(name: str, why: dict[str, str]) -> Iterator[None]:
-    """Puts an opponent's error into `why`, in one line, and goes on; errors of regjax are raised."""
+    """Puts an opponent's error into `why`, in one line; errors of regjax are raised."""
     try:
         yield
     except Exception as error:
@@ -342,12 +340,13 @@ def timed_in_turn(
     """Returns the times of contestants that are timed one after the other, in every repetition.
 
     Args:
-        ready: them; those that lack a number of steps get one.
-        seconds: that a long call takes at least, about.
-        repeats: in which another one begins each time. regjax is timed twice in each, and the mean counts,
-            unless its calls are slow ones.
-        num_batches: of an epoch: a long call has whole epochs more than a short one, where there is time.
-        why: is told of those that fail.
+        ready: the contestants; those that lack a number of steps get one.
+        seconds: about the least seconds of a long call.
+        repeats: how many repetitions; another contestant begins each. regjax is timed twice in each, and
+            the mean counts, unless its calls are slow.
+        num_batches: batches of an epoch. A long call has whole epochs more than a short one, where there is
+            time.
+        why: opponent -> error; those that fail are added.
     """
     why, names = {} if why is None else why, list(ready)
     short_calls: dict[str, float] = {}  # their seconds
@@ -437,9 +436,9 @@ def break_even(
     """Returns the number of networks from which on regjax, compiling included, is faster than each opponent.
 
     Args:
-        cells: of the problem.
-        problem: whose `usual_steps` are trained.
-        compiling: seconds, of regjax in a first process.
+        cells: the measurements of the problem.
+        problem: the problem; its `usual_steps` are trained.
+        compiling: seconds that regjax compiles for in a first process.
 
     Returns:
         For each opponent the fewest networks that both were measured with, and from how many on regjax is

@@ -203,12 +203,12 @@ def compiled(problem: Problem, rows: Rows, device: str = "cpu") -> Prepared:
 def vmapped(problem: Problem, rows: Rows, device: str = "cpu", compiled: bool = False) -> Prepared:
     """Trains all networks at once on the same minibatches, as the tutorial on model ensembling does.
 
-    All drop the same units, as far as their keep probabilities agree: so one draw is enough.
+    Networks with the same keep probability drop the same units: one draw is enough for all.
 
     Args:
-        problem: that is trained.
+        problem: the problem to train.
         rows: the networks.
-        device: of PyTorch.
+        device: PyTorch's device.
         compiled: whether gradient and update of all networks are one compiled graph.
     """
     x, y = _data(problem, device)
@@ -259,8 +259,8 @@ def best_threads(make: Callable[[], Prepared], seconds: float) -> int:
     number of threads it was compiled with: what is to be timed must be made afterwards.
 
     Args:
-        make: prepares a contestant.
-        seconds: that each number is tried for.
+        make: the function that prepares an opponent.
+        seconds: the seconds for which each number is tried.
     """
     took: dict[int, float] = {}
     for threads in sorted({1, len(os.sched_getaffinity(0))}):

@@ -33,10 +33,7 @@ SWEEPS = (
         "--l2 0,3,30,300 --learning-rate 0.01,0.1,1,3,10",
         {"l2": [0, 3, 30, 300], "learning_rate": [0.01, 0.1, 1, 3, 10]},
     ),
-    (
-        "--l1-prox 0,0.03,0.1,0.3,1,3",
-        {"l1_prox": [0, 0.03, 0.1, 0.3, 1, 3]},
-    ),
+    ("--l1-prox 0,0.03,0.1,0.3,1,3", {"l1_prox": [0, 0.03, 0.1, 0.3, 1, 3]}),
 )
 STEPS, SEEDS, FOLDS = 2_000, 2, 5
 
@@ -45,10 +42,10 @@ class Shown(NamedTuple):
     """A figure of the gallery.
 
     Attributes:
-        sweep: its number, from 1.
-        heading: its title.
-        words: what it shows.
-        options: of the figure, as in Python and on the command line.
+        sweep: the number of its sweep, from 1.
+        heading: the heading above it.
+        words: the text below the heading.
+        options: the arguments of the figure, as in Python and on the command line.
     """
 
     sweep: int
@@ -61,7 +58,7 @@ SHOWN = {
     "data_set": Shown(
         1,
         "The data set",
-        "The rows, classes by colour and marker; of more than two features, the first two principal "
+        "The samples, classes by colour and marker; of more than two features, the first two principal "
         "components.",
     ),
     "curves": Shown(
@@ -73,8 +70,8 @@ SHOWN = {
     "boundary": Shown(
         1,
         "A decision boundary",
-        "The probability of class 1 as shade, the line where it is ½, and the rows; those with a black edge "
-        "were held out from this network.",
+        "The probability of class 1 as shade, the line where it is ½, and the samples; those with a black "
+        "edge were held out from this network.",
         {"configuration": 0},
     ),
     "boundaries": Shown(
@@ -116,7 +113,7 @@ SHOWN = {
     "masks": Shown(
         1,
         "What dropout switches off",
-        "The units that are off in one step, for every row of the batch.",
+        "The units that are off in one step, for every sample of the batch.",
     ),
 }
 

@@ -89,4 +89,4 @@ def _page(path: str, told: Mapping[str, Any], begun: StoredSweep, every: int | N
         return page(None, about=about)
     # Single configurations are compared: an arm that is its best learning rate has no place in a heatmap.
     answers = results.answers(dataclasses.replace(begun.questions, over=()))
-    return page(results, answers.comparison, answers.choice, silence=list(answers.missing), about=about)
+    return page(results, answers.comparison, answers.choice, missing=list(answers.missing), about=about)

@@ -197,7 +197,7 @@ AVERAGES = _names(lambda h: h.place == "average")
 CARRIED = _names(lambda h: h.place in ("average", "stop"))
 # The terms of `penalties.penalty` that are compiled in only where they are on.
 PENALISED = _names(lambda h: h.proximal)
-# Compiled in, at their off values, for all rows of a random design.
+# Compiled in, at their off values, for all rows of a random grid.
 CHEAP = _names(lambda h: h.cheap)
 # Needs class labels.
 CLASSES_ONLY = _names(lambda h: h.classes)

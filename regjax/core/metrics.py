@@ -26,7 +26,7 @@ UNITS = {
     "loss": ("nats", "squared units of the target"),
     "cost": ("nats", "squared units of the target"),
     "rmse": ("", "units of the target"),
-    "accuracy": ("share of rows", ""),
+    "accuracy": ("share of samples", ""),
     "balanced_accuracy": ("mean share of a class", ""),
 }
 # The metrics of a record, in the order of every table.

@@ -1,7 +1,4 @@
-"""Figures along one axis of a grid: `gap`, and what `heatmap` draws where there is one axis only.
-
-`weights` uses the same lines.
-"""
+"""Figures along one axis of a grid: `gap`, and the lines that `maps` and `weights` draw too."""
 
 from __future__ import annotations
 
@@ -33,11 +30,11 @@ class Along(NamedTuple):
     """The configurations of a grid along one of its axes.
 
     Attributes:
-        scale: of the axis.
-        at: place of each configuration on the axis, `(configurations,)`.
+        scale: the scale of the axis.
+        at: the place of each configuration on the axis, `(configurations,)`.
         lines: (name, configurations in the order of the axis) of each line that is drawn.
         joined: whether the points of a line are joined.
-        note: for the title, or "".
+        note: words for the title, or "".
     """
 
     scale: Scale
@@ -50,11 +47,11 @@ class Along(NamedTuple):
 def along(design: Design, x: str, order: np.ndarray) -> Along:
     """Returns the lines along an axis: one for each combination of the other axes.
 
-    At most six are drawn, those with the best configurations. In a random design nothing lies on a line: all
+    At most six are drawn, those with the best configurations. In a random grid nothing lies on a line: all
     configurations are then points of one colour.
 
     Args:
-        design: of the sweep.
+        design: the design of the sweep.
         x: the axis.
         order: configurations from best to worst.
     """
@@ -62,29 +59,29 @@ def along(design: Design, x: str, order: np.ndarray) -> Along:
     scale = scale_of(x, values)
     at = np.array([scale.places[value] for value in values])
     others = [name for name in design.axes if name != x]
-    groups: dict[tuple[Any, ...], list[int]] = {}
+    combinations: dict[tuple[Any, ...], list[int]] = {}
     for index in order.tolist():
         c = design.configurations[index]
-        groups.setdefault(tuple(value_of(c, name) for name in others), []).append(index)
+        combinations.setdefault(tuple(value_of(c, name) for name in others), []).append(index)
     place = {value: number for number, value in enumerate(in_order(values))}
 
     def sort_along(indices: list[int]) -> list[int]:
         return sorted(indices, key=lambda index: place[values[index]])
 
-    if len(groups) > len(LINES) and max(map(len, groups.values())) < 2:
+    if len(combinations) > len(LINES) and max(map(len, combinations.values())) < 2:
         return Along(scale, at, [("", sort_along(order.tolist()))], False, f"; {', '.join(others)} vary too")
     note = ""
-    if len(groups) > len(LINES):
-        note = f"; the best {len(LINES)} of {len(groups):,} combinations of {', '.join(others)}"
-    # The groups are in the order of their best configurations, the lines in that of their values.
+    if len(combinations) > len(LINES):
+        note = f"; the best {len(LINES)} of {len(combinations):,} combinations of {', '.join(others)}"
+    # The combinations are in the order of their best configurations, the lines in that of their values.
     ranks = {name: in_order(value_of(c, name) for c in design.configurations) for name in others}
     best = sorted(
-        list(groups)[: len(LINES)],
+        list(combinations)[: len(LINES)],
         key=lambda combination: [ranks[n].index(v) for n, v in zip(others, combination, strict=True)],
     )
     lines = []
     for combination in best:
-        members = groups[combination]
+        members = combinations[combination]
         name = describe(design.configurations[members[0]], others, DIGITS) if others else ""
         lines.append((name, sort_along(members)))
     return Along(scale, at, lines, True, note)
@@ -99,7 +96,7 @@ def gap(
     axes vary, each line is one combination of their values; the six with the best configurations are drawn.
 
     Args:
-        results: of the sweep.
+        results: the results of the sweep.
         metric: a validation metric; None is val_accuracy or val_r2.
         x: the axis; None is l2, or the first regulariser of the grid.
         ax: axes that are drawn into; None makes a figure.
@@ -109,7 +106,7 @@ def gap(
     """
     design = results.design
     if design.splits.kind == "none":
-        raise ValueError("gap must have rows held out from training, got none: sweep with folds=5")
+        raise ValueError("gap must have samples held out from training, got none: sweep with folds=5")
     known = [name for name in (f"val_{name}" for name in design.metrics) if name in results.records]
     metric = design.shown_metric if metric is None else metric
     if metric not in known:
@@ -121,7 +118,7 @@ def gap(
     ax.axhline(0, color="#000000", linewidth=0.8)
     ax.set_ylabel(f"gap in {design.in_units(metric.removeprefix('val_'))}")
     over = design.evidence.mean_in_words()
-    set_title(ax, f"how much better on training rows, {over}; bars: 95 % of each alone{note}")
+    set_title(ax, f"how much better on training samples, {over}; bars: 95 % of each alone{note}")
     return figure
 
 
@@ -131,15 +128,15 @@ def draw_along(
     """Draws means over the units of evidence with their intervals along an axis.
 
     Args:
-        results: of the sweep.
+        results: the results of the sweep.
         ax: axes that are drawn into.
-        lines: what is drawn.
-        table: values, `(configurations, units)`.
+        lines: the configurations along the axis.
+        table: values, `(configurations, units of evidence)`.
         chosen: a configuration that is ringed, or None.
         legend_in: figure or axes of the legend, where one is needed.
 
     Returns:
-        A note for the title, or "".
+        Words for the title, or "".
     """
     lines.scale.put_on(ax.xaxis)
     table, note = drawable(table), lines.note
@@ -149,14 +146,9 @@ def draw_along(
         mean = table[indices].mean(axis=1)
         bars.append(_draw_line(results.design, ax, at, table[indices], number, lines.joined))
         lost = ~np.isfinite(mean)
-        ax.scatter(
-            at[lost],
-            np.full(int(lost.sum()), 0.03 + 0.03 * number),
-            marker="x",
-            color=LINES[number][0],
-            transform=ax.get_xaxis_transform(),
-            gid="diverged",
-        )
+        height = np.full(int(lost.sum()), 0.03 + 0.03 * number)  # as a share of the axes: no mean says where
+        looks: dict[str, Any] = {"marker": "x", "color": LINES[number][0], "gid": "diverged"}
+        ax.scatter(at[lost], height, transform=ax.get_xaxis_transform(), **looks)
         any_lost |= bool(lost.any())
         if chosen in indices:
             here = indices.index(chosen)
@@ -181,32 +173,20 @@ def _aside(lines: Along, number: int) -> float:
 
 
 def _draw_line(design: Design, ax: Axes, at: np.ndarray, table: np.ndarray, number: int, joined: bool) -> Any:
-    """Draws the means of a line, `(points, units)`, with their intervals; returns the legend's handle."""
+    """Draws the means of a line over `(points, units of evidence)` with intervals; returns the handle."""
     colour, dash = LINES[number]
     mean, reach = table.mean(axis=1), None
     if len(at) <= MAX_BARS:
         found = [unit_interval(design, units) for units in table]
         reach = np.array([f.high - f.mean for f in found])
-    return ax.errorbar(
-        at,
-        mean,
-        reach,
-        color=colour,
-        linestyle=dash if joined and len(at) > 1 else "",
-        marker="o",
-        markersize=5 if len(at) <= 100 else 2.5,
-        capsize=3,
-    )
+    dash = dash if joined and len(at) > 1 else ""
+    looks: dict[str, Any] = {"marker": "o", "markersize": 5 if len(at) <= 100 else 2.5, "capsize": 3}
+    return ax.errorbar(at, mean, reach, color=colour, linestyle=dash, **looks)
 
 
 def _count_lost(results: Results, ax: Axes, at: np.ndarray, indices: Sequence[int]) -> None:
     """Writes above each cross how many networks of its configuration did not diverge."""
+    looks: dict[str, Any] = {"rotation": 90, "ha": "center", "fontsize": 8}
     for place, index in zip(at, indices, strict=True):
-        ax.annotate(
-            f"{results.num_ok()[index]} of {results.design.num_replicates} ok",
-            (place, 0.05),
-            xycoords=ax.get_xaxis_transform(),
-            rotation=90,
-            ha="center",
-            fontsize=8,
-        )
+        text = f"{results.num_ok()[index]} of {results.design.num_replicates} ok"
+        ax.annotate(text, (place, 0.05), xycoords=ax.get_xaxis_transform(), **looks)

@@ -19,7 +19,7 @@ from regjax.study.configuration import value_of
 from regjax.study.design import Design
 from regjax.study.words import as_text, in_order
 
-# (row, column) of a cell, from the lower left.
+# (line, column) of a cell, from the lower left.
 Cell = tuple[int, int]
 
 
@@ -31,7 +31,7 @@ class Ground(NamedTuple):
         y: name of the axis from bottom to top.
         across: values of x, from left to right.
         down: values of y, from bottom to top.
-        cells: of each configuration.
+        cells: the cell of each configuration.
     """
 
     x: str
@@ -42,7 +42,7 @@ class Ground(NamedTuple):
 
     @property
     def is_sparse(self) -> bool:
-        """Whether nearly all cells are empty, as those of a random design are."""
+        """Whether nearly all cells are empty, as those of a random grid are."""
         return len(self.across) * len(self.down) > 10 * len(self.cells)
 
     def empty(self) -> np.ndarray:
@@ -53,18 +53,13 @@ class Ground(NamedTuple):
 def ground_of(design: Design, x: str, y: str) -> Ground:
     """Returns two axes of a design's grid with the cell of each configuration."""
     across, down = (in_order(value_of(c, name) for c in design.configurations) for name in (x, y))
-    columns, rows = ({value: place for place, value in enumerate(values)} for values in (across, down))
-    cells = [(rows[value_of(c, y)], columns[value_of(c, x)]) for c in design.configurations]
+    column, line = ({value: place for place, value in enumerate(values)} for values in (across, down))
+    cells = [(line[value_of(c, y)], column[value_of(c, x)]) for c in design.configurations]
     return Ground(x, y, across, down, cells)
 
 
 class Shades(NamedTuple):
-    """The colours of a map.
-
-    Attributes:
-        colours: of values from 0 to 1.
-        norm: from a metric's values to 0 … 1.
-    """
+    """The colours of values from 0 to 1, and the `norm` that takes a metric's values there."""
 
     colours: matplotlib.colors.Colormap
     norm: matplotlib.colors.Normalize
@@ -104,19 +99,19 @@ def draw_cells(
         ground: the two axes.
         shades: colours.
         values: `(down, across)`; NaN is grey.
-        texts: of the cells.
+        texts: the text of each cell.
         size: width and height of the axes in inches.
         hatched: cells whose networks diverged.
     """
     colours, norm = shades
     ax.imshow(values, cmap=colours, norm=norm, aspect="auto", origin="lower")
     if (size[0] - 1) / len(ground.across) > 0.4 and (size[1] - 1) / len(ground.down) > 0.2:
-        for (row, column), text in texts.items():
+        for (line, column), text in texts.items():
             # Roughly the luminance that an eye sees: dark ink on bright ground.
-            red, green, blue, _ = colours(norm(values[row, column]))
-            bright = np.isnan(values[row, column]) or 0.3 * red + 0.6 * green + 0.1 * blue > 0.5
+            red, green, blue, _ = colours(norm(values[line, column]))
+            bright = np.isnan(values[line, column]) or 0.3 * red + 0.6 * green + 0.1 * blue > 0.5
             ink = "black" if bright else "white"
-            ax.text(column, row, text, ha="center", va="center", color=ink, fontsize=8)
+            ax.text(column, line, text, ha="center", va="center", color=ink, fontsize=8)
         looks: dict[str, Any] = {"edgecolor": "#888888", "hatch": "///", "linewidth": 0, "gid": "diverged"}
         for cell in hatched:
             ax.add_patch(cell_at(cell, fill=False, **looks))
@@ -136,7 +131,7 @@ def draw_scatter(ax: Axes, design: Design, ground: Ground, shades: Shades, value
 
     Args:
         ax: axes that are drawn into.
-        design: of the sweep.
+        design: the design of the sweep.
         ground: the two axes.
         shades: colours.
         values: `(configurations,)`.

@@ -1,4 +1,4 @@
-"""The figure of the data: `data_set`."""
+"""The figure of the data: `data_set`, which `figures` lists."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def data_set(results: Results, *, figure: Panels | None = None) -> Figure:
     target. Of more than 5,000 samples so many are drawn, chosen at random.
 
     Args:
-        results: of the sweep.
+        results: the results of the sweep.
         figure: figure or subfigure for the panels; None makes one.
     """
     design = results.design
-    name = "training rows" if design.splits.kind == "none" else "training and validation rows"
-    parts = [(name, design.data)] + ([] if design.test is None else [("test rows", design.test)])
+    name = "training samples" if design.splits.kind == "none" else "training and validation samples"
+    parts = [(name, design.data)] + ([] if design.test is None else [("test samples", design.test)])
     figure = figure_or_new(figure, (0.8 + 4.2 * len(parts), 4.8))
     axes = figure.subplots(1, len(parts), sharex=True, sharey=True, squeeze=False)[0]
     flat, names = _flat(design.data)
@@ -70,7 +70,7 @@ def _flat(data: Data) -> tuple[Callable[[Data], np.ndarray], tuple[str, str]]:
         return lambda samples: np.stack([samples.x[0], samples.y[0]]), ("x1", name)
     whole = data.x[:, np.isfinite(data.x).all(axis=0)].astype(np.float64)
     mean, scale = whole.mean(axis=1, keepdims=True), whole.std(axis=1, keepdims=True)
-    scale[scale == 0] = 1
+    scale[scale == 0] = 1  # a constant feature
     directions, lengths, _ = np.linalg.svd((whole - mean) / scale, full_matrices=False)
     # A single sample has one direction only.
     directions = np.pad(directions, [(0, 0), (0, max(0, 2 - directions.shape[1]))])

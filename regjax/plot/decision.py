@@ -1,7 +1,8 @@
-"""The figures of decision boundaries: `boundary` of one network, `boundaries` of many."""
+"""Figures of decision boundaries, which `figures` lists: `boundary` of one network, `boundaries` of many."""
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -37,8 +38,8 @@ def boundary(results: Results, *, configuration: int | None = None, ax: Axes | N
     from this network have a black edge.
 
     Args:
-        results: of a sweep on two features and two classes that kept its parameters.
-        configuration: its number; None is the best.
+        results: the results of a sweep on two features and two classes that kept its parameters.
+        configuration: the number of a configuration; None is the best.
         ax: axes that are drawn into; None makes a figure.
 
     Raises:
@@ -66,21 +67,16 @@ def boundary(results: Results, *, configuration: int | None = None, ax: Axes | N
 
 
 class Sheet(NamedTuple):
-    """What a sheet of boundaries shows.
-
-    Attributes:
-        panels: (row, column) -> (title, configuration); the configuration is None where the grid has none.
-        title: of the sheet.
-    """
+    """The panels of a sheet by place, (title, configuration or None) each, and its title."""
 
     panels: Mapping[tuple[int, int], tuple[str, int | None]]
     title: str
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns of panels."""
-        rows, columns = zip(*self.panels, strict=True)
-        return 1 + max(rows), 1 + max(columns)
+        """How many panels are below each other, and how many beside each other."""
+        lines, columns = zip(*self.panels, strict=True)
+        return 1 + max(lines), 1 + max(columns)
 
 
 def boundaries(
@@ -93,7 +89,7 @@ def boundaries(
     several values each is shown as a list, at most 36 configurations.
 
     Args:
-        results: of a sweep on two features and two classes that kept its parameters.
+        results: the results of a sweep on two features and two classes that kept its parameters.
         x: axis from left to right.
         y: axis from top to bottom.
         figure: figure or subfigure for the panels; None makes one.
@@ -105,7 +101,7 @@ def boundaries(
     design, sheet = results.design, _sheet_of(results, x, y)
     figure = figure_or_new(figure, (max(1.7 * sheet.shape[1], 4), 1.95 * sheet.shape[0] + 0.9))
     axes = figure.subplots(*sheet.shape, sharex=True, sharey=True, squeeze=False)
-    replicates = set()
+    replicates = set()  # the seed and fold are in the title where all panels share them
     for at, ax in np.ndenumerate(axes):
         if at not in sheet.panels:
             ax.set_axis_off()
@@ -131,7 +127,7 @@ def boundaries(
 
 
 def _label_outside(ax: Axes, *, first: bool, last: bool) -> None:
-    """Labels the axes of a panel where it is the first of its row, or the last of its column."""
+    """Labels the axes of a panel where it stands at the left, or is the last of its column."""
     ax.tick_params(labelsize="x-small")
     ax.tick_params(labelleft=first, labelbottom=last)
     ax.set_xlabel("x1" if last else "", fontsize="x-small")
@@ -158,10 +154,10 @@ def _say_why(results: Results, ax: Axes, configuration: int) -> None:
 def _draw_network(
     results: Results, ax: Axes, row: int, size: float, resolution: int, held_out: np.ndarray | None = None
 ) -> None:
-    """Draws what a network predicts, and the samples; those that are `held_out`, `(n,)`, outlined."""
+    """Draws what a network predicts, and the samples, those `held_out`, `(n,)`, outlined."""
     design = results.design
     x = np.asarray(design.data.x)
-    if design.fold_inputs is not None:
+    if design.fold_inputs is not None:  # each fold has inputs of its own: the samples lie where it sees them
         x = design.fold_inputs[design.row(row).fold]
     sides, points = plane(x, resolution)
     draw_boundary(ax, sides, results.predict_proba(row, points.T)[:, 1])
@@ -194,6 +190,7 @@ def _over_axes(results: Results, x: str, y: str) -> Sheet:
     title, drawn = "decision boundaries over", []
     for name, joint in ((x, ""), (y, " and")):
         values = in_order(value_of(c, name) for c in design.configurations)
+        # Evenly spread, with both ends.
         some = np.unique(np.linspace(0, len(values) - 1, SHEET_SIDE).round().astype(int)).tolist()
         drawn.append([values[k] for k in some])
         title += f"{joint} {name}" + (
@@ -202,14 +199,10 @@ def _over_axes(results: Results, x: str, y: str) -> Sheet:
     others = [name for name in design.axes if name not in (x, y)]
     title += f", the best of {', '.join(others)} by {design.shown_metric}" if others else ""
     across, down = drawn
-    panels = {
-        (row, column): (
-            f"{describe({x: a}, digits=DIGITS)}\n{describe({y: d}, digits=DIGITS)}",
-            best.get((a, d)),
-        )
-        for row, d in enumerate(down)
-        for column, a in enumerate(across)
-    }
+    panels = {}
+    for (line, d), (column, a) in itertools.product(enumerate(down), enumerate(across)):
+        name = f"{describe({x: a}, digits=DIGITS)}\n{describe({y: d}, digits=DIGITS)}"
+        panels[line, column] = (name, best.get((a, d)))
     return Sheet(panels, title)
 
 
@@ -220,11 +213,5 @@ def _list_of(results: Results) -> Sheet:
     count = min(total, SHEET_SIDE**2)
     title = "decision boundaries"
     title += f" of the first {count} of {total:,} configurations" if count < total else ""
-    panels = {
-        divmod(index, SHEET_SIDE): (
-            textwrap.fill(design.in_words(design.configurations[index], DIGITS), 27),
-            index,
-        )
-        for index in range(count)
-    }
-    return Sheet(panels, title)
+    names = [textwrap.fill(design.in_words(c, DIGITS), 27) for c in design.configurations[:count]]
+    return Sheet({divmod(k, SHEET_SIDE): (name, k) for k, name in enumerate(names)}, title)

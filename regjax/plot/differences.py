@@ -1,4 +1,4 @@
-"""The figure of a comparison: `forest`, the paired differences to a baseline."""
+"""The figure of a comparison, which `figures` lists: `forest`, the paired differences to a baseline."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def forest(
     there is a text in place of the interval.
 
     Args:
-        results: of the sweep.
+        results: the results of the sweep.
         metric: a validation metric; None is val_accuracy or val_r2.
-        baseline: as in `Results.compare`.
-        over: as in `Results.compare`.
+        baseline: the baseline, as in `Results.compare`.
+        over: the axes chosen over, as in `Results.compare`.
         ax: axes that are drawn into; None makes a figure.
 
     Raises:
@@ -49,20 +49,20 @@ def forest(
     """
     comparison = results.compare(baseline, over, metric)
     more = higher_is_better(comparison.metric)
-    rows, hidden = _ends(comparison.table, more)
+    lines, hidden = _ends(comparison.table, more)
     given = ax
-    figure, ax = axes_or_new(ax, (8, 1.7 + 0.26 * len(rows)))
-    places = np.arange(len(rows), dtype=float)
+    figure, ax = axes_or_new(ax, (8, 1.7 + 0.26 * len(lines)))
+    places = np.arange(len(lines), dtype=float)
     if hidden > 0:
         places[MOST // 2 :] += 1  # a gap between the best and the worst
         words = f"… {hidden:,} more, in between or diverged …"
         looks: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8}
         ax.text(0.5, MOST // 2, words, transform=ax.get_yaxis_transform(), **looks)
-    for place, row in zip(places, rows.to_dict("records"), strict=True):
-        _draw_difference(ax, place, row)
-    reach = _reach(rows)
+    for place, line in zip(places, lines.to_dict("records"), strict=True):
+        _draw_difference(ax, place, line)
+    reach = _reach(lines)
     ax.axvline(0, color="#000000", linewidth=0.8)
-    ax.set_yticks(places, [textwrap.shorten(name, 60, placeholder="…") for name in rows["name"]], fontsize=8)
+    ax.set_yticks(places, [textwrap.shorten(name, 60, placeholder="…") for name in lines["name"]], fontsize=8)
     ax.set_ylim(places[-1] + 0.7, -0.7)
     ax.set_xlim(-reach, reach)
     ax.set_ylabel("configuration")
@@ -79,7 +79,7 @@ def forest(
 
 
 def _ends(table: pd.DataFrame, more: bool) -> tuple[pd.DataFrame, int]:
-    """Returns the rows of a comparison that are drawn, from best to worst, and how many are not."""
+    """Returns the lines of a comparison's table that are drawn, from best to worst, and how many are not."""
     differences = table["difference"].to_numpy(float)
     order = ranking(differences, more)
     if len(order) > MOST:
@@ -89,24 +89,24 @@ def _ends(table: pd.DataFrame, more: bool) -> tuple[pd.DataFrame, int]:
     return table.iloc[order], len(table) - len(order)
 
 
-def _draw_difference(ax: Axes, place: float, row: Mapping[str, Any]) -> None:
+def _draw_difference(ax: Axes, place: float, line: Mapping[str, Any]) -> None:
     """Draws the difference of a configuration with both its intervals, or says why it has none."""
-    if row["status"] != "ok":
+    if line["status"] != "ok":
         looks: dict[str, Any] = {"va": "center", "fontsize": 8, "gid": "diverged"}
-        ax.text(0.02, place, f"no verdict: {row['status']}", transform=ax.get_yaxis_transform(), **looks)
+        ax.text(0.02, place, f"no verdict: {line['status']}", transform=ax.get_yaxis_transform(), **looks)
         return
-    look = VERDICTS[row["verdict"]]
+    look = VERDICTS[line["verdict"]]
     for low, high, width in (("family_low", "family_high", 1.0), ("low", "high", 3.2)):
-        if np.isfinite(row[low]):
+        if np.isfinite(line[low]):
             looks = {"color": look.colour, "linewidth": width, "solid_capstyle": "butt"}
-            ax.plot([row[low], row[high]], [place, place], **looks)
-    ax.plot(row["difference"], place, look.marker, color=look.colour, markeredgecolor="white", markersize=8)
+            ax.plot([line[low], line[high]], [place, place], **looks)
+    ax.plot(line["difference"], place, look.marker, color=look.colour, markeredgecolor="white", markersize=8)
 
 
-def _reach(rows: pd.DataFrame) -> float:
+def _reach(lines: pd.DataFrame) -> float:
     """Returns how far the axis reaches from 0; a family interval that is wider by far ends at the border."""
-    alone = np.abs(rows[["difference", "low", "high"]].to_numpy(float))
-    family = np.abs(rows[["family_low", "family_high"]].to_numpy(float))
+    alone = np.abs(lines[["difference", "low", "high"]].to_numpy(float))
+    family = np.abs(lines[["family_low", "family_high"]].to_numpy(float))
     alone, family = drawable(alone[np.isfinite(alone)]), drawable(family[np.isfinite(family)])
     if not np.any(alone > 0):
         return 1.0

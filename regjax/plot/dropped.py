@@ -27,8 +27,8 @@ def masks(results: Results, *, configuration: int | None = None, figure: Panels 
     the batch. It is step 0; with keep_prob_end the last step.
 
     Args:
-        results: of a sweep with dropout.
-        configuration: its number; None is the best with dropout.
+        results: the results of a sweep with dropout.
+        configuration: the number of a configuration; None is the best with dropout.
         figure: figure or subfigure for the panels; None makes one.
 
     Raises:
@@ -38,6 +38,7 @@ def masks(results: Results, *, configuration: int | None = None, figure: Panels 
     found = _dropping(results, configuration)
     index = design.index(found, 0, 0)
     row, config = design.row(index), design.configs[found]
+    # With keep_prob_end step 0 may drop nothing: keep_prob begins at 1 there, unless it is given.
     step = 0 if design.hparams[found].keep_prob_end is None else config.num_steps - 1
     width, drawn = _draw_step(results, index, step)
     seen = np.arange(width)
@@ -49,7 +50,7 @@ def masks(results: Results, *, configuration: int | None = None, figure: Panels 
         if mask is not None
     ]
     fold = f", fold {row.fold}" if design.num_folds > 1 else ""
-    samples = "training row" if config.batch_size is None else "row of the batch"
+    samples = "training sample" if config.batch_size is None else "sample of the batch"
     name = design.in_words(design.configurations[found], DIGITS)
     title = f"units switched off (black) at step {step}: {name}; seed {row.seed}{fold}"
     return draw_masks(figure, layers, samples, title)
@@ -58,11 +59,9 @@ def masks(results: Results, *, configuration: int | None = None, figure: Panels 
 def _dropping(results: Results, configuration: int | None) -> int:
     """Returns the configuration, checked to have dropout; None is the best that has it."""
     design = results.design
-    order = (
-        order_of(results, design.shown_metric).tolist()
-        if configuration is None
-        else [configuration_of(results, configuration)]
-    )
+    order = order_of(results, design.shown_metric).tolist()
+    if configuration is not None:
+        order = [configuration_of(results, configuration)]
     for index in order:
         if any(getattr(design.hparams[index], name) is not None for name in DROPPING):
             return index
@@ -71,7 +70,7 @@ def _dropping(results: Results, configuration: int | None) -> int:
 
 
 def _draw_step(results: Results, index: int, step: int) -> tuple[int, dropout.UnitMasks]:
-    """Returns the samples that a step of a row sees, padded, and the masks that it draws for them."""
+    """Returns how many samples a step of a row sees, with padding, and the masks that it draws for them."""
     design = results.design
     row = design.row(index)
     config = design.configs[row.configuration]
@@ -98,8 +97,8 @@ def draw_masks(
     Args:
         figure: figure or subfigure for the panels; None makes one.
         masks: (name of a layer, 1 where a unit is kept and 0 where it is off, `(units, n)`).
-        samples: what the columns are, in words.
-        title: of the figure.
+        samples: what a column is, in words.
+        title: the title of the figure.
     """
     heights = [min(max(mask.shape[0], 4), 40) for _, mask in masks]
     figure = figure_or_new(figure, (9, min(1.6 + 0.16 * sum(heights) + 0.3 * len(masks), 14)))

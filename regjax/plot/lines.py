@@ -1,4 +1,4 @@
-"""The figure against the step: `curves`."""
+"""The figure against the step: `curves`, which `figures` lists."""
 
 from __future__ import annotations
 
@@ -13,12 +13,7 @@ from matplotlib.lines import Line2D
 from regjax.core.hparams import OFF_VALUES
 from regjax.plot.canvas import DIGITS, Panels, drawable, figure_or_new, root_of, say, set_corner, set_title
 from regjax.plot.palette import LINES
-from regjax.plot.request import (
-    more_is_better,
-    order_of,
-    ranked_by,
-    recorded,
-)
+from regjax.plot.request import more_is_better, order_of, ranked_by, recorded
 from regjax.study.configuration import value_of
 from regjax.study.results import Results
 
@@ -29,14 +24,14 @@ def curves(
     """Returns a figure of cost, loss and a metric against the step: of the best, and the baseline.
 
     Lines are means over seeds and folds, and end where a network diverged. Bands reach from the lowest to
-    the highest seed, each the mean over its folds. A network that stopped early goes on at the value of the
-    parameters that were put back.
+    the highest seed, each the mean over its folds. After a network stopped early, its line stays at the value
+    of the parameters that were put back.
 
     Args:
-        results: of the sweep.
-        metric: drawn beside cost and loss; a validation metric also ranks the configurations. None is
+        results: the results of the sweep.
+        metric: the metric beside cost and loss; a validation metric also ranks the configurations. None is
             val_accuracy or val_r2.
-        num: configurations, at most 5.
+        num: how many configurations are drawn, at most 5.
         figure: figure or subfigure for the panels; None makes one.
 
     Raises:
@@ -54,11 +49,11 @@ def curves(
     handles = _draw_curves(results, panels[0], "train_cost", chosen)
     set_title(panels[0], "train_cost, as optimised: not comparable across configurations")
     for ax, shown in zip(panels[1:], (loss, other), strict=True):
-        if ax is panels[2] and other == loss:
+        if ax is panels[2] and other == loss:  # the metric is the loss: it has a panel already
             ax.set_axis_off()
             continue
         _draw_curves(results, ax, shown, chosen)
-        thin = "" if shown.startswith("train_") else "; thin: on the training rows"
+        thin = "" if shown.startswith("train_") else "; thin: on the training samples"
         set_title(ax, f"{shown}{thin}")
     set_corner(corner, handles, [_name(results, i, i in off) for i in chosen], _note(results))
     count = f"the best {min(num, len(order))} of {len(order):,} by {ranked_by(results, metric)}"

@@ -1,4 +1,4 @@
-"""The figures over two axes: `heatmap` and `stability`."""
+"""The figures over two axes, which `figures` lists: `heatmap` and `stability`."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def heatmap(
 
     A panel for each combination of the other axes; of more than nine, the best configuration in each cell.
     The chosen configuration is framed; a cell whose networks diverged is hatched, with the number of those
-    that did not. A random design is drawn as points, one axis as points with their intervals.
+    that did not. A random grid is drawn as points, one axis as points with their intervals.
 
     Args:
-        results: of the sweep.
+        results: the results of the sweep.
         metric: any recorded metric; None is val_accuracy or val_r2. Which configuration is the best is
             decided by validation alone, whatever is shown.
         x: axis from left to right; None is the longest that is free.
-        y: axis from bottom to top, likewise.
+        y: axis from bottom to top; None is the longest that is left.
         figure: figure or subfigure for the panels; None makes one.
 
     Raises:
@@ -79,7 +79,7 @@ def _over_one_axis(results: Results, metric: str, x: str, figure: Panels | None)
 def _as_points(
     results: Results, metric: str, ground: Ground, means: np.ndarray, figure: Panels | None
 ) -> Figure:
-    """Returns the heatmap of a random design: a point for each configuration."""
+    """Returns the heatmap of a random grid: a point for each configuration."""
     design, shades, chosen = results.design, shades_of(metric, means), chosen_of(results, metric)
     figure = figure_or_new(figure, (7.5, 5.2))
     ax = figure.subplots()
@@ -100,14 +100,14 @@ def _as_cells(
     panels = _panels(results, metric, ground)
     wide = min(len(panels), 3 if len(ground.across) <= 4 else 2)
     high = -(-len(panels) // wide)
-    size = (
-        min(max(1 + 0.6 * len(ground.across), 3), 10 / wide),
-        min(max(1.1 + 0.4 * len(ground.down), 2.4), 10 / high),
-    )
+    # Inches of a panel: room for its cells, but at most ten in all, and for the labels of a single cell.
+    width, height = 1 + 0.6 * len(ground.across), 1.1 + 0.4 * len(ground.down)
+    size = (min(max(width, 3), 10 / wide), min(max(height, 2.4), 10 / high))
     figure = figure_or_new(figure, (size[0] * wide + 1.4, size[1] * high + 0.8))
     axes = figure.subplots(high, wide, squeeze=False)
     for ax in axes.ravel()[len(panels) :]:
         ax.set_axis_off()
+    # Sorted by name: the dictionary is in the order of the best configurations.
     for ax, name in zip(axes.ravel(), sorted(panels), strict=False):
         _draw_panel(ax, results, ground, shades, means, panels[name], size)
         for cell, index in panels[name].items():
@@ -174,7 +174,7 @@ def stability(results: Results, *, y: str = "l2", ax: Axes | None = None) -> Fig
     configurations in one cell are counted together.
 
     Args:
-        results: of the sweep.
+        results: the results of the sweep.
         y: the axis beside learning_rate.
         ax: axes that are drawn into; None makes a figure.
 
@@ -213,8 +213,7 @@ def _draw_shares(
 ) -> tuple[Shades, int]:
     """Draws the mean loss of each cell, or the share of its networks that diverged in grey.
 
-    Returns:
-        The colours of the loss, and the most configurations in one cell.
+    Returns (colours of the loss, most configurations in one cell).
     """
     members: dict[Cell, list[int]] = {}
     for index, cell in enumerate(ground.cells):
@@ -235,7 +234,7 @@ def _draw_shares(
     grey = matplotlib.colormaps["Greys"].with_extremes(bad="#FFFFFF00")
     ax.imshow(share, cmap=grey, vmin=-0.4, vmax=1.3, aspect="auto", origin="lower", gid="diverged")
     written = {text.get_position(): text for text in ax.texts}
-    for row, column in np.argwhere(share > 0.5).tolist():  # a dark cell gets light ink
-        if (column, row) in written:
-            written[column, row].set_color("white")
+    for line, column in np.argwhere(share > 0.5).tolist():  # a dark cell gets light ink
+        if (column, line) in written:
+            written[column, line].set_color("white")
     return shades, max(map(len, members.values()))

@@ -1,7 +1,7 @@
-"""What a figure of a sweep is asked for, checked: its metric, its axes, its configurations.
+"""Checks of a figure's arguments: its metric, its axes, its configurations.
 
-The functions that make a figure call these first, so that a bad argument is refused before anything is
-drawn.
+Each function of `regjax.plot` that makes a figure calls these first, so that a bad argument is refused before
+anything is drawn; `regjax.report.arrays` ranks configurations with `order_of`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from regjax.study.design import Design
 from regjax.study.results import Results
 from regjax.study.selection import higher_is_better, ranking
 
-# The axes that are "λ" where none is named, the first in the grid.
+# Where no axis is named, λ is the first of these that the grid has.
 STRENGTHS = ("l2", "l1", "l1_prox", "group_lasso", "weight_decay")
 
 
@@ -49,7 +49,7 @@ def order_of(results: Results, metric: str) -> np.ndarray:
 
 def chosen_of(results: Results, metric: str) -> int | None:
     """Returns the chosen configuration, None where nothing is held out or all networks diverged."""
-    try:
+    try:  # a figure is drawn even where nothing can be chosen
         return results.best(ranked_by(results, metric)).index
     except ValueError:
         return None
@@ -75,15 +75,10 @@ def configuration_of(results: Results, configuration: int | None) -> int:
 
 
 def check_axis(design: Design, which: str, name: str) -> str:
-    """Returns `name`.
-
-    Args:
-        design: of the sweep.
-        which: the argument that was given, "x" or "y".
-        name: of an axis.
+    """Returns the name of an axis, the argument `which` ("x" or "y").
 
     Raises:
-        ValueError: the grid does not mention it.
+        ValueError: the grid does not mention the axis.
     """
     if name not in design.names:
         known = ", ".join(design.names) or "none"
@@ -92,7 +87,7 @@ def check_axis(design: Design, which: str, name: str) -> str:
 
 
 def two_axes(results: Results, x: str | None, y: str | None) -> tuple[str, str | None]:
-    """Returns two axes; None is the longest that is free, and the second is None where there is but one.
+    """Returns two axes; None is the longest that is free, and the second is None where there is only one.
 
     Raises:
         ValueError: the grid does not mention an axis, or both are the same.

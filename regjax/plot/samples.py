@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.colors
 import numpy as np
@@ -40,9 +41,9 @@ def draw_points(
     Args:
         ax: axes that are drawn into.
         x: features, `(2, n)`; samples with a feature that is not finite are left out.
-        labels: `(n,)`, 0, 1, ….
-        size: of a marker, points².
-        outlined: which samples get a black edge, `(n,)`; None: none.
+        labels: the label of each sample, `(n,)`, 0, 1, ….
+        size: the area of a marker, points².
+        outlined: which samples get a black edge, `(n,)`; None for none.
     """
     finite = np.isfinite(x).all(axis=0)
     for k in np.unique(labels).tolist():
@@ -52,14 +53,8 @@ def draw_points(
             ("white", 0.4 if size > 9 else 0.0, labels == k),
             ("black", 1.0, np.zeros(len(labels), bool) if outlined is None else (labels == k) & outlined),
         ):
-            ax.scatter(
-                *x[:, drawn & finite],
-                s=size,
-                c=look.colour,
-                marker=look.marker,
-                edgecolors=edge,
-                linewidths=width,
-            )
+            looks: dict[str, Any] = {"marker": look.marker, "edgecolors": edge, "linewidths": width}
+            ax.scatter(*x[:, drawn & finite], s=size, c=look.colour, **looks)
 
 
 def class_legend(
@@ -72,9 +67,9 @@ def class_legend(
 
     Args:
         where: figure or axes.
-        labels: of the samples that are drawn, `(n,)`.
+        labels: the labels of the samples that are drawn, `(n,)`.
         classes: names of the labels 0, 1, …, or None.
-        more: further entries.
+        more: further entries, (handle, text) each.
     """
     named = class_names(labels, classes)
     entries = [(_marker(class_look(k)), name) for k, name in named[:NAMED]]
@@ -116,8 +111,8 @@ def draw_boundary(ax: Axes, sides: list[np.ndarray], shade: np.ndarray) -> None:
 
     Args:
         ax: axes that are drawn into.
-        sides: of the grid, see `plane`.
-        shade: probability at the points of the grid, `(resolution²,)`.
+        sides: the sides of the grid, see `plane`.
+        shade: the probability at the points of the grid, `(resolution²,)`.
     """
     colours = matplotlib.colors.LinearSegmentedColormap.from_list("classes", [VERMILION, "#FFFFFF", BLUE])
     shade = shade.reshape(len(sides[1]), len(sides[0]))

@@ -23,11 +23,11 @@ class Scale(NamedTuple):
     """Where the values of a hyperparameter stand on an axis.
 
     Attributes:
-        label: of the axis.
+        label: the label of the axis.
         places: value -> its place on the axis.
-        ticks: places that are named.
-        names: of the ticks.
-        cut: place between the value "off" and a logarithmic range beside it, or None.
+        ticks: the places that have a tick.
+        names: the text of each tick.
+        cut: the place between the value "off" and a logarithmic range beside it, or None.
     """
 
     label: str
@@ -59,8 +59,8 @@ def scale_of(name: str, values: Iterable[Any]) -> Scale:
     stand at equal distances.
 
     Args:
-        name: of the hyperparameter.
-        values: it takes, in any order, also repeated.
+        name: the name of the hyperparameter.
+        values: the values that it takes, in any order, also repeated.
 
     >>> scale = scale_of("l2", [1.0, 0.0, 0.01, 0.1])
     >>> scale.places
@@ -81,7 +81,8 @@ def scale_of(name: str, values: Iterable[Any]) -> Scale:
         at = np.log10(numbers) if logarithmic else numbers.copy()
     usual = at[np.isfinite(at)]
     low, high = (usual[0], usual[-1]) if len(usual) else (0.0, 0.0)
-    # The value "off" stands one usual step, but at least a tenth of the range, beyond the end.
+    # 0 and ∞ have no place on a logarithmic axis: "off" stands beyond the end, by one usual step, but at
+    # least by a tenth of the range.
     step = max(float(np.median(np.diff(usual))), 0.1 * (high - low)) if len(usual) > 1 else 1.0
     at = np.where(at == -np.inf, low - step, np.where(at == np.inf, high + step, at))
     places = dict(zip(found, at.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""The regularisation path: `path`, norms and sparsity of the weights."""
+"""The figure of the weights, which `figures` lists: `path`, their norms and sparsity against λ."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def path(results: Results, *, x: str | None = None, figure: Panels | None = None
     combination of their values; the six with the best configurations are drawn.
 
     Args:
-        results: of a sweep that kept its parameters.
+        results: the results of a sweep that kept its parameters.
         x: the axis; None is l2, or the first regulariser of the grid.
         figure: figure or subfigure for the panels; None makes one.
 
@@ -69,7 +69,7 @@ def path(results: Results, *, x: str | None = None, figure: Panels | None = None
 def _measures(params: Params) -> np.ndarray:
     """Returns (norm of all weights, share that is 0, share that is small, norm of each layer …)."""
     weights = [np.asarray(layer.w, np.float64) for layer in params]
-    layers = [float(np.sqrt(np.sum(w**2))) for w in weights]
+    layers = [float(np.sqrt(np.sum(w**2))) for w in weights]  # Frobenius norms
     sizes = np.abs(np.concatenate([w.ravel() for w in weights]))
     small = float(np.mean(sizes <= SMALL * sizes.max()))
     return np.array([np.sqrt(np.sum(np.square(layers))), np.mean(sizes == 0), small, *layers])
@@ -81,12 +81,8 @@ def _draw_networks(whole: Axes, sparsity: Axes, lines: Along, means: dict[int, n
     for (name, indices), (colour, dash) in zip(lines.lines, LINES, strict=False):
         kept = [index for index in indices if index in means]
         at = lines.at[kept]
-        looks: dict[str, Any] = {
-            "color": colour,
-            "linestyle": dash if lines.joined else "",
-            "marker": "o",
-            "markersize": 4,
-        }
+        looks: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 4}
+        looks["linestyle"] = dash if lines.joined else ""
         norms, zero, small = (np.array([means[i][k] for i in kept]) for k in range(3))
         handles += whole.plot(at, norms, **looks, label=name)
         sparsity.plot(at, zero, **looks)
@@ -102,16 +98,9 @@ def _draw_layers(ax: Axes, lines: Along, means: dict[int, np.ndarray]) -> None:
         return
     for layer, (colour, dash) in zip(range(depths.pop()), LINES, strict=False):
         norms = [means[index][3 + layer] for index in kept]
-        style = dash if lines.joined else ""
-        ax.plot(
-            lines.at[kept],
-            norms,
-            color=colour,
-            linestyle=style,
-            marker="s",
-            markersize=4,
-            label=f"layer {layer + 1}",
-        )
+        looks: dict[str, Any] = {"color": colour, "marker": "s", "markersize": 4}
+        looks["linestyle"] = dash if lines.joined else ""
+        ax.plot(lines.at[kept], norms, label=f"layer {layer + 1}", **looks)
     ax.legend(fontsize="small")
 
 

@@ -1,7 +1,7 @@
 """A sweep as arrays of a few megabytes: all that the page's script reads, see report.js.
 
-`html` calls `arrays_of`, and `models` draws from what it returns. Arrays that only pictures are made of
-travel as float16, in the bits of uint16.
+`html` calls `arrays_of`, and `models` builds the page's figures around these arrays; `words` lists the axes.
+Arrays that only pictures are made of travel as float16, in the bits of uint16.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def arrays_of(
     """Returns all that the page's script reads, by name.
 
     Args:
-        results: of the sweep.
-        metric: that ranks the configurations, or the training loss where nothing is held out.
-        comparison: of single configurations, or None.
-        chosen: configuration, or None.
+        results: the results of the sweep.
+        metric: the metric that ranks the configurations, or the training loss where nothing is held out.
+        comparison: the comparison of single configurations, or None.
+        chosen: the chosen configuration, or None.
     """
     design = results.design
     order, rank = _ranks(results, metric)
@@ -76,7 +76,7 @@ def arrays_of(
         "dots": dots(results, measured),
         "bars": histograms(results, kept),
         "networks": networks(results, order, kept) if is_plane else None,
-        "said": None if is_plane else predictions(results, order, kept),
+        "predictions": None if is_plane else predictions(results, order, kept),
         "plane": plane_of(design) if is_plane else None,
         "real": _range_of_targets(design),
     }
@@ -104,9 +104,9 @@ class Axis(NamedTuple):
     """An axis of a grid as the page offers it: its values, or bins of them, are its levels.
 
     Attributes:
-        name: of the hyperparameter.
-        texts: of the levels, in order.
-        level: of each configuration, `(configurations,)`, uint16.
+        name: the name of the hyperparameter.
+        texts: the text of each level, in order.
+        level: the level of each configuration, `(configurations,)`, uint16.
     """
 
     name: str
@@ -117,9 +117,9 @@ class Axis(NamedTuple):
 def axes_of(design: Design) -> list[Axis]:
     """Returns the axes of a grid; of a grid without any, one with a single level."""
     named = {name: in_order(values) for name, values in design.axes.items()}
-    named = named or {
-        name: [value_of(design.configurations[0], name)] for name in design.names[:1] or ("l2",)
-    }
+    if not named:
+        name = (*design.names, "l2")[0]
+        named = {name: [value_of(design.configurations[0], name)]}
     found = []
     for name, values in named.items():
         place = {value: index for index, value in enumerate(values)}
@@ -137,8 +137,8 @@ def curves(results: Results, names: list[str]) -> dict[str, Any]:
     """Returns metrics against the step, means over seeds and folds.
 
     Returns:
-        points: of each curve.
-        kind: of each configuration; those of a kind have the same recorded steps.
+        points: how many points a curve has.
+        kind: the kind of each configuration; those of one kind have the same recorded steps.
         steps: `(kinds, points)`.
         means: metric -> `(configurations, points)`, float16.
     """
@@ -172,9 +172,9 @@ def dots(results: Results, names: list[str]) -> dict[str, Any]:
     """Returns metrics of every network, of as many seeds as fit.
 
     Returns:
-        seeds: that are there.
-        count: networks of a configuration.
-        x: of each network: its fold, or its seed where there is one split, `(count,)`.
+        seeds: how many seeds are in the page.
+        count: how many networks of a configuration.
+        x: the fold of each network, or its seed where there is one split, `(count,)`.
         values: metric -> `(configurations + 1, count)`, float16.
     """
     design = results.design
@@ -186,7 +186,7 @@ def dots(results: Results, names: list[str]) -> dict[str, Any]:
         "seeds": seeds,
         "count": seeds * design.num_folds,
         "x": folds if design.splits.kind == "folds" else np.array(design.seeds[:seeds]),
-        # The last configuration is a row of NaN: report.js draws it where there is no baseline.
+        # The last configuration has NaN only: report.js draws it where there is no baseline.
         "values": {name: as_half(np.append(results.table(name)[:, :seeds], beyond)) for name in names},
     }
 

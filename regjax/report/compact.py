@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 
 # Bytes of the parts that have a size per configuration. With Bokeh's own 2 MB, and base64, a page has at
-# most 15 MB. What does not fit is there for the best configurations only.
+# most 15 MB. Where not all fits, the page has that of the best configurations.
 BUDGET = {"networks": 2_600_000, "curves": 1_600_000, "examples": 1_200_000, "dots": 600_000}
 LARGEST_HALF = float(np.finfo(np.float16).max)
 

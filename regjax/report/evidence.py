@@ -24,15 +24,9 @@ BASELINE = "baseline"
 
 
 class Differences(NamedTuple):
-    """Paired differences to a baseline, `(configurations,)` each, NaN where there is none.
+    """Mean paired differences to a baseline and their intervals, `(configurations,)` each, NaN where none.
 
-    Attributes:
-        difference: its mean.
-        low: of the 95 % interval.
-        high: of the 95 % interval.
-        family_low: of the interval that holds for all at once.
-        family_high: of the interval that holds for all at once.
-        verdict: "helps", "hurts", "not separated", "baseline", or why there is no verdict.
+    The verdict is "helps", "hurts", "not separated", "baseline", or why there is no verdict.
     """
 
     difference: np.ndarray
@@ -49,19 +43,19 @@ def differences(results: Results, comparison: Comparison | None) -> Differences:
     numbers = empty_columns(count, Differences._fields[:-1])
     verdict = ["no baseline" if comparison is None else BASELINE] * count
     if comparison is not None:
-        pairs, lonely = resolve_pairs(results.design, comparison.baseline)
+        pairs, unpaired = resolve_pairs(results.design, comparison.baseline)
         table, arms = comparison.table, [index for index, _ in pairs]
         for name, values in numbers.items():
             values[arms] = table[name].to_numpy(np.float64)
-        for index, said, status in zip(arms, table["verdict"], table["status"], strict=True):
-            verdict[index] = str(said or status)
-        for index in lonely:
+        for index, found, status in zip(arms, table["verdict"], table["status"], strict=True):
+            verdict[index] = str(found or status)
+        for index in unpaired:
             verdict[index] = "no counterpart"
     return Differences(**numbers, verdict=verdict)
 
 
 def counterparts(results: Results, comparison: Comparison | None) -> np.ndarray:
-    """Returns the configuration that each is compared to, `(configurations,)`; their count where none is."""
+    """Returns the configuration that each is compared to, `(configurations,)`; their number for none."""
     count = len(results.design.configurations)
     found = np.full(count, count)
     if comparison is not None:
@@ -74,17 +68,18 @@ def evidence(results: Results, metric: str) -> dict[str, Any]:
     """Returns what the page needs to use any configuration as the baseline.
 
     Returns:
-        units: scores, `(configurations, count)`, one after the other.
-        count: units of evidence.
+        units: the scores of the units of evidence, `(configurations, count)`, one after the other.
+        count: how many units of evidence.
         lost: why a configuration has no verdict, or "".
-        error: a standard error over the standard deviation of the differences.
-        t: half a 95 % interval over its standard error.
-        t_family: the same of the interval that holds for all other configurations at once.
+        error: the standard error divided by the standard deviation of the differences.
+        t: half the 95 % interval divided by its standard error.
+        t_family: the same for the interval that holds for all other configurations at once.
         noise: differences below `noise` times the largest score are rounding.
         one_split: whether the verdict contains the sampling error of the held-out samples.
-        examples: on one split, `(configurations, rows)`, float16, centred and scaled so that the sum of
-            their squared differences is the squared sampling error; None where they are not known, or too
-            many.
+        examples: on one split, the scores of single samples, `(configurations, num_examples)`, float16,
+            centred and scaled so that the sum of their squared differences is the squared sampling error;
+            None where they are not known, or too many.
+        num_examples: how many held-out samples have scores; missing where `examples` is None.
     """
     design = results.design
     units, ok = results.units(metric), results.num_ok()
@@ -120,7 +115,7 @@ def _examples(results: Results, scores: Scores) -> dict[str, Any]:
         return {"examples": None}
     mean = found.reshape(len(design.configurations), len(design.seeds), -1).mean(axis=1)
     val = design.splits.val[0]
-    return {"examples": as_half(_as_errors(mean, val[val > 0])).ravel(), "rows": mean.shape[1]}
+    return {"examples": as_half(_as_errors(mean, val[val > 0])).ravel(), "num_examples": mean.shape[1]}
 
 
 def _as_errors(examples: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -129,7 +124,7 @@ def _as_errors(examples: np.ndarray, weights: np.ndarray) -> np.ndarray:
     They are linear in the scores: the terms of a difference are the differences of the terms.
     """
     total, used = np.sum(weights), np.count_nonzero(weights)
-    if used < 2:
+    if used < 2:  # one sample has no spread
         return np.full_like(examples, np.nan)
     centred = examples - (examples @ weights / total)[:, None]
     return weights * centred * math.sqrt(used / (used - 1)) / total
@@ -142,5 +137,5 @@ def gaps(results: Results, metric: str) -> dict[str, np.ndarray]:
     """
     if results.design.splits.kind == "none":
         return empty_columns(len(results.design.configurations), ("mean", "low", "high"))
-    found = [unit_interval(results.design, row) for row in results.gap(metric)]
+    found = [unit_interval(results.design, units) for units in results.gap(metric)]
     return {part: np.array([getattr(f, part) for f in found]) for part in ("mean", "low", "high")}

@@ -1,4 +1,4 @@
-"""A sweep as one page that opens offline; `regjax report` calls `page`, and so may a user.
+"""A sweep as one page that opens offline: `page`, which `regjax report` and users call.
 
 Bokeh (the extra `report`) draws. report.html is the frame, which escapes every text; report.js is all of our
 own JavaScript; `words` has every text of the page.
@@ -22,7 +22,7 @@ def page(
     comparison: Comparison | None = None,
     choice: Choice | None = None,
     *,
-    silence: Sequence[str] = (),
+    missing: Sequence[str] = (),
     about: About | None = None,
 ) -> str:
     """Returns a sweep as HTML.
@@ -31,11 +31,11 @@ def page(
         html = regjax.report.page(results, results.compare(), results.best())
 
     Args:
-        results: of the sweep; None where no configuration is finished yet.
-        comparison: of single configurations, to any baseline; None where there is none.
+        results: the results of the sweep; None where no configuration is finished yet.
+        comparison: the comparison of single configurations, to any baseline; None where there is none.
         choice: the chosen configuration; None where none was chosen.
-        silence: why the comparison or the choice is missing.
-        about: texts beside the results.
+        missing: why the comparison or the choice is missing.
+        about: texts that do not follow from the results.
 
     Raises:
         ImportError: without Bokeh, the extra `report`.
@@ -48,14 +48,14 @@ def page(
     from regjax.report.models import document_of
 
     about = about or About()
-    words = words_of(results, comparison, choice, silence, about)
+    words = words_of(results, comparison, choice, missing, about)
     frame = importlib.resources.files("regjax.report").joinpath("report.html").read_text("utf-8")
     template = Environment(autoescape=True, trim_blocks=True).from_string(frame)
     if results is None:
         return template.render(words=words, bare=True)
     # Without held-out samples nothing is ranked; the training loss is shown.
     metric = "train_loss" if results.design.splits.kind == "none" else results.metric
-    metric = metric if choice is None else choice.metric
+    metric = metric if choice is None else choice.metric  # the page ranks as the choice did
     data = arrays_of(results, metric, comparison, None if choice is None else choice.index)
     document = document_of(data, results.design, comparison, about.every)
     more = {"words": words, "bare": False, "pickers": len(data["axes"]), "metric": without_split(metric)}

@@ -45,12 +45,7 @@ SMALL: dict[str, Any] = {"height": 300, "tools": "pan,box_zoom,reset,save"}
 
 
 class Part(NamedTuple):
-    """A part of the page.
-
-    Attributes:
-        shown: name -> model that the frame places.
-        joined: name -> model that the script reads or writes.
-    """
+    """A part of the page: the models that the frame places, and those that the script reads, by name."""
 
     shown: dict[str, Any]
     joined: dict[str, Any]
@@ -62,13 +57,13 @@ def document_of(
     """Returns the models of the page, its arrays, and the script that joins them.
 
     Args:
-        data: as `arrays.arrays_of` returns it.
-        design: of the sweep.
-        comparison: to the first baseline, or None.
+        data: the result of `arrays.arrays_of`.
+        design: the design of the sweep.
+        comparison: the comparison to the first baseline, or None.
         every: seconds after which the page loads itself again, or None.
     """
     num_classes = 2 if data["real"] else len(labels_of(design))
-    told = data | {
+    page = data | {
         "words": SCRIPT,
         "baseline": baseline_in_words(comparison),
         "every": every or 0,
@@ -78,21 +73,12 @@ def document_of(
         "paint": PAINT,
         "colours": [_bytes_of(class_look(k).colour) for k in range(num_classes)],
     }
-    detail = _plane(data, design) if data["networks"] else _said(data, design)
-    parts = [
-        _maps(data),
-        _gap(data),
-        _choices(data),
-        _forest(data),
-        _curves(data),
-        _dots(data, design),
-        _weights(data),
-        _numbers(),
-        detail,
-        _table(data),
-    ]
+    detail = _plane(data, design) if data["networks"] else _predictions(data, design)
+    parts = [draw(data) for draw in (_maps, _gap, _choices, _forest, _curves, _weights, _table)]
+    parts += [_dots(data, design), _numbers(), detail]
     document = Document()
-    joined = {"page": told, "plane_source": None, "said_source": None}
+    # Of the last two the page has one; the script needs both names.
+    joined = {"page": page, "plane_source": None, "prediction_source": None}
     for part in parts:
         joined |= part.joined
         for name, model in part.shown.items():
@@ -183,11 +169,11 @@ def _gap(data: dict[str, Any]) -> Part:
 
 
 def _choices(data: dict[str, Any]) -> Part:
-    """Returns what chooses samples, metric, axes and the configuration that is shown."""
+    """Returns the select boxes for samples, metric, axes and the configuration that is shown."""
     axes, metric = data["axes"], data["metric"]
     splits = [(name, SPLITS[name]) for name in SPLITS if f"{name}_loss" in data["scores"]]
     names = list(dict.fromkeys(without_split(name) for name in data["scores"]))
-    split = models.Select(title="rows", value=metric.split("_")[0], options=splits, width=96)
+    split = models.Select(title="samples", value=metric.split("_")[0], options=splits, width=96)
     of = models.Select(title="metric", value=without_split(metric), options=names, width=106)
     places = [(str(k), axis["name"]) for k, axis in enumerate(axes)]
     longest, *others = sorted(places, key=lambda place: -len(axes[int(place[0])]["texts"]))
@@ -199,11 +185,10 @@ def _choices(data: dict[str, Any]) -> Part:
         down.update(value="-1", options=[("-1", "–")], visible=False)
     first = next((place for place, name in places if name == "l2"), "0")
     along = models.Select(title="along", value=first, options=places, width=130)
+    levels = [[(str(k), text) for k, text in enumerate(axis["texts"])] for axis in axes]
     pickers = [
-        models.Select(
-            title=axis["name"], options=[(str(k), text) for k, text in enumerate(axis["texts"])], width=130
-        )
-        for axis in axes
+        models.Select(title=axis["name"], options=options, width=130)
+        for axis, options in zip(axes, levels, strict=True)
     ]
     choices = {"split": split, "metric": of, "across": across, "down": down, "along": along}
     shown = choices | {f"picker{k}": picker for k, picker in enumerate(pickers)}
@@ -284,18 +269,10 @@ def _weights(data: dict[str, Any]) -> Part:
 def _numbers() -> Part:
     """Returns the table of the shown configuration's numbers."""
     source = _source("name", "value")
-    columns = [
-        models.TableColumn(field="name", title="its numbers"),
-        models.TableColumn(field="value", title=""),
-    ]
-    table = models.DataTable(
-        source=source,
-        columns=columns,
-        height=300,
-        sizing_mode="stretch_width",
-        index_position=None,
-        selectable=False,
-    )
+    titles = {"name": "its numbers", "value": ""}
+    columns = [models.TableColumn(field=field, title=title) for field, title in titles.items()]
+    look: dict[str, Any] = {"sizing_mode": "stretch_width", "index_position": None, "selectable": False}
+    table = models.DataTable(source=source, columns=columns, height=300, **look)
     return Part({"numbers": table}, {"numbers_source": source})
 
 
@@ -304,8 +281,8 @@ def _plane(data: dict[str, Any], design: Design) -> Part:
     x0, x1, y0, y1 = data["plane"]
     box = {"x": [x0], "y": [y0], "dw": [x1 - x0], "dh": [y1 - y0]}
     image = models.ColumnDataSource({"image": [np.zeros((2, 2), np.uint32)], **box})
-    plot = _figure("what its first network says, and the rows", x_axis_label="x1", y_axis_label="x2",
-                   x_range=(x0, x1), y_range=(y0, y1), **SMALL)  # fmt: skip
+    plot = _figure("what its first network predicts, and the samples", x_axis_label="x1",
+                   y_axis_label="x2", x_range=(x0, x1), y_range=(y0, y1), **SMALL)  # fmt: skip
     plot.image_rgba("image", "x", "y", "dw", "dh", source=image)
     points = points_of(design)
     style: dict[str, Any] = {"line_color": "white", "line_width": 0.5, "size": 6}
@@ -337,19 +314,18 @@ def _blend() -> list[str]:
     return [matplotlib.colors.to_hex(c) for c in 1 - (1 - np.where(t < 0.5, ends[0], ends[1])) * paint]
 
 
-def _said(data: dict[str, Any], design: Design) -> Part:
+def _predictions(data: dict[str, Any], design: Design) -> Part:
     """Returns the confusion matrix, or the residuals, of held-out samples."""
-    columns = data["said"]["columns"]
+    columns = data["predictions"]["columns"]
     if data["real"]:
         source = _source(*columns)
-        plot = _figure(
-            "residuals of held-out rows", x_axis_label="predicted", y_axis_label="target − predicted", **SMALL
-        )
+        names = {"x_axis_label": "predicted", "y_axis_label": "target − predicted"}
+        plot = _figure("residuals of held-out samples", **names, **SMALL)
         _zero_line(plot, "width")
         plot.scatter("predicted", "residual", source=source, color=BLUE, alpha=0.6, size=6)
     else:
         source, plot = _confusion(list(columns), labels_of(design))
-    return Part({"detail": plot}, {"said_source": source, "detail": plot})
+    return Part({"detail": plot}, {"prediction_source": source, "detail": plot})
 
 
 def _confusion(columns: list[str], labels: list[str]) -> tuple[models.ColumnDataSource, Any]:
@@ -361,13 +337,12 @@ def _confusion(columns: list[str], labels: list[str]) -> tuple[models.ColumnData
     )
     ranges = {"x_range": (-0.5, k - 0.5), "y_range": (k - 0.5, -0.5)}  # the first class on top
     names = {"x_axis_label": "predicted class", "y_axis_label": "true class"}
-    plot = _figure("held-out rows by class", **names, **ranges, **SMALL | {"tools": ""})
+    plot = _figure("held-out samples by class", **names, **ranges, **SMALL | {"tools": ""})
     colours = models.LinearColorMapper(palette=list(PALETTES[0]), low=0, high=1)
     shade: Any = {"field": "share", "transform": colours}
     drawn = plot.rect("x", "y", 1, 1, source=source, fill_color=shade, line_color="white")
-    plot.add_tools(
-        models.HoverTool(renderers=[drawn], tooltips=[("rows", "@rows"), ("of the class", "@share{0.0%}")])
-    )
+    tooltips = [("samples", "@samples"), ("of the class", "@share{0.0%}")]
+    plot.add_tools(models.HoverTool(renderers=[drawn], tooltips=tooltips))
     plot.xaxis.major_label_orientation = 0.5
     for axis in (plot.xaxis[0], plot.yaxis[0]):
         axis.ticker = models.FixedTicker(ticks=list(range(0, k, -(-k // MOST_TICKS))))
@@ -378,7 +353,7 @@ def _confusion(columns: list[str], labels: list[str]) -> tuple[models.ColumnData
         ink = models.LinearColorMapper(palette=["#000000", "#FFFFFF"], low=0, high=1)
         look: dict[str, Any] = {"text_align": "center", "text_baseline": "middle", "text_font_size": "11px"}
         text: Any = {"field": "share", "transform": ink}
-        plot.text("x", "y", "rows", source=source, text_color=text, **look)
+        plot.text("x", "y", "samples", source=source, text_color=text, **look)
     return source, plot
 
 
@@ -398,12 +373,9 @@ def _table(data: dict[str, Any]) -> Part:
     height = min(420, 60 + 26 * len(data["rank"]))
     table = models.DataTable(source=source, columns=shown, height=height, sizing_mode="stretch_width",
                              index_position=None)  # fmt: skip
-    asked = models.TextInput(title="only rows with, such as: l2=0.1 difference>0", value="", width=340)
-    options = [(c, f"{c}, lowest first") for c in columns] + [
-        (f"-{c}", f"{c}, highest first") for c in columns
-    ]
+    asked = models.TextInput(title="only lines with, such as: l2=0.1 difference>0", value="", width=340)
+    options = [(c, f"{c}, lowest first") for c in columns]
+    options += [(f"-{c}", f"{c}, highest first") for c in columns]
     order = models.Select(title="sorted by", value=columns[0], options=options, width=250)
-    return Part(
-        {"table": table, "filter": asked, "order": order},
-        {"table_source": source, "filter": asked, "order": order},
-    )
+    controls = {"filter": asked, "order": order}
+    return Part({"table": table, **controls}, {"table_source": source, **controls})

@@ -20,9 +20,9 @@ from regjax.study.results import Results
 
 # Bars of a histogram of weights: odd, so that zero has a bar of its own.
 BARS = 31
-# Most points of a picture.
+# Most samples that a picture shows, so that many configurations fit.
 MOST_POINTS = 1_000
-# Networks that predict at a time.
+# Networks that one call of the compiled program predicts with.
 TOGETHER = 64
 
 # Configuration -> its rows whose parameters were kept.
@@ -48,8 +48,8 @@ def histograms(results: Results, rows: Kept) -> dict[str, Any]:
     """Returns how the weights (not biases) of each configuration's networks are spread.
 
     Returns:
-        edge: the bars reach from -edge to edge; weights beyond are counted in the last bars.
-        shares: of the weights in each bar, `(configurations, BARS)`, float16.
+        edge: the bars reach from -edge to edge; weights beyond are counted in the outer bars.
+        shares: the share of the weights in each bar, `(configurations, BARS)`, float16.
     """
     weights = {
         c: np.concatenate([w.ravel() for row in mine for w, _ in results.kept[row]])
@@ -69,12 +69,12 @@ def networks(results: Results, order: np.ndarray, rows: Kept) -> dict[str, Any]:
     """Returns the first network of as many configurations as fit, best first.
 
     Returns:
-        place: of each configuration in `weights`, -1 where it has none.
-        row: that the network is.
-        weights: float16; of each layer the matrix `(units, inputs)`, then the biases.
-        shape: of each configuration, in `shapes`.
+        place: where the network of each configuration begins in `weights`, -1 where it has none.
+        row: the row of each configuration's network.
+        weights: the parameters, float16; of each layer the matrix `(units, inputs)`, then the biases.
+        shape: the place of each configuration's shape in `shapes`.
         shapes: layer sizes, activation, and how many parameters.
-        inputs: mean and scale of the two inputs, `(configurations, 4)`.
+        inputs: the mean and scale of the two inputs, `(configurations, 4)`.
     """
     design = results.design
     count = len(design.configurations)
@@ -89,7 +89,7 @@ def networks(results: Results, order: np.ndarray, rows: Kept) -> dict[str, Any]:
             continue
         row = rows[configuration][0]
         flat = np.concatenate([part.ravel() for layer in results.kept[row] for part in layer])
-        if 2 * (size + flat.size) > BUDGET["networks"]:
+        if 2 * (size + flat.size) > BUDGET["networks"]:  # bytes of float16
             break
         place[configuration], row_of[configuration] = size, row
         mean, scale = design.standardisation(design.row(row).fold, design.stops(configuration))
@@ -116,9 +116,9 @@ def predictions(results: Results, order: np.ndarray, rows: Kept) -> dict[str, An
     stand in.
 
     Returns:
-        place: of each configuration in the columns, -1 where it has none.
-        count: values of a configuration in each column.
-        columns: of classes, how many samples (`rows`) and their `share` of the true class, by true and
+        place: the place of each configuration in the columns, -1 where it has none.
+        count: how many values of a configuration each column has.
+        columns: of classes, how many samples (`samples`) and their `share` of the true class, by true and
             predicted class; of real targets, the first output (`predicted`) and the `residual`.
     """
     design = results.design
@@ -129,6 +129,7 @@ def predictions(results: Results, order: np.ndarray, rows: Kept) -> dict[str, An
     # Two columns of float32.
     chosen = [c for c in order.tolist() if c in rows][: BUDGET["networks"] // (8 * points)]
     place[chosen] = np.arange(len(chosen))
+    # One seed of each configuration: all seeds would count every sample several times.
     seed_of = {c: design.row(rows[c][0]).seed for c in chosen}
     asked = [row for c in chosen for row in rows[c] if design.row(row).seed == seed_of[c]]
     found = _confusion(results, asked, place, classes) if classes else _residuals(results, asked, place)
@@ -147,7 +148,7 @@ def _confusion(results: Results, rows: list[int], place: np.ndarray, classes: in
         number = place[results.design.row(row).configuration]
         np.add.at(confusion[number], (truth[held], predicted[held].astype(int)), 1)
     share = confusion / np.maximum(1, confusion.sum(axis=2, keepdims=True))
-    return {"rows": confusion.astype(np.float32), "share": share.astype(np.float32)}
+    return {"samples": confusion.astype(np.float32), "share": share.astype(np.float32)}
 
 
 def _residuals(results: Results, rows: list[int], place: np.ndarray) -> dict[str, np.ndarray]:

@@ -2,16 +2,16 @@
 const each = (object, f) => Object.fromEntries(Object.entries(object).map(([k, v]) => [k, f(v, k)]));
 const plain = v => Array.isArray(v) ? v.map(plain) : v?.constructor === Object ? each(v, plain)
   : ArrayBuffer.isView(v) ? Object.getPrototypeOf(v.constructor).from(v) : v;  // a part of Bokeh's own has its shape
-const p = plain(page), {axes, names, columns, evidence: e, networks: w, curves, dots, said} = p, n = p.rank.length;
+const p = plain(page), {axes, names, columns, evidence, networks, curves, dots, predictions} = p, n = p.rank.length;
 const range = count => [...Array(count).keys()], pick = (values, places) => places.map(i => values[i]);
-const total = values => values.reduce((a, b) => a + b, 0), $ = id => document.getElementById(id);
+const total = values => values.reduce((a, b) => a + b, 0), byId = id => document.getElementById(id);
 const half = bits => (bits >> 15 ? -1 : 1) * ((bits & 0x7c00) === 0x7c00 ? NaN  // of float16
   : (bits & 0x7c00 ? 1024 + (bits & 1023) : 2 * (bits & 1023)) * 2 ** ((bits >> 10 & 31) - 25));
 const put = (source, columns) => { source.data = {...source.data, ...columns}; };
 const part = (array, place, count) => array.subarray(place * count, (place + 1) * count);
 const halves = (a, place, count) => Float64Array.from(part(a, place, count), a.BYTES_PER_ELEMENT === 2 ? half : v => v);
 const number = v => typeof v !== "number" ? String(v) : Number.isFinite(v) ? String(+v.toPrecision(4)) : "";
-const tell = (id, name, values) => { $(id).textContent = p.words[name].replace(/{(\w+)}/g, (_, key) => values[key]); };
+const tell = (id, name, values) => { byId(id).textContent = p.words[name].replace(/{(\w+)}/g, (_, key) => values[key]); };
 const label = i => (i === here ? "▸ " : "") + (i === p.chosen ? "★ " : "") + names[i];
 const [helps, hurts, neither] = Object.keys(p.verdicts), above = p.higher[p.metric] ? 1 : -1;
 const shown = () => `${split.value}_${metric.value}`, kept = history.state ?? {};  // of before a reload
@@ -31,19 +31,19 @@ function nearest(axis, level) {  // the configuration at a level that differs le
   return range(n).filter(i => axes[axis].level[i] === level).sort((i, j) => same(j) - same(i) || p.rank[i] - p.rank[j])[0];
 }
 function differencesTo(b) {  // as comparison.py, since those of every pair would not fit: see evidence.py
-  const found = each(p.first, (v, k) => k === "verdict" ? [] : new Float64Array(n).fill(NaN));
-  const rows = i => e.examples ? halves(e.examples, i, e.rows) : [NaN], there = rows(b);
-  const sampling = i => Math.hypot(...rows(i).map((v, k) => v - there[k]));  // the error of the held-out samples
+  const {lost, count} = evidence, found = each(p.first, (v, k) => k === "verdict" ? [] : new Float64Array(n).fill(NaN));
+  const terms = i => evidence.examples ? halves(evidence.examples, i, evidence.num_examples) : [NaN], ofBaseline = terms(b);
+  const sampling = i => Math.hypot(...terms(i).map((v, k) => v - ofBaseline[k]));  // error of the held-out samples
   for (let i = 0; i < n; i++) {
-    found.verdict[i] = i === b ? p.words.baseline : e.lost[i] || e.lost[b] && `${p.words.baseline} ${e.lost[b]}` || neither;
+    found.verdict[i] = i === b ? p.words.baseline : lost[i] || lost[b] && `${p.words.baseline} ${lost[b]}` || neither;
     if (found.verdict[i] !== neither) continue;
-    const [own, other] = [i, b].map(j => part(e.units, j, e.count)), d = own.map((v, j) => v - other[j]);
-    const mean = total(d) / e.count, noise = e.noise * Math.max(...own.map(Math.abs), ...other.map(Math.abs));
+    const [scores, other] = [i, b].map(j => part(evidence.units, j, count)), d = scores.map((v, j) => v - other[j]);
+    const mean = total(d) / count, noise = evidence.noise * Math.max(...[...scores, ...other].map(Math.abs));
     const same = Math.max(...d) - Math.min(...d) <= noise;
     found.difference[i] = same && Math.abs(mean) <= noise ? 0 : mean;
     if (same) continue;  // no spread, no interval
-    const se = e.error * Math.sqrt(total(d.map(v => (v - mean) ** 2)) / (e.count - 1)), reach = e.t * se;
-    const whole = e.t_family * (e.one_split ? Math.hypot(se, sampling(i)) : se);
+    const se = evidence.error * Math.sqrt(total(d.map(v => (v - mean) ** 2)) / (count - 1)), reach = evidence.t * se;
+    const whole = evidence.t_family * (evidence.one_split ? Math.hypot(se, sampling(i)) : se);
     [found.low[i], found.high[i]] = [mean - reach, mean + reach];
     [found.family_low[i], found.family_high[i]] = [mean - whole, mean + whole];
     if (Math.abs(mean) > whole) found.verdict[i] = mean * above > 0 ? helps : hurts;
@@ -53,8 +53,8 @@ function differencesTo(b) {  // as comparison.py, since those of every pair woul
 const FUNCTIONS = {relu: z => Math.max(z, 0), tanh: Math.tanh, sigmoid: z => 1 / (1 + Math.exp(-z)), identity: z => z,
   gelu: z => z / (1 + Math.exp(-1.5957691216057308 * (z + 0.044715 * z ** 3)))};  // in its tanh form, within 5e-4
 function network(c) {  // returns the last layer as a function of x1 and x2; here, as pictures of all would not fit
-  const {sizes, activation, count} = w.shapes[w.shape[c]], [m1, m2, s1, s2] = part(w.inputs, c, 4);
-  const flat = halves(w.weights.subarray(w.place[c]), 0, count);
+  const {shapes, shape, inputs, weights, place} = networks, {sizes, activation, count} = shapes[shape[c]];
+  const [m1, m2, s1, s2] = part(inputs, c, 4), flat = halves(weights.subarray(place[c]), 0, count);
   return (x1, x2) => {
     let a = [(x1 - m1) / s1, (x2 - m2) / s2], at = 0;
     for (let l = 1; l < sizes.length; l++) {
@@ -66,10 +66,10 @@ function network(c) {  // returns the last layer as a function of x1 and x2; her
   };
 }
 function shade(z) {  // the colour of the likeliest class as RGBA, paler where it is less sure
-  const s = z.map(v => Math.exp(v - Math.max(...z))), [low, high] = p.real ?? [0, 1];
-  const t = p.real ? Math.min(1, Math.max(0, (z[0] - low) / (high - low))) : FUNCTIONS.sigmoid(z[0]);
-  const q = z.length > 1 && !p.real ? s.map(v => v / total(s)) : [1 - t, t], top = Math.max(...q);
-  const paint = p.paint[0] + p.paint[1] * (top * q.length - 1) / (q.length - 1), c = p.colours[q.indexOf(top)];
+  const odds = z.map(v => Math.exp(v - Math.max(...z))), [low, high] = p.real ?? [0, 1];
+  const second = p.real ? Math.min(1, Math.max(0, (z[0] - low) / (high - low))) : FUNCTIONS.sigmoid(z[0]);
+  const shares = z.length > 1 && !p.real ? odds.map(v => v / total(odds)) : [1 - second, second], top = Math.max(...shares);
+  const paint = p.paint[0] + p.paint[1] * (top * shares.length - 1) / (shares.length - 1), c = p.colours[shares.indexOf(top)];
   return c.reduce((bits, v, k) => bits + Math.round(255 - (255 - v) * paint) * 256 ** k, 255 * 256 ** 3);
 }
 function categories(axis, span, {name, texts}) {
@@ -101,7 +101,7 @@ function drawForest() {
   tell("of_forest", "forest", {baseline: names[baseline] ?? p.baseline, some: some.length, all: all.length});
 }
 function draw() {
-  drawMaps(), drawForest(), tell("shown", "shown", {name: label(here), verdict: paired.verdict[here]});
+  drawMaps(); drawForest(); tell("shown", "shown", {name: label(here), verdict: paired.verdict[here]});
   dot_figure.left[0].axis_label = p.units[shown()];
   const c = here, to = baseline < 0 ? p.counterpart[c] : baseline, of = dots.values[shown()];
   curve_source.data = {step: part(curves.steps, curves.kind[c], curves.points),
@@ -109,13 +109,14 @@ function draw() {
   put(bar_source, {top: halves(p.bars.shares, c, bar_source.data.left.length)});
   put(dot_source, {value: [c, to].flatMap(i => [...halves(of, i, dots.count)])});
   numbers_source.data = {name: Object.keys(columns), value: Object.values(columns).map(v => number(v[c]))};
-  if (w && w.place[c] >= 0) {
+  if (networks && networks.place[c] >= 0) {
     const [x0, x1, y0, y1] = p.plane, f = network(c), side = range(80).map(k => (k + 0.5) / 80);
     const colour = (u, v) => shade(f(x0 + u * (x1 - x0), y0 + v * (y1 - y0)));
     const image = new plane_source.data.image[0].constructor(side.flatMap(v => side.map(u => colour(u, v))), [80, 80]);
     put(plane_source, {image: [image]});
-  } else if (said) put(said_source, each(said.columns, v => part(v, Math.max(0, said.place[c]), said.count)));
-  $("no_detail").hidden = detail.visible = (w ?? said).place[c] >= 0;
+  } else if (predictions)
+    put(prediction_source, each(predictions.columns, v => part(v, Math.max(0, predictions.place[c]), predictions.count)));
+  byId("no_detail").hidden = detail.visible = (networks ?? predictions).place[c] >= 0;
 }
 function drawTable() {
   const data = {...columns, ...paired}, [, falls, column] = order.value.match(/^(-?)(.+)$/), by = data[column];
@@ -136,15 +137,14 @@ function save() {
   Object.assign(document.createElement("a"), {href, download: "regjax.csv"}).click();
 }
 const state = () => ({here: names[here], baseline: names[baseline], ...each(controls, s => s.value)});
-const keep = f => { f(), history.replaceState(state(), ""); };
+const keep = f => { f(); history.replaceState(state(), ""); };
 const look = c => { here = c; pickers.forEach((s, k) => { s.value = String(axes[k].level[c]); }); draw(); };
 const rebase = b => { [baseline, paired] = [b, b < 0 ? p.first : differencesTo(b)]; draw(); drawTable(); };
 const on = (model, f) => (model.properties.value ?? model.selected.properties.indices).change.connect(() => keep(f));
-look(here), drawTable();
+look(here); drawTable(); if (p.every) setTimeout(() => location.reload(), 1000 * p.every);
 pickers.forEach((s, k) => on(s, () => { if (+s.value !== axes[k].level[here]) look(nearest(k, +s.value)); }));
 for (const s of [cell_source, gap_source, forest_source, table_source])
   on(s, () => s.selected.indices.slice(0, 1).forEach(i => { look(s.data.c[i]); s.selected.indices = []; }));
 each(controls, (s, k) => on(s, ["filter", "order"].includes(k) ? drawTable : draw));
 each({rebase: () => keep(() => rebase(here)), first: () => keep(() => rebase(-1)), csv: save,
-      copy: () => navigator.clipboard.writeText($("asked").textContent)}, (f, id) => { $(id).onclick = f; });
-if (p.every) setTimeout(() => location.reload(), 1000 * p.every);
+      copy: () => navigator.clipboard.writeText(byId("asked").textContent)}, (f, id) => { byId(id).onclick = f; });

@@ -29,8 +29,8 @@ MOST_LISTED, MOST_WAYS = 20, 5
 FRAME = {
     "thick_and_thin": "; thick: 95 %, thin: 95 % for all at once",
     "marks": "; framed: shown below, ★: chosen, ×: networks diverged",
-    "gap": "how much better on training rows",
-    "of_gap": " than on validation rows, {metric}; 95 % of each alone",
+    "gap": "how much better on training samples",
+    "of_gap": " than on validation samples, {metric}; 95 % of each alone",
     "shown": "Shown: ",
     "rebase": "Make it the baseline",
     "first": "The first baseline again",
@@ -59,10 +59,10 @@ class About:
     """What a page says of a sweep besides its results.
 
     Attributes:
-        source: name or path of the data.
+        source: the name or path of the data.
         command: the command that began the sweep, or "".
-        toml: the TOML that asks for it again, or "".
-        unfinished: what is still to come, in words; "" where the sweep is finished.
+        toml: the TOML that asks for the sweep again, or "".
+        unfinished: how many networks are finished, in words; "" where all are.
         every: seconds after which the page loads itself again, or None.
     """
 
@@ -77,7 +77,7 @@ def words_of(
     results: Results | None,
     comparison: Comparison | None,
     choice: Choice | None,
-    silence: Sequence[str],
+    missing: Sequence[str],
     about: About,
 ) -> dict[str, Any]:
     """Returns the texts of a page, plain: the frame escapes them. Arguments as of `html.page`."""
@@ -94,15 +94,15 @@ def words_of(
         "cells": "",
     }
     if about.unfinished:
-        words["warnings"].append(
+        words["warnings"] += [
             f"{about.unfinished}: this page has the configurations all of whose networks are"
-        )
+        ]
     if results is None:
         return words
     design = results.design
     count, per = len(design.configurations), design.num_replicates
     words["title"] = f"{about.source}: {_count(count, 'configuration')} × {_count(per, 'network')}"
-    words["decision"] = decision(results, comparison, choice, silence)
+    words["decision"] = decision(results, comparison, choice, missing)
     words["comparable"] = design.splits.kind != "none"
     words["warnings"] += [*_diverged(results), *(choice.warnings if choice is not None else ())]
     notes = comparison.notes if comparison is not None else ()
@@ -114,23 +114,23 @@ def words_of(
 
 
 def baseline_in_words(comparison: Comparison | None) -> str:
-    """Returns what the first differences of a page are to."""
+    """Returns the name of the page's first baseline."""
     if comparison is None:
         return "none: make one of the configurations the baseline"
     return comparison.baseline_in_words
 
 
 def decision(
-    results: Results, comparison: Comparison | None, choice: Choice | None, silence: Sequence[str] = ()
+    results: Results, comparison: Comparison | None, choice: Choice | None, missing: Sequence[str] = ()
 ) -> list[str]:
     """Returns what was found in sentences, the decision first, with its interval and what varies.
 
     Arguments as of `html.page`.
     """
     if choice is None:
-        return ["Nothing was chosen.", *silence]
+        return ["Nothing was chosen.", *missing]
     design = results.design
-    name, rest = design.in_words(choice.configuration), [choice.in_words(), *silence]
+    name, rest = design.in_words(choice.configuration), [choice.in_words(), *missing]
     found = unit_interval(design, results.units(choice.metric)[choice.index])
     alone = f"{choice.metric} {as_number(found.mean)}"
     if not math.isnan(found.se):
@@ -144,9 +144,9 @@ def decision(
         return [f"{name} was chosen, and is itself a baseline: {alone}.", *rest]
     entry = comparison.table.iloc[place].to_dict()
     verdict = entry["verdict"]
-    said = verdict if verdict in ("helps", "hurts") else "is not separated from the baseline"
+    found = verdict if verdict in ("helps", "hurts") else "is not separated from the baseline"
     return [
-        f"{name} {said}: {comparison.metric} {numbers_in_words(design, entry)}, "
+        f"{name} {found}: {comparison.metric} {numbers_in_words(design, entry)}, "
         f"against {comparison.baseline_in_words}, {comparison.units}.",
         *rest,
     ]
@@ -158,13 +158,12 @@ def _diverged(results: Results) -> list[str]:
     if not count:
         return []
     networks = int((results.diverged_at >= 0).sum())
-    return [
-        f"{_count(count, 'configuration')} with networks that diverged, {networks:,} in all: never chosen"
-    ]
+    words = _count(count, "configuration")
+    return [f"{words} with networks that diverged, {networks:,} in all: never chosen"]
 
 
 def _facts(results: Results, about: About) -> list[tuple[str, str]]:
-    """Returns (name, text) of what the sweep was made of."""
+    """Returns (name, text) of the data, splits, networks, grid and machines of the sweep."""
     design = results.design
     config = design.configs[0]
     kind = "real targets"
@@ -178,7 +177,7 @@ def _facts(results: Results, about: About) -> list[tuple[str, str]]:
     features, count = design.data.x.shape
     ways = sorted(set(map(place_in_words, results.provenance)))[:MOST_WAYS]
     return [
-        ("data", f"{about.source}: {count:,} rows, {features} features, {kind}; {tested} test rows"),
+        ("data", f"{about.source}: {count:,} samples, {features} features, {kind}; {tested} test samples"),
         ("held out", f"{held[design.splits.kind]}; seeds {seeds}; {design.pairing}"),
         ("network", ", ".join(f"{name} {_plain(v)}" for name, v in fields.items() if v is not None)),
         ("grid", "; ".join(f"{a.name}: {', '.join(a.texts)}" for a in axes_of(design))),

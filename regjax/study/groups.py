@@ -77,7 +77,7 @@ def make_groups(design: Design, backend: str = "cpu") -> tuple[Group, ...]:
         alike.setdefault((config, design.num_batches[index], dear), {}).setdefault(on, []).append(index)
     found: dict[Any, list[int]] = {}
     for (config, num_batches, _), members in alike.items():
-        if len(members) > MOST_PROGRAMS:  # a random design: one program, in which all of it is
+        if len(members) > MOST_PROGRAMS:  # a random grid: one program, in which all of it is
             together = tuple(name for name in ABSENT if any(name in on for on in members))
             members = {together: sorted(itertools.chain.from_iterable(members.values()))}
         for on, indices in members.items():

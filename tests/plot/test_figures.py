@@ -34,7 +34,7 @@ def swept(data="two_regions", grid=GRID, config=CONFIG, **options):
     return regjax.sweep(data, config, grid, **options)
 
 
-def rows(n, features=2, classes=("a", "b")):
+def samples_of(n, features=2, classes=("a", "b")):
     X = np.random.default_rng(0).standard_normal((n, features))
     return X, np.array([classes[i % len(classes)] for i in range(n)])
 
@@ -77,20 +77,20 @@ def one_value():
     return swept(grid={"l2": 0.1, "keep_prob": 0.8, "learning_rate": 0.1}, seeds=1)
 
 
-def one_row():
-    return swept(rows(1, classes=("a",)), grid=SMALL, folds=None)
+def one_sample():
+    return swept(samples_of(1, classes=("a",)), grid=SMALL, folds=None)
 
 
 def three_classes():
-    return swept(rows(30, classes=("a", "b", "c")), grid=SMALL, seeds=1)
+    return swept(samples_of(30, classes=("a", "b", "c")), grid=SMALL, seeds=1)
 
 
 def regression():
-    X, _ = rows(30, features=3)
+    X, _ = samples_of(30, features=3)
     return swept((X, X[:, 0]), grid=SMALL)
 
 
-def random_design():
+def random_configurations():
     rng = np.random.default_rng(0)
     drawn = [(10 ** rng.uniform(-4, 1), rng.uniform(0.5, 1), 10 ** rng.uniform(-2, 5)) for _ in range(40)]
     grid = [dict(zip(("l2", "keep_prob", "learning_rate"), values, strict=True)) for values in drawn]
@@ -106,26 +106,26 @@ CASES = {
     for case in (
         everything_diverged,
         one_value,
-        one_row,
+        one_sample,
         three_classes,
         regression,
-        random_design,
+        random_configurations,
         nothing_held_out,
     )
 }
 # What cannot be drawn, and what is said.
 REFUSED = {
     "one_value": {"forest": "baseline must be in the grid"},
-    "one_row": {
-        "gap": "gap must have rows held out",
-        "forest": "must have rows held out",
+    "one_sample": {
+        "gap": "gap must have samples held out",
+        "forest": "best and compare must have",
     },
     "three_classes": dict.fromkeys(
         ("boundary", "boundaries"), "two features and two classes, got 2 features and 3"
     ),
     "regression": dict.fromkeys(("boundary", "boundaries"), "got 3 features and real targets"),
-    "random_design": {"forest": "baseline must be in the grid"},
-    "nothing_held_out": {"gap": "gap must have rows held out", "forest": "must have rows held out"},
+    "random_configurations": {"forest": "baseline must be in the grid"},
+    "nothing_held_out": {"gap": "gap must have samples held out", "forest": "best and compare must have"},
 }
 
 
@@ -169,8 +169,8 @@ def test_ten_thousand_networks(kind, large):
     drawn(kind, large)
 
 
-def test_ten_thousand_rows_are_thinned_and_it_says_so():
-    found = drawn("data_set", swept(rows(10_000), grid=None, seeds=1, folds=None))
+def test_ten_thousand_samples_are_thinned_and_it_says_so():
+    found = drawn("data_set", swept(samples_of(10_000), grid=None, seeds=1, folds=None))
     assert "5,000 of them drawn" in found.axes[0].get_title().replace("\n", " ")
     assert sum(len(c.get_offsets()) for c in found.axes[0].collections) == samples.MAX_POINTS
 
@@ -203,7 +203,7 @@ def test_no_global_state_is_touched(results):
     code = (
         "import sys, numpy, regjax.plot.figures, regjax.tutorial.figures\n"
         "from regjax.plot.dropped import draw_masks\n"
-        "draw_masks(None, [('layer', numpy.ones((2, 3)))], 'row', 'title').canvas.draw()\n"
+        "draw_masks(None, [('layer', numpy.ones((2, 3)))], 'sample', 'title').canvas.draw()\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -303,7 +303,7 @@ def test_one_axis_is_points_with_intervals(grid):
     assert ring.get_ydata()[0] == table["val_accuracy"].max()
 
 
-def test_a_random_design_is_points():
+def test_a_random_grid_is_points():
     rng = np.random.default_rng(0)
     grid = [{"l2": 10 ** rng.uniform(-4, 1), "learning_rate": 10 ** rng.uniform(-3, 0)} for _ in range(40)]
     results = made_up(scores_of((40, 1, 3)), grid, folds=3, diverged=[0])
@@ -324,7 +324,11 @@ def test_curves_show_the_best_and_the_baseline():
     legend = figure.axes[3].get_legend()
     assert [t.get_text() for t in legend.get_texts()] == ["l2=7", "l2=6", "l2=5", "l2=0 (all off)"]
     cost, loss, accuracy = (ax.get_ylabel() for ax in figure.axes[:3])
-    assert (cost, loss, accuracy) == ("train_cost (nats)", "val_loss (nats)", "val_accuracy (share of rows)")
+    assert (cost, loss, accuracy) == (
+        "train_cost (nats)",
+        "val_loss (nats)",
+        "val_accuracy (share of samples)",
+    )
     line = figure.axes[2].lines[0]
     np.testing.assert_allclose(line.get_xdata(), [0, 10])
     np.testing.assert_allclose(line.get_ydata(), [0.5, 0.8])

@@ -7,30 +7,30 @@ from sweeps import made_up
 from regjax.report.evidence import counterparts, differences, evidence, gaps
 
 
-def as_the_script_does(told, index, base):
+def as_the_script_does(found, index, base):
     """Returns (difference, half the interval, half the family interval) as report.js computes them."""
-    units = told["units"].reshape(-1, told["count"])
+    units = found["units"].reshape(-1, found["count"])
     d = units[index] - units[base]
-    se = told["error"] * np.std(d, ddof=1)
+    se = found["error"] * np.std(d, ddof=1)
     sampling = 0.0
-    if told["one_split"]:
-        terms = told["examples"].view(np.float16).astype(float).reshape(len(units), told["rows"])
+    if found["one_split"]:
+        terms = found["examples"].view(np.float16).astype(float).reshape(len(units), found["num_examples"])
         sampling = float(np.sqrt(np.sum((terms[index] - terms[base]) ** 2)))
-    return d.mean(), told["t"] * se, told["t_family"] * np.hypot(se, sampling)
+    return d.mean(), found["t"] * se, found["t_family"] * np.hypot(se, sampling)
 
 
 @pytest.mark.parametrize("held_out", [{"folds": 3}, {"validation": 0.3}])
 def test_any_baseline_gives_the_table_of_compare(held_out):
     shape = (4, 3, held_out.get("folds", 1))
     results = made_up(np.random.default_rng(0).random(shape), {"l2": [0, 1, 2, 3]}, **held_out)
-    told = evidence(results, "val_accuracy")
+    found = evidence(results, "val_accuracy")
     for base in range(4):
         table = results.compare({"l2": base}).table
         others = [index for index in range(4) if index != base]
         for index, (_, row) in zip(others, table.iterrows(), strict=True):
-            mean, reach, whole = as_the_script_does(told, index, base)
+            mean, reach, whole = as_the_script_does(found, index, base)
             np.testing.assert_allclose([mean, mean - reach], [row["difference"], row["low"]], rtol=1e-9)
-            rtol = 2e-3 if told["one_split"] else 1e-9  # terms of single samples are float16
+            rtol = 2e-3 if found["one_split"] else 1e-9  # terms of single samples are float16
             np.testing.assert_allclose(mean + whole, row["family_high"], rtol=rtol, atol=1e-3)
 
 
