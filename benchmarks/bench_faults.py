@@ -45,7 +45,7 @@ terminal.use_compilation_cache(True)
 trained = [0]
 real = scheduler.run_task
 def run_task(task):
-    trained[0] += np.size(task.hparams.learning_rate) * (task.stops[-1] - task.start)
+    trained[0] += np.size(task.hparams.learning_rate) * (task.ends[-1] - task.start)
     return real(task)
 scheduler.run_task = run_task
 config = {"num_steps": int(steps), "eval_every": int(steps) // 8, "batch_size": 32, "optimizer": "momentum"}

@@ -1,4 +1,4 @@
-"""A chunk of networks as lanes of one compiled program, and the task that a worker does with it.
+"""Trains a chunk of networks as lanes of one compiled program: what a worker does with a task.
 
 A chunk has R slots of r lanes; each lane holds one network. In a *shared* chunk all lanes of a slot belong
 to one replicate: key, weights and standardised inputs are mapped over slots only, so batches and random
@@ -101,18 +101,18 @@ class ChunkTask(NamedTuple):
     """A chunk, and the steps that a worker trains it for.
 
     Attributes:
-        config: of the compiled program, as `Config.program` returns it.
+        config: the config of the compiled program, as `Config.program` returns it.
         shared: whether all lanes of a slot belong to one replicate.
-        replicates: data and keys; leading axes `(R,)` where shared, else `(R, r)`.
+        replicates: the data and keys; leading axes `(R,)` where shared, else `(R, r)`.
         hparams: hyperparameters, leaves `(R, r, …)`.
         states: training states after `start` steps, leaves `(R, r, …)`; None at step 0.
-        start: number of steps that the chunk has done.
-        stops: ascending steps above `start` at which the program returns; the last ends the task.
-        measured: for each stop, whether a record is taken there.
-        num_batches: number of batches in an epoch.
-        num_steps: number of steps of the whole run, which learning-rate schedules read.
+        start: the number of steps that the chunk has done.
+        ends: ascending steps above `start` at which the program returns; the last ends the task.
+        measured: for each end, whether a record is taken there.
+        num_batches: the number of batches in an epoch.
+        num_steps: the number of steps of the whole run, which learning-rate schedules read.
         params: initial parameters, leaves `(R, r, …)`; None where they are drawn from the key.
-        want_examples: whether to return per-example validation scores of the parameters at the last stop.
+        want_examples: whether to return per-example validation scores of the parameters at the last end.
     """
 
     config: Config
@@ -121,7 +121,7 @@ class ChunkTask(NamedTuple):
     hparams: HParams
     states: TrainState | None
     start: int
-    stops: tuple[int, ...]
+    ends: tuple[int, ...]
     measured: tuple[bool, ...]
     num_batches: int
     num_steps: int
@@ -134,11 +134,11 @@ class ChunkDone(NamedTuple):
 
     Attributes:
         states: training states after `stop` steps, leaves `(R, r, …)`.
-        records: metric -> `(records, R, r)`, one record per measured stop, and one at step 0 where the task
+        records: metric -> `(records, R, r)`, one record per measured end, and one at step 0 where the task
             began there. Two of them mark which records are valid: `finite`, and with early stopping
             `stopped`, whether the network stopped at this record or before.
         examples: per-example validation scores, `(R, r, n)` each, or None where they were not wanted.
-        stop: number of steps done: fewer than asked for where every network diverged or stopped.
+        stop: the number of steps done, fewer than asked for where every network diverged or stopped.
         seconds: wall-clock time that the task took.
     """
 
@@ -150,7 +150,7 @@ class ChunkDone(NamedTuple):
 
 
 def run_task(task: ChunkTask) -> ChunkDone:
-    """Returns the chunk after its last stop, with its records."""
+    """Returns the chunk after the task's last end, with its records."""
     began = time.perf_counter()
     with local_x64(task.config.dtype):
         replicates, hparams = jax.device_put((task.replicates, task.hparams))
@@ -162,11 +162,11 @@ def run_task(task: ChunkTask) -> ChunkDone:
             states, record = _recorded(_first_states(task, seen, hparams), 0, measure, hparams)
             records.append(record)
         step = task.start
-        for stop, measured in zip(task.stops, task.measured, strict=True):
-            states = _advance(task, replicates, hparams, states, step, stop)
-            step = stop
+        for end, measured in zip(task.ends, task.measured, strict=True):
+            states = _advance(task, replicates, hparams, states, step, end)
+            step = end
             if measured:
-                states, record = _recorded(states, stop, measure, hparams)
+                states, record = _recorded(states, step, measure, hparams)
                 records.append(record)
                 # Every lane diverged or stopped: the remaining steps would change nothing that is read.
                 if not np.any(record["finite"] & ~record.get("stopped", np.False_)):
@@ -194,7 +194,7 @@ def compile_loop(task: ChunkTask) -> None:
 
 def compile_rest(task: ChunkTask) -> None:
     """Compiles everything but the loop that `run_task` uses for chunks of this shape."""
-    run_task(task._replace(states=None, start=0, stops=(), measured=()))
+    run_task(task._replace(states=None, start=0, ends=(), measured=()))
 
 
 def _first_states(task: ChunkTask, replicates: Replicates, hparams: HParams) -> TrainState:
@@ -226,7 +226,7 @@ def _measure_of(task: ChunkTask, replicates: Replicates, hparams: HParams) -> Ca
 def _recorded(
     states: TrainState, step: int, measure: Callable[[Params], Any], hparams: HParams
 ) -> tuple[TrainState, dict[str, np.ndarray]]:
-    """Returns the states, with the best parameters so far brought up to date, and their record."""
+    """Returns the states, with their best parameters updated, and their record."""
     found = measure(states.measured)
     # `measured` is the average then; the metrics of the last iterate are recorded beside it.
     if states.average is not None:
@@ -246,7 +246,7 @@ def _config_of_loop(config: Config) -> Config:
 
 
 def _config_of_records(config: Config) -> Config:
-    """Returns the config that records are compiled for: without what only the loop or the draw reads."""
+    """Returns the config that records are compiled for: without what only the loop and `init_lanes` read."""
     return dataclasses.replace(config, **_LOOP_ONLY, stop_on=None, optimizer="sgd", init="tutorial")
 
 
@@ -279,15 +279,15 @@ def advance_lanes(
     """Returns the states after steps `start` … `stop` - 1; the buffers of `states` are given up.
 
     Args:
-        replicates: data and keys, see `Replicates`.
+        replicates: the data and keys, see `Replicates`.
         hparams: leaves `(R, r, …)`.
         states: after `start` steps, leaves `(R, r, …)`.
-        start: first step.
-        stop: step to stop before; like `start` traced, so that one program serves every segment.
-        num_batches: number of batches in an epoch.
-        num_steps: number of steps of the whole run.
-        config: static, of the compiled program.
-        shared: static, whether all lanes of a slot belong to one replicate.
+        start: the first step.
+        stop: the step to stop before; like `start` traced, so that one program serves every segment.
+        num_batches: the number of batches in an epoch.
+        num_steps: the number of steps of the whole run.
+        config: the config of the compiled program, static.
+        shared: whether all lanes of a slot belong to one replicate, static.
     """
 
     def advance(replicate: Replicates, hparams: HParams, state: TrainState) -> TrainState:

@@ -93,7 +93,7 @@ def under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
     return {name.removeprefix(start): v for name, v in arrays.items() if name.startswith(start)}
 
 
-def in_order(prefix: str, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+def leaves_under(prefix: str, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """Returns the arrays named `prefix/0`, `prefix/1`, … in order, as `leaves` named them."""
     found = under(prefix, arrays)
     return [found[str(i)] for i in range(len(found))]
@@ -108,7 +108,7 @@ def as_state(found: Sequence[np.ndarray], config: Config, hparams: HParams) -> T
     """Returns a training state from its leaves in order.
 
     Args:
-        found: as `in_order` returns them.
+        found: as `leaves_under` returns them.
         config: of the row.
         hparams: of the row; with `config` they decide which parts the state has.
     """

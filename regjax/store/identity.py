@@ -58,7 +58,7 @@ def identities(design: Design) -> list[str]:
     found = []
     for index in range(design.num_rows):
         row = design.row(index)
-        stops = design.stops(row.configuration)
+        stops = design.stops_early(row.configuration)
         words = [asked[row.configuration], row.seed, row.fold, split(row.fold, stops)]
         if design.pairing == "independent":
             # The key then depends on how the grid spells the configuration, which the hash does not contain.

@@ -55,7 +55,7 @@ def test_out_of_memory_halves_the_chunk(monkeypatch):
     whole = run()
 
     def small_machine(task):
-        if jax.tree.leaves(task.hparams)[0].size > 8 and task.stops[-1] > 20:
+        if jax.tree.leaves(task.hparams)[0].size > 8 and task.ends[-1] > 20:
             raise RuntimeError("RESOURCE_EXHAUSTED: out of memory allocating")
         return real(task)
 

@@ -9,7 +9,7 @@ from sweeps import leaves, points
 
 import regjax
 from regjax.core.data import Data
-from regjax.engine import scheduler
+from regjax.engine import scheduler, sweep
 from regjax.study.grid import grid_from_list
 from regjax.study.groups import make_groups
 from regjax.study.plan import make_plan
@@ -264,6 +264,13 @@ def test_bad_input_is_said_before_anything_is_compiled(case, monkeypatch):
     options, message = BAD[case]
     with pytest.raises(ValueError, match=message):
         run(**options)
+
+
+def test_questions_are_checked_when_a_plan_is_given(monkeypatch):
+    monkeypatch.setattr(scheduler, "compile_loop", None)  # nothing is compiled
+    design = make_design("two_regions", CONFIG, GRID)
+    with pytest.raises(ValueError, match="one_se must have at least two folds"):
+        sweep.run(design, plan=make_plan(design), questions=regjax.Questions(rule="one_se"))
 
 
 def test_bad_kinds():
