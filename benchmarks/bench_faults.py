@@ -156,7 +156,7 @@ def kills(number: int, steps: int, folder: Path, expected: Any, rng: np.random.G
 
 def _is_finished(path: Path) -> bool:
     with opened(path) as kept:
-        return kept is not None and all(s["done"] == s["num_rows"] for s in kept.overview())
+        return kept is not None and all(sweep.done == sweep.num_rows for sweep in kept.overview())
 
 
 @contextlib.contextmanager
