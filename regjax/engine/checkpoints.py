@@ -102,8 +102,7 @@ class Checkpoints:
         """
         granted = self.store.lease([self.rows[row] for row in rows])
         mine = [row for row in rows if self.rows[row] in granted]
-        rest = [row for row in rows if self.rows[row] not in granted]
-        if rest:
+        if rest := [row for row in rows if self.rows[row] not in granted]:
             self.with_others |= set(rest) - self._take_finished(recorder, rest)
         self._saved[mine] = time.perf_counter()
         return mine, self._begun(recorder, mine, group)
@@ -137,7 +136,7 @@ class Checkpoints:
 
     # -- writing ----------------------------------------------------------------------------------------
 
-    def commit(self, recorder: Recorder, group: Group, chunk: Chunk, done: ChunkDone, step: int) -> None:
+    def commit(self, recorder: Recorder, group: Group, chunk: Chunk, done: ChunkDone) -> None:
         """Commits the finished rows of a task, and checkpoints of the others if the last one is long ago.
 
         Args:
@@ -145,7 +144,6 @@ class Checkpoints:
             group: the group of the chunk.
             chunk: the chunk that was trained.
             done: what the task returned.
-            step: the number of steps that the chunk has done.
         """
         places = chunk.places
         finished = [(i, j, row) for i, j, row in places if recorder.finished[row]]
@@ -156,16 +154,17 @@ class Checkpoints:
             return
         parameters = leaves("params", done.states.predicting)
         kept = [place for place in finished if place[2] in recorder.kept]
-        bare = [place for place in finished if place[2] not in recorder.kept]
-        written = [  # apart, since the rows of a call have arrays of the same names
-            *self._rows(recorder, group, kept, _picked(parameters, kept)),
-            *self._rows(recorder, group, [p for p in bare if recorder.diverged_at[p[2]] < 0], {}),
-            *self._rows(recorder, group, [p for p in bare if recorder.diverged_at[p[2]] >= 0], {}),
+        bare = [row for *_, row in finished if row not in recorder.kept]
+        # Three calls, since the rows of a call have arrays of the same names.
+        written = [
+            *self._rows(recorder, group, [row for *_, row in kept], _picked(parameters, kept)),
+            *self._rows(recorder, group, [row for row in bare if recorder.diverged_at[row] < 0], {}),
+            *self._rows(recorder, group, [row for row in bare if recorder.diverged_at[row] >= 0], {}),
         ]
         begun = {}
         if due:
             state = _picked(leaves("state", done.states), due)
-            begun = self._points(recorder, group, [row for _, _, row in due], state, step)
+            begun = self._points(recorder, group, [row for *_, row in due], state, done.stop)
         self.store.write(written, begun)
 
     def save(
@@ -185,16 +184,11 @@ class Checkpoints:
         }
 
     def _rows(
-        self,
-        recorder: Recorder,
-        group: Group,
-        places: Sequence[tuple[int, int, int]],
-        parameters: dict[str, np.ndarray],
+        self, recorder: Recorder, group: Group, rows: Sequence[int], parameters: dict[str, np.ndarray]
     ) -> list[tuple[tuple[object, ...], bytes]]:
         """Returns the columns and the packed arrays of finished rows."""
-        if not places:
+        if not rows:
             return []
-        rows = [row for _, _, row in places]
         arrays = recorder.arrays(rows, group.config) | parameters
         if recorder.examples is not None and recorder.diverged_at[rows[0]] < 0:
             arrays |= {f"examples/{name}": values[rows] for name, values in recorder.examples.items()}
@@ -206,19 +200,12 @@ class Checkpoints:
         cost = recorder.last_finite_cost[rows]
         numbers = np.array([cost, *metrics], np.float64).T + 0.0  # SQLite knows no -0
         # NULL, not NaN, is what SQL leaves out of a mean.
-        told = np.where(np.isnan(numbers), None, numbers.astype(object)).tolist()  # type: ignore[call-overload]
+        cells = np.where(np.isnan(numbers), None, numbers.astype(object)).tolist()  # type: ignore[call-overload]
         date = now_in_words()
         written = []
-        for row, diverged_at, stopped_at, seconds, own, content in zip(
-            rows,
-            recorder.diverged_at[rows].tolist(),
-            recorder.stopped_at[rows].tolist(),
-            recorder.seconds[rows].tolist(),
-            told,
-            pack_rows(arrays),
-            strict=True,
-        ):
+        for row, own, content in zip(rows, cells, pack_rows(arrays), strict=True):
             place = self.design.row(row)
+            diverged_at, stopped_at = int(recorder.diverged_at[row]), int(recorder.stopped_at[row])
             ending = (
                 "ok" if diverged_at < 0 else "diverged",
                 None if diverged_at < 0 else diverged_at,
@@ -227,7 +214,7 @@ class Checkpoints:
             asked = self._asked(place.configuration)
             columns = (
                 *(self.rows[row], *asked, place.seed, place.fold, *ending, *own),
-                *(seconds, date, recorder.provenance[row]),
+                *(float(recorder.seconds[row]), date, recorder.provenance[row]),
             )
             written.append((columns, content))
         return written

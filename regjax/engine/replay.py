@@ -16,7 +16,6 @@ import numpy as np
 from regjax.engine.sweep import run
 from regjax.store.codec import leaves
 from regjax.store.store import Row, Store
-from regjax.study.design import Design
 from regjax.study.groups import Group
 from regjax.study.plan import Plan, stored_plan
 from regjax.study.provenance import chunk_of, differences, provenance
@@ -56,7 +55,7 @@ def replay(path: str | os.PathLike[str], row: int, sweep: int | str = -1) -> Rep
     It is trained in a chunk of the stored shape, with the versions, device and processor of this process.
 
     Args:
-        path: of the store.
+        path: path of the store.
         row: the row's number in the sweep, as in `Results` and the view `results`.
         sweep: the sweep's number, or counted from the end: -1 or "last".
 
@@ -76,9 +75,11 @@ def replay(path: str | os.PathLike[str], row: int, sweep: int | str = -1) -> Rep
     (stored,) = found.values()
     design = begun.design
     plan = stored_plan(design, begun.shapes, "all", backend=jax.default_backend())
-    plan, group = _as_it_was(plan, design.row(row).configuration, stored.provenance)
+    place = design.row(row)
+    plan, group = _as_it_was(plan, place.configuration, stored.provenance)
+    asked = design.in_words(design.configurations[place.configuration])
     return Replay(
-        row=f"row {row} of sweep {number} ({_in_words(design, row)})",
+        row=f"row {row} of sweep {number} ({asked}, seed {place.seed}, fold {place.fold})",
         differing=tuple(_compare(stored, run(design, plan=plan, rows=[row]), row)),
         elsewhere=tuple(differences(stored.provenance, provenance(*group.how))),
     )
@@ -122,9 +123,3 @@ def _differences(stored: Mapping[str, np.ndarray], here: Mapping[str, np.ndarray
                 most = np.nanmax(np.abs(value.astype(np.float64) - other))
             found.append(f"{name} differs by up to {most:.3g}")
     return found
-
-
-def _in_words(design: Design, row: int) -> str:
-    place = design.row(row)
-    asked = design.in_words(design.configurations[place.configuration])
-    return f"{asked}, seed {place.seed}, fold {place.fold}"

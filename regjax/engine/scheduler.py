@@ -166,11 +166,7 @@ class Scheduler:
                 signal.signal(number, handler)
 
     def _loop(self, flying: Flying) -> None:
-        """Trains until every row is finished, here or by another process.
-
-        Args:
-            flying: filled with the tasks in work, where `_loop_and_save` finds them after an error.
-        """
+        """Trains until every row is finished; `flying` is filled with the tasks in work."""
         while True:
             if self.interrupted is not None:
                 self.interrupted()
@@ -304,7 +300,7 @@ class Scheduler:
         at_its_end = done.stop == group.config.num_steps
         self._finish(chunk, done, at_its_end)
         if self.checkpoints is not None:
-            self.checkpoints.commit(self.recorder, group, chunk, done, done.stop)
+            self.checkpoints.commit(self.recorder, group, chunk, done)
         if not at_its_end:
             chunk.step, chunk.states = done.stop, done.states
             if shape == (group.slots, group.lanes) and not finished[rows].any():
@@ -336,11 +332,7 @@ class Scheduler:
                 recorder.finish(row, params, examples)
 
     def _halve(self, chunk: Chunk, task: ChunkTask, error: BaseException) -> None:
-        """Halves the chunks of a group after one of them ran out of memory, and packs its rows again.
-
-        Raises:
-            MemoryError: the chunk was of one network already.
-        """
+        """Halves the chunks of a group after one of them ran out of memory, and packs its rows again."""
         index = chunk.wave.group
         group = self.waves.groups[index]
         # A task of the old shape may fail after another task's failure halved the chunks already.

@@ -222,7 +222,7 @@ def load(path: str | os.PathLike[str], sweep: int | str = -1, *, unfinished: boo
     """Returns the results of a finished sweep from a store; nothing is trained.
 
     Args:
-        path: of the store.
+        path: path of the store.
         sweep: the sweep's number, or counted from the end: -1 or "last" is the sweep that was begun last.
         unfinished: whether to take the finished configurations of a sweep that is not finished.
 

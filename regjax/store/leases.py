@@ -54,11 +54,7 @@ class Leases(Database):
                 values = [_host(), os.getpid(), _started(os.getpid()), time.time()]
                 text = "INSERT INTO processes (host, pid, started, seen) VALUES (?, ?, ?, ?)"
                 self.process = connection.execute(text, values).lastrowid or 0
-            taken = {identity for (identity,) in self.where("SELECT identity FROM rows", rows)}
-            others = self._others()
-            for identity, process in self.where("SELECT identity, process FROM claims", rows):
-                if process in others:
-                    taken.add(identity)
+            taken = self.finished(rows) | self._leased(rows)
             mine = [row for row in rows if row not in taken]
             insert(connection, "INSERT OR REPLACE INTO claims", [(row, self.process) for row in mine])
         return set(mine)
@@ -70,9 +66,12 @@ class Leases(Database):
     def leased(self, rows: Sequence[str]) -> set[str]:
         """Returns the ones of these rows that other living processes have leased."""
         with self.transaction():  # `_others` deletes the dead
-            others = self._others()
-            found = set(self.where("SELECT identity, process FROM claims", rows))
-        return {identity for identity, process in found if process in others}
+            return self._leased(rows)
+
+    def _leased(self, rows: Sequence[str]) -> set[str]:
+        others = self._others()
+        claims = self.where("SELECT identity, process FROM claims", rows)
+        return {identity for identity, process in claims if process in others}
 
     def release(self, rows: Sequence[str]) -> None:
         """Ends the leases of this process on these rows; other processes may then train them."""

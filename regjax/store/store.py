@@ -389,7 +389,7 @@ class Store(Leases):
                 ran = self.query(f"{counts} GROUP BY provenance", [number])
                 done, diverged = sum(count for _, count, _ in ran), sum(lost for *_, lost in ran)
                 where = [{"networks": count, "how": how} for how, count, _ in ran]
-                found.append(Overview(number, *values, done, diverged, where))
+                found.append(Overview._make([number, *values, done, diverged, where]))
         return found
 
     def metric_of(self, rows: Sequence[str], metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
