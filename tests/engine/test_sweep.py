@@ -1,4 +1,4 @@
-"""The sweep: the same bits however it is cut, held-out rows unseen, divergence without harm."""
+"""The sweep: the same bits however it is cut, held-out samples unseen, divergence without harm."""
 
 import dataclasses
 
@@ -61,7 +61,7 @@ def test_a_sweep_is_single_training(batch_size):
 
 
 @pytest.mark.parametrize("options", [{}, {"standardize": True}, {"dtype": "float64"}])
-def test_held_out_rows_are_not_seen(options):
+def test_held_out_samples_are_not_seen(options):
     X, y = points()
     dtype = options.pop("dtype", "float32")
     config = dataclasses.replace(CONFIG, layer_sizes=(3, 5, 1), num_steps=20, eval_every=20, dtype=dtype)
@@ -77,7 +77,7 @@ def test_held_out_rows_are_not_seen(options):
         np.testing.assert_array_equal(p, q)
 
 
-def test_a_feature_that_tells_on_held_out_rows_only_does_not_help():
+def test_a_feature_that_tells_on_held_out_samples_only_does_not_help():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((120, 2)), rng.integers(0, 2, 120)
     val = np.arange(80, 120)

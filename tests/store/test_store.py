@@ -211,7 +211,7 @@ def test_a_sweep_is_begun_once_and_comes_back_with_the_first_shapes(tmp_path):
         origin = Origin("file.csv", "regjax sweep", "[data]")
         sweep, number, shapes = begun(store, questions=questions, origin=origin)
         assert (number, shapes) == (1, "[[2, 4]]")
-        assert begun(store, "[[1, 4]]")[1:] == (1, "[[2, 4]]")  # whoever began it decided
+        assert begun(store, "[[1, 4]]")[1:] == (1, "[[2, 4]]")  # the process that began it decided
         assert begun(store, names=("c", "d"))[1] == 2
         store.reshape(1, "[[1, 2]]")
         found = store.design_of(1)
