@@ -74,6 +74,7 @@ def replay(path: str | os.PathLike[str], row: int, sweep: int | str = -1) -> Rep
         raise ValueError(f"row must be finished, and row {row} of sweep {number} is not")
     (stored,) = found.values()
     design = begun.design
+    # "all": the parameters of this row are compared, whichever the sweep itself kept.
     plan = stored_plan(design, begun.shapes, "all", backend=jax.default_backend())
     place = design.row(row)
     plan, group = _as_it_was(plan, place.configuration, stored.provenance)
@@ -119,7 +120,7 @@ def _differences(stored: Mapping[str, np.ndarray], here: Mapping[str, np.ndarray
         if other is None or value.shape != other.shape or value.dtype != other.dtype:
             found.append(f"{name} has another shape")
         elif not np.array_equal(value, other, equal_nan=True):
-            with np.errstate(invalid="ignore"):
+            with np.errstate(invalid="ignore"):  # inf - inf
                 most = np.nanmax(np.abs(value.astype(np.float64) - other))
             found.append(f"{name} differs by up to {most:.3g}")
     return found

@@ -205,7 +205,7 @@ def run(
     """
     if plan is None:
         plan = _planned(design, questions, executor, None, None)
-    elif questions is not None:
+    elif questions is not None:  # a plan that is handed in may have been made without them
         questions.check(design)
     checkpoints = None
     if store is not None:
@@ -244,6 +244,7 @@ def load(path: str | os.PathLike[str], sweep: int | str = -1, *, unfinished: boo
         )
     per = design.num_replicates
     rows_of = [stored.rows[start : start + per] for start in range(0, len(stored.rows), per)]
+    # Results hold every replicate of a configuration, so one that lacks a row is left out.
     whole = [index for index, rows in enumerate(rows_of) if all(row in found for row in rows)]
     if not whole:
         raise NotFinished(f"sweep must have a finished configuration, and {number} has none yet")

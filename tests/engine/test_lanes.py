@@ -1,9 +1,12 @@
 """Lanes: bits depend neither on the position nor on the neighbours; one program for all segments."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 from cases import some_slow
+from small import CONFIG, run
 from stores import make_design
 from sweeps import points
 
@@ -12,15 +15,6 @@ from regjax.core.hparams import check_hparams
 from regjax.engine import lanes
 
 pytestmark = pytest.mark.bits
-
-# Few metrics: the areas under curves are half of what is compiled to measure.
-CONFIG = regjax.Config(num_steps=60, eval_every=20, metrics=("accuracy",))
-GRID = regjax.grid(l2=[0, 0.1, 1], keep_prob=[1, (0.9, 0.8)], learning_rate=[0.1, 0.3])
-
-
-def run(**options):
-    options = {"seeds": 2, "folds": 3, "progress": False} | options
-    return regjax.sweep("two_regions", options.pop("config", CONFIG), options.pop("grid", GRID), **options)
 
 
 LAYERS = [(2, 20, 3, 1), (5, 40, 3), (40, 130, 130, 4)]
@@ -71,5 +65,5 @@ def test_lanes_permuted_and_poisoned_keep_their_bits(layer_sizes, shape, keep_pr
 def test_a_second_sweep_compiles_nothing():
     run(seeds=1)
     before = [f._cache_size() for f in (lanes.init_lanes, lanes.advance_lanes, lanes.measure_lanes)]
-    run(seeds=3, config=regjax.Config(num_steps=45, eval_every=7))
+    run(seeds=3, config=dataclasses.replace(CONFIG, num_steps=45, eval_every=7))
     assert before == [f._cache_size() for f in (lanes.init_lanes, lanes.advance_lanes, lanes.measure_lanes)]

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from small import CONFIG, GRID, run
 from sweeps import leaves, points
 
 import regjax
@@ -16,15 +17,6 @@ from regjax.study.plan import make_plan
 from regjax.study.resolve import make_design
 
 pytestmark = pytest.mark.bits
-
-# Few metrics: the areas under curves are half of what is compiled to measure.
-CONFIG = regjax.Config(num_steps=60, eval_every=20, metrics=("accuracy",))
-GRID = regjax.grid(l2=[0, 0.1, 1], keep_prob=[1, (0.9, 0.8)], learning_rate=[0.1, 0.3])
-
-
-def run(**options):
-    options = {"seeds": 2, "folds": 3, "progress": False} | options
-    return regjax.sweep("two_regions", options.pop("config", CONFIG), options.pop("grid", GRID), **options)
 
 
 def test_order_of_the_grid_changes_no_bit():
