@@ -60,7 +60,7 @@ class Replicates(NamedTuple):
         y: targets of all samples, without leading axes.
         train: training weights, `(…, n)`.
         val: validation weights, `(…, n)`, or None without a validation part.
-        stop: weights of the samples that early stopping watches, `(…, n)`, or None without early stopping.
+        watched: weights of the samples that early stopping watches, `(…, n)`, or None without early stopping.
         orders: order of the samples in each epoch, `(…, epochs, n)`, or None where the loop draws it.
         test_x: inputs of the test set, with leading axes where `x` has them, or None without a test set.
         test_y: targets of the test set, without leading axes, or None.
@@ -72,7 +72,7 @@ class Replicates(NamedTuple):
     y: Any
     train: Any
     val: Any = None
-    stop: Any = None
+    watched: Any = None
     orders: Any = None
     test_x: Any = None
     test_y: Any = None
@@ -91,7 +91,7 @@ class Replicates(NamedTuple):
             y=None,
             train=of_replicate,
             val=None if self.val is None else of_replicate,
-            stop=None if self.stop is None else of_replicate,
+            watched=None if self.watched is None else of_replicate,
             orders=None if self.orders is None else of_replicate,
             test_x=None if self.test_x is None else of_x,
         )
@@ -293,7 +293,7 @@ def advance_lanes(
     def advance(replicate: Replicates, hparams: HParams, state: TrainState) -> TrainState:
         key = jax.random.wrap_key_data(replicate.key)
         data = Data(replicate.x, replicate.y, replicate.train)
-        watched = data._replace(weights=replicate.stop) if config.stop_on == "score" else None
+        watched = data._replace(weights=replicate.watched) if config.stop_on == "score" else None
         course = Course(num_batches, num_steps, watched, replicate.orders)
         return run_segment(key, state, hparams, data, start, stop, course=course, config=config)
 
@@ -320,7 +320,7 @@ def measure_lanes(
     def measure(replicate: Replicates, hparams: HParams, params: Params) -> dict[str, jax.Array]:
         train = Data(replicate.x, replicate.y, replicate.train)
         # One forward pass serves training, validation and stopping samples; `infer` hides all others.
-        held_out = [part for part in (replicate.val, replicate.stop) if part is not None]
+        held_out = [part for part in (replicate.val, replicate.watched) if part is not None]
         either = functools.reduce(jnp.add, held_out, replicate.train)
         logits = infer(params, train._replace(weights=either), config)
         parts = {"train": (logits, train)}
@@ -336,8 +336,8 @@ def measure_lanes(
                 found, part.y, part.weights, loss=resolve_loss(config, part), only=config.metrics
             ).items()
         }
-        if replicate.stop is not None:
-            watched = train._replace(weights=replicate.stop)
+        if replicate.watched is not None:
+            watched = train._replace(weights=replicate.watched)
             loss = resolve_loss(config, watched)
             record["stop_loss"] = metrics(logits, watched.y, watched.weights, loss=loss, only=())["loss"]
         record["train_cost"] = record["train_loss"] + penalty(params, hparams) / jnp.sum(replicate.train)

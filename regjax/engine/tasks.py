@@ -80,7 +80,7 @@ def replicates_of(design: Design, rows: np.ndarray) -> Replicates:
     places = [design.row(row) for row in rows.ravel()]
     stacked = functools.partial(stack, shape=rows.shape)
     weights = [design.weights(place) for place in places]
-    train, val, stop = (
+    train, val, watched = (
         None if part[0] is None else stacked(list(part)) for part in zip(*weights, strict=True)
     )
     if design.has_own_inputs:
@@ -97,7 +97,7 @@ def replicates_of(design: Design, rows: np.ndarray) -> Replicates:
         y=design.padded.y,
         train=train,
         val=val,
-        stop=stop,
+        watched=watched,
         orders=None if orders[0] is None else stacked(orders),
         test_x=test_x,
         test_y=None if test is None else test.y,

@@ -57,7 +57,7 @@ def test_replicates_are_those_of_the_rows():
     n = design.padded.x.shape[1]
     assert found.train.shape == found.val.shape == (2, 2, n)
     assert found.x.shape == (2, n)
-    assert found.stop is None
+    assert found.watched is None
     assert found.orders is None
     for place in np.ndindex(2, 2):
         row = design.row(rows[place])
