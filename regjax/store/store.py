@@ -193,7 +193,7 @@ class Store(Leases):
             insert(connection, "INSERT INTO sweep_rows", members)
 
     def _new_parts(self, print_: str, data: Data) -> list[tuple[Any, ...]]:
-        """Returns the rows of table `data` that hold a data set; none where the store has it already."""
+        """Returns the entries of table `data` for a data set; none where the store has it already."""
         if self.query("SELECT 1 FROM data WHERE fingerprint = ? LIMIT 1", [print_]):
             return []
         content, size = pack_data(data), (data.x.shape[1], len(data.x))
@@ -280,21 +280,12 @@ class Store(Leases):
         for *values, checksum, content in self.where(select, rows):
             row = dict(zip(ROW_COLUMNS, values, strict=True))
             self._check_row(values, content, checksum)
-            cost, diverged_at, stopped_at = (
-                row[name] for name in ("last_finite_cost", "diverged_at", "stopped_at")
-            )
-            yield (
-                row["identity"],
-                Row(
-                    diverged_at=-1 if diverged_at is None else diverged_at,
-                    stopped_at=-1 if stopped_at is None else stopped_at,
-                    last_finite_cost=np.nan if cost is None else cost,
-                    seconds=row["seconds"],
-                    provenance=row["provenance"],
-                    metrics={name: row[name] for name in RECORDED},
-                    content=content,
-                ),
-            )
+            # NULL stands for NaN, and for a step that was never reached.
+            cost = np.nan if row["last_finite_cost"] is None else row["last_finite_cost"]
+            diverged, stopped = (-1 if row[at] is None else row[at] for at in ("diverged_at", "stopped_at"))
+            metrics = {name: row[name] for name in RECORDED}
+            own = Row(diverged, stopped, cost, row["seconds"], row["provenance"], metrics, content)
+            yield row["identity"], own
 
     def _missing_columns(self) -> list[str]:
         """Returns hyperparameters (off) and metrics (NaN in its rows) that are newer than this file."""

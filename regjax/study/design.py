@@ -311,13 +311,8 @@ class Design:
         config = self.configs[row.configuration]
         if config.draws == "jax":
             return None, None
-        return self._drawn(
-            config,
-            self.num_batches[row.configuration],
-            row.seed,
-            row.fold,
-            self.stops_early(row.configuration),
-        )
+        num_batches, stops = self.num_batches[row.configuration], self.stops_early(row.configuration)
+        return self._drawn(config, num_batches, row.seed, row.fold, stops)
 
     @functools.cached_property
     def _drawn(self) -> Callable[..., tuple[Params, np.ndarray | None]]:
