@@ -45,7 +45,7 @@ terminal.use_compilation_cache(True)
 trained = [0]
 real = scheduler.run_task
 def run_task(task):
-    trained[0] += np.size(task.hparams.learning_rate) * (task.stops[-1] - task.start)
+    trained[0] += np.size(task.hparams.learning_rate) * (task.ends[-1] - task.start)
     return real(task)
 scheduler.run_task = run_task
 config = {"num_steps": int(steps), "eval_every": int(steps) // 8, "batch_size": 32, "optimizer": "momentum"}
@@ -156,7 +156,7 @@ def kills(number: int, steps: int, folder: Path, expected: Any, rng: np.random.G
 
 def _is_finished(path: Path) -> bool:
     with opened(path) as kept:
-        return kept is not None and all(s["done"] == s["num_rows"] for s in kept.overview())
+        return kept is not None and all(sweep.done == sweep.num_rows for sweep in kept.overview())
 
 
 @contextlib.contextmanager

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,7 +14,7 @@ from regjax.cli.stored import check_not_the_store, number_of, of_a_sweep
 from regjax.cli.terminal import Interrupted, ctrl_c, user_errors
 
 if TYPE_CHECKING:
-    from regjax.store.store import StoredSweep
+    from regjax.store.store import Overview, StoredSweep
 
 
 @click.command()
@@ -52,7 +51,7 @@ def _write(path: str, sweep: int, out: Path, every: int | None) -> None:
             with Store(path, create=False) as store:
                 (told,) = store.overview(sweep)
                 begun = store.design_of(sweep)
-            done, total = told["done"], told["num_rows"]
+            done, total = told.done, told.num_rows
             if done > written:
                 page = _page(path, told, begun, None if done == total else every)
                 terminal.write(out, lambda part, page=page: part.write_text(page, "utf-8"))
@@ -70,12 +69,12 @@ def _write(path: str, sweep: int, out: Path, every: int | None) -> None:
         raise Interrupted(f"{out} holds the sweep as it stood") from None
 
 
-def _page(path: str, told: Mapping[str, Any], begun: StoredSweep, every: int | None) -> str:
+def _page(path: str, told: Overview, begun: StoredSweep, every: int | None) -> str:
     import regjax
     from regjax.engine.sweep import NotFinished
     from regjax.report import About, page
 
-    done, total = told["done"], told["num_rows"]
+    done, total = told.done, told.num_rows
     about = About(
         source=begun.origin.source or About.source,
         command=begun.origin.command,
@@ -84,7 +83,7 @@ def _page(path: str, told: Mapping[str, Any], begun: StoredSweep, every: int | N
         every=every,
     )
     try:
-        results = regjax.load(path, told["id"], unfinished=True)
+        results = regjax.load(path, told.id, unfinished=True)
     except NotFinished:
         return page(None, about=about)
     # Single configurations are compared: an arm that is its best learning rate has no place in a heatmap.

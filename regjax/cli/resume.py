@@ -22,7 +22,7 @@ def resume(path: str, number: str | None, compilation_cache: bool) -> None:
     terminal.use_compilation_cache(compilation_cache)
     with terminal.opened_store(path, create=False) as store:
         with user_errors():
-            unfinished = [s["id"] for s in store.overview() if s["done"] < s["num_rows"]]
+            unfinished = [sweep.id for sweep in store.overview() if sweep.done < sweep.num_rows]
             last = unfinished[-1] if unfinished else -1
             wanted = last if number is None else number_of(number)
             begun = store.design_of(store.sweep_number(wanted))

@@ -23,9 +23,10 @@ def show(path: str, number: str | None, as_json: bool) -> None:
 
     with user_errors(), Store(path, create=False) as store:
         one = None if number is None else store.sweep_number(number_of(number))
-        sweeps = store.overview(one)
-        for sweep in sweeps:
-            sweep["best"], sweep["damage"] = _best(store, sweep["id"])
+        sweeps = []
+        for sweep in store.overview(one):
+            best, damage = _best(store, sweep.id)
+            sweeps.append(sweep._asdict() | {"best": best, "damage": damage})
     if as_json:
         print(json.dumps({"store": path, "sweeps": sweeps}))
         return

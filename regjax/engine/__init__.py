@@ -4,7 +4,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    # Not imported above: who wants a part of this package, such as its progress bar, need not wait for JAX.
+    # Not imported above, so that importing a part of this package, such as its progress bar, loads no JAX.
     if name != "run":
         raise AttributeError(f"module 'regjax.engine' has no attribute {name!r}")
     from regjax.engine.sweep import run

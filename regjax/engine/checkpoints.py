@@ -1,6 +1,7 @@
-"""What connects a sweep in progress with its store: rows are taken back, leased and committed.
+"""Connects a sweep in progress with its store: reads finished rows, leases rows, commits what was trained.
 
-The scheduler asks for it between two tasks; only its thread writes to the store.
+`engine/sweep.py` makes `Checkpoints`; `engine/scheduler.py` calls its methods between two tasks. Only the
+scheduler's thread writes to the store.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from regjax.core.train import TrainState
 from regjax.engine.lanes import ChunkDone
 from regjax.engine.packing import Chunk
 from regjax.engine.recorder import Recorder
-from regjax.store.codec import as_state, asked_columns, in_order, leaves, pack_rows, unpack
+from regjax.store.codec import as_state, asked_columns, leaves, leaves_under, pack_rows, unpack
 from regjax.store.database import StoreError
 from regjax.store.identity import identities
 from regjax.store.store import Checkpoint, Row, Store, StoredSweep, now_in_words
@@ -35,17 +36,17 @@ BEAT_SECONDS = 1.0
 
 
 class Checkpoints:
-    """A sweep in an open store: takes back, leases and commits its rows.
+    """A sweep in an open store: reads, leases and commits its rows.
 
     Args:
-        store: open.
-        design: of the sweep.
-        sweep: its number in the store.
-        rows: identity of each row.
-        found: those that are finished.
+        store: the open store.
+        design: the design of the sweep.
+        sweep: the number of the sweep in the store.
+        rows: the identity of each row.
+        found: the finished rows, by identity.
 
     Attributes:
-        elsewhere: rows that other processes are training.
+        with_others: the rows that other processes are training.
         alone: whether no other process was seen at the last sign of life.
     """
 
@@ -53,13 +54,13 @@ class Checkpoints:
         self, store: Store, design: Design, sweep: int, rows: Sequence[str], found: dict[str, Row]
     ) -> None:
         self.store, self.design, self.sweep, self.rows = store, design, sweep, list(rows)
-        self.elsewhere: set[int] = set()
+        self.with_others: set[int] = set()
         self.alone = True
         self._found = found
         self._index = {identity: row for row, identity in enumerate(rows)}
         self._asked = asked_columns(design)
         self._beaten = time.perf_counter()
-        # When each row was committed last.
+        # When each row was leased or committed last.
         self._saved = np.full(len(self.rows), self._beaten)
 
     @classmethod
@@ -76,16 +77,16 @@ class Checkpoints:
         checkpoints.alone = store.beat() == 0
         return checkpoints, dataclasses.replace(plan, groups=with_shapes(plan.groups, shapes))
 
-    # -- taking back --------------------------------------------------------------------------------------
+    # -- reading ------------------------------------------------------------------------------------------
 
     def recall(self, recorder: Recorder) -> None:
-        """Writes what was finished when this sweep was begun into the recorder."""
+        """Adds the rows that were finished when this sweep was begun to the recorder."""
         for identity, stored in self._found.items():
             recorder.recall(self._index[identity], stored)
         self._found = {}
 
     def _take_finished(self, recorder: Recorder, rows: Sequence[int]) -> set[int]:
-        """Writes those of these rows that are finished into the recorder, and returns them."""
+        """Adds the finished ones of these rows to the recorder, and returns them."""
         found = set()
         for identity, stored in self.store.read([self.rows[row] for row in rows]):
             recorder.recall(self._index[identity], stored)
@@ -95,15 +96,14 @@ class Checkpoints:
     def lease(
         self, recorder: Recorder, rows: Sequence[int], group: Group
     ) -> tuple[list[int], dict[int, tuple[int, TrainState]]]:
-        """Returns the rows of a group that are ours to train, and how far those have come that were begun.
+        """Returns the rows that this process may train, and the step and state of those with a checkpoint.
 
-        The others are finished meanwhile, and go into the recorder, or other processes train them.
+        Of the others, finished ones are added to the recorder; the rest are noted as `with_others`.
         """
         granted = self.store.lease([self.rows[row] for row in rows])
         mine = [row for row in rows if self.rows[row] in granted]
-        rest = [row for row in rows if self.rows[row] not in granted]
-        if rest:
-            self.elsewhere |= set(rest) - self._take_finished(recorder, rest)
+        if rest := [row for row in rows if self.rows[row] not in granted]:
+            self.with_others |= set(rest) - self._take_finished(recorder, rest)
         self._saved[mine] = time.perf_counter()
         return mine, self._begun(recorder, mine, group)
 
@@ -114,10 +114,10 @@ class Checkpoints:
         for identity, point in self.store.checkpoints([self.rows[row] for row in rows]):
             row, arrays = self._index[identity], unpack(point.content)
             slots, lanes, _ = chunk_of(point.provenance)
-            # In chunks of another size it would end with other last bits than without the interruption.
+            # In a chunk of another size the row would not end with the bits of an uninterrupted one.
             if slots * lanes == group.chunk and 0 < point.step < group.config.num_steps:
                 hparams = self.design.hparams[self.design.row(row).configuration]
-                state = as_state(in_order("state", arrays), group.config, hparams)
+                state = as_state(leaves_under("state", arrays), group.config, hparams)
                 begun[row] = point.step, state
                 recorder.recall_records(row, arrays)
                 recorder.seconds[row] = point.seconds
@@ -125,26 +125,25 @@ class Checkpoints:
         return begun
 
     def look_again(self, recorder: Recorder) -> list[int]:
-        """Takes what other processes have finished into the recorder; returns rows that they have left."""
-        rows = sorted(self.elsewhere)
+        """Adds rows that other processes have finished to the recorder; returns rows that they gave up."""
+        rows = sorted(self.with_others)
         finished = self.store.finished([self.rows[row] for row in rows])
         self._take_finished(recorder, [row for row in rows if self.rows[row] in finished])
         leased = self.store.leased([self.rows[row] for row in rows])
         left = [row for row in rows if self.rows[row] not in finished | leased]
-        self.elsewhere -= {row for row in rows if self.rows[row] not in leased}
+        self.with_others -= {row for row in rows if self.rows[row] not in leased}
         return left
 
     # -- writing ----------------------------------------------------------------------------------------
 
-    def commit(self, recorder: Recorder, group: Group, chunk: Chunk, done: ChunkDone, step: int) -> None:
-        """Commits the rows of a task that are finished; and where the others stand, if that is long ago.
+    def commit(self, recorder: Recorder, group: Group, chunk: Chunk, done: ChunkDone) -> None:
+        """Commits the finished rows of a task, and checkpoints of the others if the last one is long ago.
 
         Args:
-            recorder: holds what the task brought.
-            group: of the chunk.
-            chunk: that was trained.
+            recorder: the recorder, with the results of the task.
+            group: the group of the chunk.
+            chunk: the chunk that was trained.
             done: what the task returned.
-            step: where the chunk stands.
         """
         places = chunk.places
         finished = [(i, j, row) for i, j, row in places if recorder.finished[row]]
@@ -155,22 +154,23 @@ class Checkpoints:
             return
         parameters = leaves("params", done.states.predicting)
         kept = [place for place in finished if place[2] in recorder.kept]
-        bare = [place for place in finished if place[2] not in recorder.kept]
+        bare = [row for *_, row in finished if row not in recorder.kept]
+        # Three calls, since the rows of a call have arrays of the same names.
         written = [
-            *self._rows(recorder, group, kept, _picked(parameters, kept)),
-            *self._rows(recorder, group, [p for p in bare if recorder.diverged_at[p[2]] < 0], {}),
-            *self._rows(recorder, group, [p for p in bare if recorder.diverged_at[p[2]] >= 0], {}),
+            *self._rows(recorder, group, [row for *_, row in kept], _picked(parameters, kept)),
+            *self._rows(recorder, group, [row for row in bare if recorder.diverged_at[row] < 0], {}),
+            *self._rows(recorder, group, [row for row in bare if recorder.diverged_at[row] >= 0], {}),
         ]
         begun = {}
         if due:
             state = _picked(leaves("state", done.states), due)
-            begun = self._points(recorder, group, [row for _, _, row in due], state, step)
+            begun = self._points(recorder, group, [row for *_, row in due], state, done.stop)
         self.store.write(written, begun)
 
     def save(
         self, recorder: Recorder, group: Group, rows: Sequence[int], states: TrainState, step: int
     ) -> None:
-        """Commits where rows stand; `states` has leaves `(rows, …)`."""
+        """Commits checkpoints of rows; `states` has leaves `(rows, …)`."""
         self.store.write([], self._points(recorder, group, rows, leaves("state", states), step))
 
     def _points(
@@ -184,16 +184,11 @@ class Checkpoints:
         }
 
     def _rows(
-        self,
-        recorder: Recorder,
-        group: Group,
-        places: Sequence[tuple[int, int, int]],
-        parameters: dict[str, np.ndarray],
+        self, recorder: Recorder, group: Group, rows: Sequence[int], parameters: dict[str, np.ndarray]
     ) -> list[tuple[tuple[object, ...], bytes]]:
         """Returns the columns and the packed arrays of finished rows."""
-        if not places:
+        if not rows:
             return []
-        rows = [row for _, _, row in places]
         arrays = recorder.arrays(rows, group.config) | parameters
         if recorder.examples is not None and recorder.diverged_at[rows[0]] < 0:
             arrays |= {f"examples/{name}": values[rows] for name, values in recorder.examples.items()}
@@ -205,19 +200,12 @@ class Checkpoints:
         cost = recorder.last_finite_cost[rows]
         numbers = np.array([cost, *metrics], np.float64).T + 0.0  # SQLite knows no -0
         # NULL, not NaN, is what SQL leaves out of a mean.
-        told = np.where(np.isnan(numbers), None, numbers.astype(object)).tolist()  # type: ignore[call-overload]
+        cells = np.where(np.isnan(numbers), None, numbers.astype(object)).tolist()  # type: ignore[call-overload]
         date = now_in_words()
         written = []
-        for row, diverged_at, stopped_at, seconds, own, content in zip(
-            rows,
-            recorder.diverged_at[rows].tolist(),
-            recorder.stopped_at[rows].tolist(),
-            recorder.seconds[rows].tolist(),
-            told,
-            pack_rows(arrays),
-            strict=True,
-        ):
+        for row, own, content in zip(rows, cells, pack_rows(arrays), strict=True):
             place = self.design.row(row)
+            diverged_at, stopped_at = int(recorder.diverged_at[row]), int(recorder.stopped_at[row])
             ending = (
                 "ok" if diverged_at < 0 else "diverged",
                 None if diverged_at < 0 else diverged_at,
@@ -226,13 +214,13 @@ class Checkpoints:
             asked = self._asked(place.configuration)
             columns = (
                 *(self.rows[row], *asked, place.seed, place.fold, *ending, *own),
-                *(seconds, date, recorder.provenance[row]),
+                *(float(recorder.seconds[row]), date, recorder.provenance[row]),
             )
             written.append((columns, content))
         return written
 
     def reshape(self, groups: Sequence[Group]) -> None:
-        """Remembers chunk shapes that a lack of memory made smaller."""
+        """Stores chunk shapes that a lack of memory made smaller."""
         self.store.reshape(self.sweep, shapes_of(groups))
 
     # -- several processes ------------------------------------------------------------------------------
@@ -241,8 +229,8 @@ class Checkpoints:
         """Gives a sign of life, if it is time for one; returns whether it was.
 
         Args:
-            share: commits and returns rows that are leased and wait; it is called when another process has
-                come, which may then take them.
+            share: commits and returns the leased rows that wait for a worker; it is called when another
+                process has come, which may then lease them.
         """
         now = time.perf_counter()
         if now - self._beaten < BEAT_SECONDS:
@@ -258,7 +246,7 @@ class Checkpoints:
         self.store.end(self.sweep)
 
     def leave(self) -> None:
-        """Gives back what is leased: this process trains no more of it."""
+        """Ends all leases of this process."""
         with contextlib.suppress(OSError, StoreError):
             self.store.leave()
 

@@ -1,4 +1,4 @@
-"""A chunk of networks as lanes of one compiled program, and the task that a worker does with it.
+"""Trains a chunk of networks as lanes of one compiled program: what a worker does with a task.
 
 A chunk has R slots of r lanes; each lane holds one network. In a *shared* chunk all lanes of a slot belong
 to one replicate: key, weights and standardised inputs are mapped over slots only, so batches and random
@@ -60,7 +60,7 @@ class Replicates(NamedTuple):
         y: targets of all samples, without leading axes.
         train: training weights, `(…, n)`.
         val: validation weights, `(…, n)`, or None without a validation part.
-        stop: weights of the samples that early stopping watches, `(…, n)`, or None without early stopping.
+        watched: weights of the samples that early stopping watches, `(…, n)`, or None without early stopping.
         orders: order of the samples in each epoch, `(…, epochs, n)`, or None where the loop draws it.
         test_x: inputs of the test set, with leading axes where `x` has them, or None without a test set.
         test_y: targets of the test set, without leading axes, or None.
@@ -72,7 +72,7 @@ class Replicates(NamedTuple):
     y: Any
     train: Any
     val: Any = None
-    stop: Any = None
+    watched: Any = None
     orders: Any = None
     test_x: Any = None
     test_y: Any = None
@@ -91,7 +91,7 @@ class Replicates(NamedTuple):
             y=None,
             train=of_replicate,
             val=None if self.val is None else of_replicate,
-            stop=None if self.stop is None else of_replicate,
+            watched=None if self.watched is None else of_replicate,
             orders=None if self.orders is None else of_replicate,
             test_x=None if self.test_x is None else of_x,
         )
@@ -101,18 +101,18 @@ class ChunkTask(NamedTuple):
     """A chunk, and the steps that a worker trains it for.
 
     Attributes:
-        config: of the compiled program, as `Config.program` returns it.
+        config: the config of the compiled program, as `Config.program` returns it.
         shared: whether all lanes of a slot belong to one replicate.
-        replicates: data and keys; leading axes `(R,)` where shared, else `(R, r)`.
+        replicates: the data and keys; leading axes `(R,)` where shared, else `(R, r)`.
         hparams: hyperparameters, leaves `(R, r, …)`.
         states: training states after `start` steps, leaves `(R, r, …)`; None at step 0.
-        start: number of steps that the chunk has done.
-        stops: ascending steps above `start` at which the program returns; the last ends the task.
-        measured: for each stop, whether a record is taken there.
-        num_batches: number of batches in an epoch.
-        num_steps: number of steps of the whole run, which learning-rate schedules read.
+        start: the number of steps that the chunk has done.
+        ends: ascending steps above `start` at which the program returns; the last ends the task.
+        measured: for each end, whether a record is taken there.
+        num_batches: the number of batches in an epoch.
+        num_steps: the number of steps of the whole run, which learning-rate schedules read.
         params: initial parameters, leaves `(R, r, …)`; None where they are drawn from the key.
-        want_examples: whether to return per-example validation scores of the parameters at the last stop.
+        want_examples: whether to return per-example validation scores of the parameters at the last end.
     """
 
     config: Config
@@ -121,7 +121,7 @@ class ChunkTask(NamedTuple):
     hparams: HParams
     states: TrainState | None
     start: int
-    stops: tuple[int, ...]
+    ends: tuple[int, ...]
     measured: tuple[bool, ...]
     num_batches: int
     num_steps: int
@@ -134,11 +134,11 @@ class ChunkDone(NamedTuple):
 
     Attributes:
         states: training states after `stop` steps, leaves `(R, r, …)`.
-        records: metric -> `(records, R, r)`, one record per measured stop, and one at step 0 where the task
+        records: metric -> `(records, R, r)`, one record per measured end, and one at step 0 where the task
             began there. Two of them mark which records are valid: `finite`, and with early stopping
             `stopped`, whether the network stopped at this record or before.
         examples: per-example validation scores, `(R, r, n)` each, or None where they were not wanted.
-        stop: number of steps done: fewer than asked for where every network diverged or stopped.
+        stop: the number of steps done, fewer than asked for where every network diverged or stopped.
         seconds: wall-clock time that the task took.
     """
 
@@ -150,7 +150,7 @@ class ChunkDone(NamedTuple):
 
 
 def run_task(task: ChunkTask) -> ChunkDone:
-    """Returns the chunk after its last stop, with its records."""
+    """Returns the chunk after the task's last end, with its records."""
     began = time.perf_counter()
     with local_x64(task.config.dtype):
         replicates, hparams = jax.device_put((task.replicates, task.hparams))
@@ -162,11 +162,11 @@ def run_task(task: ChunkTask) -> ChunkDone:
             states, record = _recorded(_first_states(task, seen, hparams), 0, measure, hparams)
             records.append(record)
         step = task.start
-        for stop, measured in zip(task.stops, task.measured, strict=True):
-            states = _advance(task, replicates, hparams, states, step, stop)
-            step = stop
+        for end, measured in zip(task.ends, task.measured, strict=True):
+            states = _advance(task, replicates, hparams, states, step, end)
+            step = end
             if measured:
-                states, record = _recorded(states, stop, measure, hparams)
+                states, record = _recorded(states, step, measure, hparams)
                 records.append(record)
                 # Every lane diverged or stopped: the remaining steps would change nothing that is read.
                 if not np.any(record["finite"] & ~record.get("stopped", np.False_)):
@@ -194,7 +194,7 @@ def compile_loop(task: ChunkTask) -> None:
 
 def compile_rest(task: ChunkTask) -> None:
     """Compiles everything but the loop that `run_task` uses for chunks of this shape."""
-    run_task(task._replace(states=None, start=0, stops=(), measured=()))
+    run_task(task._replace(states=None, start=0, ends=(), measured=()))
 
 
 def _first_states(task: ChunkTask, replicates: Replicates, hparams: HParams) -> TrainState:
@@ -226,7 +226,7 @@ def _measure_of(task: ChunkTask, replicates: Replicates, hparams: HParams) -> Ca
 def _recorded(
     states: TrainState, step: int, measure: Callable[[Params], Any], hparams: HParams
 ) -> tuple[TrainState, dict[str, np.ndarray]]:
-    """Returns the states, with the best parameters so far brought up to date, and their record."""
+    """Returns the states, with their best parameters updated, and their record."""
     found = measure(states.measured)
     # `measured` is the average then; the metrics of the last iterate are recorded beside it.
     if states.average is not None:
@@ -246,7 +246,7 @@ def _config_of_loop(config: Config) -> Config:
 
 
 def _config_of_records(config: Config) -> Config:
-    """Returns the config that records are compiled for: without what only the loop or the draw reads."""
+    """Returns the config that records are compiled for: without what only the loop and `init_lanes` read."""
     return dataclasses.replace(config, **_LOOP_ONLY, stop_on=None, optimizer="sgd", init="tutorial")
 
 
@@ -279,21 +279,21 @@ def advance_lanes(
     """Returns the states after steps `start` … `stop` - 1; the buffers of `states` are given up.
 
     Args:
-        replicates: data and keys, see `Replicates`.
+        replicates: the data and keys, see `Replicates`.
         hparams: leaves `(R, r, …)`.
         states: after `start` steps, leaves `(R, r, …)`.
-        start: first step.
-        stop: step to stop before; like `start` traced, so that one program serves every segment.
-        num_batches: number of batches in an epoch.
-        num_steps: number of steps of the whole run.
-        config: static, of the compiled program.
-        shared: static, whether all lanes of a slot belong to one replicate.
+        start: the first step.
+        stop: the step to stop before; like `start` traced, so that one program serves every segment.
+        num_batches: the number of batches in an epoch.
+        num_steps: the number of steps of the whole run.
+        config: the config of the compiled program, static.
+        shared: whether all lanes of a slot belong to one replicate, static.
     """
 
     def advance(replicate: Replicates, hparams: HParams, state: TrainState) -> TrainState:
         key = jax.random.wrap_key_data(replicate.key)
         data = Data(replicate.x, replicate.y, replicate.train)
-        watched = data._replace(weights=replicate.stop) if config.stop_on == "score" else None
+        watched = data._replace(weights=replicate.watched) if config.stop_on == "score" else None
         course = Course(num_batches, num_steps, watched, replicate.orders)
         return run_segment(key, state, hparams, data, start, stop, course=course, config=config)
 
@@ -320,7 +320,7 @@ def measure_lanes(
     def measure(replicate: Replicates, hparams: HParams, params: Params) -> dict[str, jax.Array]:
         train = Data(replicate.x, replicate.y, replicate.train)
         # One forward pass serves training, validation and stopping samples; `infer` hides all others.
-        held_out = [part for part in (replicate.val, replicate.stop) if part is not None]
+        held_out = [part for part in (replicate.val, replicate.watched) if part is not None]
         either = functools.reduce(jnp.add, held_out, replicate.train)
         logits = infer(params, train._replace(weights=either), config)
         parts = {"train": (logits, train)}
@@ -336,8 +336,8 @@ def measure_lanes(
                 found, part.y, part.weights, loss=resolve_loss(config, part), only=config.metrics
             ).items()
         }
-        if replicate.stop is not None:
-            watched = train._replace(weights=replicate.stop)
+        if replicate.watched is not None:
+            watched = train._replace(weights=replicate.watched)
             loss = resolve_loss(config, watched)
             record["stop_loss"] = metrics(logits, watched.y, watched.weights, loss=loss, only=())["loss"]
         record["train_cost"] = record["train_loss"] + penalty(params, hparams) / jnp.sum(replicate.train)

@@ -1,8 +1,8 @@
-"""Packs the rows of a sweep into chunks; `engine/scheduler.py` takes chunks from here and gives rows back.
+"""Packs the rows of a sweep into chunks, for `engine/scheduler.py`.
 
-Rows of one group that are in work together are a *wave*. When some of them diverge or stop, the rows that go
-on are packed into new chunks of the same shape: no lane is wasted, nothing compiles again, and no bit of a
-row changes, since a lane's result depends neither on its position nor on its neighbours.
+Rows of one group that are in work together are a *wave*. When some of them diverge or stop, the others are
+packed into new chunks of the same shape: no lane is wasted, nothing compiles again, and no bit of a row
+changes, since a lane's result depends neither on its position nor on its neighbours.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Chunk:
     """Rows that one task trains together.
 
     Attributes:
-        wave: that the rows belong to.
-        slots: rows of each slot: up to R slots of up to r rows.
-        step: number of steps that the rows have done.
-        states: their training states, leaves `(R, r, …)`; None before the first step.
+        wave: the wave of its rows.
+        slots: the rows of each slot: up to R slots of up to r rows.
+        step: the number of steps that the rows have done.
+        states: the training states of the rows, leaves `(R, r, …)`; None before the first step.
     """
 
     wave: Wave
@@ -58,33 +58,33 @@ class Wave:
     """Rows of one group that are in work together, and may be packed into one another's chunks.
 
     Attributes:
-        group: index of the group.
+        group: the index of the group.
         ready: chunks that wait for a worker.
         loose: step -> rows without a chunk, each with its state, None before the first step.
         busy: for each chunk that a worker has, the step at which its task began.
-        stops: step -> `stops` and `measured` of the tasks that begin there: all chunks of a wave stop at the
-            same steps, since only rows at the same step can share a chunk.
+        ends: step -> `ends` and `measured` of the tasks that begin there. Those of all chunks of a wave
+            end at the same steps, since only rows at the same step can share a chunk.
     """
 
     group: int
     ready: collections.deque[Chunk] = dataclasses.field(default_factory=collections.deque)
     loose: dict[int, dict[int, TrainState | None]] = dataclasses.field(default_factory=dict)
     busy: list[int] = dataclasses.field(default_factory=list)
-    stops: dict[int, tuple[tuple[int, ...], tuple[bool, ...]]] = dataclasses.field(default_factory=dict)
+    ends: dict[int, tuple[tuple[int, ...], tuple[bool, ...]]] = dataclasses.field(default_factory=dict)
 
 
 class Waves:
     """The waves of a sweep, and the rows that no wave has yet.
 
     Args:
-        design: of the sweep.
-        groups: of its plan.
-        num_workers: number of tasks at a time.
+        design: the design of the sweep.
+        groups: the groups of its plan.
+        num_workers: the number of tasks at a time.
 
     Attributes:
-        groups: those of the plan, with smaller chunks where a task ran out of memory.
+        groups: the groups of the plan, with smaller chunks where a task ran out of memory.
         unopened: for each group its rows that are in no wave, replicate by replicate.
-        open: waves whose rows are not all finished, the oldest first.
+        open: waves with unfinished rows, the oldest first.
     """
 
     def __init__(self, design: Design, groups: Sequence[Group], num_workers: int) -> None:
@@ -100,6 +100,15 @@ class Waves:
             for group in groups
         ]
         self.open: list[Wave] = []
+        self._group_of = {row: index for index, members in enumerate(self.unopened) for row in members}
+
+    def restrict(self, wanted: np.ndarray) -> None:
+        """Leaves out every row that is in no wave and is not wanted: `wanted` is `(rows,)`, bool."""
+        self.unopened = [[row for row in members if wanted[row]] for members in self.unopened]
+
+    def give_back(self, row: int) -> None:
+        """Puts a row that another process left unfinished back among the rows without a wave."""
+        self.unopened[self._group_of[row]].append(row)
 
     def next(self) -> Chunk | None:
         """Takes and returns a chunk of the oldest wave that has one ready, or None."""
@@ -127,9 +136,9 @@ class Waves:
         """Makes a wave of rows of a group.
 
         Args:
-            index: of the group.
-            rows: of the sweep; without any, no wave is made.
-            begun: row -> step and state, for those that have a checkpoint.
+            index: the index of the group.
+            rows: the rows of the wave; without any, no wave is made.
+            begun: row -> step and state, for rows that have a checkpoint.
         """
         wave = Wave(index)
         for row in rows:
@@ -153,10 +162,10 @@ class Waves:
         return found
 
     def loosen(self, chunk: Chunk, going: np.ndarray) -> None:
-        """Takes a chunk apart: its rows that go on wait in their wave for a new chunk.
+        """Takes a chunk apart: its unfinished rows wait in their wave for a new chunk.
 
         Args:
-            chunk: with states after `chunk.step` steps.
+            chunk: a chunk whose states are those after `chunk.step` steps.
             going: which rows of the sweep are not finished, `(rows,)`.
         """
         loose = chunk.wave.loose.setdefault(chunk.step, {})
@@ -181,7 +190,7 @@ class Waves:
         """Packs the waiting rows of a group again, in chunks of the group's present shape.
 
         Args:
-            index: of the group.
+            index: the index of the group.
             going: which rows of the sweep are not finished, `(rows,)`.
         """
         for wave in [wave for wave in self.open if wave.group == index]:
@@ -203,7 +212,7 @@ class Waves:
                     yield wave.group, step, list(loose), stack(list(loose.values()), (len(loose),))
 
     def _close_empty(self) -> None:
-        """Forgets waves of which no row is left."""
+        """Forgets waves without rows."""
         self.open = [w for w in self.open if w.ready or w.busy or any(w.loose.values())]
 
     def _wave_chunks(self, index: int, alone: bool) -> int:
@@ -211,7 +220,7 @@ class Waves:
         if not alone:
             return self.num_workers
         config = self.groups[index].config
-        # Three numbers per parameter: a guess of parameters, optimizer state and what else is carried.
+        # Three numbers per parameter: a guess of parameters, optimizer state and other carried values.
         state = self.groups[index].chunk * num_params(config) * np.dtype(config.dtype).itemsize * 3
         # At least two for each worker: one at work, and one that waits for it.
         return int(np.clip(WAVE_BUDGET // state, 2 * self.num_workers, WAVE_CHUNKS))

@@ -1,6 +1,6 @@
-"""How far a sweep is: the value that its host loop reports, and a bar or lines that show it on a terminal.
+"""The progress of a sweep: the value that its host loop reports, and a bar or lines on a terminal.
 
-`engine/scheduler.py` makes each `Progress`; `regjax.sweep` and the command line choose who shows it.
+`engine/scheduler.py` makes each `Progress`; `regjax.sweep` and the command line choose how it is shown.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from regjax.study.words import duration
 
 
 class Progress(NamedTuple):
-    """How far a sweep is; `str(progress)` says it in one line.
+    """The progress of a sweep; `str(progress)` says it in one line.
 
     Attributes:
         phase: "compile" or "train".
-        num_rows: number of networks.
-        done: number of networks that are finished, diverged ones among them.
-        diverged: number of networks that diverged.
-        fraction: of the work that is done, in [0, 1].
+        num_rows: the number of networks.
+        done: the number of finished networks, diverged ones among them.
+        diverged: the number of networks that diverged.
+        fraction: the fraction of the work that is done, in [0, 1].
         best: the best configuration so far with its mean metric, in words, or "".
         seconds_left: predicted seconds, or None where it is too early to predict.
     """

@@ -1,7 +1,7 @@
-"""What a sweep knows of its rows so far: records, divergence, parameters, provenance.
+"""Collects the results of a sweep's rows: records, divergence, parameters, provenance.
 
-`engine/scheduler.py` hands over what each task brought, `engine/checkpoints.py` what the store holds already;
-at the end `Recorder.results` makes `Results` of it.
+`engine/scheduler.py` adds the results of each task, `engine/checkpoints.py` and `regjax.load` those of a
+store; at the end `Recorder.results` makes `Results` of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from regjax.core.config import Config
 from regjax.core.hparams import AVERAGES
 from regjax.core.metrics import LAST, RECORDED
 from regjax.core.mlp import Params
-from regjax.store.codec import as_params, in_order, under
+from regjax.store.codec import as_params, leaves_under, under
 from regjax.store.store import Row
 from regjax.study.design import Design
 from regjax.study.plan import Keep, Plan
@@ -26,22 +26,22 @@ from regjax.study.selection import best_so_far, higher_is_better
 
 
 class Recorder:
-    """The rows of a sweep, finished or not.
+    """The results of a sweep's rows so far.
 
     Args:
-        design: of the sweep.
-        keep: whose parameters are kept.
+        design: the design of the sweep.
+        keep: which parameters are kept, as in `regjax.sweep`.
 
     Attributes:
         records: metric -> `(rows, records)`, NaN where a row has no record yet, or never has one.
         diverged_at: step at which a row diverged, `(rows,)`, else -1.
         stopped_at: step at which a row stopped early, `(rows,)`, else -1.
         last_finite_cost: training cost before a row diverged, `(rows,)`, else NaN.
-        seconds: of a worker's time, `(rows,)`.
+        seconds: seconds of a worker's time, `(rows,)`.
         finished: whether a row reached its last step, stopped early or diverged, `(rows,)`.
         kept: row -> parameters.
         examples: per-example validation scores, `(rows, n_val)` each, or None.
-        provenance: of each row, JSON, or "" before its first task.
+        provenance: the provenance of each row, JSON, or "" before its first task.
         without_params: number of finished rows whose parameters the store does not have.
     """
 
@@ -64,14 +64,14 @@ class Recorder:
     def record(
         self, rows: np.ndarray, steps: np.ndarray, found: Mapping[str, np.ndarray], config: Config
     ) -> None:
-        """Takes records, and from them which rows diverged or stopped early.
+        """Adds records; rows that diverged or stopped early are found from them.
 
         Args:
-            rows: indices, `(rows,)`.
-            steps: of the records, `(records,)`.
+            rows: the indices of the rows, `(rows,)`.
+            steps: the steps of the records, `(records,)`.
             found: metric -> values, `(records, rows)`, with `finite` and perhaps `stopped`: see
                 `lanes.ChunkDone`.
-            config: of the rows.
+            config: the config of the rows.
         """
         # Rounded up: the last record may come before another eval_every steps are done.
         places = -(-steps // config.eval_every)
@@ -83,7 +83,7 @@ class Recorder:
             if name not in ("finite", "stopped"):
                 table = self._records_of(name)
                 table[rows[:, None], places[None, :]] = np.where(finite & ~over, values, np.nan).T
-        # `stopped` stays true once it is, so the last record says whether, and the first true one when.
+        # `stopped` stays true: the last record says whether a row stopped, the first true one at which step.
         for column in np.flatnonzero(finite[-1] & stopped[-1]):
             self.stopped_at[rows[column]] = steps[int(np.argmax(stopped[:, column]))]
         for column in np.flatnonzero(~finite[-1]):
@@ -97,10 +97,10 @@ class Recorder:
         """Adds a task to the seconds and the provenance of its rows.
 
         Args:
-            rows: indices.
-            start: step at which the task began.
-            seconds: of each row.
-            here: provenance of the task.
+            rows: the indices of the rows.
+            start: the step at which the task began.
+            seconds: seconds of each row.
+            here: the provenance of the task.
         """
         self.seconds[rows] += seconds
         for row in rows:
@@ -110,9 +110,9 @@ class Recorder:
         """Marks a row as finished.
 
         Args:
-            row: index.
-            params: of its final parameters, kept where `keep` asks for them; None where the store has none.
-            examples: per-example validation scores, `(n_val,)` each, or None or empty without any.
+            row: the index of the row.
+            params: its final parameters, kept where `keep` asks for them; None where the store has none.
+            examples: per-example validation scores, `(n_val,)` each; None or empty without any.
         """
         self.finished[row] = True
         if params is not None and self._wants(row):
@@ -143,12 +143,12 @@ class Recorder:
         }
 
     def recall_records(self, row: int, arrays: Mapping[str, np.ndarray]) -> None:
-        """Takes the records of a row from its packed arrays."""
+        """Adds the records of a row from its packed arrays."""
         for name, values in under("records", arrays).items():
             self._records_of(name)[row, : len(values)] = values
 
     def recall(self, row: int, stored: Row) -> None:
-        """Takes a finished row from the store."""
+        """Adds a finished row from the store."""
         arrays = stored.arrays
         self.recall_records(row, arrays)
         self.diverged_at[row] = stored.diverged_at
@@ -157,7 +157,7 @@ class Recorder:
         self.seconds[row], self.provenance[row] = stored.seconds, stored.provenance
         self.finished[row] = True
         if stored.diverged_at < 0:
-            params = in_order("params", arrays)  # empty where the sweep that trained the row kept none
+            params = leaves_under("params", arrays)  # empty where the sweep that trained the row kept none
             self.without_params += not params
             self.finish(row, as_params(params) if params else None, under("examples", arrays))
 
@@ -167,10 +167,10 @@ class Recorder:
         """Returns the results of a sweep whose rows are all finished.
 
         Args:
-            plan: with the chunk shapes that were used.
-            compile_seconds: of wall-clock time.
-            train_seconds: of wall-clock time.
-            notes: what a reader must know of the sweep.
+            plan: the plan, with the chunk shapes that were used.
+            compile_seconds: wall-clock seconds of compiling.
+            train_seconds: wall-clock seconds of training.
+            notes: notes of the sweep, one sentence each; those on its rows are added.
         """
         return Results(
             design=self.design,
@@ -189,7 +189,7 @@ class Recorder:
         )
 
     def _notes(self) -> list[str]:
-        """Returns how many rows ran on which machine, if on several, and how many lack their parameters."""
+        """Returns notes on rows of several machines, and on rows without parameters."""
         counts = collections.Counter(map(place_in_words, filter(None, self.provenance)))
         found = [f"{n:,} networks ran on {where}" for where, n in counts.items()] if len(counts) > 1 else []
         if self.keep != "none" and self.without_params:
@@ -206,7 +206,7 @@ class Recorder:
         return best_so_far(self.design, metric, values, self.finished, self.diverged_at < 0)
 
     def _records_of(self, name: str) -> np.ndarray:
-        """Returns the table of a metric, made where it is missing."""
+        """Returns the table of a metric, made at its first use."""
         if name not in self.records:
             self.records[name] = np.full((len(self.finished), self.num_records), np.nan, self.dtype)
         return self.records[name]

@@ -1,4 +1,7 @@
-"""`replay`: trains one row of a store again, and says whether it came out as stored, to the bit."""
+"""`replay`: trains one row of a store again and compares it with the stored one, to the bit.
+
+`regjax replay` calls it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,6 @@ import numpy as np
 from regjax.engine.sweep import run
 from regjax.store.codec import leaves
 from regjax.store.store import Row, Store
-from regjax.study.design import Design
 from regjax.study.groups import Group
 from regjax.study.plan import Plan, stored_plan
 from regjax.study.provenance import chunk_of, differences, provenance
@@ -22,12 +24,12 @@ from regjax.study.results import Results
 
 
 class Replay(NamedTuple):
-    """What came of training a row again; `str(replay)` says it in words.
+    """The comparison of a row that was trained again with the stored one; `str(replay)` says it in words.
 
     Attributes:
-        row: which one, in words.
-        differing: what came out otherwise, in words: nothing if the row came out to the bit.
-        elsewhere: in which parts the row was computed otherwise than here, in words.
+        row: number, configuration, seed and fold of the row, in words.
+        differing: the differences of the results, in words; empty if the row came out to the bit.
+        elsewhere: the differences of the provenance, such as another version or processor, in words.
     """
 
     row: str
@@ -48,20 +50,19 @@ class Replay(NamedTuple):
 
 
 def replay(path: str | os.PathLike[str], row: int, sweep: int | str = -1) -> Replay:
-    """Returns what comes of training one row again from what a store holds; the store is not changed.
+    """Returns how one row of a store comes out when it is trained again; the store is not changed.
 
-    It is trained in a chunk of the shape that it was trained in; versions, device and processor are those
-    that are here.
+    It is trained in a chunk of the stored shape, with the versions, device and processor of this process.
 
     Args:
-        path: of the store.
-        row: its number in the sweep, as in `Results` and the view `results`.
+        path: path of the store.
+        row: the row's number in the sweep, as in `Results` and the view `results`.
         sweep: the sweep's number, or counted from the end: -1 or "last".
 
     Raises:
         OSError: the file cannot be read.
-        StoreError: no store, or damaged.
-        ValueError: no such sweep or row, or one that is not finished.
+        StoreError: the file is no store, or is damaged.
+        ValueError: the store has no such sweep or row, or the row is not finished.
     """
     with Store(path, create=False) as store:
         number = store.sweep_number(sweep)
@@ -73,10 +74,13 @@ def replay(path: str | os.PathLike[str], row: int, sweep: int | str = -1) -> Rep
         raise ValueError(f"row must be finished, and row {row} of sweep {number} is not")
     (stored,) = found.values()
     design = begun.design
+    # "all": the parameters of this row are compared, whichever the sweep itself kept.
     plan = stored_plan(design, begun.shapes, "all", backend=jax.default_backend())
-    plan, group = _as_it_was(plan, design.row(row).configuration, stored.provenance)
+    place = design.row(row)
+    plan, group = _as_it_was(plan, place.configuration, stored.provenance)
+    asked = design.in_words(design.configurations[place.configuration])
     return Replay(
-        row=f"row {row} of sweep {number} ({_in_words(design, row)})",
+        row=f"row {row} of sweep {number} ({asked}, seed {place.seed}, fold {place.fold})",
         differing=tuple(_compare(stored, run(design, plan=plan, rows=[row]), row)),
         elsewhere=tuple(differences(stored.provenance, provenance(*group.how))),
     )
@@ -93,7 +97,7 @@ def _as_it_was(plan: Plan, configuration: int, how: str) -> tuple[Plan, Group]:
 
 
 def _compare(stored: Row, results: Results, row: int) -> list[str]:
-    """Returns what of a row is not as stored."""
+    """Returns the differences between a stored row and its new results, in words."""
     found = []
     for what in ("diverged", "stopped"):
         then, now = getattr(stored, f"{what}_at"), getattr(results, f"{what}_at")[row]
@@ -116,13 +120,7 @@ def _differences(stored: Mapping[str, np.ndarray], here: Mapping[str, np.ndarray
         if other is None or value.shape != other.shape or value.dtype != other.dtype:
             found.append(f"{name} has another shape")
         elif not np.array_equal(value, other, equal_nan=True):
-            with np.errstate(invalid="ignore"):
+            with np.errstate(invalid="ignore"):  # inf - inf
                 most = np.nanmax(np.abs(value.astype(np.float64) - other))
             found.append(f"{name} differs by up to {most:.3g}")
     return found
-
-
-def _in_words(design: Design, row: int) -> str:
-    place = design.row(row)
-    asked = design.in_words(design.configurations[place.configuration])
-    return f"{asked}, seed {place.seed}, fold {place.fold}"

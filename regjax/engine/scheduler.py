@@ -1,8 +1,8 @@
-"""The host loop of a sweep: hands chunks to workers as tasks, and takes back what they trained.
+"""The host loop of a sweep: submits chunks to workers as tasks, and takes in what the tasks return.
 
-`engine/sweep.py` and `engine/replay.py` make a `Scheduler`. Only `lanes.run_task` runs on workers; everything
-else happens here, on one thread, between two tasks: it packs rows into chunks, commits finished rows to the
-store, reports progress and answers Ctrl-C.
+`engine/sweep.py` makes a `Scheduler`, to train a design and to predict its time. Workers run only the
+functions of `engine/lanes.py`. Everything else happens here, on one thread, between two tasks: the scheduler
+packs rows into chunks, commits finished rows to the store, reports progress and answers Ctrl-C.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from regjax.engine.lanes import ChunkDone, ChunkTask, compile_loop, compile_rest
 from regjax.engine.packing import Chunk, Wave, Waves, lane_of
 from regjax.engine.progress import Progress, Report
 from regjax.engine.recorder import Recorder
-from regjax.engine.tasks import stops_from, task_of
+from regjax.engine.tasks import ends_from, task_of
 from regjax.store.database import StoreError, StoreOSError
 from regjax.study.design import Design
 from regjax.study.groups import Group
@@ -41,14 +41,14 @@ TASK_SECONDS = 1.0
 STOPPING_SECONDS = 0.1
 # Least seconds of a trial run that a prediction of seconds is based on.
 PROBE_SECONDS = 0.25
-# First guess of a step's seconds: operations per second of a chunk, and seconds of overhead.
+# For the first guess of a step's seconds: operations per second of a chunk, and seconds of overhead.
 CPU_GUESS, ACCELERATOR_GUESS = (1e10, 2e-6), (1e12, 1e-4)
 # Seconds between two reports.
 REPORT_SECONDS = 0.1
-# Seconds to wait for a task before looking after everything else; the same while other processes train.
+# Most seconds that the loop waits for a task; the same while only other processes train.
 WAIT_SECONDS, IDLE_SECONDS = 0.2, 0.1
 
-# The tasks that workers have, with their chunks.
+# The tasks that were submitted and not taken in yet, with their chunks.
 Flying = dict[concurrent.futures.Future[ChunkDone], tuple[Chunk, ChunkTask]]
 
 
@@ -56,12 +56,12 @@ class Scheduler:
     """One sweep in progress.
 
     Args:
-        design: of the sweep.
-        plan: groups, chunk shapes and workers.
-        submit: hands a function and its arguments to a worker, as `Executor.submit` does.
+        design: the design of the sweep.
+        plan: its groups, chunk shapes and workers.
+        submit: submits a function and its arguments to a worker, as `Executor.submit` does.
         report: called with a `Progress`; it may raise, which ends the sweep.
-        checkpoints: what connects the sweep with its store; None keeps results in memory alone.
-        rows: the rows that are trained; None takes all.
+        checkpoints: the connection of the sweep with its store; None keeps results in memory alone.
+        rows: the rows to train; None takes all.
     """
 
     def __init__(
@@ -73,16 +73,10 @@ class Scheduler:
         checkpoints: Checkpoints | None = None,
         rows: Collection[int] | None = None,
     ) -> None:
-        self.design, self.plan, self.submit, self.report, self.checkpoints = (
-            design,
-            plan,
-            submit,
-            report,
-            checkpoints,
-        )
+        self.design, self.plan, self.submit = design, plan, submit
+        self.report, self.checkpoints = report, checkpoints
         self.recorder = Recorder(design, plan.keep)
         self.waves = Waves(design, plan.groups, plan.num_workers)
-        self.group_of = {row: index for index, rows in enumerate(self.waves.unopened) for row in rows}
         self.notes: list[str] = []
         # Seconds of one step of a chunk, for each group: a guess until its first task is done.
         self.step_seconds = [self._guess(group) for group in plan.groups]
@@ -95,12 +89,12 @@ class Scheduler:
         wanted = ~self.recorder.finished
         if rows is not None:
             wanted &= np.isin(np.arange(design.num_rows), list(rows))
-        self.waves.unopened = [[row for row in members if wanted[row]] for members in self.waves.unopened]
+        self.waves.restrict(wanted)
 
     # -- the loop ---------------------------------------------------------------------------------------
 
     def run(self) -> Results:
-        """Returns the results, all rows being trained."""
+        """Returns the results, after all rows are trained."""
         began = time.perf_counter()
         self.train()
         plan = dataclasses.replace(self.plan, groups=tuple(self.waves.groups))
@@ -112,7 +106,7 @@ class Scheduler:
 
         Raises:
             KeyboardInterrupt: by SIGINT or SIGTERM; with a store, after all that was trained is committed.
-            MemoryError: one network alone does not fit into memory.
+            MemoryError: not even one network at a time fits into memory.
             OSError: the store cannot be written.
         """
         self.compile()
@@ -129,12 +123,12 @@ class Scheduler:
         self.report(self._progress("train"))
 
     def _loop_and_save(self) -> None:
-        """Runs the loop; if it is interrupted or fails, commits how far every row has come."""
+        """Runs the loop; if it is interrupted or fails, commits the progress of every row."""
         flying: Flying = {}
         try:
             self._loop(flying)
         except Exception as error:
-            # An error of a worker or of `report`; after one of the store itself nothing can be written.
+            # An error of a worker or of `report`. After an error of the store nothing can be written.
             if self.checkpoints is not None and not isinstance(error, StoreOSError | StoreError):
                 self._save_all(self.checkpoints, flying)
             raise
@@ -172,11 +166,7 @@ class Scheduler:
                 signal.signal(number, handler)
 
     def _loop(self, flying: Flying) -> None:
-        """Trains until every row is finished, here or by another process.
-
-        Args:
-            flying: filled with the tasks that workers have; whoever catches an error finds them there.
-        """
+        """Trains until every row is finished; `flying` is filled with the tasks in work."""
         while True:
             if self.interrupted is not None:
                 self.interrupted()
@@ -185,7 +175,7 @@ class Scheduler:
                 task = self._task(chunk)
                 chunk.wave.busy.append(chunk.step)
                 flying[self.submit(run_task, task)] = chunk, task
-            if not flying and (self.checkpoints is None or not self.checkpoints.elsewhere):
+            if not flying and (self.checkpoints is None or not self.checkpoints.with_others):
                 break
             if flying:
                 self._take_done(flying)
@@ -193,13 +183,13 @@ class Scheduler:
                 time.sleep(IDLE_SECONDS)  # other processes train the remaining rows
             if self.checkpoints is not None and self.checkpoints.beat(self._share):
                 for row in self.checkpoints.look_again(self.recorder):
-                    self.waves.unopened[self.group_of[row]].append(row)
+                    self.waves.give_back(row)
             if time.perf_counter() - self.reported > REPORT_SECONDS:
                 self.report(self._progress("train"))
                 self.reported = time.perf_counter()
 
     def _take_done(self, flying: Flying) -> None:
-        """Waits for the first task that is done, a moment at most, and takes what it and others trained."""
+        """Waits a moment for a task that is done, and takes in all tasks that are."""
         done = concurrent.futures.wait(
             flying, timeout=WAIT_SECONDS, return_when=concurrent.futures.FIRST_COMPLETED
         ).done
@@ -216,15 +206,15 @@ class Scheduler:
                 self._take(chunk, task, future.result())
 
     def compile(self) -> None:
-        """Compiles the programs of every group, on the workers side by side.
+        """Compiles the programs of every group, side by side on the workers.
 
-        This helps workers that are threads; processes compile for themselves when their first task comes.
+        This helps workers that are threads; a process compiles for itself when its first task comes.
         """
         self.report(self._progress("compile"))
         futures = []
         for index, rows in enumerate(self.waves.unopened):
             if not rows:
-                continue  # the store has all of its rows
+                continue  # all of its rows are finished
             chunk = Chunk(Wave(index), [rows[: self.waves.groups[index].lanes]], 0, None)
             task = self._task(chunk)
             futures += [self.submit(part, task) for part in (compile_loop, compile_rest)]
@@ -232,8 +222,9 @@ class Scheduler:
             try:
                 future.result()
             except Exception as error:
+                # Out of memory is not an error yet: the first task meets it too, and its chunk is halved.
                 if not is_out_of_memory(error):
-                    raise  # the first task runs out of memory too, and its chunk is halved then
+                    raise
 
     def probe(self) -> float:
         """Returns predicted seconds of the sweep, from a trial run of one chunk of each group."""
@@ -244,7 +235,7 @@ class Scheduler:
             group = self.waves.groups[index]
             task = self._task(Chunk(Wave(index), [rows[: group.lanes]] * group.slots, 0, None))
             began = time.perf_counter()
-            run_task(task._replace(stops=(1,) * 4, measured=(True,) * 4))  # five records
+            run_task(task._replace(ends=(1,) * 4, measured=(True,) * 4))  # five records
             record = (time.perf_counter() - began) / 5
             chunks = -(-len(rows) // group.chunk)
             steps = group.config.num_steps * self._probe_step(task)
@@ -256,7 +247,7 @@ class Scheduler:
         steps = 8
         while True:
             began = time.perf_counter()
-            short = task._replace(stops=(steps,), measured=(False,))
+            short = task._replace(ends=(steps,), measured=(False,))
             for future in [self.submit(run_task, short) for _ in range(self.plan.num_workers)]:
                 future.result()
             seconds = time.perf_counter() - began
@@ -267,7 +258,7 @@ class Scheduler:
     # -- tasks ------------------------------------------------------------------------------------------
 
     def _next(self) -> Chunk | None:
-        """Returns a chunk for a worker: of an open wave, else of a new one; None where none is ready."""
+        """Returns a chunk of an open wave, else of a new one; None where no chunk is ready."""
         while True:
             if (chunk := self.waves.next()) is not None:
                 return chunk
@@ -285,16 +276,16 @@ class Scheduler:
     def _task(self, chunk: Chunk) -> ChunkTask:
         """Returns the next task of a chunk, of about `TASK_SECONDS`."""
         wave, group = chunk.wave, self.waves.groups[chunk.wave.group]
-        if chunk.step not in wave.stops:
-            seconds = min(TASK_SECONDS, STOPPING_SECONDS) if group.stops else TASK_SECONDS
+        if chunk.step not in wave.ends:
+            seconds = min(TASK_SECONDS, STOPPING_SECONDS) if group.stops_early else TASK_SECONDS
             steps = max(1, int(seconds / self.step_seconds[wave.group]))
-            wave.stops[chunk.step] = stops_from(group.config, chunk.step, steps)
-        return task_of(self.design, group, chunk, *wave.stops[chunk.step])
+            wave.ends[chunk.step] = ends_from(group.config, chunk.step, steps)
+        return task_of(self.design, group, chunk, *wave.ends[chunk.step])
 
     # -- what comes back --------------------------------------------------------------------------------
 
     def _take(self, chunk: Chunk, task: ChunkTask, done: ChunkDone) -> None:
-        """Takes what a task trained: records and finished rows; the other rows go on."""
+        """Takes in what a task returned: records and finished rows; the other rows wait for another task."""
         wave, finished = chunk.wave, self.recorder.finished
         group = self.waves.groups[wave.group]
         shape = np.shape(task.hparams.learning_rate)  # the group's chunks may have been halved meanwhile
@@ -303,17 +294,17 @@ class Scheduler:
         here = provenance(shape[0], shape[1], group.shared, group.on)
         self.recorder.trained(rows, chunk.step, done.seconds / len(rows), here)
         step_seconds = done.seconds / (done.stop - chunk.step)
-        # Half of the difference: one slow task must not make the next ones much too short.
+        # By half of the difference: one slow task must not make the next ones much too short.
         self.step_seconds[wave.group] += 0.5 * (step_seconds - self.step_seconds[wave.group])
         self.steps_done[rows] = done.stop
         at_its_end = done.stop == group.config.num_steps
         self._finish(chunk, done, at_its_end)
         if self.checkpoints is not None:
-            self.checkpoints.commit(self.recorder, group, chunk, done, done.stop)
+            self.checkpoints.commit(self.recorder, group, chunk, done)
         if not at_its_end:
             chunk.step, chunk.states = done.stop, done.states
             if shape == (group.slots, group.lanes) and not finished[rows].any():
-                wave.ready.append(chunk)  # as it is: nothing is to be packed
+                wave.ready.append(chunk)  # full and of the right shape: no need to pack it again
             else:
                 self.waves.loosen(chunk, ~finished)
         self.waves.pack(wave)
@@ -323,7 +314,7 @@ class Scheduler:
         if not done.records:
             return
         i, j, rows = (np.array(part) for part in zip(*chunk.places, strict=True))
-        measured = [s for s, taken in zip(task.stops, task.measured, strict=True) if taken and s <= done.stop]
+        measured = [s for s, taken in zip(task.ends, task.measured, strict=True) if taken and s <= done.stop]
         steps = np.array(([0] if task.states is None else []) + measured)
         found = {n: v[:, i, j] for n, v in done.records.items()}
         self.recorder.record(rows, steps, found, self.waves.groups[chunk.wave.group].config)
@@ -341,17 +332,11 @@ class Scheduler:
                 recorder.finish(row, params, examples)
 
     def _halve(self, chunk: Chunk, task: ChunkTask, error: BaseException) -> None:
-        """Halves the chunks of a group, one of which did not fit into memory; its rows go on in them.
-
-        Raises:
-            MemoryError: the chunk was of one network already.
-        """
+        """Halves the chunks of a group after one of them ran out of memory, and packs its rows again."""
         index = chunk.wave.group
         group = self.waves.groups[index]
-        if np.shape(task.hparams.learning_rate) == (
-            group.slots,
-            group.lanes,
-        ):  # else they were halved meanwhile
+        # A task of the old shape may fail after another task's failure halved the chunks already.
+        if np.shape(task.hparams.learning_rate) == (group.slots, group.lanes):
             if group.chunk == 1:
                 raise MemoryError(f"one network must fit into memory, and does not: {error}") from error
             self.waves.halve(index)
@@ -363,7 +348,7 @@ class Scheduler:
         self.waves.repack(index, ~self.recorder.finished)
 
     def _save_all(self, checkpoints: Checkpoints, flying: Flying) -> None:
-        """Waits for the tasks that have begun, and commits how far every row has come."""
+        """Waits for the tasks that have begun, and commits the progress of every row."""
         waiting = [future for future in flying if future.cancel()]
         for future, (chunk, task) in flying.items():
             chunk.wave.busy.remove(chunk.step)
@@ -374,7 +359,7 @@ class Scheduler:
         self._save_waiting(checkpoints)
 
     def _save_waiting(self, checkpoints: Checkpoints) -> None:
-        """Commits how far the rows have come that wait for a worker."""
+        """Commits the progress of the rows that wait for a worker."""
         for index, step, rows, states in self.waves.waiting():
             checkpoints.save(self.recorder, self.waves.groups[index], rows, states, step)
 
@@ -392,7 +377,7 @@ class Scheduler:
         return group.chunk * (6 * num_params(group.config) * size / rate) + overhead
 
     def _progress(self, phase: str) -> Progress:
-        """Returns how far the sweep is."""
+        """Returns the progress of the sweep, to report."""
         recorder, fraction = self.recorder, self._fraction()
         elapsed, now_done = time.perf_counter() - self.started, fraction - self.fraction_before
         return Progress(
@@ -419,4 +404,5 @@ class Scheduler:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Returns whether an error of a task says that memory ran out."""
+    # JAX has no class for it: its runtime error only begins with the name of the status.
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)

@@ -1,7 +1,7 @@
 """`sweep`, `plan`, `run` and `load`: a design is trained, planned, or read back from a store.
 
-A user calls `sweep`, `plan` and `load`; the command line and the searches call `run`. The work is done by
-regjax/engine/scheduler.py.
+A user calls `sweep`, `plan` and `load`; the searches of `regjax.sklearn` call `sweep`. `sweep`, the command
+line and `engine/replay.py` call `run`, which hands the design to `engine/scheduler.py`.
 """
 
 from __future__ import annotations
@@ -48,42 +48,45 @@ def sweep(
 
     Args:
         data: a `Data`; a pair (X, y) with X `(n_samples, n_features)`; or a data set's name or path.
-        config: what is compiled: a `Config`, or a mapping of its fields with `hidden` in place of
+        config: the static settings: a `Config`, or a mapping of its fields with `hidden` in place of
             `layer_sizes`, whose ends are then fitted to the data; None is the mapping without fields. Axes
             of the grid that are fields of Config (hidden, activation, …) replace its values.
         grid: a `Grid`, a mapping of axes as `regjax.grid` takes them, or a list of configurations; None is
             one configuration of defaults.
-        seeds: how many, 0 … seeds - 1, or which.
+        seeds: a number of seeds, for 0 … seeds - 1, or a list of them.
         folds: a number of folds (stratified for classes), a splitter of scikit-learn, or a list of
             (train, validation) index pairs.
-        validation: a fraction to hold out once instead.
-        test: rows that are measured and never ranked on: a `Data`, a pair, a path, a fraction to split off
+        validation: a fraction of the samples to hold out once, instead of folds.
+        test: samples that are measured and never ranked on: a `Data`, a pair, a path, a fraction to split off
             first, "none", or None for the data set's own.
-        groups: `(n_samples,)`, rows of one group stay in one fold.
+        groups: `(n_samples,)`, labels; samples of one label stay in one fold.
         standardize: subtract the mean and divide by the scale of each fold's training part.
-        epochs: instead of config.num_steps; an epoch of a full batch is one step.
+        epochs: a number of epochs, instead of config.num_steps; an epoch of a full batch is one step.
         executor: any `concurrent.futures.Executor`; None is a thread per core or per device. Processes must
             be spawned, not forked, and each compiles for itself when its first task comes.
-        workers: tasks at a time; None takes what the executor has.
+        workers: the number of tasks at a time; None takes the executor's number of workers.
         pairing: "paired": all configurations of a (seed, fold) share weights, batches and draws;
             "independent": each has its own.
         stopping: the fraction of each training part that early stopping watches, and that a configuration
             with patience does not train on.
         fold_inputs: X as each fold sees it, `(n_samples, n_features)` each, where every fold has its own (a
             preprocessing that was fitted on its training part); that of `data` is then not read.
-        keep: parameters of "all" rows, of the "best" per configuration, or "none"; None lets the plan say.
+        keep: the parameters to keep: of "all" rows, of the "best" per configuration, or "none"; None lets the
+            plan decide.
         progress: whether to show a bar on a terminal, or a function that is called with a `Progress`.
         target: name of the target's column where data is a .csv file; None takes the last one.
-        task: "auto", "classification" or "regression", as in `Data.from_arrays`; a `Data` says itself.
-        questions: what will be asked of the results: a slip in it is said before anything is compiled, and a
-            store keeps it for `regjax resume` and `regjax report`. None asks nothing beforehand.
-        store: path of an SQLite file that keeps every finished network, and from which those that are there
-            are taken instead of being trained again, without parameters where whoever trained them kept
-            none; None keeps results in memory alone.
+        task: "auto", "classification" or "regression", as in `Data.from_arrays`; not read for a `Data`.
+        questions: what will be asked of the results; checked before anything is compiled. A store keeps them
+            for `regjax resume` and `regjax report`: those of the first time that this sweep is begun in it,
+            and no later ones. None asks nothing beforehand.
+        store: path of an SQLite file that keeps every finished network. Those that it holds are not trained
+            again; they come without parameters if they were stored without. None keeps results in memory
+            alone.
 
     Raises:
         TypeError: an argument of the wrong kind, naming it.
-        ValueError: what is out of range or does not fit, naming it; before anything is compiled.
+        ValueError: an argument that is out of range or does not fit the others, naming it; before anything is
+            compiled.
         MemoryError: not even one network at a time fits on the device.
         OSError: the store cannot be written; what was committed is kept.
 
@@ -119,7 +122,7 @@ def plan(
     probe: bool = True,
     **options: Unpack[Options],
 ) -> Plan:
-    """Returns what a sweep will take, before anything is spent: `print` it.
+    """Returns the plan of a sweep: its networks, memory and predicted seconds; `print` it.
 
     Args:
         data: as in `sweep`.
@@ -182,25 +185,28 @@ def run(
 ) -> Results:
     """Returns the results of a design: the only function that trains one.
 
-    `regjax.sweep`, the command line, the searches, a resumed sweep and a replayed row all come here.
-
     Args:
         design: what is asked for.
-        store: where finished networks are kept, and from which those that are there are taken.
-        plan: how it is done; None plans it here. A sweep that the store has begun goes on in the chunk shapes
-            that were planned then.
-        rows: which rows are trained; None takes all.
-        questions: what will be asked of the results, for whoever goes on with the sweep.
-        origin: where the sweep comes from, for whoever looks into the store.
+        store: keeps finished networks; those that it holds already are not trained again.
+        plan: groups, chunk shapes and workers; None plans them here. A sweep that the store knows keeps the
+            chunk shapes of its first plan.
+        rows: the rows to train; None takes all.
+        questions: what will be asked of the results; stored with a new sweep for `regjax resume` and
+            `regjax report`.
+        origin: where the sweep comes from; stored with a new sweep.
         executor: as in `sweep`.
         report: called with a `Progress`, about ten times a second.
 
     Raises:
+        ValueError: a question that no results of this design can answer; before anything is compiled.
         MemoryError: not even one network at a time fits on the device.
         OSError: the store cannot be written; what was committed is kept.
         StoreError: the store is damaged where this sweep reads it.
     """
-    plan = _planned(design, questions, executor, None, None) if plan is None else plan
+    if plan is None:
+        plan = _planned(design, questions, executor, None, None)
+    elif questions is not None:  # a plan that is handed in may have been made without them
+        questions.check(design)
     checkpoints = None
     if store is not None:
         checkpoints, plan = Checkpoints.begin(store, design, plan, questions or Questions(), origin)
@@ -216,15 +222,15 @@ def load(path: str | os.PathLike[str], sweep: int | str = -1, *, unfinished: boo
     """Returns the results of a finished sweep from a store; nothing is trained.
 
     Args:
-        path: of the store.
-        sweep: its number, or counted from the end: -1 or "last" is the one that was begun last.
-        unfinished: take a sweep that is not finished too: those of its configurations that are.
+        path: path of the store.
+        sweep: the sweep's number, or counted from the end: -1 or "last" is the sweep that was begun last.
+        unfinished: whether to take the finished configurations of a sweep that is not finished.
 
     Raises:
         OSError: the file cannot be read.
-        StoreError: no store, or damaged.
-        NotFinished: a ValueError: the sweep is not finished, or no configuration of it.
-        ValueError: no such sweep.
+        StoreError: the file is no store, or is damaged.
+        NotFinished: a ValueError: the sweep, or with `unfinished` every configuration of it, is not finished.
+        ValueError: the store has no such sweep.
     """
     with Store(path, create=False) as store:
         number = store.sweep_number(sweep)
@@ -238,6 +244,7 @@ def load(path: str | os.PathLike[str], sweep: int | str = -1, *, unfinished: boo
         )
     per = design.num_replicates
     rows_of = [stored.rows[start : start + per] for start in range(0, len(stored.rows), per)]
+    # Results hold every replicate of a configuration, so one that lacks a row is left out.
     whole = [index for index, rows in enumerate(rows_of) if all(row in found for row in rows)]
     if not whole:
         raise NotFinished(f"sweep must have a finished configuration, and {number} has none yet")

@@ -1,4 +1,4 @@
-"""Makes the task of a chunk: what `engine/scheduler.py` submits, from a design, a group and rows."""
+"""Makes the task of a chunk: what `engine/scheduler.py` submits to a worker."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from regjax.study.groups import Group
 
 
 def task_of(
-    design: Design, group: Group, chunk: Chunk, stops: tuple[int, ...], measured: tuple[bool, ...]
+    design: Design, group: Group, chunk: Chunk, ends: tuple[int, ...], measured: tuple[bool, ...]
 ) -> ChunkTask:
-    """Returns the task that trains a chunk to the last of `stops`.
+    """Returns the task that trains a chunk up to the last of `ends`.
 
     Args:
-        design: of the sweep.
-        group: of the chunk; its slots and lanes are the shape of the task.
-        chunk: rows, and their states.
-        stops: as `stops_from` returns them.
-        measured: for each stop, whether a record is taken there.
+        design: the design of the sweep.
+        group: the group of the chunk; its slots and lanes are the shape of the task.
+        chunk: the rows to train, with their states.
+        ends: steps at which the compiled program returns, as `ends_from` gives them.
+        measured: for each end, whether a record is taken there.
     """
     lanes = chunk.lanes(group)
     hparams = [
         compiled_in(design.hparams[design.row(row).configuration], group.on, group.config)
         for row in lanes.ravel()
     ]
-    # Per-example scores are of the final parameters, which a row that stops early may have at any stop.
-    may_end = stops[-1] == group.config.num_steps or group.stops
+    # Per-example scores are of the final parameters, which a row that stops early may have at any end.
+    may_end = ends[-1] == group.config.num_steps or group.stops_early
     return ChunkTask(
         config=group.config.program(),
         shared=group.shared,
@@ -41,7 +41,7 @@ def task_of(
         hparams=stack(hparams, lanes.shape),
         states=chunk.states,
         start=chunk.step,
-        stops=stops,
+        ends=ends,
         measured=measured,
         num_batches=group.num_batches,
         num_steps=group.config.num_steps,
@@ -50,29 +50,29 @@ def task_of(
     )
 
 
-def stops_from(config: Config, start: int, steps: int) -> tuple[tuple[int, ...], tuple[bool, ...]]:
-    """Returns where a task stops, and at which of these stops a record is taken.
+def ends_from(config: Config, start: int, steps: int) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+    """Returns the steps at which a task's program returns, and at which of them a record is taken.
 
     Args:
-        config: of the rows; it says at which steps records are due.
-        start: step at which the task begins.
-        steps: number of steps that it should take, at least 1. It ends at the first record after as many;
-            a record that is more than twice as far away is approached in several tasks.
+        config: the config of the rows; it says at which steps records are due.
+        start: the step at which the task begins.
+        steps: the number of steps that the task should take, at least 1. It ends at the first record after as
+            many; a record that is more than twice as far away is reached by several tasks.
 
     Example:
         >>> from regjax.core.config import Config
-        >>> stops_from(Config(num_steps=100, eval_every=10), start=20, steps=15)
+        >>> ends_from(Config(num_steps=100, eval_every=10), start=20, steps=15)
         ((30, 40), (True, True))
-        >>> stops_from(Config(num_steps=100, eval_every=100), start=20, steps=15)
+        >>> ends_from(Config(num_steps=100, eval_every=100), start=20, steps=15)
         ((35,), (False,))
     """
-    stops, measured, step = [], [], start
+    ends, measured, step = [], [], start
     while step < config.num_steps and step - start < steps:
         record = min((step // config.eval_every + 1) * config.eval_every, config.num_steps)
         step = record if record - start <= 2 * steps else start + steps
-        stops.append(step)
+        ends.append(step)
         measured.append(step == record)
-    return tuple(stops), tuple(measured)
+    return tuple(ends), tuple(measured)
 
 
 def replicates_of(design: Design, rows: np.ndarray) -> Replicates:
@@ -80,15 +80,15 @@ def replicates_of(design: Design, rows: np.ndarray) -> Replicates:
     places = [design.row(row) for row in rows.ravel()]
     stacked = functools.partial(stack, shape=rows.shape)
     weights = [design.weights(place) for place in places]
-    train, val, stop = (
+    train, val, watched = (
         None if part[0] is None else stacked(list(part)) for part in zip(*weights, strict=True)
     )
     if design.has_own_inputs:
-        inputs = [design.inputs(place.fold, design.stops(place.configuration)) for place in places]
+        inputs = [design.inputs(place.fold, design.stops_early(place.configuration)) for place in places]
         x = stacked([x for x, _ in inputs])
         test_x = None if design.test is None else stacked([t for _, t in inputs if t is not None])
-    else:  # the same for all rows, and then on the device once
-        x, test_x = design.inputs(0, design.stops(places[0].configuration))
+    else:  # the same for all rows: without leading axes it is copied to the device once
+        x, test_x = design.inputs(0, design.stops_early(places[0].configuration))
     test = design.padded_test
     orders = [design.drawn(place)[1] for place in places]
     return Replicates(
@@ -97,7 +97,7 @@ def replicates_of(design: Design, rows: np.ndarray) -> Replicates:
         y=design.padded.y,
         train=train,
         val=val,
-        stop=stop,
+        watched=watched,
         orders=None if orders[0] is None else stacked(orders),
         test_x=test_x,
         test_y=None if test is None else test.y,

@@ -1,6 +1,6 @@
-"""What runs the tasks of a sweep: an executor of the user's, or a thread for each core or device.
+"""The workers that run the tasks of a sweep: a user's executor, or a thread for each core or device.
 
-`engine/sweep.py` and `engine/replay.py` open the workers; `engine/scheduler.py` hands tasks to them.
+`engine/sweep.py` opens the workers; `engine/scheduler.py` submits tasks to them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import jax
 
 
 def num_workers(executor: concurrent.futures.Executor | None, workers: int | None) -> int | None:
-    """Returns how many tasks may run at a time: `workers`, else what the executor says, else None.
+    """Returns the number of tasks at a time: `workers`, else the executor's number of workers, else None.
 
     Raises:
         TypeError: executor is not a `concurrent.futures.Executor`.
@@ -40,9 +40,9 @@ def workers_of(
     """Yields a function that submits a task: the executor's own method, or that of a pool of threads.
 
     Args:
-        executor: whose workers run the tasks; None makes a pool of threads, closed at the end.
-        num_threads: size of that pool.
-        backend: of JAX; unless it is "cpu", tasks go to its devices in turn.
+        executor: the executor that runs the tasks; None makes a pool of threads, closed at the end.
+        num_threads: the size of that pool.
+        backend: the backend of JAX; unless it is "cpu", tasks go to its devices in turn.
     """
     if executor is not None:
         yield executor.submit
@@ -60,7 +60,7 @@ def workers_of(
     try:
         yield submit
     finally:
-        # Not waited for: a compiled segment cannot be stopped, and after Ctrl-C nobody wants its result.
+        # Without waiting: a compiled segment cannot be stopped, and after Ctrl-C its result is not read.
         pool.shutdown(wait=False, cancel_futures=True)
 
 

@@ -92,7 +92,7 @@ def networks(results: Results, order: np.ndarray, rows: Kept) -> dict[str, Any]:
         if 2 * (size + flat.size) > BUDGET["networks"]:  # bytes of float16
             break
         place[configuration], row_of[configuration] = size, row
-        mean, scale = design.standardisation(design.row(row).fold, design.stops(configuration))
+        mean, scale = design.standardisation(design.row(row).fold, design.stops_early(configuration))
         inputs[configuration] = np.concatenate([mean.ravel(), scale.ravel()])
         parts.append(flat)
         size += flat.size
@@ -166,7 +166,7 @@ def _held_out(design: Design, row: int) -> np.ndarray:
     """Returns which samples a network is judged by, `(n,)`: those held out, or else those it trains on."""
     where = design.row(row)
     if design.splits.kind == "none":
-        return design.splits.trains(where.fold, design.stops(where.configuration)) > 0
+        return design.splits.trains(where.fold, design.stops_early(where.configuration)) > 0
     return design.splits.val[where.fold] > 0
 
 
@@ -178,7 +178,7 @@ def _predicted(results: Results, rows: list[int]) -> Iterator[tuple[int, np.ndar
         where = design.row(row)
         config = design.configs[where.configuration]
         loss = resolve_loss(config, design.data)
-        key = (config.program(), loss, where.fold, design.stops(where.configuration))
+        key = (config.program(), loss, where.fold, design.stops_early(where.configuration))
         groups.setdefault(key, []).append(row)
     for (config, loss, fold, stops), members in groups.items():
         x = design.inputs(fold, stops)[0]

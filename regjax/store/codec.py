@@ -1,6 +1,6 @@
-"""Coding: arrays, data sets, designs and rows as the bytes, JSON and columns that a store writes, and back.
+"""Turns arrays, data sets, designs and rows into the bytes, JSON and columns that a store writes, and back.
 
-Arrays are safetensors files; nothing is ever pickled. `store.py` codes data sets and designs with it,
+Arrays are safetensors files; nothing is ever pickled. `store.py` packs data sets and designs with it,
 `engine/checkpoints.py` rows and training states.
 """
 
@@ -25,7 +25,7 @@ from regjax.study.configuration import NAMES, as_hparams, value_of
 from regjax.study.design import Design
 from regjax.study.words import as_cell
 
-# Columns of a row that its configuration decides.
+# Columns of a row whose values its configuration decides.
 ASKED_COLUMNS = (*NAMES, "layer_sizes", "num_steps", "eval_every")
 
 
@@ -64,7 +64,7 @@ def unpack(content: bytes) -> dict[str, np.ndarray]:
     """Returns the named arrays of a safetensors file.
 
     Raises:
-        ValueError: the bytes are another kind of file, or damaged.
+        ValueError: the bytes are no safetensors file, or damaged.
 
     Example:
         >>> unpack(pack({"w": np.eye(2)}))["w"].tolist()
@@ -93,7 +93,7 @@ def under(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
     return {name.removeprefix(start): v for name, v in arrays.items() if name.startswith(start)}
 
 
-def in_order(prefix: str, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+def leaves_under(prefix: str, arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     """Returns the arrays named `prefix/0`, `prefix/1`, … in order, as `leaves` named them."""
     found = under(prefix, arrays)
     return [found[str(i)] for i in range(len(found))]
@@ -108,9 +108,9 @@ def as_state(found: Sequence[np.ndarray], config: Config, hparams: HParams) -> T
     """Returns a training state from its leaves in order.
 
     Args:
-        found: as `in_order` returns them.
-        config: of the row.
-        hparams: of the row; with `config` they decide which parts the state has.
+        found: the leaves, as `leaves_under` returns them.
+        config: the config of the row.
+        hparams: the hyperparameters of the row; with `config` they decide which parts the state has.
     """
     with local_x64(config.dtype):
         key = jax.random.key(0, impl="threefry2x32")
@@ -130,7 +130,7 @@ def unpack_data(content: bytes) -> Data:
     """Returns the data set that `pack_data` packed.
 
     Raises:
-        ValueError: the bytes are damaged, or of other arrays.
+        ValueError: the bytes are damaged, or the arrays are not those of a data set.
     """
     found = unpack(content)
     if set(found) != set(Data._fields):
@@ -139,7 +139,7 @@ def unpack_data(content: bytes) -> Data:
 
 
 def pack_design(design: Design) -> tuple[str, bytes]:
-    """Returns a design without its data: as JSON, and its splits and folds' own inputs as packed arrays."""
+    """Returns a design without its data: JSON, and packed arrays of its splits and its folds' own inputs."""
     classes = design.classes
     # Many configurations share a config; each is written once, and named by its number.
     programs = list(dict.fromkeys(design.configs))
@@ -169,13 +169,13 @@ def unpack_design(text: str, splits: bytes, data: Data, test: Data | None) -> De
     """Returns the design that `pack_design` packed.
 
     Args:
-        text: JSON.
-        splits: packed arrays.
+        text: the JSON.
+        splits: the packed arrays.
         data: the samples that train and validate.
         test: the test set, or None.
 
     Raises:
-        TypeError: a field has another type, or is of another version.
+        TypeError: a field has another type, or belongs to another version.
         KeyError: a field is missing.
         ValueError: the arrays are damaged.
     """
@@ -184,7 +184,7 @@ def unpack_design(text: str, splits: bytes, data: Data, test: Data | None) -> De
         Config(**(entry | {"layer_sizes": tuple(entry["layer_sizes"])})) for entry in stored["configs"]
     ]
     configs = tuple(programs[index] for index in stored["config_of"])
-    # JSON knows lists alone; a configuration holds tuples.
+    # JSON has no tuples; a configuration holds no lists.
     configurations = tuple(
         {name: tuple(v) if isinstance(v, list) else v for name, v in entry.items()}
         for entry in stored["configurations"]

@@ -1,7 +1,7 @@
 """The SQLite file of a store: creating, opening and checking it, transactions, and errors in words.
 
-`leases.py` and `store.py` build on `Database`; this file knows neither rows nor sweeps. The command line
-calls `check_store` before anything is trained.
+`leases.py` and `store.py` build on `Database`, which does not depend on what the tables mean. The command
+line calls `check_store` before anything is trained.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from regjax.store.schema import APPLICATION_ID, SCHEMA, SCHEMA_VERSION, TABLES
 
 # Seconds to wait for the transaction of another process.
 BUSY_SECONDS = 60.0
-# Largest file, in bytes, that SQLite checks as a whole when it is opened. Of a larger one only what is read
-# is checked, by its checksums.
+# Largest file, in bytes, that SQLite checks as a whole when it is opened. Of a larger file only the entries
+# that are read are checked, by their checksums.
 CHECKED_WHOLE = 2**30
 # Most values that a statement of SQLite may have.
 MAX_VALUES = 32_766
@@ -31,18 +31,18 @@ class StoreOSError(OSError):
 
 
 class StoreError(ValueError):
-    """A file is no store, is damaged, or has tables of another version; the message says which and why."""
+    """A file is no store, is damaged, or has tables of another version; the message says which."""
 
 
 def check_store(path: str) -> None:
     """Raises where a path cannot be used as a store, as far as that shows without opening it.
 
     Args:
-        path: of a store, or of none yet; nothing is created.
+        path: path of a store, which need not exist; nothing is created.
 
     Raises:
-        StoreError: the file is of another kind.
-        OSError: it cannot be read, or not be created.
+        StoreError: the file is no store.
+        OSError: the file cannot be read, or cannot be created.
     """
     if os.path.exists(path):
         check_header(path)
@@ -63,7 +63,7 @@ def _check_free(path: str) -> None:
 
 
 def check_header(path: str) -> None:
-    """Raises StoreError unless a file begins like a store; SQLite would write into some that do not."""
+    """Raises StoreError unless a file begins like a store; SQLite would write into some other files."""
     with open(path, "rb") as file:
         header = file.read(100)
     if len(header) == 0:
@@ -75,7 +75,7 @@ def check_header(path: str) -> None:
 
 
 def _make(path: str) -> None:
-    """Creates an empty store under another name and links it to `path`: no process ever sees half of one."""
+    """Creates an empty store under another name and links it to `path`: no process ever sees a part of it."""
     part = os.path.abspath(f"{path}.{os.getpid()}-{time.monotonic_ns()}.part")
     try:
         with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as connection:
@@ -85,7 +85,7 @@ def _make(path: str) -> None:
                 f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
                 "PRAGMA journal_mode = WAL;"
             )
-        with contextlib.suppress(FileExistsError):  # another process was quicker, and its store is as good
+        with contextlib.suppress(FileExistsError):  # another process has made the same store meanwhile
             try:
                 os.link(part, path)
             except FileExistsError:
@@ -103,16 +103,16 @@ class Database:
     """An open SQLite file with the tables of a store; use it from one thread, in `with`.
 
     Args:
-        path: of the file.
+        path: path of the file.
         create: whether to create it where it is missing.
 
     Attributes:
-        path: of the file itself, links resolved.
-        connection: to SQLite, in autocommit mode: `transaction` begins and commits.
+        path: path of the file itself, links resolved.
+        connection: the connection to SQLite, in autocommit mode: `transaction` begins and commits.
 
     Raises:
         StoreError: the file is no store, is damaged, or of another version; it is left as it is.
-        OSError: it cannot be opened or created.
+        OSError: the file cannot be opened or created.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, create: bool = True) -> None:
@@ -133,7 +133,7 @@ class Database:
             self.connection = sqlite3.connect(
                 _uri(self.path), timeout=BUSY_SECONDS, isolation_level=None, uri=True
             )
-            # Damaged text is decoded somehow, so that the checksum refuses it and not the decoder.
+            # Damaged text is decoded with replacements, so that the checksum refuses it and not the decoder.
             self.connection.text_factory = lambda raw: raw.decode(errors="replace")
             self._check()
         except _BROKEN as error:
@@ -165,7 +165,7 @@ class Database:
             raise StoreError(f"{self.path}: must be a whole store, and is damaged ({damage})")
 
     def _damage(self) -> str | None:
-        """Returns what is damaged in the file, in words, or None; of a large file only the size is seen."""
+        """Returns the damage of the file in words, or None; of a large file only the size is checked."""
         run = self.connection.execute
         pages = run("PRAGMA page_count").fetchone()[0] * run("PRAGMA page_size").fetchone()[0]
         size = os.path.getsize(self.path)
@@ -199,7 +199,7 @@ class Database:
             raise
 
     def query(self, text: str, values: Sequence[Any] = ()) -> list[Any]:
-        """Returns the rows of a query.
+        """Returns the results of a query, a tuple each.
 
         Args:
             text: SQL with a `?` for each value.
@@ -211,7 +211,7 @@ class Database:
             raise _translated(self.path, error) from error
 
     def where(self, select: str, rows: Sequence[str]) -> Iterator[Any]:
-        """Yields the rows of a query whose identity is one of these, in no particular order.
+        """Yields the results of a query whose identity is one of these, in no particular order.
 
         Args:
             select: SQL without its condition.
@@ -222,15 +222,15 @@ class Database:
 
 
 def insert(connection: sqlite3.Connection, how: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Inserts rows, as many with one statement as SQLite takes.
+    """Inserts table rows, as many with one statement as SQLite takes.
 
-    Python gives up its lock at every step of a statement, and gets it back only when a worker lets go of it:
-    one statement for each row took three times as long beside two busy workers.
+    At each statement Python releases its global lock, and waits for a worker to release it: one statement for
+    each row took three times as long beside two busy workers.
 
     Args:
-        connection: inside a transaction.
+        connection: a connection inside a transaction.
         how: the statement up to its values, "INSERT INTO …".
-        rows: values of each row, all of one length.
+        rows: the values of each table row, all of one length.
     """
     size = max(1, MAX_VALUES // len(rows[0])) if rows else 1
     for part in parts(rows, size):
@@ -251,14 +251,14 @@ def among(rows: Sequence[str]) -> str:
 
 
 def _uri(path: str) -> str:
-    """Returns the URI that SQLite opens: read-only where the file or its folder cannot be written."""
+    """Returns the URI that SQLite opens, read-only where the file or its folder cannot be written."""
     from urllib.parse import quote
 
     folder = os.path.dirname(os.path.abspath(path))
     if os.access(path, os.W_OK) and os.access(folder, os.W_OK):
         how = "rw"
     else:
-        # Immutable: SQLite creates no files beside this one; it must not be told so if a log is to be read.
+        # "immutable" keeps SQLite from creating files beside this one, but also from reading a log there.
         log = f"{path}-wal"
         how = "ro" if os.path.exists(log) and os.path.getsize(log) else "ro&immutable=1"
     return f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode={how}"

@@ -1,10 +1,9 @@
 """Every hash of the store: identities of rows and sweeps, fingerprints of data, checksums of stored rows.
 
-The *identity* of a row is a hash of what was asked for, and of nothing else: equal identities mean that a
-stored row can be taken instead of training it again. How it was computed, its provenance, is not part of it.
-`engine/checkpoints.py` looks rows up by identity; `store.py` writes and checks the other hashes.
-
-What is hashed here, and how it is spelled, must never change: every stored file depends on it.
+The *identity* of a row is a hash of what was asked for, and of nothing else: a stored row of equal identity
+is read instead of being trained again. The provenance, how a row was computed, is not part of it.
+`engine/checkpoints.py` finds rows by identity; `store.py` writes and checks the other hashes. What is hashed
+here, and its spelling, must never change: every stored file depends on it.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ from regjax.study.configuration import UNSET, is_mentioned, value_of
 from regjax.study.design import Design
 from regjax.study.words import as_cell
 
-# Fields of Config that were added after the first stores were written, at the value that means what those
-# stores did. At this value they are left out of the hash, so that old identities hold.
+# Fields of Config that were added after the first stores were written, with the value that means what those
+# stores did. A field of this value is left out of the hash, so that old identities hold.
 NEUTRAL: dict[str, object] = {
     "batches": "equal",
     "shuffle": True,
@@ -43,7 +42,7 @@ DIGITS = 32
 
 
 def fingerprint(data: Data) -> str:
-    """Returns the SHA-256 of a data set's shapes, dtypes and values: it tells one data set from another."""
+    """Returns the SHA-256 of a data set's shapes, dtypes and values."""
     return _hash_of_arrays(*data)
 
 
@@ -58,8 +57,8 @@ def identities(design: Design) -> list[str]:
     found = []
     for index in range(design.num_rows):
         row = design.row(index)
-        stops = design.stops(row.configuration)
-        words = [asked[row.configuration], row.seed, row.fold, split(row.fold, stops)]
+        own_split = split(row.fold, design.stops_early(row.configuration))
+        words = [asked[row.configuration], row.seed, row.fold, own_split]
         if design.pairing == "independent":
             # The key then depends on how the grid spells the configuration, which the hash does not contain.
             words += design.key(row).tolist()
@@ -70,7 +69,7 @@ def identities(design: Design) -> list[str]:
 def sweep_identity(rows: Sequence[str], design: Design) -> str:
     """Returns the identity of a sweep: a hash of its rows' identities, in order, and of its class labels.
 
-    The labels are in it because they are stored with the sweep: other labels are another sweep of equal rows.
+    Labels count, since they are stored with the sweep: equal rows with other labels are another sweep.
     """
     return digest([*rows, None if design.classes is None else design.classes.tolist()])
 
@@ -102,9 +101,9 @@ def _program(config: Config, data: Data) -> dict[str, Any]:
     return fields | {"loss": resolve_loss(config, data)}
 
 
-def _hash_of_split(splits: Splits, fold: int, stops: bool) -> str:
-    """Returns a hash of the weights of a fold; those that early stopping watches only where a row stops."""
-    watched = [splits.stop[fold]] if stops and splits.stop is not None else []
+def _hash_of_split(splits: Splits, fold: int, stops_early: bool) -> str:
+    """Returns a hash of the weights of a fold, with the stopping weights only where a row may stop early."""
+    watched = [splits.stop[fold]] if stops_early and splits.stop is not None else []
     return _hash_of_arrays(splits.train[fold], splits.val[fold], *watched)
 
 

@@ -1,8 +1,8 @@
 """Leases: several processes train into one store, and no row is trained twice.
 
-A process leases the rows that it is about to train, in one transaction (table `claims`); other processes
-leave them alone until they are finished or given back. The leases of a dead process are void. `Store` is a
-`Leases`; `engine/checkpoints.py` asks for leases and gives signs of life.
+A process leases the rows that it is about to train, in one transaction (table `claims`); other processes do
+not train them until they are released. The leases of a dead process are void. `Store` is a `Leases`;
+`engine/checkpoints.py` asks for leases and gives signs of life.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ LEASE_SECONDS = 60.0
 
 
 class Leases(Database):
-    """A store whose rows processes lease.
+    """A database whose rows can be leased to processes.
 
     Args:
         path: as in `Database`.
         create: as in `Database`.
 
     Attributes:
-        process: number of this process in the table `processes`; 0 before its first lease.
+        process: the number of this process in the table `processes`; 0 before its first lease.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, create: bool = True) -> None:
@@ -36,13 +36,13 @@ class Leases(Database):
         super().__init__(path, create=create)
 
     def __exit__(self, *error: object) -> None:
-        # Without this, the next process would notice by itself that this one is gone.
+        # An error here does no harm: other processes find out by themselves that this one has ended.
         with contextlib.suppress(Exception):
             self.leave()
         super().__exit__(*error)
 
     def lease(self, rows: Sequence[str]) -> set[str]:
-        """Leases rows to this process; returns those that it got.
+        """Leases rows to this process; returns those that are leased to it.
 
         The others are finished, or leased by another process that is alive.
 
@@ -54,28 +54,27 @@ class Leases(Database):
                 values = [_host(), os.getpid(), _started(os.getpid()), time.time()]
                 text = "INSERT INTO processes (host, pid, started, seen) VALUES (?, ?, ?, ?)"
                 self.process = connection.execute(text, values).lastrowid or 0
-            taken = {identity for (identity,) in self.where("SELECT identity FROM rows", rows)}
-            others = self._others()
-            for identity, process in self.where("SELECT identity, process FROM claims", rows):
-                if process in others:
-                    taken.add(identity)
+            taken = self.finished(rows) | self._leased(rows)
             mine = [row for row in rows if row not in taken]
             insert(connection, "INSERT OR REPLACE INTO claims", [(row, self.process) for row in mine])
         return set(mine)
 
     def finished(self, rows: Sequence[str]) -> set[str]:
-        """Returns those of these rows that are finished."""
+        """Returns the finished ones of these rows."""
         return {identity for (identity,) in self.where("SELECT identity FROM rows", rows)}
 
     def leased(self, rows: Sequence[str]) -> set[str]:
-        """Returns those of these rows that are leased by other processes that are alive."""
+        """Returns the ones of these rows that other living processes have leased."""
         with self.transaction():  # `_others` deletes the dead
-            others = self._others()
-            found = set(self.where("SELECT identity, process FROM claims", rows))
-        return {identity for identity, process in found if process in others}
+            return self._leased(rows)
+
+    def _leased(self, rows: Sequence[str]) -> set[str]:
+        others = self._others()
+        claims = self.where("SELECT identity, process FROM claims", rows)
+        return {identity for identity, process in claims if process in others}
 
     def release(self, rows: Sequence[str]) -> None:
-        """Ends the leases of this process on these rows: other processes may train them."""
+        """Ends the leases of this process on these rows; other processes may then train them."""
         with self.transaction() as connection:
             connection.executemany(
                 "DELETE FROM claims WHERE identity = ? AND process = ?", ((row, self.process) for row in rows)
@@ -86,7 +85,7 @@ class Leases(Database):
         with self.transaction() as connection:
             text = "UPDATE processes SET seen = ? WHERE id = ?"
             if connection.execute(text, [time.time(), self.process]).rowcount == 0:
-                # Taken for dead and deleted, or without a lease so far: the next lease registers it anew.
+                # Deleted because it was taken for dead, or not registered yet: the next lease registers it.
                 self.process = 0
             return len(self._others())
 
@@ -104,8 +103,8 @@ class Leases(Database):
         for process, host, pid, started, seen in self.query("SELECT * FROM processes"):
             if process == self.process:
                 continue
-            # On this machine the system knows, and a process that is paused counts as alive. Of another
-            # machine only the time of its last sign of life is known.
+            # On this machine the system knows whether a process runs; a paused one counts as alive. Of a
+            # process of another machine only the time of its last sign of life is known.
             here = host == _host() and isinstance(pid, int)
             heard = isinstance(seen, float) and time.time() - seen < LEASE_SECONDS
             if _is_running(pid, started) if here else heard:
@@ -117,14 +116,14 @@ class Leases(Database):
 
 
 def _host() -> str:
-    """Returns a name of this machine and, inside a container, of its own space of process numbers."""
+    """Returns a name of this machine and, where there is one, of its namespace of process numbers."""
     with contextlib.suppress(OSError):
         return f"{platform.node()} {os.readlink('/proc/self/ns/pid')}"
     return platform.node()
 
 
 def _is_running(pid: int, started: str) -> bool:
-    """Returns whether a process of this machine runs; one that began at another time only has its number."""
+    """Returns whether a process of this machine runs; another starting time means a reused number."""
     if sys.platform == "win32":  # os.kill would end it there
         return True
     try:
@@ -137,7 +136,7 @@ def _is_running(pid: int, started: str) -> bool:
 
 
 def _started(pid: int) -> str:
-    """Returns when a process began, in clock ticks since the system did; "" where that is not known."""
+    """Returns when a process began, in clock ticks since the system's start; "" where that is unknown."""
     with contextlib.suppress(OSError, IndexError), open(f"/proc/{pid}/stat") as file:
         return file.read().rpartition(")")[2].split()[19]
     return ""

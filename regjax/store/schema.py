@@ -1,7 +1,7 @@
 """The tables of a store; `database.py` creates them. docs/store.md explains them, with queries for `sqlite3`.
 
-Stored files must stay readable: a change here needs another SCHEMA_VERSION. Exceptions are the columns of
-hyperparameters: `store.py` adds those that a file lacks, and reads them as off.
+Stored files must stay readable: a change here needs another SCHEMA_VERSION. Columns of new hyperparameters
+and metrics are an exception: `store.py` adds those that a file lacks, and reads them as off or NaN.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The run store: every finished row in one SQLite file, so that nothing is trained twice.
 
 `engine/checkpoints.py` writes into it while a sweep runs; `regjax.load`, `regjax replay` and the commands
-that show or export a store read it. A row is found by its identity; its provenance stands beside it.
+that show or export a store read it. A row is found by its identity; its provenance is stored with it.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ PART = 2**29
 
 
 class Row(NamedTuple):
-    """A finished row as the store gives it back.
+    """A finished row, as `Store.read` returns it.
 
     Attributes:
-        diverged_at: step at which it diverged, or -1.
-        stopped_at: step at which it stopped early, or -1.
-        last_finite_cost: training cost before it diverged, or NaN.
-        seconds: of a worker's time.
+        diverged_at: the step at which it diverged, or -1.
+        stopped_at: the step at which it stopped early, or -1.
+        last_finite_cost: the training cost before it diverged, or NaN.
+        seconds: seconds of a worker's time.
         provenance: how it was computed, JSON.
-        metrics: of its final parameters; None for a metric that it does not have.
+        metrics: the metrics of its final parameters; None for a metric that it does not have.
         content: its arrays, packed.
     """
 
@@ -59,13 +59,13 @@ class Row(NamedTuple):
 
 
 class StoredSweep(NamedTuple):
-    """A sweep, as it is handed to the store and as the store gives it back.
+    """A sweep, as `Store.begin` takes it and `Store.design_of` returns it.
 
     Attributes:
         design: what is asked for.
-        rows: identity of each row.
-        shapes: slots and lanes of each group's chunks, as JSON: they are not decided again.
-        keep: whose parameters are kept.
+        rows: the identity of each row.
+        shapes: slots and lanes of each group's chunks, JSON; a resumed sweep uses them again.
+        keep: which parameters are kept, as in `regjax.sweep`.
         questions: what will be asked of its results.
         origin: where it comes from.
     """
@@ -79,7 +79,7 @@ class StoredSweep(NamedTuple):
 
     @property
     def asked(self) -> str:
-        """What is kept and asked, as the column `asked` holds it: JSON."""
+        """The column `asked`: `keep`, the questions, the command line and the TOML, as JSON."""
         command, toml = self.origin.command, self.origin.toml
         questions = self.questions.as_json()
         return json.dumps({"keep": self.keep, "questions": questions, "command": command, "toml": toml})
@@ -97,13 +97,13 @@ class _Columns(NamedTuple):
 
 
 class Checkpoint(NamedTuple):
-    """Where a row stands that is not finished.
+    """The state of an unfinished row.
 
     Attributes:
-        step: number of steps done.
-        seconds: of a worker's time so far.
+        step: the number of steps done.
+        seconds: seconds of a worker's time so far.
         provenance: how it was computed so far, JSON.
-        content: its arrays, packed: `state/…`, and `records/…`, which are NaN where it has none yet.
+        content: its arrays, packed: `state/…`, and `records/…`, NaN for records to come.
     """
 
     step: int
@@ -112,11 +112,32 @@ class Checkpoint(NamedTuple):
     content: bytes
 
 
+class Overview(NamedTuple):
+    """A summary of a sweep: seven columns of the table `sweeps`, and counts of its finished rows.
+
+    Attributes:
+        done: the number of finished rows, diverged ones among them.
+        diverged: the number of rows that diverged.
+        provenance: how many `networks` were computed `how`, for each provenance.
+    """
+
+    id: int
+    source: str | None
+    source_hash: str | None
+    data: str
+    begun: str
+    finished: str | None
+    num_rows: int
+    done: int
+    diverged: int
+    provenance: list[dict[str, Any]]
+
+
 class Store(Leases):
     """An open store; use it from one thread, in `with`.
 
     Args:
-        path: of the file.
+        path: path of the file.
         create: whether to create it where it is missing.
 
     Raises:
@@ -131,11 +152,11 @@ class Store(Leases):
     # -- sweeps -----------------------------------------------------------------------------------------
 
     def begin(self, sweep: StoredSweep, provenance: str) -> tuple[int, str]:
-        """Returns the number of a sweep, and its chunk shapes: those of the process that began it first.
+        """Returns the number of a sweep and its chunk shapes: those of the process that began it first.
 
         Args:
-            sweep: written unless the store has it.
-            provenance: how this process computes, JSON.
+            sweep: the sweep; written unless the store has it.
+            provenance: the provenance of this process, JSON.
         """
         identity = sweep_identity(sweep.rows, sweep.design)
         if not self._find(identity):
@@ -144,22 +165,14 @@ class Store(Leases):
         return number, self._columns(number).shapes
 
     def _insert(self, identity: str, sweep: StoredSweep, provenance: str) -> None:
-        """Writes a sweep, unless another process is quicker."""
+        """Writes a sweep, unless another process has written it meanwhile."""
         # Packed and hashed before the transaction: during it, other processes wait.
         design, splits = pack_design(sweep.design)
         sets = [data for data in (sweep.design.data, sweep.design.test) if data is not None]
         prints = [fingerprint(data) for data in sets]
-        parts = [
-            part for print_, data in zip(prints, sets, strict=True) for part in self._new_parts(print_, data)
-        ]
-        checked = _Columns(
-            data=prints[0],
-            test=prints[1] if len(prints) > 1 else None,
-            asked=sweep.asked,
-            design=design,
-            shapes=sweep.shapes,
-            splits=splits,
-        )
+        cut = [part for pair in zip(prints, sets, strict=True) for part in self._new_parts(*pair)]
+        test = prints[1] if len(prints) > 1 else None
+        checked = _Columns(prints[0], test, sweep.asked, design, sweep.shapes, splits)
         columns = {
             "identity": identity,
             "begun": now_in_words(),
@@ -173,14 +186,14 @@ class Store(Leases):
         with self.transaction() as connection:
             if self._find(identity):
                 return
-            insert(connection, "INSERT OR IGNORE INTO data", parts)
+            insert(connection, "INSERT OR IGNORE INTO data", cut)
             insert(connection, f"INSERT INTO sweeps ({', '.join(columns)})", [tuple(columns.values())])
             (number,) = self._find(identity)
             members = [(number, index, row) for index, row in enumerate(sweep.rows)]
             insert(connection, "INSERT INTO sweep_rows", members)
 
     def _new_parts(self, print_: str, data: Data) -> list[tuple[Any, ...]]:
-        """Returns the rows of table `data` that hold a data set; none where the store has it already."""
+        """Returns the entries of table `data` for a data set; none where the store has it already."""
         if self.query("SELECT 1 FROM data WHERE fingerprint = ? LIMIT 1", [print_]):
             return []
         content, size = pack_data(data), (data.x.shape[1], len(data.x))
@@ -188,11 +201,11 @@ class Store(Leases):
         return [(print_, part, *size, content[at : at + PART]) for part, at in enumerate(places)]
 
     def _find(self, identity: str) -> list[int]:
-        """Returns the number of the sweep of this identity, in a list that is empty where there is none."""
+        """Returns the number of the sweep of this identity in a list, or an empty list."""
         return [number for (number,) in self.query("SELECT id FROM sweeps WHERE identity = ?", [identity])]
 
     def _columns(self, sweep: int) -> _Columns:
-        """Returns what is stored of a sweep; raises StoreError if it is damaged."""
+        """Returns the checked columns of a sweep; raises StoreError if it is damaged."""
         names = ", ".join(_Columns._fields)
         ((*values, checksum),) = self.query(f"SELECT {names}, checksum FROM sweeps WHERE id = ?", [sweep])
         found = _Columns(*values)
@@ -201,14 +214,14 @@ class Store(Leases):
         return found
 
     def reshape(self, sweep: int, shapes: str) -> None:
-        """Stores the chunk shapes of a sweep anew, after a task ran out of memory."""
+        """Replaces the chunk shapes of a sweep, after a task ran out of memory."""
         found = self._columns(sweep)._replace(shapes=shapes)
         with self.transaction() as connection:
             values = [shapes, _checksum(found), sweep]
             connection.execute("UPDATE sweeps SET shapes = ?, checksum = ? WHERE id = ?", values)
 
     def end(self, sweep: int) -> None:
-        """Stores when a sweep was finished, unless the store says so already."""
+        """Stores the time at which a sweep was finished, unless it is stored already."""
         with self.transaction() as connection:
             values = [now_in_words(), sweep]
             connection.execute("UPDATE sweeps SET finished = ? WHERE id = ? AND finished IS NULL", values)
@@ -238,7 +251,7 @@ class Store(Leases):
 
     def _data(self, print_: str) -> Data:
         """Returns the data set of a fingerprint; raises StoreError if it is damaged."""
-        # Kept, since results of several sweeps of one store are often of the same data.
+        # Kept, since the sweeps of one store are often of the same data.
         if print_ not in self._loaded:
             parts = self.query("SELECT arrays FROM data WHERE fingerprint = ? ORDER BY part", [print_])
             with contextlib.suppress(ValueError, TypeError):
@@ -252,13 +265,13 @@ class Store(Leases):
     # -- rows -------------------------------------------------------------------------------------------
 
     def read(self, rows: Sequence[str]) -> Iterator[tuple[str, Row]]:
-        """Yields the identity and the stored row of those of these rows that are finished.
+        """Yields the identity and the stored row of each of these rows that is finished.
 
         Args:
             rows: identities.
 
         Raises:
-            StoreError: one of them is damaged.
+            StoreError: a row is damaged.
         """
         # Columns that the file lacks are read as NULL, which the checksum leaves out.
         missing = self._missing_columns()
@@ -267,35 +280,26 @@ class Store(Leases):
         for *values, checksum, content in self.where(select, rows):
             row = dict(zip(ROW_COLUMNS, values, strict=True))
             self._check_row(values, content, checksum)
-            cost, diverged_at, stopped_at = (
-                row[name] for name in ("last_finite_cost", "diverged_at", "stopped_at")
-            )
-            yield (
-                row["identity"],
-                Row(
-                    diverged_at=-1 if diverged_at is None else diverged_at,
-                    stopped_at=-1 if stopped_at is None else stopped_at,
-                    last_finite_cost=np.nan if cost is None else cost,
-                    seconds=row["seconds"],
-                    provenance=row["provenance"],
-                    metrics={name: row[name] for name in RECORDED},
-                    content=content,
-                ),
-            )
+            # NULL stands for NaN, and for a step that was never reached.
+            cost = np.nan if row["last_finite_cost"] is None else row["last_finite_cost"]
+            diverged, stopped = (-1 if row[at] is None else row[at] for at in ("diverged_at", "stopped_at"))
+            metrics = {name: row[name] for name in RECORDED}
+            own = Row(diverged, stopped, cost, row["seconds"], row["provenance"], metrics, content)
+            yield row["identity"], own
 
     def _missing_columns(self) -> list[str]:
-        """Returns hyperparameters and metrics added after this file was made: off, or NaN, in its rows."""
+        """Returns hyperparameters (off) and metrics (NaN in its rows) that are newer than this file."""
         known = {name for _, name, *_ in self.query("PRAGMA table_info(rows)")}
         return [name for name in (*NAMES, *RECORDED) if name not in known]
 
     def checkpoints(self, rows: Sequence[str]) -> Iterator[tuple[str, Checkpoint]]:
-        """Yields the identity and the checkpoint of those of these rows that have one.
+        """Yields the identity and the checkpoint of each of these rows that has one.
 
         Args:
             rows: identities.
 
         Raises:
-            StoreError: one of them is damaged.
+            StoreError: a checkpoint is damaged.
         """
         select = "SELECT identity, step, seconds, provenance, arrays, checksum FROM checkpoints"
         for *values, content, checksum in self.where(select, rows):
@@ -316,7 +320,7 @@ class Store(Leases):
         """Commits finished rows and checkpoints, in one transaction; the leases of finished rows end.
 
         Args:
-            finished: for each row its `ROW_COLUMNS`, and its arrays packed.
+            finished: the `ROW_COLUMNS` and the packed arrays of each row.
             begun: identity -> checkpoint.
         """
         done = [columns[0] for columns, _ in finished]
@@ -329,7 +333,7 @@ class Store(Leases):
             # Hyperparameters added since the file was made; its older rows read NULL, which means off.
             for name in self._missing_columns() if finished else ():
                 connection.execute(f"ALTER TABLE rows ADD COLUMN {name}")
-            # IGNORE: another process may have been quicker, and its row is the same.
+            # IGNORE: another process may have written the same row meanwhile.
             insert(connection, f"INSERT OR IGNORE INTO rows ({', '.join(ROW_COLUMNS)}, checksum)", rows)
             arrays = [(columns[0], content) for columns, content in finished]
             insert(connection, "INSERT OR IGNORE INTO arrays", arrays)
@@ -344,11 +348,11 @@ class Store(Leases):
         """Returns the number of a sweep.
 
         Args:
-            sweep: its number, or counted from the end: -1 or "last" is the sweep that was begun last.
+            sweep: the number, or counted from the end: -1 or "last" is the sweep that was begun last.
 
         Raises:
             StoreError: the store has no sweep.
-            ValueError: it has no such sweep.
+            ValueError: the store has no such sweep.
         """
         numbers = [number for (number,) in self.query("SELECT id FROM sweeps ORDER BY id")]
         if not numbers:
@@ -365,32 +369,26 @@ class Store(Leases):
             raise ValueError(f"sweep must be one of {', '.join(map(str, numbers))}, got {sweep!r}")
         return number
 
-    def overview(self, sweep: int | None = None) -> list[dict[str, Any]]:
-        """Returns a summary of each sweep, or of one: its columns, and which rows are done, and where.
-
-        Args:
-            sweep: number of the one; None summarises all.
-        """
+    def overview(self, sweep: int | None = None) -> list[Overview]:
+        """Returns a summary of each sweep, or of the one of this number."""
+        counts = "SELECT provenance, count(*), sum(status = 'diverged') FROM results WHERE sweep = ?"
         found = []
-        columns = ("id", "source", "source_hash", "data", "begun", "finished", "num_rows")
-        for values in self.query(f"SELECT {', '.join(columns)} FROM sweeps ORDER BY id"):
-            told: dict[str, Any] = dict(zip(columns, values, strict=True))
-            if sweep not in (None, told["id"]):
-                continue
-            counts = "SELECT provenance, count(*), sum(status = 'diverged') FROM results WHERE sweep = ?"
-            where = self.query(f"{counts} GROUP BY provenance", [told["id"]])
-            told["done"] = sum(count for _, count, _ in where)
-            told["diverged"] = sum(diverged for _, _, diverged in where)
-            told["provenance"] = [{"networks": count, "how": how} for how, count, _ in where]
-            found.append(told)
+        for number, *values in self.query(
+            f"SELECT {', '.join(Overview._fields[:7])} FROM sweeps ORDER BY id"
+        ):
+            if sweep in (None, number):
+                ran = self.query(f"{counts} GROUP BY provenance", [number])
+                done, diverged = sum(count for _, count, _ in ran), sum(lost for *_, lost in ran)
+                where = [{"networks": count, "how": how} for how, count, _ in ran]
+                found.append(Overview._make([number, *values, done, diverged, where]))
         return found
 
     def metric_of(self, rows: Sequence[str], metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns a metric of the final parameters, which rows are finished, and which of these not diverged.
+        """Returns a metric of the final parameters, which rows finished, and which of those did not diverge.
 
         Args:
             rows: identities; each array is `(rows,)`.
-            metric: name with its split, "val_loss".
+            metric: name of the metric with its split, "val_loss".
         """
         values = np.full(len(rows), np.nan)
         finished, sound = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
@@ -408,6 +406,5 @@ def now_in_words() -> str:
 
 
 def _checksum(columns: _Columns) -> str:
-    """Returns the checksum of a sweep."""
     *values, splits = columns
     return checksum_of(values, splits)

@@ -253,13 +253,13 @@ class Design:
         """The test rows, padded."""
         return None if self.test is None else pad_samples(self.test)
 
-    def stops(self, configuration: int) -> bool:
+    def stops_early(self, configuration: int) -> bool:
         """Returns whether a configuration trains without the rows that early stopping watches."""
         return watches(self.configurations[configuration], self.configs[configuration])
 
     def weights(self, row: Row) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
         """Returns a row's training, validation and stopping weights over the padded rows; None: no such."""
-        splits, stops = self.splits, self.stops(row.configuration)
+        splits, stops = self.splits, self.stops_early(row.configuration)
         extra = self.padded.x.shape[1] - self.data.x.shape[1]
         found = (
             splits.trains(row.fold, stops),
@@ -276,7 +276,7 @@ class Design:
 
         Args:
             fold: its number.
-            stops: whether the networks train without the rows that early stopping watches, see `stops`.
+            stops: whether the networks train without the rows that early stopping watches, see `stops_early`.
         """
         return self._inputs(fold, stops and self.standardize)
 
@@ -311,9 +311,8 @@ class Design:
         config = self.configs[row.configuration]
         if config.draws == "jax":
             return None, None
-        return self._drawn(
-            config, self.num_batches[row.configuration], row.seed, row.fold, self.stops(row.configuration)
-        )
+        num_batches, stops = self.num_batches[row.configuration], self.stops_early(row.configuration)
+        return self._drawn(config, num_batches, row.seed, row.fold, stops)
 
     @functools.cached_property
     def _drawn(self) -> Callable[..., tuple[Params, np.ndarray | None]]:

@@ -58,7 +58,7 @@ class Group(NamedTuple):
         return self.slots * self.lanes
 
     @property
-    def stops(self) -> bool:
+    def stops_early(self) -> bool:
         """Whether its networks may stop before their last step."""
         return "patience" in self.on or self.config.stop_on is not None
 

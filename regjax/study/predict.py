@@ -33,7 +33,7 @@ def predicted(run: Callable[..., Any], design: Design, row: int, params: Params,
     config, x = design.configs[where.configuration], np.asarray(X)
     if x.ndim != 2 or x.shape[1] != len(design.data.x):
         raise ValueError(f"X must be (n_samples, {len(design.data.x)}), got shape {x.shape}")
-    mean, scale = design.standardisation(where.fold, design.stops(where.configuration))
+    mean, scale = design.standardisation(where.fold, design.stops_early(where.configuration))
     x = ((x.T - mean) / scale).astype(config.dtype)
     options: Any = {"activation": config.activation, "precision": config.precision}
     with local_x64(config.dtype):

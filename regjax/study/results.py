@@ -171,7 +171,7 @@ class Results:
             columns |= {f"at_best_{metric}": self.values(metric, "at_best") for metric in self.records}
             record = self._record("at_best")
             columns["best_step"] = [self.steps(row.configuration)[record[i]] for i, row in enumerate(rows)]
-        if any(group.stops for group in self.plan.groups):
+        if any(group.stops_early for group in self.plan.groups):
             columns["stopped_at"] = pd.array(self.stopped_at, dtype="Int64")
             columns["final_step"] = self._final_steps()
         columns["seconds"] = self.seconds
@@ -310,7 +310,7 @@ class Results:
         columns["num_params"] = [num_params(config) for config in design.configs]
         columns["networks"] = design.num_replicates
         columns["ok"] = self.num_ok()
-        if any(group.stops for group in self.plan.groups):
+        if any(group.stops_early for group in self.plan.groups):
             shape = (-1, design.num_replicates)
             columns["stopped"] = (self.stopped_at.reshape(shape) >= 0).sum(axis=1)
             columns["final_step"] = self._final_steps().reshape(shape).mean(axis=1)

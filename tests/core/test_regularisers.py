@@ -606,7 +606,7 @@ def test_a_sweep_of_every_regulariser_is_the_single_training(task):
     for configuration in (1, len(grid) // 2, len(grid) - 1):
         row = design.index(configuration, 1, 1)
         fit = regjax.make_train(design.configs[configuration])
-        stops = design.stops(configuration)
+        stops = design.stops_early(configuration)
         data = design.data._replace(weights=design.splits.trains(1, stops))
         stop = design.data._replace(weights=design.splits.stop[1]) if stops else None
         run = fit(regjax.replicate_key(1, 1), HParams(**grid[configuration]), data, stop=stop)

@@ -234,7 +234,7 @@ def test_ctrl_c_inside_a_commit_waits_for_its_end(tmp_path, monkeypatch):
     done = int(str(raised.value).split()[0])
     with Store(path) as store:
         assert store.query("SELECT count(*) FROM rows") == [(done,)]
-        # Whoever has begun has a checkpoint.
+        # Every row that has begun has a checkpoint.
         ((points_,),) = store.query("SELECT count(*) FROM checkpoints")
         assert 0 < done < 72
         assert points_ > 0

@@ -25,7 +25,7 @@ NEVER = 1e6
 KEY = regjax.replicate_key(0)
 
 
-def rows(n=120, seed=0):
+def samples(n=120, seed=0):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((n, 4))
     return X, (X[:, 0] + rng.standard_normal(n) > 0) + 0
@@ -35,7 +35,7 @@ def rows(n=120, seed=0):
 def swept(patience=30, **options):
     grid = [entry | {"patience": patience} for entry in GRID]
     how = {"seeds": 2, "folds": 2, "progress": False} | options
-    return regjax.sweep(rows(), FIT, grid, **how)
+    return regjax.sweep(samples(), FIT, grid, **how)
 
 
 def same(one, other):
@@ -79,13 +79,13 @@ def test_a_run_stops_when_it_should_and_the_best_parameters_come_back():
     best = int(table["final_step"][row])
     place = results.design.row(row)
     until = regjax.sweep(
-        rows(), FIT | {"num_steps": best}, [entry | {"patience": NEVER} for entry in GRID],
+        samples(), FIT | {"num_steps": best}, [entry | {"patience": NEVER} for entry in GRID],
         seeds=2, folds=2, progress=False,
     )  # fmt: skip
     assert until.steps(place.configuration)[-1] == best > 0
     jax.tree.map(np.testing.assert_array_equal, until.params(row), results.params(row))
     # And they predict: the metric is theirs.
-    X, y = rows()
+    X, y = samples()
     held_out = results.design.splits.val[place.fold] > 0
     said = results.predict(row, X[held_out])
     assert np.mean(said == y[held_out]) == pytest.approx(results.values("val_accuracy")[row])
@@ -100,7 +100,7 @@ def test_the_untrained_network_does_not_compete():
         best = keep_best(best, layers(step), np.float32(loss), step, np.float32(20))
     assert (int(best.step), int(best.stopped_at), float(best.params[0].w[0, 0])) == (20, -1, 20)
     grid = {"learning_rate": [1.0, 3.0, 10.0], "patience": 20}
-    rising = regjax.sweep(rows(), FIT | {"num_steps": 40}, grid, progress=False)
+    rising = regjax.sweep(samples(), FIT | {"num_steps": 40}, grid, progress=False)
     losses = rising.records["stop_loss"]
     assert (losses[:, 0] < np.nanmin(losses[:, 1:], axis=1)).any()
     final = rising.to_pandas()["final_step"].to_numpy()
@@ -110,7 +110,7 @@ def test_the_untrained_network_does_not_compete():
 def test_how_the_work_is_cut_changes_nothing(monkeypatch, tmp_path):
     results = swept()
     monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
-    again = regjax.sweep(rows(), FIT, GRID, seeds=2, folds=2, progress=False, workers=1)
+    again = regjax.sweep(samples(), FIT, GRID, seeds=2, folds=2, progress=False, workers=1)
     same(results, again)
     # Interrupted, and resumed from the store; and read back from it.
     monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
@@ -121,8 +121,8 @@ def test_how_the_work_is_cut_changes_nothing(monkeypatch, tmp_path):
 
     path = tmp_path / "s.sqlite"
     with pytest.raises(KeyboardInterrupt):
-        regjax.sweep(rows(), FIT, GRID, seeds=2, folds=2, store=path, progress=interrupt)
-    same(results, regjax.sweep(rows(), FIT, GRID, seeds=2, folds=2, store=path, progress=False))
+        regjax.sweep(samples(), FIT, GRID, seeds=2, folds=2, store=path, progress=interrupt)
+    same(results, regjax.sweep(samples(), FIT, GRID, seeds=2, folds=2, store=path, progress=False))
     loaded = regjax.load(path)
     same(results, loaded)
     with Store(path, create=False) as store:
@@ -148,15 +148,15 @@ def test_stopping_frees_lanes(monkeypatch):
     monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-3)
     grid = [{"learning_rate": rate, "patience": 30} for rate in np.geomspace(0.01, 1, 16).tolist()]
     fit = FIT | {"num_steps": 1000, "batch_size": None}
-    results = regjax.sweep(rows(), fit, grid, seeds=4, folds=2, progress=False)
+    results = regjax.sweep(samples(), fit, grid, seeds=4, folds=2, progress=False)
     stopped = np.where(results.stopped_at >= 0, results.stopped_at, 1000)
     assert stopped.sum() < 0.5 * 1000 * len(results)
     # What was trained is what was asked for, but for the last chunks' spare lanes and a task's steps.
     assert sum(trained) < 0.7 * 1000 * len(results)
 
 
-def test_what_is_watched_is_of_the_training_rows_alone():
-    X, y = rows()
+def test_what_is_watched_is_of_the_training_samples_alone():
+    X, y = samples()
     data = Data.from_arrays(X, y)
     splits = make_splits(data, 3, stopping=0.2)
     for fold in range(3):
@@ -179,8 +179,8 @@ def test_what_is_watched_is_of_the_training_rows_alone():
         assert found[0]
 
 
-def test_no_leak_of_held_out_rows():
-    X, y = rows()
+def test_no_leak_of_held_out_samples():
+    X, y = samples()
     held_out = swept().design.splits.val[0] > 0
     X[held_out] = 1e30
     again = regjax.sweep((X, y), FIT, GRID, seeds=2, folds=2, progress=False)
@@ -191,9 +191,9 @@ def test_no_leak_of_held_out_rows():
 
 
 @pytest.mark.slow
-def test_rows_without_patience_train_on_all_rows():
-    alone = regjax.sweep(rows(), FIT, [{"learning_rate": 0.03}], seeds=2, folds=2, progress=False)
-    beside = regjax.sweep(rows(), FIT, [{"learning_rate": 0.03}, *GRID], seeds=2, folds=2, progress=False)
+def test_rows_without_patience_train_on_all_samples():
+    alone = regjax.sweep(samples(), FIT, [{"learning_rate": 0.03}], seeds=2, folds=2, progress=False)
+    beside = regjax.sweep(samples(), FIT, [{"learning_rate": 0.03}, *GRID], seeds=2, folds=2, progress=False)
     np.testing.assert_array_equal(alone.records["val_loss"], beside.records["val_loss"][:4])
     assert np.isnan(beside.records["stop_loss"][:4]).all()
     table = beside.to_pandas()
@@ -230,7 +230,7 @@ def test_a_single_run_stops_as_in_the_sweep():
 
 
 def test_a_diverged_run_is_not_put_back():
-    X, _ = rows()
+    X, _ = samples()
     grid = [{"learning_rate": 0.01, "patience": 1000}, {"learning_rate": 1e6, "patience": 1000}]
     config = {"hidden": (4,), "num_steps": 60, "eval_every": 5}
     results = regjax.sweep((X, X[:, 0] * 10), config, grid, folds=2, progress=False)
@@ -240,9 +240,9 @@ def test_a_diverged_run_is_not_put_back():
 
 
 def test_one_split_and_the_best_of_each():
-    results = regjax.sweep(rows(), FIT, GRID, seeds=3, validation=0.3, keep="best", progress=False)
+    results = regjax.sweep(samples(), FIT, GRID, seeds=3, validation=0.3, keep="best", progress=False)
     assert (results.stopped_at >= 0).any()
-    X, y = rows()
+    X, y = samples()
     held_out = results.design.splits.val[0] > 0
     assert len(results.kept) == len(GRID)
     for row in results.kept:
@@ -257,21 +257,21 @@ def test_one_split_and_the_best_of_each():
 def test_what_makes_no_sense_is_refused():
     for stopping in (0.0, 1.0, 2, "a", None):
         with pytest.raises(ValueError, match=r"stopping must be a fraction in \(0, 1\)"):
-            regjax.sweep(rows(), FIT, GRID, stopping=stopping, progress=False)
+            regjax.sweep(samples(), FIT, GRID, stopping=stopping, progress=False)
     for patience in (0, -1):
         with pytest.raises(ValueError, match="patience must be a number > 0"):
-            regjax.sweep(rows(), FIT, {"patience": patience}, progress=False)
-    X, y = rows(12)
+            regjax.sweep(samples(), FIT, {"patience": patience}, progress=False)
+    X, y = samples(12)
     with pytest.raises(ValueError, match="stopping must leave a row of each of 2 classes on both sides"):
         regjax.sweep((X, y), {"num_steps": 5}, {"patience": 5}, folds=2, stopping=0.1, progress=False)
     with pytest.raises(ValueError, match="batch_size must be at most the 54 training rows"):
-        regjax.sweep(rows(), FIT | {"batch_size": 60}, {"patience": [None, 5]}, folds=2, progress=False)
+        regjax.sweep(samples(), FIT | {"batch_size": 60}, {"patience": [None, 5]}, folds=2, progress=False)
 
 
 @pytest.mark.slow
 def test_the_last_iterate_stands_beside_an_average():
     grid = [{"learning_rate": 0.1}, {"learning_rate": 0.1, "ema_decay": 0.9}]
-    results = regjax.sweep(rows(), FIT | {"dtype": "float64"}, grid, folds=2, progress=False)
+    results = regjax.sweep(samples(), FIT | {"dtype": "float64"}, grid, folds=2, progress=False)
     for name in ("val_loss", "train_cost", "val_accuracy"):
         plain, averaged = results.records[name].reshape(2, 2, -1)
         none, last = results.records[f"{name}_last"].reshape(2, 2, -1)
@@ -283,14 +283,14 @@ def test_the_last_iterate_stands_beside_an_average():
 
 @pytest.mark.slow
 def test_the_standardiser_does_not_see_what_is_watched():
-    X, y = rows()
+    X, y = samples()
     options = {"folds": 2, "standardize": True, "progress": False}
     grid = [{"patience": NEVER}, {}]
     plain = regjax.sweep((X, y), FIT, grid, **options)
     spoiled = X.copy()
     spoiled[plain.design.splits.stop[0] > 0] = 1e3
     other = regjax.sweep((spoiled, y), FIT, grid, **options)
-    # What fold 0 trains on is as it was: so are its curves on these rows; without patience they are not.
+    # What fold 0 trains on is as it was: so are its curves on these samples; without patience they are not.
     np.testing.assert_array_equal(plain.records["train_loss"][0], other.records["train_loss"][0])
     assert not np.allclose(plain.records["train_loss"][2], other.records["train_loss"][2])
     X_val = X[plain.design.splits.val[0] > 0]
@@ -312,13 +312,13 @@ def test_a_diverged_single_run_says_so():
 
 @pytest.mark.slow
 def test_what_early_stopping_costs_is_counted_and_said():
-    plain = regjax.sweep(rows(), FIT, [{"l2": 0}, {"l2": 1}], folds=5, progress=False)
-    early = regjax.sweep(rows(), FIT, [{"l2": 0}, {"patience": 30}], folds=5, stopping=0.5, progress=False)
+    plain = regjax.sweep(samples(), FIT, [{"l2": 0}, {"l2": 1}], folds=5, progress=False)
+    early = regjax.sweep(samples(), FIT, [{"l2": 0}, {"patience": 30}], folds=5, stopping=0.5, progress=False)
     d = np.array([0.01, 0.03, 0.02, 0.06, -0.01])
     assert unit_interval(early.design, d).se > 1.1 * unit_interval(plain.design, d).se
     said = " ".join(early.notes)
-    assert "early stopping watches" not in said  # 48 rows
-    few = regjax.plan(rows(), FIT, {"patience": [None, 5, 500]}, folds=5, probe=False)
+    assert "early stopping watches" not in said  # 48 samples
+    few = regjax.plan(samples(), FIT, {"patience": [None, 5, 500]}, folds=5, probe=False)
     said = " ".join(few.notes)
     for words in ("early stopping watches", "at least the number of steps", "less than eval_every"):
         assert words in said
@@ -327,4 +327,4 @@ def test_what_early_stopping_costs_is_counted_and_said():
     assert summary["stopped"].tolist()[0] == 0
     assert summary["stopped"].tolist()[1] > 0
     with pytest.raises(ValueError, match=r"groups must have shape \(120,\), got \(50,\)"):
-        regjax.sweep(rows(), FIT, folds=[(np.arange(60), np.arange(60, 120))], groups=np.zeros(50))
+        regjax.sweep(samples(), FIT, folds=[(np.arange(60), np.arange(60, 120))], groups=np.zeros(50))

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from cases import some_slow
+from small import CONFIG, run
 from stores import make_design
 from sweeps import points
 
@@ -14,15 +15,6 @@ from regjax.core.hparams import check_hparams
 from regjax.engine import lanes
 
 pytestmark = pytest.mark.bits
-
-# Few metrics: the areas under curves are half of what is compiled to measure.
-CONFIG = regjax.Config(num_steps=60, eval_every=20, metrics=("accuracy",))
-GRID = regjax.grid(l2=[0, 0.1, 1], keep_prob=[1, (0.9, 0.8)], learning_rate=[0.1, 0.3])
-
-
-def run(**options):
-    options = {"seeds": 2, "folds": 3, "progress": False} | options
-    return regjax.sweep("two_regions", options.pop("config", CONFIG), options.pop("grid", GRID), **options)
 
 
 LAYERS = [(2, 20, 3, 1), (5, 40, 3), (40, 130, 130, 4)]

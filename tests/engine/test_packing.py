@@ -97,7 +97,7 @@ def test_rows_wait_for_others_only_while_others_can_come():
     st.integers(1, 3),
     st.integers(0, 2**32 - 1),
 )
-def test_every_row_is_trained_to_its_end_whoever_stops_and_whatever_is_halved(shape, shared, workers, seed):
+def test_every_row_is_trained_to_its_end_whichever_stop_and_whatever_is_halved(shape, shared, workers, seed):
     rng = np.random.default_rng(seed)
     waves = waves_of(shape, shared, workers)
     steps, flying = np.zeros(30, int), []

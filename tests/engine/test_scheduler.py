@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from small import run
 from sweeps import assert_same
 
 import regjax
@@ -10,15 +11,6 @@ from regjax.engine import packing, scheduler
 from regjax.engine.scheduler import is_out_of_memory
 
 pytestmark = pytest.mark.bits
-
-# Few metrics: the areas under curves are half of what is compiled to measure.
-CONFIG = regjax.Config(num_steps=60, eval_every=20, metrics=("accuracy",))
-GRID = regjax.grid(l2=[0, 0.1, 1], keep_prob=[1, (0.9, 0.8)], learning_rate=[0.1, 0.3])
-
-
-def run(**options):
-    options = {"seeds": 2, "folds": 3, "progress": False} | options
-    return regjax.sweep("two_regions", options.pop("config", CONFIG), options.pop("grid", GRID), **options)
 
 
 def test_workers_segments_and_waves_change_no_bit(monkeypatch):
@@ -55,7 +47,7 @@ def test_out_of_memory_halves_the_chunk(monkeypatch):
     whole = run()
 
     def small_machine(task):
-        if jax.tree.leaves(task.hparams)[0].size > 8 and task.stops[-1] > 20:
+        if jax.tree.leaves(task.hparams)[0].size > 8 and task.ends[-1] > 20:
             raise RuntimeError("RESOURCE_EXHAUSTED: out of memory allocating")
         return real(task)
 

@@ -1,30 +1,22 @@
-"""The sweep: the same bits however it is cut, held-out rows unseen, divergence without harm."""
+"""The sweep: the same bits however it is cut, held-out samples unseen, divergence without harm."""
 
 import dataclasses
 
 import jax
 import numpy as np
 import pytest
+from small import CONFIG, GRID, run
 from sweeps import leaves, points
 
 import regjax
 from regjax.core.data import Data
-from regjax.engine import scheduler
+from regjax.engine import scheduler, sweep
 from regjax.study.grid import grid_from_list
 from regjax.study.groups import make_groups
 from regjax.study.plan import make_plan
 from regjax.study.resolve import make_design
 
 pytestmark = pytest.mark.bits
-
-# Few metrics: the areas under curves are half of what is compiled to measure.
-CONFIG = regjax.Config(num_steps=60, eval_every=20, metrics=("accuracy",))
-GRID = regjax.grid(l2=[0, 0.1, 1], keep_prob=[1, (0.9, 0.8)], learning_rate=[0.1, 0.3])
-
-
-def run(**options):
-    options = {"seeds": 2, "folds": 3, "progress": False} | options
-    return regjax.sweep("two_regions", options.pop("config", CONFIG), options.pop("grid", GRID), **options)
 
 
 def test_order_of_the_grid_changes_no_bit():
@@ -64,7 +56,7 @@ def test_a_sweep_is_single_training(batch_size):
 
 
 @pytest.mark.parametrize("options", [{}, {"standardize": True}, {"dtype": "float64"}])
-def test_held_out_rows_are_not_seen(options):
+def test_held_out_samples_are_not_seen(options):
     X, y = points()
     dtype = options.pop("dtype", "float32")
     config = dataclasses.replace(CONFIG, layer_sizes=(3, 5, 1), num_steps=20, eval_every=20, dtype=dtype)
@@ -80,7 +72,7 @@ def test_held_out_rows_are_not_seen(options):
         np.testing.assert_array_equal(p, q)
 
 
-def test_a_feature_that_tells_on_held_out_rows_only_does_not_help():
+def test_a_feature_that_tells_on_held_out_samples_only_does_not_help():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((120, 2)), rng.integers(0, 2, 120)
     val = np.arange(80, 120)
@@ -269,6 +261,13 @@ def test_bad_input_is_said_before_anything_is_compiled(case, monkeypatch):
     options, message = BAD[case]
     with pytest.raises(ValueError, match=message):
         run(**options)
+
+
+def test_questions_are_checked_when_a_plan_is_given(monkeypatch):
+    monkeypatch.setattr(scheduler, "compile_loop", None)  # nothing is compiled
+    design = make_design("two_regions", CONFIG, GRID)
+    with pytest.raises(ValueError, match="one_se must have at least two folds"):
+        sweep.run(design, plan=make_plan(design), questions=regjax.Questions(rule="one_se"))
 
 
 def test_bad_kinds():

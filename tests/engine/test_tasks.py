@@ -8,13 +8,13 @@ from sweeps import made_up
 
 import regjax
 from regjax.engine.packing import Chunk, Wave
-from regjax.engine.tasks import replicates_of, stops_from, task_of
+from regjax.engine.tasks import ends_from, replicates_of, task_of
 
 pytestmark = pytest.mark.bits
 
 
 @pytest.mark.parametrize(
-    ("every", "start", "steps", "stops", "measured"),
+    ("every", "start", "steps", "ends", "measured"),
     [
         (10, 0, 1, (1,), (False,)),
         (10, 0, 5, (10,), (True,)),  # a record in one task, though it takes twice as long as asked
@@ -26,9 +26,9 @@ pytestmark = pytest.mark.bits
         (10, 100, 10, (), ()),
     ],
 )
-def test_a_task_stops_at_records(every, start, steps, stops, measured):
+def test_a_task_ends_at_records(every, start, steps, ends, measured):
     config = regjax.Config(num_steps=100, eval_every=every)
-    assert stops_from(config, start, steps) == (stops, measured)
+    assert ends_from(config, start, steps) == (ends, measured)
 
 
 @given(st.integers(1, 500), st.integers(1, 500), st.integers(1, 600))
@@ -36,12 +36,12 @@ def test_tasks_one_after_the_other_take_every_record_once(num_steps, every, step
     config = regjax.Config(num_steps=num_steps, eval_every=every)
     at, records = 0, []
     while at < num_steps:
-        stops, measured = stops_from(config, at, steps)
-        assert list(stops) == sorted(set(stops))
-        assert at < stops[0]
-        assert stops[-1] - at <= 2 * steps + every
-        records += [stop for stop, taken in zip(stops, measured, strict=True) if taken]
-        at = stops[-1]
+        ends, measured = ends_from(config, at, steps)
+        assert list(ends) == sorted(set(ends))
+        assert at < ends[0]
+        assert ends[-1] - at <= 2 * steps + every
+        records += [end for end, taken in zip(ends, measured, strict=True) if taken]
+        at = ends[-1]
     assert at == num_steps
     assert records == sorted({*range(every, num_steps + 1, every), num_steps})
 
@@ -57,7 +57,7 @@ def test_replicates_are_those_of_the_rows():
     n = design.padded.x.shape[1]
     assert found.train.shape == found.val.shape == (2, 2, n)
     assert found.x.shape == (2, n)
-    assert found.stop is None
+    assert found.watched is None
     assert found.orders is None
     for place in np.ndindex(2, 2):
         row = design.row(rows[place])
@@ -81,7 +81,7 @@ def test_a_task_stacks_what_its_lanes_have(shared):
     task = task_of(design, group, Chunk(Wave(0), [[0, 8], [3]], 0, None), (10,), (True,))
     np.testing.assert_array_equal(task.hparams.l2[..., 0], [[0, 1], [0, 0]])
     assert task.replicates.key.shape == ((2, 2) if shared else (2, 2, 2))
-    assert (task.start, task.stops, task.num_steps) == (0, (10,), 10)
+    assert (task.start, task.ends, task.num_steps) == (0, (10,), 10)
     assert task.params is None
     assert not task.want_examples  # there are folds: each sample is scored by one of them
 
@@ -89,6 +89,6 @@ def test_a_task_stacks_what_its_lanes_have(shared):
 def test_per_example_scores_are_wanted_of_the_last_step_of_one_split():
     results = made_up(np.zeros((1, 2, 1)), {"l2": [0]}, validation=0.3)
     (group,) = results.plan.groups
-    for stops, wanted in [((5,), False), ((5, 10), True)]:
-        task = task_of(results.design, group, Chunk(Wave(0), [[0]], 0, None), stops, (False,) * len(stops))
+    for ends, wanted in [((5,), False), ((5, 10), True)]:
+        task = task_of(results.design, group, Chunk(Wave(0), [[0]], 0, None), ends, (False,) * len(ends))
         assert task.want_examples == wanted

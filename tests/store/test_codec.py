@@ -21,8 +21,8 @@ from regjax.store.codec import (
     as_params,
     as_state,
     asked_columns,
-    in_order,
     leaves,
+    leaves_under,
     pack,
     pack_data,
     pack_design,
@@ -122,7 +122,7 @@ def test_leaves_come_back_in_order_however_many():
     tree = tuple(Layer(np.full((1, 1), 2 * i), np.full((1, 1), 2 * i + 1)) for i in range(7))
     arrays = unpack(pack(leaves("params", tree) | {"parameters": np.zeros(1)}))
     assert set(under("params", arrays)) == set(map(str, range(14)))
-    jax.tree.map(np.testing.assert_array_equal, as_params(in_order("params", arrays)), tree)
+    jax.tree.map(np.testing.assert_array_equal, as_params(leaves_under("params", arrays)), tree)
 
 
 @pytest.mark.parametrize("hparams", [{}, {"patience": 5.0}, {"ema_decay": 0.9}])
@@ -131,6 +131,6 @@ def test_a_training_state_comes_back(hparams):
     hparams = check_hparams(config, regjax.HParams(**hparams))
     state = jax.tree.map(np.asarray, init_state(regjax.replicate_key(0), hparams, config=config))
     packed = pack(leaves("state", state))
-    found = as_state(in_order("state", unpack(packed)), config, hparams)
+    found = as_state(leaves_under("state", unpack(packed)), config, hparams)
     assert jax.tree.structure(found) == jax.tree.structure(state)
     jax.tree.map(np.testing.assert_array_equal, found, state)

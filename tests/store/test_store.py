@@ -181,7 +181,7 @@ def test_which_rows_ran_where_is_said(tmp_path, monkeypatch):
     assert ["jaxlib 99.0" in words for words in where] == [False] * 6 + [True] * 3
     assert any(note.startswith("3 networks ran on") and "jaxlib 99.0" in note for note in found.notes)
     with Store(path) as store:
-        assert sorted(ran["networks"] for ran in store.overview()[1]["provenance"]) == [3, 6]
+        assert sorted(ran["networks"] for ran in store.overview()[1].provenance) == [3, 6]
 
 
 QUESTIONS = Questions()
@@ -211,7 +211,7 @@ def test_a_sweep_is_begun_once_and_comes_back_with_the_first_shapes(tmp_path):
         origin = Origin("file.csv", "regjax sweep", "[data]")
         sweep, number, shapes = begun(store, questions=questions, origin=origin)
         assert (number, shapes) == (1, "[[2, 4]]")
-        assert begun(store, "[[1, 4]]")[1:] == (1, "[[2, 4]]")  # whoever began it decided
+        assert begun(store, "[[1, 4]]")[1:] == (1, "[[2, 4]]")  # the process that began it decided
         assert begun(store, names=("c", "d"))[1] == 2
         store.reshape(1, "[[1, 2]]")
         found = store.design_of(1)
@@ -276,8 +276,8 @@ def test_rows_and_checkpoints_come_back_and_a_finished_row_has_no_checkpoint_and
         np.testing.assert_array_equal(values, [0.5, np.nan])
         assert (finished.tolist(), sound.tolist()) == ([True, False],) * 2
         (told,) = store.overview()
-        assert (told["num_rows"], told["done"], told["diverged"], told["finished"]) == (2, 1, 0, None)
-        assert told["provenance"] == [{"networks": 1, "how": "{}"}]
+        assert (told.num_rows, told.done, told.diverged, told.finished) == (2, 1, 0, None)
+        assert told.provenance == [{"networks": 1, "how": "{}"}]
         with store.transaction() as connection:
             connection.execute("UPDATE checkpoints SET step = 3")
         with pytest.raises(StoreError, match=f"row {other} is damaged"):

@@ -41,7 +41,7 @@ def count_tasks(monkeypatch):
     count = []
 
     def run_task(task):
-        count.append((task.start, task.stops[-1]))
+        count.append((task.start, task.ends[-1]))
         return lanes.run_task(task)
 
     monkeypatch.setattr(scheduler, "run_task", run_task)
