@@ -23,7 +23,7 @@ import regjax
 from regjax.core.augment import add_noise, mixing_weight, mixup, partners
 from regjax.core.constraints import project_rows, shrink_columns, soft_threshold
 from regjax.core.data import Data, check_data
-from regjax.core.dropout import draw_masks, dropconnect_masks, gaussian_masks, keep_prob_at
+from regjax.core.dropout import draw_masks, keep_prob_at
 from regjax.core.gradient_check import relative_error
 from regjax.core.gradients import adversarial_example, gradient, sharpest
 from regjax.core.hparams import (
@@ -40,10 +40,8 @@ from regjax.core.hparams import (
 from regjax.core.losses import LOSSES, balanced_weights, negative_entropy, smoothed
 from regjax.core.mlp import Layer
 from regjax.core.objective import BatchSizes, cost, full_batch_sizes
-from regjax.core.optimizers import learning_rate_at
 from regjax.core.penalties import penalty
-from regjax.core.random import random_normals
-from regjax.core.train import init_state, run_segment
+from regjax.core.train import Course, init_state, run_segment
 
 KEY = regjax.replicate_key(5, 2)
 SIZES = {0: (3,), 1: (3, 5), 2: (3, 5, 3), 3: (3, 5, 3, 4)}
@@ -232,32 +230,6 @@ def test_on_does_something(name):
 # -- a property that only a right one has -------------------------------------------------------------------
 
 
-def test_gaussian_factors_have_mean_one_and_their_variance():
-    sigma = jnp.asarray([0.5, 0.25])
-    draws = [gaussian_masks(KEY, step, (2, 20, 9, 1), 512, sigma) for step in range(8)]
-    for layer, s in ((1, 0.5), (2, 0.25)):
-        values = np.concatenate([np.ravel(masks[layer]) for masks in draws])
-        error = s / len(values) ** 0.5
-        assert abs(values.mean() - 1) < 4 * error
-        assert values.std() == pytest.approx(s, rel=0.02)
-    assert draws[0][0] is None
-    bits = np.asarray(random_normals(KEY, 256, 256))
-    assert abs(bits.var() - 1) < 0.02
-    assert np.abs(bits).max() < 4.4
-
-
-def test_dropconnect_leaves_the_expected_pre_activation():
-    x = jnp.asarray(np.random.default_rng(0).standard_normal((4, 5)), jnp.float32)
-    w = jnp.asarray(np.random.default_rng(1).standard_normal((3, 4)), jnp.float32)
-    draw = jax.jit(jax.vmap(lambda step: dropconnect_masks(KEY, step, (4, 3), jnp.asarray([0.7]))[0]))
-    masks = np.asarray(draw(jnp.arange(3000)))
-    kept = 45875 / 65536  # 0.7 in 16 bits
-    assert set(np.unique(masks)) == {np.float32(0), np.float32(1 / kept)}
-    mean = (masks * w[None]).mean(axis=0) @ x
-    spread = np.sqrt((1 / kept - 1) * ((w * w) @ (x * x)) / 3000)
-    assert (np.abs(mean - w @ x) < 4.5 * spread).all()
-
-
 def test_keep_prob_end_is_linear_in_the_step():
     start, end = jnp.asarray([1.0, 0.8]), jnp.asarray(0.5)
     np.testing.assert_allclose(keep_prob_at(0, start, end, 100), [1, 0.8])
@@ -271,7 +243,7 @@ def test_keep_prob_end_is_linear_in_the_step():
     state = init_state(KEY, hparams, config=config)
     cut = jax.jit(functools.partial(run_segment, config=config.program()))
     for first, last in ((0, 5), (5, 12)):
-        state = cut(KEY, state, hparams, data, first, last, num_steps=12)
+        state = cut(KEY, state, hparams, data, first, last, course=Course(num_steps=12))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), whole.params, state.params
     )
@@ -499,25 +471,6 @@ def test_an_average_does_not_change_what_is_trained():
         jax.tree.map(np.testing.assert_array_equal, trained(values).params, plain.params)
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine", "exponential"])
-@pytest.mark.parametrize("warmup", [0, 5])
-def test_schedules_are_optaxs(schedule, warmup):
-    config = regjax.Config(schedule=schedule, warmup_steps=warmup, decay_steps=40)
-    hparams = check_hparams(config, HParams(0.3, end_fraction=0.1, decay_rate=0.5))
-    if schedule == "cosine":
-        after = optax.cosine_decay_schedule(0.3, 40 - warmup, alpha=0.1)
-    elif schedule == "exponential":
-        after = optax.exponential_decay(0.3, 40, 0.5)
-    else:
-        after = optax.constant_schedule(0.3)
-    reference = (
-        optax.join_schedules([optax.linear_schedule(0, 0.3, warmup), after], [warmup]) if warmup else after
-    )
-    for step in (0, 1, 4, 5, 6, 20, 39, 40, 60):
-        found = float(learning_rate_at(step, config, hparams))
-        assert found == pytest.approx(float(reference(step)), rel=1e-6, abs=1e-9), step
-
-
 def test_clip_norm_bounds_the_update():
     before = init_state(KEY, check_hparams(SMALL, HParams()), config=SMALL).params
     after = states({"clip_norm": 0.01, "learning_rate": 1.0}, 1)[0].params
@@ -535,38 +488,6 @@ def test_balanced_weights_are_scikit_learns():
     np.testing.assert_allclose(found[:7], expected, rtol=1e-6)
     assert found[7] == 0
     assert found.sum() == pytest.approx(7)
-
-
-BAD = [
-    (
-        {"l1_prox": 0.1},
-        {"optimizer": "adam"},
-        "l1_prox must be used with optimizer sgd: adam needs a preconditioned prox",
-    ),
-    ({"group_lasso": 0.1}, {"optimizer": "momentum"}, "group_lasso must be used with optimizer sgd"),
-    ({"ema_decay": 0.9, "average_from": 3}, {}, "ema_decay and average_from must not both be on"),
-    ({"mixup": -1}, {}, "mixup must be a finite number >= 0"),
-    ({"mixup": np.inf}, {}, "mixup must be a finite number >= 0"),
-    ({"max_norm": 0}, {}, "max_norm must be a number > 0"),
-    ({"label_smoothing": 1}, {}, r"label_smoothing must be in \[0, 1\)"),
-    ({"dropconnect_keep_prob": 0}, {}, r"dropconnect_keep_prob must be in \(0, 1\]"),
-    ({"swap_noise": (0.1, 0.2)}, {}, "swap_noise must be one value, got shape"),
-    (
-        {"gaussian_dropout": (0.1, 0.2, 0.3)},
-        {},
-        r"gaussian_dropout must be one value, or 2 \(one per hidden layer\)",
-    ),
-    ({"ema_decay": 1}, {}, r"ema_decay must be in \[0, 1\)"),
-    ({"decay_rate": 0}, {}, r"decay_rate must be in \(0, 1\]"),
-    ({"sam": None, "clip_norm": -1}, {}, "clip_norm must be a number > 0"),
-]
-
-
-@pytest.mark.parametrize(("values", "fields", "words"), BAD)
-def test_what_makes_no_sense_is_refused_in_words(values, fields, words):
-    config = regjax.Config(**fields)
-    with pytest.raises(ValueError, match=words):
-        check_hparams(config, HParams(**values))
 
 
 def test_classes_are_asked_for_before_anything_is_compiled():

@@ -283,52 +283,6 @@ def test_jvp_goes_through_a_training_run(x64):
     assert float(slope) == pytest.approx(float(central), rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("name", "optimizer"),
-    [
-        ("sgd", optax.sgd(0.05)),
-        ("momentum", optax.sgd(0.05, momentum=0.8)),
-        ("nesterov", optax.sgd(0.05, momentum=0.8, nesterov=True)),
-        ("adam", optax.adam(0.05, 0.8, 0.95, 1e-6)),
-        (
-            "adamw",
-            optax.adamw(
-                0.05,
-                0.8,
-                0.95,
-                1e-6,
-                weight_decay=0.3,
-                mask=lambda p: jax.tree.map(lambda a: a.shape[1] > 1, p),
-            ),
-        ),
-    ],
-)
-def test_optimizers_are_optax_with_traced_values(name, optimizer, x64):
-    config = dataclasses.replace(
-        SMALL, layer_sizes=(2, 6, 2, 1), optimizer=name, num_steps=10, dtype="float64"
-    )
-    data, _ = two_regions()
-    hparams = check_hparams(
-        config, regjax.HParams(0.05, momentum=0.8, b1=0.8, b2=0.95, eps=1e-6, weight_decay=0.3)
-    )
-    rows = jax.tree.map(jnp.asarray, check_data(config, data))
-    params = regjax.init_params(KEY, config.layer_sizes, dtype="float64")
-    ours = init_state(KEY, hparams, config=config, params=params)
-    ours = jax.jit(functools.partial(run_segment, config=config))(KEY, ours, hparams, rows, 0, 10)
-    state = optimizer.init(params)
-
-    @jax.jit
-    def step(params, state):
-        grads = jax.grad(lambda p: regjax.cost(p, hparams, rows, config=config))(params)
-        with jax.numpy_dtype_promotion("standard"):
-            updates, state = optimizer.update(grads, state, params)
-        return optax.apply_updates(params, updates), state
-
-    for _ in range(10):
-        params, state = step(params, state)
-    close(ours.params, params, rtol=1e-9, atol=1e-12)
-
-
 def test_depth_zero_with_l2_is_ridge():
     rng = np.random.default_rng(0)
     X, noise = rng.standard_normal((40, 3)), rng.standard_normal(40)
