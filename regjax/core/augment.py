@@ -28,7 +28,7 @@ from .random import (
 
 
 def add_noise(
-    key: jax.Array, step: ArrayLike, hparams: HParams, batch: Data, rows: Data
+    key: jax.Array, step: ArrayLike, hparams: HParams, batch: Data, samples: Data
 ) -> tuple[Data, Data | None]:
     """Returns the samples of a step as the network sees them, and their partners where pairs are mixed.
 
@@ -39,11 +39,11 @@ def add_noise(
         step: the step.
         hparams: hyperparameters.
         batch: samples of the step.
-        rows: all training samples, from which values are swapped in.
+        samples: all training samples, from which values are swapped in.
     """
     h = hparams
     if h.swap_noise is not None:
-        batch = batch._replace(x=swap_noise(key, step, batch, rows, h.swap_noise))
+        batch = batch._replace(x=swap_noise(key, step, batch, samples, h.swap_noise))
     if h.input_noise is not None:
         batch = batch._replace(x=input_noise(key, step, batch, h.input_noise))
     if h.mixup is None:
@@ -69,7 +69,7 @@ def input_noise(key: jax.Array, step: ArrayLike, batch: Data, sigma: jax.Array) 
     return batch.x + jnp.where(batch.weights > 0, sigma, 0)[None, :] * drawn
 
 
-def swap_noise(key: jax.Array, step: ArrayLike, batch: Data, rows: Data, prob: jax.Array) -> jax.Array:
+def swap_noise(key: jax.Array, step: ArrayLike, batch: Data, samples: Data, prob: jax.Array) -> jax.Array:
     """Returns x with each value replaced, with probability `prob`, by that feature of another sample.
 
     The other sample is drawn for each value, uniformly from all training samples (it may be the same one).
@@ -78,18 +78,18 @@ def swap_noise(key: jax.Array, step: ArrayLike, batch: Data, rows: Data, prob: j
         key: of the replicate.
         step: the step.
         batch: samples of the step.
-        rows: all training samples.
+        samples: all training samples.
         prob: a scalar in [0, 1).
 
     References:
         Jahrer 2017, first place in Porto Seguro's Safe Driver Prediction: denoising autoencoders.
     """
     shape = batch.x.shape
-    seen = jnp.argsort(rows.weights <= 0)  # a stable sort: training samples come first
-    count = jnp.sum(rows.weights > 0, dtype=jnp.int32)
+    seen = jnp.argsort(samples.weights <= 0)  # a stable sort: training samples come first
+    count = jnp.sum(samples.weights > 0, dtype=jnp.int32)
     u = random_bits(place_key(key, step, SWAP_ROWS), *shape).astype(jnp.float32) * jnp.float32(2**-16)
     chosen = seen[jnp.minimum((u * count.astype(jnp.float32)).astype(jnp.int32), count - 1)]
-    others = jnp.take_along_axis(rows.x, chosen, axis=1)
+    others = jnp.take_along_axis(samples.x, chosen, axis=1)
     threshold = jnp.round(65536 * prob)
     bits = random_bits(place_key(key, step, SWAP), *shape)
     swapped = (bits.astype(prob.dtype) < threshold) & (batch.weights > 0)[None, :]
@@ -123,7 +123,7 @@ def partners(key: jax.Array, step: ArrayLike, weights: jax.Array) -> jax.Array:
     with one_generator():
         u = jax.random.uniform(place_key(key, step, PARTNERS), weights.shape, jnp.float32)
     held_out = weights <= 0
-    # Training samples first, in random order; then each place that trains gets the next of them.
+    # Training samples first, in random order; then each position that trains gets the next of them.
     order = jnp.argsort(jnp.where(held_out, 2.0, u))
     return jnp.zeros_like(order).at[jnp.argsort(held_out)].set(order)
 

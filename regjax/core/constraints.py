@@ -18,9 +18,9 @@ def constrain(params: Params, hparams: HParams, learning_rate: jax.Array, num_tr
     """Returns the parameters after proximal steps and projections, in that order.
 
     Args:
-        params: after the update.
+        params: the parameters after the update.
         hparams: l1_prox, group_lasso, max_norm.
-        learning_rate: of this step.
+        learning_rate: the rate of this step.
         num_train: n, by which penalties are divided.
     """
     h = hparams

@@ -52,8 +52,8 @@ def draw_masks(
         hparams: hyperparameters.
         config: layer sizes.
         num_samples: columns of a unit's mask.
-        num_steps: of the whole run, for keep_prob_end.
-        given: masks of the units that take the place of all that would be drawn.
+        num_steps: steps of the whole run, for keep_prob_end.
+        given: masks of the units; nothing is drawn where they are given.
     """
     if given is not None:
         return Masks(given)

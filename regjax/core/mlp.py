@@ -1,7 +1,8 @@
 """The multi-layer perceptron: parameters, forward, hand-derived backward, prediction.
 
-Arrays are features-first: `x` is `(n_features, n)`, `w` is `(fan_out, fan_in)`, `b` is `(fan_out, 1)`,
-logits are `(n_outputs, n)`. `params` is a tuple of `Layer`, one per matrix of weights.
+Arrays are features-first: `x` is `(n_features, n)`, `w` is `(fan_out, fan_in)`, `b` is `(fan_out, 1)`, logits
+are `(n_outputs, n)`. `params` is a tuple of `Layer`, one per matrix of weights. `objective`, `evaluate` and
+the tutorial call `forward`; `train` calls `init_params`; all packages take the types.
 """
 
 from __future__ import annotations

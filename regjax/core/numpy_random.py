@@ -51,8 +51,8 @@ def draw_orders(
     orders = np.zeros((num_epochs, width), np.int32)
     for epoch in range(num_epochs):
         if shuffle:  # as sklearn.utils.shuffle does it
-            places = np.arange(len(order))
-            random.shuffle(places)
-            order = order[places]
+            positions = np.arange(len(order))
+            random.shuffle(positions)
+            order = order[positions]
         orders[epoch, : len(order)] = order
     return orders, order

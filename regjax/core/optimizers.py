@@ -30,7 +30,7 @@ def make_optimizer(
     Args:
         config: optimizer, epsilon_hat, and the number of layers.
         hparams: momentum, b1, b2, eps, weight_decay.
-        learning_rate: of this step; None takes the peak. The initial state does not depend on it.
+        learning_rate: the rate of this step; None takes the peak. The initial state does not depend on it.
         updates_done: number of updates before this one, for config.epsilon_hat.
 
     References:
@@ -62,10 +62,10 @@ def update(
     """Returns the parameters and the optimizer's state after one update.
 
     Args:
-        params: before it.
+        params: the parameters before it.
         grads: gradient of the objective, same structure.
-        opt_state: of optax.
-        learning_rate: of this step.
+        opt_state: the optimizer's state, of optax.
+        learning_rate: the rate of this step.
         config: see `make_optimizer`.
         hparams: see `make_optimizer`.
     """

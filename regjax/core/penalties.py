@@ -1,6 +1,8 @@
 """Penalties on weights and on hidden activations, each with its hand-derived gradient directly below it.
 
-A penalty is not yet divided by n, the number of training rows: objective.py does that once for all.
+A penalty is not yet divided by n, the number of training samples: `objective` does that once for all.
+`constraints` takes `column_norms`, the tutorial's functions `l2`; `train`, `evaluate` and the lanes of
+`regjax.engine` call `penalty` for what they record.
 """
 
 from __future__ import annotations

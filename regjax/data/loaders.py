@@ -330,10 +330,10 @@ def _read_table(file: Path) -> tuple[Any, list[str]]:
     warnings.simplefilter("error", pd.errors.ParserWarning)
     head = pd.read_csv(file, header=None, nrows=1, dtype=str, keep_default_na=False)
     try:
-        # index_col: where rows are longer than the header, pandas would take the first column for an index.
+        # index_col: where lines are longer than the header, pandas would take the first column for an index.
         return pd.read_csv(file, index_col=False, low_memory=False), head.iloc[0].tolist()
     except pd.errors.ParserWarning:
-        raise ValueError("rows have more values than the header line has names") from None
+        raise ValueError("lines have more values than the header line has names") from None
 
 
 def _check_header(table: Any, header: list[str]) -> None:

@@ -38,8 +38,8 @@ def test_weights_have_mean_one_over_the_rows_that_count():
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        (([[1.0], [2.0]], [1]), ValueError, "X and y must have the same number of rows, got 2 and 1"),
-        ((np.zeros((0, 2)), []), ValueError, r"X must have at least one row, got shape \(0, 2\)"),
+        (([[1.0], [2.0]], [1]), ValueError, "X and y must have the same number of samples, got 2 and 1"),
+        ((np.zeros((0, 2)), []), ValueError, r"X must have at least one sample, got shape \(0, 2\)"),
         ((np.zeros((2, 0)), [0, 1]), ValueError, "X must have at least one column"),
         (
             ([1.0, 2.0], [0, 1]),
@@ -84,7 +84,7 @@ def test_bad_arrays(arguments, error, words):
             "labels of two classes, 0 and 1, for this loss, got -1, 0",
         ),
         (CONFIG, Data.from_arrays(X[:, :1], Y), ValueError, r"layer_sizes\[0\] = 2 features, got 1"),
-        (CONFIG, Data(X, Y[None], np.ones(5)), ValueError, "same number of rows in x, y and weights"),
+        (CONFIG, Data(X, Y[None], np.ones(5)), ValueError, "same number of samples in x, y and weights"),
         (CONFIG, Data(X.T, Y, np.ones(5)), ValueError, "y of rank 2"),
         (
             CONFIG,
@@ -126,7 +126,7 @@ def test_bad_arrays(arguments, error, words):
             regjax.Config(batch_size=6),
             Data.from_arrays(X, Y),
             ValueError,
-            "batch_size must be at most the 5 training rows, got 6",
+            "batch_size must be at most the 5 training samples, got 6",
         ),
     ],
 )

@@ -216,7 +216,7 @@ def test_a_single_run_stops_as_in_the_sweep():
     )
     assert many.history["stopped_at"][:, -1].tolist() == [-1, results.stopped_at[row]]
     for bad in ((hparams, None), (hparams._replace(patience=None), stop)):
-        with pytest.raises(ValueError, match="stop must be given, rows to watch, exactly where"):
+        with pytest.raises(ValueError, match="stop must be given, samples to watch, exactly where"):
             fit(key, bad[0], data, stop=bad[1])
 
 
@@ -253,7 +253,7 @@ def test_what_makes_no_sense_is_refused():
         with pytest.raises(ValueError, match="patience must be a number > 0"):
             regjax.sweep(rows(), FIT, {"patience": patience}, progress=False)
     X, y = rows(12)
-    with pytest.raises(ValueError, match="stopping must leave a row of each of 2 classes on both sides"):
+    with pytest.raises(ValueError, match="stopping must leave a sample of each of 2 classes on both sides"):
         regjax.sweep((X, y), {"num_steps": 5}, {"patience": 5}, folds=2, stopping=0.1, progress=False)
     with pytest.raises(ValueError, match="batch_size must be at most the 54 training rows"):
         regjax.sweep(rows(), FIT | {"batch_size": 60}, {"patience": [None, 5]}, folds=2, progress=False)
