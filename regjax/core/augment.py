@@ -35,13 +35,14 @@ def add_noise(
     The partners have the same mixed x, and their own y and weights: the data term is the sum of both.
 
     Args:
-        key: of the replicate.
-        step: the step.
+        key: key of the replicate.
+        step: number of the step.
         hparams: hyperparameters.
         batch: samples of the step.
         samples: all training samples, from which values are swapped in.
     """
     h = hparams
+    # Swapped first, so that a value that is swapped in gets its own noise.
     if h.swap_noise is not None:
         batch = batch._replace(x=swap_noise(key, step, batch, samples, h.swap_noise))
     if h.input_noise is not None:
@@ -57,8 +58,8 @@ def input_noise(key: jax.Array, step: ArrayLike, batch: Data, sigma: jax.Array) 
     σ is in units of the inputs as the network sees them: of the standardised ones, where they are.
 
     Args:
-        key: of the replicate.
-        step: the step.
+        key: key of the replicate.
+        step: number of the step.
         batch: samples of the step.
         sigma: a scalar >= 0.
 
@@ -75,8 +76,8 @@ def swap_noise(key: jax.Array, step: ArrayLike, batch: Data, samples: Data, prob
     The other sample is drawn for each value, uniformly from all training samples (it may be the same one).
 
     Args:
-        key: of the replicate.
-        step: the step.
+        key: key of the replicate.
+        step: number of the step.
         batch: samples of the step.
         samples: all training samples.
         prob: a scalar in [0, 1).
@@ -88,6 +89,7 @@ def swap_noise(key: jax.Array, step: ArrayLike, batch: Data, samples: Data, prob
     seen = jnp.argsort(samples.weights <= 0)  # a stable sort: training samples come first
     count = jnp.sum(samples.weights > 0, dtype=jnp.int32)
     u = random_bits(place_key(key, step, SWAP_ROWS), *shape).astype(jnp.float32) * jnp.float32(2**-16)
+    # 16 bits: of more than 65,536 samples some are never drawn. The product may be rounded up to count.
     chosen = seen[jnp.minimum((u * count.astype(jnp.float32)).astype(jnp.int32), count - 1)]
     others = jnp.take_along_axis(samples.x, chosen, axis=1)
     threshold = jnp.round(65536 * prob)
@@ -103,7 +105,7 @@ def mixup(batch: Data, partner: jax.Array, share: jax.Array) -> tuple[Data, Data
 
     Args:
         batch: samples of the step.
-        partner: j of each i, `(n,)`; a permutation that leaves samples of weight 0 in place.
+        partner: j of each i, `(n,)`; a permutation that leaves samples of weight 0 where they are.
         share: λ, a scalar in [0, 1].
 
     Returns:
@@ -119,7 +121,7 @@ def mixup(batch: Data, partner: jax.Array, share: jax.Array) -> tuple[Data, Data
 
 
 def partners(key: jax.Array, step: ArrayLike, weights: jax.Array) -> jax.Array:
-    """Returns a random permutation of the samples of weight above 0, `(n,)`; the others stay in place."""
+    """Returns a random permutation of the samples of weight above 0, `(n,)`; the others do not move."""
     with one_generator():
         u = jax.random.uniform(place_key(key, step, PARTNERS), weights.shape, jnp.float32)
     held_out = weights <= 0

@@ -87,7 +87,7 @@ def certify(
     """Returns a certificate per activation × loss × term, and one per proximal step.
 
     Args:
-        activations: of the hidden layers.
+        activations: activations of the hidden layers.
         losses: the data losses.
         depths: numbers of hidden layers, each at most 4.
         on_progress: called with the number of finished (activation, depth) programs.

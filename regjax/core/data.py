@@ -55,9 +55,9 @@ class Data(NamedTuple):
             weights: `(n_samples,)`, >= 0, not all 0; rescaled to mean 1 over the samples above 0.
             task: "auto" takes whole-number, boolean and text dtypes as class labels and real dtypes as
                 regression targets.
-            classes: what the labels 0, 1, … stand for, `(n_classes,)`. None takes whole numbers as they
-                are and text in sorted order: for a test set, give the classes of training.
-            names: of X and y in messages.
+            classes: the user's labels of the classes 0, 1, …, `(n_classes,)`. None takes whole numbers as
+                they are and text in sorted order: for a test set, give the classes of training.
+            names: names of X and y in messages.
 
         Raises:
             TypeError: X or y is not numeric where it must be.
@@ -105,8 +105,8 @@ def _class_labels(name: str, y: np.ndarray, classes: ArrayLike | None) -> np.nda
             _check_finite(name, y)
         uncoded = np.argwhere(y != np.floor(y))
         if len(uncoded):
-            row = uncoded[0, 0]
-            raise ValueError(f"{name} must hold whole numbers as class labels, got {y[row, 0]} in row {row}")
+            at = uncoded[0, 0]
+            raise ValueError(f"{name} must hold whole numbers as class labels, got {y[at, 0]} in sample {at}")
         beyond = np.argwhere(np.abs(y.astype(np.longdouble)) > 2**31 - 1)
         if len(beyond):
             raise ValueError(f"{name} must hold class labels 0, 1, …, got {y[beyond[0, 0], 0]}")
@@ -138,9 +138,10 @@ def _real_matrix(name: str, value: ArrayLike) -> np.ndarray:
 def _check_finite(name: str, array: np.ndarray) -> None:
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
-        row, column = bad[0]
+        sample, column = bad[0]
         raise ValueError(
-            f"{name} must be finite, got {array[row, column]} in row {row}, column {column} (counted from 0)"
+            f"{name} must be finite, got {array[sample, column]} in sample {sample}, column {column} "
+            "(counted from 0)"
         )
 
 
@@ -149,10 +150,10 @@ def _cast_finite(name: str, x: Any, weights: np.ndarray, dtype: str) -> np.ndarr
         x = np.asarray(x).astype(dtype)
     bad = np.argwhere(~np.isfinite(x) & (weights > 0))  # held-out samples may hold any value
     if len(bad):
-        column, row = bad[0]
+        column, sample = bad[0]
         raise ValueError(
-            f"{name} must be finite in {dtype}, got {x[column, row]} in row {row}, column {column} "
-            "(counted from 0)"
+            f"{name} must be finite in {dtype}, got {x[column, sample]} in sample {sample}, "
+            f"column {column} (counted from 0)"
         )
     return x
 

@@ -149,6 +149,7 @@ def end_epoch(
         scikit-learn 1.9, `_update_no_improvement_count` and `SGDOptimizer`.
     """
     h, loss = hparams, epochs.total / num_samples
+    # As in scikit-learn, tol counts for the epochs without an improvement, not for the best value.
     if score is None:
         no_better = loss > epochs.best - h.tol
         better = loss < epochs.best

@@ -67,13 +67,13 @@ def measure(
     """Returns one record of the history, after `step` steps.
 
     Args:
-        key: of the replicate.
+        key: key of the replicate.
         params: the parameters to measure.
         hparams: hyperparameters.
         data: training samples.
         test: samples to measure beside them, or None.
         step: number of steps done.
-        masks: masks that take the place of drawn ones.
+        masks: masks that replace the drawn ones.
         config: loss, activation, metrics.
         num_steps: steps of the whole run, for keep_prob_end; None takes config.num_steps.
 

@@ -1,4 +1,4 @@
-"""`HParams`, the traced hyperparameters, and the table that declares each of them in one place.
+"""`HParams`, the traced hyperparameters, and the table that declares each of them once.
 
 The fields of `HParams`, the checks of their values, the axes of a grid, the flags of the command line, the
 parameters of the estimators and the columns of a store all read `HYPERPARAMETERS`. A new regulariser is an
@@ -31,7 +31,7 @@ class Range(NamedTuple):
     """The values that a hyperparameter may take.
 
     Attributes:
-        words: what a message says after "must be".
+        words: the words of a message after "must be".
         contains: whether a value is inside, elementwise.
     """
 
@@ -57,7 +57,7 @@ class Hyperparameter:
     Attributes:
         range: the values that it may take.
         words: its description, in one line.
-        place: of a training step, at which it acts as a regulariser; "" for the others.
+        place: the point of a training step at which it acts as a regulariser; "" for the others.
         default: the value where none is given; None where the default is off.
         off: the number that means the same as None; None where it cannot be off.
         always: whether it is compiled into every program; off is then a number. Otherwise off is another,

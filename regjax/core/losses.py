@@ -161,6 +161,7 @@ def balanced_weights(y: jax.Array, weights: jax.Array, num_classes: int) -> jax.
     """
     belongs = lax.broadcasted_iota(y.dtype, (num_classes, y.shape[1]), 0) == y
     totals = jnp.sum(jnp.where(belongs, weights[None, :], 0), axis=1)
+    # A class without samples gets no weight; the other classes share all of it.
     there = totals > 0
     share = jnp.sum(totals) / jnp.sum(there.astype(totals.dtype))
     of_class = jnp.where(there, share / jnp.where(there, totals, 1), 0)

@@ -46,12 +46,7 @@ def without_split(metric: str) -> str:
 
 
 def metrics(
-    logits: jax.Array,
-    y: jax.Array,
-    weights: jax.Array,
-    *,
-    loss: Loss,
-    only: tuple[Metric, ...] | None = None,
+    logits: jax.Array, y: jax.Array, weights: jax.Array, *, loss: Loss, only: tuple[Metric, ...] | None = None
 ) -> dict[str, jax.Array]:
     """Returns the metrics as scalars: `loss` (mean data loss, no penalty), and those of the kind of target.
 

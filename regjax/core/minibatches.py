@@ -33,7 +33,7 @@ def make_batches(
     0 fill it.
 
     Args:
-        key: of the replicate.
+        key: key of the replicate.
         data: training samples, with the weights of their classes.
         counted: weights of the samples without those of their classes, `(n,)`; their sum divides the
             penalties.
@@ -63,6 +63,7 @@ def make_batches(
             batch = Data(by_sample[chosen].T, data.y[:, chosen], data.weights[chosen])
             return batch, BatchSizes(float(size), sizes.num_train), order
         positions = index * size + lax.iota(jnp.int32, size)
+        # Beyond the end the last sample fills the batch, with weight 0.
         chosen = order[jnp.minimum(positions, len(order) - 1)]
         filled = positions < num_samples
         batch = Data(by_sample[chosen].T, data.y[:, chosen], jnp.where(filled, data.weights[chosen], 0))

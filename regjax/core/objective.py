@@ -112,6 +112,7 @@ def data_cost_and_grads(
     d_logits = _loss_gradient(logits, hparams, data, config, sizes)
     if partners is not None:
         d_logits = d_logits + _loss_gradient(logits, hparams, partners, config, sizes)
+    # Divided like d_logits: `backward` adds the two gradients.
     weights = _all_weights(data, partners) / sizes.num_samples
     d_hidden = activity_penalty_gradient(_hidden(residuals), weights, hparams)
     grads, dx, _ = backward(

@@ -39,6 +39,7 @@ def make_optimizer(
     h, rate = hparams, hparams.learning_rate if learning_rate is None else learning_rate
     eps = h.eps
     if config.epsilon_hat and updates_done is not None:
+        # √v̂ + ε/√(1 - b2ᵗ) = (√v + ε)/√(1 - b2ᵗ): with it optax adds ε before the correction.
         eps = h.eps / jnp.sqrt(1 - h.b2 ** (jnp.asarray(updates_done, h.b2.dtype) + 1))
     if config.optimizer == "sgd":
         return optax.sgd(rate)

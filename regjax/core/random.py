@@ -170,7 +170,7 @@ def epoch_order(key: jax.Array, epoch: ArrayLike, weights: jax.Array, *, shuffle
     """Returns a random order of the samples for one epoch, those of weight 0 sorted last.
 
     Args:
-        key: of the replicate.
+        key: key of the replicate.
         epoch: a whole number >= 0.
         weights: `(n,)`, 0 where a sample is held out.
         shuffle: False leaves the others in their order.

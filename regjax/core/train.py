@@ -86,7 +86,7 @@ def init_state(
     """Returns the state before the first step.
 
     Args:
-        key: of the replicate, see `random.replicate_key`.
+        key: key of the replicate, see `random.replicate_key`.
         hparams: hyperparameters.
         config: layer sizes, init, optimizer, dtype.
         params: initial parameters; None draws them.
@@ -134,7 +134,7 @@ def run_segment(
     """Returns the state after steps `start` … `stop` - 1: how a run is cut changes no bit of it.
 
     Args:
-        key: of the replicate.
+        key: key of the replicate.
         state: the state after `start` steps.
         hparams: hyperparameters, traced.
         data: training samples; one of weight 0 is never seen.
@@ -142,7 +142,7 @@ def run_segment(
         stop: last step + 1, may be traced.
         masks: masks of every step; None draws them.
         course: facts of the whole run.
-        config: what is compiled.
+        config: the compiled configuration.
     """
     num_batches, num_steps, watched, orders = course
     num_steps = config.num_steps if num_steps is None else num_steps
@@ -238,7 +238,7 @@ def make_train(config: Config) -> Callable[..., Trained]:
     one that has stopped are NaN after `history["stopped_at"]`, which is -1 in a run that did not stop.
 
     Args:
-        config: what is compiled. With dtype "float64", `train` enables x64 locally; under your own
+        config: the compiled configuration. With dtype "float64", `train` enables x64 locally; under your own
             `vmap` or `jit`, put `with jax.enable_x64(True)` around that call.
 
     Example:
@@ -260,7 +260,7 @@ def make_train(config: Config) -> Callable[..., Trained]:
         """Returns the trained parameters and the history of one run; see `make_train`.
 
         Args:
-            key: of the replicate, see `replicate_key`.
+            key: key of the replicate, see `replicate_key`.
             hparams: hyperparameters; every leaf may be traced.
             data: training samples.
             test: samples to measure beside them, never trained on.

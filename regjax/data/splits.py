@@ -46,7 +46,7 @@ class Splits(NamedTuple):
         """Returns the training weights of a fold, `(n,)`.
 
         Args:
-            fold: its number.
+            fold: number of the fold.
             stopping: whether the network stops early, and so must not train on the samples it watches.
         """
         if not stopping:
@@ -278,9 +278,9 @@ def hold_out(data: Data, fraction: float, *, seed: int = 0, name: str = "fractio
 
     Args:
         data: all samples.
-        fraction: of the samples that become the test set, in (0, 1).
-        seed: of scikit-learn's splitter.
-        name: of the fraction in messages.
+        fraction: fraction of the samples that become the test set, in (0, 1).
+        seed: seed of scikit-learn's splitter.
+        name: name of the fraction in messages.
 
     Raises:
         ValueError: a fraction outside (0, 1), too few samples, or too few of a class.

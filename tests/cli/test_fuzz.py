@@ -150,7 +150,11 @@ def npz(path, **arrays):
         ({"y": Y.astype("M8[s]")}, TypeError, "y must hold class labels, numbers or text"),
         ({"y": Y + 1j}, TypeError, "y must hold class labels, numbers or text, got dtype complex128"),
         ({"X": X.astype("f8,f8")}, TypeError, "X must hold numbers or text, got cells, a structure"),
-        ({"X": np.full((6, 1), np.longdouble("1e4000"))}, ValueError, "X must be finite, got inf in row 0"),
+        (
+            {"X": np.full((6, 1), np.longdouble("1e4000"))},
+            ValueError,
+            "X must be finite, got inf in sample 0",
+        ),
     ],
 )
 def test_arrays_that_do_not_fit(arrays, error, words, tmp_path):
@@ -246,7 +250,7 @@ def test_what_is_too_much_is_said_before_it_is_made():
         make_design("two_regions", {}, test=1e-300)
     with pytest.raises(ValueError, match="folds must list distinct sample indices"):
         make_design("two_regions", {}, folds=[([0, [1]], [2])])
-    with pytest.raises(ValueError, match="y must be finite in float32, got inf in row 0"):
+    with pytest.raises(ValueError, match="y must be finite in float32, got inf in sample 0"):
         make_design((X, Y + 1e300), {"hidden": ()})
 
 

@@ -46,15 +46,19 @@ def test_weights_have_mean_one_over_the_rows_that_count():
             ValueError,
             r"X must be two-dimensional \(n_samples, n_features\), got shape \(2,\)",
         ),
-        (([[1.0, 2.0], [np.nan, 1.0]], [0, 1]), ValueError, "X must be finite, got nan in row 1, column 0"),
-        (([[1.0, np.inf]], [0]), ValueError, "got inf in row 0, column 1"),
+        (
+            ([[1.0, 2.0], [np.nan, 1.0]], [0, 1]),
+            ValueError,
+            "X must be finite, got nan in sample 1, column 0",
+        ),
+        (([[1.0, np.inf]], [0]), ValueError, "got inf in sample 0, column 1"),
         (([["a", "b"]], [0]), TypeError, "X must hold numbers"),
-        (([[1.0]], [np.nan]), ValueError, "y must be finite, got nan in row 0"),
+        (([[1.0]], [np.nan]), ValueError, "y must be finite, got nan in sample 0"),
         (([[1.0]], np.zeros((1, 1, 1))), ValueError, "y must be one- or two-dimensional"),
         (
             ([[1.0]], [0.5], None, "classification"),
             ValueError,
-            "y must hold whole numbers as class labels, got 0.5 in row 0",
+            "y must hold whole numbers as class labels, got 0.5 in sample 0",
         ),
         (
             ([[1.0]], [2**32], None, "classification"),

@@ -99,9 +99,9 @@ def bad_files(folder):
     yield "text.npz", b"not a zip", r"must be a NumPy \.npz archive"
     yield "empty.csv", b"", "must be a table of comma-separated values"
     yield "header.csv", b"a,b\n", "X must have at least one sample"
-    yield "words.csv", b"a,b\n1,0\nx,1\n", "column 'a' must hold numbers, got 'x' in row 1"
-    yield "gap.csv", b"a,b\n1,0\n,1\n", "X must be finite, got nan in row 1, column 0"
-    yield "gap_y.csv", b"a,b\n1,0\n2,\n", "target 'b' must have no gaps, got one in row 1"
+    yield "words.csv", b"a,b\n1,0\nx,1\n", "column 'a' must hold numbers, got 'x' in sample 1"
+    yield "gap.csv", b"a,b\n1,0\n,1\n", "X must be finite, got nan in sample 1, column 0"
+    yield "gap_y.csv", b"a,b\n1,0\n2,\n", "target 'b' must have no gaps, got one in sample 1"
     yield "headless.csv", b"0.1,0.2,1\n0.3,0.4,0\n", "must have a header line with names, got 0.1, 0.2, 1"
     yield "one.csv", b"b\n1\n0\n", "X must have at least one column"
     yield "binary.csv", bytes(range(256)) * 4, "must be a table|must hold numbers|must have"
@@ -121,7 +121,7 @@ def test_bad_files(tmp_path):
         with pytest.raises(ValueError, match=f"must hold X, y, Xval, yval; without {missing}, it holds"):
             load(tmp_path / "m.mat")
     scipy.io.savemat(tmp_path / "m.mat", {"X": X, "y": Y[:, None], "Xval": X * np.nan, "yval": Y[:, None]})
-    with pytest.raises(ValueError, match="Xval must be finite, got nan in row 0, column 0"):
+    with pytest.raises(ValueError, match="Xval must be finite, got nan in sample 0, column 0"):
         load(tmp_path / "m.mat")
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "nowhere.csv")
