@@ -30,7 +30,7 @@ def test_task_follows_the_dtype_of_y_unless_told():
     assert Data.from_arrays(X, np.stack([Y, Y], 1), task="regression").y.shape == (2, 5)
 
 
-def test_weights_have_mean_one_over_the_rows_that_count():
+def test_weights_have_mean_one_over_the_samples_that_count():
     weights = Data.from_arrays(X, Y, [0, 1, 2, 3, 0]).weights
     np.testing.assert_allclose(weights, [0, 0.5, 1, 1.5, 0])
 
@@ -141,7 +141,7 @@ def test_data_that_does_not_fit_the_config(config, data, error, words):
 
 @given(n=st.integers(1, 70))
 @settings(deadline=None)
-def test_padding_appends_rows_of_weight_zero(n):
+def test_padding_appends_samples_of_weight_zero(n):
     data = Data.from_arrays(np.ones((n, 2)), np.ones(n, int) * np.arange(n))
     padded = pad_samples(data)
     assert padded.x.shape[1] % 16 == 0

@@ -45,15 +45,15 @@ def test_optimizers_are_optax_with_traced_values(name, optimizer, x64):
     hparams = check_hparams(
         config, regjax.HParams(0.05, momentum=0.8, b1=0.8, b2=0.95, eps=1e-6, weight_decay=0.3)
     )
-    rows = jax.tree.map(jnp.asarray, check_data(config, data))
+    samples = jax.tree.map(jnp.asarray, check_data(config, data))
     params = regjax.init_params(KEY, config.layer_sizes, dtype="float64")
     ours = init_state(KEY, hparams, config=config, params=params)
-    ours = jax.jit(functools.partial(run_segment, config=config))(KEY, ours, hparams, rows, 0, 10)
+    ours = jax.jit(functools.partial(run_segment, config=config))(KEY, ours, hparams, samples, 0, 10)
     state = optimizer.init(params)
 
     @jax.jit
     def step(params, state):
-        grads = jax.grad(lambda p: regjax.cost(p, hparams, rows, config=config))(params)
+        grads = jax.grad(lambda p: regjax.cost(p, hparams, samples, config=config))(params)
         with jax.numpy_dtype_promotion("standard"):
             updates, state = optimizer.update(grads, state, params)
         return optax.apply_updates(params, updates), state

@@ -67,7 +67,7 @@ def test_kept_fractions_are_binomial_over_steps():
     assert 0.6 * sd < np.std(fractions) < 1.5 * sd
 
 
-def test_epoch_order_puts_held_out_rows_last():
+def test_epoch_order_puts_held_out_samples_last():
     weights = jnp.array([1.0, 0.0, 1.0, 1.0, 0.0, 1.0])
     order = np.asarray(epoch_order(KEY, 0, weights))
     assert sorted(order[:4]) == [0, 2, 3, 5]

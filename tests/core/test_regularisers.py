@@ -78,7 +78,7 @@ def test_every_regulariser_is_tried():
     assert set(ABSENT) | {"l2", "l1"} == set(ON)
 
 
-def rows(loss, n=9, seed=0):
+def samples(loss, n=9, seed=0):
     rng = np.random.default_rng(seed)
     outputs = OUTPUTS[loss]
     y = rng.standard_normal((outputs, n))
@@ -141,9 +141,9 @@ def check_gradient_of(values, loss, depth):
         if loss == "squared_error":
             values = {name: v for name, v in values.items() if name not in CLASSES_ONLY}
         config, hparams, params = problem(loss, depth, values)
-        data = rows(loss)
+        data = samples(loss)
         total = jnp.sum(data.weights)
-        sizes = BatchSizes(total, 2 * total)  # a batch of half the rows
+        sizes = BatchSizes(total, 2 * total)  # a batch of half the samples
         batch, others = add_noise(KEY, 3, hparams, data, data)
         masks = draw_masks(KEY, 3, hparams, config, 9, 10)
         _, ours = gradient(params, hparams, batch, masks, others, config=config, sizes=sizes)
@@ -202,7 +202,7 @@ def trained(values, config=SMALL, data=None, steps=12):
 
 @pytest.mark.bits
 @pytest.mark.parametrize(("name", "batch_size"), some_slow([*ABSENT, "balanced"], [None, 16], every=2))
-def test_held_out_rows_change_no_bit(name, batch_size):
+def test_held_out_samples_change_no_bit(name, batch_size):
     config = dataclasses.replace(SMALL, batch_size=batch_size)
     values = {name: ON[name]} if name in ON else {}
     if name == "balanced":
@@ -343,7 +343,7 @@ def test_mixup_with_one_partner_per_class_by_hand():
     )
 
 
-def test_partners_are_a_permutation_of_the_training_rows_alone():
+def test_partners_are_a_permutation_of_the_training_samples_alone():
     weights = jnp.asarray(np.arange(40) % 3 > 0, jnp.float32)
     seen = set()
     for step in range(20):
@@ -365,7 +365,7 @@ def test_mixing_weights_are_beta(alpha):
     assert float(mixing_weight(KEY, 0, jnp.float32(0))) == 1
 
 
-def test_swap_noise_takes_values_of_the_same_feature_from_training_rows():
+def test_swap_noise_takes_values_of_the_same_feature_from_training_samples():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((3, 300))
     weights = np.where(np.arange(300) % 4 == 0, 0, 1.0)
@@ -394,7 +394,7 @@ def test_input_noise_has_its_variance():
 
 def test_adversarial_example_is_worse_by_the_norm_of_the_gradient(x64):
     config, hparams, params = problem("sigmoid_cross_entropy", 2, {"adversarial": 1e-6})
-    data = rows("sigmoid_cross_entropy")
+    data = samples("sigmoid_cross_entropy")
     value = functools.partial(cost, params, HParams(), config=config)
     dx = jax.grad(lambda x: value(data._replace(x=x)))(data.x)
     there = adversarial_example(data.x, dx, hparams.adversarial)
@@ -405,7 +405,7 @@ def test_adversarial_example_is_worse_by_the_norm_of_the_gradient(x64):
 
 def test_sam_climbs_by_the_radius(x64):
     config, hparams, params = problem("squared_error", 2, {"sam": 1e-6})
-    data = rows("squared_error")
+    data = samples("squared_error")
     value = functools.partial(cost, hparams=HParams(), data=data, config=config)
     grads = jax.grad(value)(params)
     there = sharpest(params, grads, hparams.sam)

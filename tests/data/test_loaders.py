@@ -60,7 +60,7 @@ def test_labels_mean_the_same_in_train_and_test(tmp_path):
         regjax.load_npz(path)
 
 
-def test_npz_with_and_without_test_rows(tmp_path):
+def test_npz_with_and_without_test_samples(tmp_path):
     path = tmp_path / "d.npz"
     np.savez(path, X=X, y=Y)
     assert regjax.load_npz(path)[1] is None
