@@ -1,7 +1,8 @@
 """Activations, each with its hand-derived derivative directly below it.
 
-Every function is elementwise on an array of any shape and keeps its dtype. A derivative is a function
-of `z` and of `a = f(z)`: whichever of the two is cheaper is used, and XLA drops the other.
+Every function is elementwise on an array of any shape and keeps its dtype. A derivative is a function of `z`
+and of `a = f(z)`: whichever of the two is cheaper is used, and XLA drops the other. `mlp.forward` and
+`mlp.backward` look them up in `ACTIVATIONS`; the tutorial's functions call single ones.
 """
 
 from __future__ import annotations

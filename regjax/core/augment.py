@@ -28,22 +28,23 @@ from .random import (
 
 
 def add_noise(
-    key: jax.Array, step: ArrayLike, hparams: HParams, batch: Data, rows: Data
+    key: jax.Array, step: ArrayLike, hparams: HParams, batch: Data, samples: Data
 ) -> tuple[Data, Data | None]:
     """Returns the samples of a step as the network sees them, and their partners where pairs are mixed.
 
     The partners have the same mixed x, and their own y and weights: the data term is the sum of both.
 
     Args:
-        key: of the replicate.
-        step: the step.
+        key: key of the replicate.
+        step: number of the step.
         hparams: hyperparameters.
         batch: samples of the step.
-        rows: all training samples, from which values are swapped in.
+        samples: all training samples, from which values are swapped in.
     """
     h = hparams
+    # Swapped first, so that a value that is swapped in gets its own noise.
     if h.swap_noise is not None:
-        batch = batch._replace(x=swap_noise(key, step, batch, rows, h.swap_noise))
+        batch = batch._replace(x=swap_noise(key, step, batch, samples, h.swap_noise))
     if h.input_noise is not None:
         batch = batch._replace(x=input_noise(key, step, batch, h.input_noise))
     if h.mixup is None:
@@ -57,8 +58,8 @@ def input_noise(key: jax.Array, step: ArrayLike, batch: Data, sigma: jax.Array) 
     σ is in units of the inputs as the network sees them: of the standardised ones, where they are.
 
     Args:
-        key: of the replicate.
-        step: the step.
+        key: key of the replicate.
+        step: number of the step.
         batch: samples of the step.
         sigma: a scalar >= 0.
 
@@ -69,27 +70,28 @@ def input_noise(key: jax.Array, step: ArrayLike, batch: Data, sigma: jax.Array) 
     return batch.x + jnp.where(batch.weights > 0, sigma, 0)[None, :] * drawn
 
 
-def swap_noise(key: jax.Array, step: ArrayLike, batch: Data, rows: Data, prob: jax.Array) -> jax.Array:
+def swap_noise(key: jax.Array, step: ArrayLike, batch: Data, samples: Data, prob: jax.Array) -> jax.Array:
     """Returns x with each value replaced, with probability `prob`, by that feature of another sample.
 
     The other sample is drawn for each value, uniformly from all training samples (it may be the same one).
 
     Args:
-        key: of the replicate.
-        step: the step.
+        key: key of the replicate.
+        step: number of the step.
         batch: samples of the step.
-        rows: all training samples.
+        samples: all training samples.
         prob: a scalar in [0, 1).
 
     References:
         Jahrer 2017, first place in Porto Seguro's Safe Driver Prediction: denoising autoencoders.
     """
     shape = batch.x.shape
-    seen = jnp.argsort(rows.weights <= 0)  # a stable sort: training samples come first
-    count = jnp.sum(rows.weights > 0, dtype=jnp.int32)
+    seen = jnp.argsort(samples.weights <= 0)  # a stable sort: training samples come first
+    count = jnp.sum(samples.weights > 0, dtype=jnp.int32)
     u = random_bits(place_key(key, step, SWAP_ROWS), *shape).astype(jnp.float32) * jnp.float32(2**-16)
+    # 16 bits: of more than 65,536 samples some are never drawn. The product may be rounded up to count.
     chosen = seen[jnp.minimum((u * count.astype(jnp.float32)).astype(jnp.int32), count - 1)]
-    others = jnp.take_along_axis(rows.x, chosen, axis=1)
+    others = jnp.take_along_axis(samples.x, chosen, axis=1)
     threshold = jnp.round(65536 * prob)
     bits = random_bits(place_key(key, step, SWAP), *shape)
     swapped = (bits.astype(prob.dtype) < threshold) & (batch.weights > 0)[None, :]
@@ -103,7 +105,7 @@ def mixup(batch: Data, partner: jax.Array, share: jax.Array) -> tuple[Data, Data
 
     Args:
         batch: samples of the step.
-        partner: j of each i, `(n,)`; a permutation that leaves samples of weight 0 in place.
+        partner: j of each i, `(n,)`; a permutation that leaves samples of weight 0 where they are.
         share: λ, a scalar in [0, 1].
 
     Returns:
@@ -119,11 +121,11 @@ def mixup(batch: Data, partner: jax.Array, share: jax.Array) -> tuple[Data, Data
 
 
 def partners(key: jax.Array, step: ArrayLike, weights: jax.Array) -> jax.Array:
-    """Returns a random permutation of the samples of weight above 0, `(n,)`; the others stay in place."""
+    """Returns a random permutation of the samples of weight above 0, `(n,)`; the others do not move."""
     with one_generator():
         u = jax.random.uniform(place_key(key, step, PARTNERS), weights.shape, jnp.float32)
     held_out = weights <= 0
-    # Training samples first, in random order; then each place that trains gets the next of them.
+    # Training samples first, in random order; then each position that trains gets the next of them.
     order = jnp.argsort(jnp.where(held_out, 2.0, u))
     return jnp.zeros_like(order).at[jnp.argsort(held_out)].set(order)
 

@@ -20,7 +20,7 @@ class Average(NamedTuple):
     """An average of the parameters.
 
     Attributes:
-        state: of `optax.ema`, or None for a plain mean.
+        state: the state of `optax.ema`, or None for a plain mean.
         params: the average so far, which is evaluated.
     """
 
@@ -39,7 +39,7 @@ def average(params: Params, before: Average | None, step: ArrayLike, hparams: HP
     """Returns the average after a step.
 
     Args:
-        params: after the step.
+        params: the parameters after the step.
         before: the average before it.
         step: number t of the step, from 0.
         hparams: hyperparameters.

@@ -56,12 +56,12 @@ class Certificate(NamedTuple):
     """The largest relative errors of one gradient, over all depths and all leaves.
 
     Attributes:
-        activation: of the hidden layers; "any" for a proximal step, which does not depend on it.
+        activation: activation of the hidden layers; "any" for a proximal step, which does not depend on it.
         loss: the data loss; "any" for a proximal step.
-        term: what is on beside the loss: "none", a hyperparameter, "class_weight" or "all". The gradient is
-            that in the parameters; for "adversarial" that in the inputs.
-        error: against `jax.grad`, relative to the largest entry of the leaf.
-        central_error: against a central difference along a random direction, relative to the norms of
+        term: the term that is on beside the loss: "none", a hyperparameter, "class_weight" or "all". The
+            gradient is that in the parameters; for "adversarial" that in the inputs.
+        error: difference from `jax.grad`, relative to the largest entry of the leaf.
+        central_error: difference from a central difference along a random direction, relative to the norms of
             gradient and direction.
     """
 
@@ -87,7 +87,7 @@ def certify(
     """Returns a certificate per activation × loss × term, and one per proximal step.
 
     Args:
-        activations: of the hidden layers.
+        activations: activations of the hidden layers.
         losses: the data losses.
         depths: numbers of hidden layers, each at most 4.
         on_progress: called with the number of finished (activation, depth) programs.
@@ -104,13 +104,13 @@ def certify(
             on_progress(done)
     finally:  # on Ctrl-C what has not begun is dropped
         pool.shutdown(wait=False, cancel_futures=True)
-    rows = []
+    certificates = []
     for activation, loss in itertools.product(activations, losses):
         found = [task.result()[loss] for task, (a, d) in tasks.items() if a == activation or d == 0]
         for term in found[0]:
             errors = np.max([errors[term] for errors in found], axis=0)  # keeps NaN
-            rows.append(Certificate(activation, loss, term, *map(float, errors)))
-    return [*rows, *map(_certify_proximal, PENALISED)]
+            certificates.append(Certificate(activation, loss, term, *map(float, errors)))
+    return [*certificates, *map(_certify_proximal, PENALISED)]
 
 
 def _certify_program(
@@ -127,13 +127,13 @@ def _certify_program(
 
 
 class Lanes(NamedTuple):
-    """What differs between the lanes of a program; every leaf has a leading axis, one entry per lane.
+    """The values that differ between the lanes of a program; every leaf has a leading axis of lanes.
 
     Attributes:
-        hparams: of `STRENGTHS`.
-        masks: of units and weights.
+        hparams: values of `STRENGTHS`.
+        masks: masks of units and weights.
         x: inputs with their noise.
-        weights: of the samples, times those of their classes.
+        weights: weights of the samples, times those of their classes.
         share: λ of mixup; 1 is off.
     """
 
@@ -218,11 +218,11 @@ def _make_lanes(sizes: Sequence[int], data: Data, loss: Loss, rng: np.random.Gen
 
 
 class Derivatives(NamedTuple):
-    """Of the objective in (params, x), in every lane.
+    """The derivatives of the objective in (params, x), in every lane.
 
     Attributes:
         ours: the hand-derived gradient.
-        oracle: that of `jax.grad`.
+        oracle: the gradient of `jax.grad`.
         slopes: central differences along the direction of params and of x, `(lanes, 2)`.
     """
 
@@ -242,8 +242,8 @@ def _differentiate(problems: dict[Loss, Problem], *, config: Config) -> dict[Los
         )
 
         def objective(params: Params, x: jax.Array) -> jax.Array:
-            rows, others = batch._replace(x=x), partners._replace(x=x)
-            return cost(params, lane.hparams, rows, lane.masks, others, config=config)
+            samples, others = batch._replace(x=x), partners._replace(x=x)
+            return cost(params, lane.hparams, samples, lane.masks, others, config=config)
 
         def along(distance: jax.Array) -> jax.Array:
             moved = jax.tree.map(lambda leaf, d: leaf + distance[0] * d, params, d_params)
@@ -305,9 +305,9 @@ def _certify_proximal(name: str) -> Certificate:
     return Certificate(ANY, ANY, name, *map(float, errors[:, 0]))
 
 
-def as_text(rows: Sequence[Certificate]) -> str:
+def as_text(certificates: Sequence[Certificate]) -> str:
     """Returns the certificates as a table: a line per term × loss, a column per activation."""
-    activations = [a for a in dict.fromkeys(row.activation for row in rows) if a != ANY]
+    activations = [a for a in dict.fromkeys(c.activation for c in certificates) if a != ANY]
     lines = [
         "largest relative error of each hand-derived gradient, depths 0 to 4; a term is on beside the loss.",
         "The gradient is in the parameters; of adversarial in the inputs, over all terms; of l1_prox and",
@@ -316,12 +316,12 @@ def as_text(rows: Sequence[Certificate]) -> str:
         f"{'term':<23}{'loss':<11}" + "".join(f"{a:>10}" for a in activations) + f"  {'differences':>11}",
     ]
     by_line: dict[tuple[str, str], list[Certificate]] = {}
-    for row in sorted(rows, key=lambda row: (*LANES, INPUT, *PENALISED).index(row.term)):
-        by_line.setdefault((row.term, row.loss), []).append(row)
+    for c in sorted(certificates, key=lambda c: (*LANES, INPUT, *PENALISED).index(c.term)):
+        by_line.setdefault((c.term, c.loss), []).append(c)
     for (term, loss), line in by_line.items():
-        errors = "".join(f"{row.error:>10.1e}" for row in line).ljust(10 * len(activations))
-        central = max((row.central_error for row in line), key=lambda e: (math.isnan(e), e))
-        flag = "" if all(row.ok for row in line) else "  <-- exceeds its bound"
+        errors = "".join(f"{c.error:>10.1e}" for c in line).ljust(10 * len(activations))
+        central = max((c.central_error for c in line), key=lambda e: (math.isnan(e), e))
+        flag = "" if all(c.ok for c in line) else "  <-- exceeds its bound"
         lines.append(f"{term:<23}{loss.split('_')[0]:<11}{errors}  {central:>11.1e}{flag}")
     lines.append(f"bounds: {BOUND:.0e} against jax.grad, {CENTRAL_BOUND:.0e} against central differences")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Checks of what a user hands in, and how its value is shown in a message.
+"""Checks of a user's values, and the form of a value in a message.
 
 Every message says what a value must be and what it was. All packages call these before anything is compiled.
 """

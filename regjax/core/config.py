@@ -35,7 +35,7 @@ class Config:
     Attributes:
         layer_sizes: units of the input, of each hidden layer and of the output. `(2, 1)` has no hidden
             layer.
-        activation: of every hidden layer; the output layer is linear and gives logits.
+        activation: activation of every hidden layer; the output layer is linear and gives logits.
         loss: "auto" takes squared error for real targets, and for class labels sigmoid cross-entropy
             with one output and softmax cross-entropy with several.
         optimizer: one of optax's: "sgd", "momentum", "nesterov", "adam", "adamw".
@@ -46,12 +46,12 @@ class Config:
             "glorot" √(2/(fan_in + fan_out)), biases 0; or scikit-learn's, "sklearn": uniform within
             √(6/(fan_in + fan_out)), biases too, and "sklearn_logistic", within √(2/(fan_in + fan_out)).
         dtype: "float32" or "float64" of parameters and data.
-        schedule: of the learning rate: "constant"; "cosine", down to end_fraction of it after decay_steps;
-            "exponential", times decay_rate after every decay_steps, without stairs. With `stop_on` also
-            scikit-learn's "invscaling", divided by (samples seen + 1)^power_t, and "adaptive", divided by 5
-            where a run would stop, down to 1e-6.
+        schedule: schedule of the learning rate: "constant"; "cosine", down to end_fraction of it after
+            decay_steps; "exponential", times decay_rate after every decay_steps, without stairs. With
+            `stop_on` also scikit-learn's "invscaling", divided by (samples seen + 1)^power_t, and "adaptive",
+            divided by 5 where a run would stop, down to 1e-6.
         warmup_steps: steps in which the learning rate rises linearly from 0; decay_steps contain them.
-        decay_steps: of the schedule, more than warmup_steps; None takes num_steps.
+        decay_steps: steps of the schedule, more than warmup_steps; None takes num_steps.
         class_weight: "balanced" gives every class the same total weight, a tuple each its own; None leaves
             the samples' weights unchanged. It acts on the data term, whose weights keep their mean 1, so λ
             keeps its meaning.
@@ -66,9 +66,9 @@ class Config:
             held out for it, and the best parameters are put back. None never stops.
         draws: the generator of initial weights and orders of samples: "jax", from (seed, fold, step); or, in
             a sweep, "sklearn": NumPy's, from the seed, which gives scikit-learn's for random_state = seed.
-        metrics: recorded beside the loss: () is the loss alone, None all that fit the targets.
-            Without roc_auc, which sorts, a record takes half the time.
-        precision: of matrix products, in JAX's words. "highest" is full float32 on every device;
+        metrics: metrics that are recorded beside the loss: () is the loss alone, None all that fit the
+            targets. Without roc_auc, which sorts, a record takes half the time.
+        precision: precision of matrix products, in JAX's words. "highest" is full float32 on every device;
             "default" permits TF32 on an NVIDIA GPU.
 
     Raises:
@@ -104,6 +104,7 @@ class Config:
             raise ValueError(
                 f"layer_sizes must name an input and an output layer, got {tuple(self.layer_sizes)}"
             )
+        # Set with `object.__setattr__`, here and below, because the class is frozen.
         sizes = tuple(check_count("layer_sizes", size) for size in self.layer_sizes)
         object.__setattr__(self, "layer_sizes", sizes)
         for name in ("num_steps", "eval_every"):
@@ -171,6 +172,7 @@ class Config:
 
         A loop over segments passes the steps as numbers to `run_segment` and `measure`.
         """
+        # A schedule has its length compiled in; without one the number of steps is only passed.
         scheduled = self.schedule in ("cosine", "exponential") or self.warmup_steps > 0
         decay_steps = self.schedule_steps if scheduled else None
         return dataclasses.replace(self, num_steps=1, eval_every=1, decay_steps=decay_steps)

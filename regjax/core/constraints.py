@@ -18,12 +18,13 @@ def constrain(params: Params, hparams: HParams, learning_rate: jax.Array, num_tr
     """Returns the parameters after proximal steps and projections, in that order.
 
     Args:
-        params: after the update.
+        params: the parameters after the update.
         hparams: l1_prox, group_lasso, max_norm.
-        learning_rate: of this step.
+        learning_rate: the rate of this step.
         num_train: n, by which penalties are divided.
     """
     h = hparams
+    # A gradient step moves by learning rate times gradient, and the penalty's gradient is divided by n.
     reach = learning_rate / num_train
     if h.l1_prox is not None:
         params = tuple(
@@ -64,7 +65,7 @@ def shrink_columns(w: jax.Array, reach: jax.Array) -> jax.Array:
 
 
 def project_rows(w: jax.Array, max_norm: jax.Array) -> jax.Array:
-    """Returns w with each row (a unit's incoming weights) projected to the ball ‖row‖ <= max_norm.
+    """Returns w with the incoming weights of each unit u projected to the ball ‖w[u, :]‖ <= max_norm.
 
     References:
         Srivastava et al. 2014, §5.1.

@@ -27,8 +27,8 @@ def l2_elsewhere(l2: float, num_train: int, *, batch_size: int | None = None) ->
 
     Args:
         l2: λ, >= 0.
-        num_train: n, the number of training rows, at least 1.
-        batch_size: of scikit-learn's MLP, which divides by the batch; None is the full batch.
+        num_train: n, the number of training samples, at least 1.
+        batch_size: batch size of scikit-learn's MLP, which divides by the batch; None is the full batch.
 
     Raises:
         TypeError: an argument of the wrong kind.

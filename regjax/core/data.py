@@ -1,7 +1,8 @@
 """`Data`: samples with targets and weights, and the checks of them.
 
 A user hands in `(n_samples, n_features)`; `Data.from_arrays` transposes it once, and inside regjax all arrays
-are features-first. They are NumPy arrays until a training run begins.
+are features-first. They are NumPy arrays until a training run begins. `regjax.data` makes `Data` and
+`regjax.study` checks it for a sweep; `train.make_train` and the tutorial do so for single runs.
 """
 
 from __future__ import annotations
@@ -51,16 +52,16 @@ class Data(NamedTuple):
         Args:
             X: features, `(n_samples, n_features)`, finite numbers.
             y: `(n_samples,)`, `(n_samples, 1)`, or for regression `(n_samples, n_outputs)`.
-            weights: `(n_samples,)`, >= 0, not all 0; rescaled to mean 1 over the rows above 0.
+            weights: `(n_samples,)`, >= 0, not all 0; rescaled to mean 1 over the samples above 0.
             task: "auto" takes whole-number, boolean and text dtypes as class labels and real dtypes as
                 regression targets.
-            classes: what the labels 0, 1, … stand for, `(n_classes,)`. None takes whole numbers as they
-                are and text in sorted order: for the rows of a test set, name the classes of training.
-            names: of X and y in messages.
+            classes: the user's labels of the classes 0, 1, …, `(n_classes,)`. None takes whole numbers as
+                they are and text in sorted order: for a test set, give the classes of training.
+            names: names of X and y in messages.
 
         Raises:
             TypeError: X or y is not numeric where it must be.
-            ValueError: shapes that do not fit, no rows, NaN or infinity (and where).
+            ValueError: shapes that do not fit, no samples, NaN or infinity (and where).
 
         Example:
             >>> import regjax
@@ -72,7 +73,7 @@ class Data(NamedTuple):
         name_X, name_y = names
         features = _real_matrix(name_X, X)
         if features.shape[0] == 0:
-            raise ValueError(f"{name_X} must have at least one row, got shape {features.shape}")
+            raise ValueError(f"{name_X} must have at least one sample, got shape {features.shape}")
         if features.shape[1] == 0:
             raise ValueError(f"{name_X} must have at least one column, got shape {features.shape}")
         targets = np.asarray(y)
@@ -82,7 +83,7 @@ class Data(NamedTuple):
             raise ValueError(f"{name_y} must be one- or two-dimensional, got shape {targets.shape}")
         if len(targets) != len(features):
             raise ValueError(
-                f"{name_X} and {name_y} must have the same number of rows, "
+                f"{name_X} and {name_y} must have the same number of samples, "
                 f"got {len(features)} and {len(targets)}"
             )
         if _is_classes(targets, task):
@@ -104,8 +105,8 @@ def _class_labels(name: str, y: np.ndarray, classes: ArrayLike | None) -> np.nda
             _check_finite(name, y)
         uncoded = np.argwhere(y != np.floor(y))
         if len(uncoded):
-            row = uncoded[0, 0]
-            raise ValueError(f"{name} must hold whole numbers as class labels, got {y[row, 0]} in row {row}")
+            at = uncoded[0, 0]
+            raise ValueError(f"{name} must hold whole numbers as class labels, got {y[at, 0]} in sample {at}")
         beyond = np.argwhere(np.abs(y.astype(np.longdouble)) > 2**31 - 1)
         if len(beyond):
             raise ValueError(f"{name} must hold class labels 0, 1, …, got {y[beyond[0, 0], 0]}")
@@ -137,9 +138,10 @@ def _real_matrix(name: str, value: ArrayLike) -> np.ndarray:
 def _check_finite(name: str, array: np.ndarray) -> None:
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
-        row, column = bad[0]
+        sample, column = bad[0]
         raise ValueError(
-            f"{name} must be finite, got {array[row, column]} in row {row}, column {column} (counted from 0)"
+            f"{name} must be finite, got {array[sample, column]} in sample {sample}, column {column} "
+            "(counted from 0)"
         )
 
 
@@ -148,10 +150,10 @@ def _cast_finite(name: str, x: Any, weights: np.ndarray, dtype: str) -> np.ndarr
         x = np.asarray(x).astype(dtype)
     bad = np.argwhere(~np.isfinite(x) & (weights > 0))  # held-out samples may hold any value
     if len(bad):
-        column, row = bad[0]
+        column, sample = bad[0]
         raise ValueError(
-            f"{name} must be finite in {dtype}, got {x[column, row]} in row {row}, column {column} "
-            "(counted from 0)"
+            f"{name} must be finite in {dtype}, got {x[column, sample]} in sample {sample}, "
+            f"column {column} (counted from 0)"
         )
     return x
 
@@ -171,17 +173,17 @@ def check_test(config: Config, data: Data, test: Data | None, name: str = "test"
     return test
 
 
-def unit_mean(weights: ArrayLike | None, num_rows: int, name: str = "weights") -> np.ndarray:
-    """Returns weights rescaled to mean 1 over the rows above 0, `(num_rows,)`; None is a weight of 1 each.
+def unit_mean(weights: ArrayLike | None, num_samples: int, name: str = "weights") -> np.ndarray:
+    """Returns weights rescaled to mean 1 over the samples above 0, `(num_samples,)`; None weighs each 1.
 
     Raises:
         ValueError: of another shape, negative, not finite, or all 0.
     """
     if weights is None:
-        return np.ones(num_rows)
+        return np.ones(num_samples)
     array = np.asarray(weights, np.float64)
-    if array.shape != (num_rows,):
-        raise ValueError(f"{name} must have shape ({num_rows},), got {array.shape}")
+    if array.shape != (num_samples,):
+        raise ValueError(f"{name} must have shape ({num_samples},), got {array.shape}")
     if not np.all(np.isfinite(array)) or np.any(array < 0) or not np.any(array > 0):
         raise ValueError(f"{name} must be finite, at least 0, and not all 0")
     return array / np.mean(array[array > 0])
@@ -207,7 +209,7 @@ def check_data(config: Config, data: Data, *, name: str = "data") -> Data:
         )
     if not x.shape[1] == y.shape[1] == weights.shape[0]:
         raise ValueError(
-            f"{name} must hold the same number of rows in x, y and weights, "
+            f"{name} must hold the same number of samples in x, y and weights, "
             f"got {x.shape[1]}, {y.shape[1]}, {weights.shape[0]}"
         )
     if x.shape[0] != num_inputs:
@@ -236,7 +238,7 @@ def check_data(config: Config, data: Data, *, name: str = "data") -> Data:
         num_train = x.shape[1] if is_traced(weights) else int(np.sum(weights > 0))
         if config.batch_size > num_train:
             raise ValueError(
-                f"batch_size must be at most the {num_train} training rows, got {config.batch_size}"
+                f"batch_size must be at most the {num_train} training samples, got {config.batch_size}"
             )
     y = y.astype(config.dtype if real else np.int32)
     return Data(x.astype(config.dtype), y, weights.astype(config.dtype))
@@ -245,7 +247,7 @@ def check_data(config: Config, data: Data, *, name: str = "data") -> Data:
 def _check_num_classes(config: Config, y: Any) -> int:
     num_outputs = config.layer_sizes[-1]
     if y.shape[0] != 1:
-        raise ValueError(f"y must be one row of class labels, got {y.shape[0]}")
+        raise ValueError(f"y must have shape (1, n) for class labels, got {y.shape}")
     two_class = config.loss == "sigmoid_cross_entropy" or (config.loss == "auto" and num_outputs == 1)
     if two_class and num_outputs != 1:
         raise ValueError(f"layer_sizes must end in 1 for sigmoid_cross_entropy, got {num_outputs}")

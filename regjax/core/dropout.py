@@ -47,19 +47,19 @@ def draw_masks(
     """Returns the masks of one step.
 
     Args:
-        key: of the replicate.
-        step: the step.
+        key: key of the replicate.
+        step: number of the step.
         hparams: hyperparameters.
         config: layer sizes.
         num_samples: columns of a unit's mask.
-        num_steps: of the whole run, for keep_prob_end.
-        given: masks of the units that take the place of all that would be drawn.
+        num_steps: steps of the whole run, for keep_prob_end.
+        given: masks of the units; nothing is drawn where they are given.
     """
     if given is not None:
         return Masks(given)
     h, sizes = hparams, config.layer_sizes
     keep_prob = h.keep_prob
-    if h.keep_prob_end is not None:
+    if h.keep_prob_end is not None:  # then dropout may be on although keep_prob is off
         start = jnp.ones(config.num_hidden, config.dtype) if keep_prob is None else keep_prob
         keep_prob = keep_prob_at(step, start, h.keep_prob_end, num_steps)
     units = dropout_masks(
@@ -97,6 +97,7 @@ def dropout_mask(bits: jax.Array, keep_prob: jax.Array) -> jax.Array:
         Srivastava et al. 2014, §10 (scaling at training time).
     """
     threshold = jnp.clip(jnp.round(65536 * keep_prob), 1, 65536)
+    # Not bits < threshold: 65536 is no uint16.
     keep = bits <= (threshold - 1).astype(jnp.uint16)
     return jnp.where(keep, 65536 / threshold, jnp.zeros_like(threshold))
 
@@ -113,12 +114,12 @@ def dropout_masks(
     """Returns the dropout masks of one step, one per layer of weights: factors on the layer's input.
 
     Args:
-        key: of the replicate, see `replicate_key`.
+        key: key of the replicate, see `replicate_key`.
         step: the step, a whole number >= 0.
         layer_sizes: units per layer, input and output included.
         num_samples: columns of each mask.
-        keep_prob: of hidden units, a scalar or `(num_hidden,)`, in (0, 1]; None is off.
-        input_keep_prob: of input features, a scalar in (0, 1]; None is off.
+        keep_prob: probability of keeping a hidden unit, a scalar or `(num_hidden,)`, in (0, 1]; None is off.
+        input_keep_prob: probability of keeping an input feature, a scalar in (0, 1]; None is off.
 
     Returns:
         A tuple of `(units, num_samples)` arrays, None where nothing is dropped; None if all is off.
@@ -147,7 +148,7 @@ def keep_prob_at(step: ArrayLike, start: jax.Array, end: jax.Array, num_steps: A
         step: t.
         start: `(num_hidden,)`, in (0, 1].
         end: a scalar, in (0, 1].
-        num_steps: of the whole run.
+        num_steps: steps of the whole run.
     """
     done = jnp.minimum(jnp.asarray(step, start.dtype) / jnp.asarray(num_steps, start.dtype), 1)
     return start + (end - start) * done
@@ -161,8 +162,8 @@ def gaussian_masks(
     σ = √((1 - k)/k) has the variance of dropout with keep_prob k.
 
     Args:
-        key: of the replicate.
-        step: the step.
+        key: key of the replicate.
+        step: number of the step.
         layer_sizes: units per layer.
         num_samples: columns of each array.
         sigma: `(num_hidden,)`, >= 0.
@@ -189,8 +190,8 @@ def dropconnect_masks(
     Wan et al. draw a mask per example, and sample at inference from a moment-matched normal.
 
     Args:
-        key: of the replicate.
-        step: the step.
+        key: key of the replicate.
+        step: number of the step.
         layer_sizes: units per layer.
         keep_prob: `(num_layers,)`, in (0, 1].
 

@@ -1,8 +1,8 @@
 """When a run stops: by `patience`, decided at records, or by config.stop_on, decided at the end of an epoch.
 
-`Best` belongs to `patience`: whoever records (`make_train`, a sweep) calls `keep_best` with the loss on
-samples split off the training part. `Epochs` belongs to `stop_on`, which stops as scikit-learn's
-`MLPClassifier` does: `train.run_segment` calls `end_epoch`. Never are both on.
+`Best` belongs to `patience`: `train.make_train` and the lanes of `regjax.engine` call `keep_best` at a
+record, with the loss on samples split off the training part. `Epochs` belongs to `stop_on`, which stops as
+scikit-learn's `MLPClassifier` does: `train.run_segment` calls `end_epoch`. Never are both on.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Best(NamedTuple):
     """The best record of a run so far; scalars, except `params`.
 
     Attributes:
-        params: that predict: those at the step of the lowest loss.
+        params: the parameters at the step of the lowest loss, which predict.
         loss: the lowest mean loss on the watched samples.
         step: the first step with that loss; the untrained network of step 0 does not compete.
         stopped_at: step at whose record the run stopped, or -1; from then on nothing changes.
@@ -49,10 +49,10 @@ def keep_best(best: Best, params: Params, loss: jax.Array, step: ArrayLike, pati
     """Returns the best after a record: the run stops at the first one `patience` steps after its best.
 
     Args:
-        best: before the record.
-        params: that would predict now.
-        loss: on the watched samples; NaN where the network is not finite.
-        step: of the record.
+        best: the best before the record.
+        params: the parameters at the record.
+        loss: the loss on the watched samples; NaN where the network is not finite.
+        step: the step of the record.
         patience: steps without a lower loss.
 
     References:
@@ -63,7 +63,7 @@ def keep_best(best: Best, params: Params, loss: jax.Array, step: ArrayLike, pati
     going = best.stopped_at < 0
     better = going & (loss < best.loss) & (step > 0)
     waited = (step - best.step).astype(patience.dtype)
-    # What has diverged does not stop: it has diverged.
+    # A network that has diverged is reported as diverged, not as stopped.
     stops = going & ~better & (waited >= patience) & jnp.isfinite(loss)
     return Best(
         jax.tree.map(lambda new, old: jnp.where(better, new, old), params, best.params),
@@ -81,11 +81,11 @@ class Epochs(NamedTuple):
         loss: mean objective of the last whole epoch.
         score: on the watched samples after the last whole epoch; NaN where none are watched.
         best: the lowest loss, or the highest score.
-        waited: epochs in a row that were not better by tol.
+        waited: consecutive epochs that were not better by tol.
         seen: samples trained on, counted once per epoch.
-        factor: by which the learning rate is multiplied.
+        factor: the factor of the learning rate.
         stopped_at: steps done when the run stopped, or -1; from then on nothing changes.
-        params: those of the highest score, or None.
+        params: the parameters of the highest score, or None.
     """
 
     total: jax.Array
@@ -120,8 +120,8 @@ def init_epochs(params: Params, config: Config) -> Epochs | None:
 
 def add_batch(epochs: Epochs, objective: jax.Array, weights: jax.Array) -> Epochs:
     """Returns the epochs with the objective of one more batch, counted once for each of its samples."""
-    rows = jnp.sum(weights > 0, dtype=objective.dtype)
-    return epochs._replace(total=epochs.total + jnp.where(rows > 0, objective, 0) * rows)
+    count = jnp.sum(weights > 0, dtype=objective.dtype)
+    return epochs._replace(total=epochs.total + jnp.where(count > 0, objective, 0) * count)
 
 
 def end_epoch(
@@ -129,7 +129,7 @@ def end_epoch(
     params: Params,
     score: jax.Array | None,
     steps: ArrayLike,
-    num_rows: jax.Array,
+    num_samples: jax.Array,
     *,
     hparams: HParams,
     config: Config,
@@ -137,18 +137,19 @@ def end_epoch(
     """Returns the state after an epoch; a run that has stopped stays as it is.
 
     Args:
-        epochs: with the total of the epoch.
-        params: after its last step.
-        score: on the watched samples, or None.
+        epochs: the state with the total of the epoch.
+        params: the parameters after its last step.
+        score: the score on the watched samples, or None.
         steps: number of steps done.
-        num_rows: samples of an epoch.
+        num_samples: samples of an epoch.
         hparams: learning_rate, tol, n_iter_no_change, power_t.
         config: stop_on and schedule.
 
     References:
         scikit-learn 1.9, `_update_no_improvement_count` and `SGDOptimizer`.
     """
-    h, loss = hparams, epochs.total / num_rows
+    h, loss = hparams, epochs.total / num_samples
+    # As in scikit-learn, tol counts for the epochs without an improvement, not for the best value.
     if score is None:
         no_better = loss > epochs.best - h.tol
         better = loss < epochs.best
@@ -159,7 +160,7 @@ def end_epoch(
         found = score
         best_params = jax.tree.map(lambda new, old: jnp.where(better, new, old), params, epochs.params)
     waited = jnp.where(no_better, epochs.waited + 1, 0)
-    seen = epochs.seen + num_rows
+    seen = epochs.seen + num_samples
     waited, factor, stops = _rate_and_stop(epochs.factor, waited, seen, hparams, config)
     after = Epochs(
         total=jnp.zeros_like(epochs.total),

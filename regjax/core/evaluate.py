@@ -1,7 +1,7 @@
-"""What a network is worth: metrics in inference mode, and the record of a step.
+"""Metrics of a network in inference mode, and the record of a step.
 
-`train.make_train` and the tutorial take `measure`; a sweep takes `infer` and `metrics.metrics` in its own
-lanes; `train.run_segment` takes `score` where a run stops by it.
+`train.make_train` and the tutorial call `measure`; the lanes of `regjax.engine` call `infer` and
+`metrics.metrics`; `train.run_segment` calls `score` where a run stops by it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .objective import cost, full_batch_sizes, resolve_loss
 from .penalties import penalty
 
 History = dict[str, jax.Array]
-# Of a single run; the other metrics, which sort, are recorded by a sweep only.
+# The metrics that a single run records; the others sort, and are recorded by a sweep only.
 HISTORY_METRICS = ("loss", "accuracy", "rmse", "r2")
 
 
@@ -67,15 +67,15 @@ def measure(
     """Returns one record of the history, after `step` steps.
 
     Args:
-        key: of the replicate.
-        params: to be measured.
+        key: key of the replicate.
+        params: the parameters to measure.
         hparams: hyperparameters.
         data: training samples.
         test: samples to measure beside them, or None.
         step: number of steps done.
-        masks: the same masks at every step, instead of drawing them.
+        masks: masks that replace the drawn ones.
         config: loss, activation, metrics.
-        num_steps: of the whole run, for keep_prob_end; None takes config.num_steps.
+        num_steps: steps of the whole run, for keep_prob_end; None takes config.num_steps.
 
     Returns:
         Scalars. `step`; `cost`: the objective on all training samples with the noise and masks of this

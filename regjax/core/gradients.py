@@ -37,8 +37,8 @@ def gradient(
 
         def at(x: jax.Array) -> tuple[jax.Array, Params, jax.Array]:
             others = None if partners is None else partners._replace(x=x)
-            rows = data._replace(x=x)
-            return data_cost_and_grads(params, hparams, rows, masks, others, config=config, sizes=sizes)
+            samples = data._replace(x=x)
+            return data_cost_and_grads(params, hparams, samples, masks, others, config=config, sizes=sizes)
 
         value, grads, dx = at(data.x)
         if hparams.adversarial is None:
@@ -76,7 +76,7 @@ def sharpest(params: Params, grads: Params, radius: jax.Array) -> Params:
     paper, where weight decay stands outside of the maximum.
 
     Args:
-        params: where the step begins.
+        params: the parameters before the step.
         grads: g, the gradient of the data term there.
         radius: ρ >= 0.
 

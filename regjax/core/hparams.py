@@ -1,8 +1,9 @@
-"""`HParams`, the traced hyperparameters, and the table that declares each of them in one place.
+"""`HParams`, the traced hyperparameters, and the table that declares each of them once.
 
 The fields of `HParams`, the checks of their values, the axes of a grid, the flags of the command line, the
 parameters of the estimators and the columns of a store all read `HYPERPARAMETERS`. A new regulariser is an
-entry of it, and a function in the module of the place of a step at which it acts (docs/regularisers.md).
+entry of it, and a function in the module of its place, the point of a step at which it acts
+(docs/regularisers.md).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Range(NamedTuple):
     """The values that a hyperparameter may take.
 
     Attributes:
-        words: what a message says after "must be".
+        words: the words of a message after "must be".
         contains: whether a value is inside, elementwise.
     """
 
@@ -55,8 +56,8 @@ class Hyperparameter:
 
     Attributes:
         range: the values that it may take.
-        words: what it is, in one line.
-        place: of a training step, at which it acts as a regulariser; "" for the others.
+        words: its description, in one line.
+        place: the point of a training step at which it acts as a regulariser; "" for the others.
         default: the value where none is given; None where the default is off.
         off: the number that means the same as None; None where it cannot be off.
         always: whether it is compiled into every program; off is then a number. Otherwise off is another,
@@ -68,10 +69,10 @@ class Hyperparameter:
         proximal: whether it is a penalty that acts by a proximal step, which needs plain sgd.
         classes: whether it needs class labels.
         later: whether it was added later and cannot be off: its default then enters no identity.
-        optimizers: those that read it; () means all.
+        optimizers: the optimizers that read it; () means all.
         sklearn: name of the estimators' parameter; "" where they have none.
-        meaning: of that parameter's value: the "same"; the "strength" of a penalty, which goes with the mean
-            weight of the samples; a "rate", 1 - value; or a "bound", where None is inf.
+        meaning: how that parameter's value is read: the "same"; the "strength" of a penalty, which goes with
+            the mean weight of the samples; a "rate", 1 - value; or a "bound", where None is inf.
     """
 
     range: Range
@@ -101,7 +102,7 @@ class Hyperparameter:
 
         Args:
             value: a number, one per layer, or None for a bound that is off. A "strength" is returned as it
-                is: whoever rescales the weights of the samples divides by their mean.
+                is; the estimators divide it by the mean weight of the samples.
         """
         if self.meaning == "bound" and value is None:
             return math.inf
@@ -175,7 +176,7 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
         place="average", off=np.inf),
     "tol": _H(STRENGTH, "Smallest improvement of an epoch that counts, with stop_on.", default=1e-4,
         later=True, sklearn="tol"),
-    "n_iter_no_change": _H(COUNT, "Epochs in a row without an improvement that end a run, with stop_on.",
+    "n_iter_no_change": _H(COUNT, "Consecutive epochs without an improvement that end a run, with stop_on.",
         default=10, later=True, sklearn="n_iter_no_change"),
     "power_t": _H(STRENGTH, "Exponent of the schedule invscaling.", default=0.5, later=True,
         sklearn="power_t"),

@@ -1,8 +1,9 @@
 """Losses per example, from logits, each with its hand-derived gradient directly below it.
 
-`logits` is `(n_outputs, n)`; a loss is `(n,)`, in nats (squared error: in squared units of the target);
-a gradient has the shape of the logits and is per example, not averaged. All stay finite for any finite
-logit as far as the dtype can hold the value.
+`logits` is `(n_outputs, n)`; a loss is `(n,)`, in nats (squared error: in squared units of the target); a
+gradient has the shape of the logits and is per example, not averaged. All stay finite for any finite logit as
+far as the dtype can hold the value. `objective` calls the regularised losses, `metrics` the plain ones, and
+`minibatches` the weights of classes.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def sigmoid_cross_entropy(logits: jax.Array, y: jax.Array) -> jax.Array:
     """loss = -y·log σ(z) - (1 - y)·log(1 - σ(z)) = log(1 + exp(z)) - z·y.
 
     Args:
-        logits: z, `(1, n)`; with more rows, the losses of the rows are summed.
+        logits: z, `(1, n)`; with more outputs, their losses are summed.
         y: targets in [0, 1], same shape, integer or real.
 
     Returns:
@@ -160,6 +161,7 @@ def balanced_weights(y: jax.Array, weights: jax.Array, num_classes: int) -> jax.
     """
     belongs = lax.broadcasted_iota(y.dtype, (num_classes, y.shape[1]), 0) == y
     totals = jnp.sum(jnp.where(belongs, weights[None, :], 0), axis=1)
+    # A class without samples gets no weight; the other classes share all of it.
     there = totals > 0
     share = jnp.sum(totals) / jnp.sum(there.astype(totals.dtype))
     of_class = jnp.where(there, share / jnp.where(there, totals, 1), 0)

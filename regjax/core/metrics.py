@@ -2,7 +2,8 @@
 
 In all of them `logits` is `(n_outputs, n)`, `y` is `(1, n)` labels or `(n_outputs, n)` real targets,
 `weights` is `(n,)`; a column of weight 0 has no influence, whatever its values. A metric that is not defined
-(where a class has no samples) is NaN.
+(where a class has no samples) is NaN. `evaluate` and the lanes of `regjax.engine` call `metrics`; stores,
+tables, plots and reports read the names, directions and units.
 """
 
 from __future__ import annotations
@@ -45,12 +46,7 @@ def without_split(metric: str) -> str:
 
 
 def metrics(
-    logits: jax.Array,
-    y: jax.Array,
-    weights: jax.Array,
-    *,
-    loss: Loss,
-    only: tuple[Metric, ...] | None = None,
+    logits: jax.Array, y: jax.Array, weights: jax.Array, *, loss: Loss, only: tuple[Metric, ...] | None = None
 ) -> dict[str, jax.Array]:
     """Returns the metrics as scalars: `loss` (mean data loss, no penalty), and those of the kind of target.
 
@@ -72,7 +68,7 @@ def metrics(
         found["accuracy"] = _mean(per_example["right"], weights)
     if "balanced_accuracy" not in wanted and "roc_auc" not in wanted:
         return found
-    # A row per class (two for one logit): its score for each sample, and whether the sample belongs to it.
+    # `(n_classes, n)`, also for one logit: the score of each class, and whether the sample belongs to it.
     scores = jnp.concatenate([-logits, logits]) if len(logits) == 1 else jax.nn.softmax(logits, axis=0)
     members = lax.broadcasted_iota(y.dtype, scores.shape, 0) == y
     if "balanced_accuracy" in wanted:

@@ -33,19 +33,21 @@ def make_batches(
     0 fill it.
 
     Args:
-        key: of the replicate.
+        key: key of the replicate.
         data: training samples, with the weights of their classes.
-        counted: weights without those of classes, `(n,)`: the penalties are divided by their sum.
+        counted: weights of the samples without those of their classes, `(n,)`; their sum divides the
+            penalties.
         config: batch_size, batches, shuffle.
-        num_batches: of an epoch.
-        orders: of the samples in each epoch, `(epochs, n)`, instead of drawing them; or None.
+        num_batches: batches of an epoch.
+        orders: orders of the samples in each epoch, `(epochs, n)`; None draws them.
     """
     sizes = full_batch_sizes(data)
     if config.batch_size is None:
         return lambda step, order: (data, sizes, None)
     size = config.batch_size
-    rows = data.x.T  # a sample is then one run of memory: gathering rows is faster than gathering columns
-    num_rows = jnp.sum(data.weights > 0, dtype=jnp.int32)
+    # In this layout a sample is one run of memory, and gathering samples is faster.
+    by_sample = data.x.T
+    num_samples = jnp.sum(data.weights > 0, dtype=jnp.int32)
 
     def order_of(epoch: jax.Array, index: jax.Array, order: Any) -> jax.Array:
         if orders is not None:
@@ -58,12 +60,13 @@ def make_batches(
         order = order_of(epoch, index, order)
         if config.batches == "equal":
             chosen = lax.dynamic_slice_in_dim(order, index * size, size)
-            batch = Data(rows[chosen].T, data.y[:, chosen], data.weights[chosen])
+            batch = Data(by_sample[chosen].T, data.y[:, chosen], data.weights[chosen])
             return batch, BatchSizes(float(size), sizes.num_train), order
-        places = index * size + lax.iota(jnp.int32, size)
-        chosen = order[jnp.minimum(places, len(order) - 1)]
-        filled = places < num_rows
-        batch = Data(rows[chosen].T, data.y[:, chosen], jnp.where(filled, data.weights[chosen], 0))
+        positions = index * size + lax.iota(jnp.int32, size)
+        # Beyond the end the last sample fills the batch, with weight 0.
+        chosen = order[jnp.minimum(positions, len(order) - 1)]
+        filled = positions < num_samples
+        batch = Data(by_sample[chosen].T, data.y[:, chosen], jnp.where(filled, data.weights[chosen], 0))
         weight, count = jnp.sum(batch.weights), jnp.sum(jnp.where(filled, counted[chosen], 0))
         # A batch without samples changes nothing, but must not divide by 0.
         safe = [jnp.where(total > 0, total, 1) for total in (weight, count)]
@@ -81,9 +84,9 @@ def batches_per_epoch(weights: jax.Array, config: Config) -> jax.Array | int:
     """
     if config.batch_size is None:
         return 1
-    num_rows = jnp.sum(weights > 0, dtype=jnp.int32)
+    num_samples = jnp.sum(weights > 0, dtype=jnp.int32)
     rest = config.batch_size - 1 if config.batches == "all" else 0
-    return jnp.maximum((num_rows + rest) // config.batch_size, 1)
+    return jnp.maximum((num_samples + rest) // config.batch_size, 1)
 
 
 def weigh_classes(data: Data, config: Config) -> Data:

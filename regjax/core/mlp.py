@@ -1,7 +1,8 @@
 """The multi-layer perceptron: parameters, forward, hand-derived backward, prediction.
 
-Arrays are features-first: `x` is `(n_features, n)`, `w` is `(fan_out, fan_in)`, `b` is `(fan_out, 1)`,
-logits are `(n_outputs, n)`. `params` is a tuple of `Layer`, one per matrix of weights.
+Arrays are features-first: `x` is `(n_features, n)`, `w` is `(fan_out, fan_in)`, `b` is `(fan_out, 1)`, logits
+are `(n_outputs, n)`. `params` is a tuple of `Layer`, one per matrix of weights. `objective`, `evaluate` and
+the tutorial call `forward`; `train` calls `init_params`; all packages take the types.
 """
 
 from __future__ import annotations
@@ -50,10 +51,10 @@ def init_params(
     a float64 run starts where the float32 run does.
 
     Args:
-        key: of the replicate.
+        key: key of the replicate.
         layer_sizes: units per layer, input and output included.
         init: name of the scale.
-        dtype: of the result.
+        dtype: dtype of the result.
 
     Raises:
         TypeError: layer sizes that are no whole numbers.
@@ -121,8 +122,8 @@ def forward(
         x: inputs, `(n_features, n)`.
         masks: factors on the input of each layer, `(fan_in, n)` or None each, as
             `dropout.dropout_masks` returns; None is inference.
-        activation: of the hidden layers.
-        precision: of the matrix products.
+        activation: activation of the hidden layers.
+        precision: precision of the matrix products.
 
     Returns:
         Logits `(n_outputs, n)`, and the residuals.
@@ -151,7 +152,7 @@ def backward(
     """Returns the cotangents of `forward`'s inputs: of `params`, of `x`, and None for the masks.
 
     Args:
-        residuals: of `forward`.
+        residuals: residuals that `forward` returns.
         d_logits: gradient of a scalar in the logits, `(n_outputs, n)`.
         d_hidden: extra gradient added at each hidden activation `a`, `(units, n)` each; None adds nothing.
         activation: as in `forward`.
@@ -192,9 +193,9 @@ def predict_proba(
     Args:
         params: one `Layer` per matrix of weights.
         x: inputs, `(n_features, n)`.
-        loss: with which the network was trained.
-        activation: of the hidden layers.
-        precision: of the matrix products.
+        loss: loss of the training.
+        activation: activation of the hidden layers.
+        precision: precision of the matrix products.
 
     Returns:
         `(1, n)`, the probability of class 1, for sigmoid cross-entropy; `(n_classes, n)` for softmax.

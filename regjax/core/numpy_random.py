@@ -21,8 +21,8 @@ def draw_weights(random: np.random.RandomState, sizes: Sequence[int], logistic: 
     Args:
         random: generator, which is advanced.
         sizes: units per layer.
-        logistic: whether √2 takes the place of √6, as for the logistic activation.
-        dtype: of the result.
+        logistic: whether √2 replaces √6, as for the logistic activation.
+        dtype: dtype of the result.
 
     References:
         Glorot & Bengio 2010, eq. 16; scikit-learn's `MLPClassifier`.
@@ -43,7 +43,7 @@ def draw_orders(
 
     Args:
         random: generator, which is advanced.
-        order: of the epoch before, `(n,)` indices.
+        order: order of the epoch before, `(n,)` indices.
         num_epochs: at least 1.
         width: at least n; entries beyond n are 0.
         shuffle: False leaves the order as it is.
@@ -51,8 +51,8 @@ def draw_orders(
     orders = np.zeros((num_epochs, width), np.int32)
     for epoch in range(num_epochs):
         if shuffle:  # as sklearn.utils.shuffle does it
-            places = np.arange(len(order))
-            random.shuffle(places)
-            order = order[places]
+            positions = np.arange(len(order))
+            random.shuffle(positions)
+            order = order[positions]
         orders[epoch, : len(order)] = order
     return orders, order

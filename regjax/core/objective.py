@@ -4,7 +4,7 @@
 
 and further terms on the loss, on hidden activations and on weights, where they are on. n is the number of
 training samples, whatever the batch, so the objective does not change with the batch size. Biases are never
-penalised. `gradients` and `evaluate.measure` call it at a step.
+penalised. `gradients` calls it at every step, `evaluate.measure` at every record.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class BatchSizes(NamedTuple):
     """The two numbers the objective divides by.
 
     Attributes:
-        num_samples: of the data term: |B| of a minibatch, Σ w of a full batch.
-        num_train: of the penalties: n, the number of training samples.
+        num_samples: divisor of the data term: |B| of a minibatch, Σ w of a full batch.
+        num_train: divisor of the penalties: n, the number of training samples.
     """
 
     num_samples: jax.Array | float
@@ -55,7 +55,7 @@ def cost(
         masks: dropout masks, or `Masks`; None is inference.
         partners: of mixed samples, see `augment.mixup`: the same x with other targets and weights.
         config: activation and loss.
-        sizes: by which the terms are divided; None takes Σ w for both.
+        sizes: divisors of the terms; None takes Σ w for both.
     """
     sizes = full_batch_sizes(data) if sizes is None else sizes
     masks = _as_masks(masks)
@@ -112,6 +112,7 @@ def data_cost_and_grads(
     d_logits = _loss_gradient(logits, hparams, data, config, sizes)
     if partners is not None:
         d_logits = d_logits + _loss_gradient(logits, hparams, partners, config, sizes)
+    # Divided like d_logits: `backward` adds the two gradients.
     weights = _all_weights(data, partners) / sizes.num_samples
     d_hidden = activity_penalty_gradient(_hidden(residuals), weights, hparams)
     grads, dx, _ = backward(

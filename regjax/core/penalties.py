@@ -1,6 +1,8 @@
 """Penalties on weights and on hidden activations, each with its hand-derived gradient directly below it.
 
-A penalty is not yet divided by n, the number of training rows: objective.py does that once for all.
+A penalty is not yet divided by n, the number of training samples: `objective` does that once for all.
+`constraints` takes `column_norms`, the tutorial's functions `l2`; `train`, `evaluate` and the lanes of
+`regjax.engine` call `penalty` for what they record.
 """
 
 from __future__ import annotations
@@ -125,6 +127,7 @@ def penalty_gradient(params: Sequence[Any], hparams: HParams) -> tuple[jax.Array
 
 
 def _per_layer(ws: Sequence[jax.Array], strength: jax.Array | float | None) -> jax.Array:
+    # Users of the core may pass one number for all layers, or none; checked strengths have one per layer.
     strength = 0.0 if strength is None else strength
     return jnp.broadcast_to(jnp.asarray(strength, ws[0].dtype), (len(ws),))
 
@@ -134,7 +137,7 @@ def activity_penalty(hidden: Sequence[jax.Array], weights: jax.Array, hparams: H
 
     Args:
         hidden: activations of each hidden layer, `(units, n)`.
-        weights: of the samples, `(n,)`.
+        weights: weights of the samples, `(n,)`.
         hparams: activity_l2.
     """
     if hparams.activity_l2 is None or not hidden:

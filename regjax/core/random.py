@@ -74,7 +74,7 @@ def normals(key: jax.Array, shapes: Sequence[tuple[int, int]]) -> list[jax.Array
     The i-th is `jax.random.normal(fold_in(key, i), shapes[i])`; all are drawn by one evaluation of
     Threefry, since each evaluation takes a good part of a second to compile.
     """
-    sizes = [rows * columns for rows, columns in shapes]
+    sizes = [math.prod(shape) for shape in shapes]
     layers = jax.random.key_data(jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(len(shapes))))
     of_number = np.repeat(np.arange(len(shapes)), sizes)
     counters = np.concatenate([np.arange(size, dtype=np.uint32) for size in sizes])
@@ -97,8 +97,8 @@ def random_bits(key: jax.Array, num_units: int, num_samples: int) -> jax.Array:
 
     Args:
         key: a threefry2x32 key, as `replicate_key` makes them.
-        num_units: rows.
-        num_samples: columns.
+        num_units: first dimension.
+        num_samples: second dimension.
     """
     total = num_units * num_samples
     counters = lax.iota(jnp.uint32, -(-total // 4))
@@ -147,8 +147,8 @@ def random_normals(key: jax.Array, num_units: int, num_samples: int) -> jax.Arra
 
     Args:
         key: a threefry2x32 key, as `replicate_key` makes them.
-        num_units: rows.
-        num_samples: columns.
+        num_units: first dimension.
+        num_samples: second dimension.
     """
 
     bits = random_bits(key, num_units, num_samples)
@@ -170,7 +170,7 @@ def epoch_order(key: jax.Array, epoch: ArrayLike, weights: jax.Array, *, shuffle
     """Returns a random order of the samples for one epoch, those of weight 0 sorted last.
 
     Args:
-        key: of the replicate.
+        key: key of the replicate.
         epoch: a whole number >= 0.
         weights: `(n,)`, 0 where a sample is held out.
         shuffle: False leaves the others in their order.

@@ -1,8 +1,9 @@
 """One training run, pure and vmappable over keys, hyperparameters and data.
 
-`init_state` → `run_segment` (steps a to b in one compiled loop) → `measure`; `make_train` is nothing but
-their composition. A step has named places, in this order: batch → data noise → masks → forward → loss →
-backward → penalties → gradient → update → constraint → average → stop; what acts at a place is in its module.
+`init_state` → `run_segment` (steps a to b in one compiled loop) → `measure`; `make_train` composes them into
+a whole run. The lanes of `regjax.engine`, the estimators and the tutorial call the first two. A step has
+named places, in this order: batch → data noise → masks → forward → loss → backward → penalties → gradient →
+update → constraint → average → stop; what acts at a place is in its module.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ class TrainState(NamedTuple):
     """The state of a training run between two steps.
 
     Attributes:
-        params: after the last step.
+        params: the parameters after the last step.
         opt_state: the optimizer's state, of optax.
-        average: of the parameters, or None where none is on.
+        average: the average of the parameters, or None where none is on.
         best: the best record so far, or None where patience is off.
         epochs: the epochs so far, or None where config.stop_on is None.
     """
@@ -85,10 +86,10 @@ def init_state(
     """Returns the state before the first step.
 
     Args:
-        key: of the replicate, see `random.replicate_key`.
+        key: key of the replicate, see `random.replicate_key`.
         hparams: hyperparameters.
         config: layer sizes, init, optimizer, dtype.
-        params: start from these instead of a fresh draw.
+        params: initial parameters; None draws them.
     """
     if params is None:
         params = init_params(key, config.layer_sizes, init=config.init, dtype=config.dtype)
@@ -98,15 +99,15 @@ def init_state(
 
 
 class Course(NamedTuple):
-    """What a segment must know of the whole run; None takes what the config and the data say.
+    """Facts of the whole run that a segment needs; None takes those of the config and the data.
 
     Attributes:
         num_batches: batches of an epoch. Under a `vmap` over weights pass it, not mapped: otherwise the end
             of an epoch may differ between lanes, and every lane sorts its samples at every step.
         num_steps: steps of the run, for keep_prob_end.
         watched: samples whose score config.stop_on watches.
-        orders: of the samples in the epochs, `(epochs, n)`, those of weight 0 last, instead of drawing them;
-            after the last order the first comes again.
+        orders: orders of the samples in the epochs, `(epochs, n)`, those of weight 0 last; after the last
+            order the first comes again. None draws them.
     """
 
     num_batches: ArrayLike | None = None
@@ -133,15 +134,15 @@ def run_segment(
     """Returns the state after steps `start` … `stop` - 1: how a run is cut changes no bit of it.
 
     Args:
-        key: of the replicate.
-        state: after `start` steps.
+        key: key of the replicate.
+        state: the state after `start` steps.
         hparams: hyperparameters, traced.
         data: training samples; one of weight 0 is never seen.
         start: first step, may be traced.
         stop: last step + 1, may be traced.
-        masks: the same masks at every step, instead of drawing them.
-        course: what the segment must know of the whole run.
-        config: what is compiled.
+        masks: masks of every step; None draws them.
+        course: facts of the whole run.
+        config: the compiled configuration.
     """
     num_batches, num_steps, watched, orders = course
     num_steps = config.num_steps if num_steps is None else num_steps
@@ -164,11 +165,9 @@ def run_segment(
 
 
 class _Run(NamedTuple):
-    """What is the same at every step of a segment; fields as the arguments of `run_segment`.
+    """The arguments of `run_segment` that are the same at every step.
 
-    Attributes:
-        data: training samples, with the weights of their classes.
-        counted: weights without those of classes, `(n,)`.
+    `data` has the weights of the classes in its weights, `counted` `(n,)` has not.
     """
 
     key: jax.Array
@@ -216,8 +215,8 @@ def _end_of_epoch(run: _Run, i: jax.Array, after: TrainState) -> TrainState:
 
     def end(epochs: Epochs) -> Epochs:
         found = None if run.watched is None else score(after.params, run.watched, config)
-        rows = jnp.sum(run.counted > 0, dtype=run.counted.dtype)
-        return end_epoch(epochs, after.params, found, i + 1, rows, hparams=run.hparams, config=config)
+        count = jnp.sum(run.counted > 0, dtype=run.counted.dtype)
+        return end_epoch(epochs, after.params, found, i + 1, count, hparams=run.hparams, config=config)
 
     # num_batches is not mapped, so this stays a branch under `vmap`, and scores once per epoch.
     ended = (i + 1) % run.num_batches == 0
@@ -239,7 +238,7 @@ def make_train(config: Config) -> Callable[..., Trained]:
     one that has stopped are NaN after `history["stopped_at"]`, which is -1 in a run that did not stop.
 
     Args:
-        config: what is compiled. With dtype "float64", `train` enables x64 locally; under your own
+        config: the compiled configuration. With dtype "float64", `train` enables x64 locally; under your own
             `vmap` or `jit`, put `with jax.enable_x64(True)` around that call.
 
     Example:
@@ -261,7 +260,7 @@ def make_train(config: Config) -> Callable[..., Trained]:
         """Returns the trained parameters and the history of one run; see `make_train`.
 
         Args:
-            key: of the replicate, see `replicate_key`.
+            key: key of the replicate, see `replicate_key`.
             hparams: hyperparameters; every leaf may be traced.
             data: training samples.
             test: samples to measure beside them, never trained on.
@@ -277,8 +276,8 @@ def make_train(config: Config) -> Callable[..., Trained]:
                 raise ValueError(f"draws must be jax outside of a sweep, got {config.draws}")
             if (hparams.patience is None) != (stop is None):
                 raise ValueError(
-                    "stop must be given, rows to watch, exactly where hparams.patience is on, got "
-                    + ("patience alone" if stop is None else "rows alone")
+                    "stop must be given, samples to watch, exactly where hparams.patience is on, got "
+                    + ("patience alone" if stop is None else "samples alone")
                 )
             data, test = check_data(config, data), check_test(config, data, test)
             stop = check_test(config, data, stop, "stop")
@@ -293,7 +292,7 @@ def _train(
     key: jax.Array, hparams: HParams, data: Data, test: Data | None, stop: Data | None, *, config: Config
 ) -> Trained:
     data = pad_samples(data)
-    test, stop = (None if rows is None else pad_samples(rows) for rows in (test, stop))
+    test, stop = (None if part is None else pad_samples(part) for part in (test, stop))
 
     def record(state: TrainState, step: ArrayLike) -> tuple[TrainState, History]:
         found = measure(key, state.measured, hparams, data, test, step, config=config)

@@ -1,7 +1,8 @@
 """Data sets by name or path: the built-in 2-D set, scikit-learn's bundled ones, .mat, .csv and .npz files.
 
-`regjax.sweep` and the command line call `load_named`; users call `load_csv`, `load_mat`, `load_npz` and
-`two_regions`, which `regjax` exports. An error about a file begins with its path.
+`regjax.study.resolve` and the command line call `load_named`, `regjax compare` calls `load_two_classes`;
+users call `load_csv`, `load_mat`, `load_npz` and `two_regions`, which `regjax` exports. An error about a file
+begins with its path.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ def two_regions(key: jax.Array, *, num_train: int = 211, num_test: int = 200) ->
     total = num_train + num_test
     # The same points whatever the user's setting of this flag, which changes the random bits.
     with jax.threefry_partitionable(True):
-        place, flip = jax.random.split(key)
-        u = np.asarray(jax.random.uniform(place, (total, 2), jnp.float32), np.float64)
+        position, flip = jax.random.split(key)
+        u = np.asarray(jax.random.uniform(position, (total, 2), jnp.float32), np.float64)
         flipped = np.asarray(jax.random.uniform(flip, (total,), jnp.float32)) < 0.1
     X = 2 * u - 1
     above = X[:, 1] > 0.4 * np.sin(3 * X[:, 0])
@@ -197,7 +198,7 @@ def load_two_classes(source: Source, fraction: float = 0.3) -> tuple[Data, Data]
 
     Args:
         source: as in `load`.
-        fraction: of the samples that are held out as test samples where the data set has none, in (0, 1).
+        fraction: fraction of the samples to hold out where the data set has no test samples, in (0, 1).
 
     Raises:
         OSError: as in `load`.
@@ -214,10 +215,10 @@ def load_two_classes(source: Source, fraction: float = 0.3) -> tuple[Data, Data]
 
 @contextlib.contextmanager
 def of_file(source: Any) -> Iterator[None]:
-    """Puts the path of a file before what is wrong with its data; changes no other error.
+    """Puts the path of a file before the errors about its data; changes no other error.
 
     Args:
-        source: what the data was loaded from: only of a path that exists there is something to put.
+        source: source of the data; where it is no path of a file, errors stay as they are.
     """
     try:
         yield
@@ -316,8 +317,8 @@ def _csv(path: Source, target: str | None, task: Task, classes: np.ndarray | Non
         x = _numeric_features(table.drop(columns=[target]))
         y = table[target]
         if y.isna().any():
-            row = int(np.argmax(y.isna()))
-            raise ValueError(f"target {shown(target)} must have no gaps, got one in row {row}")
+            sample = int(np.argmax(y.isna()))
+            raise ValueError(f"target {shown(target)} must have no gaps, got one in sample {sample}")
         labels = y.to_numpy() if y.dtype.kind in "fiub" else y.to_numpy(str)
         classes = _class_names(labels, task) if classes is None else classes
         return Loaded(Data.from_arrays(x, labels, task=task, classes=classes), None, classes)
@@ -330,10 +331,10 @@ def _read_table(file: Path) -> tuple[Any, list[str]]:
     warnings.simplefilter("error", pd.errors.ParserWarning)
     head = pd.read_csv(file, header=None, nrows=1, dtype=str, keep_default_na=False)
     try:
-        # index_col: where rows are longer than the header, pandas would take the first column for an index.
+        # index_col: where lines are longer than the header, pandas would take the first column for an index.
         return pd.read_csv(file, index_col=False, low_memory=False), head.iloc[0].tolist()
     except pd.errors.ParserWarning:
-        raise ValueError("rows have more values than the header line has names") from None
+        raise ValueError("lines have more values than the header line has names") from None
 
 
 def _check_header(table: Any, header: list[str]) -> None:
@@ -354,10 +355,10 @@ def _numeric_features(features: Any) -> np.ndarray:
     numbers = features.apply(pd.to_numeric, errors="coerce")
     words = np.argwhere((numbers.isna() & features.notna()).to_numpy())
     if len(words):
-        row, column = words[0]
+        sample, column = words[0]
         raise ValueError(
             f"column {shown(features.columns[column])} must hold numbers, "
-            f"got {shown(features.iat[row, column])} in row {row}"
+            f"got {shown(features.iat[sample, column])} in sample {sample}"
         )
     return numbers.to_numpy(float)
 

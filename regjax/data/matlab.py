@@ -69,7 +69,7 @@ def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
 def _array(parts: list[tuple[int, bytes]], order: str) -> tuple[str, np.ndarray | None]:
     """Returns the name and the array of an element's parts: flags, shape, name, real and imaginary values.
 
-    Each row of an array of characters becomes one string.
+    Each line of an array of characters becomes one string.
     """
     flags = int(np.frombuffer(parts[0][1], order + "u4")[0])
     array_class = flags & 0xFF
@@ -85,9 +85,9 @@ def _array(parts: list[tuple[int, bytes]], order: str) -> tuple[str, np.ndarray 
         letters = (
             real.tobytes().decode(errors="replace") if real.dtype.itemsize == 1 else map(chr, real.tolist())
         )
-        rows = np.array([*letters], "U1").reshape(shape, order="F")
-        if not rows.size:
+        lines = np.array([*letters], "U1").reshape(shape, order="F")
+        if not lines.size:
             return name, np.zeros(shape[:-1], "U1")
-        return name, np.ascontiguousarray(rows).view(f"U{rows.shape[-1]}")[..., 0]
+        return name, np.ascontiguousarray(lines).view(f"U{lines.shape[-1]}")[..., 0]
     values = real + 1j * imaginary[0] if flags & _COMPLEX else real.copy()
     return name, values.reshape(shape, order="F")

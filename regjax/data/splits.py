@@ -1,8 +1,8 @@
 """Splits of a data set: folds as weight vectors, held-out parts, and the standardisation of each.
 
-`regjax.study.design` calls `make_splits` for a sweep; the loaders call `hold_out`. A split gives every sample
-a training weight and a validation weight; a sample of weight 0 takes no part. All seeds of a sweep share the
-same splits.
+`regjax.study.resolve` calls `make_splits` for a sweep; `loaders.load_two_classes` calls `hold_out`. A split
+gives every sample a training weight and a validation weight; a sample of weight 0 takes no part. All seeds of
+a sweep share the same splits.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Splits(NamedTuple):
         """Returns the training weights of a fold, `(n,)`.
 
         Args:
-            fold: its number.
+            fold: number of the fold.
             stopping: whether the network stops early, and so must not train on the samples it watches.
         """
         if not stopping:
@@ -129,7 +129,7 @@ def _as_weights(data: Data, pairs: Pairs, kind: str) -> tuple[np.ndarray, np.nda
         if kind != "none":
             val[j] = _part_weights(data.weights, val_indices, f"fold {j}: validation")
         if np.any((train[j] > 0) & (val[j] > 0)):
-            raise ValueError(f"folds must not train on what they score, got shared rows in fold {j}")
+            raise ValueError(f"folds must not train on what they score, got shared samples in fold {j}")
     return train, val
 
 
@@ -165,7 +165,7 @@ def _fold_indices(data: Data, folds: Any, groups: ArrayLike | None) -> Pairs:
     for j, pair in enumerate(folds):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise TypeError(
-                f"folds must list (train, validation) index pairs, got {shown(pair)} in place {j}"
+                f"folds must list (train, validation) index pairs, got {shown(pair)} as number {j}"
             )
         pairs.append(tuple(_checked_indices(part, data.x.shape[1], j) for part in pair))
     if not pairs:
@@ -216,9 +216,9 @@ def _checked_indices(indices: Any, n: int, fold: int) -> np.ndarray:
     if array.dtype.kind == "b" and array.shape == (n,):
         return np.flatnonzero(array)
     if array.ndim != 1 or array.dtype.kind not in "iu" or len(np.unique(array)) != len(array):
-        raise ValueError(f"folds must list distinct row indices, got others in fold {fold}")
+        raise ValueError(f"folds must list distinct sample indices, got others in fold {fold}")
     if len(array) and not 0 <= array.min() <= array.max() < n:
-        raise ValueError(f"folds must list row indices from 0 to {n - 1}, got others in fold {fold}")
+        raise ValueError(f"folds must list sample indices from 0 to {n - 1}, got others in fold {fold}")
     return array
 
 
@@ -227,7 +227,7 @@ def _part_weights(weights: np.ndarray, indices: np.ndarray, name: str) -> np.nda
     part = np.zeros(len(weights))
     part[indices] = np.asarray(weights)[indices]
     if not np.any(part > 0):
-        raise ValueError(f"folds must leave rows on both sides, got none in {name}")
+        raise ValueError(f"folds must leave samples on both sides, got none in {name}")
     return unit_mean(part, len(part))
 
 
@@ -252,7 +252,7 @@ def _absent_classes(
             absent = np.setdiff1d(classes, classes[weights > 0])
             if len(absent) and np.any(weights > 0):
                 where = f"the {name} part of fold {j}" if kind == "folds" else f"the {name} part"
-                yield f"{where} has no row of class {', '.join(map(str, absent))}"
+                yield f"{where} has no sample of class {', '.join(map(str, absent))}"
 
 
 def standardisation(data: Data, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -278,9 +278,9 @@ def hold_out(data: Data, fraction: float, *, seed: int = 0, name: str = "fractio
 
     Args:
         data: all samples.
-        fraction: of the samples that become the test set, in (0, 1).
-        seed: of scikit-learn's splitter.
-        name: of the fraction in messages.
+        fraction: fraction of the samples that become the test set, in (0, 1).
+        seed: seed of scikit-learn's splitter.
+        name: name of the fraction in messages.
 
     Raises:
         ValueError: a fraction outside (0, 1), too few samples, or too few of a class.
@@ -315,12 +315,12 @@ def _hold_out_indices(data: Data, name: str, fraction: float, seed: int) -> tupl
     num_classes = 1 if classes is None else len(np.unique(classes))
     if min(num_test, n - num_test) < num_classes:
         raise ValueError(
-            f"{name} must leave a row of each of {num_classes} classes on both sides, "
-            f"got {fraction} of {n} rows"
+            f"{name} must leave a sample of each of {num_classes} classes on both sides, "
+            f"got {fraction} of {n} samples"
         )
     if classes is not None and np.min(np.unique(classes, return_counts=True)[1]) < 2:
         raise ValueError(
-            f"{name} must have at least two rows of each class to hold some out, got one of a class"
+            f"{name} must have at least two samples of each class to hold some out, got one of a class"
         )
     # The count that was checked above, so that scikit-learn does not round the fraction in its own way.
     train, test = train_test_split(np.arange(n), test_size=num_test, random_state=seed, stratify=classes)

@@ -1,4 +1,4 @@
-"""What `RegMLPClassifier` and `RegMLPRegressor` have in common: training and prediction.
+"""`RegMLP`, the base of `RegMLPClassifier` and `RegMLPRegressor`: training and prediction.
 
 The numbers are scikit-learn's: from the same `random_state` come the same weights and batches, and from
 these the same network. Training is JAX; a fitted estimator predicts in NumPy alone. The estimators inherit
@@ -55,7 +55,7 @@ _NUMPY: dict[str, Callable[[Any], Any]] = {
     "relu": lambda z: np.maximum(z, 0),
     "gelu": lambda z: (z * (1 + erf(z / math.sqrt(2))) / 2).astype(z.dtype),
 }
-# What a prediction with dropout does to a layer: of its number, input and weights, the last two changed.
+# A function of a layer's number, input and weights that returns input and weights with units dropped.
 Dropping = Callable[[int, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
@@ -64,6 +64,7 @@ class RegMLP(Parameters):
 
     An estimator defines `_validate`, which returns checked X and y, with y in columns; `_num_outputs`, the
     units of the last layer for checked y; and `_out_activation`, scikit-learn's name of its activation.
+    Methods with an underscore are for this package: candidates.py and trained.py call some of them.
     """
 
     # -- training ------------------------------------------------------------------------------------------
@@ -192,7 +193,7 @@ class RegMLP(Parameters):
         return reached
 
     def _take(self, state: TrainState, config: Config) -> None:
-        """Writes what was learned into the attributes."""
+        """Writes the attributes of a fitted network."""
         state = jax.tree.map(np.asarray, state)
         self._state = state
         epochs = cast(Any, state.epochs)
@@ -203,17 +204,13 @@ class RegMLP(Parameters):
         self._adopt(state.predicting if epochs.params is None else epochs.params)
 
     def _adopt(self, params: Params) -> None:
-        """Takes parameters to predict with.
-
-        Raises:
-            ValueError: they are not finite.
-        """
+        """Sets the parameters that predict; raises ValueError where they are not finite."""
         self.coefs_ = [np.array(w.T, order="C") for w, _ in params]
         self.intercepts_ = [np.array(b[:, 0]) for _, b in params]
         if not all(np.isfinite(part).all() for part in (*self.coefs_, *self.intercepts_)):
             raise ValueError(NOT_FINITE)
 
-    # -- what a search needs -------------------------------------------------------------------------------
+    # -- methods that a search calls ------------------------------------------------------------------------
 
     def _as_samples(self, X: Any, y: Any, sample_weight: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns checked X, y `(n_samples, n_outputs)` and weights, of all samples of a search."""
@@ -224,7 +221,7 @@ class RegMLP(Parameters):
         return X, y, weights
 
     def _compile(self, X: np.ndarray, y: np.ndarray) -> None:
-        """Compiles what `fit` will run on checked samples of this shape."""
+        """Compiles the program of `fit` for checked samples of this shape."""
         config = self._config(X.shape[1], self._num_outputs(y), len(X), X.dtype)
         data = as_data(X, y, np.ones(len(X), X.dtype))
         orders = None
@@ -235,17 +232,11 @@ class RegMLP(Parameters):
             key = replicate_key(0)
             params = draw_weights(np.random.RandomState(0), config.layer_sizes, False, X.dtype)
             state = begin(key, hparams, params, config=config)
-            # The span is traced: one without epochs compiles the program of all.
+            # The span is traced: a span without epochs compiles the program of every span.
             run_epochs(key, state, hparams, data, None, orders, Span(0, 0, 1, 1), config=config.program())
 
     def _describe(self, like: RegMLP, config: Config, num_epochs: int) -> None:
-        """Writes the attributes of a network that a sweep has trained.
-
-        Args:
-            like: a network that has validated the samples.
-            config: the network's.
-            num_epochs: epochs that it was trained.
-        """
+        """Writes the attributes of a network that a sweep has trained; `like` has validated the samples."""
         if hasattr(like, "classes_"):
             self.classes_ = like.classes_
         self.n_features_in_, self.n_outputs_ = config.layer_sizes[0], config.layer_sizes[-1]

@@ -47,13 +47,13 @@ FIXED = ("max_iter", "shuffle", "learning_rate", "early_stopping", "dtype", "ran
 def train_candidates(
     work: Work, candidates: Sequence[dict[str, Any]]
 ) -> tuple[list[list[list[Trained]]], Results | None]:
-    """Returns what came of each candidate, fold and seed, and the results of the sweep.
+    """Returns the estimators of each candidate, fold and seed, and the results of the sweep.
 
-    The results are None where it took several sweeps, or none.
+    The results are None where the candidates took several sweeps, or none.
 
     Args:
-        work: what the search trains.
-        candidates: parameters of each.
+        work: the search, its samples and its splits.
+        candidates: parameters of each candidate.
     """
     found: list[Any] = [None] * len(candidates)
     # Candidates by the steps before the network, then by what a sweep holds fixed.
@@ -85,7 +85,7 @@ def train_candidates(
 
 
 def _candidate(work: Work, number: int, parameters: dict[str, Any]) -> Candidate:
-    """Returns a candidate with its parameters, or raises what is wrong with them."""
+    """Returns a candidate with its parameters; raises the error of parameters that are not valid."""
     estimator: Any = clone(work.search.estimator)
     estimator.set_params(**cast(Any, clone(parameters, safe=False)))
     network = network_of(estimator)
@@ -94,7 +94,7 @@ def _candidate(work: Work, number: int, parameters: dict[str, Any]) -> Candidate
 
 
 def _shared(member: Candidate) -> tuple[str, str]:
-    """Returns keys of the steps before the network, and of what the rows of a sweep share."""
+    """Returns keys of the steps before the network, and of the parameters that the rows of a sweep share."""
     estimator, network = member.estimator, member.network
     before = estimator.steps[:-1] if isinstance(estimator, Pipeline) else []
     steps = [(name, type(step).__qualname__, getattr(step, "get_params", dict)()) for name, step in before]
@@ -116,14 +116,14 @@ def _needs_fits(work: Work, members: list[Candidate]) -> bool:
     stopping holds no samples out; where a Pipeline routes metadata to its steps; or where the folds differ
     so much that `batch_size` means another number of samples in each.
     """
-    estimator, network = members[0].estimator, members[0].network
+    estimator = members[0].estimator
     if any(len(np.intersect1d(train, test)) for train, test in work.splits):
         return True
     if any(m.network.early_stopping and not m.network.validation_fraction for m in members):
         return True
     if isinstance(estimator, Pipeline) and work.fit_params and get_config()["enable_metadata_routing"]:
         return True
-    if is_classifier(network):
+    if is_classifier(estimator):
         y = np.asarray(work.y)
         if any(len(np.unique(y[train])) < len(np.unique(y)) for train, _ in work.splits):
             return True
@@ -140,7 +140,8 @@ def _batch_of(network: RegMLP, num_samples: int) -> int | None:
 
 
 def _swept(work: Work, members: list[Candidate], folds: list[Fold]) -> tuple[list[Any], Results]:
-    """Returns what came of each candidate, fold and seed as rows of one sweep, and the sweep."""
+    """Returns the estimators of each candidate, fold and seed as rows of one sweep, and its results."""
+    # The first candidate's network validates the samples for all: shapes and classes are taken from it.
     like = members[0].network
     weights = sample_weight(members[0].estimator, work.fit_params)
     x, y, weights = like._as_samples(folds[0].x, work.y, weights)
@@ -150,46 +151,45 @@ def _swept(work: Work, members: list[Candidate], folds: list[Fold]) -> tuple[lis
     num_trained = min(like._num_trained(int(np.sum(weights[fold.train] > 0))) for fold in folds)
     shape = x.shape[1], like._num_outputs(y), num_trained, x.dtype
     configs = [member.network._config(*shape) for member in members]
-    grid, places = _grid(members, configs, float(np.mean(weights[weights > 0])))
+    grid, indices = _grid(members, configs, float(np.mean(weights[weights > 0])))
     if work.search.refit and len({c.program() for c in configs}) == 1 and not like.early_stopping:
         # The program that fits the best candidate compiles in the background while the sweep trains.
         threading.Thread(target=_compile, args=(clone(like), x, y, like), daemon=True).start()
     data = Data(x.T, y.T, weights)
-    results = _run(work, like, folds, data, _records(members, configs, num_trained), grid)
-    index = results.design.index
+    results = _run(work, like, folds, data, _records(like, members, configs, num_trained), grid)
+    row = results.design.index
     found = [
-        [[from_row(member, results, index(place, seed, f), like, fold)
+        [[from_row(member, results, row(configuration, seed, f), like, fold)
           for seed in range(work.search.n_seeds)] for f, fold in enumerate(folds)]
-        for member, place in zip(members, places, strict=True)
+        for member, configuration in zip(members, indices, strict=True)
     ]  # fmt: skip
     return found, results
 
 
-def _records(members: list[Candidate], configs: list[Config], num_trained: int) -> Config:
-    """Returns the sweep's configuration: the first candidate's, with what a record holds and how often."""
-    network = members[0].network
-    epochs = network.max_iter
+def _records(like: RegMLP, members: list[Candidate], configs: list[Config], num_trained: int) -> Config:
+    """Returns the sweep's `Config`: the first candidate's, with the metrics and the steps of its records."""
+    epochs = like.max_iter
     batches = [1 if c.batch_size is None else math.ceil(num_trained / c.batch_size) for c in configs]
     may_stop = any(member.network.n_iter_no_change < epochs for member in members)
     every = max(1, math.ceil(epochs / RECORDS)) * min(batches) if may_stop else epochs * max(batches)
     # scikit-learn's scorers measure, so a record holds the least that regjax's own tables need.
     config = dataclasses.replace(configs[0], eval_every=every, metrics=("accuracy", "r2"))
-    if may_stop or network.early_stopping or network.learning_rate in ("invscaling", "adaptive"):
+    if may_stop or like.early_stopping or like.learning_rate in ("invscaling", "adaptive"):
         return config
     # Nothing depends on the loss of an epoch, so it need not be summed up.
     return dataclasses.replace(config, stop_on=None)
 
 
-def _run(work: Work, network: RegMLP, folds: list[Fold], data: Data, config: Config, grid: Grid) -> Results:
+def _run(work: Work, like: RegMLP, folds: list[Fold], data: Data, config: Config, grid: Grid) -> Results:
     """Returns the sweep over all configurations, seeds and folds."""
     search, has_steps = work.search, any(fold.steps for fold in folds)
     return sweep(
         data, config, grid,
-        seeds=seeds_of(network.random_state, search.n_seeds),
+        seeds=seeds_of(like.random_state, search.n_seeds),
         folds=[(fold.train, fold.test) for fold in folds],
         fold_inputs=[fold.x for fold in folds] if has_steps else None,
-        epochs=network.max_iter,
-        stopping=float(network.validation_fraction) or 0.1,
+        epochs=like.max_iter,
+        stopping=float(like.validation_fraction) or 0.1,
         keep="all",
         workers=search.n_jobs if search.n_jobs is not None and search.n_jobs > 0 else None,
         store=search.store,
@@ -198,10 +198,10 @@ def _run(work: Work, network: RegMLP, folds: list[Fold], data: Data, config: Con
 
 
 def _grid(members: list[Candidate], configs: list[Config], mean_weight: float) -> tuple[Grid, list[int]]:
-    """Returns the distinct configurations, and the place of each candidate's among them."""
-    places: dict[Any, int] = {}
+    """Returns the distinct configurations, and the index of each candidate's among them."""
+    indices: dict[Any, int] = {}
     distinct: list[Configuration] = []
-    index = []
+    found = []
     for member, config in zip(members, configs, strict=True):
         asked = member.network._hparams(mean_weight) | {
             "hidden": config.layer_sizes[1:-1],
@@ -212,11 +212,11 @@ def _grid(members: list[Candidate], configs: list[Config], mean_weight: float) -
         }
         (configuration,) = grid_from_list([asked])
         key = tuple(value_of(configuration, name) for name in NAMES)
-        if key not in places:
-            places[key] = len(distinct)
+        if key not in indices:
+            indices[key] = len(distinct)
             distinct.append(configuration)
-        index.append(places[key])
-    return Grid(tuple(distinct)), index
+        found.append(indices[key])
+    return Grid(tuple(distinct)), found
 
 
 def _compile(network: Any, x: np.ndarray, y: np.ndarray, like: RegMLP) -> None:

@@ -1,6 +1,7 @@
 """The training of one network, epoch by epoch, in compiled calls of a few epochs each.
 
-`RegMLP` calls it: `fit` and `partial_fit` through `train_epochs`, a search's refit also to compile ahead.
+`RegMLP` calls it: `fit` and `partial_fit` train with `train_epochs`; `_compile` runs `run_epochs` without
+epochs, so that the program of a search's refit is compiled while the search trains.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ class Samples(NamedTuple):
     """The samples of a fit.
 
     Attributes:
-        data: those trained on, features first and padded.
-        watched: those whose score early stopping watches, or None.
-        mean_weight: mean weight of those trained on.
+        data: training samples, features first and padded.
+        watched: samples whose score early stopping watches, or None.
+        mean_weight: mean weight of the training samples.
     """
 
     data: Data
@@ -44,14 +45,7 @@ class Samples(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What stays the same throughout a fit.
-
-    Attributes:
-        key: of the replicate.
-        hparams: checked hyperparameters.
-        samples: those of the fit.
-        config: what is compiled.
-    """
+    """The values that stay the same throughout a fit; the hyperparameters are checked."""
 
     key: jax.Array
     hparams: HParams
@@ -60,11 +54,11 @@ class Run(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Which epochs a compiled call runs; traced, so that one program serves all.
+    """The epochs of a compiled call; traced, so that one program serves every span.
 
     Attributes:
         first: epochs done.
-        last: number of epochs after which nothing happens any more.
+        last: epochs of the whole run; later epochs change nothing.
         num_batches: batches of an epoch.
         num_steps: steps of the whole run.
     """
@@ -125,11 +119,11 @@ def train_epochs(
     """Yields the state after every few epochs, with the losses and scores of these epochs.
 
     Args:
-        run: what stays the same.
-        state: after `first` epochs.
+        run: values that stay the same.
+        state: the state after `first` epochs.
         first: epochs done.
-        last: epochs to do at most.
-        draw: of `order_drawer`.
+        last: largest number of epochs.
+        draw: the function that `order_drawer` returns.
     """
     config, data = run.config, run.samples.data
     num_samples = int(np.sum(np.asarray(data.weights) > 0))
@@ -148,7 +142,7 @@ def train_epochs(
 
 
 def run_epochs(*args: Any, config: Config) -> tuple[TrainState, tuple[jax.Array, jax.Array, jax.Array]]:
-    """Returns what `_run_epochs` does, compiled; the arguments are those of `_run_epochs`."""
+    """Returns the result of `_run_epochs`, compiled, for its arguments."""
     return _program()(*args, config=config)
 
 
@@ -177,15 +171,7 @@ def _run_epochs(
 ) -> tuple[TrainState, tuple[jax.Array, jax.Array, jax.Array]]:
     """Returns the state after `EPOCHS` epochs, and loss, score and whether the run has stopped after each.
 
-    Args:
-        key: of the replicate.
-        state: after `span.first` epochs.
-        hparams: hyperparameters.
-        data: samples to train on.
-        watched: samples whose score early stopping watches, or None.
-        orders: of the samples in each epoch, `(EPOCHS, n)`, or None where a batch holds all.
-        span: which epochs; those after `span.last` change nothing.
-        config: what is compiled.
+    The orders of the samples are `(EPOCHS, n)`, or None where a batch holds all samples.
     """
 
     def one(state: TrainState, at: tuple[jax.Array, Any]) -> tuple[TrainState, Any]:

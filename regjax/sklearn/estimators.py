@@ -123,18 +123,11 @@ class RegMLPClassifier(ClassifierMixin, RegMLP, ClassParameters):
         return softmax(z, axis=1)
 
     def _validate(self, X: Any, y: Any, fresh: bool, incremental: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Returns checked X, and the places of the labels y in `classes_`, `(n_samples, 1)`.
-
-        Args:
-            X: as given.
-            y: as given.
-            fresh: whether the network begins anew.
-            incremental: whether this is a call of `partial_fit`.
-        """
+        """Returns checked X, and the indices of the labels y in `classes_`, `(n_samples, 1)`."""
         X, y = validate_data(self, X, y, dtype=self._data_dtype(), reset=fresh)
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
-        # The first call of `partial_fit` has been told the classes.
+        # In the first call of `partial_fit` the user names the classes.
         if fresh and not (incremental and hasattr(self, "classes_")):
             self.classes_ = unique_labels(y)
         classes = unique_labels(y)

@@ -1,4 +1,4 @@
-"""The parameters of the estimators, each declared once, and what they mean to the core.
+"""The parameters of the estimators, each declared once, and their translation for the core.
 
 `RegMLPClassifier` and `RegMLPRegressor` inherit these classes. The parameters that scikit-learn has are
 fields here; those of the regularisers follow from the core's table of hyperparameters, so that a line added
@@ -85,10 +85,9 @@ class _FromScikitLearn(BaseEstimator):
 
 
 def _regularisers(classes: bool) -> Iterator[tuple[str, Hyperparameter]]:
-    """Yields the hyperparameters that are the estimators' alone, with the core's names.
+    """Yields the core's names and entries of the regularisers that scikit-learn lacks.
 
-    Args:
-        classes: whether to yield those that need class labels, or the others.
+    With `classes` those that need class labels, else the others.
     """
     known = {field.name for field in dataclasses.fields(_FromScikitLearn)}
     for name, declared in HYPERPARAMETERS.items():
@@ -115,7 +114,7 @@ def _field(declared: Hyperparameter) -> tuple[str, Any, Any]:
 def _made(name: str, base: type, classes: bool) -> Any:
     """Returns a dataclass with a keyword-only field for each regulariser."""
     fields = [_field(declared) for _, declared in _regularisers(classes)]
-    # A static checker cannot see these fields: `Any` as the base lets it accept them.
+    # A static checker cannot see these fields; it accepts any field of `Any`.
     return dataclasses.make_dataclass(
         name, fields, bases=(base,), eq=False, repr=False, kw_only=True, namespace={"__module__": __name__}
     )
@@ -144,14 +143,9 @@ class Parameters(_Regularised):
     def _config(
         self, num_features: int, num_outputs: int, num_samples: int, dtype: Any, *, class_weight: Any = "own"
     ) -> Config:
-        """Returns the core's configuration for so many training samples.
+        """Returns the core's configuration for `num_samples` training samples that have a weight.
 
-        Args:
-            num_features: columns of X.
-            num_outputs: units of the last layer.
-            num_samples: training samples that have a weight.
-            dtype: of the training.
-            class_weight: "own" takes the estimator's, which needs its classes to be known.
+        The class_weight "own" is the estimator's, which needs its classes to be known.
         """
         size = self._num_of_batch(num_samples)
         return Config(
@@ -201,14 +195,10 @@ class Parameters(_Regularised):
         return None
 
     def _hparams(self, mean_weight: float = 1.0) -> dict[str, Any]:
-        """Returns the core's hyperparameters, by name.
-
-        Args:
-            mean_weight: mean of the samples' weights. The core rescales the weights to mean 1, where
-                scikit-learn divides a batch's loss by its sum of weights: the penalties' strengths are
-                divided by the mean to stay as strong beside the loss.
-        """
+        """Returns the core's hyperparameters, by name; `mean_weight` is the mean weight of the samples."""
         found = {}
+        # The core rescales the weights to mean 1, where scikit-learn divides a batch's loss by its sum of
+        # weights: the penalties' strengths are divided by the mean to stay as strong beside the loss.
         for name, declared in HYPERPARAMETERS.items():
             if declared.sklearn and hasattr(self, declared.sklearn):
                 value = declared.from_sklearn(getattr(self, declared.sklearn))

@@ -62,7 +62,7 @@ class _Splits:
 
 
 class _Search:
-    """What both searches do in `fit`."""
+    """The `fit` of both searches."""
 
     results_: Any
     seed_scores_: Any
@@ -100,8 +100,8 @@ class _Search:
         return self
 
     def _clones(self: Any) -> Iterator[Any]:
-        """Yields what scikit-learn's `fit` gets for each clone that it makes, in its order."""
-        # First the estimator that all others are clones of.
+        """Yields the estimators that replace the clones of scikit-learn's `fit`, in its order."""
+        # First the estimator of which all others are clones.
         yield self.estimator
         # Then one for each candidate, seed and fold. All are trained when the first is asked for.
         found, self.results_ = train_candidates(self._work, self._candidates)
@@ -131,30 +131,26 @@ class _Search:
     ) -> dict[str, Any]:
         """Returns scikit-learn's `cv_results_`, of means over seeds; writes `seed_scores_`.
 
-        Args:
-            candidate_params: each candidate once for every seed.
-            n_splits: number of folds.
-            out: what scikit-learn's fits returned, a dict for each candidate, seed and fold.
-            more_results: as in scikit-learn.
+        `candidate_params` has each candidate once per seed, `out` a dict per candidate, seed and fold.
         """
         trained: list[Trained] = self._trained
         for result, (_, _, seconds) in zip(out, trained, strict=True):
             result["fit_time"] = seconds
-        # The place in `out` of each candidate, fold and seed.
-        places = np.arange(len(out)).reshape(-1, self.n_seeds, n_splits).swapaxes(1, 2)
+        # The position in `out` of each candidate, fold and seed.
+        positions = np.arange(len(out)).reshape(-1, self.n_seeds, n_splits).swapaxes(1, 2)
         scores = [result["test_scores"] for result in out]
         if isinstance(scores[0], dict):
-            self.seed_scores_ = {name: np.array([s[name] for s in scores])[places] for name in scores[0]}
+            self.seed_scores_ = {name: np.array([s[name] for s in scores])[positions] for name in scores[0]}
         else:
-            self.seed_scores_ = np.array(scores, float)[places]
-        means = [_mean([out[i] for i in cell]) for cell in places.reshape(-1, self.n_seeds)]
+            self.seed_scores_ = np.array(scores, float)[positions]
+        means = [_mean([out[i] for i in cell]) for cell in positions.reshape(-1, self.n_seeds)]
         return cast(Any, super())._format_results(
             candidate_params[:: self.n_seeds], n_splits, means, more_results
         )
 
 
 def _mean(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Returns what scikit-learn's fits of one candidate and fold returned, as means over the seeds."""
+    """Returns one result of scikit-learn's fits from those of the seeds: scores and times are means."""
     found = dict(results[0])
     for key in ("test_scores", "train_scores", "fit_time", "score_time"):
         values = [result[key] for result in results if key in result]

@@ -24,12 +24,12 @@ from regjax.study.results import Results
 
 
 class Work(NamedTuple):
-    """What a search trains.
+    """The candidates' common inputs: a search, and its samples and splits.
 
     Attributes:
-        search: the search, whose parameters are read.
-        X: as given.
-        y: as given.
+        search: the search, for its parameters.
+        X: the features, as the user gave them.
+        y: the targets, as the user gave them.
         splits: training and test indices of each fold.
         fit_params: metadata for `fit`, such as sample_weight, of all samples.
     """
@@ -45,8 +45,8 @@ class Candidate(NamedTuple):
     """A candidate whose parameters are valid.
 
     Attributes:
-        number: its place among the candidates.
-        estimator: the search's, with the candidate's parameters.
+        number: its index among the candidates.
+        estimator: the search's estimator with the candidate's parameters.
         network: the estimator, or the last step of a Pipeline.
     """
 
@@ -64,7 +64,7 @@ class Fold(NamedTuple):
         x: all samples as the network's input, `(n_samples, n_features)`.
         like: the training samples as the network gets them; their columns may have names.
         steps: the fitted steps before the network.
-        seconds: how long fitting these took.
+        seconds: time of fitting these steps.
     """
 
     train: np.ndarray
@@ -79,9 +79,9 @@ class Trained(NamedTuple):
     """A fitted estimator of one candidate, fold and seed.
 
     Attributes:
-        estimator: it, or None where fitting failed.
-        error: why it failed, or None.
-        seconds: how long fitting took.
+        estimator: the fitted estimator, or None where fitting failed.
+        error: the error of a failed fit, or None.
+        seconds: time of the fit.
     """
 
     estimator: Any
@@ -93,7 +93,7 @@ def network_of(estimator: Any) -> RegMLP:
     """Returns the network that an estimator is, or a Pipeline ends in.
 
     Raises:
-        TypeError: it is none.
+        TypeError: the estimator is no network of regjax, and does not end in one.
     """
     last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
     if not isinstance(last, RegMLP):
@@ -168,11 +168,11 @@ def from_row(member: Candidate, results: Results, row: int, like: RegMLP, fold: 
     """Returns the fitted estimator of one row of a sweep.
 
     Args:
-        member: the row's candidate.
-        results: of the sweep.
-        row: which one.
-        like: a network that has validated the samples.
-        fold: the row's.
+        member: the candidate of the row.
+        results: the results of the sweep.
+        row: number of the row.
+        like: the network that has validated the samples, for their shapes and classes.
+        fold: the fold of the row.
     """
     design = results.design
     # All configurations of a sweep share the steps before the network.

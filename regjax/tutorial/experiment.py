@@ -29,11 +29,11 @@ NAMES = ("none", "l2", "dropout")
 
 
 class Settings(NamedTuple):
-    """What `run_experiment` is asked; the defaults are the tutorial's.
+    """The settings of `run_experiment`; the defaults are the tutorial's.
 
     Attributes:
         num_steps: gradient steps, at least 1.
-        learning_rate: of all three networks, >= 0.
+        learning_rate: step size of all three networks, >= 0.
         l2: λ of the "l2" network, >= 0.
         keep_prob: probability of keeping a hidden unit of the "dropout" network, in (0, 1].
         seed: of initial weights and masks, in [0, 2³²).
@@ -57,8 +57,8 @@ class Run(NamedTuple):
     Attributes:
         name: "none", "l2" or "dropout".
         l2: λ of the penalty.
-        keep_prob: of both hidden layers.
-        params: after the last step, NumPy arrays.
+        keep_prob: probability of keeping a unit, of both hidden layers.
+        params: parameters after the last step, NumPy arrays.
         history: the records as arrays over steps, see `regjax.core.train.measure`.
     """
 
@@ -84,7 +84,7 @@ class Experiment(NamedTuple):
 
     Attributes:
         runs: the networks "none", "l2" and "dropout".
-        config: what was compiled.
+        config: the compiled configuration of the networks.
         masks: units that the dropout network keeps at step 0: 0 and 1, `(units, n)` per hidden layer.
         seconds: "compile" and "train" (all three together).
     """
@@ -107,7 +107,7 @@ def run_experiment(
     Args:
         train: training samples with labels 0 and 1.
         test: samples to measure on, never trained on.
-        settings: what is asked; None takes the tutorial's.
+        settings: settings of the networks; None takes the tutorial's.
         on_progress: called with the number of finished steps.
 
     Raises:
@@ -155,7 +155,7 @@ def check_settings(num_features: int, settings: Settings) -> tuple[Config, HPara
 
     Args:
         num_features: columns of X.
-        settings: what is asked.
+        settings: settings of the networks.
 
     Raises:
         TypeError: a value of the wrong kind, naming it.

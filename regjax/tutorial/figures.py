@@ -63,7 +63,7 @@ def decision_boundaries(runs: Sequence[Run], train: Data, config: Config, *, res
     Args:
         runs: trained networks of two features.
         train: training samples.
-        config: of the networks.
+        config: configuration of the networks.
         resolution: points of the shade along each side.
     """
     sides, grid = plane(train.x, resolution)
@@ -87,7 +87,7 @@ def masks(masks: Sequence[np.ndarray], keep_prob: float, step: str) -> Figure:
     Args:
         masks: 1 where a unit is kept and 0 where it is off, `(units, n)` each.
         keep_prob: probability of keeping a unit, for the title.
-        step: words for the title that say at which step.
+        step: words for the step in the title.
     """
     named = [(f"hidden layer {number}", mask) for number, mask in enumerate(masks, 1)]
     title = f"Units switched off (black) by dropout, keep_prob = {keep_prob:g}, {step}"

@@ -1,6 +1,6 @@
 """The tutorial's functions under the tutorial's names, computed by regjax's core; users call them.
 
-Who has worked through the tutorial changes the import and keeps the rest. The layout is the tutorial's:
+Code that was written in the tutorial runs after a change of its import. The layout is the tutorial's:
 arrays are features-first, parameters and gradients are dictionaries ("W1", "b1", …, "dZ3", "dW3", …), caches
 are tuples, and all arrays are NumPy's. Everything is computed in float64. Two things differ from the
 tutorial: any depth is allowed, and λ and dropout may be on together.
@@ -432,7 +432,7 @@ def _float64(f: Callable[..., Any], *inputs: Any) -> Any:
 
 
 def _as_jax(leaf: Any) -> Any:
-    # A key has a type of its own and is passed on.
+    # A key has a dtype of its own, which cannot become float64.
     if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return leaf
     return jnp.asarray(leaf, jnp.float64)

@@ -1,6 +1,7 @@
-"""Every regulariser once, at a sensible strength, beside none; `regjax compare --regularisers` calls it.
+"""A network for every regulariser, at a sensible strength, beside one without.
 
-It shows what each regulariser does, not which is best: no strength is tuned.
+`regjax compare --regularisers` calls it. It shows the effect of each regulariser, not which is best: no
+strength is tuned.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def run_showcase(
 
     Args:
         data: samples of two classes; the fraction `VALIDATION` of them is held out.
-        names: of `STRENGTHS`.
+        names: keys of `STRENGTHS`.
         num_steps: gradient steps, at least 1.
         learning_rate: step size, >= 0.
         report: called with the progress of the sweep.

@@ -27,7 +27,7 @@ class Networks(NamedTuple):
     """The networks to train; `(k, …)` stands for a leading axis of networks.
 
     Attributes:
-        key: of the replicate, the same for all.
+        key: key of the replicate, the same for all.
         hparams: hyperparameters, `(k, …)`.
         train: training samples, padded.
         test: samples that are measured only, padded, or None.
@@ -52,9 +52,9 @@ def train_networks(
     With dtype "float64" the caller holds `local_x64` around the whole iteration.
 
     Args:
-        networks: what is trained, on which samples.
+        networks: the networks, and their samples.
         stops: steps in ascending order, above 0.
-        config: what is compiled. Its number of steps is not read: other stops compile nothing.
+        config: layer sizes, loss and the like. Its number of steps is not read: other stops compile nothing.
     """
     program = config.program()
     state = _init(networks.key, networks.hparams, networks.params, config=program)

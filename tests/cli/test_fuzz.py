@@ -147,11 +147,15 @@ def npz(path, **arrays):
     ("arrays", "error", "words"),
     [
         ({"Xval": X[:, :1], "yval": Y}, ValueError, "Xval must have as many columns as X, got 1 and 2"),
-        ({"Xval": X, "yval": Y[:2]}, ValueError, "Xval and yval must have the same number of rows"),
+        ({"Xval": X, "yval": Y[:2]}, ValueError, "Xval and yval must have the same number of samples"),
         ({"y": Y.astype("M8[s]")}, TypeError, "y must hold class labels, numbers or text"),
         ({"y": Y + 1j}, TypeError, "y must hold class labels, numbers or text, got dtype complex128"),
         ({"X": X.astype("f8,f8")}, TypeError, "X must hold numbers or text, got cells, a structure"),
-        ({"X": np.full((6, 1), np.longdouble("1e4000"))}, ValueError, "X must be finite, got inf in row 0"),
+        (
+            {"X": np.full((6, 1), np.longdouble("1e4000"))},
+            ValueError,
+            "X must be finite, got inf in sample 0",
+        ),
     ],
 )
 def test_arrays_that_do_not_fit(arrays, error, words, tmp_path):
@@ -177,7 +181,7 @@ def test_a_header_that_asks_for_all_memory_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ("a,y\n1,2,0\n3,4,1\n", "rows have more values than the header line has names"),
+        ("a,y\n1,2,0\n3,4,1\n", "lines have more values than the header line has names"),
         ("y,a,y\n0,1,0\n1,2,1\n", "must have a name of its own for each column, got 'y' twice"),
         ('"a\nb",y\n1,0\n', "target must be one of a b, y, got 'no'"),
     ],
@@ -243,11 +247,11 @@ def test_what_is_too_much_is_said_before_it_is_made():
         regjax.grid(**axes)
     with pytest.raises(ValueError, match="num_steps must be at most 2147483647, got 9999"):
         regjax.Config(num_steps=10**400 - 1)
-    with pytest.raises(ValueError, match="test must leave a row of each of 2 classes on both sides"):
+    with pytest.raises(ValueError, match="test must leave a sample of each of 2 classes on both sides"):
         make_design("two_regions", {}, test=1e-300)
-    with pytest.raises(ValueError, match="folds must list distinct row indices"):
+    with pytest.raises(ValueError, match="folds must list distinct sample indices"):
         make_design("two_regions", {}, folds=[([0, [1]], [2])])
-    with pytest.raises(ValueError, match="y must be finite in float32, got inf in row 0"):
+    with pytest.raises(ValueError, match="y must be finite in float32, got inf in sample 0"):
         make_design((X, Y + 1e300), {"hidden": ()})
 
 

@@ -1,10 +1,8 @@
 import dataclasses
 
-import numpy as np
 import pytest
 
 import regjax
-from regjax.core.hparams import check_hparams
 
 CONFIG = regjax.Config(layer_sizes=(2, 5, 4, 1))
 
@@ -56,20 +54,3 @@ def test_program_forgets_only_what_the_host_loop_passes():
     one, other = (regjax.Config(num_steps=n, eval_every=e).program() for n, e in ((5, 2), (7, 7)))
     assert one == other
     assert one != regjax.Config(activation="tanh").program()
-
-
-def test_hyperparameters_become_arrays_of_one_shape_and_dtype():
-    found = check_hparams(CONFIG, regjax.HParams(1, l2=0.7, keep_prob=(0.9, 0.8)))
-    assert found.l2.tolist() == pytest.approx([0.7] * 3)
-    assert found.keep_prob.tolist() == pytest.approx([0.9, 0.8])
-    assert {leaf.dtype for leaf in found if leaf is not None} == {np.dtype("float32")}
-    assert found.l1.tolist() == [0] * 3
-
-
-@pytest.mark.parametrize("off", [None, 1, 1.0, (1, 1), np.ones(2)])
-def test_off_has_one_spelling(off):
-    assert check_hparams(CONFIG, regjax.HParams(keep_prob=off)).keep_prob is None
-    assert (
-        check_hparams(CONFIG, regjax.HParams(input_keep_prob=None if np.ndim(off) else off)).input_keep_prob
-        is None
-    )

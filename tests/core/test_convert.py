@@ -37,24 +37,24 @@ def test_logistic_regression():
 @pytest.mark.parametrize("batch_size", [None, 20])
 def test_sklearn_mlp_and_optax_take_the_same_step(batch_size, x64):
     """One step of plain sgd from scikit-learn's own start, on the same batch."""
-    y, rows = (X[:, 0] > 0).astype(int), batch_size or 60
+    y, count = (X[:, 0] > 0).astype(int), batch_size or 60
     elsewhere = l2_elsewhere(6.0, 60, batch_size=batch_size)
     options = {"solver": "sgd", "momentum": 0, "learning_rate_init": 0.1, "shuffle": False, "max_iter": 1}
     theirs = MLPClassifier(
-        (4,), batch_size=rows, alpha=elsewhere["sklearn.MLP.alpha"], random_state=0, **options
+        (4,), batch_size=count, alpha=elsewhere["sklearn.MLP.alpha"], random_state=0, **options
     )
-    theirs.partial_fit(X[:rows], y[:rows], classes=[0, 1])
+    theirs.partial_fit(X[:count], y[:count], classes=[0, 1])
     start = MLPClassifier(
-        (4,), batch_size=rows, alpha=0, random_state=0, **{**options, "learning_rate_init": 1e-300}
+        (4,), batch_size=count, alpha=0, random_state=0, **{**options, "learning_rate_init": 1e-300}
     )
-    start.partial_fit(X[:rows], y[:rows], classes=[0, 1])
+    start.partial_fit(X[:count], y[:count], classes=[0, 1])
     params = tuple(
         regjax.Layer(jnp.asarray(w.T), jnp.asarray(b)[:, None])
         for w, b in zip(start.coefs_, start.intercepts_, strict=True)
     )
     config = regjax.Config(layer_sizes=(3, 4, 1), dtype="float64")
-    data = jax.tree.map(jnp.asarray, regjax.Data.from_arrays(X[:rows], y[:rows]))
-    sizes = BatchSizes(float(rows), 60.0)
+    data = jax.tree.map(jnp.asarray, regjax.Data.from_arrays(X[:count], y[:count]))
+    sizes = BatchSizes(float(count), 60.0)
     _, grads, _ = regjax.cost_and_grads(params, regjax.HParams(l2=6.0), data, config=config, sizes=sizes)
     for ours, layer, w in zip(grads, params, theirs.coefs_, strict=True):
         np.testing.assert_allclose(layer.w - 0.1 * ours.w, w.T, rtol=1e-9, atol=1e-12)

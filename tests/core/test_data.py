@@ -30,7 +30,7 @@ def test_task_follows_the_dtype_of_y_unless_told():
     assert Data.from_arrays(X, np.stack([Y, Y], 1), task="regression").y.shape == (2, 5)
 
 
-def test_weights_have_mean_one_over_the_rows_that_count():
+def test_weights_have_mean_one_over_the_samples_that_count():
     weights = Data.from_arrays(X, Y, [0, 1, 2, 3, 0]).weights
     np.testing.assert_allclose(weights, [0, 0.5, 1, 1.5, 0])
 
@@ -38,23 +38,27 @@ def test_weights_have_mean_one_over_the_rows_that_count():
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        (([[1.0], [2.0]], [1]), ValueError, "X and y must have the same number of rows, got 2 and 1"),
-        ((np.zeros((0, 2)), []), ValueError, r"X must have at least one row, got shape \(0, 2\)"),
+        (([[1.0], [2.0]], [1]), ValueError, "X and y must have the same number of samples, got 2 and 1"),
+        ((np.zeros((0, 2)), []), ValueError, r"X must have at least one sample, got shape \(0, 2\)"),
         ((np.zeros((2, 0)), [0, 1]), ValueError, "X must have at least one column"),
         (
             ([1.0, 2.0], [0, 1]),
             ValueError,
             r"X must be two-dimensional \(n_samples, n_features\), got shape \(2,\)",
         ),
-        (([[1.0, 2.0], [np.nan, 1.0]], [0, 1]), ValueError, "X must be finite, got nan in row 1, column 0"),
-        (([[1.0, np.inf]], [0]), ValueError, "got inf in row 0, column 1"),
+        (
+            ([[1.0, 2.0], [np.nan, 1.0]], [0, 1]),
+            ValueError,
+            "X must be finite, got nan in sample 1, column 0",
+        ),
+        (([[1.0, np.inf]], [0]), ValueError, "got inf in sample 0, column 1"),
         (([["a", "b"]], [0]), TypeError, "X must hold numbers"),
-        (([[1.0]], [np.nan]), ValueError, "y must be finite, got nan in row 0"),
+        (([[1.0]], [np.nan]), ValueError, "y must be finite, got nan in sample 0"),
         (([[1.0]], np.zeros((1, 1, 1))), ValueError, "y must be one- or two-dimensional"),
         (
             ([[1.0]], [0.5], None, "classification"),
             ValueError,
-            "y must hold whole numbers as class labels, got 0.5 in row 0",
+            "y must hold whole numbers as class labels, got 0.5 in sample 0",
         ),
         (
             ([[1.0]], [2**32], None, "classification"),
@@ -84,7 +88,7 @@ def test_bad_arrays(arguments, error, words):
             "labels of two classes, 0 and 1, for this loss, got -1, 0",
         ),
         (CONFIG, Data.from_arrays(X[:, :1], Y), ValueError, r"layer_sizes\[0\] = 2 features, got 1"),
-        (CONFIG, Data(X, Y[None], np.ones(5)), ValueError, "same number of rows in x, y and weights"),
+        (CONFIG, Data(X, Y[None], np.ones(5)), ValueError, "same number of samples in x, y and weights"),
         (CONFIG, Data(X.T, Y, np.ones(5)), ValueError, "y of rank 2"),
         (
             CONFIG,
@@ -126,7 +130,7 @@ def test_bad_arrays(arguments, error, words):
             regjax.Config(batch_size=6),
             Data.from_arrays(X, Y),
             ValueError,
-            "batch_size must be at most the 5 training rows, got 6",
+            "batch_size must be at most the 5 training samples, got 6",
         ),
     ],
 )
@@ -137,7 +141,7 @@ def test_data_that_does_not_fit_the_config(config, data, error, words):
 
 @given(n=st.integers(1, 70))
 @settings(deadline=None)
-def test_padding_appends_rows_of_weight_zero(n):
+def test_padding_appends_samples_of_weight_zero(n):
     data = Data.from_arrays(np.ones((n, 2)), np.ones(n, int) * np.arange(n))
     padded = pad_samples(data)
     assert padded.x.shape[1] % 16 == 0

@@ -69,12 +69,12 @@ def test_cost_pair_can_be_checked_by_hand():
     hparams = regjax.HParams(l2=0.7, l1=0.1)
 
     def forward(params):
-        rows = jax.tree.map(jnp.asarray, train)  # under the x64 of check_gradient
-        return regjax.cost(params, hparams, rows, config=config), params
+        samples = jax.tree.map(jnp.asarray, train)  # under the x64 of check_gradient
+        return regjax.cost(params, hparams, samples, config=config), params
 
     def backward(params, d_cost):
-        rows = jax.tree.map(jnp.asarray, train)
-        _, grads, _ = regjax.cost_and_grads(params, hparams, rows, config=config)
+        samples = jax.tree.map(jnp.asarray, train)
+        _, grads, _ = regjax.cost_and_grads(params, hparams, samples, config=config)
         return (jax.tree.map(lambda g: g * d_cost, grads),)
 
     assert check_gradient(forward, backward, params).ok

@@ -1,4 +1,4 @@
-"""Metrics against scikit-learn, with weights, ties and rows that are not there."""
+"""Metrics against scikit-learn, with weights, ties and samples that are not there."""
 
 import jax.numpy as jnp
 import numpy as np

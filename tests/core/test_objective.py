@@ -23,7 +23,7 @@ def problem(config=CONFIG, loss="sigmoid_cross_entropy"):
 
 def test_cost_worked_by_hand():
     # One layer, w = (2, -1), b = 0, x = (1, 1): z = 1. Squared error against 3: ½·(1 - 3)² = 2.
-    # Weights (1, 3) over two equal rows change nothing: (1·2 + 3·2)/4 = 2. With n = Σw = 4:
+    # Weights (1, 3) over two equal samples change nothing: (1·2 + 3·2)/4 = 2. With n = Σw = 4:
     # l2 = 0.8: 0.8/(2·4)·(4 + 1) = 0.5;  l1 = 0.4: 0.4/4·(2 + 1) = 0.3.
     params = (Layer(jnp.array([[2.0, -1.0]]), jnp.zeros((1, 1))),)
     data = Data(jnp.ones((2, 2)), jnp.full((1, 2), 3.0), jnp.array([1.0, 3.0]))

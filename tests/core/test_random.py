@@ -5,7 +5,7 @@ import pytest
 import reference
 
 from regjax.core import random
-from regjax.core.dropout import dropout_mask, dropout_masks
+from regjax.core.dropout import dropout_mask
 from regjax.core.random import (
     MASKS,
     epoch_order,
@@ -47,52 +47,6 @@ def test_bits_are_shared_by_the_lanes_of_a_vmap():
     assert all(e.outvars[0].aval.shape[:1] != (2,) for e in shifts)
 
 
-def test_masks_are_those_of_the_reference(x64):
-    sizes = (2, 20, 3, 1)
-    masks = dropout_masks(KEY, 17, sizes, 211, keep_prob=jnp.asarray(0.86))
-    expected = reference.dropout_masks(KEY, 17, sizes, 211, 0.86)
-    assert masks is not None
-    assert masks[0] is None
-    for ours, theirs in zip(masks[1:], expected[1:], strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-15)
-
-
-@pytest.mark.parametrize(("keep_prob", "threshold"), [(1.0, 65536), (0.5, 32768), (0.86, 56361), (1e-9, 1)])
-def test_scale_is_of_the_probability_really_used(keep_prob, threshold):
-    bits = jnp.arange(65536, dtype=jnp.uint16).reshape(256, 256)
-    mask = np.asarray(dropout_mask(bits, jnp.float32(keep_prob)), np.float64)
-    assert np.count_nonzero(mask) == threshold
-    # Over all 65,536 values of the bits the mean is exactly 1, but for the rounding of the scale.
-    assert mask.mean() == pytest.approx(1, rel=1e-7)
-    assert mask.max() == np.float32(65536 / threshold)
-
-
-def test_keep_prob_one_is_exactly_the_identity():
-    masks = dropout_masks(KEY, 0, (2, 5, 1), 64, keep_prob=jnp.ones(1), input_keep_prob=jnp.float32(1))
-    assert masks is not None
-    assert all(mask is not None and (mask == 1).all() for mask in masks)
-
-
-def test_off_draws_nothing():
-    assert dropout_masks(KEY, 0, (2, 5, 1), 64) is None
-
-
-def test_a_larger_keep_prob_keeps_what_a_smaller_keeps():
-    low, high = (dropout_masks(KEY, 5, (2, 9, 1), 32, keep_prob=jnp.float32(k)) for k in (0.4, 0.7))
-    assert low is not None
-    assert high is not None
-    assert ((np.asarray(low[1]) > 0) <= (np.asarray(high[1]) > 0)).all()
-
-
-def test_input_dropout_leaves_hidden_masks_alone():
-    alone = dropout_masks(KEY, 5, (2, 9, 1), 32, keep_prob=jnp.float32(0.4))
-    both = dropout_masks(KEY, 5, (2, 9, 1), 32, keep_prob=jnp.float32(0.4), input_keep_prob=jnp.float32(0.5))
-    assert alone is not None
-    assert both is not None
-    np.testing.assert_array_equal(alone[1], both[1])
-    assert both[0] is not None
-
-
 def test_every_seed_fold_step_place_and_layer_has_its_own_key():
     keys = [
         jax.random.key_data(place_key(replicate_key(seed, fold), step, place)).tolist()
@@ -113,7 +67,7 @@ def test_kept_fractions_are_binomial_over_steps():
     assert 0.6 * sd < np.std(fractions) < 1.5 * sd
 
 
-def test_epoch_order_puts_held_out_rows_last():
+def test_epoch_order_puts_held_out_samples_last():
     weights = jnp.array([1.0, 0.0, 1.0, 1.0, 0.0, 1.0])
     order = np.asarray(epoch_order(KEY, 0, weights))
     assert sorted(order[:4]) == [0, 2, 3, 5]

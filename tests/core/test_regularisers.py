@@ -23,7 +23,7 @@ import regjax
 from regjax.core.augment import add_noise, mixing_weight, mixup, partners
 from regjax.core.constraints import project_rows, shrink_columns, soft_threshold
 from regjax.core.data import Data, check_data
-from regjax.core.dropout import draw_masks, dropconnect_masks, gaussian_masks, keep_prob_at
+from regjax.core.dropout import draw_masks, keep_prob_at
 from regjax.core.gradient_check import relative_error
 from regjax.core.gradients import adversarial_example, gradient, sharpest
 from regjax.core.hparams import (
@@ -40,10 +40,8 @@ from regjax.core.hparams import (
 from regjax.core.losses import LOSSES, balanced_weights, negative_entropy, smoothed
 from regjax.core.mlp import Layer
 from regjax.core.objective import BatchSizes, cost, full_batch_sizes
-from regjax.core.optimizers import learning_rate_at
 from regjax.core.penalties import penalty
-from regjax.core.random import random_normals
-from regjax.core.train import init_state, run_segment
+from regjax.core.train import Course, init_state, run_segment
 
 KEY = regjax.replicate_key(5, 2)
 SIZES = {0: (3,), 1: (3, 5), 2: (3, 5, 3), 3: (3, 5, 3, 4)}
@@ -80,7 +78,7 @@ def test_every_regulariser_is_tried():
     assert set(ABSENT) | {"l2", "l1"} == set(ON)
 
 
-def rows(loss, n=9, seed=0):
+def samples(loss, n=9, seed=0):
     rng = np.random.default_rng(seed)
     outputs = OUTPUTS[loss]
     y = rng.standard_normal((outputs, n))
@@ -143,9 +141,9 @@ def check_gradient_of(values, loss, depth):
         if loss == "squared_error":
             values = {name: v for name, v in values.items() if name not in CLASSES_ONLY}
         config, hparams, params = problem(loss, depth, values)
-        data = rows(loss)
+        data = samples(loss)
         total = jnp.sum(data.weights)
-        sizes = BatchSizes(total, 2 * total)  # a batch of half the rows
+        sizes = BatchSizes(total, 2 * total)  # a batch of half the samples
         batch, others = add_noise(KEY, 3, hparams, data, data)
         masks = draw_masks(KEY, 3, hparams, config, 9, 10)
         _, ours = gradient(params, hparams, batch, masks, others, config=config, sizes=sizes)
@@ -205,7 +203,7 @@ def trained(values, config=SMALL, data=None, steps=12):
 
 @pytest.mark.bits
 @pytest.mark.parametrize(("name", "batch_size"), some_slow([*ABSENT, "balanced"], [None, 16], every=2))
-def test_held_out_rows_change_no_bit(name, batch_size):
+def test_held_out_samples_change_no_bit(name, batch_size):
     config = dataclasses.replace(SMALL, batch_size=batch_size)
     values = {name: ON[name]} if name in ON else {}
     if name == "balanced":
@@ -233,32 +231,6 @@ def test_on_does_something(name):
 # -- a property that only a right one has -------------------------------------------------------------------
 
 
-def test_gaussian_factors_have_mean_one_and_their_variance():
-    sigma = jnp.asarray([0.5, 0.25])
-    draws = [gaussian_masks(KEY, step, (2, 20, 9, 1), 512, sigma) for step in range(8)]
-    for layer, s in ((1, 0.5), (2, 0.25)):
-        values = np.concatenate([np.ravel(masks[layer]) for masks in draws])
-        error = s / len(values) ** 0.5
-        assert abs(values.mean() - 1) < 4 * error
-        assert values.std() == pytest.approx(s, rel=0.02)
-    assert draws[0][0] is None
-    bits = np.asarray(random_normals(KEY, 256, 256))
-    assert abs(bits.var() - 1) < 0.02
-    assert np.abs(bits).max() < 4.4
-
-
-def test_dropconnect_leaves_the_expected_pre_activation():
-    x = jnp.asarray(np.random.default_rng(0).standard_normal((4, 5)), jnp.float32)
-    w = jnp.asarray(np.random.default_rng(1).standard_normal((3, 4)), jnp.float32)
-    draw = jax.jit(jax.vmap(lambda step: dropconnect_masks(KEY, step, (4, 3), jnp.asarray([0.7]))[0]))
-    masks = np.asarray(draw(jnp.arange(3000)))
-    kept = 45875 / 65536  # 0.7 in 16 bits
-    assert set(np.unique(masks)) == {np.float32(0), np.float32(1 / kept)}
-    mean = (masks * w[None]).mean(axis=0) @ x
-    spread = np.sqrt((1 / kept - 1) * ((w * w) @ (x * x)) / 3000)
-    assert (np.abs(mean - w @ x) < 4.5 * spread).all()
-
-
 def test_keep_prob_end_is_linear_in_the_step():
     start, end = jnp.asarray([1.0, 0.8]), jnp.asarray(0.5)
     np.testing.assert_allclose(keep_prob_at(0, start, end, 100), [1, 0.8])
@@ -272,7 +244,7 @@ def test_keep_prob_end_is_linear_in_the_step():
     state = init_state(KEY, hparams, config=config)
     cut = jax.jit(functools.partial(run_segment, config=config.program()))
     for first, last in ((0, 5), (5, 12)):
-        state = cut(KEY, state, hparams, data, first, last, num_steps=12)
+        state = cut(KEY, state, hparams, data, first, last, course=Course(num_steps=12))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), whole.params, state.params
     )
@@ -372,7 +344,7 @@ def test_mixup_with_one_partner_per_class_by_hand():
     )
 
 
-def test_partners_are_a_permutation_of_the_training_rows_alone():
+def test_partners_are_a_permutation_of_the_training_samples_alone():
     weights = jnp.asarray(np.arange(40) % 3 > 0, jnp.float32)
     seen = set()
     for step in range(20):
@@ -394,7 +366,7 @@ def test_mixing_weights_are_beta(alpha):
     assert float(mixing_weight(KEY, 0, jnp.float32(0))) == 1
 
 
-def test_swap_noise_takes_values_of_the_same_feature_from_training_rows():
+def test_swap_noise_takes_values_of_the_same_feature_from_training_samples():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((3, 300))
     weights = np.where(np.arange(300) % 4 == 0, 0, 1.0)
@@ -423,7 +395,7 @@ def test_input_noise_has_its_variance():
 
 def test_adversarial_example_is_worse_by_the_norm_of_the_gradient(x64):
     config, hparams, params = problem("sigmoid_cross_entropy", 2, {"adversarial": 1e-6})
-    data = rows("sigmoid_cross_entropy")
+    data = samples("sigmoid_cross_entropy")
     value = functools.partial(cost, params, HParams(), config=config)
     dx = jax.grad(lambda x: value(data._replace(x=x)))(data.x)
     there = adversarial_example(data.x, dx, hparams.adversarial)
@@ -434,7 +406,7 @@ def test_adversarial_example_is_worse_by_the_norm_of_the_gradient(x64):
 
 def test_sam_climbs_by_the_radius(x64):
     config, hparams, params = problem("squared_error", 2, {"sam": 1e-6})
-    data = rows("squared_error")
+    data = samples("squared_error")
     value = functools.partial(cost, hparams=HParams(), data=data, config=config)
     grads = jax.grad(value)(params)
     there = sharpest(params, grads, hparams.sam)
@@ -500,25 +472,6 @@ def test_an_average_does_not_change_what_is_trained():
         jax.tree.map(np.testing.assert_array_equal, trained(values).params, plain.params)
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine", "exponential"])
-@pytest.mark.parametrize("warmup", [0, 5])
-def test_schedules_are_optaxs(schedule, warmup):
-    config = regjax.Config(schedule=schedule, warmup_steps=warmup, decay_steps=40)
-    hparams = check_hparams(config, HParams(0.3, end_fraction=0.1, decay_rate=0.5))
-    if schedule == "cosine":
-        after = optax.cosine_decay_schedule(0.3, 40 - warmup, alpha=0.1)
-    elif schedule == "exponential":
-        after = optax.exponential_decay(0.3, 40, 0.5)
-    else:
-        after = optax.constant_schedule(0.3)
-    reference = (
-        optax.join_schedules([optax.linear_schedule(0, 0.3, warmup), after], [warmup]) if warmup else after
-    )
-    for step in (0, 1, 4, 5, 6, 20, 39, 40, 60):
-        found = float(learning_rate_at(step, config, hparams))
-        assert found == pytest.approx(float(reference(step)), rel=1e-6, abs=1e-9), step
-
-
 def test_clip_norm_bounds_the_update():
     before = init_state(KEY, check_hparams(SMALL, HParams()), config=SMALL).params
     after = states({"clip_norm": 0.01, "learning_rate": 1.0}, 1)[0].params
@@ -536,38 +489,6 @@ def test_balanced_weights_are_scikit_learns():
     np.testing.assert_allclose(found[:7], expected, rtol=1e-6)
     assert found[7] == 0
     assert found.sum() == pytest.approx(7)
-
-
-BAD = [
-    (
-        {"l1_prox": 0.1},
-        {"optimizer": "adam"},
-        "l1_prox must be used with optimizer sgd: adam needs a preconditioned prox",
-    ),
-    ({"group_lasso": 0.1}, {"optimizer": "momentum"}, "group_lasso must be used with optimizer sgd"),
-    ({"ema_decay": 0.9, "average_from": 3}, {}, "ema_decay and average_from must not both be on"),
-    ({"mixup": -1}, {}, "mixup must be a finite number >= 0"),
-    ({"mixup": np.inf}, {}, "mixup must be a finite number >= 0"),
-    ({"max_norm": 0}, {}, "max_norm must be a number > 0"),
-    ({"label_smoothing": 1}, {}, r"label_smoothing must be in \[0, 1\)"),
-    ({"dropconnect_keep_prob": 0}, {}, r"dropconnect_keep_prob must be in \(0, 1\]"),
-    ({"swap_noise": (0.1, 0.2)}, {}, "swap_noise must be one value, got shape"),
-    (
-        {"gaussian_dropout": (0.1, 0.2, 0.3)},
-        {},
-        r"gaussian_dropout must be one value, or 2 \(one per hidden layer\)",
-    ),
-    ({"ema_decay": 1}, {}, r"ema_decay must be in \[0, 1\)"),
-    ({"decay_rate": 0}, {}, r"decay_rate must be in \(0, 1\]"),
-    ({"sam": None, "clip_norm": -1}, {}, "clip_norm must be a number > 0"),
-]
-
-
-@pytest.mark.parametrize(("values", "fields", "words"), BAD)
-def test_what_makes_no_sense_is_refused_in_words(values, fields, words):
-    config = regjax.Config(**fields)
-    with pytest.raises(ValueError, match=words):
-        check_hparams(config, HParams(**values))
 
 
 def test_classes_are_asked_for_before_anything_is_compiled():

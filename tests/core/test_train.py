@@ -48,9 +48,9 @@ def close(a, b, rtol=1e-5, atol=1e-6):
 )
 def test_thousand_steps_are_those_of_the_reference(l2, l1, keep_prob, x64):
     config = regjax.Config(dtype="float64")
-    rows, _ = two_regions()
+    samples, _ = two_regions()
     hparams = check_hparams(config, regjax.HParams(0.3, l2=l2, l1=l1, keep_prob=keep_prob))
-    data = pad_samples(check_data(config, rows))
+    data = pad_samples(check_data(config, samples))
     # Given to both: a draw that is compiled into another program may differ in the last bit of float32.
     start = regjax.init_params(KEY, config.layer_sizes, dtype="float64")
     state = init_state(KEY, hparams, config=config, params=start)
@@ -66,12 +66,12 @@ def test_thousand_steps_are_those_of_the_reference(l2, l1, keep_prob, x64):
     options = {"l2": l2 or 0.0, "l1": l1 or 0.0}
     params = [(np.asarray(w), np.asarray(b)) for w, b in start]
     expected = reference.train(
-        params, rows.x, rows.y, learning_rate=0.3, num_steps=1000, masks_at=masks_at, **options
+        params, samples.x, samples.y, learning_rate=0.3, num_steps=1000, masks_at=masks_at, **options
     )
     for ours, theirs in zip(state.params, expected, strict=True):
         for a, b in zip(ours, theirs, strict=True):
             assert np.max(np.abs(a - b)) / np.max(np.abs(b)) < 1e-9
-    last = reference.cost(expected, rows.x, rows.y, masks_at(1000), **options)
+    last = reference.cost(expected, samples.x, samples.y, masks_at(1000), **options)
     ours = measure(KEY, state.params, hparams, data, None, 1000, config=config)["cost"]
     assert float(ours) == pytest.approx(last, rel=1e-9)
 
@@ -135,8 +135,8 @@ def test_compiled_loop_is_a_python_loop(batch_size):
         batch, step_sizes = data, sizes
         if batch_size is not None:
             epoch, index = divmod(step, 211 // 32)
-            rows = epoch_order(KEY, epoch, data.weights)[index * 32 : index * 32 + 32]
-            batch = Data(data.x[:, rows], data.y[:, rows], data.weights[rows])
+            chosen = epoch_order(KEY, epoch, data.weights)[index * 32 : index * 32 + 32]
+            batch = Data(data.x[:, chosen], data.y[:, chosen], data.weights[chosen])
             step_sizes = BatchSizes(32.0, sizes.num_train)
         grads = grads_of(params, batch, step, step_sizes)
         with jax.numpy_dtype_promotion("standard"):
@@ -232,7 +232,7 @@ def test_switched_off_draws_nothing():
 @pytest.mark.bits
 @pytest.mark.parametrize("batch_size", [None, 32])
 @pytest.mark.parametrize("huge", [1e30, np.inf, np.nan])
-def test_held_out_rows_change_no_bit(batch_size, huge):
+def test_held_out_samples_change_no_bit(batch_size, huge):
     config = dataclasses.replace(SMALL, batch_size=batch_size)
     data, _ = two_regions()
     weights = np.ones(211)
@@ -281,52 +281,6 @@ def test_jvp_goes_through_a_training_run(x64):
     h = 1e-6
     central = (last_cost(0.5 + h) - last_cost(0.5 - h)) / (2 * h)
     assert float(slope) == pytest.approx(float(central), rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("name", "optimizer"),
-    [
-        ("sgd", optax.sgd(0.05)),
-        ("momentum", optax.sgd(0.05, momentum=0.8)),
-        ("nesterov", optax.sgd(0.05, momentum=0.8, nesterov=True)),
-        ("adam", optax.adam(0.05, 0.8, 0.95, 1e-6)),
-        (
-            "adamw",
-            optax.adamw(
-                0.05,
-                0.8,
-                0.95,
-                1e-6,
-                weight_decay=0.3,
-                mask=lambda p: jax.tree.map(lambda a: a.shape[1] > 1, p),
-            ),
-        ),
-    ],
-)
-def test_optimizers_are_optax_with_traced_values(name, optimizer, x64):
-    config = dataclasses.replace(
-        SMALL, layer_sizes=(2, 6, 2, 1), optimizer=name, num_steps=10, dtype="float64"
-    )
-    data, _ = two_regions()
-    hparams = check_hparams(
-        config, regjax.HParams(0.05, momentum=0.8, b1=0.8, b2=0.95, eps=1e-6, weight_decay=0.3)
-    )
-    rows = jax.tree.map(jnp.asarray, check_data(config, data))
-    params = regjax.init_params(KEY, config.layer_sizes, dtype="float64")
-    ours = init_state(KEY, hparams, config=config, params=params)
-    ours = jax.jit(functools.partial(run_segment, config=config))(KEY, ours, hparams, rows, 0, 10)
-    state = optimizer.init(params)
-
-    @jax.jit
-    def step(params, state):
-        grads = jax.grad(lambda p: regjax.cost(p, hparams, rows, config=config))(params)
-        with jax.numpy_dtype_promotion("standard"):
-            updates, state = optimizer.update(grads, state, params)
-        return optax.apply_updates(params, updates), state
-
-    for _ in range(10):
-        params, state = step(params, state)
-    close(ours.params, params, rtol=1e-9, atol=1e-12)
 
 
 def test_depth_zero_with_l2_is_ridge():

@@ -60,7 +60,7 @@ def test_labels_mean_the_same_in_train_and_test(tmp_path):
         regjax.load_npz(path)
 
 
-def test_npz_with_and_without_test_rows(tmp_path):
+def test_npz_with_and_without_test_samples(tmp_path):
     path = tmp_path / "d.npz"
     np.savez(path, X=X, y=Y)
     assert regjax.load_npz(path)[1] is None
@@ -98,10 +98,10 @@ def bad_files(folder):
     yield "cut.mat", good[: len(good) // 2], "must be a MATLAB 5 file|must hold X, y"
     yield "text.npz", b"not a zip", r"must be a NumPy \.npz archive"
     yield "empty.csv", b"", "must be a table of comma-separated values"
-    yield "header.csv", b"a,b\n", "X must have at least one row"
-    yield "words.csv", b"a,b\n1,0\nx,1\n", "column 'a' must hold numbers, got 'x' in row 1"
-    yield "gap.csv", b"a,b\n1,0\n,1\n", "X must be finite, got nan in row 1, column 0"
-    yield "gap_y.csv", b"a,b\n1,0\n2,\n", "target 'b' must have no gaps, got one in row 1"
+    yield "header.csv", b"a,b\n", "X must have at least one sample"
+    yield "words.csv", b"a,b\n1,0\nx,1\n", "column 'a' must hold numbers, got 'x' in sample 1"
+    yield "gap.csv", b"a,b\n1,0\n,1\n", "X must be finite, got nan in sample 1, column 0"
+    yield "gap_y.csv", b"a,b\n1,0\n2,\n", "target 'b' must have no gaps, got one in sample 1"
     yield "headless.csv", b"0.1,0.2,1\n0.3,0.4,0\n", "must have a header line with names, got 0.1, 0.2, 1"
     yield "one.csv", b"b\n1\n0\n", "X must have at least one column"
     yield "binary.csv", bytes(range(256)) * 4, "must be a table|must hold numbers|must have"
@@ -121,7 +121,7 @@ def test_bad_files(tmp_path):
         with pytest.raises(ValueError, match=f"must hold X, y, Xval, yval; without {missing}, it holds"):
             load(tmp_path / "m.mat")
     scipy.io.savemat(tmp_path / "m.mat", {"X": X, "y": Y[:, None], "Xval": X * np.nan, "yval": Y[:, None]})
-    with pytest.raises(ValueError, match="Xval must be finite, got nan in row 0, column 0"):
+    with pytest.raises(ValueError, match="Xval must be finite, got nan in sample 0, column 0"):
         load(tmp_path / "m.mat")
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "nowhere.csv")
@@ -189,7 +189,7 @@ def test_errors_name_the_arrays_of_the_file(tmp_path):
     with pytest.raises(ValueError, match=r"d\.npz: yval must be one- or two-dimensional"):
         load(path)
     np.savez(path, X=X, y=Y, Xval=X, yval=Y[:3])
-    with pytest.raises(ValueError, match="Xval and yval must have the same number of rows, got 5 and 3"):
+    with pytest.raises(ValueError, match="Xval and yval must have the same number of samples, got 5 and 3"):
         load(path)
 
 
@@ -201,7 +201,7 @@ def test_a_design_names_the_file_of_bad_data(tmp_path):
     np.savez(path, X=X * 1e60, y=Y)
     with pytest.raises(ValueError, match=r"d\.npz: data must be finite in float32, got inf|1e\+60"):
         make_design(path)
-    with pytest.raises(ValueError, match=r"d\.npz: test must leave a row of each of 2 classes"):
+    with pytest.raises(ValueError, match=r"d\.npz: test must leave a sample of each of 2 classes"):
         make_design(path, test=0.1)
     with pytest.raises(ValueError, match=r"^num_steps must be at least 1"):
         make_design(path, {"num_steps": 0})

@@ -19,10 +19,10 @@ def test_hold_out_is_stratified():
     with pytest.raises(ValueError, match=r"fraction must be a fraction in \(0, 1\)"):
         hold_out(data, 1.5)
     with pytest.raises(
-        ValueError, match=r"fraction must leave a row of each of 2 classes on both sides, got 0.3 of 2"
+        ValueError, match=r"fraction must leave a sample of each of 2 classes on both sides, got 0.3 of 2"
     ):
         hold_out(Data.from_arrays(X[:2], [0, 1]), 0.3)
-    with pytest.raises(ValueError, match="at least two rows of each class"):
+    with pytest.raises(ValueError, match="at least two samples of each class"):
         hold_out(Data.from_arrays(X, [0, 0, 0, 0, 1]), 0.4)
 
 
@@ -88,9 +88,9 @@ def test_index_pairs_may_be_masks():
 def test_a_part_that_lacks_a_class_is_noted():
     notes = make_splits(data_of(), [([0, 1, 2], [4, 5]), ([1, 2, 4], [0, 3])]).notes
     assert notes == (
-        "the validation part of fold 0 has no row of class 1",
-        "the training part of fold 1 has no row of class 1",
-        "the validation part of fold 1 has no row of class 0",
+        "the validation part of fold 0 has no sample of class 1",
+        "the training part of fold 1 has no sample of class 1",
+        "the validation part of fold 1 has no sample of class 0",
     )
     assert make_splits(data_of()._replace(y=np.ones((1, 12))), 3).notes == ()
 
@@ -109,20 +109,20 @@ def test_a_part_that_lacks_a_class_is_noted():
         ({"folds": "five"}, TypeError, "folds must be a number, a splitter .* got 'five'"),
         ({"folds": object}, TypeError, "folds must be a number, a splitter"),
         ({"folds": []}, ValueError, "folds must not be empty, got no index pair"),
-        ({"folds": [1]}, TypeError, r"folds must list \(train, validation\) index pairs, got 1 in place 0"),
+        ({"folds": [1]}, TypeError, r"folds must list \(train, validation\) index pairs, got 1 as number 0"),
         (
             {"folds": [([0], [12])]},
             ValueError,
-            "folds must list row indices from 0 to 11, got others",
+            "folds must list sample indices from 0 to 11, got others",
         ),
-        ({"folds": [([0], [1.0])]}, ValueError, "folds must list distinct row indices"),
-        ({"folds": [([0, 0], [1])]}, ValueError, "folds must list distinct row indices"),
-        ({"folds": [([0, [1]], [2])]}, ValueError, "folds must list distinct row indices"),
+        ({"folds": [([0], [1.0])]}, ValueError, "folds must list distinct sample indices"),
+        ({"folds": [([0, 0], [1])]}, ValueError, "folds must list distinct sample indices"),
+        ({"folds": [([0, [1]], [2])]}, ValueError, "folds must list distinct sample indices"),
         ({"folds": [([0, 1], [1])]}, ValueError, "folds must not train on what they score, .* in fold 0"),
         (
             {"folds": [(np.arange(0), [1])]},
             ValueError,
-            "rows on both sides, got none in fold 0: train",
+            "samples on both sides, got none in fold 0: train",
         ),
         ({"folds": [([0], np.arange(0))]}, ValueError, "got none in fold 0: validation"),
         ({"validation": 1}, ValueError, r"validation must be a fraction in \(0, 1\), got 1"),

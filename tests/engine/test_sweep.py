@@ -230,7 +230,7 @@ def test_orientation_of_a_non_square_X():
     with pytest.raises(ValueError, match=r"X must be \(n_samples, 5\), got shape \(5, 30\)"):
         results.predict(0, X.T)
     for function in (regjax.sweep, regjax.plan):
-        with pytest.raises(ValueError, match="same number of rows"):
+        with pytest.raises(ValueError, match="same number of samples"):
             function((X.T, y), config)
 
 
@@ -249,7 +249,7 @@ BAD = {
     "keep": ({"keep": "some"}, "keep must be one of all, best, none"),
     "per layer": ({"grid": {"l2": [(0.1, 0.2)]}}, r"l2 must be one value, or 3 .* got shape \(2,\)"),
     "range": ({"grid": {"keep_prob": [0]}}, r"keep_prob must be in \(0, 1\]"),
-    "index": ({"folds": [([0, 1], [500])]}, "folds must list row indices from 0 to 210"),
+    "index": ({"folds": [([0, 1], [500])]}, "folds must list sample indices from 0 to 210"),
     "overlap": ({"folds": [([0, 1, 2], [2, 3])]}, "folds must not train on what they score"),
     "test": ({"test": 2.0}, r"test must be a fraction in \(0, 1\), got 2.0"),
 }

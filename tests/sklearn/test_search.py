@@ -90,7 +90,7 @@ def test_steps_before_the_network_are_fitted_once_per_fold():
     Counting.seen = []
     search = RegGridSearchCV(pipeline(Counting(), StandardScaler()), {"network__alpha": [0.1, 1, 10]}, cv=CV)
     search.fit(X, y)
-    assert len(Counting.seen) == 3 + 1  # folds, and the best on all rows
+    assert len(Counting.seen) == 3 + 1  # folds, and the best on all samples
     assert search.results_ is not None
     Counting.seen = []
     grid = {"network__alpha": [0.1, 1], "step0__scale": [1.0, 2.0]}
@@ -103,14 +103,14 @@ def test_steps_before_the_network_are_fitted_once_per_fold():
 
 
 @pytest.mark.bits
-def test_held_out_rows_leave_no_trace():
+def test_held_out_samples_leave_no_trace():
     X, y = iris()
     train, test = next(CV.split(X, y))
     spoiled = X.copy()
     spoiled[test] = 1e6
     options = {"cv": [(train, test)], "refit": False}
     grid = {"network__alpha": [0.1], "network__dropout": [0, 0.2]}
-    found = [RegGridSearchCV(pipeline(), grid, **options).fit(rows, y) for rows in (X, spoiled)]
+    found = [RegGridSearchCV(pipeline(), grid, **options).fit(samples, y) for samples in (X, spoiled)]
     for row in range(2):
         for one, other in zip(found[0].results_.params(row), found[1].results_.params(row), strict=True):
             np.testing.assert_array_equal(one.w, other.w)
@@ -288,7 +288,7 @@ def test_odd_searches_are_scikit_learns_too():
     one = {"network__alpha": [0.1]}
     # A step that is passed through in some candidates; one that cannot be pickled; frames with names.
     same_scores(*pair(StandardScaler(), one | {"before": [StandardScaler(), "passthrough"]}), X, y)
-    same_scores(*pair(FunctionTransformer(lambda rows: rows * 2), one), X, y)
+    same_scores(*pair(FunctionTransformer(lambda x: x * 2), one), X, y)
     frames = StandardScaler().set_output(transform="pandas")
     ours, peer = pair(frames, one)
     same_scores(ours, peer, X, y)
