@@ -77,17 +77,14 @@ TESTED_IN = {
     "sklearn.candidates": "sklearn/test_search.py",
     "sklearn.trained": "sklearn/test_search.py",
     "study.choice": "study/test_results.py",
-    "study.comparison": "study/test_results.py",
     "study.configuration": "study/test_grid.py",
     "study.design": "engine/test_sweep.py",
     "study.groups": "engine/test_sweep.py",
-    "study.intervals": "study/test_results.py",
     "study.plan": "engine/test_sweep.py",
     "study.predict": "study/test_results.py",
     "study.questions": "cli/test_spec.py",
     "study.records": "study/test_results.py",
     "study.resolve": "engine/test_sweep.py",
-    "study.selection": "study/test_results.py",
     "study.words": "study/test_grid.py",
 }
 
