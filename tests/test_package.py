@@ -36,6 +36,7 @@ TESTED_IN = {
     "cli.export": "cli/test_sweep.py",
     "cli.options": "cli/test_spec.py",
     "cli.plan": "cli/test_sweep.py",
+    "cli.planned": "cli/test_sweep.py",
     "cli.plot": "plot/test_figures.py",
     "cli.replay": "cli/test_sweep.py",
     "cli.report": "report/test_page.py",
