@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from regjax.core.metrics import without_split
 from regjax.study.intervals import as_number
 from regjax.study.words import duration
 
@@ -137,7 +138,7 @@ def _summary_table(results: Results, metric: str | None) -> Any:
         columns = [str(name) for name in summary if str(name).startswith("train_")]
         cells = [[name, *(_number(row[c]) for c in columns)] for name, row in zip(names, rows, strict=True)]
         return _table("the final networks", ["configuration", *columns], cells, "summary.csv")
-    others = [n for n in ("val_loss", f"train_{metric.removeprefix('val_')}") if n != metric]
+    others = [n for n in ("val_loss", f"train_{without_split(metric)}") if n != metric]
     cells = []
     for index in ranking(summary[metric].to_numpy(float), higher_is_better(metric)):
         row = rows[index]
@@ -167,7 +168,7 @@ def _comparison_table(comparison: Comparison) -> Any:
         cells.append(
             [row["name"], as_number(row["difference"], "+"), between, *sampling, family, row["verdict"]]
         )
-    extra = ["held-out rows, 1 se"] if one_split else []
+    extra = ["held-out samples, 1 se"] if one_split else []
     columns = ["configuration", "difference", "95 %", *extra, "family", "verdict"]
     return _table(comparison.title, columns, cells, "comparison.csv")
 

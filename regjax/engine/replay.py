@@ -13,7 +13,6 @@ import numpy as np
 from regjax.engine.sweep import run
 from regjax.store.codec import leaves
 from regjax.store.store import Row, Store
-from regjax.study.design import Design
 from regjax.study.groups import Group
 from regjax.study.plan import Plan, stored_plan
 from regjax.study.provenance import chunk_of, differences, provenance
@@ -76,7 +75,7 @@ def replay(path: str | os.PathLike[str], row: int, sweep: int | str = -1) -> Rep
     plan = stored_plan(design, begun.shapes, "all", backend=jax.default_backend())
     plan, group = _as_it_was(plan, design.row(row).configuration, stored.provenance)
     return Replay(
-        row=f"row {row} of sweep {number} ({_in_words(design, row)})",
+        row=f"row {row} of sweep {number} ({design.row_in_words(row)})",
         differing=tuple(_compare(stored, run(design, plan=plan, rows=[row]), row)),
         elsewhere=tuple(differences(stored.provenance, provenance(*group.how))),
     )
@@ -120,9 +119,3 @@ def _differences(stored: Mapping[str, np.ndarray], here: Mapping[str, np.ndarray
                 most = np.nanmax(np.abs(value.astype(np.float64) - other))
             found.append(f"{name} differs by up to {most:.3g}")
     return found
-
-
-def _in_words(design: Design, row: int) -> str:
-    place = design.row(row)
-    asked = design.in_words(design.configurations[place.configuration])
-    return f"{asked}, seed {place.seed}, fold {place.fold}"

@@ -49,13 +49,13 @@ def differences(results: Results, comparison: Comparison | None) -> Differences:
     numbers = empty_columns(count, Differences._fields[:-1])
     verdict = ["no baseline" if comparison is None else BASELINE] * count
     if comparison is not None:
-        pairs, lonely = resolve_pairs(results.design, comparison.baseline)
+        pairs, unpaired = resolve_pairs(results.design, comparison.baseline)
         table, arms = comparison.table, [index for index, _ in pairs]
         for name, values in numbers.items():
             values[arms] = table[name].to_numpy(np.float64)
         for index, said, status in zip(arms, table["verdict"], table["status"], strict=True):
             verdict[index] = str(said or status)
-        for index in lonely:
+        for index in unpaired:
             verdict[index] = "no counterpart"
     return Differences(**numbers, verdict=verdict)
 

@@ -118,14 +118,14 @@ REFUSED = {
     "one_value": {"forest": "baseline must be in the grid"},
     "one_row": {
         "gap": "gap must have rows held out",
-        "forest": "must have rows held out",
+        "forest": "must have samples held out",
     },
     "three_classes": dict.fromkeys(
         ("boundary", "boundaries"), "two features and two classes, got 2 features and 3"
     ),
     "regression": dict.fromkeys(("boundary", "boundaries"), "got 3 features and real targets"),
     "random_design": {"forest": "baseline must be in the grid"},
-    "nothing_held_out": {"gap": "gap must have rows held out", "forest": "must have rows held out"},
+    "nothing_held_out": {"gap": "gap must have rows held out", "forest": "must have samples held out"},
 }
 
 

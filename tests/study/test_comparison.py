@@ -36,7 +36,7 @@ def test_one_split_needs_both_errors():
     comparison = results.compare()
     row = comparison.table.iloc[0]
     assert row["low"] > 0  # the seeds alone exclude 0 …
-    assert row["family_low"] < 0  # … but the held-out rows do not
+    assert row["family_low"] < 0  # … but the held-out samples do not
     assert row["verdict"] == "not separated"
     assert "says nothing about other data" in comparison.units
     val = results.design.splits.val[0]

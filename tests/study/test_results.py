@@ -93,11 +93,11 @@ def test_a_metric_that_some_fold_does_not_define_is_said_before_training():
 
     X, y = np.arange(12.0)[:, None], np.arange(12.0)
     design = make_design((X, y), folds=LeaveOneOut())
-    with pytest.raises(ValueError, match="val_r2 is not in fold 0, whose held-out rows do not vary"):
+    with pytest.raises(ValueError, match="val_r2 is not in fold 0, whose held-out samples do not vary"):
         design.check_metric(None)
     assert design.check_metric("val_rmse") == "val_rmse"
     design = make_design((X, np.arange(12) // 6), folds=KFold(4))
-    with pytest.raises(ValueError, match="val_roc_auc is not in fold 0, whose held-out rows lack a class"):
+    with pytest.raises(ValueError, match="val_roc_auc is not in fold 0, whose held-out samples lack a class"):
         design.check_metric("val_roc_auc")
 
 
