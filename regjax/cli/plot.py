@@ -1,4 +1,4 @@
-"""`regjax plot`: a figure of a stored sweep."""
+"""`regjax plot`: a figure of a stored sweep; `main` adds the command."""
 
 from __future__ import annotations
 

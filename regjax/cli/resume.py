@@ -1,4 +1,4 @@
-"""`regjax resume`: goes on with a sweep that was interrupted, from its store alone."""
+"""`regjax resume`: trains the rest of an interrupted sweep, from its store alone; `main` adds the command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands that read a store share: its arguments, and that no file is written into it."""
+"""Arguments and checks of the commands that read a store: show, export, plot, report, replay, resume."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_not_the_store(command: str, target: str | None, store: str) -> None:
 
 
 def number_of(text: str) -> int | str:
-    """Returns which sweep a text names: a number, or "last"."""
+    """Returns the sweep that a text names: a number, or "last"."""
     try:
         return "last" if text == "last" else int(text)
     except ValueError:
