@@ -79,13 +79,10 @@ TESTED_IN = {
     "sklearn.trained": "sklearn/test_search.py",
     "study.choice": "study/test_results.py",
     "study.configuration": "study/test_grid.py",
-    "study.design": "engine/test_sweep.py",
     "study.groups": "engine/test_sweep.py",
     "study.plan": "engine/test_sweep.py",
     "study.predict": "study/test_results.py",
-    "study.questions": "cli/test_spec.py",
     "study.records": "study/test_results.py",
-    "study.resolve": "engine/test_sweep.py",
     "study.words": "study/test_grid.py",
 }
 

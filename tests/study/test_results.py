@@ -88,19 +88,6 @@ def test_one_pair_of_indices_is_one_split():
     assert "over 4 seeds on this one split" in results.compare().units
 
 
-def test_a_metric_that_some_fold_does_not_define_is_said_before_training():
-    from sklearn.model_selection import KFold, LeaveOneOut
-
-    X, y = np.arange(12.0)[:, None], np.arange(12.0)
-    design = make_design((X, y), folds=LeaveOneOut())
-    with pytest.raises(ValueError, match="val_r2 is not in fold 0, whose held-out samples do not vary"):
-        design.check_metric(None)
-    assert design.check_metric("val_rmse") == "val_rmse"
-    design = make_design((X, np.arange(12) // 6), folds=KFold(4))
-    with pytest.raises(ValueError, match="val_roc_auc is not in fold 0, whose held-out samples lack a class"):
-        design.check_metric("val_roc_auc")
-
-
 def test_allow_diverged_counts_what_is_alive():
     scores = np.array([[[0.9, 0.8]], [[0.2, 0.3]]])
     results = made_up(scores, {"l2": [0, 1]}, folds=2, diverged=[0], test=np.array([0.7, 0.6, 0.1, 0.1]))
