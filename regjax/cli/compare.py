@@ -71,13 +71,9 @@ class Asked(NamedTuple):
 
 @click.command()
 @click.option(
-    "--data",
-    "source",
-    default="two_regions",
-    show_default=True,
-    metavar="NAME|PATH",
+    "--data", "source", default="two_regions", show_default=True, metavar="NAME|PATH",
     help="two_regions, or a .mat, .npz or .csv file.",
-)
+)  # fmt: skip
 @click.option("--steps", default="30000", show_default=True, metavar="N", help="Gradient steps.")
 @click.option("--learning-rate", default=0.3, show_default=True)
 @click.option("--l2", default=0.7, show_default=True, help="λ of the L2 network.")

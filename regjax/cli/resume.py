@@ -23,7 +23,7 @@ def resume(path: str, number: str | None, compilation_cache: bool) -> None:
     with terminal.opened_store(path, create=False) as store:
         with user_errors():
             unfinished = [s["id"] for s in store.overview() if s["done"] < s["num_rows"]]
-            last = unfinished[-1] if unfinished else -1
+            last = unfinished[-1] if unfinished else -1  # all are finished: the last one
             wanted = last if number is None else number_of(number)
             begun = store.design_of(store.sweep_number(wanted))
         plan = stored_plan(begun.design, begun.shapes, begun.keep, backend=jax.default_backend())

@@ -73,4 +73,4 @@ def _best(store: Store, sweep: int) -> tuple[str, str]:
         metric = begun.design.shown_metric
         return best_so_far(begun.design, metric, *store.metric_of(begun.rows, metric)), ""
     except StoreError as error:
-        return "", str(error)
+        return "", str(error)  # the other sweeps of the store are still listed

@@ -81,7 +81,7 @@ def resolve(path: str | None, flags: Mapping[str, Any]) -> Spec:
     """Returns the sweep that a file and flags ask for.
 
     Args:
-        path: of a TOML file, or None.
+        path: path of a TOML file, or None.
         flags: Python name -> what was written, a text or a truth value.
 
     Raises:
@@ -97,6 +97,7 @@ def resolve(path: str | None, flags: Mapping[str, Any]) -> Spec:
                 if rival not in flags:
                     section.pop(rival, None)
         value = _read(name, text)
+        # One value of a field of Config holds for all configurations; several are an axis.
         one = name in CONFIG_AXES and len(value) == 1
         sections["config" if one else _section(name)][name] = value[0] if one else value
     for one, other in (*RIVALS, *((name, name) for name in CONFIG_AXES)):

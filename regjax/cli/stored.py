@@ -27,7 +27,7 @@ def of_a_sweep(
 
 def check_not_the_store(command: str, target: str | None, store: str) -> None:
     """Raises ValueError where a file that a command writes is the store it reads."""
-    if target is not None and os.path.exists(target) and os.path.samefile(target, store):
+    if target is not None and os.path.exists(target) and os.path.samefile(target, store):  # links too
         raise ValueError(f"{command} must not go into the store itself, got {target!r}")
 
 

@@ -78,11 +78,8 @@ def sweep(
     except KeyboardInterrupt as stop:
         kept = "nothing was written" if spec.store is None else terminal.how_to_go_on(spec.store, stop)
         raise Interrupted(f"written: {', '.join(written)}" if written else kept) from None
-    seconds = {
-        "compile": results.compile_seconds,
-        "train": results.train_seconds,
-        "total": time.perf_counter() - started,
-    }
+    seconds = {"compile": results.compile_seconds, "train": results.train_seconds}
+    seconds["total"] = time.perf_counter() - started
     if as_json:
         print(json.dumps(tables.as_json(results, answers, seconds, written), allow_nan=False))
     else:

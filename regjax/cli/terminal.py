@@ -157,6 +157,7 @@ def writable_folder(out: str, names: Sequence[str]) -> Path:
             raise IsADirectoryError(21, "is a directory where a file must go", str(folder / name))
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # Permissions alone do not say whether a file can be written: disks are full or read-only.
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:

@@ -161,6 +161,7 @@ def _no_better(found: Candidates, index: int) -> list[str]:
     if metric == "val_r2" and value <= 0:
         return ["no better than the mean of the targets: scale them, or lower the learning rate"]
     if metric == "val_accuracy":
+        # A constant answer is right for the weight of its class.
         labels, weights = np.asarray(design.data.y[0]), np.asarray(design.data.weights)
         if value <= np.bincount(labels, weights).max() / weights.sum():
             return ["no better than always saying the most frequent class"]

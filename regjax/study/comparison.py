@@ -55,10 +55,8 @@ class Comparison:
     notes: tuple[str, ...]
 
     def __str__(self) -> str:
-        lines = [self.title]
-        for _, row in self.table.iterrows():
-            lines.append(f"  {row['name']}: {row['sentence']}")
-        return "\n".join([*lines, *self.notes])
+        lines = (f"  {entry['name']}: {entry['sentence']}" for _, entry in self.table.iterrows())
+        return "\n".join([self.title, *lines, *self.notes])
 
     @property
     def title(self) -> str:
@@ -193,7 +191,7 @@ def _pairs(arms: list[Arm], baseline: Configuration) -> tuple[list[tuple[int, in
     pairs, unpaired = [], []
     for index, arm in enumerate(arms):
         counterpart = tuple((name, baseline.get(name, value)) for name, value in arm)
-        if counterpart == arm:
+        if counterpart == arm:  # the baseline itself
             continue
         if counterpart in places:
             pairs.append((index, places[counterpart]))
@@ -211,6 +209,7 @@ def _arm_scores(scores: Scores, arms: list[list[int]]) -> tuple[np.ndarray, list
             found.append(values[members[0]])
             chosen.append(members * values.shape[1])
             continue
+        # Chosen without the unit that it is scored on, so that an arm of many values has no advantage.
         own, picks = left_out(values[members], lambda rest: int(ranking(rest.mean(axis=1), higher)[0]))
         found.append(own)
         chosen.append([members[pick] for pick in picks])

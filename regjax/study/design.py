@@ -201,6 +201,7 @@ class Design:
             return None
         y = np.asarray(self.data.y)
         for fold, weights in enumerate(self.splits.val):
+            # val_r2 divides by the variance of the targets, val_roc_auc ranks samples of each class.
             held_out = y[:, weights > 0]
             lacking = len(np.unique(held_out)) < len(np.unique(y))
             if lacking if metric == "val_roc_auc" else bool(np.any(np.ptp(held_out, axis=1) == 0)):
@@ -227,6 +228,7 @@ class Design:
         """
         names = [n for n in (list(self.axes) or self.names) if n in configuration or len(self.axes) <= 3]
         names = [name for name in names if name not in leave_out]
+        # All values of more than three axes would be a long line.
         if len(self.axes) > 3:
             off = [n for n in names if value_of(configuration, n) == OFF_VALUES.get(n)]
             names = [name for name in names if name not in off]
@@ -269,6 +271,7 @@ class Design:
             splits.stop[row.fold] if stops and splits.stop is not None else None,
         )
         dtype = self.configs[0].dtype
+        # Padded samples have weight 0.
         train, val, stop = (None if w is None else np.pad(w, (0, extra)).astype(dtype) for w in found)
         assert train is not None
         return train, val, stop
@@ -277,7 +280,7 @@ class Design:
         """Returns x of the padded samples and of the test samples as a fold's networks see them.
 
         Args:
-            fold: its number.
+            fold: number of the fold.
             stops: whether the networks train without the samples that early stopping watches, see `stops`.
         """
         return self._inputs(fold, stops and self.standardize)
@@ -310,11 +313,11 @@ class Design:
         """Returns the weights that a row begins with, and the orders of its samples in each epoch, where
         NumPy draws them as scikit-learn does (from the seed alone, the same for all folds); else None.
         """
-        config = self.configs[row.configuration]
-        if config.draws == "jax":
+        which = row.configuration
+        if self.configs[which].draws == "jax":
             return None, None
         return self._drawn(
-            config, self.num_batches[row.configuration], row.seed, row.fold, self.stops(row.configuration)
+            self.configs[which], self.num_batches[which], row.seed, row.fold, self.stops(which)
         )
 
     @functools.cached_property
@@ -336,6 +339,7 @@ class Design:
     def key(self, row: Row) -> np.ndarray:
         """Returns the key data of a row, `(2,)`: that of its replicate, or its own where not paired."""
         key = _key_data(row.seed, row.fold)
+        # Paired rows draw the same weights, batches and masks: only their configurations differ.
         if self.pairing == "paired":
             return key
         return np.asarray(_fold_in_twice(key, self._digests[row.configuration]))

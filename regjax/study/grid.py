@@ -175,6 +175,7 @@ def _design(points: np.ndarray, distributions: Mapping[str, Any]) -> Grid:
     columns = iter(points.T)
     drawn: dict[str, list[Any]] = {}
     for name, given in zip(names, distributions.values(), strict=True):
+        # A rate is drawn from its own distribution, and turned into keep_prob after that.
         is_rate = "dropout" in distributions and name == "keep_prob"
         if hasattr(given, "ppf"):
             values = np.asarray(given.ppf(next(columns)), float).tolist()
@@ -203,10 +204,7 @@ def _renamed(axes: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("dropout and keep_prob must not both be given: keep_prob = 1 - dropout")
     for name in axes:
         check_known("axis", name, (*NAMES, "dropout"), ELSEWHERE)
-    return {
-        ("keep_prob" if name == "dropout" else name): (_kept(v) if name == "dropout" else v)
-        for name, v in axes.items()
-    }
+    return {"keep_prob" if n == "dropout" else n: _kept(v) if n == "dropout" else v for n, v in axes.items()}
 
 
 def _kept(rate: Any) -> Any:

@@ -2,8 +2,8 @@
 
 Rows with the same `Config` and the same regularisers compiled in form a group; groups that differ in their
 numbers of steps alone share a compiled program. A chunk of a group has R slots of r lanes. R·r depends on
-layer sizes, batch, backend and, on a CPU, the number of rows; never on workers or free memory.
-`make_plan` makes the groups.
+layer sizes, batch, backend and, on a CPU, the number of rows; never on workers. `make_plan` makes
+the groups, and takes chunks of one lane where memory holds no more.
 """
 
 from __future__ import annotations

@@ -69,6 +69,7 @@ def without_spread(differences: np.ndarray) -> Interval:
 
 def interval(differences: np.ndarray, se: float, df: int) -> Interval:
     """Returns the t interval of a standard error; none where all differences are equal."""
+    # A standard error of 0 would make the interval a point, which no few units of evidence can show.
     if np.ptp(differences) == 0:
         return without_spread(differences)
     return around(float(np.mean(differences)), se, df)

@@ -129,6 +129,7 @@ def make_plan(
     keep = _default_keep(design) if keep is None else keep
     needed = _memory(design, groups, num_workers, keep)
     if available is not None and backend == "cpu":
+        # Fewer workers first: no bit depends on them, and a chunk of one lane is slow.
         if sum(needed.values()) > available and num_workers > 1:
             num_workers = 1
             needed = _memory(design, groups, num_workers, keep)
@@ -209,6 +210,7 @@ def _memory(design: Design, groups: tuple[Group, ...], num_workers: int, keep: K
     data = design.padded
     resident = data.x.nbytes * (1 + (design.num_folds if design.standardize else 0)) + data.y.nbytes
     itemsize = np.dtype(design.configs[0].dtype).itemsize
+    # The cost, and each metric in training, in validation and on test samples.
     metrics = 1 + len(design.metrics) * (2 + (design.test is not None))
     results = sum(per * num_records(config) * metrics * itemsize for config in design.configs)
     if design.splits.kind == "validation":

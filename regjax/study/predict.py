@@ -57,6 +57,7 @@ def ensemble_scores(design: Design, kept: Mapping[int, Params], metric: str) -> 
 
 def _metrics_of(mean: np.ndarray, design: Design, loss: Loss, fold: int) -> dict[str, float]:
     """Returns the metrics of averaged predictions, `(outputs, n)`, on the held-out samples of a fold."""
+    # Metrics take logits: those of these probabilities, for several classes up to a constant.
     with np.errstate(divide="ignore"):
         if loss == "sigmoid_cross_entropy":
             scores = np.log(mean) - np.log1p(-mean)

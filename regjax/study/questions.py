@@ -66,6 +66,7 @@ class Questions:
                     raise ValueError(
                         f"{key} must name hyperparameters ({', '.join(NAMES)}), got {shown(name)}"
                     )
+        # The dataclass is frozen: this is the one place where values get their canonical form.
         object.__setattr__(self, "over", tuple(over))
         if self.baseline is not None:
             values = {name: canonical(name, value) for name, value in self.baseline.items()}

@@ -151,7 +151,7 @@ def _resolve_samples(data: Any, asked: Mapping[str, Any]) -> tuple[Data, Data | 
     test, target, task = asked["test"], asked["target"], asked["task"]
     if isinstance(test, float) and asked["groups"] is not None:
         raise ValueError(
-            "test must not be a fraction where groups are given: split the samples by group yourself"
+            "test must not be a fraction where groups are given: split samples by group yourself"
         )
     samples, own_test, classes = _resolve_data(data, target, task)
     # Test samples of their own have their own errors; a fraction of the data is at fault with its file.
@@ -291,9 +291,8 @@ def _checked(config: Config, samples: Data, test: Data | None) -> tuple[Data, Da
     """Returns the checked samples, x in its own precision: it is standardised before it is rounded."""
     checked = check_data(config, samples)
     checked_test = check_test(config, checked, test)
-    samples = checked._replace(
-        x=np.asarray(samples.x), weights=unit_mean(samples.weights, len(samples.weights))
-    )
+    weights = unit_mean(samples.weights, len(samples.weights))
+    samples = checked._replace(x=np.asarray(samples.x), weights=weights)
     if test is None or checked_test is None:
         return samples, None
     return samples, checked_test._replace(x=np.asarray(test.x))
@@ -393,9 +392,7 @@ def _stopping_notes(hparams: list[HParams], configs: list[Config], splits: Split
     if watched < FEW_SAMPLES:
         yield f"early stopping watches {watched} samples: few, so that chance decides when a network stops"
     if any(patience >= config.num_steps for patience, config in patient):
-        yield (
-            "patience is at least the number of steps: such networks do not stop, but train on fewer samples"
-        )
+        yield "patience is at least the number of steps: networks do not stop, but train on fewer samples"
     if any(config.eval_every * 2 > config.num_steps for _, config in patient):
         yield "eval_every leaves early stopping one or two records to choose from"
     if any(patience < config.eval_every for patience, config in patient):

@@ -161,12 +161,12 @@ class Results:
         design = self.design
         rows = [design.row(index) for index in range(len(self))]
         columns: dict[str, Any] = {"configuration": [row.configuration for row in rows]}
-        for name in self.design.names:
+        for name in design.names:
             columns[name] = [as_cell(value_of(design.configurations[r.configuration], name)) for r in rows]
         columns["seed"] = [row.seed for row in rows]
         columns["fold"] = [row.fold for row in rows]
         columns["status"] = np.where(self.diverged_at >= 0, "diverged", "ok")
-        columns["diverged_at"] = pd.array(np.where(self.diverged_at >= 0, self.diverged_at, 0), dtype="Int64")
+        columns["diverged_at"] = pd.Series(self.diverged_at, dtype="Int64").mask(self.diverged_at < 0)
         columns["last_finite_cost"] = np.where(self.diverged_at >= 0, self.last_finite_cost, np.nan)
         columns |= {f"final_{metric}": self.values(metric) for metric in self.records}
         if design.splits.kind != "none":
@@ -174,15 +174,11 @@ class Results:
             record = self._record("at_best")
             columns["best_step"] = [self.steps(row.configuration)[record[i]] for i, row in enumerate(rows)]
         if any(group.stops for group in self.plan.groups):
-            columns["stopped_at"] = pd.array(self.stopped_at, dtype="Int64")
+            columns["stopped_at"] = pd.Series(self.stopped_at, dtype="Int64").mask(self.stopped_at < 0)
             columns["final_step"] = self._final_steps()
         columns["seconds"] = self.seconds
         columns["provenance"] = [in_words(how) for how in self.provenance]
-        table = pd.DataFrame(columns)
-        table.loc[self.diverged_at < 0, "diverged_at"] = pd.NA
-        if "stopped_at" in table:
-            table.loc[self.stopped_at < 0, "stopped_at"] = pd.NA
-        return table
+        return pd.DataFrame(columns)
 
     def curves(self) -> pd.DataFrame:
         """Returns a table with a line per row and recorded step: `row`, `configuration`, the grid's
@@ -194,13 +190,11 @@ class Results:
         for index in range(len(self)):
             row = design.row(index)
             steps = self.steps(row.configuration)
-            fixed = {
-                name: as_cell(value_of(design.configurations[row.configuration], name))
-                for name in self.design.names
-            }
-            fixed = {"row": index, "configuration": row.configuration} | fixed
-            metrics = {name: values[index, : len(steps)] for name, values in self.records.items()}
-            columns = fixed | {"seed": row.seed, "fold": row.fold, "step": steps} | metrics
+            configuration = design.configurations[row.configuration]
+            named = {name: as_cell(value_of(configuration, name)) for name in design.names}
+            columns = {"row": index, "configuration": row.configuration} | named
+            columns |= {"seed": row.seed, "fold": row.fold, "step": steps}
+            columns |= {name: values[index, : len(steps)] for name, values in self.records.items()}
             parts.append(pd.DataFrame(columns))
         return pd.concat(parts, ignore_index=True)
 
@@ -271,14 +265,14 @@ class Results:
         every, stopped_at = design.configs[configuration].eval_every, self.stopped_at[rows]
         for row in np.flatnonzero(stopped_at >= 0).tolist():
             final = self.records[metric][first + row, self._final[first + row]]
+            # Rounded up, to the record at which it stopped; its final one may be earlier, with patience.
             table[row, -(-stopped_at[row] // every) + 1 : steps] = final
         return table.reshape(len(design.seeds), design.num_folds, -1)
-
-    # -- tables -----------------------------------------------------------------------------------------
 
     def units(self, metric: str, at: At = "final") -> np.ndarray:
         """Returns `(configurations, units)`: per fold the mean over seeds, or per seed on one split."""
         table = self.table(metric, at).astype(np.float64)
+        # Seeds of one fold share its samples: only folds are independent enough to count as evidence.
         return table.mean(axis=1) if self.design.splits.kind == "folds" else table[:, :, 0]
 
     def gap(self, metric: str) -> np.ndarray:
@@ -334,8 +328,6 @@ class Results:
         """Returns the networks of each configuration that did not diverge, `(configurations,)`."""
         return (self.diverged_at.reshape(-1, self.design.num_replicates) < 0).sum(axis=1)
 
-    # -- the choice -------------------------------------------------------------------------------------
-
     def best(self, metric: str | None = None, rule: Rule = "mean", *, allow_diverged: bool = False) -> Choice:
         """Returns the chosen configuration, by validation alone.
 
@@ -355,8 +347,6 @@ class Results:
         test = mean_of_alive(self.table(test_metric)) if test_metric in self.records else None
         scored = Candidates(design, metric, scores, mean_of_alive(table), test, self.num_ok())
         return make_choice(scored, rule)
-
-    # -- comparison -------------------------------------------------------------------------------------
 
     def compare(
         self,

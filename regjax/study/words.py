@@ -55,7 +55,7 @@ def duration(seconds: float) -> str:
         >>> [duration(seconds) for seconds in (0.4, 125, 11_040)]
         ['0.4 s', '2 min 5 s', '3 h 4 min']
     """
-    if seconds < 59.95:
+    if seconds < 59.95:  # from there on one decimal would show 60.0 s
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
