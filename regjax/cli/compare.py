@@ -59,14 +59,9 @@ class Asked(NamedTuple):
         from regjax.tutorial.experiment import Settings
 
         return Settings(
-            num_steps=self.num_steps,
-            learning_rate=self.learning_rate,
-            l2=self.l2,
-            keep_prob=self.keep_prob,
-            seed=self.seed,
-            numpy_rng=self.numpy_rng,
-            dtype="float64" if self.x64 else "float32",
-        )
+            num_steps=self.num_steps, learning_rate=self.learning_rate, l2=self.l2, keep_prob=self.keep_prob,
+            seed=self.seed, numpy_rng=self.numpy_rng, dtype="float64" if self.x64 else "float32",
+        )  # fmt: skip
 
 
 @click.command()

@@ -16,7 +16,7 @@ import numpy as np
 from regjax.core.hparams import OFF_VALUES
 from regjax.core.metrics import without_split
 from regjax.study import intervals
-from regjax.study.configuration import NAMES, Configuration, canonical, value_of
+from regjax.study.configuration import Configuration, value_of
 from regjax.study.design import Design
 from regjax.study.intervals import Interval, as_number
 from regjax.study.selection import higher_is_better, left_out, ranking
@@ -103,7 +103,6 @@ def compare(scores: Scores, baseline: Mapping[str, Any] | None, over: Sequence[s
     import pandas as pd
 
     design, metric = scores.design, scores.metric
-    over = (over,) if isinstance(over, str) else tuple(over)
     wanted = resolve_baseline(design, baseline, over)
     members = _arms(design, over)
     arms = list(members)
@@ -135,9 +134,9 @@ def compare(scores: Scores, baseline: Mapping[str, Any] | None, over: Sequence[s
 
 
 def resolve_baseline(
-    design: Design, baseline: Mapping[str, Any] | None, over: Sequence[str] = ()
+    design: Design, baseline: Mapping[str, Any] | None, over: Sequence[str]
 ) -> Configuration:
-    """Returns the checked baseline; None takes every regulariser of the grid off.
+    """Returns a baseline that is in the grid; None takes every regulariser of the grid off.
 
     Raises:
         ValueError: a baseline that is not in the grid or has nothing beside it, or an `over` that does not
@@ -155,11 +154,7 @@ def resolve_baseline(
     else:
         if not baseline:
             raise ValueError("baseline must name at least one hyperparameter, got none")
-        # Questions checks the names too; a baseline may also come from Results.compare directly.
-        for name in baseline:
-            if name not in NAMES:
-                raise ValueError(f"baseline must name hyperparameters ({', '.join(NAMES)}), got {name!r}")
-        wanted = {name: canonical(name, value) for name, value in baseline.items()}
+        wanted = dict(baseline)
         if set(wanted) & set(over):
             raise ValueError("over must not name an axis of the baseline")
     if not any(all(value_of(c, n) == v for n, v in wanted.items()) for c in design.configurations):
@@ -237,25 +232,16 @@ def _difference(
             sampling = _sampling_error(scores, chosen[arm], chosen[base])
             # Both are needed to say "helps": chance in training, and which samples happen to be held out.
             both = math.hypot(found.se, sampling)
-            if not math.isnan(found.se):
-                unknown = math.isnan(both)
-                total = (
-                    intervals.without_spread(differences)
-                    if unknown
-                    else intervals.around(found.mean, both, found.df)
-                )
+            total = intervals.without_spread(differences)
+            if not math.isnan(both):
+                total = intervals.around(found.mean, both, found.df)
     spread = np.var(values[arm], ddof=1) + np.var(values[base], ddof=1) if len(differences) > 1 else 0
+    ratio = float(np.var(differences, ddof=1) / spread) if spread > 0 else math.nan
     return {
-        "difference": found.mean,
-        "se": found.se,
-        "low": found.low,
-        "high": found.high,
-        "n": len(differences),
-        "sampling_se": sampling,
-        "variance_ratio": float(np.var(differences, ddof=1) / spread) if spread > 0 else math.nan,
-        "status": status,
-        "total": total,
-    }
+        "difference": found.mean, "se": found.se, "low": found.low, "high": found.high,
+        "n": len(differences), "sampling_se": sampling, "variance_ratio": ratio,
+        "status": status, "total": total,
+    }  # fmt: skip
 
 
 def _unrounded(differences: np.ndarray, scores: np.ndarray, dtype: str) -> np.ndarray:

@@ -7,7 +7,7 @@ holds them against a design, and `Results.answers` answers them.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 from regjax.core.checks import check_choice, shown
@@ -49,7 +49,7 @@ class Questions:
     rule: Rule = "mean"
     allow_diverged: bool = False
     baseline: Mapping[str, Any] | None = None
-    over: tuple[str, ...] = ()
+    over: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         check_choice("rule", self.rule, get_args(Rule))

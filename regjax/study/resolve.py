@@ -87,10 +87,7 @@ def takes_options(function: Callable[..., _T]) -> Callable[..., _T]:
 
 @takes_options
 def make_design(
-    data: Any,
-    config: Config | Mapping[str, Any] | None = None,
-    grid: Any = None,
-    **options: Unpack[Options],
+    data: Any, config: Config | Mapping[str, Any] | None = None, grid: Any = None, **options: Unpack[Options]
 ) -> Design:
     """Returns the design of a sweep; arguments and errors as in `regjax.sweep`."""
     _check_names(options)
@@ -115,26 +112,14 @@ def make_design(
         raise ValueError("fold_inputs must not be given with standardize or test samples")
     _check_class_weight(base, resolve_loss(base, samples))
     configs, hparams, batches = _resolve_configurations(base, found, samples, splits, asked["epochs"])
-    notes = (
-        *splits.notes,
-        *_notes(found, configs, asked["epochs"]),
-        *_stopping_notes(hparams, configs, splits),
-    )
+    notes = (*splits.notes, *_notes(found, configs, asked["epochs"]))
+    notes += (*_stopping_notes(hparams, configs, splits),)
     return Design(
-        data=samples,
-        test=test,
-        classes=classes,
-        splits=splits,
-        configurations=tuple(found),
-        configs=tuple(configs),
-        hparams=tuple(hparams),
-        num_batches=tuple(batches),
-        seeds=seeds,
-        pairing=asked["pairing"],
-        standardize=bool(asked["standardize"]),
-        notes=notes,
+        data=samples, test=test, classes=classes, splits=splits, configurations=tuple(found),
+        configs=tuple(configs), hparams=tuple(hparams), num_batches=tuple(batches), seeds=seeds,
+        pairing=asked["pairing"], standardize=bool(asked["standardize"]), notes=notes,
         fold_inputs=_check_fold_inputs(asked["fold_inputs"], samples, splits),
-    )
+    )  # fmt: skip
 
 
 def _check_names(options: Mapping[str, Any]) -> None:

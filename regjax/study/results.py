@@ -349,10 +349,7 @@ class Results:
         return make_choice(scored, rule)
 
     def compare(
-        self,
-        baseline: Mapping[str, Any] | None = None,
-        over: Sequence[str] = (),
-        metric: str | None = None,
+        self, baseline: Mapping[str, Any] | None = None, over: Sequence[str] = (), metric: str | None = None
     ) -> Comparison:
         """Returns the paired differences of all configurations to a baseline.
 
@@ -364,11 +361,13 @@ class Results:
             metric: a validation metric; None takes val_accuracy or val_r2, of the final parameters.
 
         Raises:
+            TypeError: a baseline that is no mapping, or `over` that is no names.
             ValueError: no such baseline in the grid, or nothing held out; says how to mend it.
         """
+        asked = Questions(baseline=baseline, over=over)
         metric = self.design.check_metric(metric)
         scores = Scores(self.design, metric, self.units(metric), self.num_ok(), self.examples)
-        return compare(scores, baseline, over)
+        return compare(scores, asked.baseline, asked.over)
 
     def answers(self, questions: Questions) -> Answers:
         """Returns the comparison and the choice, and why one of them is missing."""
