@@ -23,8 +23,8 @@ ROOT = Path(__file__).parents[1]
 
 NUMPY = """
 import reference, time
-from regjax.cli.compare import _load
-train, test = _load({data!r})
+from regjax.data.loaders import load_two_classes
+train, test = load_two_classes({data!r})
 start = time.perf_counter()
 for options in ({{}}, {{"lambd": 0.7}}, {{"keep_prob": 0.86}}):
     reference.tutorial_model(train.x, train.y, num_steps={steps}, **options)

@@ -1,8 +1,6 @@
-"""`regjax check`: the certificate of the hand-derived gradients."""
+"""`regjax check`: the certificate of the hand-derived gradients; `main` adds the command."""
 
 from __future__ import annotations
-
-import sys
 
 import click
 
@@ -11,7 +9,7 @@ from regjax.cli import terminal
 
 @click.command()
 @terminal.cache_option
-def check(compilation_cache: bool) -> None:
+def check(compilation_cache: bool) -> int:
     """Holds every hand-derived gradient against jax.grad and central differences.
 
     Exit code 1 if any exceeds its bound.
@@ -21,11 +19,11 @@ def check(compilation_cache: bool) -> None:
 
     terminal.use_compilation_cache(compilation_cache)
     with terminal.progress("checking gradients", certificate.NUM_PROGRAMS, quiet=False) as on_progress:
-        rows = certificate.certify(on_progress=on_progress)
-    print(certificate.as_text(rows))
-    bad = [row for row in rows if not row.ok]
-    verdict = (
-        f"{len(bad)} of {len(rows)} exceed their bound" if bad else f"all {len(rows)} within their bounds"
+        checks = certificate.certify(on_progress=on_progress)
+    print(certificate.as_text(checks))
+    bad = [found for found in checks if not found.ok]
+    words = (
+        f"{len(bad)} of {len(checks)} exceed their bound" if bad else f"all {len(checks)} within their bounds"
     )
-    print(f"{verdict}; float64 on {device()}")
-    sys.exit(1 if bad else 0)
+    print(f"{words}; float64 on {device()}")
+    return 1 if bad else 0

@@ -1,4 +1,4 @@
-"""`regjax compare`: the tutorial's three networks, or every regulariser once beside none."""
+"""`regjax compare`: the tutorial's three networks, or every regulariser beside none; `main` adds it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Asked(NamedTuple):
 
     @property
     def num_steps(self) -> int:
-        """The number of gradient steps; raises TypeError or ValueError where it is none."""
+        """The number of gradient steps; raises TypeError or ValueError where the text is no such number."""
         from regjax.core.checks import check_count
 
         try:
@@ -59,25 +59,16 @@ class Asked(NamedTuple):
         from regjax.tutorial.experiment import Settings
 
         return Settings(
-            num_steps=self.num_steps,
-            learning_rate=self.learning_rate,
-            l2=self.l2,
-            keep_prob=self.keep_prob,
-            seed=self.seed,
-            numpy_rng=self.numpy_rng,
-            dtype="float64" if self.x64 else "float32",
-        )
+            num_steps=self.num_steps, learning_rate=self.learning_rate, l2=self.l2, keep_prob=self.keep_prob,
+            seed=self.seed, numpy_rng=self.numpy_rng, dtype="float64" if self.x64 else "float32",
+        )  # fmt: skip
 
 
 @click.command()
 @click.option(
-    "--data",
-    "source",
-    default="two_regions",
-    show_default=True,
-    metavar="NAME|PATH",
+    "--data", "source", default="two_regions", show_default=True, metavar="NAME|PATH",
     help="two_regions, or a .mat, .npz or .csv file.",
-)
+)  # fmt: skip
 @click.option("--steps", default="30000", show_default=True, metavar="N", help="Gradient steps.")
 @click.option("--learning-rate", default=0.3, show_default=True)
 @click.option("--l2", default=0.7, show_default=True, help="λ of the L2 network.")
@@ -135,7 +126,7 @@ def _three_networks(asked: Asked, started: float) -> None:
         raise Interrupted(f"written: {', '.join(written)}" if written else "nothing was written") from None
     seconds = {**experiment.seconds, "total": time.perf_counter() - started}
     if asked.as_json:
-        # allow_nan: JSON has no NaN, and a reader in another language would stop at one.
+        # allow_nan=False: JSON has no NaN, and parsers in other languages stop at one.
         print(json.dumps(_as_json(experiment, seconds), allow_nan=False))
     else:
         _print_table(experiment, seconds, written, len(train.x))
@@ -190,7 +181,7 @@ def _save(path: Path, figure: Any, written: list[str]) -> None:
 
 
 def _figures(experiment: Experiment, train: Data, test: Data, frozen: bool) -> Iterator[tuple[str, Any]]:
-    """Yields the name and the figure of each picture that the data allows, drawn when its turn comes."""
+    """Yields the name and the figure of each picture that the data allows, drawn only when asked for."""
     from regjax.tutorial import figures
 
     two_d = len(train.x) == 2
@@ -259,12 +250,7 @@ def _print_table(
 
 
 def _table(experiment: Experiment, seconds: float) -> Any:
-    """Returns the table of costs and accuracies, a line for each network.
-
-    Args:
-        experiment: the trained networks.
-        seconds: of training, of each network.
-    """
+    """Returns the table of costs and accuracies, a line for each network; `seconds` is the time of each."""
     from rich import box
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""`regjax export`: the table of a finished sweep's networks, as a file."""
+"""`regjax export`: the table of a finished sweep's networks, as a file; `main` adds the command."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from regjax.cli.terminal import user_errors
 @click.option("--csv", metavar="PATH", help="Where the table of networks goes.")
 @click.option("--parquet", metavar="PATH", help="The same as Parquet; needs regjax[parquet].")
 def export(path: str, number: str, csv: str | None, parquet: str | None) -> None:
-    """Writes the table of a finished sweep's networks, a row each."""
+    """Writes the table of a finished sweep's networks, a line each."""
     import regjax
 
     with user_errors():

@@ -1,7 +1,8 @@
 """The command line: `regjax sweep`, `plan`, `resume`, `show`, `export`, `plot`, `report`, `replay`,
 `compare` and `check`.
 
-Bad input gives one line and exit code 2, before anything is compiled or written; Ctrl-C gives 130.
+`regjax.__main__` calls `main`. Bad input gives one line and exit code 2, before anything is compiled or
+written; Ctrl-C gives 130.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None, *, started: float | None = None) ->
     """Runs the command line and exits.
 
     Args:
-        arguments: instead of those of the process.
+        arguments: words of the command line; None takes those of the process.
         started: `time.perf_counter()` when the process began, so that the total counts imports too.
     """
     with contextlib.suppress(ValueError):  # only the main thread may
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None, *, started: float | None = None) ->
         signal.signal(signal.SIGTERM, ctrl_c)
     started = time.perf_counter() if started is None else started
     try:
+        # A command that returns a number ends with it as its exit code.
         code = commands.main(args=arguments, prog_name="regjax", standalone_mode=False, obj=started)
     except click.exceptions.Exit as stop:
         code = stop.exit_code

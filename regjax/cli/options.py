@@ -1,6 +1,6 @@
 """The options of `regjax sweep` and `plan`: one table, which is also that of the keys of a TOML file.
 
-`spec.py` resolves what is asked with them. Each is the Python name of an argument; a flag has dashes.
+`spec` resolves them, `sweep` and `plan` take them. Each has its Python name; a flag has dashes.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class Flag(NamedTuple):
     """An option.
 
     Attributes:
-        metavar: what stands for its value in the help; "" is a switch, on or off.
-        words: the help.
+        metavar: name of its value in the help; "" is a switch, on or off.
+        words: text of the help.
         read: (name, text) -> the value that TOML would have.
     """
 
@@ -31,7 +31,7 @@ class Flag(NamedTuple):
     read: Callable[[str, str], Any] = read_scalar
 
 
-# What is trained on.
+# Data.
 DATA = {
     "data": Flag(
         "NAME|PATH",
@@ -41,20 +41,20 @@ DATA = {
     "target": Flag("COLUMN", "Target of a .csv file; by default its last column.", read_text),
     "task": Flag("KIND", "auto, classification or regression.", read_text),
     "test": Flag(
-        "none|FRACTION|PATH", "Rows to report on at the end; by default those of the data set, if any."
+        "none|FRACTION|PATH", "Samples to report on at the end; by default those of the data set, if any."
     ),
     "standardize": Flag(
         "", "Standardise inputs by each fold's training part; off for two_regions and .mat files."
     ),
 }
-# Fields of `Config`, with `hidden` in place of `layer_sizes`, whose ends the data say.
+# Fields of `Config`, with `hidden` in place of `layer_sizes`, whose ends are fitted to the data.
 CONFIG = {
     "hidden": Flag("UNITS", "Hidden layers, such as 20/3, or none."),
     "activation": Flag("NAME", "relu, tanh, sigmoid, gelu or identity."),
     "loss": Flag("NAME", "auto, sigmoid_cross_entropy, softmax_cross_entropy or squared_error."),
     "optimizer": Flag("NAME", "sgd, momentum, nesterov, adam or adamw."),
     "num_steps": Flag("N", "Gradient steps."),
-    "batch_size": Flag("N|full", "Rows per step."),
+    "batch_size": Flag("N|full", "Samples per step."),
     "eval_every": Flag("N", "Steps between two records."),
     "init": Flag("NAME", "Initial weights: tutorial, he or glorot."),
     "dtype": Flag("NAME", "float32 or float64."),
@@ -65,14 +65,14 @@ CONFIG = {
     "class_weight": Flag(
         "balanced|none|W,W,…", "balanced gives every class the same weight in training.", read_some
     ),
-    "batches": Flag("KIND", "equal, or all: the rows of an epoch that are left over are a smaller batch."),
-    "shuffle": Flag("", "Every epoch has its own order of rows; on by default."),
+    "batches": Flag("KIND", "equal, or all: the samples left over in an epoch are a smaller batch."),
+    "shuffle": Flag("", "Every epoch has its own order of samples; on by default."),
     "epsilon_hat": Flag("", "Adam's eps as scikit-learn and Keras add it."),
     "stop_on": Flag(
         "loss|score|none", "Stop after --n-iter-no-change epochs no better by --tol, as scikit-learn."
     ),
     "draws": Flag(
-        "jax|sklearn", "Who draws weights and orders of rows: sklearn as random_state = seed does."
+        "jax|sklearn", "What draws weights and orders of samples: sklearn as random_state = seed does."
     ),
     "metrics": Flag(
         "NAME,…|none", "What is recorded beside the loss; by default all that fits the targets.", read_names
@@ -83,7 +83,7 @@ AXES = {
     **{name: Flag("VALUES", declared.words, values_of) for name, declared in HYPERPARAMETERS.items()},
     "dropout": Flag("VALUES", "A rate: keep_prob = 1 - dropout.", values_of),
 }
-# Replicates, what a user wants to know, and where networks are kept.
+# Replicates, questions, and the store.
 SWEEP = {
     "seeds": Flag("N|LIST", "How many (0, 1, …), or which.", read_seeds),
     "folds": Flag("N|none", "Folds, stratified for classes."),
@@ -110,6 +110,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "grid": (*NAMES, "dropout"),
     "sweep": tuple(SWEEP),
 }
+# The flag that `regjax compare` has too.
 SHORTER = {"num_steps": "--steps"}
 
 

@@ -1,4 +1,4 @@
-"""`regjax plan`: what a sweep will take, before anything is spent."""
+"""`regjax plan`: what a sweep will take, before anything is spent; `main` adds the command."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from regjax.cli import terminal
 from regjax.cli.options import sweep_options
-from regjax.cli.sweep import planned_sweep
+from regjax.cli.planned import planned_sweep
 
 
 @click.command()
@@ -20,9 +20,13 @@ def plan(
     path: str | None, flags: dict[str, Any], probe: bool, print_config: bool, compilation_cache: bool
 ) -> None:
     """Says what a sweep will take, before anything is spent: networks, programs, memory, seconds."""
+    from regjax.cli.spec import as_toml, resolve
     from regjax.engine.sweep import probed
 
     with terminal.user_errors():
-        planned = planned_sweep(path, flags, compilation_cache, print_config)
-    if planned is not None:
-        print(probed(planned.design, planned.plan) if probe else planned.plan)
+        spec = resolve(path, flags)
+        if print_config:
+            print(as_toml(spec), end="")
+            return
+        planned = planned_sweep(spec, compilation_cache)
+    print(probed(planned.design, planned.plan) if probe else planned.plan)

@@ -1,4 +1,4 @@
-"""`regjax plot`: a figure of a stored sweep."""
+"""`regjax plot`: a figure of a stored sweep; `main` adds the command."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ def plot(path: str, number: str, kind: str, out: str, **options: Any) -> None:
         ending = Path(out).suffix.lower()
         if ending not in ENDINGS:
             raise ValueError(f"output must end in {', '.join(ENDINGS)}, got {shown(out)}")
+        # Matplotlib takes a while to import: what can be refused without it is refused before.
         from regjax.plot.figures import KINDS
 
         check_choice("kind", kind, tuple(KINDS))

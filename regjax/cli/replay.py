@@ -1,4 +1,4 @@
-"""`regjax replay`: one network of a store, trained again and compared to the bit."""
+"""`regjax replay`: one network of a store, trained again and compared to the bit; `main` adds the command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`regjax report`: a stored sweep as one page, once or while it is trained."""
+"""`regjax report`: a stored sweep as one page, once or while it is trained; `main` adds the command."""
 
 from __future__ import annotations
 
@@ -49,17 +49,18 @@ def _write(path: str, sweep: int, out: Path, every: int | None) -> None:
     try:
         while True:
             with Store(path, create=False) as store:
-                (told,) = store.overview(sweep)
+                (overview,) = store.overview(sweep)
                 begun = store.design_of(sweep)
-            done, total = told.done, told.num_rows
+            done, total = overview.done, overview.num_rows
             if done > written:
-                page = _page(path, told, begun, None if done == total else every)
+                page = _page(path, overview, begun, None if done == total else every)
                 terminal.write(out, lambda part, page=page: part.write_text(page, "utf-8"))
                 written = done
                 so_far = f", {done:,} of {total:,} networks" if done < total else ""
                 print(f"written: {out}{so_far}", flush=True)
             if done == total or every is None:
                 return
+            # In short naps, so that Ctrl-C is answered at once.
             for _ in range(10 * every):
                 ctrl_c.check()
                 time.sleep(0.1)
@@ -69,12 +70,12 @@ def _write(path: str, sweep: int, out: Path, every: int | None) -> None:
         raise Interrupted(f"{out} holds the sweep as it stood") from None
 
 
-def _page(path: str, told: Overview, begun: StoredSweep, every: int | None) -> str:
+def _page(path: str, overview: Overview, begun: StoredSweep, every: int | None) -> str:
     import regjax
     from regjax.engine.sweep import NotFinished
     from regjax.report import About, page
 
-    done, total = told.done, told.num_rows
+    done, total = overview.done, overview.num_rows
     about = About(
         source=begun.origin.source or About.source,
         command=begun.origin.command,
@@ -83,7 +84,7 @@ def _page(path: str, told: Overview, begun: StoredSweep, every: int | None) -> s
         every=every,
     )
     try:
-        results = regjax.load(path, told.id, unfinished=True)
+        results = regjax.load(path, overview.id, unfinished=True)
     except NotFinished:
         return page(None, about=about)
     # Single configurations are compared: an arm that is its best learning rate has no place in a heatmap.

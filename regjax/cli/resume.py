@@ -1,4 +1,4 @@
-"""`regjax resume`: goes on with a sweep that was interrupted, from its store alone."""
+"""`regjax resume`: trains the rest of an interrupted sweep, from its store alone; `main` adds the command."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def resume(path: str, number: str | None, compilation_cache: bool) -> None:
     with terminal.opened_store(path, create=False) as store:
         with user_errors():
             unfinished = [sweep.id for sweep in store.overview() if sweep.done < sweep.num_rows]
-            last = unfinished[-1] if unfinished else -1
+            last = unfinished[-1] if unfinished else -1  # all are finished: the last one
             wanted = last if number is None else number_of(number)
             begun = store.design_of(store.sweep_number(wanted))
         plan = stored_plan(begun.design, begun.shapes, begun.keep, backend=jax.default_backend())

@@ -1,4 +1,4 @@
-"""`regjax show`: what the sweeps of a store are, and how far."""
+"""`regjax show`: the sweeps of a store and their progress; `main` adds the command."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _print_changed(sweeps: list[dict[str, Any]]) -> None:
 
 
 def _best(store: Store, sweep: int) -> tuple[str, str]:
-    """Returns the best configuration of a sweep so far, by the mean of its metric; and what is damaged."""
+    """Returns the best configuration of a sweep so far, and what is damaged, in words."""
     from regjax.store.database import StoreError
     from regjax.study.selection import best_so_far
 
@@ -74,4 +74,4 @@ def _best(store: Store, sweep: int) -> tuple[str, str]:
         metric = begun.design.shown_metric
         return best_so_far(begun.design, metric, *store.metric_of(begun.rows, metric)), ""
     except StoreError as error:
-        return "", str(error)
+        return "", str(error)  # the other sweeps of the store are still listed

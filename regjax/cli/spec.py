@@ -1,6 +1,7 @@
 """What a sweep is asked to do, in TOML or in flags: the arguments of `regjax.sweep` under their own names.
 
 A flag is its Python name with dashes, and overrides the file. Nothing is loaded or compiled here.
+`regjax sweep` and `regjax plan` call `resolve` and `as_toml`.
 """
 
 from __future__ import annotations
@@ -20,24 +21,23 @@ from regjax.data.splits import check_fraction
 from regjax.study.configuration import CONFIG_AXES, ELSEWHERE, NAMES, value_of
 from regjax.study.grid import resolve_axes
 from regjax.study.questions import Questions
-from regjax.study.resolve import CONFIG_FIELDS, STOPPING, as_config, check_seeds
+from regjax.study.resolve import CONFIG_FIELDS, as_config, check_seeds
+from regjax.study.resolve import DEFAULTS as PYTHON_DEFAULTS
 
-# Each says what the other says; a flag of the one takes the other out of the file.
+# Two names for one thing; a flag of the one takes the other out of the file.
 RIVALS = (("folds", "validation"), ("num_steps", "epochs"), ("keep_prob", "dropout"))
-# What is swept where no axis is named, and how surely where nothing is said.
+# The grid where no axis is named, and the options that are not given: more seeds than in Python, and a store.
 DEFAULT_GRID = {"l2": [0.0, 0.01, 0.1, 0.7], "keep_prob": [1.0, 0.9, 0.8]}
 DEFAULTS = {
     "seeds": 4,
-    "pairing": "paired",
-    "stopping": STOPPING,
+    "pairing": PYTHON_DEFAULTS.get("pairing"),
+    "stopping": PYTHON_DEFAULTS.get("stopping"),
     "rule": Questions.rule,
     "allow_diverged": Questions.allow_diverged,
     "store": "regjax.sqlite",
 }
 DEFAULT_FOLDS = 5
 QUESTIONS = tuple(field.name for field in dataclasses.fields(Questions))
-
-
 # Lists and tables inside a value: folds as index pairs have three.
 MAX_NESTED = 4
 
@@ -49,7 +49,7 @@ class Spec(NamedTuple):
         data: data, target, task, test, standardize.
         config: fields of `Config`, with `hidden` in place of `layer_sizes`.
         grid: name -> canonical values, of all hyperparameters.
-        sweep: seeds, folds, … and what is said about the results.
+        sweep: seeds, folds, …, the questions, and the path of the store.
     """
 
     data: dict[str, Any]
@@ -58,14 +58,9 @@ class Spec(NamedTuple):
     sweep: dict[str, Any]
 
     def arguments(self) -> dict[str, Any]:
-        """Returns the keyword arguments of `design.make_design`."""
-        options = ("seeds", "folds", "validation", "epochs", "pairing", "stopping")
-        return {
-            **self.data,
-            "config": self.config,
-            "grid": self.named(),
-            **{name: self.sweep[name] for name in options if name in self.sweep},
-        }
+        """Returns the keyword arguments of `study.resolve.make_design`."""
+        options = {name: self.sweep[name] for name in PYTHON_DEFAULTS if name in self.sweep}
+        return {**self.data, "config": self.config, "grid": self.named(), **options}
 
     @property
     def questions(self) -> Questions:
@@ -86,7 +81,7 @@ def resolve(path: str | None, flags: Mapping[str, Any]) -> Spec:
     """Returns the sweep that a file and flags ask for.
 
     Args:
-        path: of a TOML file, or None.
+        path: path of a TOML file, or None.
         flags: Python name -> what was written, a text or a truth value.
 
     Raises:
@@ -102,6 +97,7 @@ def resolve(path: str | None, flags: Mapping[str, Any]) -> Spec:
                 if rival not in flags:
                     section.pop(rival, None)
         value = _read(name, text)
+        # One value of a field of Config holds for all configurations; several are an axis.
         one = name in CONFIG_AXES and len(value) == 1
         sections["config" if one else _section(name)][name] = value[0] if one else value
     for one, other in (*RIVALS, *((name, name) for name in CONFIG_AXES)):

@@ -1,4 +1,4 @@
-"""What the commands that read a store share: its arguments, and that no file is written into it."""
+"""Arguments and checks of the commands that read a store: show, export, plot, report, replay, resume."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def of_a_sweep(
 
 def check_not_the_store(command: str, target: str | None, store: str) -> None:
     """Raises ValueError where a file that a command writes is the store it reads."""
-    if target is not None and os.path.exists(target) and os.path.samefile(target, store):
+    if target is not None and os.path.exists(target) and os.path.samefile(target, store):  # links too
         raise ValueError(f"{command} must not go into the store itself, got {target!r}")
 
 
 def number_of(text: str) -> int | str:
-    """Returns which sweep a text names: a number, or "last"."""
+    """Returns the sweep that a text names: a number, or "last"."""
     try:
         return "last" if text == "last" else int(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""`regjax sweep`: trains a grid, prints its tables, and writes them and two pictures."""
+"""`regjax sweep`: trains a grid, prints its tables, and writes them and two pictures; `main` adds it."""
 
 from __future__ import annotations
 
@@ -9,29 +9,20 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from regjax.cli import tables, terminal
 from regjax.cli.options import sweep_options
+from regjax.cli.planned import Planned, planned_sweep
 from regjax.cli.terminal import Interrupted, ctrl_c, store_errors, user_errors
 
 if TYPE_CHECKING:
     from regjax.cli.spec import Spec
-    from regjax.study.design import Design
-    from regjax.study.plan import Plan
     from regjax.study.results import Answers, Results
 
 FILES = ("sweep.toml", "results.csv", "summary.csv", "comparison.csv", "scores.png", "curves.png")
-
-
-class Planned(NamedTuple):
-    """A sweep that was asked for on the command line, checked, before anything is spent."""
-
-    spec: Spec
-    design: Design
-    plan: Plan
 
 
 @click.command()
@@ -58,15 +49,19 @@ def sweep(
     and linspace(0.5,1,6); none is off. Flags override SPEC.toml, whose keys are the same names in the
     sections [data], [config], [grid] and [sweep]: see --print-config.
     """
+    from regjax.cli.spec import as_toml, resolve
+
     with user_errors():
         if no_store:
             if flags.get("store", "none") != "none":
                 raise ValueError("store and no_store must not both be given")
             flags["store"] = "none"
-        planned = planned_sweep(path, flags, compilation_cache, print_config)
-        if planned is None:
+        spec = resolve(path, flags)
+        if print_config:
+            print(as_toml(spec), end="")
             return
-        _check_store(planned.spec.store, out)
+        planned = planned_sweep(spec, compilation_cache)
+        _check_store(spec.store, out)
         folder = terminal.writable_folder(out, FILES)
     written: list[str] = []
     try:
@@ -74,45 +69,21 @@ def sweep(
             print(planned.plan)
         results = _train(planned, _command(path, flags), as_json)
         ctrl_c.check()
-        answers = results.answers(planned.spec.questions)
+        answers = results.answers(spec.questions)
         if not as_json:
             tables.show(results, answers)
-        for name in _write_files(folder, planned.spec, results, answers):
+        for name in _write_files(folder, spec, results, answers):
             written.append(name)
             ctrl_c.check()
     except KeyboardInterrupt as stop:
-        store = planned.spec.store
-        kept = "nothing was written" if store is None else terminal.how_to_go_on(store, stop)
+        kept = "nothing was written" if spec.store is None else terminal.how_to_go_on(spec.store, stop)
         raise Interrupted(f"written: {', '.join(written)}" if written else kept) from None
-    seconds = {
-        "compile": results.compile_seconds,
-        "train": results.train_seconds,
-        "total": time.perf_counter() - started,
-    }
+    seconds = {"compile": results.compile_seconds, "train": results.train_seconds}
+    seconds["total"] = time.perf_counter() - started
     if as_json:
         print(json.dumps(tables.as_json(results, answers, seconds, written), allow_nan=False))
     else:
         print(tables.ending(results, seconds, written))
-
-
-def planned_sweep(path: str | None, flags: dict[str, Any], cache: bool, print_config: bool) -> Planned | None:
-    """Returns the sweep that a TOML file and flags ask for; or prints it as TOML, and returns None."""
-    from regjax.cli import spec as specs
-
-    spec = specs.resolve(path, flags)
-    if print_config:
-        print(specs.as_toml(spec), end="")
-        return None
-    terminal.use_compilation_cache(cache)
-    import jax
-
-    from regjax.study.plan import make_plan
-    from regjax.study.resolve import make_design
-
-    design = make_design(**spec.arguments())
-    workers, keep = spec.sweep.get("workers"), spec.sweep.get("keep")
-    plan = make_plan(design, spec.questions, workers=workers, keep=keep, backend=jax.default_backend())
-    return Planned(spec, design, plan)
 
 
 def _check_store(store: str | None, out: str) -> None:
@@ -132,18 +103,15 @@ def _train(planned: Planned, command: str, quiet: bool) -> Results:
 
     spec = planned.spec
     origin = Origin(spec.data["data"], command, as_toml(spec))
-    with (
-        terminal.opened_store(spec.store) as store,
-        store_errors(),
-        terminal.sweep_progress(quiet) as report,
-    ):
+    progress = terminal.sweep_progress(quiet)
+    with terminal.opened_store(spec.store) as store, store_errors(), progress as report:
         return run(
             planned.design, store, plan=planned.plan, questions=spec.questions, origin=origin, report=report
         )
 
 
 def _command(path: str | None, flags: Mapping[str, Any]) -> str:
-    """Returns the command line that asks for this."""
+    """Returns the command line that asks for these flags."""
     words = ["regjax", "sweep", *([path] if path else [])]
     for name, value in flags.items():
         flag = name.replace("_", "-")
@@ -165,7 +133,7 @@ def _write_files(folder: Path, spec: Spec, results: Results, answers: Answers) -
 
 
 def _files(spec: Spec, results: Results, answers: Answers) -> Iterator[tuple[str, Callable[[Path], Any]]]:
-    """Yields names, and functions that write them: a figure is drawn when it is its turn."""
+    """Yields the name of each file and the function that writes it; a figure is drawn only then."""
     from regjax import plot
     from regjax.cli.spec import as_toml
 

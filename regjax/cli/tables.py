@@ -1,6 +1,6 @@
-"""What `regjax sweep` says about its results: tables on a terminal, or one JSON object.
+"""Results on a terminal, as tables or one JSON object; `sweep`, `resume` and `compare` print them.
 
-Tables are as wide as their lines need, and show the best lines; the files that a sweep writes hold all.
+Tables are as wide as their lines need and show the best lines; the files that a sweep writes hold all lines.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from regjax.core.metrics import without_split
 from regjax.study.intervals import as_number
 from regjax.study.words import duration
 
@@ -33,13 +34,13 @@ def shown_metric(results: Results, choice: Choice | None) -> str | None:
 def as_json(
     results: Results, answers: Answers, seconds: dict[str, float], written: Sequence[str]
 ) -> dict[str, Any]:
-    """Returns the one object of `--json`."""
+    """Returns the object that `--json` prints."""
     from regjax.study.provenance import device, versions
 
     comparison, choice, missing = answers
-    told = None
+    compared = None
     if comparison is not None:
-        told = {
+        compared = {
             "metric": comparison.metric,
             "baseline": comparison.baseline,
             "units": comparison.units,
@@ -50,7 +51,7 @@ def as_json(
         "diverged": int((results.diverged_at >= 0).sum()),
         "stopped": int((results.stopped_at >= 0).sum()),
         "summary": _records(results.summary(shown_metric(results, choice))),
-        "comparison": told,
+        "comparison": compared,
         "choice": None if choice is None else dataclasses.asdict(choice),
         "notes": [*results.notes, *missing],
         "seconds": seconds,
@@ -99,7 +100,7 @@ def show(results: Results, answers: Answers) -> None:
 
 
 def ending(results: Results, seconds: dict[str, float], written: Sequence[str]) -> str:
-    """Returns how many, how long, and which files."""
+    """Returns the last lines of a sweep: numbers of networks, seconds and files."""
     bad, stopped = (int((at >= 0).sum()) for at in (results.diverged_at, results.stopped_at))
     ends = f"{f', {bad:,} diverged' if bad else ''}{f', {stopped:,} stopped early' if stopped else ''}"
     return (
@@ -109,11 +110,11 @@ def ending(results: Results, seconds: dict[str, float], written: Sequence[str]) 
     )
 
 
-def _table(title: str, columns: list[str], rows: list[list[str]], rest: str) -> Any:
+def _table(title: str, columns: list[str], lines: list[list[str]], rest: str) -> Any:
     from rich import box
     from rich.table import Table
 
-    left = len(rows) - SHOWN
+    left = len(lines) - SHOWN
     caption = f"… and {left:,} more in {rest}" if left > 0 else None
     table = Table(
         title=title, title_justify="left", title_style="bold", caption=caption, caption_justify="left",
@@ -121,30 +122,34 @@ def _table(title: str, columns: list[str], rows: list[list[str]], rest: str) -> 
     )  # fmt: skip
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left", no_wrap=True)
-    for row in rows[:SHOWN]:
-        table.add_row(*row)
+    for cells in lines[:SHOWN]:
+        table.add_row(*cells)
     return table
 
 
 def _summary_table(results: Results, metric: str | None) -> Any:
-    """Returns the configurations, best first; without held-out rows in the grid's order."""
+    """Returns the configurations, best first, or in the grid's order where nothing is held out."""
     from regjax.study.selection import higher_is_better, ranking
 
     design, summary = results.design, results.summary(metric)
     names = [design.in_words(c) for c in design.configurations]
-    rows: list[dict[Any, Any]] = summary.to_dict("records")
+    entries: list[dict[Any, Any]] = summary.to_dict("records")
     if metric is None:
         columns = [str(name) for name in summary if str(name).startswith("train_")]
-        cells = [[name, *(_number(row[c]) for c in columns)] for name, row in zip(names, rows, strict=True)]
+        cells = [
+            [name, *(_number(entry[c]) for c in columns)] for name, entry in zip(names, entries, strict=True)
+        ]
         return _table("the final networks", ["configuration", *columns], cells, "summary.csv")
-    others = [n for n in ("val_loss", f"train_{metric.removeprefix('val_')}") if n != metric]
+    others = [n for n in ("val_loss", f"train_{without_split(metric)}") if n != metric]
     cells = []
     for index in ranking(summary[metric].to_numpy(float), higher_is_better(metric)):
-        row = rows[index]
-        mean = _number(row[metric])
-        if row["ok"] < row["networks"]:
-            mean = f"{_number(row['of_ok'])} ({row['ok']} of {row['networks']})"
-        cells.append([names[index], mean, _between(row, "low", "high"), *(_number(row[n]) for n in others)])
+        entry = entries[index]
+        mean = _number(entry[metric])
+        if entry["ok"] < entry["networks"]:
+            mean = f"{_number(entry['of_ok'])} ({entry['ok']} of {entry['networks']})"
+        cells.append(
+            [names[index], mean, _between(entry, "low", "high"), *(_number(entry[n]) for n in others)]
+        )
     title = f"{metric} of the final networks, {design.units_in_words()}"
     return _table(title, ["configuration", metric, "95 %", *others], cells, "summary.csv")
 
@@ -154,28 +159,27 @@ def _comparison_table(comparison: Comparison) -> Any:
     from regjax.study.selection import higher_is_better, ranking
 
     table = comparison.table
-    rows: list[dict[Any, Any]] = table.to_dict("records")
-    one_split = not all(math.isnan(row["sampling_se"]) for row in rows)
+    entries: list[dict[Any, Any]] = table.to_dict("records")
+    one_split = not all(math.isnan(entry["sampling_se"]) for entry in entries)
     cells = []
     for index in ranking(table["difference"].to_numpy(float), higher_is_better(comparison.metric)):
-        row = rows[index]
-        if math.isnan(row["low"]):
-            cells.append([row["name"], row["sentence"], "", *([""] if one_split else []), "", ""])
+        entry = entries[index]
+        if math.isnan(entry["low"]):
+            cells.append([entry["name"], entry["sentence"], "", *([""] if one_split else []), "", ""])
             continue
-        sampling = [as_number(row["sampling_se"])] if one_split else []
-        between, family = _between(row, "low", "high", "+"), _between(row, "family_low", "family_high", "+")
-        cells.append(
-            [row["name"], as_number(row["difference"], "+"), between, *sampling, family, row["verdict"]]
-        )
-    extra = ["held-out rows, 1 se"] if one_split else []
+        sampling = [as_number(entry["sampling_se"])] if one_split else []
+        numbers = [as_number(entry["difference"], "+"), _between(entry, "low", "high", "+"), *sampling]
+        family = _between(entry, "family_low", "family_high", "+")
+        cells.append([entry["name"], *numbers, family, entry["verdict"]])
+    extra = ["held-out samples, 1 se"] if one_split else []
     columns = ["configuration", "difference", "95 %", *extra, "family", "verdict"]
     return _table(comparison.title, columns, cells, "comparison.csv")
 
 
-def _between(row: dict[Any, Any], low: str, high: str, sign: str = "") -> str:
-    if math.isnan(row[low]):
+def _between(entry: dict[Any, Any], low: str, high: str, sign: str = "") -> str:
+    if math.isnan(entry[low]):
         return ""
-    return f"[{as_number(row[low], sign)}, {as_number(row[high], sign)}]"
+    return f"[{as_number(entry[low], sign)}, {as_number(entry[high], sign)}]"
 
 
 def _number(value: float) -> str:

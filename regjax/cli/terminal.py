@@ -1,4 +1,4 @@
-"""What the commands share: errors in one line, Ctrl-C, the compilation cache, progress, files."""
+"""Errors in one line, Ctrl-C, the compilation cache, progress and files, for all commands."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class UserError(click.ClickException):
 
 
 class Interrupted(click.ClickException):
-    """Ctrl-C or SIGTERM: says what was written; the exit code is 130 or 143."""
+    """Ctrl-C or SIGTERM; the message names the files that were written. Exit code 130 or 143."""
 
 
 class Failed(click.ClickException):
-    """What went wrong on the way and is no slip of the user: one line, exit code 1."""
+    """An error while a command works that is no bad input: one line, exit code 1."""
 
     exit_code = 1
 
@@ -38,7 +38,7 @@ class CtrlC:
     """Answers SIGINT and SIGTERM: raises KeyboardInterrupt, and remembers it.
 
     Python drops an exception that is raised inside a callback (JAX has such callbacks for its garbage
-    collection), so whoever is between two pieces of work asks `check` once more.
+    collection), so commands call `check` between two pieces of work.
     """
 
     pressed = False
@@ -59,7 +59,7 @@ ctrl_c = CtrlC()
 
 @contextlib.contextmanager
 def user_errors() -> Iterator[None]:
-    """Turns what a check of user input raises into one line and exit code 2."""
+    """Turns errors of a check of user input into one line and exit code 2."""
     try:
         yield
     except OSError as error:
@@ -71,7 +71,7 @@ def user_errors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def store_errors() -> Iterator[None]:
-    """Turns what a store raises while a sweep runs into one line and exit code 1."""
+    """Turns errors of a store while a sweep runs into one line and exit code 1."""
     from regjax.store.database import StoreError, StoreOSError
 
     try:
@@ -84,7 +84,7 @@ def store_errors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def opened_store(path: str | None, *, create: bool = True) -> Iterator[Any]:
-    """Yields an open `store.Store`, or None where there is no path; what is wrong with it is a UserError."""
+    """Yields an open `store.Store`, or None without a path; a path that cannot be opened is a UserError."""
     from regjax.engine.sweep import opened
 
     with contextlib.ExitStack() as stack:
@@ -94,7 +94,7 @@ def opened_store(path: str | None, *, create: bool = True) -> Iterator[Any]:
 
 
 def how_to_go_on(path: str, stop: KeyboardInterrupt) -> str:
-    """Returns what is to be said after a sweep was interrupted, whose store is at `path`."""
+    """Returns the message of an interrupted sweep whose store is at `path`."""
     said = f"{stop}; they are" if str(stop) else "what is finished is"
     return f"{said} in {path}, and the same command goes on with it"
 
@@ -109,7 +109,7 @@ def cache_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def use_compilation_cache(wanted: bool) -> None:
-    """Switches JAX's persistent cache on, in the user's cache folder unless JAX is told another."""
+    """Switches JAX's persistent cache on, in the user's cache folder or JAX_COMPILATION_CACHE_DIR."""
     import jax
 
     if not wanted:
@@ -118,12 +118,13 @@ def use_compilation_cache(wanted: bool) -> None:
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
         jax.config.update("jax_compilation_cache_dir", os.path.join(base, "regjax", "jax"))
+    # By default JAX keeps only programs that took a second; most of ours take less, and there are many.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 @contextlib.contextmanager
 def sweep_progress(quiet: bool) -> Iterator[Report]:
-    """Yields a function that a sweep calls: it answers Ctrl-C, and shows how far the sweep is."""
+    """Yields a function that a sweep calls with its progress: it shows it, and raises on Ctrl-C."""
     from regjax.engine.progress import lines, reporter
 
     shown = reporter(not quiet) if quiet or sys.stderr.isatty() else lines()
@@ -156,6 +157,7 @@ def writable_folder(out: str, names: Sequence[str]) -> Path:
             raise IsADirectoryError(21, "is a directory where a file must go", str(folder / name))
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # Permissions alone do not say whether a file can be written: disks are full or read-only.
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -165,7 +167,7 @@ def writable_folder(out: str, names: Sequence[str]) -> Path:
 
 @contextlib.contextmanager
 def progress(what: str, total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """Yields a function of the steps done that draws a bar on a terminal, and answers Ctrl-C everywhere.
+    """Yields a function of the steps done that draws a bar on a terminal, and raises on Ctrl-C.
 
     Args:
         what: words beside the bar.
@@ -187,7 +189,7 @@ def progress(what: str, total: int, *, quiet: bool) -> Iterator[Callable[[int], 
 
 
 def write(path: Path, save: Callable[[Path], Any]) -> None:
-    """Writes a file beside its place and moves it: whoever looks sees the old one or the new one."""
+    """Writes a file beside its path and moves it there: a reader sees a whole file, the old or the new."""
     part = path.with_name(f".{path.name}.part")
     try:
         save(part)

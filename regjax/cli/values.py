@@ -1,4 +1,4 @@
-"""Values as a flag, or a text in TOML, writes them: "0,0.1", "1,0.9/0.8", "geomspace(1e-4,1,9)".
+"""Values as they are written in a flag, or in a text in TOML: "0,0.1", "1,0.9/0.8", "geomspace(1e-4,1,9)".
 
 The table of options names the reader of each flag; `spec.resolve` calls it.
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from regjax.core.checks import check_known, shown
 
-# Values of one geomspace or linspace.
+# Most values of one geomspace or linspace.
 MAX_COUNT = 100_000
 _SPACED = re.compile(r"(\w+)\((.*)\)")
 
@@ -22,7 +22,7 @@ def values_of(name: str, text: str) -> list[Any]:
     """Returns the values that a text names: "0,0.1", "1,0.9/0.8", "geomspace(1e-4,1,9)", or several of these.
 
     Raises:
-        ValueError: an empty value, or a function that is not known.
+        ValueError: an empty value, or an unknown function, or one without two ends and a count.
     """
     values: list[Any] = []
     for part in re.split(r",(?![^(]*\))", text):  # commas outside of brackets
@@ -74,7 +74,7 @@ def scalar(text: str) -> Any:
 
 
 def read_scalar(name: str, text: str) -> Any:
-    """Returns a number where the text is one, else the text; `name` is for messages of other readers."""
+    """Returns a number where the text is one, else the text; other readers put `name` in messages."""
     return scalar(text)
 
 

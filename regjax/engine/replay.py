@@ -78,9 +78,8 @@ def replay(path: str | os.PathLike[str], row: int, sweep: int | str = -1) -> Rep
     plan = stored_plan(design, begun.shapes, "all", backend=jax.default_backend())
     place = design.row(row)
     plan, group = _as_it_was(plan, place.configuration, stored.provenance)
-    asked = design.in_words(design.configurations[place.configuration])
     return Replay(
-        row=f"row {row} of sweep {number} ({asked}, seed {place.seed}, fold {place.fold})",
+        row=f"row {row} of sweep {number} ({design.row_in_words(row)})",
         differing=tuple(_compare(stored, run(design, plan=plan, rows=[row]), row)),
         elsewhere=tuple(differences(stored.provenance, provenance(*group.how))),
     )

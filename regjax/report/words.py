@@ -20,7 +20,7 @@ from regjax.study.comparison import Comparison, numbers_in_words, resolve_pairs,
 from regjax.study.intervals import as_number
 from regjax.study.provenance import place_in_words
 from regjax.study.results import Results
-from regjax.study.words import duration
+from regjax.study.words import counted, duration
 
 # Most classes, seeds and ways of computing that are listed.
 MOST_LISTED, MOST_WAYS = 20, 5
@@ -101,7 +101,7 @@ def words_of(
         return words
     design = results.design
     count, per = len(design.configurations), design.num_replicates
-    words["title"] = f"{about.source}: {_count(count, 'configuration')} × {_count(per, 'network')}"
+    words["title"] = f"{about.source}: {counted(count, 'configuration')} × {counted(per, 'network')}"
     words["decision"] = decision(results, comparison, choice, missing)
     words["comparable"] = design.splits.kind != "none"
     words["warnings"] += [*_diverged(results), *(choice.warnings if choice is not None else ())]
@@ -158,8 +158,9 @@ def _diverged(results: Results) -> list[str]:
     if not count:
         return []
     networks = int((results.diverged_at >= 0).sum())
-    words = _count(count, "configuration")
-    return [f"{words} with networks that diverged, {networks:,} in all: never chosen"]
+    return [
+        f"{counted(count, 'configuration')} with networks that diverged, {networks:,} in all: never chosen"
+    ]
 
 
 def _facts(results: Results, about: About) -> list[tuple[str, str]]:
@@ -184,10 +185,6 @@ def _facts(results: Results, about: About) -> list[tuple[str, str]]:
         ("seconds", f"{duration(float(results.seconds.sum()))} of workers"),
         *[("computed by", way) for way in ways],
     ]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' if number != 1 else ''}"
 
 
 def _plain(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The chosen configuration: which one, why, how good, and what to beware of; `Results.best` makes it."""
+"""The chosen configuration, why it was chosen, its scores and warnings; `Results.best` makes it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from regjax.core.hparams import OFF_VALUES
+from regjax.core.metrics import without_split
 from regjax.study.configuration import Configuration, value_of
 from regjax.study.design import Design
 from regjax.study.records import num_params
@@ -29,17 +30,17 @@ class Choice:
     """The chosen configuration.
 
     Attributes:
-        index: of the configuration.
-        configuration: its values.
+        index: number of the configuration in the grid.
+        configuration: values of the configuration.
         rule: "mean" or "one_se".
-        metric: what was ranked.
-        validation: its mean on validation: selected among many, so optimistic.
-        corrected: the same corrected for the selection (chosen on all folds but one, scored on that one),
-            or None where there is one split.
-        test: its mean on the test rows, or None where there are none.
-        num_candidates: configurations it was selected among.
-        reason: why, in a sentence.
-        warnings: that it lies at the edge of the grid, for instance.
+        metric: validation metric that was ranked.
+        validation: mean of the metric on validation: selected among many, so optimistic.
+        corrected: the same mean, corrected for the selection (chosen on all folds but one, scored on that
+            one), or None where there is one split.
+        test: mean of the metric on the test samples, or None where there are none.
+        num_candidates: number of configurations that competed.
+        reason: why it was chosen, in a sentence.
+        warnings: sentences, for instance that it lies at the edge of the grid.
     """
 
     index: int
@@ -58,7 +59,7 @@ class Choice:
 
     def in_words(self) -> str:
         """Returns the reason and the scores in one line, without the warnings."""
-        name = self.metric.removeprefix("val_")
+        name = without_split(self.metric)
         among = f" (selected among {self.num_candidates}: optimistic)" if self.num_candidates > 1 else ""
         parts = [self.reason, f"validation {name} {self.validation:.4f}{among}"]
         if self.corrected is not None:
@@ -69,15 +70,15 @@ class Choice:
 
 
 class Candidates(NamedTuple):
-    """What a choice is made of.
+    """Scores of all configurations, from which a choice is made.
 
     Attributes:
-        design: of the sweep.
-        metric: the validation metric that is ranked.
+        design: design of the sweep.
+        metric: validation metric that is ranked.
         scores: `(configurations, units of evidence)`; NaN where a network diverged, unless that is allowed.
         alive: means of the metric over the networks that did not diverge, `(configurations,)`.
-        test: the same of the test metric, or None where there are no test samples.
-        num_ok: networks that did not diverge, `(configurations,)`.
+        test: the same means of the test metric, or None where there are no test samples.
+        num_ok: number of networks that did not diverge, `(configurations,)`.
     """
 
     design: Design
@@ -142,7 +143,7 @@ def _border(design: Design, index: int) -> list[str]:
     """Returns a warning per axis at whose edge the choice lies; "off" is no edge."""
     found = []
     for name, values in design.axes.items():
-        # Values that stand in an order: numbers, and single hidden layers.
+        # Only values that have an order have an edge: numbers, and widths of a single hidden layer.
         sizes = {v: v[0] if name == "hidden" and len(v) == 1 else v for v in values if v is not None}
         sizes = {v: size for v, size in sizes.items() if isinstance(size, int | float)}
         value = value_of(design.configurations[index], name)
@@ -160,6 +161,7 @@ def _no_better(found: Candidates, index: int) -> list[str]:
     if metric == "val_r2" and value <= 0:
         return ["no better than the mean of the targets: scale them, or lower the learning rate"]
     if metric == "val_accuracy":
+        # A constant answer is right for the weight of its class.
         labels, weights = np.asarray(design.data.y[0]), np.asarray(design.data.weights)
         if value <= np.bincount(labels, weights).max() / weights.sum():
             return ["no better than always saying the most frequent class"]
@@ -167,7 +169,7 @@ def _no_better(found: Candidates, index: int) -> list[str]:
 
 
 def mean_of_alive(table: np.ndarray, axis: int | tuple[int, ...] = (1, 2)) -> np.ndarray:
-    """Returns means of `(configurations, seeds, folds)` over what is not NaN; NaN where nothing is."""
+    """Returns means of `(configurations, seeds, folds)` over networks that are not NaN; NaN where all are."""
     alive = ~np.isnan(table)
     with np.errstate(invalid="ignore"):
         return np.where(alive, table, 0).sum(axis=axis, dtype=np.float64) / alive.sum(axis=axis)

@@ -1,6 +1,7 @@
 """Paired differences of configurations to a baseline: intervals, families, verdicts; docs/intervals.md.
 
-Pandas is imported where a table is made.
+`Results.compare` calls `compare`; `Questions.check` resolves the baseline before anything is trained. Pandas
+is imported where a table is made.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from regjax.core.hparams import OFF_VALUES
+from regjax.core.metrics import without_split
 from regjax.study import intervals
-from regjax.study.configuration import NAMES, Configuration, canonical, value_of
+from regjax.study.configuration import Configuration, value_of
 from regjax.study.design import Design
 from regjax.study.intervals import Interval, as_number
 from regjax.study.selection import higher_is_better, left_out, ranking
@@ -36,14 +38,14 @@ class Comparison:
     """Paired differences to a baseline; `str(comparison)` says them in words.
 
     Attributes:
-        table: a row per configuration (or arm): its hyperparameters, `name`, `difference`, `se`, `low`,
+        table: a line per configuration (or arm): its hyperparameters, `name`, `difference`, `se`, `low`,
             `high` (95 %), `n`, `p`, `p_holm`, `family_low`, `family_high`, `verdict`, `status`,
             `variance_ratio` (of the paired difference to an unpaired one). On one split `sampling_se` is
-            the error of the held-out rows; p, Holm and family intervals contain it.
-        baseline: what the others are held against.
+            the error of the held-out samples; p, Holm and family intervals contain it.
+        baseline: values of the configuration that the others are compared with.
         metric: the validation metric.
-        units: what varies, in words.
-        notes: what a reader must know.
+        units: the units of evidence, in words.
+        notes: sentences on how to read the table.
     """
 
     table: pd.DataFrame
@@ -53,10 +55,8 @@ class Comparison:
     notes: tuple[str, ...]
 
     def __str__(self) -> str:
-        lines = [self.title]
-        for _, row in self.table.iterrows():
-            lines.append(f"  {row['name']}: {row['sentence']}")
-        return "\n".join([*lines, *self.notes])
+        lines = (f"  {entry['name']}: {entry['sentence']}" for _, entry in self.table.iterrows())
+        return "\n".join([self.title, *lines, *self.notes])
 
     @property
     def title(self) -> str:
@@ -65,18 +65,18 @@ class Comparison:
 
     @property
     def baseline_in_words(self) -> str:
-        """What the others are held against."""
+        """The baseline in words."""
         return describe(self.baseline) if len(self.baseline) <= 3 else "every regulariser off"
 
 
 class Scores(NamedTuple):
-    """What a comparison is made of.
+    """Scores of all configurations, from which a comparison is made.
 
     Attributes:
-        design: of the sweep.
+        design: design of the sweep.
         metric: the validation metric.
         values: `(configurations, units)`: per fold the mean over seeds, or per seed on one split.
-        num_ok: networks of each configuration that did not diverge.
+        num_ok: number of networks of each configuration that did not diverge.
         examples: per-example validation scores on one split, `(rows, n_val)` each, or None.
     """
 
@@ -88,11 +88,11 @@ class Scores(NamedTuple):
 
 
 def unit_interval(design: Design, differences: np.ndarray) -> Interval:
-    """Returns the interval of a mean over the units of a design, folds or seeds."""
+    """Returns the interval of a mean over the units of evidence of a design, folds or seeds."""
     splits = design.splits
     if splits.kind == "folds":
         num_train = splits.num_train
-        if splits.stop is not None:  # of the arm that trains on fewer rows, without those that are watched
+        if splits.stop is not None:  # n of an arm that stops early: without the samples it watches
             num_train = num_train - np.count_nonzero(splits.stop, axis=1)
         return intervals.over_folds(differences, splits.num_val.mean(), num_train.mean())
     return intervals.over_seeds(differences)
@@ -103,18 +103,18 @@ def compare(scores: Scores, baseline: Mapping[str, Any] | None, over: Sequence[s
     import pandas as pd
 
     design, metric = scores.design, scores.metric
-    over = (over,) if isinstance(over, str) else tuple(over)
     wanted = resolve_baseline(design, baseline, over)
     members = _arms(design, over)
     arms = list(members)
     values, chosen = _arm_scores(scores, list(members.values()))
-    pairs, lonely = _pairs(arms, wanted)
+    pairs, unpaired = _pairs(arms, wanted)
     found = []
     for arm, base in pairs:
         entry = {name: as_cell(value) for name, value in arms[arm]}
         on_axes = {n: value for n, value in arms[arm] if n in design.axes}
         entry["name"] = design.in_words(on_axes, leave_out=over)
         found.append(entry | _difference(scores, values, chosen, arm, base))
+    # Holm and the family need all intervals at once: verdicts and sentences follow in a second pass.
     total = [entry.pop("total") for entry in found]
     adjusted = intervals.holm(np.array([interval.p for interval in total]))
     higher = higher_is_better(metric)
@@ -128,18 +128,19 @@ def compare(scores: Scores, baseline: Mapping[str, Any] | None, over: Sequence[s
         notes.append(f"The sampling error of {metric} on one split is not known: nothing can be separated.")
     if over:
         notes.append(f"Each arm uses its own best {', '.join(over)}, chosen with the scored unit left out.")
-    if lonely:
-        notes.append(f"{len(lonely)} configurations have no counterpart at the baseline.")
+    if unpaired:
+        notes.append(f"{len(unpaired)} configurations have no counterpart at the baseline.")
     return Comparison(pd.DataFrame(found), wanted, metric, design.units_in_words(), tuple(notes))
 
 
 def resolve_baseline(
-    design: Design, baseline: Mapping[str, Any] | None, over: Sequence[str] = ()
+    design: Design, baseline: Mapping[str, Any] | None, over: Sequence[str]
 ) -> Configuration:
-    """Returns the checked baseline; None takes every regulariser of the grid off.
+    """Returns a baseline that is in the grid; None takes every regulariser of the grid off.
 
     Raises:
-        ValueError: it is not in the grid, nothing is beside it, or `over` does not fit; says how to mend it.
+        ValueError: a baseline that is not in the grid or has nothing beside it, or an `over` that does not
+            fit; the message says how to mend it.
     """
     for name in over:
         if name not in design.names:
@@ -153,10 +154,7 @@ def resolve_baseline(
     else:
         if not baseline:
             raise ValueError("baseline must name at least one hyperparameter, got none")
-        for name in baseline:
-            if name not in NAMES:
-                raise ValueError(f"baseline must name hyperparameters ({', '.join(NAMES)}), got {name!r}")
-        wanted = {name: canonical(name, value) for name, value in baseline.items()}
+        wanted = dict(baseline)
         if set(wanted) & set(over):
             raise ValueError("over must not name an axis of the baseline")
     if not any(all(value_of(c, n) == v for n, v in wanted.items()) for c in design.configurations):
@@ -185,16 +183,16 @@ def resolve_pairs(design: Design, baseline: Configuration) -> tuple[list[tuple[i
 def _pairs(arms: list[Arm], baseline: Configuration) -> tuple[list[tuple[int, int]], list[int]]:
     """Returns (arm, its counterpart at the baseline) by index, and the arms that have none."""
     places = {arm: index for index, arm in enumerate(arms)}
-    pairs, lonely = [], []
+    pairs, unpaired = [], []
     for index, arm in enumerate(arms):
         counterpart = tuple((name, baseline.get(name, value)) for name, value in arm)
-        if counterpart == arm:
+        if counterpart == arm:  # the baseline itself
             continue
         if counterpart in places:
             pairs.append((index, places[counterpart]))
         else:
-            lonely.append(index)
-    return pairs, lonely
+            unpaired.append(index)
+    return pairs, unpaired
 
 
 def _arm_scores(scores: Scores, arms: list[list[int]]) -> tuple[np.ndarray, list[list[int]]]:
@@ -206,6 +204,7 @@ def _arm_scores(scores: Scores, arms: list[list[int]]) -> tuple[np.ndarray, list
             found.append(values[members[0]])
             chosen.append(members * values.shape[1])
             continue
+        # Chosen without the unit that it is scored on, so that an arm of many values has no advantage.
         own, picks = left_out(values[members], lambda rest: int(ranking(rest.mean(axis=1), higher)[0]))
         found.append(own)
         chosen.append([members[pick] for pick in picks])
@@ -220,45 +219,35 @@ def _difference(
     counts = [int(min(scores.num_ok[index] for index in chosen[side])) for side in (arm, base)]
     differences = _unrounded(values[arm] - values[base], values[[arm, base]], design.configs[0].dtype)
     count = design.num_replicates
-    lost = min(counts) < count
-    undefined = bool(np.any(np.isnan(differences)))
-    status = "undefined" if undefined else "ok"
-    if lost:
+    status = "undefined" if np.any(np.isnan(differences)) else "ok"
+    if min(counts) < count:
         status = f"{counts[0]} of {count} ok"
         if counts[1] < count:
             status += f", baseline {counts[1]} of {count}"
-    found, sampling = Interval(math.nan, math.nan, 0, math.nan, math.nan, math.nan), math.nan
-    if not (undefined or lost):
-        found = unit_interval(design, differences)
-    total = found
-    if design.splits.kind == "validation" and not (undefined or lost):
-        sampling = _sampling_error(scores, chosen[arm], chosen[base])
-        # Both are needed to say "helps": chance in training, and which rows happen to be held out.
-        if not math.isnan(found.se):
+    total = found = Interval(math.nan, math.nan, 0, math.nan, math.nan, math.nan)
+    sampling = math.nan
+    if status == "ok":
+        total = found = unit_interval(design, differences)
+        if design.splits.kind == "validation":
+            sampling = _sampling_error(scores, chosen[arm], chosen[base])
+            # Both are needed to say "helps": chance in training, and which samples happen to be held out.
             both = math.hypot(found.se, sampling)
-            total = (
-                intervals.without_spread(differences)
-                if math.isnan(both)
-                else intervals.around(found.mean, both, found.df)
-            )
+            total = intervals.without_spread(differences)
+            if not math.isnan(both):
+                total = intervals.around(found.mean, both, found.df)
     spread = np.var(values[arm], ddof=1) + np.var(values[base], ddof=1) if len(differences) > 1 else 0
+    ratio = float(np.var(differences, ddof=1) / spread) if spread > 0 else math.nan
     return {
-        "difference": found.mean,
-        "se": found.se,
-        "low": found.low,
-        "high": found.high,
-        "n": len(differences),
-        "sampling_se": sampling,
-        "variance_ratio": float(np.var(differences, ddof=1) / spread) if spread > 0 else math.nan,
-        "status": status,
-        "total": total,
-    }
+        "difference": found.mean, "se": found.se, "low": found.low, "high": found.high,
+        "n": len(differences), "sampling_se": sampling, "variance_ratio": ratio,
+        "status": status, "total": total,
+    }  # fmt: skip
 
 
 def _unrounded(differences: np.ndarray, scores: np.ndarray, dtype: str) -> np.ndarray:
     """Returns differences without the rounding of scores: all equal where they differ by no more than that.
 
-    Five times the same gain of one row in 42 is no spread; its last bits in float32 are not evidence.
+    Five times the same gain of one sample in 42 is no spread; its last bits in float32 are not evidence.
     """
     if np.any(np.isnan(differences)):
         return differences
@@ -270,7 +259,7 @@ def _unrounded(differences: np.ndarray, scores: np.ndarray, dtype: str) -> np.nd
 
 
 def _sampling_error(scores: Scores, arm: list[int], base: list[int]) -> float:
-    """Returns the error of the held-out rows: of the seed-mean per-example difference, over √n."""
+    """Returns the standard error that comes from which samples are held out; NaN where it is not known."""
     design = scores.design
     found = per_example(scores)
     if found is None:
@@ -283,8 +272,8 @@ def _sampling_error(scores: Scores, arm: list[int], base: list[int]) -> float:
 
 
 def per_example(scores: Scores) -> np.ndarray | None:
-    """Returns `(rows, n_val)` whose weighted mean is the metric, or its linearisation; None: unknown."""
-    examples, name = scores.examples, scores.metric.removeprefix("val_")
+    """Returns `(rows, n_val)` whose weighted mean is the metric or its linearisation, or None without one."""
+    examples, name = scores.examples, without_split(scores.metric)
     if examples is None:
         return None
     if name == "loss":
@@ -310,7 +299,7 @@ def _what_holds(design: Design, count: int) -> str:
     family = f"the family interval (95 % for all {count} at once)"
     text = f'"helps" and "hurts" are said where {family} excludes 0.'
     if design.splits.kind == "validation":
-        text += " On one split it contains the sampling error of the held-out rows, in quadrature."
+        text += " On one split it contains the sampling error of the held-out samples, in quadrature."
     return text
 
 
@@ -318,8 +307,8 @@ def numbers_in_words(design: Design, entry: Mapping[str, Any]) -> str:
     """Returns a difference with its intervals in words, or why there is none; without the verdict.
 
     Args:
-        design: of the sweep.
-        entry: a row of `Comparison.table`.
+        design: design of the sweep.
+        entry: a line of `Comparison.table`.
     """
     if entry["status"] != "ok":
         return f"no verdict: {entry['status']}"
@@ -330,7 +319,7 @@ def numbers_in_words(design: Design, entry: Mapping[str, Any]) -> str:
     low, high = as_number(entry["low"], "+"), as_number(entry["high"], "+")
     words = f"{mean} [{low}, {high}]"
     if not math.isnan(entry["sampling_se"]):
-        words += f", held-out rows ± {as_number(entry['sampling_se'])} (1 se)"
+        words += f", held-out samples ± {as_number(entry['sampling_se'])} (1 se)"
     if math.isnan(entry["family_low"]):
         return words
     low, high = as_number(entry["family_low"], "+"), as_number(entry["family_high"], "+")

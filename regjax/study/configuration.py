@@ -21,12 +21,12 @@ from regjax.core.hparams import LATER, OFF_VALUES, HParams, check_hparam
 Configuration = dict[str, Any]
 # Significant digits of real hyperparameters that count.
 EXACT = 12
-# What a grid does not mention: the default of HParams, or what the Config of the sweep says.
+# Value of a field of Config that the grid does not name: the Config of the sweep has it.
 UNSET = "unset"
-# Config fields that may be axes, with what checks a value; `hidden` stands for layer_sizes[1:-1].
+# Fields of Config that may be axes; `hidden` stands for layer_sizes[1:-1].
 CONFIG_AXES = ("hidden", "activation", "optimizer", "batch_size", "init")
 NAMES = (*HParams._fields, *CONFIG_AXES)
-# What other libraries call them.
+# Names in other libraries, for suggestions.
 ELSEWHERE = {
     "lambda": "l2",
     "lambd": "l2",
@@ -59,6 +59,7 @@ def canonical(name: str, value: Any) -> Any:
         if entry is None and value is not None:
             raise TypeError(f"{name} must have a number for every layer, got {shown(value)}")
         check_hparam(Config(), name, entry)
+    # + 0.0 turns -0.0 into 0.0, which compares equal but has another spelling.
     rounded = tuple(float(f"{float(entry):.{EXACT}g}") + 0.0 for entry in values)
     return rounded[0] if len(set(rounded)) == 1 else rounded
 
@@ -83,8 +84,7 @@ def _canonical_config(name: str, value: Any) -> Any:
 def value_of(configuration: Configuration, name: str) -> Any:
     """Returns the canonical value of a name in a configuration, mentioned or not.
 
-    What is not mentioned has the default of `HParams`; a field of `Config` is then `UNSET`: the sweep's
-    Config says it.
+    A hyperparameter that is not mentioned has the default of `HParams`; a field of `Config` is `UNSET`.
     """
     if name in configuration:
         return configuration[name]
@@ -92,10 +92,9 @@ def value_of(configuration: Configuration, name: str) -> Any:
 
 
 def is_mentioned(name: str, value: Any) -> bool:
-    """Returns whether a value says anything: not what is off, or a default of what came later.
+    """Returns whether a value is part of identities and keys: neither its off value nor a later default.
 
-    What says nothing is in no identity and no key, so that a hyperparameter which a later version brings
-    changes none.
+    So a hyperparameter that a later version adds changes no identity and no key of earlier sweeps.
     """
     return value != OFF_VALUES.get(name) and not (name in LATER and value == _default(name))
 

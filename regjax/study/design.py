@@ -1,8 +1,8 @@
 """A design: what a sweep is asked to do, resolved and checked.
 
 Rows are configurations × seeds × folds, configuration by configuration; a *replicate* is a (seed, fold).
-`resolve.make_design` makes a design of what a user hands in, `engine.run` trains it, a store keeps it, and
-`Results` refers to it.
+`resolve.make_design` makes a design from the arguments of a user, `engine.sweep.run` trains it, a store
+keeps it, and `Results` refers to it.
 """
 
 from __future__ import annotations
@@ -41,13 +41,7 @@ class Row(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What a mean of a sweep is taken over, and what its interval rests on.
-
-    Attributes:
-        kind: of the units of evidence: "folds", or "seeds" where there is one split.
-        num_folds: at least 1.
-        num_seeds: at least 1.
-    """
+    """The folds and seeds that a mean is taken over; `kind` is the unit of evidence: seeds on one split."""
 
     kind: Literal["folds", "seeds"]
     num_folds: int
@@ -77,20 +71,20 @@ class Design:
     """A resolved sweep.
 
     Attributes:
-        data: the rows that train and validate, float64 or float32, not padded.
-        test: the test rows, or None.
-        classes: what the labels 0, 1, … stand for, where the user's labels are others; else None.
-        splits: who trains and who validates.
-        configurations: of the grid, in its order.
+        data: the samples that train and validate, float64 or float32, not padded.
+        test: the test samples, or None.
+        classes: the user's labels for 0, 1, … where they differ, else None.
+        splits: weights of the training and validation part of each fold.
+        configurations: configurations of the grid, in its order.
         configs: the `Config` of each configuration.
-        hparams: the checked hyperparameters of each.
-        num_batches: of an epoch, for each.
-        seeds: in order.
+        hparams: the checked hyperparameters of each configuration.
+        num_batches: number of batches of an epoch, for each configuration.
+        seeds: seeds in the order of their rows.
         pairing: "paired" or "independent".
         standardize: whether inputs are standardised by each fold's training part.
-        fold_inputs: x of the rows as each fold sees them, `(n_features, n)` each, where every fold has its
-            own; else None.
-        notes: what a reader must know.
+        notes: sentences that the plan and the results show.
+        fold_inputs: inputs of the samples in each fold, `(n_features, n)` each, where folds have their own;
+            else None.
     """
 
     data: Data
@@ -108,34 +102,39 @@ class Design:
     fold_inputs: tuple[np.ndarray, ...] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Returns the fields: what is cached beside them cannot be pickled."""
+        """Returns the fields alone: cached functions beside them cannot be pickled."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @property
     def has_own_inputs(self) -> bool:
-        """Whether folds see other inputs than each other."""
+        """Whether inputs differ between folds."""
         return (self.standardize or self.fold_inputs is not None) and self.num_folds > 1
 
     @property
     def num_folds(self) -> int:
-        """Splits, at least 1."""
+        """Number of splits, at least 1."""
         return len(self.splits.train)
 
     @property
     def num_rows(self) -> int:
-        """Networks to train."""
+        """Number of networks to train."""
         return len(self.configurations) * self.num_replicates
 
     @property
     def num_replicates(self) -> int:
-        """Networks of each configuration: seeds × folds."""
+        """Number of networks of each configuration: seeds × folds."""
         return len(self.seeds) * self.num_folds
 
     def row(self, index: int) -> Row:
-        """Returns what row `index` is."""
+        """Returns the configuration, seed and fold of row `index`."""
         rest, fold = divmod(index, self.num_folds)
         configuration, seed = divmod(rest, len(self.seeds))
         return Row(configuration, self.seeds[seed], fold)
+
+    def row_in_words(self, index: int) -> str:
+        """Returns the configuration, seed and fold of row `index` in words."""
+        row = self.row(index)
+        return f"{self.in_words(self.configurations[row.configuration])}, seed {row.seed}, fold {row.fold}"
 
     def index(self, configuration: int, seed_index: int, fold: int) -> int:
         """Returns the index of a row."""
@@ -154,18 +153,18 @@ class Design:
         return f"val_{next((name for name in ('accuracy', 'r2') if name in self.metrics), 'loss')}"
 
     def in_units(self, metric: str) -> str:
-        """Returns a metric, with or without its split, and its unit: what an axis of it is called."""
+        """Returns a metric, with or without its split, and its unit: the label of its axis in a figure."""
         unit = UNITS.get(without_split(metric), ("", ""))[not np.issubdtype(self.data.y.dtype, np.integer)]
         return f"{metric} ({unit})" if unit else metric
 
     @property
     def shown_metric(self) -> str:
-        """What says how good a network is: `metric`, or the training loss where nothing is held out."""
+        """The metric shown for a network: `metric`, or the training loss where nothing is held out."""
         return "train_loss" if self.splits.kind == "none" else self.metric
 
     @property
     def num_units(self) -> int:
-        """Units of evidence: folds, or seeds where there is one split."""
+        """Number of units of evidence: folds, or seeds where there is one split."""
         return self.num_folds if self.splits.kind == "folds" else len(self.seeds)
 
     def check_metric(self, metric: str | None) -> str:
@@ -176,13 +175,15 @@ class Design:
         """
         if self.splits.kind == "none":
             raise ValueError(
-                "best and compare must have rows held out from training: sweep with folds=5 or validation=0.2"
+                "best and compare must have samples held out from training: "
+                "sweep with folds=5 or validation=0.2"
             )
         known = [f"val_{name}" for name in self.metrics]
         if metric is not None and metric not in known:
             raise ValueError(
-                f"metric must be one of {', '.join(known)}, got {shown(metric)}: nothing is ranked on "
-                "training or test rows, by the cost, which contains the penalties, or by what is not recorded"
+                f"metric must be one of {', '.join(known)}, got {shown(metric)}: nothing is ranked "
+                "on training or test samples, by the cost, which contains the penalties, or by "
+                "what is not recorded"
             )
         metric = self.metric if metric is None else metric
         fold = self._undefined_in(metric)
@@ -190,16 +191,17 @@ class Design:
             why = "do not vary" if metric == "val_r2" else "lack a class"
             raise ValueError(
                 f"metric must be defined in every fold, and {metric} is not in fold {fold}, whose held-out "
-                f"rows {why}: take fewer folds, or another metric"
+                f"samples {why}: take fewer folds, or another metric"
             )
         return metric
 
     def _undefined_in(self, metric: str) -> int | None:
-        """Returns the first split on whose held-out rows a metric is not defined, or None."""
+        """Returns the first split on whose held-out samples a metric is not defined, or None."""
         if metric not in ("val_r2", "val_roc_auc"):
             return None
         y = np.asarray(self.data.y)
         for fold, weights in enumerate(self.splits.val):
+            # val_r2 divides by the variance of the targets, val_roc_auc ranks samples of each class.
             held_out = y[:, weights > 0]
             lacking = len(np.unique(held_out)) < len(np.unique(y))
             if lacking if metric == "val_roc_auc" else bool(np.any(np.ptp(held_out, axis=1) == 0)):
@@ -220,12 +222,13 @@ class Design:
         """Returns a configuration in words: its values on the axes; of more than three, what is on.
 
         Args:
-            configuration: of the grid, or some of its values.
-            digits: of real values.
+            configuration: a configuration of the grid, or some of its values.
+            digits: significant digits of real values.
             leave_out: axes that are not named.
         """
         names = [n for n in (list(self.axes) or self.names) if n in configuration or len(self.axes) <= 3]
         names = [name for name in names if name not in leave_out]
+        # All values of more than three axes would be a long line.
         if len(self.axes) > 3:
             off = [n for n in names if value_of(configuration, n) == OFF_VALUES.get(n)]
             names = [name for name in names if name not in off]
@@ -235,30 +238,31 @@ class Design:
 
     @property
     def evidence(self) -> Evidence:
-        """What means over the units of evidence are taken over."""
+        """The folds and seeds that means are taken over."""
         kind = "folds" if self.splits.kind == "folds" else "seeds"
         return Evidence(kind, self.num_folds, len(self.seeds))
 
     def units_in_words(self) -> str:
-        """Returns what varies: "over 5 folds × 8 seeds (t, 4 df)"."""
+        """Returns what means are taken over: "over 5 folds × 8 seeds (t, 4 df)"."""
         return self.evidence.in_words()
 
     @functools.cached_property
     def padded(self) -> Data:
-        """The rows that train and validate, padded; see `inputs` for x as the networks see it."""
+        """The samples that train and validate, padded; `inputs` has x as the networks see it."""
         return pad_samples(self.data)
 
     @functools.cached_property
     def padded_test(self) -> Data | None:
-        """The test rows, padded."""
+        """The test samples, padded."""
         return None if self.test is None else pad_samples(self.test)
 
     def stops_early(self, configuration: int) -> bool:
-        """Returns whether a configuration trains without the rows that early stopping watches."""
+        """Returns whether a configuration trains without the samples that early stopping watches."""
         return watches(self.configurations[configuration], self.configs[configuration])
 
     def weights(self, row: Row) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-        """Returns a row's training, validation and stopping weights over the padded rows; None: no such."""
+        """Returns a row's training, validation and stopping weights of the padded samples, or None for a part
+        that it does not have."""
         splits, stops = self.splits, self.stops_early(row.configuration)
         extra = self.padded.x.shape[1] - self.data.x.shape[1]
         found = (
@@ -267,22 +271,23 @@ class Design:
             splits.stop[row.fold] if stops and splits.stop is not None else None,
         )
         dtype = self.configs[0].dtype
+        # Padded samples have weight 0.
         train, val, stop = (None if w is None else np.pad(w, (0, extra)).astype(dtype) for w in found)
         assert train is not None
         return train, val, stop
 
     def inputs(self, fold: int, stops: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
-        """Returns x of the resident and of the test rows as a fold's networks see them.
+        """Returns x of the padded samples and of the test samples as a fold's networks see them.
 
         Args:
-            fold: its number.
-            stops: whether the networks train without the rows that early stopping watches, see `stops_early`.
+            fold: number of the fold.
+            stops: whether the networks train without the samples that early stopping watches.
         """
         return self._inputs(fold, stops and self.standardize)
 
     @functools.cached_property
     def _inputs(self) -> Callable[[int, bool], tuple[np.ndarray, np.ndarray | None]]:
-        """A cache that goes with the design."""
+        """`_make_inputs` with a cache that is dropped with the design."""
         return functools.lru_cache(maxsize=64)(self._make_inputs)
 
     def _make_inputs(self, fold: int, stops: bool) -> tuple[np.ndarray, np.ndarray | None]:
@@ -293,30 +298,31 @@ class Design:
         if not self.standardize:
             return self.padded.x.astype(dtype), None if test is None else test.x.astype(dtype)
         mean, scale = self.standardisation(fold, stops)
-        with np.errstate(over="ignore"):  # a held-out row may hold anything
+        with np.errstate(over="ignore"):  # a held-out sample may hold any number
             x = ((self.padded.x - mean) / scale).astype(dtype)
             return x, None if test is None else ((test.x - mean) / scale).astype(dtype)
 
     def standardisation(self, fold: int, stops: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the mean and scale of the rows that a fold trains on, `(n_features, 1)` each."""
+        """Returns the mean and scale of the samples that a fold trains on, `(n_features, 1)` each."""
         if not self.standardize:
             ones = np.ones((len(self.data.x), 1))
             return np.zeros_like(ones), ones
         return standardisation(self.data, self.splits.trains(fold, stops))
 
     def drawn(self, row: Row) -> tuple[Params | None, np.ndarray | None]:
-        """Returns the weights that a row begins with, and the orders of its rows in each epoch, where NumPy
-        draws them as scikit-learn does: from the seed alone, the same for all folds.
+        """Returns the weights that a row begins with, and the orders of its samples in each epoch, where
+        NumPy draws them as scikit-learn does (from the seed alone, the same for all folds); else None.
         """
-        config = self.configs[row.configuration]
-        if config.draws == "jax":
+        which = row.configuration
+        if self.configs[which].draws == "jax":
             return None, None
-        num_batches, stops = self.num_batches[row.configuration], self.stops_early(row.configuration)
-        return self._drawn(config, num_batches, row.seed, row.fold, stops)
+        return self._drawn(
+            self.configs[which], self.num_batches[which], row.seed, row.fold, self.stops_early(which)
+        )
 
     @functools.cached_property
     def _drawn(self) -> Callable[..., tuple[Params, np.ndarray | None]]:
-        """A cache that goes with the design."""
+        """`_draw` with a cache that is dropped with the design."""
         return functools.lru_cache(maxsize=64)(self._draw)
 
     def _draw(
@@ -326,20 +332,22 @@ class Design:
         params = draw_weights(random, config.layer_sizes, config.init == "sklearn_logistic", config.dtype)
         if config.batch_size is None:
             return params, None
-        rows = np.flatnonzero(self.splits.trains(fold, stops) > 0)
+        samples = np.flatnonzero(self.splits.trains(fold, stops) > 0)
         width, epochs = self.padded.x.shape[1], -(-config.num_steps // num_batches)
-        return params, draw_orders(random, rows, epochs, width, config.shuffle)[0]
+        return params, draw_orders(random, samples, epochs, width, config.shuffle)[0]
 
     def key(self, row: Row) -> np.ndarray:
-        """Returns the key data of a row, `(2,)`: of its replicate, and of its own where not paired."""
+        """Returns the key data of a row, `(2,)`: that of its replicate, or its own where not paired."""
         key = _key_data(row.seed, row.fold)
+        # Paired rows draw the same weights, batches and masks: only their configurations differ.
         if self.pairing == "paired":
             return key
         return np.asarray(_fold_in_twice(key, self._digests[row.configuration]))
 
     @functools.cached_property
     def _digests(self) -> np.ndarray:
-        """Two words that are each configuration's own, `(configurations, 2)`."""
+        """Two words for each configuration, `(configurations, 2)`, that make its key its own."""
+        # Off values are left out: a hyperparameter that a later version adds must change no key.
         on = ([n for n in NAMES if is_mentioned(n, value_of(c, n))] for c in self.configurations)
         words = (describe(c, names).encode() for c, names in zip(self.configurations, on, strict=True))
         digests = [hashlib.sha256(text).digest()[:8] for text in words]

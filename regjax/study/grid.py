@@ -16,7 +16,7 @@ import numpy as np
 from regjax.core.checks import check_count, check_known, shown
 from regjax.study.configuration import ELSEWHERE, NAMES, Configuration, canonical, value_of
 
-# Configurations of a product, which is held in memory.
+# Most configurations of a product, which is held in memory.
 MAX_CONFIGURATIONS = 1_000_000
 
 
@@ -77,7 +77,7 @@ def grid(**axes: Any) -> Grid:
     count = math.prod(map(len, columns.values()))
     if count > MAX_CONFIGURATIONS:
         raise ValueError(f"grid must have at most {MAX_CONFIGURATIONS:,} configurations, got {count:,}")
-    return _distinct(dict(zip(columns, row, strict=True)) for row in itertools.product(*columns.values()))
+    return _distinct(dict(zip(columns, v, strict=True)) for v in itertools.product(*columns.values()))
 
 
 def resolve_axes(axes: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -92,15 +92,15 @@ def grid_from_list(configurations: Iterable[Mapping[str, Any]]) -> Grid:
         TypeError: a value of the wrong kind.
         ValueError: an unknown name or a value out of its range.
     """
-    rows = []
+    found = []
     for configuration in configurations:
         if not isinstance(configuration, Mapping):
             raise TypeError(f"configurations must be mappings of names to values, got {shown(configuration)}")
         named = _renamed(dict(configuration))
-        rows.append({name: canonical(name, value) for name, value in named.items()})
-    if not rows:
+        found.append({name: canonical(name, value) for name, value in named.items()})
+    if not found:
         raise ValueError("configurations must not be empty, got none")
-    return _distinct(rows)
+    return _distinct(found)
 
 
 def random_grid(num: int, *, seed: int = 0, **distributions: Any) -> Grid:
@@ -110,9 +110,9 @@ def random_grid(num: int, *, seed: int = 0, **distributions: Any) -> Grid:
     a scalar (fixed).
 
     Args:
-        num: configurations, at least 1.
-        seed: of NumPy's generator.
-        **distributions: per name.
+        num: number of configurations, at least 1.
+        seed: seed of NumPy's generator.
+        **distributions: name -> distribution, list or scalar.
 
     Raises:
         TypeError: a value of the wrong kind.
@@ -140,7 +140,7 @@ def sobol_grid(num: int, *, seed: int = 0, **distributions: Any) -> Grid:
 
 
 def as_grid(value: Any) -> Grid:
-    """Returns a grid of what a user may hand in: a `Grid`, a mapping of axes, a list of mappings, or None.
+    """Returns the grid that an argument stands for: a `Grid`, a mapping of axes, a list of mappings, or None.
 
     Raises:
         TypeError: anything else.
@@ -170,11 +170,12 @@ def _is_random(value: Any) -> bool:
 
 
 def _design(points: np.ndarray, distributions: Mapping[str, Any]) -> Grid:
-    """Returns a configuration per row of `points`, uniform on [0, 1)."""
+    """Returns a configuration for each of `points`, `(num, random names)`, uniform on [0, 1)."""
     names = _renamed(dict(distributions))
     columns = iter(points.T)
     drawn: dict[str, list[Any]] = {}
     for name, given in zip(names, distributions.values(), strict=True):
+        # A rate is drawn from its own distribution, and turned into keep_prob after that.
         is_rate = "dropout" in distributions and name == "keep_prob"
         if hasattr(given, "ppf"):
             values = np.asarray(given.ppf(next(columns)), float).tolist()
@@ -185,7 +186,7 @@ def _design(points: np.ndarray, distributions: Mapping[str, Any]) -> Grid:
         else:
             values = [names[name]] * len(points)
         drawn[name] = [canonical(name, value) for value in values]
-    return _distinct(dict(zip(drawn, row, strict=True)) for row in zip(*drawn.values(), strict=True))
+    return _distinct(dict(zip(drawn, v, strict=True)) for v in zip(*drawn.values(), strict=True))
 
 
 def _axis_values(name: str, values: Any) -> list[Any]:
@@ -203,10 +204,7 @@ def _renamed(axes: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("dropout and keep_prob must not both be given: keep_prob = 1 - dropout")
     for name in axes:
         check_known("axis", name, (*NAMES, "dropout"), ELSEWHERE)
-    return {
-        ("keep_prob" if name == "dropout" else name): (_kept(v) if name == "dropout" else v)
-        for name, v in axes.items()
-    }
+    return {"keep_prob" if n == "dropout" else n: _kept(v) if n == "dropout" else v for n, v in axes.items()}
 
 
 def _kept(rate: Any) -> Any:
@@ -224,9 +222,9 @@ def _kept(rate: Any) -> Any:
     return 1 - rate
 
 
-def _distinct(rows: Iterable[Configuration]) -> Grid:
+def _distinct(configurations: Iterable[Configuration]) -> Grid:
     seen: dict[tuple[Any, ...], Configuration] = {}
-    for row in rows:
-        # What is not named has its default, so {} and {"l2": 0} are one configuration.
-        seen.setdefault(tuple(value_of(row, name) for name in NAMES), row)
+    for configuration in configurations:
+        # A name that is missing has its default, so {} and {"l2": 0} are one configuration.
+        seen.setdefault(tuple(value_of(configuration, name) for name in NAMES), configuration)
     return Grid(tuple(seen.values()))

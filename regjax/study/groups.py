@@ -1,8 +1,9 @@
 """Groups of rows that share a compiled program, and the shape of their chunks.
 
-Rows with the same program (the same `Config` but for its numbers of steps, and the same regularisers compiled
-in) form a group, compiled once. A chunk of a group has R slots of r lanes. R·r depends on layer sizes, batch,
-backend and, on a CPU, the number of rows; never on workers or free memory. `make_plan` makes the groups.
+Rows with the same `Config` and the same regularisers compiled in form a group; groups that differ in their
+numbers of steps alone share a compiled program. A chunk of a group has R slots of r lanes. R·r depends on
+layer sizes, batch, backend and, on a CPU, the number of rows; never on workers. `make_plan` makes
+the groups, and takes chunks of one lane where memory holds no more.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from regjax.core.hparams import ABSENT, CHEAP, switched_on
 from regjax.study.design import Design
 from regjax.study.records import num_params
 
-# Largest working set of a lane, in bytes, at which a CPU chunk of so many lanes stays in the cache.
+# (lanes, largest working set of a lane in bytes at which a CPU chunk of them stays in the cache).
 CPU_LANES = ((32, 96 * 2**10), (16, 128 * 2**10), (8, 512 * 2**10), (4, None))
-# A group of fewer rows than so many chunks of 32 has chunks of 16: for more cores, and a fuller last one.
+# A group of fewer rows than this many chunks of 32 has chunks of 16: for more cores, and a fuller last one.
 MANY_CHUNKS = 8
 ACCELERATOR_BUDGET = 512 * 2**20
 ACCELERATOR_LANES = (2048, 1024, 512, 256, 128, 64, 32, 16, 8, 4)
@@ -35,13 +36,13 @@ class Group(NamedTuple):
     """Rows that share a program.
 
     Attributes:
-        config: of its rows, with their numbers of steps.
+        config: `Config` of its rows.
         configurations: indices of its configurations.
-        on: what is compiled in that would not be there if it were off, at its off value in some of its rows.
+        on: regularisers compiled into its program; some of its rows may have their off value.
         shared: whether the lanes of a slot are rows of one replicate.
-        slots: R.
-        lanes: r, of a slot.
-        num_batches: of an epoch.
+        slots: R, number of slots of a chunk.
+        lanes: r, number of lanes of a slot.
+        num_batches: number of batches of an epoch.
     """
 
     config: Config
@@ -54,7 +55,7 @@ class Group(NamedTuple):
 
     @property
     def chunk(self) -> int:
-        """Lanes of a chunk, R·r."""
+        """Number of lanes of a chunk, R·r."""
         return self.slots * self.lanes
 
     @property
@@ -64,7 +65,7 @@ class Group(NamedTuple):
 
     @property
     def how(self) -> tuple[int, int, bool, tuple[str, ...]]:
-        """What `provenance` is told of its chunks."""
+        """Arguments of `provenance` for rows of its chunks."""
         return self.slots, self.lanes, self.shared, self.on
 
 
@@ -99,10 +100,8 @@ def make_groups(design: Design, backend: str = "cpu") -> tuple[Group, ...]:
 
 
 def _lanes_for(num_rows: int, lanes: int, alone: bool) -> int:
-    """Returns the lanes of a CPU chunk of a group of so many rows, which may be the only group.
-
-    The number of workers does not count: no bit depends on it.
-    """
+    """Returns the lanes of a CPU chunk of a group of `num_rows` rows, which may be the only group."""
+    # The number of workers does not count: no bit may depend on it.
     if lanes == 32 and num_rows < MANY_CHUNKS * lanes:
         lanes = 16
     # Two chunks instead of one, for two cores. (Two of four lanes are no faster than one of eight.)
@@ -115,7 +114,7 @@ def shapes_of(groups: Sequence[Group]) -> str:
 
 
 def with_shapes(groups: Sequence[Group], shapes: str) -> tuple[Group, ...]:
-    """Returns groups with the chunk shapes that `shapes_of` gave: what was decided is not decided again."""
+    """Returns groups with the chunk shapes that `shapes_of` gave, as a stored sweep has them."""
     again = zip(groups, json.loads(shapes), strict=True)
     return tuple(group._replace(slots=slots, lanes=lanes) for group, (slots, lanes) in again)
 
@@ -123,8 +122,8 @@ def with_shapes(groups: Sequence[Group], shapes: str) -> tuple[Group, ...]:
 def chunk_lanes(config: Config, num_samples: int, backend: str = "cpu") -> int:
     """Returns the lanes of a chunk of many rows: a pure function of layer sizes, batch, dtype and backend.
 
-    Lanes of one chunk size compute the same bits wherever they stand and whoever stands beside them; a
-    test holds that for every size here.
+    A lane of a given chunk size computes the same bits at any position and beside any other lanes; a test
+    checks that for every size here.
     """
     size = lane_bytes(config, num_samples)
     if backend == "cpu":

@@ -1,6 +1,7 @@
 """Intervals for paired differences: over folds, or over seeds on one split; and for many at once.
 
-Pure functions of NumPy arrays; docs/intervals.md says in words what they mean.
+Pure functions of NumPy arrays, which comparisons, summaries and figures call; docs/intervals.md says in words
+what they mean.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ LEVEL = 0.95
 
 
 class Interval(NamedTuple):
-    """A mean difference and how sure it is.
+    """A mean difference with its 95 % interval.
 
     Attributes:
-        mean: of the differences.
-        se: its standard error; NaN where one unit gives none.
+        mean: mean of the differences.
+        se: standard error of the mean; NaN where one unit of evidence gives none.
         df: degrees of freedom of t.
-        low: of the 95 % interval.
-        high: of the 95 % interval.
+        low: lower end.
+        high: upper end.
         p: two-sided p-value of a difference of 0; NaN without an interval.
     """
 
@@ -34,14 +35,14 @@ class Interval(NamedTuple):
 
 
 def over_folds(differences: np.ndarray, num_val: float, num_train: float) -> Interval:
-    """Returns the interval of a mean over folds, which share training rows.
+    """Returns the interval of a mean over folds, which share training samples.
 
         mean ± t · √(s²·(1/J + n_val/n_train)),  J - 1 degrees of freedom
 
     Args:
-        differences: d₁ … d_J, `(J,)`: of each fold, averaged over its seeds.
-        num_val: mean rows of a validation part.
-        num_train: mean rows of a training part.
+        differences: d₁ … d_J, `(J,)`: the difference in each fold, averaged over its seeds.
+        num_val: mean number of samples of a validation part.
+        num_train: mean number of samples of a training part.
 
     References:
         Nadeau & Bengio 2003, eq. 16 (corrected resampled t); Bouckaert & Frank 2004 for repeats.
@@ -68,6 +69,7 @@ def without_spread(differences: np.ndarray) -> Interval:
 
 def interval(differences: np.ndarray, se: float, df: int) -> Interval:
     """Returns the t interval of a standard error; none where all differences are equal."""
+    # A standard error of 0 would make the interval a point, which no few units of evidence can show.
     if np.ptp(differences) == 0:
         return without_spread(differences)
     return around(float(np.mean(differences)), se, df)

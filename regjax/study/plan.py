@@ -1,6 +1,6 @@
 """The plan of a design: groups, chunk shapes, memory, workers; `str(plan)` says it before anything is spent.
 
-`regjax.plan` and `regjax plan` show it, `engine.run` trains by it, and a store keeps what it decided.
+`regjax.plan` and `regjax plan` show it, `engine.sweep.run` trains by it, and a store keeps its chunk shapes.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from regjax.study.design import Design
 from regjax.study.groups import Group, lane_bytes, make_groups, with_shapes
 from regjax.study.questions import Questions
 from regjax.study.records import num_params, num_records
-from regjax.study.words import duration
+from regjax.study.words import counted, duration
 
 Keep = Literal["all", "best", "none"]
-# Bytes of parameters that are kept without being asked for.
+# Bytes of parameters that are kept where `keep` is not given.
 KEEP_BUDGET = 256 * 2**20
 
 
@@ -30,16 +30,16 @@ class Plan:
     """What a sweep will take, before anything is spent; `str(plan)` says it in words.
 
     Attributes:
-        num_rows: networks to train.
-        replicates: of each configuration, in words.
-        groups: compiled once each.
-        num_workers: tasks at a time.
-        keep: "all", "best" (one per configuration) or "none": whose parameters are kept.
-        memory: bytes by what takes them.
+        num_rows: number of networks to train.
+        replicates: seeds and folds of each configuration, in words.
+        groups: groups of rows.
+        num_workers: number of tasks at a time.
+        keep: rows whose parameters are kept: "all", "best" (one per configuration) or "none".
+        memory: name of a part -> bytes that it takes.
         available: bytes of free memory, or None where it is not known.
-        seconds: predicted, without compiling; None before a probe.
-        compile_seconds: measured by the probe, or None.
-        notes: what a reader must know.
+        seconds: predicted time without compiling; None before a probe.
+        compile_seconds: time of compiling that the probe measured, or None.
+        notes: sentences to read before training.
     """
 
     num_rows: int
@@ -55,7 +55,7 @@ class Plan:
 
     @property
     def compilations(self) -> int:
-        """Programs whose loop is compiled: groups that differ in no more than steps share one."""
+        """Number of programs: groups that differ in their numbers of steps alone share one."""
         return len({(g.config.program(), g.on, g.shared, g.slots, g.lanes) for g in self.groups})
 
     def part(self, configurations: Sequence[int]) -> Plan:
@@ -72,9 +72,9 @@ class Plan:
         configurations = sum(len(group.configurations) for group in self.groups)
         per = self.num_rows // configurations
         lines = [
-            f"{self.num_rows:,} networks = {_count(configurations, 'configuration')} × {self.replicates}, "
-            f"{_count(len(self.groups), 'group')}, {_count(self.compilations, 'compilation')}, "
-            f"{_count(self.num_workers, 'worker')}"
+            f"{self.num_rows:,} networks = {counted(configurations, 'configuration')} × {self.replicates}, "
+            f"{counted(len(self.groups), 'group')}, {counted(self.compilations, 'compilation')}, "
+            f"{counted(self.num_workers, 'worker')}"
         ]
         for group in self.groups:
             config = group.config
@@ -109,16 +109,16 @@ def make_plan(
     """Returns the plan of a design; nothing is compiled.
 
     Args:
-        design: what is asked for.
-        questions: what will be asked of the results; the plan's notes say what will not be answered.
-        workers: tasks at a time; None takes a worker per core.
-        keep: whose parameters are kept; None takes "all" where that takes at most 256 MiB, else "best",
+        design: design of the sweep.
+        questions: questions to the results; the plan's notes say which will not be answered.
+        workers: number of tasks at a time; None takes a worker per core.
+        keep: rows whose parameters are kept; None takes "all" where they take at most 256 MiB, else "best",
             else "none".
         backend: "cpu", or an accelerator's name.
 
     Raises:
-        ValueError: what does not fit into memory even with one network at a time, or a question that the
-            results cannot answer.
+        ValueError: a sweep that does not fit into memory even with one network at a time, or a question that
+            the results cannot answer.
     """
     if keep is not None:
         check_choice("keep", keep, get_args(Keep))
@@ -129,6 +129,7 @@ def make_plan(
     keep = _default_keep(design) if keep is None else keep
     needed = _memory(design, groups, num_workers, keep)
     if available is not None and backend == "cpu":
+        # Fewer workers first: no bit depends on them, and a chunk of one lane is slow.
         if sum(needed.values()) > available and num_workers > 1:
             num_workers = 1
             needed = _memory(design, groups, num_workers, keep)
@@ -151,13 +152,13 @@ def make_plan(
 def stored_plan(
     design: Design, shapes: str, keep: Keep, *, workers: int | None = None, backend: str = "cpu"
 ) -> Plan:
-    """Returns the plan of a sweep that was planned before: what was decided is not decided again.
+    """Returns the plan of a stored sweep, with the chunk shapes that its first plan chose.
 
     Args:
-        design: of the sweep.
-        shapes: of its groups' chunks, as `shapes_of` gave them.
-        keep: whose parameters are kept.
-        workers: tasks at a time; None takes a worker per core.
+        design: design of the sweep.
+        shapes: shapes of its groups' chunks, as `shapes_of` gave them.
+        keep: rows whose parameters are kept.
+        workers: number of tasks at a time; None takes a worker per core.
         backend: "cpu", or an accelerator's name.
     """
     groups = with_shapes(make_groups(design, backend), shapes)
@@ -169,8 +170,8 @@ def stored_plan(
 
 
 def _replicates(design: Design) -> str:
-    seeds = _count(len(design.seeds), "seed")
-    return f"{seeds} × {_count(design.num_folds, 'fold')}" if design.splits.kind == "folds" else seeds
+    seeds = counted(len(design.seeds), "seed")
+    return f"{seeds} × {counted(design.num_folds, 'fold')}" if design.splits.kind == "folds" else seeds
 
 
 def default_workers(backend: str = "cpu") -> int:
@@ -209,6 +210,7 @@ def _memory(design: Design, groups: tuple[Group, ...], num_workers: int, keep: K
     data = design.padded
     resident = data.x.nbytes * (1 + (design.num_folds if design.standardize else 0)) + data.y.nbytes
     itemsize = np.dtype(design.configs[0].dtype).itemsize
+    # The cost, and each metric in training, in validation and on test samples.
     metrics = 1 + len(design.metrics) * (2 + (design.test is not None))
     results = sum(per * num_records(config) * metrics * itemsize for config in design.configs)
     if design.splits.kind == "validation":
@@ -223,10 +225,6 @@ def _memory(design: Design, groups: tuple[Group, ...], num_workers: int, keep: K
         "results": results,
         "parameters": kept * sum(num_params(c) * itemsize for c in design.configs),
     }
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def _size(size: float) -> str:

@@ -1,4 +1,4 @@
-"""What stored networks predict, and how good the mean of several is; `Results` calls it."""
+"""Predictions of the networks of a sweep, and scores of the mean of several; `Results` calls it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from regjax.core.config import Loss, local_x64
-from regjax.core.metrics import metrics
+from regjax.core.metrics import metrics, without_split
 from regjax.core.mlp import Params, predict, predict_proba
 from regjax.core.objective import resolve_loss
 from regjax.study.design import Design
 
 
 def predicted(run: Callable[..., Any], design: Design, row: int, params: Params, X: ArrayLike) -> np.ndarray:
-    """Returns what the network of a row says to samples, features-first as `mlp.predict` has it.
+    """Returns the predictions of the network of a row, features-first as `mlp.predict` has them.
 
     Args:
         run: `mlp.predict` or `mlp.predict_proba`.
-        design: of the sweep.
-        row: number of the network; its samples are standardised as its training was.
-        params: of the network.
+        design: design of the sweep.
+        row: number of the network; X is standardised as its training part was.
+        params: parameters of the network.
         X: `(n_samples, n_features)`, as handed to `sweep`.
 
     Raises:
@@ -41,13 +41,7 @@ def predicted(run: Callable[..., Any], design: Design, row: int, params: Params,
 
 
 def ensemble_scores(design: Design, kept: Mapping[int, Params], metric: str) -> np.ndarray:
-    """Returns `(configurations, folds)`, see `Results.ensemble`.
-
-    Args:
-        design: of the sweep.
-        kept: row -> parameters.
-        metric: a validation metric.
-    """
+    """Returns a metric of the seeds' mean predictions, `(configurations, folds)`; see `Results.ensemble`."""
     found = np.full((len(design.configs), design.num_folds), np.nan)
     for configuration, fold in np.ndindex(found.shape):
         X = np.asarray(design.data.x if design.fold_inputs is None else design.fold_inputs[fold]).T
@@ -57,18 +51,19 @@ def ensemble_scores(design: Design, kept: Mapping[int, Params], metric: str) -> 
             run = predict if loss == "squared_error" else predict_proba
             each = [predicted(run, design, row, kept[row], X) for row in rows]
             mean = np.mean(each, axis=0).astype(np.float64)
-            found[configuration, fold] = _metrics_of(mean, design, loss, fold)[metric.removeprefix("val_")]
+            found[configuration, fold] = _metrics_of(mean, design, loss, fold)[without_split(metric)]
     return found
 
 
 def _metrics_of(mean: np.ndarray, design: Design, loss: Loss, fold: int) -> dict[str, float]:
-    """Returns the metrics of averaged predictions, `(outputs, n)`, on the held-out rows of a fold."""
+    """Returns the metrics of averaged predictions, `(outputs, n)`, on the held-out samples of a fold."""
+    # Metrics take logits: those of these probabilities, for several classes up to a constant.
     with np.errstate(divide="ignore"):
         if loss == "sigmoid_cross_entropy":
             scores = np.log(mean) - np.log1p(-mean)
         else:
             scores = mean if loss == "squared_error" else np.log(mean)
-    # In float32 a probability may be 0.
+    # In float32 a probability may be 0, and its logit infinite.
     scores = np.nan_to_num(scores, posinf=1e4, neginf=-1e4)
     with local_x64("float64"):
         weights = jnp.asarray(design.splits.val[fold], jnp.float64)

@@ -102,12 +102,12 @@ def continued(before: str, step: int, now: str) -> str:
     """
     if not before:
         return now
-    told = json.loads(before)
-    if {n: v for n, v in told.items() if n not in ("before", "from_step")} == json.loads(now):
+    earlier = json.loads(before)
+    # A row that goes on where it began is computed in one way, and says it once.
+    if {n: v for n, v in earlier.items() if n not in ("before", "from_step")} == json.loads(now):
         return before
-    return json.dumps(
-        json.loads(now) | {"before": told, "from_step": step}, sort_keys=True, ensure_ascii=False
-    )
+    both = json.loads(now) | {"before": earlier, "from_step": step}
+    return json.dumps(both, sort_keys=True, ensure_ascii=False)
 
 
 def differences(stored: str, here: str) -> list[str]:

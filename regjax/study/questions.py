@@ -1,4 +1,4 @@
-"""Questions: what will be asked of the results of a sweep, checked before anything is trained.
+"""The questions that will be asked of the results of a sweep, checked before anything is trained.
 
 `regjax.sweep`, the command line, a resumed sweep and the page of a report ask the same questions: `check`
 holds them against a design, and `Results.answers` answers them.
@@ -7,7 +7,7 @@ holds them against a design, and `Results.answers` answers them.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 from regjax.core.checks import check_choice, shown
@@ -19,10 +19,10 @@ from regjax.study.selection import Rule
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Questions:
-    """What will be asked of the results; it changes nothing of what is trained.
+    """Questions to the results of a sweep; they change nothing of what is trained.
 
     Attributes:
-        metric: a validation metric that configurations are ranked by; None takes val_accuracy or val_r2.
+        metric: validation metric that configurations are ranked by; None takes val_accuracy or val_r2.
         rule: "mean" chooses the best mean, "one_se" the simplest within one standard error of it.
         allow_diverged: let configurations compete by their networks that did not diverge.
         baseline: values that make a configuration the baseline, such as `{"l2": 0, "keep_prob": 1}`; None is
@@ -49,7 +49,7 @@ class Questions:
     rule: Rule = "mean"
     allow_diverged: bool = False
     baseline: Mapping[str, Any] | None = None
-    over: tuple[str, ...] = ()
+    over: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         check_choice("rule", self.rule, get_args(Rule))
@@ -66,21 +66,22 @@ class Questions:
                     raise ValueError(
                         f"{key} must name hyperparameters ({', '.join(NAMES)}), got {shown(name)}"
                     )
+        # The dataclass is frozen: this is the one place where values get their canonical form.
         object.__setattr__(self, "over", tuple(over))
         if self.baseline is not None:
             values = {name: canonical(name, value) for name, value in self.baseline.items()}
             object.__setattr__(self, "baseline", values)
 
     def check(self, design: Design) -> tuple[str, ...]:
-        """Returns what will not be answered of a sweep of this design, a sentence each.
+        """Returns a sentence for each question that a sweep of this design will not answer.
 
         Raises:
-            ValueError: a question that was asked for, and that no results of this design can answer.
+            ValueError: a question that is not a default, and that no results of this design can answer.
         """
         held_out = design.splits.kind != "none"
         if self.rule == "one_se" and (not held_out or design.num_units < 2):
             raise ValueError(
-                "one_se must have at least two folds or seeds on held-out rows: sweep with folds=5"
+                "one_se must have at least two folds or seeds on held-out samples: sweep with folds=5"
             )
         compares = self.baseline is not None or bool(self.over)
         if not held_out and not compares and self.metric is None:
@@ -95,18 +96,18 @@ class Questions:
         return ()
 
     def as_json(self) -> dict[str, Any]:
-        """Returns what is asked other than by default, as JSON can hold it: `Questions(**…)` reads it."""
+        """Returns the questions that are no defaults, as JSON can hold them: `Questions(**…)` reads them."""
         fields = ((field.name, field.default) for field in dataclasses.fields(self))
         return {name: getattr(self, name) for name, default in fields if getattr(self, name) != default}
 
 
 class Origin(NamedTuple):
-    """Where a sweep comes from: kept in a store for whoever goes on with it, or looks at it.
+    """Where a sweep comes from; a store keeps it for `regjax resume`, `show` and `report`.
 
     Attributes:
-        source: name or path of its data, or None where a user handed in arrays.
-        command: the command line that began it, or "".
-        toml: the TOML that asks for it again, or "".
+        source: name or path of its data, or None for arrays.
+        command: command line that began it, or "".
+        toml: TOML that asks for it again, or "".
     """
 
     source: str | None = None

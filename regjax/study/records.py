@@ -1,4 +1,4 @@
-"""The records of a run: how many there are, and which one is that of the final parameters.
+"""The records of a run: their number, and which one belongs to the final parameters.
 
 The plan counts them, the recorder takes them, results read them.
 """
@@ -32,17 +32,17 @@ def final_records(
     stopped_at: np.ndarray,
     rows: Sequence[int] | None = None,
 ) -> np.ndarray:
-    """Returns which record is that of each row's final parameters, `(rows,)`.
+    """Returns the index of the record of each row's final parameters, `(rows,)`.
 
-    The last one, or that at which a row stopped; where patience is on, that of the parameters which were
-    put back: the first of the lowest `stop_loss`. A row that diverged has none, and gets its last, NaN.
+    It is the last record, or that at which a row stopped; with patience, that of the parameters which were
+    put back: the first of the lowest `stop_loss`. A row that diverged gets its last record, which is NaN.
 
     Args:
-        design: of the sweep.
+        design: design of the sweep.
         records: metric -> `(rows, records)`, of all rows.
         diverged_at: `(rows,)`, -1 where a row has not diverged.
         stopped_at: `(rows,)`, -1 where a row has not stopped.
-        rows: indices of those that are meant; None takes all.
+        rows: indices of the wanted rows; None takes all.
     """
     chosen = np.arange(design.num_rows) if rows is None else np.asarray(rows)
     configurations = chosen // design.num_replicates
@@ -52,7 +52,7 @@ def final_records(
     if "stop_loss" not in records:
         return last
     losses = np.where(np.isnan(records["stop_loss"][chosen]), np.inf, records["stop_loss"][chosen])
-    losses[:, 0] = np.inf  # of no training, which does not compete
+    losses[:, 0] = np.inf  # before training, which does not compete
     patient = [hparams.patience is not None for hparams in design.hparams]
     stops = np.array(patient)[configurations]
     return np.where(stops & (diverged_at[chosen] < 0), np.argmin(losses, axis=1), last)

@@ -1,7 +1,7 @@
-"""From what a user hands in to a `Design`: data, splits, configurations and seeds, resolved and checked.
+"""From the arguments of a user to a `Design`: data, splits, configurations and seeds, resolved and checked.
 
 `regjax.sweep`, `regjax.plan`, the command line and the searches call `make_design`. Nothing is compiled here,
-so that every slip of a user is said before anything is spent.
+so that every mistake of a user is reported before anything is spent.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from regjax.study.grid import Grid, as_grid
 from regjax.study.words import describe
 
 _T = TypeVar("_T")
-# What a mapping may say of a Config: its ends are fitted to the data, so it names the hidden layers only.
+# Names of a mapping in place of a Config: its ends are fitted to the data, it names the hidden layers only.
 CONFIG_FIELDS = (
     "hidden",
     *(field.name for field in dataclasses.fields(Config) if field.name != "layer_sizes"),
 )
-# Of each training part, what early stopping watches, as in scikit-learn.
+# Fraction of each training part that early stopping watches, as in scikit-learn.
 STOPPING = 0.1
-# Seeds of a number alone: they are listed in memory.
+# Largest number of seeds, which are listed in memory.
 MAX_SEEDS = 1_000_000
 
 
 class Options(TypedDict, total=False):
-    """What is asked of a sweep besides data, configuration and grid: see `regjax.sweep`."""
+    """Arguments of a sweep besides data, configuration and grid: see `regjax.sweep`."""
 
     seeds: int | Iterable[int]
     folds: Any
@@ -87,53 +87,39 @@ def takes_options(function: Callable[..., _T]) -> Callable[..., _T]:
 
 @takes_options
 def make_design(
-    data: Any,
-    config: Config | Mapping[str, Any] | None = None,
-    grid: Any = None,
-    **options: Unpack[Options],
+    data: Any, config: Config | Mapping[str, Any] | None = None, grid: Any = None, **options: Unpack[Options]
 ) -> Design:
-    """Returns the design of what is asked for; arguments and errors as in `regjax.sweep`."""
+    """Returns the design of a sweep; arguments and errors as in `regjax.sweep`."""
     _check_names(options)
     asked: dict[str, Any] = {**DEFAULTS, **options}
     check_choice("pairing", asked["pairing"], get_args(Pairing))
     check_choice("task", asked["task"], get_args(Task))
     if not isinstance(asked["standardize"], bool | np.bool_):
         raise TypeError(f"standardize must be True or False, got {shown(asked['standardize'])}")
+    # The end layers of a mapping are fitted to the data, which are loaded below.
     hidden, base = as_config(config)
     found = as_grid(grid)
     seeds = check_seeds(asked["seeds"])
-    rows, test, classes = _resolve_rows(data, asked)
+    samples, test, classes = _resolve_samples(data, asked)
     if hidden is not None:
-        base = fit_config(base, rows, hidden)
+        base = fit_config(base, samples, hidden)
     with loaders.of_file(data):
-        rows, test = _checked(base, rows, test)
+        samples, test = _checked(base, samples, test)
     check_fraction("stopping", asked["stopping"])
     early = [watches(configuration, base) for configuration in found]
-    splits = _resolve_splits(rows, asked, stops=any(early))
+    splits = _resolve_splits(samples, asked, stops=any(early))
     if asked["fold_inputs"] is not None and (asked["standardize"] or test is not None):
-        raise ValueError("fold_inputs must not be given with standardize or test rows")
-    _check_class_weight(base, resolve_loss(base, rows))
-    configs, hparams, batches = _resolve_configurations(base, found, rows, splits, asked["epochs"])
-    notes = (
-        *splits.notes,
-        *_notes(found, configs, asked["epochs"]),
-        *_stopping_notes(hparams, configs, splits),
-    )
+        raise ValueError("fold_inputs must not be given with standardize or test samples")
+    _check_class_weight(base, resolve_loss(base, samples))
+    configs, hparams, batches = _resolve_configurations(base, found, samples, splits, asked["epochs"])
+    notes = (*splits.notes, *_notes(found, configs, asked["epochs"]))
+    notes += (*_stopping_notes(hparams, configs, splits),)
     return Design(
-        data=rows,
-        test=test,
-        classes=classes,
-        splits=splits,
-        configurations=tuple(found),
-        configs=tuple(configs),
-        hparams=tuple(hparams),
-        num_batches=tuple(batches),
-        seeds=seeds,
-        pairing=asked["pairing"],
-        standardize=bool(asked["standardize"]),
-        notes=tuple(notes),
-        fold_inputs=_check_fold_inputs(asked["fold_inputs"], rows, splits),
-    )
+        data=samples, test=test, classes=classes, splits=splits, configurations=tuple(found),
+        configs=tuple(configs), hparams=tuple(hparams), num_batches=tuple(batches), seeds=seeds,
+        pairing=asked["pairing"], standardize=bool(asked["standardize"]), notes=notes,
+        fold_inputs=_check_fold_inputs(asked["fold_inputs"], samples, splits),
+    )  # fmt: skip
 
 
 def _check_names(options: Mapping[str, Any]) -> None:
@@ -145,24 +131,24 @@ def _check_names(options: Mapping[str, Any]) -> None:
             raise TypeError(str(error)) from None
 
 
-def _resolve_rows(data: Any, asked: Mapping[str, Any]) -> tuple[Data, Data | None, np.ndarray | None]:
-    """Returns the rows that train and validate, the test rows, and the classes."""
+def _resolve_samples(data: Any, asked: Mapping[str, Any]) -> tuple[Data, Data | None, np.ndarray | None]:
+    """Returns the samples that train and validate, the test samples, and the classes."""
     test, target, task = asked["test"], asked["target"], asked["task"]
     if isinstance(test, float) and asked["groups"] is not None:
         raise ValueError(
-            "test must not be a fraction where groups are given: part the rows by group yourself"
+            "test must not be a fraction where groups are given: split samples by group yourself"
         )
-    rows, own_test, classes = _resolve_data(data, target, task)
+    samples, own_test, classes = _resolve_data(data, target, task)
     # Test samples of their own have their own errors; a fraction of the data is at fault with its file.
     with loaders.of_file(data if isinstance(test, float) else None):
-        return *_resolve_test(rows, own_test, test, classes, target, task), classes
+        return *_resolve_test(samples, own_test, test, classes, target, task), classes
 
 
-def _resolve_splits(rows: Data, asked: Mapping[str, Any], *, stops: bool) -> Splits:
+def _resolve_splits(samples: Data, asked: Mapping[str, Any], *, stops: bool) -> Splits:
     stopping, groups = asked["stopping"] if stops else None, asked["groups"]
-    if groups is not None and np.shape(groups) != (rows.x.shape[1],):
-        raise ValueError(f"groups must have shape ({rows.x.shape[1]},), got {np.shape(groups)}")
-    return make_splits(rows, asked["folds"], asked["validation"], groups, stopping)
+    if groups is not None and np.shape(groups) != (samples.x.shape[1],):
+        raise ValueError(f"groups must have shape ({samples.x.shape[1]},), got {np.shape(groups)}")
+    return make_splits(samples, asked["folds"], asked["validation"], groups, stopping)
 
 
 def _check_class_weight(config: Config, loss: Loss) -> None:
@@ -177,10 +163,10 @@ def _check_class_weight(config: Config, loss: Loss) -> None:
 
 
 def _resolve_configurations(
-    base: Config, grid: Grid, rows: Data, splits: Splits, epochs: int | None
+    base: Config, grid: Grid, samples: Data, splits: Splits, epochs: int | None
 ) -> tuple[list[Config], list[HParams], list[int]]:
     """Returns the Config, the checked hyperparameters and the batches of an epoch of each configuration."""
-    loss = resolve_loss(base, rows)
+    loss = resolve_loss(base, samples)
     early = [watches(configuration, base) for configuration in grid]
     num_train = {
         stops: [int(np.sum(splits.trains(fold, stops) > 0)) for fold in range(len(splits.train))]
@@ -200,13 +186,13 @@ def _resolve_configurations(
 
 
 def _check_fold_inputs(
-    given: Sequence[ArrayLike] | None, rows: Data, splits: Splits
+    given: Sequence[ArrayLike] | None, samples: Data, splits: Splits
 ) -> tuple[np.ndarray, ...] | None:
     """Returns the inputs of each fold features-first, None where all folds see the same."""
     if given is None:
         return None
-    found = tuple(np.asarray(x, rows.x.dtype).T for x in given)
-    wanted = rows.x.shape
+    found = tuple(np.asarray(x, samples.x.dtype).T for x in given)
+    wanted = samples.x.shape
     if len(found) != len(splits.train) or any(x.shape != wanted for x in found):
         raise ValueError(
             f"fold_inputs must hold a matrix of shape {wanted[::-1]} for each of {len(splits.train)} folds, "
@@ -216,7 +202,12 @@ def _check_fold_inputs(
 
 
 def check_seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
-    """Returns the seeds that are meant: 0 … seeds - 1, or those listed."""
+    """Returns the seeds: 0 … seeds - 1, or those listed.
+
+    Raises:
+        TypeError: not a whole number.
+        ValueError: none, a seed twice, or one out of its range.
+    """
     if isinstance(seeds, str) or not isinstance(seeds, Iterable):
         return tuple(range(check_count("seeds", seeds, at_most=MAX_SEEDS)))
     found = tuple(check_count("seeds", seed, at_least=0, at_most=MAX_SEED) for seed in seeds)
@@ -228,7 +219,7 @@ def check_seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
 
 
 def _resolve_data(data: Any, target: str | None, task: Task) -> tuple[Data, Data | None, np.ndarray | None]:
-    """Returns (rows, the data set's own test rows, classes)."""
+    """Returns (samples, the data set's own test samples, classes)."""
     if isinstance(data, str | os.PathLike):
         return loaders.load_named(data, target=target, task=task)
     if target is not None:
@@ -242,9 +233,9 @@ def _resolve_data(data: Any, target: str | None, task: Task) -> tuple[Data, Data
             return Data.from_arrays(X, labels, task="regression"), None, None
         labels = labels.astype(str) if labels.dtype.kind == "O" else labels
         classes = np.unique(labels)
-        rows = Data.from_arrays(X, labels, classes=classes)
+        samples = Data.from_arrays(X, labels, classes=classes)
         plain = classes.dtype.kind in "iu" and np.array_equal(classes, np.arange(len(classes)))
-        return rows, None, None if plain else classes
+        return samples, None, None if plain else classes
     raise TypeError(
         "data must be a regjax.Data, a pair (X, y) with X (n_samples, n_features), or a data set's name or "
         f"path, got {type(data).__name__}"
@@ -252,43 +243,44 @@ def _resolve_data(data: Any, target: str | None, task: Task) -> tuple[Data, Data
 
 
 def _resolve_test(
-    rows: Data, own: Data | None, test: Any, classes: np.ndarray | None, target: str | None, task: Task
+    samples: Data, own: Data | None, test: Any, classes: np.ndarray | None, target: str | None, task: Task
 ) -> tuple[Data, Data | None]:
     if test is None:
-        return rows, own
+        return samples, own
     if isinstance(test, str) and test == "none":
-        return rows, None
+        return samples, None
     if isinstance(test, Data):
-        return rows, test
+        return samples, test
     if isinstance(test, str | os.PathLike):
         ends_in_csv = str(test).lower().endswith(".csv")
         found = loaders.load_named(test, target=target if ends_in_csv else None, task=task, classes=classes)
-        return rows, found[0]
+        return samples, found[0]
     if isinstance(test, tuple | list) and len(test) == 2:
         X, y = test
         labels = np.asarray(y)
-        if not np.issubdtype(rows.y.dtype, np.integer):
-            return rows, Data.from_arrays(X, labels, task="regression")
-        return rows, Data.from_arrays(X, labels, classes=classes, task="classification")
+        if not np.issubdtype(samples.y.dtype, np.integer):
+            return samples, Data.from_arrays(X, labels, task="regression")
+        return samples, Data.from_arrays(X, labels, classes=classes, task="classification")
     if isinstance(test, float | np.floating):
         test = float(test)
         if not 0 < test < 1:
             raise ValueError(f"test must be a fraction in (0, 1), got {shown(test)}")
-        return hold_out(rows, test, seed=SPLIT_SEED, name="test")
+        return hold_out(samples, test, seed=SPLIT_SEED, name="test")
     raise TypeError(
         'test must be None, "none", a fraction, a regjax.Data, a pair (X, y) or a path, '
         f"got {type(test).__name__}"
     )
 
 
-def _checked(config: Config, rows: Data, test: Data | None) -> tuple[Data, Data | None]:
-    """Returns the checked rows, x as it was: what is standardised is not rounded before."""
-    checked = check_data(config, rows)
+def _checked(config: Config, samples: Data, test: Data | None) -> tuple[Data, Data | None]:
+    """Returns the checked samples, x in its own precision: it is standardised before it is rounded."""
+    checked = check_data(config, samples)
     checked_test = check_test(config, checked, test)
-    rows = checked._replace(x=np.asarray(rows.x), weights=unit_mean(rows.weights, len(rows.weights)))
+    weights = unit_mean(samples.weights, len(samples.weights))
+    samples = checked._replace(x=np.asarray(samples.x), weights=weights)
     if test is None or checked_test is None:
-        return rows, None
-    return rows, checked_test._replace(x=np.asarray(test.x))
+        return samples, None
+    return samples, checked_test._replace(x=np.asarray(test.x))
 
 
 def as_config(config: Config | Mapping[str, Any] | None) -> tuple[tuple[int, ...] | None, Config]:
@@ -298,7 +290,7 @@ def as_config(config: Config | Mapping[str, Any] | None) -> tuple[tuple[int, ...
         config: a `Config`, or a mapping of its fields with `hidden` in place of `layer_sizes`.
 
     Raises:
-        TypeError: of another kind.
+        TypeError: neither of them.
         ValueError: an unknown field, or what `Config` refuses.
     """
     if isinstance(config, Config):
@@ -341,15 +333,15 @@ def _own_config(
     config = dataclasses.replace(base, **own)
     if config.batch_size is not None and config.batch_size > min(num_train):
         raise ValueError(
-            f"batch_size must be at most the {min(num_train)} training rows of the smallest fold, "
+            f"batch_size must be at most the {min(num_train)} training samples of the smallest fold, "
             f"got {config.batch_size}"
         )
     num_batches = 1
     if config.batch_size is not None:
         rest = config.batch_size - 1 if config.batches == "all" else 0
         # Of the largest fold, where batches may be smaller; of the smallest, where they may not.
-        rows = max(num_train) if config.batches == "all" else min(num_train)
-        num_batches = (rows + rest) // config.batch_size
+        samples = max(num_train) if config.batches == "all" else min(num_train)
+        num_batches = (samples + rest) // config.batch_size
     if epochs is not None:
         steps = check_count("epochs", epochs) * num_batches
         config = dataclasses.replace(config, num_steps=check_count("epochs × batches", steps))
@@ -370,22 +362,22 @@ def _notes(grid: Grid, configs: list[Config], epochs: int | None) -> Iterable[st
             yield f"{name} is asked for, but {used} does not read it"
 
 
-# Watched rows below which their loss says little.
-FEW_ROWS = 30
+# Watched samples below which chance decides when a network stops.
+FEW_SAMPLES = 30
 
 
 def _stopping_notes(hparams: list[HParams], configs: list[Config], splits: Splits) -> Iterable[str]:
-    """Yields what a reader must know of early stopping by patience."""
+    """Yields a note for each setting that makes early stopping by patience less useful."""
     patient = [
         (float(h.patience), c) for h, c in zip(hparams, configs, strict=True) if h.patience is not None
     ]
     if not patient or splits.stop is None:
         return
     watched = int(np.count_nonzero(splits.stop, axis=1).min())
-    if watched < FEW_ROWS:
-        yield f"early stopping watches {watched} rows: few, so that chance decides when a network stops"
+    if watched < FEW_SAMPLES:
+        yield f"early stopping watches {watched} samples: few, so that chance decides when a network stops"
     if any(patience >= config.num_steps for patience, config in patient):
-        yield "patience is at least the number of steps: such networks do not stop, but train on fewer rows"
+        yield "patience is at least the number of steps: networks do not stop, but train on fewer samples"
     if any(config.eval_every * 2 > config.num_steps for _, config in patient):
         yield "eval_every leaves early stopping one or two records to choose from"
     if any(patience < config.eval_every for patience, config in patient):

@@ -1,6 +1,7 @@
-"""What a sweep found: tables, paired comparisons, the choice; bound by docs/intervals.md.
+"""The results of a sweep: tables, paired comparisons, the choice; docs/intervals.md binds them.
 
-Pandas is imported where a table is made.
+`engine.sweep.run` makes them; users, figures, reports and the command line read them. Pandas is
+imported where a table is made.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from regjax.core.checks import check_choice
+from regjax.core.metrics import without_split
 from regjax.core.mlp import Params, predict, predict_proba
 from regjax.study.choice import Candidates, Choice, make_choice, mean_of_alive
 from regjax.study.comparison import Comparison, Scores, compare, unit_interval
@@ -34,10 +36,10 @@ At = Literal["final", "at_best"]
 
 
 class Answers(NamedTuple):
-    """What results say to questions.
+    """The comparison and the choice that `Questions` ask for.
 
     Attributes:
-        comparison: of all configurations with the baseline, or None.
+        comparison: comparison of all configurations with the baseline, or None.
         choice: the chosen configuration, or None.
         missing: why one of them is missing, a sentence each.
     """
@@ -52,20 +54,20 @@ class Results:
     """A finished sweep. Rows are numbered configuration by configuration, seed by seed, fold by fold.
 
     Attributes:
-        design: what was asked.
-        plan: how it was computed.
+        design: design of the sweep.
+        plan: plan that it was trained by.
         records: metric -> `(rows, records)`; NaN after a row diverged or stopped and past its last record.
-            Beside an average, which the metrics are then of, `…_last` is of the last iterate.
+            With an average the metrics are of the average, and `…_last` of the last iterate.
         diverged_at: first recorded step at which a parameter or the cost was not finite, `(rows,)`, else -1.
         stopped_at: step at which early stopping ended a row, `(rows,)`, else -1.
         last_finite_cost: training cost of the record before, `(rows,)`, NaN where there is none.
-        seconds: of a worker, shared out to the lanes of its chunk, `(rows,)`.
+        seconds: time of a worker, divided among the lanes of its chunk, `(rows,)`.
         kept: row -> parameters, NumPy arrays.
         examples: per-example validation scores of the final parameters, `(rows, n_val)` each, on one split.
         provenance: how each row was computed, JSON.
-        compile_seconds: before the first step.
-        train_seconds: wall clock of the rest.
-        notes: what happened on the way.
+        compile_seconds: wall-clock time before the first step.
+        train_seconds: wall-clock time of the rest.
+        notes: sentences on what happened while training.
     """
 
     design: Design
@@ -119,7 +121,7 @@ class Results:
         return self.records[metric][np.arange(len(self)), self._record(at)]
 
     def _record(self, at: At) -> np.ndarray:
-        """Returns which record of each row is meant, `(rows,)`."""
+        """Returns the index of the record of each row, `(rows,)`."""
         last = self._final
         if at == "final":
             return last
@@ -128,7 +130,7 @@ class Results:
         worst = -np.inf if higher_is_better(metric) else np.inf
         scores = np.where(np.isnan(scores), worst, scores)
         best = np.argmax(scores, axis=1) if worst < 0 else np.argmin(scores, axis=1)
-        # A run that diverged has no step to go back to: it is not rewarded for how it was before.
+        # A row that diverged has no best step: it must not be ranked by what it was before.
         return np.where(self.diverged_at >= 0, last, best)
 
     @functools.cached_property
@@ -147,7 +149,7 @@ class Results:
         return self.values(metric, at).reshape(-1, len(design.seeds), design.num_folds)
 
     def to_pandas(self) -> pd.DataFrame:
-        """Returns a table with a row per configuration × seed × fold.
+        """Returns a table with a line per row, configuration × seed × fold.
 
         Columns: `configuration`, the hyperparameters that the grid names, `seed`, `fold`, `status` ("ok" or
         "diverged"), `diverged_at`, `last_finite_cost`, `final_*` and (with validation) `at_best_*`
@@ -159,12 +161,12 @@ class Results:
         design = self.design
         rows = [design.row(index) for index in range(len(self))]
         columns: dict[str, Any] = {"configuration": [row.configuration for row in rows]}
-        for name in self.design.names:
+        for name in design.names:
             columns[name] = [as_cell(value_of(design.configurations[r.configuration], name)) for r in rows]
         columns["seed"] = [row.seed for row in rows]
         columns["fold"] = [row.fold for row in rows]
         columns["status"] = np.where(self.diverged_at >= 0, "diverged", "ok")
-        columns["diverged_at"] = pd.array(np.where(self.diverged_at >= 0, self.diverged_at, 0), dtype="Int64")
+        columns["diverged_at"] = pd.Series(self.diverged_at, dtype="Int64").mask(self.diverged_at < 0)
         columns["last_finite_cost"] = np.where(self.diverged_at >= 0, self.last_finite_cost, np.nan)
         columns |= {f"final_{metric}": self.values(metric) for metric in self.records}
         if design.splits.kind != "none":
@@ -172,18 +174,14 @@ class Results:
             record = self._record("at_best")
             columns["best_step"] = [self.steps(row.configuration)[record[i]] for i, row in enumerate(rows)]
         if any(group.stops_early for group in self.plan.groups):
-            columns["stopped_at"] = pd.array(self.stopped_at, dtype="Int64")
+            columns["stopped_at"] = pd.Series(self.stopped_at, dtype="Int64").mask(self.stopped_at < 0)
             columns["final_step"] = self._final_steps()
         columns["seconds"] = self.seconds
         columns["provenance"] = [in_words(how) for how in self.provenance]
-        table = pd.DataFrame(columns)
-        table.loc[self.diverged_at < 0, "diverged_at"] = pd.NA
-        if "stopped_at" in table:
-            table.loc[self.stopped_at < 0, "stopped_at"] = pd.NA
-        return table
+        return pd.DataFrame(columns)
 
     def curves(self) -> pd.DataFrame:
-        """Returns a table with a row per network and recorded step: `row`, `configuration`, the grid's
+        """Returns a table with a line per row and recorded step: `row`, `configuration`, the grid's
         hyperparameters, `seed`, `fold`, `step` and the metrics.
         """
         import pandas as pd
@@ -192,13 +190,11 @@ class Results:
         for index in range(len(self)):
             row = design.row(index)
             steps = self.steps(row.configuration)
-            fixed = {
-                name: as_cell(value_of(design.configurations[row.configuration], name))
-                for name in self.design.names
-            }
-            fixed = {"row": index, "configuration": row.configuration} | fixed
-            metrics = {name: values[index, : len(steps)] for name, values in self.records.items()}
-            columns = fixed | {"seed": row.seed, "fold": row.fold, "step": steps} | metrics
+            configuration = design.configurations[row.configuration]
+            named = {name: as_cell(value_of(configuration, name)) for name in design.names}
+            columns = {"row": index, "configuration": row.configuration} | named
+            columns |= {"seed": row.seed, "fold": row.fold, "step": steps}
+            columns |= {name: values[index, : len(steps)] for name, values in self.records.items()}
             parts.append(pd.DataFrame(columns))
         return pd.concat(parts, ignore_index=True)
 
@@ -209,7 +205,7 @@ class Results:
             KeyError: they were not kept, or the row diverged.
         """
         if row not in self.kept:
-            reason = f"keep={self.plan.keep!r}, or whoever trained it kept none"
+            reason = f"keep={self.plan.keep!r}, or the sweep that trained it kept none"
             reason = "it diverged" if self.diverged_at[row] >= 0 else reason
             raise KeyError(f"row {row} has no parameters: {reason}")
         return self.kept[row]
@@ -218,7 +214,7 @@ class Results:
         """Returns what the network of a row predicts: labels `(n,)`, or real values `(n,)` or `(n, outputs)`.
 
         Args:
-            row: its number.
+            row: number of the row.
             X: `(n_samples, n_features)`, as handed to `sweep`: it is standardised as the row's training was.
             ensemble: average the networks of all seeds and folds of the row's configuration instead:
                 probabilities of classes, or real values.
@@ -242,7 +238,7 @@ class Results:
         return np.stack([1 - found[0], found[0]], axis=1) if len(found) == 1 else found.T
 
     def _mean(self, run: Any, row: int, X: ArrayLike, ensemble: bool) -> np.ndarray:
-        """Returns what the network of a row predicts, or the mean of all of its configuration."""
+        """Returns the prediction of a row, or the mean over all rows of its configuration."""
         if not ensemble:
             return predicted(run, self.design, row, self.params(row), X)
         first = row - row % self.design.num_replicates
@@ -253,14 +249,14 @@ class Results:
         """Returns a validation metric of the mean of each configuration's seeds, `(configurations, folds)`.
 
         In each fold the networks of all seeds are averaged (probabilities of classes, real values) and scored
-        on the rows that none of them was trained on. NaN where a network diverged or was not kept.
+        on the samples that none of them was trained on. NaN where a network diverged or was not kept.
         """
         return ensemble_scores(self.design, self.kept, self.design.check_metric(metric))
 
     def carried_on(self, metric: str, configuration: int) -> np.ndarray:
         """Returns the records of a configuration, `(seeds, folds, records)`, NaN past its last step.
 
-        A network that has stopped goes on at its final value.
+        A network that stopped early keeps its final value up to the last step.
         """
         design, steps = self.design, len(self.steps(configuration))
         first = design.index(configuration, 0, 0)
@@ -269,34 +265,34 @@ class Results:
         every, stopped_at = design.configs[configuration].eval_every, self.stopped_at[rows]
         for row in np.flatnonzero(stopped_at >= 0).tolist():
             final = self.records[metric][first + row, self._final[first + row]]
+            # Rounded up, to the record at which it stopped; its final one may be earlier, with patience.
             table[row, -(-stopped_at[row] // every) + 1 : steps] = final
         return table.reshape(len(design.seeds), design.num_folds, -1)
-
-    # -- tables -----------------------------------------------------------------------------------------
 
     def units(self, metric: str, at: At = "final") -> np.ndarray:
         """Returns `(configurations, units)`: per fold the mean over seeds, or per seed on one split."""
         table = self.table(metric, at).astype(np.float64)
+        # Seeds of one fold share its samples: only folds are independent enough to count as evidence.
         return table.mean(axis=1) if self.design.splits.kind == "folds" else table[:, :, 0]
 
     def gap(self, metric: str) -> np.ndarray:
-        """Returns how much better a validation metric is on the training rows, `(configurations, units)`."""
-        name = self.design.check_metric(metric).removeprefix("val_")
+        """Returns how much better a metric is in training than in validation, `(configurations, units)`."""
+        name = without_split(self.design.check_metric(metric))
         difference = self.units(f"train_{name}") - self.units(f"val_{name}")
         return difference if higher_is_better(name) else -difference
 
     def summary(self, metric: str | None = None, *, ensemble: bool = False) -> pd.DataFrame:
-        """Returns a table with a row per configuration.
+        """Returns a table with a line per configuration.
 
         Columns: `configuration`; the grid's hyperparameters; `num_params`; `networks` and how many of them
         are `ok`; with early stopping how many `stopped`, and the mean `final_step`; the ranked metric's mean
-        (NaN where a network diverged), its `se` (over folds it contains
-        that they share training rows) and 95 % `low`, `high`; its mean over those that are ok, `of_ok`;
+        (NaN where a network diverged), its `se` (over folds it is corrected for the training
+        samples that they share) and 95 % `low`, `high`; its mean over those that are ok, `of_ok`;
         `train_…` of the same and `val_loss`. Without validation: the training metrics alone. No column is of
-        the test rows.
+        the test samples.
 
         Args:
-            metric: what is ranked; None takes val_accuracy or val_r2.
+            metric: validation metric; None takes val_accuracy or val_r2.
             ensemble: add `ensemble_…` of the ranked metric and of `val_loss`: of the mean of the seeds, see
                 `ensemble`, averaged over folds.
         """
@@ -321,7 +317,7 @@ class Results:
             for name in ("se", "low", "high"):
                 columns[name] = [getattr(interval, name) for interval in found]
             columns["of_ok"] = mean_of_alive(self.table(ranked))
-            others = [f"train_{ranked.removeprefix('val_')}", "val_loss", "train_loss", "train_cost"]
+            others = [f"train_{without_split(ranked)}", "val_loss", "train_loss", "train_cost"]
         columns |= {name: self.table(name).mean(axis=(1, 2)) for name in others if name not in columns}
         if ensemble and ranked is not None:
             for name in dict.fromkeys((ranked, "val_loss")):
@@ -331,8 +327,6 @@ class Results:
     def num_ok(self) -> np.ndarray:
         """Returns the networks of each configuration that did not diverge, `(configurations,)`."""
         return (self.diverged_at.reshape(-1, self.design.num_replicates) < 0).sum(axis=1)
-
-    # -- the choice -------------------------------------------------------------------------------------
 
     def best(self, metric: str | None = None, rule: Rule = "mean", *, allow_diverged: bool = False) -> Choice:
         """Returns the chosen configuration, by validation alone.
@@ -349,18 +343,13 @@ class Results:
         scores, table = self.units(metric), self.table(metric)
         if allow_diverged:
             scores = mean_of_alive(table, 1 if design.splits.kind == "folds" else 2)
-        test_metric = "test_" + metric.removeprefix("val_")
+        test_metric = f"test_{without_split(metric)}"
         test = mean_of_alive(self.table(test_metric)) if test_metric in self.records else None
         scored = Candidates(design, metric, scores, mean_of_alive(table), test, self.num_ok())
         return make_choice(scored, rule)
 
-    # -- comparison -------------------------------------------------------------------------------------
-
     def compare(
-        self,
-        baseline: Mapping[str, Any] | None = None,
-        over: Sequence[str] = (),
-        metric: str | None = None,
+        self, baseline: Mapping[str, Any] | None = None, over: Sequence[str] = (), metric: str | None = None
     ) -> Comparison:
         """Returns the paired differences of all configurations to a baseline.
 
@@ -372,14 +361,16 @@ class Results:
             metric: a validation metric; None takes val_accuracy or val_r2, of the final parameters.
 
         Raises:
+            TypeError: a baseline that is no mapping, or `over` that is no names.
             ValueError: no such baseline in the grid, or nothing held out; says how to mend it.
         """
+        asked = Questions(baseline=baseline, over=over)
         metric = self.design.check_metric(metric)
         scores = Scores(self.design, metric, self.units(metric), self.num_ok(), self.examples)
-        return compare(scores, baseline, over)
+        return compare(scores, asked.baseline, asked.over)
 
     def answers(self, questions: Questions) -> Answers:
-        """Returns the comparison and the choice that are asked for, and why one of them is missing."""
+        """Returns the comparison and the choice, and why one of them is missing."""
         comparison, choice, missing = None, None, []
         try:
             comparison = self.compare(questions.baseline, questions.over, questions.metric)

@@ -1,7 +1,8 @@
-"""Which configuration, by validation alone: ranking, the one-standard-error rule, honest scores of a choice.
+"""Choosing a configuration by validation alone: ranking, the one-standard-error rule, scores of a choice.
 
-`scores` is `(configurations, units)`, a unit being a fold (averaged over seeds), or a seed where there is
-one split. NaN marks what diverged or is not defined: it is ranked last, and never chosen.
+`scores` is `(configurations, units of evidence)`: per fold (averaged over seeds), or per seed on one split.
+NaN marks a score that diverged or is not defined: it is ranked last, and never chosen. Choices,
+comparisons, tables, figures and the progress of a sweep call it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from regjax.study.design import Design
 
 Rule = Literal["mean", "one_se"]
 
-# Simpler first: what is compared, and whether larger is simpler. Axes that are not here never count.
+# Names in the order in which they decide what is simpler, and whether larger is simpler; others never decide.
 SIMPLER = (
     ("parameters", False),
     *(
@@ -42,7 +43,7 @@ def higher_is_better(metric: str) -> bool:
 
 
 def ranking(values: np.ndarray, higher: bool) -> np.ndarray:
-    """Returns indices from best to worst, NaN last, equal values in their order: all that ranks uses this."""
+    """Returns indices from best to worst, NaN last, equal values in their order; every ranking calls this."""
     keys = np.where(np.isnan(values), np.inf, -values if higher else values)
     return np.lexsort((np.arange(len(values)), keys, np.isnan(values)))
 
@@ -93,7 +94,7 @@ def within_one_se(scores: np.ndarray, higher: bool) -> tuple[list[int], float]:
 
 
 def left_out(scores: np.ndarray, pick: Callable[[np.ndarray], int]) -> tuple[np.ndarray, list[int]]:
-    """Returns the score on each unit of what `pick` chooses on all the others, and the choices.
+    """Returns the score on each unit of the configuration that `pick` chooses on all others, and the choices.
 
     Args:
         scores: `(configurations, units)`, at least two units.
@@ -102,7 +103,7 @@ def left_out(scores: np.ndarray, pick: Callable[[np.ndarray], int]) -> tuple[np.
     References:
         Varma & Simon 2006.
     """
-    # What is not sound in one unit is no candidate where that unit is left out.
+    # A configuration that is NaN in one unit is no candidate where that unit is left out, either.
     scores = np.where(np.isnan(scores).any(axis=1, keepdims=True), np.nan, scores)
     choices = [pick(np.delete(scores, unit, axis=1)) for unit in range(scores.shape[1])]
     return np.array([scores[index, unit] for unit, index in enumerate(choices)]), choices
@@ -120,14 +121,14 @@ def simplicity(configuration: Mapping[str, Any], num_params: int) -> tuple[float
 def best_so_far(
     design: Design, metric: str, values: np.ndarray, finished: np.ndarray, sound: np.ndarray
 ) -> str:
-    """Returns the configuration with the best mean among those that are begun, in words, or "".
+    """Returns the configuration with the best mean so far, in words, or "" where none has one.
 
     Args:
-        design: of the sweep.
-        metric: its name.
-        values: of each row, `(rows,)`.
-        finished: who is finished, `(rows,)`.
-        sound: who has not diverged, `(rows,)`.
+        design: design of the sweep.
+        metric: name of the metric.
+        values: metric of each row, `(rows,)`.
+        finished: whether each row is finished, `(rows,)`.
+        sound: whether each row has not diverged, `(rows,)`.
     """
     values, finished, sound = (v.reshape(-1, design.num_replicates) for v in (values, finished, sound))
     begun = finished.any(axis=1) & sound.all(axis=1)

@@ -1,4 +1,4 @@
-"""Values in words, as the command line takes them and as tables and figures show them."""
+"""Values in words, as the command line takes them; messages, plans, tables, figures and pages show them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def describe(
     """Returns a configuration in words, as the command line takes it: "l2=0.1, keep_prob=0.9/0.8".
 
     Args:
-        configuration: its values.
-        names: which of them; None takes all that it mentions.
-        digits: of real values; by default all that count.
+        configuration: name -> value.
+        names: names that are said; None takes all that the configuration has.
+        digits: significant digits of real values; by default all that count.
     """
     names = configuration if names is None else names
     words = (f"{name}={as_text(value_of(dict(configuration), name), digits)}" for name in names)
@@ -33,7 +33,7 @@ def as_text(value: Any, digits: int = EXACT) -> str:
 
 
 def in_order(values: Iterable[Any]) -> list[Any]:
-    """Returns distinct values as a picture has them: numbers by size, others as they come."""
+    """Returns distinct values in the order of an axis: numbers by size, others as they come."""
     found = list(dict.fromkeys(values))
     return sorted(found) if all(isinstance(value, int | float) for value in found) else found
 
@@ -43,6 +43,11 @@ def as_cell(value: Any) -> Any:
     return as_text(value) if value is None or isinstance(value, tuple) else value
 
 
+def counted(number: int, noun: str) -> str:
+    """Returns a number with its noun: "1 fold", "1,200 networks"."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def duration(seconds: float) -> str:
     """Returns seconds in words.
 
@@ -50,7 +55,7 @@ def duration(seconds: float) -> str:
         >>> [duration(seconds) for seconds in (0.4, 125, 11_040)]
         ['0.4 s', '2 min 5 s', '3 h 4 min']
     """
-    if seconds < 59.95:
+    if seconds < 59.95:  # from there on one decimal would show 60.0 s
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

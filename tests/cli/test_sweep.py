@@ -87,7 +87,7 @@ def test_without_held_out_rows_nothing_is_chosen_and_it_says_why(tmp_path, capsy
     options = ("--steps", 4, "--seeds", 2, "--folds", "none", "--l2", "0,1", "--out", tmp_path)
     code, out, _ = run(capsys, "sweep", *options)
     assert code == 0
-    assert "no choice: best and compare must have rows held out" in out
+    assert "no choice: best and compare must have samples held out" in out
     assert sorted(os.listdir(tmp_path)) == [f for f in FILES if f != "comparison.csv"]
 
 

@@ -255,7 +255,7 @@ def test_what_makes_no_sense_is_refused():
     X, y = samples(12)
     with pytest.raises(ValueError, match="stopping must leave a sample of each of 2 classes on both sides"):
         regjax.sweep((X, y), {"num_steps": 5}, {"patience": 5}, folds=2, stopping=0.1, progress=False)
-    with pytest.raises(ValueError, match="batch_size must be at most the 54 training rows"):
+    with pytest.raises(ValueError, match="batch_size must be at most the 54 training samples"):
         regjax.sweep(samples(), FIT | {"batch_size": 60}, {"patience": [None, 5]}, folds=2, progress=False)
 
 

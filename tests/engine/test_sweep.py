@@ -243,7 +243,7 @@ BAD = {
     "folds and validation": ({"folds": 2, "validation": 0.2}, "folds and validation must not both"),
     "no seed": ({"seeds": 0}, "seeds must be at least 1, got 0"),
     "seed twice": ({"seeds": [1, 1]}, "seeds must be distinct"),
-    "batch": ({"grid": {"batch_size": [150]}}, "batch_size must be at most the 140 training rows"),
+    "batch": ({"grid": {"batch_size": [150]}}, "batch_size must be at most the 140 training samples"),
     "pairing": ({"pairing": "none"}, "pairing must be one of paired, independent"),
     "validation": ({"folds": None, "validation": 1.5}, r"validation must be a fraction in \(0, 1\), got 1.5"),
     "keep": ({"keep": "some"}, "keep must be one of all, best, none"),

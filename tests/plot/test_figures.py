@@ -118,14 +118,14 @@ REFUSED = {
     "one_value": {"forest": "baseline must be in the grid"},
     "one_sample": {
         "gap": "gap must have samples held out",
-        "forest": "best and compare must have",
+        "forest": "must have samples held out",
     },
     "three_classes": dict.fromkeys(
         ("boundary", "boundaries"), "two features and two classes, got 2 features and 3"
     ),
     "regression": dict.fromkeys(("boundary", "boundaries"), "got 3 features and real targets"),
     "random_configurations": {"forest": "baseline must be in the grid"},
-    "nothing_held_out": {"gap": "gap must have samples held out", "forest": "best and compare must have"},
+    "nothing_held_out": {"gap": "gap must have samples held out", "forest": "must have samples held out"},
 }
 
 

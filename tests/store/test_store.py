@@ -162,7 +162,7 @@ def test_parameters_that_are_not_there_are_said(tmp_path):
     found = run(path, grid={"l2": [0]}, seeds=1, keep="all")
     assert "the parameters of 3 networks are not in the store" in found.notes
     with pytest.raises(
-        KeyError, match="row 0 has no parameters: keep='all', or whoever trained it kept none"
+        KeyError, match="row 0 has no parameters: keep='all', or the sweep that trained it kept none"
     ):
         found.params(0)
 

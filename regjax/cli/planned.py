@@ -1,0 +1,41 @@
+"""A sweep as the command line asks for it, checked before anything is spent; `sweep` and `plan` make it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from regjax.cli import terminal
+
+if TYPE_CHECKING:
+    from regjax.cli.spec import Spec
+    from regjax.study.design import Design
+    from regjax.study.plan import Plan
+
+
+class Planned(NamedTuple):
+    """A sweep with its design and its plan."""
+
+    spec: Spec
+    design: Design
+    plan: Plan
+
+
+def planned_sweep(spec: Spec, cache: bool) -> Planned:
+    """Returns the checked sweep; `cache` says whether compiled programs are kept.
+
+    Raises:
+        OSError: a file of data cannot be read.
+        TypeError: as in `regjax.sweep`.
+        ValueError: as in `regjax.sweep`.
+    """
+    # Before the first program is compiled, which would not be kept otherwise.
+    terminal.use_compilation_cache(cache)
+    import jax
+
+    from regjax.study.plan import make_plan
+    from regjax.study.resolve import make_design
+
+    design = make_design(**spec.arguments())
+    workers, keep = spec.sweep.get("workers"), spec.sweep.get("keep")
+    plan = make_plan(design, spec.questions, workers=workers, keep=keep, backend=jax.default_backend())
+    return Planned(spec, design, plan)

@@ -1,0 +1,72 @@
+"""From arguments to a design: names, defaults and errors, without training."""
+
+import inspect
+import re
+
+import numpy as np
+import pytest
+
+import regjax
+from regjax.study import resolve
+from regjax.study.resolve import make_design
+
+
+def test_options_defaults_and_documented_arguments_are_the_same():
+    names = list(resolve.Options.__annotations__)
+    assert list(resolve.DEFAULTS) == names
+    for function in (make_design, regjax.sweep, regjax.plan):
+        assert set(names) <= set(inspect.signature(function).parameters)
+    for name in names:
+        assert re.search(rf"^ +{name}: ", regjax.sweep.__doc__, re.MULTILINE), name
+
+
+def test_an_unexpected_argument_is_a_type_error_with_the_nearest_name():
+    with pytest.raises(TypeError, match=r"got 'fold'; did you mean folds\?"):
+        make_design("two_regions", fold=2)
+
+
+def test_the_ends_of_a_mapping_are_fitted_to_the_data():
+    X, y = np.arange(12.0).reshape(6, 2), np.arange(6) % 3
+    assert make_design((X, y), {"hidden": 4}).configs[0].layer_sizes == (2, 4, 3)
+    assert make_design((X, y % 2), {"hidden": "none"}).configs[0].layer_sizes == (2, 1)
+    assert make_design((X, X), {"hidden": (4, 3)}).configs[0].layer_sizes == (2, 4, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"standardize": 1}, TypeError, "standardize must be True or False, got 1"),
+        ({"groups": [0, 1], "folds": 2}, ValueError, r"groups must have shape \(211,\), got \(2,\)"),
+        ({"groups": [0], "test": 0.2}, ValueError, "test must not be a fraction where groups are given"),
+        (
+            {"fold_inputs": [], "standardize": True},
+            ValueError,
+            "fold_inputs must not be given with standardize",
+        ),
+        ({"target": "y"}, ValueError, "target must only be given"),
+        ({"seeds": []}, ValueError, "seeds must be at least 1, got none"),
+        ({"pairing": "none"}, ValueError, "pairing must be one of paired, independent"),
+        ({"config": [1]}, TypeError, "config must be a regjax.Config or a dict, got list"),
+        ({"config": {"hiden": 3}}, ValueError, "config must be one of .* did you mean hidden"),
+    ],
+)
+def test_slips(options, error, words):
+    with pytest.raises(error, match=words):
+        make_design("two_regions", **options)
+
+
+def test_notes_name_settings_that_do_nothing_or_little():
+    design = make_design(
+        "two_regions",
+        {"num_steps": 20, "eval_every": 20, "optimizer": "sgd"},
+        {"momentum": [0.5, 0.9], "patience": [None, 5, 40], "batch_size": [20, 40]},
+        folds=2,
+    )
+    for words in (
+        "batch sizes differ: 20 steps are held fixed, the number of epochs differs",
+        "momentum is asked for, but sgd does not read it",
+        "early stopping watches 11 samples: few",
+        "patience is at least the number of steps",
+        "patience is less than eval_every",
+    ):
+        assert any(note.startswith(words) for note in design.notes), words
