@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.faults import ROOT, Fault, place_of, read_faults
+from tests.faults import PYTEST, ROOT, Fault, place_of, read_faults
 
 FAULTS = read_faults()
 PACKAGES = {path.name for path in (ROOT / "regjax").iterdir() if (path / "__init__.py").is_file()}
@@ -20,6 +20,13 @@ def test_each_fault_has_its_code_once_and_its_tests():
             wrong.append(f"{fault.name}: {error}")
     assert not wrong, "\n".join(wrong)
     assert all(fault.tests and fault.new != fault.old for fault in FAULTS)
+
+
+def test_the_parameters_that_the_table_names_are_there():
+    ids = [test for fault in FAULTS for test in place_of(fault, ROOT).tests if "[" in test]
+    command = [sys.executable, "-m", "pytest", *PYTEST, "--collect-only", *ids]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_faults_are_of_every_package():
