@@ -17,6 +17,8 @@ from selenium.webdriver.common.keys import Keys
 import regjax
 from regjax.report import About, page
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = os.environ.get("REGJAX_CHROMIUM") or shutil.which("chromium")
 
 
