@@ -27,7 +27,7 @@ from benchmarks.measure import peak_memory, spread
 from benchmarks.opponents import OPPONENTS, Opponent, numpy_loop
 from benchmarks.problems import SIZES, Prepared, problems, rows_of
 
-pytestmark = pytest.mark.bits
+pytestmark = [pytest.mark.bits, pytest.mark.slow]
 
 
 @pytest.mark.slow

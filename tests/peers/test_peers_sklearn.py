@@ -14,7 +14,7 @@ from regjax.core.hparams import HParams, check_hparams
 from regjax.core.mlp import Layer
 from regjax.core.objective import BatchSizes
 
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = [pytest.mark.usefixtures("x64"), pytest.mark.slow]
 
 
 @pytest.mark.parametrize("batch_size", [60, 20])

@@ -20,7 +20,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 
 SIZES = (3, 8, 5, 2)
 STEPS = 30
-pytestmark = pytest.mark.usefixtures("x64")
+pytestmark = [pytest.mark.usefixtures("x64"), pytest.mark.slow]
 
 
 def test_label_smoothing_of_many_classes():
