@@ -65,6 +65,7 @@ def test_bench_layout(monkeypatch, capsys):
         assert variant in out
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_bench_sweep(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["bench_sweep", "--steps", "2", "--repeats", "1", "--rows", "128"])
@@ -75,6 +76,7 @@ def test_bench_sweep(monkeypatch, capsys):
     assert "ratio" in out
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_bench_faults(monkeypatch, capsys, tmp_path):
     arguments = "--kills 2 --files 10 --processes 2 --process-kills 1 --steps 800 --repeats 1 --inputs 40"
@@ -303,7 +305,10 @@ def test_break_even_counts_compiling():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # of the libraries that are compared
-@pytest.mark.parametrize("name", OPPONENTS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.nightly] if "compile" in n else []) for n in OPPONENTS],
+)
 def test_every_opponent_reaches_the_same_cost(name):
     needs = OPPONENTS[name].needs
     if needs:
@@ -372,6 +377,7 @@ def test_the_pictures_of_a_table(tmp_path):
     )
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_growth_and_first_minutes(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(growth, "NETWORKS", (16,))
@@ -388,6 +394,7 @@ def test_growth_and_first_minutes(monkeypatch, capsys, tmp_path):
     figures.growing(found, "a machine").savefig(tmp_path / "growth.png")
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_bench_sklearn(monkeypatch, capsys):
     arguments = ["--problems", "breast_cancer", "--candidates", "4", "--epochs", "2", "--repeats", "1"]

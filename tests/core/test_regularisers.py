@@ -509,7 +509,10 @@ def test_classes_are_asked_for_before_anything_is_compiled():
 
 @pytest.mark.bits
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["two classes", "three classes", "regression"])
+@pytest.mark.parametrize(
+    "task",
+    ["two classes", *(pytest.param(t, marks=pytest.mark.nightly) for t in ("three classes", "regression"))],
+)
 def test_a_sweep_of_every_regulariser_is_the_single_training(task):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((60, 3)).astype(np.float32)

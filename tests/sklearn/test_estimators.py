@@ -53,7 +53,7 @@ print(count)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "least"),
-    [("classifier", 60), ("regressor", 55), ("search", 100)],
+    [("classifier", 60), ("regressor", 55), pytest.param("search", 100, marks=pytest.mark.nightly)],
 )
 def test_scikit_learns_checks(kind, least):
     code = f"KIND = {kind!r}\n{CHECKS}"
