@@ -111,7 +111,8 @@ def make_design(
     if asked["fold_inputs"] is not None and (asked["standardize"] or test is not None):
         raise ValueError("fold_inputs must not be given with standardize or test samples")
     _check_class_weight(base, resolve_loss(base, samples))
-    configs, hparams, batches = _resolve_configurations(base, found, samples, splits, asked["epochs"])
+    marked = list(zip(found, early, strict=True))
+    configs, hparams, batches = _resolve_configurations(base, marked, samples, splits, asked["epochs"])
     notes = (*splits.notes, *_notes(found, configs, asked["epochs"]))
     notes += (*_stopping_notes(hparams, configs, splits),)
     return Design(
@@ -163,17 +164,23 @@ def _check_class_weight(config: Config, loss: Loss) -> None:
 
 
 def _resolve_configurations(
-    base: Config, grid: Grid, samples: Data, splits: Splits, epochs: int | None
+    base: Config,
+    marked: Sequence[tuple[Configuration, bool]],
+    samples: Data,
+    splits: Splits,
+    epochs: int | None,
 ) -> tuple[list[Config], list[HParams], list[int]]:
-    """Returns the Config, the checked hyperparameters and the batches of an epoch of each configuration."""
+    """Returns the Config, the checked hyperparameters and the batches of an epoch of each configuration.
+
+    `marked` holds each configuration, and whether it stops early.
+    """
     loss = resolve_loss(base, samples)
-    early = [watches(configuration, base) for configuration in grid]
     num_train = {
         stops: [int(np.sum(splits.trains(fold, stops) > 0)) for fold in range(len(splits.train))]
-        for stops in set(early)
+        for stops in {stops for _, stops in marked}
     }
     configs, hparams, batches = [], [], []
-    for configuration, stops in zip(grid, early, strict=True):
+    for configuration, stops in marked:
         own, num_batches = _own_config(base, configuration, num_train[stops], epochs)
         try:
             hparams.append(check_hparams(own, as_hparams(configuration)))
