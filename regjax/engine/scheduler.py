@@ -343,12 +343,11 @@ class Scheduler:
 
     def _time(self, index: int, steps: int, seconds: float) -> None:
         """Takes the seconds of a task of a group into those of its step."""
-        measured, before = seconds / steps, self.step_seconds[index]
         # By half of the difference: one slow task must not make the next ones much too short.
-        change = 0.5 * (measured - before)
+        share = 0.5
         if self.workers.accelerated and steps >= LONGER * self.longest[index]:
-            change = measured - before
-        self.step_seconds[index] += change
+            share = 1.0
+        self.step_seconds[index] += share * (seconds / steps - self.step_seconds[index])
         self.longest[index] = max(steps, self.longest[index])
 
     def _record(self, chunk: Chunk, task: ChunkTask, done: ChunkDone) -> None:
