@@ -80,7 +80,7 @@ def hparams_of(design: Design, group: Group, lanes: np.ndarray) -> HParams:
     """Returns the hyperparameters of rows of a group, leaves `(*lanes.shape, …)`."""
     # An accelerator's chunk has the same configuration in many lanes: each is made once.
     own, places = np.unique(lanes // design.num_replicates, return_inverse=True)
-    found = [compiled_in(design.hparams[index], group.on, group.config) for index in own.tolist()]
+    found = [compiled_in(design.hparams[int(index)], group.on, group.config) for index in own]
     return jax.tree.map(lambda leaf: leaf[places.reshape(lanes.shape)], stack(found, (len(own),)))
 
 
