@@ -91,7 +91,7 @@ SWEEP = {
     "epochs": Flag("N", "Instead of --num-steps."),
     "pairing": Flag("KIND", "paired (all configurations of a seed and fold share draws) or independent."),
     "stopping": Flag("FRACTION", "Of each training part: what early stopping (--patience) watches."),
-    "workers": Flag("N", "Tasks at a time; by default one per core."),
+    "workers": Flag("N", "Tasks at a time; by default one per core, or two per GPU."),
     "keep": Flag("WHOSE", "Parameters that stay in memory: all, best or none."),
     "metric": Flag("NAME", "What is ranked; val_accuracy or val_r2 by default."),
     "rule": Flag("NAME", "mean: the best mean. one_se: the simplest within one standard error of it."),

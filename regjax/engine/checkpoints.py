@@ -11,6 +11,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 
+import jax
 import numpy as np
 
 from regjax.core.metrics import RECORDED
@@ -152,6 +153,7 @@ class Checkpoints:
             due = []
         if not finished and not due:
             return
+        done = done._replace(states=jax.device_get(done.states))
         parameters = leaves("params", done.states.predicting)
         kept = [place for place in finished if place[2] in recorder.kept]
         bare = [row for *_, row in finished if row not in recorder.kept]

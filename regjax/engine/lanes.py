@@ -10,6 +10,7 @@ be picklable, so everything here is a pure function of its arguments, at module 
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import time
@@ -31,6 +32,7 @@ from regjax.core.mlp import Params
 from regjax.core.objective import resolve_loss
 from regjax.core.penalties import penalty
 from regjax.core.train import Course, TrainState, init_state, run_segment
+from regjax.engine.workers import on_device
 
 # Config fields that neither the first state nor a record depends on, each at one value: groups that differ
 # in these alone then share the compiled `init_lanes` and `measure_lanes`.
@@ -113,6 +115,10 @@ class ChunkTask(NamedTuple):
         num_steps: the number of steps of the whole run, which learning-rate schedules read.
         params: initial parameters, leaves `(R, r, …)`; None where they are drawn from the key.
         want_examples: whether to return per-example validation scores of the parameters at the last end.
+        device: number of the device that trains it, among those of its process; None is the default one.
+        overlap: whether a record is read only once the next segment is on its way, so that an accelerator
+            computes while the host reads; the results are the same.
+        resident: whether the states stay on the device between tasks, as arrays of JAX.
     """
 
     config: Config
@@ -127,13 +133,16 @@ class ChunkTask(NamedTuple):
     num_steps: int
     params: Params | None = None
     want_examples: bool = False
+    device: int | None = None
+    overlap: bool = False
+    resident: bool = False
 
 
 class ChunkDone(NamedTuple):
     """What a task returns: NumPy arrays and numbers.
 
     Attributes:
-        states: training states after `stop` steps, leaves `(R, r, …)`.
+        states: training states after `stop` steps, leaves `(R, r, …)`; arrays of JAX where they are resident.
         records: metric -> `(records, R, r)`, one record per measured end, and one at step 0 where the task
             began there. Two of them mark which records are valid: `finite`, and with early stopping
             `stopped`, whether the network stopped at this record or before.
@@ -152,38 +161,57 @@ class ChunkDone(NamedTuple):
 def run_task(task: ChunkTask) -> ChunkDone:
     """Returns the chunk after the task's last end, with its records."""
     began = time.perf_counter()
-    with local_x64(task.config.dtype):
+    with local_x64(task.config.dtype), on_device(task.device):
         replicates, hparams = jax.device_put((task.replicates, task.hparams))
         # Only the loop reads the orders of all epochs; elsewhere they would be copied for each lane.
         seen = replicates._replace(orders=None)
-        measure = _measure_of(task, seen, hparams)
-        states, records = task.states, []
-        if states is None:
-            states, record = _recorded(_first_states(task, seen, hparams), 0, measure, hparams)
-            records.append(record)
-        step = task.start
-        for end, measured in zip(task.ends, task.measured, strict=True):
-            states = _advance(task, replicates, hparams, states, step, end)
-            step = end
-            if measured:
-                states, record = _recorded(states, step, measure, hparams)
-                records.append(record)
-                # Every lane diverged or stopped: the remaining steps would change nothing that is read.
-                if not np.any(record["finite"] & ~record.get("stopped", np.False_)):
-                    break
+        states, records, step = _trained(task, replicates, seen, hparams)
         scores = None
         if task.want_examples:
             config = _config_of_records(task.config)
             scores = examples_of_lanes(seen, states.predicting, config=config, shared=task.shared)
         # Copies, not views: a view would keep the device from reusing the buffer in the next segment.
-        states, scores = jax.tree.map(np.array, (states, scores))
+        scores = jax.tree.map(np.array, scores)
+        states = jax.block_until_ready(states) if task.resident else jax.tree.map(np.array, states)
     stacked = {name: np.stack([r[name] for r in records]) for name in records[0]} if records else {}
     return ChunkDone(states, stacked, scores, step, time.perf_counter() - began)
 
 
+def _trained(
+    task: ChunkTask, replicates: Replicates, seen: Replicates, hparams: HParams
+) -> tuple[TrainState, list[dict[str, np.ndarray]], int]:
+    """Returns the states after the task, its records, and the number of steps done."""
+    measure = _measure_of(task, seen, hparams)
+    states, step = task.states, task.start
+    # Records that the device may not have computed yet; the host reads them one segment later.
+    waiting: collections.deque[dict[str, jax.Array]] = collections.deque()
+    records: list[dict[str, np.ndarray]] = []
+    if states is None:
+        states, record = _recorded(_first_states(task, seen, hparams), 0, measure, hparams)
+        waiting.append(record)
+    elif task.resident:
+        # The loop gives up the buffers that it is given, and after a failure those of the task are needed.
+        states = jax.tree.map(jnp.copy, states)
+    for end, measured in zip(task.ends, task.measured, strict=True):
+        states = _advance(task, replicates, hparams, states, step, end)
+        step = end
+        if not measured:
+            continue
+        states, record = _recorded(states, step, measure, hparams)
+        waiting.append(record)
+        while len(waiting) > task.overlap:
+            records.append(jax.tree.map(np.asarray, waiting.popleft()))
+        # Every lane diverged or stopped: the remaining steps would change nothing that is read. Where
+        # records are read a segment later, one more segment was trained, which nobody reads either.
+        if records and not np.any(records[-1]["finite"] & ~records[-1].get("stopped", np.False_)):
+            break
+    records += jax.tree.map(np.asarray, list(waiting))
+    return states, records, step
+
+
 def compile_loop(task: ChunkTask) -> None:
     """Compiles the training loop that `run_task` uses for chunks of this shape, and nothing else."""
-    with local_x64(task.config.dtype):
+    with local_x64(task.config.dtype), on_device(task.device):
         replicates, hparams = jax.device_put((task.replicates, task.hparams))
         init = functools.partial(init_lanes, config=_config_of_loop(task.config), shared=task.shared)
         shapes = jax.eval_shape(init, replicates, hparams, task.params)
@@ -225,8 +253,8 @@ def _measure_of(task: ChunkTask, replicates: Replicates, hparams: HParams) -> Ca
 
 def _recorded(
     states: TrainState, step: int, measure: Callable[[Params], Any], hparams: HParams
-) -> tuple[TrainState, dict[str, np.ndarray]]:
-    """Returns the states, with their best parameters updated, and their record."""
+) -> tuple[TrainState, dict[str, jax.Array]]:
+    """Returns the states, with their best parameters updated, and their record; waits for neither."""
     found = measure(states.measured)
     # `measured` is the average then; the metrics of the last iterate are recorded beside it.
     if states.average is not None:
@@ -237,7 +265,7 @@ def _recorded(
         states = states._replace(best=best)
     if states.stopped is not None:
         found["stopped"] = states.stopped
-    return states, jax.tree.map(np.asarray, found)
+    return states, found
 
 
 def _config_of_loop(config: Config) -> Config:

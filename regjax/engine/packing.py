@@ -2,7 +2,8 @@
 
 Rows of one group that are in work together are a *wave*. When some of them diverge or stop, the others are
 packed into new chunks of the same shape: no lane is wasted, nothing compiles again, and no bit of a row
-changes, since a lane's result depends neither on its position nor on its neighbours.
+changes, since a lane's result depends neither on its position nor on its neighbours. A chunk that packing
+would not save stays as it is: its lanes of finished rows become spare.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from regjax.study.records import num_params
 # Bytes of training state that a wave may hold in main memory, and the most chunks that it may have.
 WAVE_BUDGET = 256 * 2**20
 WAVE_CHUNKS = 64
+# A chunk of more lanes than this, which only accelerators have, is taken apart once half of them are spare:
+# packing copies lane by lane, and a card is about as fast with a few lanes less.
+MANY_LANES = 64
 
 
 @dataclasses.dataclass(eq=False)
@@ -34,23 +38,38 @@ class Chunk:
         slots: the rows of each slot: up to R slots of up to r rows.
         step: the number of steps that the rows have done.
         states: the training states of the rows, leaves `(R, r, …)`; None before the first step.
+        finished: rows whose lanes have become spare.
+        device: number of the device that trained it last; None before its first task.
+        inputs: replicates and hyperparameters of its lanes, as the last task had them; None to make them.
     """
 
     wave: Wave
     slots: list[list[int]]
     step: int
     states: TrainState | None
+    finished: set[int] = dataclasses.field(default_factory=set)
+    device: int | None = None
+    inputs: tuple[Any, Any] | None = None
 
     def lanes(self, group: Group) -> np.ndarray:
         """Returns the row of each lane, `(R, r)`; spare lanes repeat rows, and their results are not read."""
         # Repeated, so that every chunk of a group has one shape and none is compiled for its own.
-        slots = [(slot * group.lanes)[: group.lanes] for slot in self.slots]
-        return np.array((slots * group.slots)[: group.slots])
+        slots = np.array([np.resize(slot, group.lanes) for slot in self.slots])
+        return np.resize(slots, (group.slots, group.lanes))
 
     @property
     def places(self) -> list[tuple[int, int, int]]:
         """Slot, lane and row of each row of the chunk; spare lanes are left out."""
-        return [(i, j, row) for i, slot in enumerate(self.slots) for j, row in enumerate(slot)]
+        return [
+            (i, j, row)
+            for i, slot in enumerate(self.slots)
+            for j, row in enumerate(slot)
+            if row not in self.finished
+        ]
+
+    def fetch(self) -> None:
+        """Copies states that are on a device to main memory, where lanes are taken from them one by one."""
+        self.states = jax.device_get(self.states)
 
 
 @dataclasses.dataclass(eq=False)
@@ -169,9 +188,29 @@ class Waves:
             going: which rows of the sweep are not finished, `(rows,)`.
         """
         loose = chunk.wave.loose.setdefault(chunk.step, {})
+        chunk.fetch()
         for i, j, row in chunk.places:
             if going[row]:
                 loose[row] = lane_of(chunk.states, i, j)
+
+    def goes_on(self, chunk: Chunk, going: np.ndarray) -> bool:
+        """Makes a chunk ready again as it is; returns False, and leaves it, where packing would save a chunk.
+
+        Args:
+            chunk: a chunk of its group's present shape.
+            going: which rows of the sweep are not finished, `(rows,)`.
+        """
+        wave, size = chunk.wave, self.groups[chunk.wave.group].chunk
+        rows = [row for _, _, row in chunk.places]
+        left = int(going[rows].sum())
+        # The rows of a chunk that is alone in its wave need one chunk, however few they are.
+        alone = not wave.busy and not wave.ready and not any(wave.loose.values())
+        large = size > MANY_LANES and 2 * left > size
+        if left == 0 or (left < len(rows) and not alone and not large):
+            return False
+        chunk.finished.update(row for row in rows if not going[row])
+        wave.ready.append(chunk)
+        return True
 
     def pack(self, wave: Wave) -> None:
         """Packs the loose rows of a wave into full chunks; the rest too once no other row can join them."""
@@ -204,6 +243,7 @@ class Waves:
         for wave in self.open:
             for chunk in wave.ready:
                 if chunk.step:
+                    chunk.fetch()
                     rows = [row for _, _, row in chunk.places]
                     states = [lane_of(chunk.states, i, j) for i, j, _ in chunk.places]
                     yield wave.group, chunk.step, rows, stack(states, (len(rows),))

@@ -7,10 +7,12 @@ packs rows into chunks, commits finished rows to the store, reports progress and
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import contextlib
 import dataclasses
 import functools
+import itertools
 import signal
 import threading
 import time
@@ -26,6 +28,7 @@ from regjax.engine.packing import Chunk, Wave, Waves, lane_of
 from regjax.engine.progress import Progress, Report
 from regjax.engine.recorder import Recorder
 from regjax.engine.tasks import ends_from, task_of
+from regjax.engine.workers import Workers
 from regjax.store.database import StoreError, StoreOSError
 from regjax.study.design import Design
 from regjax.study.groups import Group
@@ -41,8 +44,12 @@ TASK_SECONDS = 1.0
 STOPPING_SECONDS = 0.1
 # Least seconds of a trial run that a prediction of seconds is based on.
 PROBE_SECONDS = 0.25
-# For the first guess of a step's seconds: operations per second of a chunk, and seconds of overhead.
+# For the first guess of a step's seconds: operations per second of a chunk, and seconds of overhead. On an
+# accelerator it only bounds the first task of a group and weighs the progress of groups.
 CPU_GUESS, ACCELERATOR_GUESS = (1e10, 2e-6), (1e12, 1e-4)
+# Steps of the first task of a group on an accelerator, which measures how long a step takes. Until a task has
+# LONGER times as many steps as any before, the seconds of a step are mostly what a task costs at all.
+FIRST_STEPS, LONGER = 100, 4
 # Seconds between two reports.
 REPORT_SECONDS = 0.1
 # Most seconds that the loop waits for a task; the same while only other processes train.
@@ -58,7 +65,7 @@ class Scheduler:
     Args:
         design: the design of the sweep.
         plan: its groups, chunk shapes and workers.
-        submit: submits a function and its arguments to a worker, as `Executor.submit` does.
+        workers: the workers that run its tasks, and the devices that they have.
         report: called with a `Progress`; it may raise, which ends the sweep.
         checkpoints: the connection of the sweep with its store; None keeps results in memory alone.
         rows: the rows to train; None takes all.
@@ -68,18 +75,22 @@ class Scheduler:
         self,
         design: Design,
         plan: Plan,
-        submit: Callable[..., concurrent.futures.Future],
+        workers: Workers,
         report: Report,
         checkpoints: Checkpoints | None = None,
         rows: Collection[int] | None = None,
     ) -> None:
-        self.design, self.plan, self.submit = design, plan, submit
+        self.design, self.plan, self.workers = design, plan, workers
         self.report, self.checkpoints = report, checkpoints
         self.recorder = Recorder(design, plan.keep)
         self.waves = Waves(design, plan.groups, plan.num_workers)
         self.notes: list[str] = []
         # Seconds of one step of a chunk, for each group: a guess until its first task is done.
         self.step_seconds = [self._guess(group) for group in plan.groups]
+        # Steps of the longest task of each group so far.
+        self.longest = [0] * len(plan.groups)
+        # Number of tasks that each device has been given.
+        self.given = [0] * workers.devices
         self.started = self.reported = time.perf_counter()
         self.steps_done = np.zeros(design.num_rows, np.int64)
         self.fraction_before = 0.0
@@ -172,9 +183,12 @@ class Scheduler:
                 self.interrupted()
             # One task more than there are workers, so that no worker waits for this thread.
             while len(flying) <= self.plan.num_workers and (chunk := self._next()) is not None:
+                chunk.device = self._device_for(chunk, flying)
                 task = self._task(chunk)
+                if self.workers.resident:
+                    chunk.inputs = task.replicates, task.hparams
                 chunk.wave.busy.append(chunk.step)
-                flying[self.submit(run_task, task)] = chunk, task
+                flying[self.workers.submit(run_task, task)] = chunk, task
             if not flying and (self.checkpoints is None or not self.checkpoints.with_others):
                 break
             if flying:
@@ -206,7 +220,7 @@ class Scheduler:
                 self._take(chunk, task, future.result())
 
     def compile(self) -> None:
-        """Compiles the programs of every group, side by side on the workers.
+        """Compiles the programs of every group for every device, side by side on the workers.
 
         This helps workers that are threads; a process compiles for itself when its first task comes.
         """
@@ -217,7 +231,9 @@ class Scheduler:
                 continue  # all of its rows are finished
             chunk = Chunk(Wave(index), [rows[: self.waves.groups[index].lanes]], 0, None)
             task = self._task(chunk)
-            futures += [self.submit(part, task) for part in (compile_loop, compile_rest)]
+            for device in self._devices():
+                one = task._replace(device=device)
+                futures += [self.workers.submit(part, one) for part in (compile_loop, compile_rest)]
         for future in futures:
             try:
                 future.result()
@@ -248,7 +264,9 @@ class Scheduler:
         while True:
             began = time.perf_counter()
             short = task._replace(ends=(steps,), measured=(False,))
-            for future in [self.submit(run_task, short) for _ in range(self.plan.num_workers)]:
+            devices = itertools.islice(itertools.cycle(self._devices()), self.plan.num_workers)
+            futures = [self.workers.submit(run_task, short._replace(device=d)) for d in devices]
+            for future in futures:
                 future.result()
             seconds = time.perf_counter() - began
             if seconds > PROBE_SECONDS or steps >= task.num_steps:
@@ -273,14 +291,32 @@ class Scheduler:
                     self.steps_done[row] = step
             self.waves.open_wave(index, rows, begun)
 
+    def _devices(self) -> list[int | None]:
+        """Returns the numbers of the devices that tasks name; None for the only one."""
+        count = self.workers.devices
+        return [None] if count == 1 else list(range(count))
+
+    def _device_for(self, chunk: Chunk, flying: Flying) -> int | None:
+        """Returns a device with the fewest tasks in work: the chunk's last one, else that of fewest tasks."""
+        if self.workers.devices == 1:
+            return None
+        load = collections.Counter(task.device for _, task in flying.values())
+        best = min(self._devices(), key=lambda d: (load[d], d != chunk.device, self.given[d or 0]))
+        self.given[best or 0] += 1
+        return best
+
     def _task(self, chunk: Chunk) -> ChunkTask:
         """Returns the next task of a chunk, of about `TASK_SECONDS`."""
         wave, group = chunk.wave, self.waves.groups[chunk.wave.group]
         if chunk.step not in wave.ends:
             seconds = min(TASK_SECONDS, STOPPING_SECONDS) if group.stops_early else TASK_SECONDS
             steps = max(1, int(seconds / self.step_seconds[wave.group]))
+            if self.workers.accelerated and not self.longest[wave.group]:
+                steps = min(steps, FIRST_STEPS)
             wave.ends[chunk.step] = ends_from(group.config, chunk.step, steps)
-        return task_of(self.design, group, chunk, *wave.ends[chunk.step])
+        task = task_of(self.design, group, chunk, *wave.ends[chunk.step])
+        accelerated, resident = self.workers.accelerated, self.workers.resident
+        return task._replace(device=chunk.device, overlap=accelerated, resident=resident)
 
     # -- what comes back --------------------------------------------------------------------------------
 
@@ -293,9 +329,7 @@ class Scheduler:
         self._record(chunk, task, done)
         here = provenance(shape[0], shape[1], group.shared, group.on)
         self.recorder.trained(rows, chunk.step, done.seconds / len(rows), here)
-        step_seconds = done.seconds / (done.stop - chunk.step)
-        # By half of the difference: one slow task must not make the next ones much too short.
-        self.step_seconds[wave.group] += 0.5 * (step_seconds - self.step_seconds[wave.group])
+        self._time(wave.group, done.stop - chunk.step, done.seconds)
         self.steps_done[rows] = done.stop
         at_its_end = done.stop == group.config.num_steps
         self._finish(chunk, done, at_its_end)
@@ -303,11 +337,18 @@ class Scheduler:
             self.checkpoints.commit(self.recorder, group, chunk, done)
         if not at_its_end:
             chunk.step, chunk.states = done.stop, done.states
-            if shape == (group.slots, group.lanes) and not finished[rows].any():
-                wave.ready.append(chunk)  # full and of the right shape: no need to pack it again
-            else:
+            if shape != (group.slots, group.lanes) or not self.waves.goes_on(chunk, ~finished):
                 self.waves.loosen(chunk, ~finished)
         self.waves.pack(wave)
+
+    def _time(self, index: int, steps: int, seconds: float) -> None:
+        """Takes the seconds of a task of a group into those of its step."""
+        # By half of the difference: one slow task must not make the next ones much too short.
+        share = 0.5
+        if self.workers.accelerated and steps >= LONGER * self.longest[index]:
+            share = 1.0
+        self.step_seconds[index] += share * (seconds / steps - self.step_seconds[index])
+        self.longest[index] = max(steps, self.longest[index])
 
     def _record(self, chunk: Chunk, task: ChunkTask, done: ChunkDone) -> None:
         """Hands the records of a task to the recorder."""
@@ -321,10 +362,12 @@ class Scheduler:
 
     def _finish(self, chunk: Chunk, done: ChunkDone, at_its_end: bool) -> None:
         """Hands parameters and per-example scores of finished rows to the recorder."""
-        recorder = self.recorder
+        recorder, predicting = self.recorder, None
         for i, j, row in chunk.places:
             if recorder.diverged_at[row] < 0 and (at_its_end or recorder.stopped_at[row] >= 0):
-                params = jax.tree.map(np.copy, lane_of(done.states.predicting, i, j))
+                if predicting is None:  # copied from the device once, and only where it is read
+                    predicting = jax.device_get(done.states.predicting)
+                params = jax.tree.map(np.copy, lane_of(predicting, i, j))
                 examples = None
                 if done.examples is not None:
                     seen = self.design.splits.val[0] > 0

@@ -62,8 +62,8 @@ def sweep(
         groups: `(n_samples,)`, labels; samples of one label stay in one fold.
         standardize: subtract the mean and divide by the scale of each fold's training part.
         epochs: a number of epochs, instead of config.num_steps; an epoch of a full batch is one step.
-        executor: any `concurrent.futures.Executor`; None is a thread per core or per device. Processes must
-            be spawned, not forked, and each compiles for itself when its first task comes.
+        executor: any `concurrent.futures.Executor`; None is a thread per core, or two per accelerator.
+            Processes must be spawned, not forked, and each compiles for itself when its first task comes.
         workers: the number of tasks at a time; None takes the executor's number of workers.
         pairing: "paired": all configurations of a (seed, fold) share weights, batches and draws;
             "independent": each has its own.
@@ -164,8 +164,8 @@ def _planned(
 
 def probed(design: Design, plan: Plan, *, executor: concurrent.futures.Executor | None = None) -> Plan:
     """Returns the plan with predicted seconds: each group is compiled, and a chunk trained for a moment."""
-    with workers_of(executor, plan.num_workers, jax.default_backend()) as submit:
-        scheduler = Scheduler(design, plan, submit, lambda progress: None)
+    with workers_of(executor, plan.num_workers) as workers:
+        scheduler = Scheduler(design, plan, workers, lambda progress: None)
         began = time.perf_counter()
         scheduler.compile()
         compiled = time.perf_counter() - began
@@ -210,8 +210,8 @@ def run(
     checkpoints = None
     if store is not None:
         checkpoints, plan = Checkpoints.begin(store, design, plan, questions or Questions(), origin)
-    with workers_of(executor, plan.num_workers, jax.default_backend()) as submit:
-        return Scheduler(design, plan, submit, report, checkpoints, rows).run()
+    with workers_of(executor, plan.num_workers) as workers:
+        return Scheduler(design, plan, workers, report, checkpoints, rows).run()
 
 
 class NotFinished(ValueError):

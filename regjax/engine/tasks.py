@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 
+import jax
 import numpy as np
 
 from regjax.core.config import Config
-from regjax.core.hparams import compiled_in
+from regjax.core.hparams import HParams, compiled_in
 from regjax.core.mlp import Params
 from regjax.engine.lanes import ChunkTask, Replicates
 from regjax.engine.packing import Chunk, stack
@@ -28,17 +29,17 @@ def task_of(
         measured: for each end, whether a record is taken there.
     """
     lanes = chunk.lanes(group)
-    hparams = [
-        compiled_in(design.hparams[design.row(row).configuration], group.on, group.config)
-        for row in lanes.ravel()
-    ]
+    replicates, hparams = chunk.inputs or (
+        replicates_of(design, lanes[:, 0] if group.shared else lanes),
+        hparams_of(design, group, lanes),
+    )
     # Per-example scores are of the final parameters, which a row that stops early may have at any end.
     may_end = ends[-1] == group.config.num_steps or group.stops_early
     return ChunkTask(
         config=group.config.program(),
         shared=group.shared,
-        replicates=replicates_of(design, lanes[:, 0] if group.shared else lanes),
-        hparams=stack(hparams, lanes.shape),
+        replicates=replicates,
+        hparams=hparams,
         states=chunk.states,
         start=chunk.step,
         ends=ends,
@@ -75,11 +76,22 @@ def ends_from(config: Config, start: int, steps: int) -> tuple[tuple[int, ...], 
     return tuple(ends), tuple(measured)
 
 
+def hparams_of(design: Design, group: Group, lanes: np.ndarray) -> HParams:
+    """Returns the hyperparameters of rows of a group, leaves `(*lanes.shape, …)`."""
+    # An accelerator's chunk has the same configuration in many lanes: each is made once.
+    own, places = np.unique(lanes // design.num_replicates, return_inverse=True)
+    found = [compiled_in(design.hparams[int(index)], group.on, group.config) for index in own]
+    return jax.tree.map(lambda leaf: leaf[places.reshape(lanes.shape)], stack(found, (len(own),)))
+
+
 def replicates_of(design: Design, rows: np.ndarray) -> Replicates:
     """Returns the data, weights and keys of rows; leaves that differ between rows are `(*rows.shape, …)`."""
     places = [design.row(row) for row in rows.ravel()]
     stacked = functools.partial(stack, shape=rows.shape)
-    weights = [design.weights(place) for place in places]
+    kinds = [(place.fold, design.stops_early(place.configuration)) for place in places]
+    # One entry of each kind: an accelerator's chunk has tens of thousands of lanes.
+    of_kind = {kind: design.weights(place) for kind, place in dict(zip(kinds, places, strict=True)).items()}
+    weights = [of_kind[kind] for kind in kinds]
     train, val, watched = (
         None if part[0] is None else stacked(list(part)) for part in zip(*weights, strict=True)
     )

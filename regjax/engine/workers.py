@@ -1,15 +1,15 @@
-"""The workers that run the tasks of a sweep: a user's executor, or a thread for each core or device.
+"""The workers that run the tasks of a sweep: a user's executor, or threads for the cores or devices.
 
-`engine/sweep.py` opens the workers; `engine/scheduler.py` submits tasks to them.
+`engine/sweep.py` opens the workers; `engine/scheduler.py` submits tasks to them, and `engine/lanes.py` runs
+each task on the device that the scheduler chose for it.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import itertools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -33,37 +33,51 @@ def num_workers(executor: concurrent.futures.Executor | None, workers: int | Non
     return getattr(executor, "_max_workers", None) if workers is None else workers
 
 
+class Workers(NamedTuple):
+    """The workers of a sweep.
+
+    Attributes:
+        submit: submits a function and its arguments, as `Executor.submit` does.
+        devices: number of devices among which the scheduler divides the tasks; 1 for a user's executor,
+            whose processes compute on the first device that each of them has.
+        accelerated: whether the devices are accelerators.
+        resident: whether the states of a chunk may stay on its device between two tasks.
+    """
+
+    submit: Callable[..., concurrent.futures.Future[Any]]
+    devices: int
+    accelerated: bool
+    resident: bool
+
+
 @contextlib.contextmanager
-def workers_of(
-    executor: concurrent.futures.Executor | None, num_threads: int, backend: str
-) -> Iterator[Callable[..., concurrent.futures.Future[Any]]]:
-    """Yields a function that submits a task: the executor's own method, or that of a pool of threads.
+def workers_of(executor: concurrent.futures.Executor | None, num_threads: int) -> Iterator[Workers]:
+    """Yields workers: those of the executor, or a pool of threads.
 
     Args:
         executor: the executor that runs the tasks; None makes a pool of threads, closed at the end.
         num_threads: the size of that pool.
-        backend: the backend of JAX; unless it is "cpu", tasks go to its devices in turn.
     """
+    accelerated = is_accelerated()
     if executor is not None:
-        yield executor.submit
+        yield Workers(executor.submit, 1, accelerated, False)
         return
     pool = concurrent.futures.ThreadPoolExecutor(num_threads, thread_name_prefix="regjax")
-    devices = jax.local_devices()
-    turn = itertools.cycle(devices)
-
-    def submit(function: Callable[..., Any], *arguments: Any) -> concurrent.futures.Future[Any]:
-        # On a CPU, JAX has one device, whose threads share its cores.
-        if backend == "cpu" or len(devices) == 1:
-            return pool.submit(function, *arguments)
-        return pool.submit(_on_device, next(turn), function, *arguments)
-
     try:
-        yield submit
+        yield Workers(pool.submit, jax.local_device_count(), accelerated, accelerated)
     finally:
         # Without waiting: a compiled segment cannot be stopped, and after Ctrl-C its result is not read.
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _on_device(device: Any, function: Callable[..., Any], *arguments: Any) -> Any:
-    with jax.default_device(device):
-        return function(*arguments)
+def is_accelerated() -> bool:
+    """Returns whether JAX computes on an accelerator."""
+    return jax.default_backend() != "cpu"
+
+
+def on_device(number: int | None) -> contextlib.AbstractContextManager[Any]:
+    """Returns a context in which JAX computes on one of this process's devices; None is its default."""
+    # A CPU has one device, whose threads share its cores.
+    if number is None:
+        return contextlib.nullcontext()
+    return jax.default_device(jax.local_devices()[number])

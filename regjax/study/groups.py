@@ -1,15 +1,16 @@
 """Groups of rows that share a compiled program, and the shape of their chunks.
 
 Rows with the same `Config` and the same regularisers compiled in form a group; groups that differ in their
-numbers of steps alone share a compiled program. A chunk of a group has R slots of r lanes. R·r depends on
-layer sizes, batch, backend and, on a CPU, the number of rows; never on workers. `make_plan` makes
-the groups, and takes chunks of one lane where memory holds no more.
+numbers of steps alone share a compiled program. A chunk of a group has R slots of r lanes. Its shape depends
+on layer sizes, batch, dtype, backend and the number of rows, on accelerators also on the number of devices;
+never on workers. `make_plan` makes the groups, and takes chunks of one lane where memory holds no more.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -24,8 +25,10 @@ from regjax.study.records import num_params
 CPU_LANES = ((32, 96 * 2**10), (16, 128 * 2**10), (8, 512 * 2**10), (4, None))
 # A group of fewer rows than this many chunks of 32 has chunks of 16: for more cores, and a fuller last one.
 MANY_CHUNKS = 8
-ACCELERATOR_BUDGET = 512 * 2**20
-ACCELERATOR_LANES = (2048, 1024, 512, 256, 128, 64, 32, 16, 8, 4)
+# Most bytes of the working sets of an accelerator's chunk, two of which are in work on a card of 16 GiB or
+# more, and most lanes. A chunk that does not fit after all is halved by the scheduler.
+ACCELERATOR_BUDGET = 6 * 2**30
+ACCELERATOR_LANES = 65_536
 # Lanes of a slot on a CPU: the most that half a chunk holds and its configurations fill.
 SLOT_LANES = (16, 8, 4)
 # Combinations of cheap regularisers, all else alike, up to which each has its own program.
@@ -69,8 +72,14 @@ class Group(NamedTuple):
         return self.slots, self.lanes, self.shared, self.on
 
 
-def make_groups(design: Design, backend: str = "cpu") -> tuple[Group, ...]:
-    """Returns the groups of a design in order of their first configuration."""
+def make_groups(design: Design, backend: str = "cpu", devices: int = 1) -> tuple[Group, ...]:
+    """Returns the groups of a design in order of their first configuration.
+
+    Args:
+        design: design of the sweep.
+        backend: "cpu", or an accelerator's name.
+        devices: number of accelerators that the chunks of a group are spread over; not read on a CPU.
+    """
     alike: dict[Any, dict[tuple[str, ...], list[int]]] = {}
     for index, (config, hparams) in enumerate(zip(design.configs, design.hparams, strict=True)):
         on = switched_on(hparams)
@@ -84,19 +93,32 @@ def make_groups(design: Design, backend: str = "cpu") -> tuple[Group, ...]:
         for on, indices in members.items():
             found[config, on, num_batches] = indices
     found = dict(sorted(found.items(), key=lambda entry: entry[1][0]))
-    num_samples = design.padded.x.shape[1]
     groups = []
     for (config, on, num_batches), members in found.items():
-        lanes = chunk_lanes(config, num_samples, backend)
-        if backend == "cpu":
-            lanes = _lanes_for(len(members) * design.num_replicates, lanes, alone=len(found) == 1)
         draws = bool(on) or config.batch_size is not None
         # Sharing pays where something is drawn and a replicate fills half a slot; the bits are the same.
         shared = design.pairing == "paired" and draws and len(members) >= 4
-        slots = SLOT_LANES if backend == "cpu" else SLOT_LANES[1:]
-        slot = next(s for s in slots if s == 4 or (2 * s <= lanes and len(members) >= s))
-        groups.append(Group(config, tuple(members), on, shared, lanes // slot, slot, num_batches))
+        if backend == "cpu":
+            shape = _cpu_shape(design, config, len(members), alone=len(found) == 1)
+        else:
+            lanes = chunk_lanes(config, design.padded.x.shape[1], backend, _own_inputs(design, config))
+            count = design.num_replicates, len(members)
+            shape = accelerator_shape(*count, most=lanes, shared=shared, devices=devices)
+        groups.append(Group(config, tuple(members), on, shared, *shape, num_batches))
     return tuple(groups)
+
+
+def _own_inputs(design: Design, config: Config) -> int:
+    """Returns the bytes of inputs that a lane has for itself, where folds do not see the same inputs."""
+    return design.padded.x.size * np.dtype(config.dtype).itemsize if design.has_own_inputs else 0
+
+
+def _cpu_shape(design: Design, config: Config, num_members: int, alone: bool) -> tuple[int, int]:
+    """Returns R and r of a CPU chunk of a group, which may be the only group."""
+    lanes = chunk_lanes(config, design.padded.x.shape[1])
+    lanes = _lanes_for(num_members * design.num_replicates, lanes, alone)
+    slot = next(s for s in SLOT_LANES if s == 4 or (2 * s <= lanes and num_members >= s))
+    return lanes // slot, slot
 
 
 def _lanes_for(num_rows: int, lanes: int, alone: bool) -> int:
@@ -106,6 +128,69 @@ def _lanes_for(num_rows: int, lanes: int, alone: bool) -> int:
         lanes = 16
     # Two chunks instead of one, for two cores. (Two of four lanes are no faster than one of eight.)
     return 8 if lanes == 16 and num_rows <= 16 and alone else lanes
+
+
+def accelerator_shape(
+    num_replicates: int, num_configurations: int, *, most: int, shared: bool, devices: int = 1
+) -> tuple[int, int]:
+    """Returns R and r of an accelerator's chunk: one chunk holds all rows of a group where it may.
+
+    Unshared lanes make one slot. A slot of a shared group holds all configurations of a replicate where
+    `most` allows it, so that the bits of a replicate are drawn once. At most about an eighth of the lanes is
+    spare; where there are several devices, each gets as many lanes as the others, and some may be spare.
+
+    Args:
+        num_replicates: number of replicates of the group, at least 1.
+        num_configurations: number of its configurations, at least 1.
+        most: most lanes of a chunk, R·r, a number that `rounded_up` returns.
+        shared: whether the lanes of a slot are rows of one replicate.
+        devices: number of devices that the chunks are spread over.
+
+    Example:
+        >>> accelerator_shape(256, 16, most=65_536, shared=True)
+        (256, 16)
+        >>> accelerator_shape(256, 16, most=65_536, shared=True, devices=4)
+        (64, 16)
+        >>> accelerator_shape(10, 2, most=65_536, shared=False)
+        (1, 20)
+    """
+    rows = num_replicates * num_configurations
+    if not shared:
+        chunks = devices * math.ceil(math.ceil(rows / most) / devices)
+        return 1, rounded_up(math.ceil(rows / chunks))
+    parts = math.ceil(num_configurations / most)
+    # So few replicates do not divide evenly among the devices: the configurations do.
+    even = devices // math.gcd(num_replicates, devices)
+    if num_replicates < 4 * devices and num_configurations >= 4 * even:
+        parts = max(parts, even)
+    least = math.ceil(num_configurations / parts)
+    # Rounded up, unless lanes that are not leave more slots to a chunk.
+    shapes = [
+        (_slots(math.ceil(num_configurations / lanes) * num_replicates, rows, lanes, most, devices), lanes)
+        for lanes in (rounded_up(least), least)
+    ]
+    return max(shapes, key=math.prod)
+
+
+def _slots(slots: int, rows: int, lanes: int, most: int, devices: int) -> int:
+    """Returns R of an accelerator's chunk, for a group of `rows` rows in `slots` slots of `lanes` lanes."""
+
+    def in_turn(size: int) -> int:
+        """Returns how many slots the busiest device trains, spare ones too, in chunks of `size` slots."""
+        return size * math.ceil(math.ceil(slots / size) / devices)
+
+    sizes = range(1, min(most // lanes, math.ceil(slots / devices)) + 1)
+    allowed = max(min(map(in_turn, sizes)), 9 / 8 * rows / lanes / devices)
+    return max(size for size in sizes if in_turn(size) <= allowed)
+
+
+def rounded_up(count: int) -> int:
+    """Returns the least of 1 … 16, 18, 20 … 32, 36, 40 … 64, 72 …, at most an eighth larger, from `count` on.
+
+    Eight sizes between a power of two and the next one: sweeps of nearly one size share compiled programs.
+    """
+    step = 2 ** max(0, (count - 1).bit_length() - 4)
+    return math.ceil(count / step) * step
 
 
 def shapes_of(groups: Sequence[Group]) -> str:
@@ -119,16 +204,24 @@ def with_shapes(groups: Sequence[Group], shapes: str) -> tuple[Group, ...]:
     return tuple(group._replace(slots=slots, lanes=lanes) for group, (slots, lanes) in again)
 
 
-def chunk_lanes(config: Config, num_samples: int, backend: str = "cpu") -> int:
+def chunk_lanes(config: Config, num_samples: int, backend: str = "cpu", own_inputs: int = 0) -> int:
     """Returns the lanes of a chunk of many rows: a pure function of layer sizes, batch, dtype and backend.
 
     A lane of a given chunk size computes the same bits at any position and beside any other lanes; a test
-    checks that for every size here.
+    checks that for every size of a CPU.
+
+    Args:
+        config: `Config` of the rows.
+        num_samples: number of samples.
+        backend: "cpu", or an accelerator's name.
+        own_inputs: bytes of inputs that each lane has for itself; not read on a CPU.
     """
     size = lane_bytes(config, num_samples)
     if backend == "cpu":
         return next(lanes for lanes, limit in CPU_LANES if limit is None or size <= limit)
-    return next((lanes for lanes in ACCELERATOR_LANES if lanes * size <= ACCELERATOR_BUDGET), 4)
+    most = min(ACCELERATOR_LANES, max(1, ACCELERATOR_BUDGET // (size + own_inputs)))
+    step = 2 ** max(0, most.bit_length() - 4)
+    return most // step * step  # a number that `rounded_up` returns
 
 
 def lane_bytes(config: Config, num_samples: int) -> int:

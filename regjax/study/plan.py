@@ -105,16 +105,18 @@ def make_plan(
     workers: int | None = None,
     keep: Keep | None = None,
     backend: str = "cpu",
+    devices: int | None = None,
 ) -> Plan:
     """Returns the plan of a design; nothing is compiled.
 
     Args:
         design: design of the sweep.
         questions: questions to the results; the plan's notes say which will not be answered.
-        workers: number of tasks at a time; None takes a worker per core.
+        workers: number of tasks at a time; None takes a worker per core, or two per accelerator.
         keep: rows whose parameters are kept; None takes "all" where they take at most 256 MiB, else "best",
             else "none".
         backend: "cpu", or an accelerator's name.
+        devices: number of accelerators that chunks are spread over; None takes those that JAX finds.
 
     Raises:
         ValueError: a sweep that does not fit into memory even with one network at a time, or a question that
@@ -122,10 +124,11 @@ def make_plan(
     """
     if keep is not None:
         check_choice("keep", keep, get_args(Keep))
-    num_workers = default_workers(backend) if workers is None else check_count("workers", workers)
+    devices = num_devices() if devices is None else devices
+    num_workers = default_workers(backend, devices) if workers is None else check_count("workers", workers)
     notes = [*design.notes, *(questions.check(design) if questions is not None else ())]
     available = free_memory()
-    groups = make_groups(design, backend)
+    groups = make_groups(design, backend, devices)
     keep = _default_keep(design) if keep is None else keep
     needed = _memory(design, groups, num_workers, keep)
     if available is not None and backend == "cpu":
@@ -158,11 +161,11 @@ def stored_plan(
         design: design of the sweep.
         shapes: shapes of its groups' chunks, as `shapes_of` gave them.
         keep: rows whose parameters are kept.
-        workers: number of tasks at a time; None takes a worker per core.
+        workers: number of tasks at a time; None takes a worker per core, or two per accelerator.
         backend: "cpu", or an accelerator's name.
     """
     groups = with_shapes(make_groups(design, backend), shapes)
-    num_workers = default_workers(backend) if workers is None else workers
+    num_workers = default_workers(backend, num_devices()) if workers is None else workers
     needed = _memory(design, groups, num_workers, keep)
     return Plan(
         design.num_rows, _replicates(design), groups, num_workers, keep, needed, None, notes=design.notes
@@ -174,10 +177,23 @@ def _replicates(design: Design) -> str:
     return f"{seeds} × {counted(design.num_folds, 'fold')}" if design.splits.kind == "folds" else seeds
 
 
-def default_workers(backend: str = "cpu") -> int:
-    """Returns a worker per core that this process may use, or per device of an accelerator."""
-    if backend == "cpu":
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def default_workers(backend: str = "cpu", devices: int = 1) -> int:
+    """Returns a worker per core that this process may use, or two per device of an accelerator.
+
+    Args:
+        backend: "cpu", or an accelerator's name.
+        devices: number of devices that JAX has.
+    """
+    if backend != "cpu":
+        # While a device trains the chunk of one, the other copies records and prepares its next task.
+        return 2 * devices
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # A CPU is one device, unless XLA_FLAGS asks for more.
+    return max(cores, devices)
+
+
+def num_devices() -> int:
+    """Returns the number of devices that this process may compute on."""
     import jax
 
     return jax.local_device_count()

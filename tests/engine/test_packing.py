@@ -1,5 +1,6 @@
 """Packing: every row is in one chunk or waits, with its own state, and slots hold what they may share."""
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -128,10 +129,55 @@ def test_every_row_is_trained_to_its_end_whichever_stop_and_whatever_is_halved(s
         assert set(steps[rows]) == {chunk.step}
         trained(waves, chunk, chunk.step + 10)
         steps[rows] += 10
-        waves.loosen(chunk, steps < ends)
+        same = chunk.states["row"].shape == (group.slots, group.lanes)
+        if not same or rng.random() < 0.5 or not waves.goes_on(chunk, steps < ends):
+            waves.loosen(chunk, steps < ends)
         waves.pack(chunk.wave)
     np.testing.assert_array_equal(steps, ends)
     assert waves.open == []
+
+
+@pytest.mark.parametrize(
+    ("shape", "rows", "stopped", "goes_on"),
+    [
+        ((2, 4), 8, 5, True),  # alone: its rows need one chunk, however few they are
+        ((2, 4), 8, 8, False),  # none is left
+        ((2, 4), 30, 0, True),
+        ((2, 4), 30, 1, False),  # others of its wave can take the lane
+        ((1, 72), 200, 35, True),  # large, and more than half of it is in work
+        ((1, 72), 200, 36, False),
+    ],
+)
+def test_a_chunk_goes_on_where_packing_would_not_save_one(shape, rows, stopped, goes_on):
+    waves = waves_of(shape, shared=False, configurations=40)
+    waves.open_wave(0, range(rows), {})
+    chunk = next_of(waves)
+    trained(waves, chunk, 10)
+    members = [row for _, _, row in chunk.places]
+    going = np.ones(240, bool)
+    going[members[:stopped]] = False
+    assert waves.goes_on(chunk, going) == goes_on
+    assert (chunk in chunk.wave.ready) == goes_on
+    left = members[stopped:] if goes_on else members
+    assert [row for _, _, row in chunk.places] == left
+    # Each row is where its state is.
+    assert all(chunk.states["row"][i, j] == row for i, j, row in chunk.places)
+    if goes_on and stopped < len(members):
+        waiting = {row for _, _, found, _ in waves.waiting() for row in found}
+        assert waiting == set(left)
+
+
+def test_states_on_a_device_are_fetched_before_lanes_are_taken():
+    waves = waves_of((1, 4), shared=False)
+    waves.open_wave(0, range(4), {})
+    chunk = next_of(waves)
+    trained(waves, chunk, 10)
+    chunk.states = jax.device_put(chunk.states)
+    assert waves.goes_on(chunk, np.ones(30, bool))
+    assert isinstance(chunk.states["row"], jax.Array)
+    ((_, step, rows, states),) = waves.waiting()
+    assert (step, rows) == (10, [0, 1, 2, 3])
+    assert all(isinstance(leaf, np.ndarray) for leaf in (*states.values(), *chunk.states.values()))
 
 
 def test_halving_takes_slots_first_and_lanes_of_the_last_one():

@@ -9,7 +9,7 @@ import pytest
 from small import run
 from sweeps import assert_same
 
-from regjax.engine.workers import num_workers, workers_of
+from regjax.engine.workers import num_workers, on_device, workers_of
 
 pytestmark = pytest.mark.bits
 
@@ -44,20 +44,31 @@ def test_how_many_workers():
         num_workers(3, None)
 
 
-def test_threads_take_the_devices_in_turn_and_are_not_waited_for(monkeypatch):
-    ran, begun, go_on = [], threading.Event(), threading.Event()
-    monkeypatch.setattr(jax, "local_devices", lambda: ["first", "second"])
-    monkeypatch.setattr(jax, "default_device", lambda d: contextlib.nullcontext(ran.append(d)))
-    with workers_of(None, 1, "gpu") as submit:
-        assert [submit(pow, 2, i).result() for i in range(3)] == [1, 2, 4]
-        slow = submit(lambda: begun.set() or go_on.wait(60))
-        never = submit(pow, 2, 2)
+def test_threads_are_not_waited_for():
+    begun, go_on = threading.Event(), threading.Event()
+    with workers_of(None, 1) as workers:
+        assert [workers.submit(pow, 2, i).result() for i in range(3)] == [1, 2, 4]
+        slow = workers.submit(lambda: begun.set() or go_on.wait(60))
+        never = workers.submit(pow, 2, 2)
         begun.wait(60)
-    assert ran == ["first", "second", "first", "second"]
     assert never.cancelled()
     assert not slow.done()
     go_on.set()
-    ran.clear()
-    with workers_of(None, 1, "cpu") as submit:
-        assert submit(pow, 2, 5).result() == 32
-    assert ran == []
+
+
+def test_states_stay_on_the_device_of_this_process_alone(monkeypatch):
+    monkeypatch.setattr(jax, "local_device_count", lambda: 3)
+    with workers_of(None, 1) as workers:
+        assert workers[1:] == (3, False, False)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    with workers_of(None, 1) as workers:
+        assert workers[1:] == (3, True, True)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, workers_of(pool, 1) as workers:
+        assert workers == (pool.submit, 1, True, False)
+
+
+def test_a_task_runs_on_the_device_that_it_names(monkeypatch):
+    monkeypatch.setattr(jax, "local_devices", lambda: ["first", "second"])
+    monkeypatch.setattr(jax, "default_device", lambda device: contextlib.nullcontext(device))
+    with on_device(1) as one, on_device(None) as other:
+        assert (one, other) == ("second", None)
