@@ -18,10 +18,11 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from .activations import ACTIVATIONS
 from .checks import check_choice
-from .config import Activation, Config, Dtype, Init, Loss, Precision, local_x64
+from .config import Activation, Config, Dtype, Init, Loss, Precision, check_precision, local_x64
 from .dropout import UnitMasks
 from .random import INIT, normals, one_generator, place_key
 
@@ -127,8 +128,12 @@ def forward(
 
     Returns:
         Logits `(n_outputs, n)`, and the residuals.
+
+    Raises:
+        ValueError: precision "bfloat16" with float64 arrays.
     """
     chex.assert_rank(x, 2)
+    check_precision(precision, x.dtype)
     masks = (None,) * len(params) if masks is None else masks
     f = ACTIVATIONS[activation].f
     layers, a = [], x
@@ -249,8 +254,14 @@ def _check_outputs(logits: jax.Array, loss: Loss) -> None:
 
 
 def _product(a: jax.Array, b: jax.Array, precision: Precision) -> jax.Array:
-    """a·b for matrices, `(m, k)·(k, n) → (m, n)`."""
+    """Returns a·b for matrices, `(m, k)·(k, n) → (m, n)`."""
     inner = a.shape[1]
+    if precision == "bfloat16":
+        # Rounded before the cast: XLA may drop a cast to bfloat16 and back, never a `reduce_precision`.
+        a, b = (lax.reduce_precision(operand, exponent_bits=8, mantissa_bits=7) for operand in (a, b))
+        if inner > SMALL_INNER:  # the product of two bfloat16 numbers is exact in float32
+            a, b = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
+            return jnp.matmul(a, b, preferred_element_type=jnp.float32)
     if inner <= SMALL_INNER:
         terms = (a[:, k : k + 1] * b[k : k + 1, :] for k in range(inner))
         return functools.reduce(operator.add, terms)
