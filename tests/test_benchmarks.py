@@ -10,6 +10,7 @@ import pytest
 
 import benchmarks.__main__
 from benchmarks import (
+    agreement,
     bench_compare,
     bench_coverage,
     bench_faults,
@@ -39,6 +40,25 @@ def test_bench_compare(monkeypatch, capsys, tmp_path):
     found = json.loads((tmp_path / "r.json").read_text())
     assert set(found["seconds"]) == {"numpy", "regjax, cold", "regjax, warm"}
     assert {"versions", "device", "cores", "date"} <= set(found)
+
+
+@pytest.mark.slow
+def test_agreement(capsys, tmp_path):
+    assert agreement.main(["--quick", "--json", str(tmp_path / "r.json")]) == 0
+    out = capsys.readouterr().out
+    for words in (
+        "0 of 20 comparisons",
+        "JAX has no GPU here",
+        "PARTNERS",
+        "glorot",
+        "bfloat16",
+        "16 networks",
+    ):
+        assert words in out
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert {finding["part"] for finding in found["findings"]} == set(agreement.PARTS)
+    gradient = [f["values"]["gradient"] for f in found["findings"] if f["part"] == "precision"]
+    assert max(gradient[:3]) < 1e-5 < 1e-3 < gradient[3]
 
 
 @pytest.mark.slow
