@@ -24,7 +24,7 @@ from .activations import ACTIVATIONS
 from .checks import check_choice
 from .config import Activation, Config, Dtype, Init, Loss, Precision, check_precision, local_x64
 from .dropout import UnitMasks
-from .random import INIT, normals, one_generator, place_key
+from .random import INIT, is_drawn_on_cpu, normals, on_cpu, one_generator, place_key
 
 # A product whose inner dimension is at most this is written as a sum of elementwise products, which XLA
 # fuses with the activation and the mask; see benchmarks/bench_layout.py for what that is worth.
@@ -49,7 +49,8 @@ def init_params(
     Standard deviation of `w`: "tutorial" 1/√fan_in, "he" √(2/fan_in), "glorot"
     √(2/(fan_in + fan_out)). "sklearn" and "sklearn_logistic" draw weights and biases uniformly, within
     √(6/(fan_in + fan_out)) and √(2/(fan_in + fan_out)). The draw is made in float32 whatever the dtype, so
-    a float64 run starts where the float32 run does.
+    a float64 run starts where the float32 run does; and on the CPU unless the key is traced, so that every
+    device starts there.
 
     Args:
         key: key of the replicate.
@@ -66,6 +67,14 @@ def init_params(
     """
     sizes = Config(layer_sizes=tuple(layer_sizes), init=init, dtype=dtype).layer_sizes  # checks all three
     shapes = [(fan_out, fan_in) for fan_in, fan_out in itertools.pairwise(sizes)]
+    draw = functools.partial(_draw, key, shapes, init, dtype)
+    if not is_drawn_on_cpu(key):
+        return draw()
+    with local_x64(dtype):
+        return on_cpu(draw)
+
+
+def _draw(key: jax.Array, shapes: Sequence[tuple[int, int]], init: Init, dtype: Dtype) -> Params:
     if init in ("sklearn", "sklearn_logistic"):
         return _uniform(place_key(key, 0, INIT), shapes, 6.0 if init == "sklearn" else 2.0, dtype)
     params = []

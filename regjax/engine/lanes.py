@@ -30,6 +30,7 @@ from regjax.core.metrics import LAST, examples, metrics
 from regjax.core.mlp import Params
 from regjax.core.objective import resolve_loss
 from regjax.core.penalties import penalty
+from regjax.core.random import is_drawn_on_cpu, on_cpu
 from regjax.core.train import Course, TrainState, init_state, run_segment
 
 # Config fields that neither the first state nor a record depends on, each at one value: groups that differ
@@ -203,7 +204,9 @@ def _first_states(task: ChunkTask, replicates: Replicates, hparams: HParams) -> 
         _config_of_loop(task.config), **_LOOP_ONLY, activation="relu", precision="highest"
     )
     hparams = without(hparams, [name for name in ABSENT if name not in CARRIED])
-    return init_lanes(replicates, hparams, task.params, config=config, shared=task.shared)
+    draw = functools.partial(init_lanes, replicates, hparams, task.params, config=config, shared=task.shared)
+    drawn_on_cpu = task.params is None and is_drawn_on_cpu(replicates.key)
+    return on_cpu(draw) if drawn_on_cpu else draw()
 
 
 def _advance(
