@@ -124,7 +124,8 @@ def devices() -> tuple[Any, Any]:
 def on(device: Any, function: Callable[..., Any], *arguments: Any) -> Any:
     """Returns the result of a compiled function on a device, as NumPy arrays."""
     with jax.default_device(device):
-        return jax.tree.map(np.asarray, jax.jit(function)(*arguments))
+        # Moved by hand: arrays that lie on another device are computed with there, whatever the default.
+        return jax.tree.map(np.asarray, jax.jit(function)(*jax.device_put(arguments, device)))
 
 
 # ---- Draws and initial weights
@@ -336,7 +337,7 @@ def program(problem: Digits, precision: Precision, device: Any, steps: int) -> t
 
     with jax.default_device(device):
         seeds = np.arange(len(problem.params[0].w), dtype=np.uint32)
-        inputs = jax.device_put((seeds, problem.params, problem.train))
+        inputs = jax.device_put((seeds, problem.params, problem.train), device)
         return jax.jit(jax.vmap(run, (0, 0, None))).lower(*inputs).compile(), inputs
 
 

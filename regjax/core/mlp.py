@@ -67,11 +67,11 @@ def init_params(
     """
     sizes = Config(layer_sizes=tuple(layer_sizes), init=init, dtype=dtype).layer_sizes  # checks all three
     shapes = [(fan_out, fan_in) for fan_in, fan_out in itertools.pairwise(sizes)]
-    draw = functools.partial(_draw, key, shapes, init, dtype)
+    draw = functools.partial(_draw, shapes=shapes, init=init, dtype=dtype)
     if not is_drawn_on_cpu(key):
-        return draw()
+        return draw(key)
     with local_x64(dtype):
-        return on_cpu(draw)
+        return on_cpu(draw, key)
 
 
 def _draw(key: jax.Array, shapes: Sequence[tuple[int, int]], init: Init, dtype: Dtype) -> Params:

@@ -73,8 +73,8 @@ def is_drawn_on_cpu(key: jax.Array) -> bool:
     return jax.default_backend() != "cpu" and not is_traced(key)
 
 
-def on_cpu(draw: Callable[[], Any]) -> Any:
-    """Returns a pytree of arrays, drawn on the CPU and moved to the device that JAX computes on.
+def on_cpu(draw: Callable[..., Any], *arguments: Any) -> Any:
+    """Returns `draw(*arguments)`, arrays drawn on the CPU and moved to the device that JAX computes on.
 
     For initial weights: erf⁻¹ may have other last bits on a GPU, and a network would begin elsewhere. All
     other draws are made of bits alone, which are the same everywhere. Where JAX has no CPU beside its device
@@ -83,10 +83,11 @@ def on_cpu(draw: Callable[[], Any]) -> Any:
     try:
         cpu = jax.local_devices(backend="cpu")[0]
     except RuntimeError:
-        return draw()
+        return draw(*arguments)
     # Evaluated at once, also where a caller traces a function around a key that is no tracer.
     with jax.ensure_compile_time_eval(), jax.default_device(cpu):
-        drawn = jax.tree.map(np.asarray, draw())
+        # Moved by hand: arrays that lie on another device are computed with there, whatever the default.
+        drawn = jax.tree.map(np.asarray, draw(*jax.device_put(arguments, cpu)))
     return jax.device_put(drawn)
 
 

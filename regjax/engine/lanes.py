@@ -204,9 +204,10 @@ def _first_states(task: ChunkTask, replicates: Replicates, hparams: HParams) -> 
         _config_of_loop(task.config), **_LOOP_ONLY, activation="relu", precision="highest"
     )
     hparams = without(hparams, [name for name in ABSENT if name not in CARRIED])
-    draw = functools.partial(init_lanes, replicates, hparams, task.params, config=config, shared=task.shared)
-    drawn_on_cpu = task.params is None and is_drawn_on_cpu(replicates.key)
-    return on_cpu(draw) if drawn_on_cpu else draw()
+    init = functools.partial(init_lanes, config=config, shared=task.shared)
+    if task.params is None and is_drawn_on_cpu(replicates.key):
+        return on_cpu(init, replicates, hparams, None)
+    return init(replicates, hparams, task.params)
 
 
 def _advance(

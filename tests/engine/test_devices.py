@@ -57,9 +57,9 @@ def test_initial_weights_drawn_on_the_cpu_are_those_drawn_in_place(monkeypatch, 
             train, config, {"l2": [0, 0.1]}, seeds=2, progress=False
         )
 
-    def on_cpu(draw):
+    def on_cpu(draw, *arguments):
         drawn.append(draw)
-        return random.on_cpu(draw)
+        return random.on_cpu(draw, *arguments)
 
     in_place, results = draw()
     for module in (mlp, importlib.import_module("regjax.core.train"), lanes):
