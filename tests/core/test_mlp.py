@@ -91,7 +91,7 @@ def test_bfloat16_products_are_those_of_rounded_operands(features, outputs, n):
     exact = in_float64(w, x, d)
     for found, (expected, size), (full, _) in zip(together, rounded, exact, strict=True):
         assert found.dtype == jnp.float32
-        assert (np.abs(found - expected) <= 1e-6 * size).all()
+        assert (np.abs(found - expected) <= 4e-6 * size).all()
         assert np.max(np.abs(found - full) / size) > 1e-4
     for alone, lane in zip(run(w[0], x[0], d[0]), together, strict=True):
         np.testing.assert_allclose(alone, lane[0], rtol=1e-5, atol=1e-5)

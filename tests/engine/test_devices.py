@@ -47,7 +47,7 @@ def test_initial_weights_drawn_on_the_cpu_are_those_drawn_in_place(monkeypatch, 
     """The way of a GPU, on the CPU: eager, inside of a traced function, by make_train and by a sweep."""
     config = regjax.Config(num_steps=20, eval_every=20, dtype=dtype, metrics=())
     key, train = random.replicate_key(5), regjax.two_regions(jax.random.key(0))[0]
-    drawn = []
+    drawn = {mlp: 0, lanes: 0}
 
     def draw():
         params = init_params(key, config.layer_sizes, dtype=dtype)
@@ -57,17 +57,21 @@ def test_initial_weights_drawn_on_the_cpu_are_those_drawn_in_place(monkeypatch, 
             train, config, {"l2": [0, 0.1]}, seeds=2, progress=False
         )
 
-    def on_cpu(draw, *arguments):
-        drawn.append(draw)
-        return random.on_cpu(draw, *arguments)
+    def counting(module):
+        def on_cpu(draw, *arguments):
+            drawn[module] += 1
+            return random.on_cpu(draw, *arguments)
+
+        return on_cpu
 
     in_place, results = draw()
     for module in (mlp, importlib.import_module("regjax.core.train"), lanes):
         monkeypatch.setattr(module, "is_drawn_on_cpu", lambda key: not is_traced(key))
-    monkeypatch.setattr(mlp, "on_cpu", on_cpu)
-    monkeypatch.setattr(lanes, "on_cpu", on_cpu)
+    for module in drawn:
+        monkeypatch.setattr(module, "on_cpu", counting(module))
     found, other = draw()
-    assert len(drawn) >= 4
+    assert drawn[mlp] == 3
+    assert drawn[lanes] >= 1
     jax.tree.map(np.testing.assert_array_equal, found, in_place)
     assert_same(other, results)
 
