@@ -51,7 +51,7 @@ EVERY = {
     "eval_every": ("3", 3),
     "init": ("he", "he"),
     "dtype": ("float64", "float64"),
-    "precision": ("bfloat16", "bfloat16"),
+    "precision": ("high", "high"),
     "learning_rate": ("0.1,0.2", [0.1, 0.2]),
     "l2": ("none,geomspace(0.1,10,3)", [0, 0.1, 1, 10]),
     "l1": ("0.5", 0.5),
