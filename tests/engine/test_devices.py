@@ -123,3 +123,11 @@ def test_one_ulp_in_an_initial_weight_is_found(monkeypatch, capsys):
     assert "1 of 5 comparisons that must hold are broken" in out
     del found["he"]
     assert agreement.main([]) == 0
+
+
+def test_where_jax_has_no_cpu_the_device_draws(monkeypatch):
+    def none_there(backend):
+        raise RuntimeError(f"Unknown backend {backend}")
+
+    monkeypatch.setattr(jax, "local_devices", none_there)
+    assert random.on_cpu(lambda a, b: (a, b), 1, 2) == (1, 2)
