@@ -10,6 +10,7 @@ import pytest
 
 import benchmarks.__main__
 from benchmarks import (
+    agreement,
     bench_compare,
     bench_coverage,
     bench_faults,
@@ -39,6 +40,19 @@ def test_bench_compare(monkeypatch, capsys, tmp_path):
     found = json.loads((tmp_path / "r.json").read_text())
     assert set(found["seconds"]) == {"numpy", "regjax, cold", "regjax, warm"}
     assert {"versions", "device", "cores", "date"} <= set(found)
+
+
+@pytest.mark.slow
+def test_agreement(capsys, tmp_path):
+    assert agreement.main(["--quick", "--json", str(tmp_path / "r.json")]) == 0
+    out = capsys.readouterr().out
+    for words in ("0 of 20 comparisons", "PARTNERS", "glorot", "bfloat16", "16 networks"):
+        assert words in out
+    assert ("JAX has no GPU here" in out) == (jax.default_backend() == "cpu")
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert {finding["part"] for finding in found["findings"]} == set(agreement.PARTS)
+    gradient = [f["values"]["gradient"] for f in found["findings"] if f["part"] == "precision"]
+    assert gradient[0] < 1e-5 < 1e-3 < gradient[3]
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ CONFIG = {
     "eval_every": Flag("N", "Steps between two records."),
     "init": Flag("NAME", "Initial weights: tutorial, he or glorot."),
     "dtype": Flag("NAME", "float32 or float64."),
-    "precision": Flag("NAME", "Of matrix products: highest, high or default."),
+    "precision": Flag("NAME", "Of matrix products: highest, high, default or bfloat16."),
     "schedule": Flag("KIND", "Of the learning rate: constant, cosine or exponential."),
     "warmup_steps": Flag("N", "In which the learning rate rises from 0."),
     "decay_steps": Flag("N", "Of the schedule; all steps by default."),

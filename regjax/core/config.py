@@ -22,7 +22,7 @@ Loss = Literal["sigmoid_cross_entropy", "softmax_cross_entropy", "squared_error"
 Optimizer = Literal["sgd", "momentum", "nesterov", "adam", "adamw"]
 Init = Literal["tutorial", "he", "glorot", "sklearn", "sklearn_logistic"]
 Dtype = Literal["float32", "float64"]
-Precision = Literal["highest", "high", "default"]
+Precision = Literal["highest", "high", "default", "bfloat16"]
 Schedule = Literal["constant", "cosine", "exponential", "invscaling", "adaptive"]
 StopOn = Literal["loss", "score"]
 Metric = Literal["loss", "accuracy", "balanced_accuracy", "roc_auc", "rmse", "r2"]
@@ -68,8 +68,10 @@ class Config:
             a sweep, "sklearn": NumPy's, from the seed, which gives scikit-learn's for random_state = seed.
         metrics: metrics that are recorded beside the loss: () is the loss alone, None all that fit the
             targets. Without roc_auc, which sorts, a record takes half the time.
-        precision: precision of matrix products, in JAX's words. "highest" is full float32 on every device;
-            "default" permits TF32 on an NVIDIA GPU.
+        precision: precision of matrix products. "highest", "high" and "default" are JAX's words: "highest" is
+            full float32 on every device; on an NVIDIA GPU that has TF32 (10 bits of mantissa for 23) "high"
+            and "default" both use it, and on a CPU they change nothing. "bfloat16" rounds the operands of
+            every product to bfloat16 (7 bits) and sums in float32, on every device; not with float64.
 
     Raises:
         ValueError: a value out of its range, naming it.
@@ -126,6 +128,7 @@ class Config:
             ("stop_on", (None, *get_args(StopOn))),
         ):
             check_choice(name, getattr(self, name), choices)
+        check_precision(self.precision, self.dtype)
         self._check_class_weight()
         self._check_metrics()
         if self.schedule in ("invscaling", "adaptive") and self.stop_on is None:
@@ -181,6 +184,12 @@ class Config:
     def schedule_steps(self) -> int:
         """Number of steps of the schedule, warm-up included."""
         return max(self.decay_steps or self.num_steps, self.warmup_steps + 1)
+
+
+def check_precision(precision: Precision, dtype: Any) -> None:
+    """Raises ValueError where the operands of float64 products would be rounded to bfloat16."""
+    if precision == "bfloat16" and dtype == "float64":
+        raise ValueError("precision must be highest, high or default with float64, got 'bfloat16'")
 
 
 def local_x64(dtype: Dtype) -> contextlib.AbstractContextManager[Any]:

@@ -18,12 +18,13 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from .activations import ACTIVATIONS
 from .checks import check_choice
-from .config import Activation, Config, Dtype, Init, Loss, Precision, local_x64
+from .config import Activation, Config, Dtype, Init, Loss, Precision, check_precision, local_x64
 from .dropout import UnitMasks
-from .random import INIT, normals, one_generator, place_key
+from .random import INIT, is_drawn_on_cpu, normals, on_cpu, one_generator, place_key
 
 # A product whose inner dimension is at most this is written as a sum of elementwise products, which XLA
 # fuses with the activation and the mask; see benchmarks/bench_layout.py for what that is worth.
@@ -48,7 +49,8 @@ def init_params(
     Standard deviation of `w`: "tutorial" 1/√fan_in, "he" √(2/fan_in), "glorot"
     √(2/(fan_in + fan_out)). "sklearn" and "sklearn_logistic" draw weights and biases uniformly, within
     √(6/(fan_in + fan_out)) and √(2/(fan_in + fan_out)). The draw is made in float32 whatever the dtype, so
-    a float64 run starts where the float32 run does.
+    a float64 run starts where the float32 run does; and on the CPU unless the key is traced, so that every
+    device starts there.
 
     Args:
         key: key of the replicate.
@@ -65,6 +67,14 @@ def init_params(
     """
     sizes = Config(layer_sizes=tuple(layer_sizes), init=init, dtype=dtype).layer_sizes  # checks all three
     shapes = [(fan_out, fan_in) for fan_in, fan_out in itertools.pairwise(sizes)]
+    draw = functools.partial(_draw, shapes=shapes, init=init, dtype=dtype)
+    if not is_drawn_on_cpu(key):
+        return draw(key)
+    with local_x64(dtype):
+        return on_cpu(draw, key)
+
+
+def _draw(key: jax.Array, shapes: Sequence[tuple[int, int]], init: Init, dtype: Dtype) -> Params:
     if init in ("sklearn", "sklearn_logistic"):
         return _uniform(place_key(key, 0, INIT), shapes, 6.0 if init == "sklearn" else 2.0, dtype)
     params = []
@@ -127,8 +137,12 @@ def forward(
 
     Returns:
         Logits `(n_outputs, n)`, and the residuals.
+
+    Raises:
+        ValueError: precision "bfloat16" with float64 arrays.
     """
     chex.assert_rank(x, 2)
+    check_precision(precision, x.dtype)
     masks = (None,) * len(params) if masks is None else masks
     f = ACTIVATIONS[activation].f
     layers, a = [], x
@@ -249,8 +263,14 @@ def _check_outputs(logits: jax.Array, loss: Loss) -> None:
 
 
 def _product(a: jax.Array, b: jax.Array, precision: Precision) -> jax.Array:
-    """a·b for matrices, `(m, k)·(k, n) → (m, n)`."""
+    """Returns a·b for matrices, `(m, k)·(k, n) → (m, n)`."""
     inner = a.shape[1]
+    if precision == "bfloat16":
+        # Rounded before the cast: XLA may drop a cast to bfloat16 and back, never a `reduce_precision`.
+        a, b = (lax.reduce_precision(operand, exponent_bits=8, mantissa_bits=7) for operand in (a, b))
+        if inner > SMALL_INNER:  # the product of two bfloat16 numbers is exact in float32
+            a, b = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
+            return jnp.matmul(a, b, preferred_element_type=jnp.float32)
     if inner <= SMALL_INNER:
         terms = (a[:, k : k + 1] * b[k : k + 1, :] for k in range(inner))
         return functools.reduce(operator.add, terms)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -21,7 +21,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from .checks import check_count
+from .checks import check_count, is_traced
 
 # One constant per place, never renumbered: stored results depend on them.
 INIT = 0
@@ -66,6 +66,29 @@ def place_key(key: jax.Array, step: ArrayLike, place: int) -> jax.Array:
 def one_generator() -> contextlib.AbstractContextManager[Any]:
     """Returns a context in which the draws of `jax.random` do not depend on jax_threefry_partitionable."""
     return jax.threefry_partitionable(True)
+
+
+def is_drawn_on_cpu(key: jax.Array) -> bool:
+    """Returns whether `on_cpu` has work to do: JAX computes on another device, and the key is no tracer."""
+    return jax.default_backend() != "cpu" and not is_traced(key)
+
+
+def on_cpu(draw: Callable[..., Any], *arguments: Any) -> Any:
+    """Returns `draw(*arguments)`, arrays drawn on the CPU and moved to the device that JAX computes on.
+
+    For initial weights: erf⁻¹ may have other last bits on a GPU, and a network would begin elsewhere. All
+    other draws are made of bits alone, which are the same everywhere. Where JAX has no CPU beside its device
+    (JAX_PLATFORMS), that device draws.
+    """
+    try:
+        cpu = jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return draw(*arguments)
+    # Evaluated at once, also where a caller traces a function around a key that is no tracer.
+    with jax.ensure_compile_time_eval(), jax.default_device(cpu):
+        # Moved by hand: arrays that lie on another device are computed with there, whatever the default.
+        drawn = jax.tree.map(np.asarray, draw(*jax.device_put(arguments, cpu)))
+    return jax.device_put(drawn)
 
 
 def normals(key: jax.Array, shapes: Sequence[tuple[int, int]]) -> list[jax.Array]:

@@ -33,6 +33,7 @@ from .mlp import Params, init_params
 from .objective import BatchSizes, resolve_loss
 from .optimizers import learning_rate_at, make_optimizer, update
 from .penalties import penalty
+from .random import is_drawn_on_cpu
 
 
 class TrainState(NamedTuple):
@@ -282,14 +283,24 @@ def make_train(config: Config) -> Callable[..., Trained]:
             data, test = check_data(config, data), check_test(config, data, test)
             stop = check_test(config, data, stop, "stop")
             check_loss(hparams, resolve_loss(config, data))
-            return _train(key, hparams, data, test, stop, config=config)
+            params = None  # drawn inside the compiled program, by the device itself
+            if is_drawn_on_cpu(key):
+                params = init_params(key, config.layer_sizes, init=config.init, dtype=config.dtype)
+            return _train(key, hparams, data, test, stop, params, config=config)
 
     return train
 
 
 @functools.partial(jax.jit, static_argnames="config")
 def _train(
-    key: jax.Array, hparams: HParams, data: Data, test: Data | None, stop: Data | None, *, config: Config
+    key: jax.Array,
+    hparams: HParams,
+    data: Data,
+    test: Data | None,
+    stop: Data | None,
+    params: Params | None,
+    *,
+    config: Config,
 ) -> Trained:
     data = pad_samples(data)
     test, stop = (None if part is None else pad_samples(part) for part in (test, stop))
@@ -317,7 +328,8 @@ def _train(
         return lax.cond(state.best.stopped_at < 0, run, lambda state, start: state, state, start), found
 
     starts = jnp.arange(0, config.num_steps, config.eval_every, dtype=jnp.int32)
-    state, history = lax.scan(record_and_run, init_state(key, hparams, config=config), starts)
+    begin = init_state(key, hparams, config=config, params=params)
+    state, history = lax.scan(record_and_run, begin, starts)
     state, last = record(state, config.num_steps)
     return Trained(state.predicting, jax.tree.map(lambda h, x: jnp.append(h, x), history, last))
 

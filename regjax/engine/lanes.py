@@ -31,6 +31,7 @@ from regjax.core.metrics import LAST, examples, metrics
 from regjax.core.mlp import Params
 from regjax.core.objective import resolve_loss
 from regjax.core.penalties import penalty
+from regjax.core.random import is_drawn_on_cpu, on_cpu
 from regjax.core.train import Course, TrainState, init_state, run_segment
 from regjax.engine.workers import on_device
 
@@ -231,7 +232,10 @@ def _first_states(task: ChunkTask, replicates: Replicates, hparams: HParams) -> 
         _config_of_loop(task.config), **_LOOP_ONLY, activation="relu", precision="highest"
     )
     hparams = without(hparams, [name for name in ABSENT if name not in CARRIED])
-    return init_lanes(replicates, hparams, task.params, config=config, shared=task.shared)
+    init = functools.partial(init_lanes, config=config, shared=task.shared)
+    if task.params is None and is_drawn_on_cpu(replicates.key):
+        return on_cpu(init, replicates, hparams, None)
+    return init(replicates, hparams, task.params)
 
 
 def _advance(

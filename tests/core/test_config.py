@@ -31,7 +31,12 @@ CONFIG = regjax.Config(layer_sizes=(2, 5, 4, 1))
         ({"dtype": "float16"}, ValueError, "dtype must be one of float32, float64"),
         ({"metrics": "accuracy"}, TypeError, "metrics must be names or None, got 'accuracy'"),
         ({"metrics": ["auc"]}, ValueError, "metrics must be one of loss, accuracy, .*did you mean"),
-        ({"precision": "low"}, ValueError, "precision must be one of highest, high, default"),
+        ({"precision": "low"}, ValueError, "precision must be one of highest, high, default, bfloat16"),
+        (
+            {"precision": "bfloat16", "dtype": "float64"},
+            ValueError,
+            "precision must be highest, high or default with float64, got 'bfloat16'",
+        ),
     ],
 )
 def test_bad_configs(arguments, error, words):

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -63,6 +65,42 @@ def test_small_products_are_products(monkeypatch):
     small = forward(params, x)[0]
     monkeypatch.setattr(mlp, "SMALL_INNER", 0)
     np.testing.assert_allclose(small, forward(params, x)[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.bits
+@pytest.mark.parametrize(("features", "outputs", "n"), [(2, 3, 4), (4, 5, 3), (5, 1, 7), (64, 10, 128)])
+def test_bfloat16_products_are_those_of_rounded_operands(features, outputs, n):
+    """Rounded operands, sums in float32: for every shape, alone and under `vmap`, compiled or not."""
+    rng = np.random.default_rng(0)
+    shapes = (outputs, features), (features, n), (outputs, n)
+    w, x, d = (jnp.asarray(rng.standard_normal((3, *shape)), jnp.float32) for shape in shapes)
+
+    def products(w, x, d, precision):
+        logits, residuals = forward((Layer(w, jnp.zeros((outputs, 1))),), x, precision=precision)
+        grads, dx, _ = backward(residuals, d, precision=precision)
+        return logits, grads[0].w, dx
+
+    def in_float64(w, x, d):
+        w, x, d = (np.asarray(v).astype(np.float64) for v in (w, x, d))
+        pairs = (w, x), (d, np.swapaxes(x, 1, 2)), (np.swapaxes(w, 1, 2), d)
+        return [(a @ b, np.abs(a) @ np.abs(b)) for a, b in pairs]
+
+    run = functools.partial(products, precision="bfloat16")
+    together = jax.jit(jax.vmap(run))(w, x, d)
+    rounded = in_float64(*(v.astype(jnp.bfloat16) for v in (w, x, d)))
+    exact = in_float64(w, x, d)
+    for found, (expected, size), (full, _) in zip(together, rounded, exact, strict=True):
+        assert found.dtype == jnp.float32
+        assert (np.abs(found - expected) <= 4e-6 * size).all()
+        assert np.max(np.abs(found - full) / size) > 1e-4
+    for alone, lane in zip(run(w[0], x[0], d[0]), together, strict=True):
+        np.testing.assert_allclose(alone, lane[0], rtol=1e-5, atol=1e-5)
+
+
+def test_bfloat16_refuses_float64(x64):
+    params = init_params(KEY, (2, 5, 1), dtype="float64")
+    with pytest.raises(ValueError, match="precision must be highest, high or default with float64, got"):
+        forward(params, jnp.zeros((2, 7)), precision="bfloat16")
 
 
 @pytest.mark.parametrize(("init", "variance"), [("tutorial", 1 / 400), ("he", 2 / 400), ("glorot", 2 / 700)])

@@ -1,4 +1,5 @@
 import dataclasses
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +8,7 @@ import pytest
 
 import regjax
 from regjax.core.certificate import make_problem
+from regjax.core.config import Activation, Loss
 from regjax.core.data import Data, pad_samples
 from regjax.core.gradient_check import relative_error
 from regjax.core.mlp import Layer
@@ -57,6 +59,20 @@ def test_gradient_without_masks_and_with_batch_sizes(loss, x64):
     value, *ours = cost_and_grads(params, hparams, data, config=config, sizes=sizes)
     assert relative_error(tuple(ours), jax.grad(objective, argnums=(0, 1))(params, data.x)) < 1e-10
     assert float(value) == pytest.approx(float(objective(params, data.x)), rel=1e-14)
+
+
+@pytest.mark.parametrize("loss", get_args(Loss))
+@pytest.mark.parametrize("activation", get_args(Activation))
+def test_what_bfloat16_costs_in_accuracy(activation, loss):
+    """Each operand is off by up to 2⁻⁹ of itself; no error grows beyond a few times that."""
+    params, data = problem(dataclasses.replace(CONFIG, layer_sizes=(3, 16, 8, 1)), loss)
+    config = regjax.Config(layer_sizes=(3, 16, 8, params[-1].w.shape[0]), activation=activation, loss=loss)
+    rounded = dataclasses.replace(config, precision="bfloat16")
+    hparams = regjax.HParams(l2=0.1)
+    value, grads, _ = cost_and_grads(params, hparams, data, config=config)
+    other, other_grads, _ = cost_and_grads(params, hparams, data, config=rounded)
+    assert 0 < abs(float(other - value)) < 1e-2 * float(value)
+    assert 0 < relative_error(other_grads, grads) < 2e-2
 
 
 def test_padding_changes_neither_cost_nor_gradient(x64):

@@ -36,6 +36,7 @@ def test_identity_is_what_was_asked_for():
         rows(config={"num_steps": 41}),
         rows(config={"eval_every": 11}),
         rows(config={"dtype": "float64"}),
+        *(rows(config={"precision": precision}) for precision in ("high", "default", "bfloat16")),
         rows(pairing="independent"),
         rows(standardize=True),
         rows(test="none"),

@@ -326,7 +326,7 @@ GOOD = {
     "eval_every": "1|50",
     "init": '"he"|"glorot"|["he", "tutorial"]',
     "dtype": '"float32"|"float64"',
-    "precision": '"high"|"default"',
+    "precision": '"high"|"default"|"bfloat16"',
     "learning_rate": '0.1|[0.1, 0.3]|"geomspace(1e-3,1,3)"',
     "l2": '0|"none"|[0, 0.1, [0.1, 0.2, 0.3]]|"none,geomspace(0.1,10,3)"|1e60|1e-300|[[1, [2]]]|[[]]',
     "l1": "0|[0.0, 1.0]",
