@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import figures, growth, limits, table
+from benchmarks.device import use_device
 from benchmarks.measure import spread, write
 from benchmarks.opponents import OPPONENTS
 from benchmarks.problems import SIZES, Problem, problems
@@ -181,7 +182,10 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--check must go with --device cpu, on which its bounds were measured")
     if options.check and "table" not in (options.parts or ["table"]):
         parser.error("--check must go with the part table, whose ratios its bounds are of")
-    _use_device(parser, options.device)
+    try:
+        use_device(options.device)
+    except RuntimeError as error:
+        parser.error(f"--device {options.device}: JAX has none here ({error})")
     known = problems()  # not before the device is chosen: drawing them starts it
     if unknown := set(options.problems or ()) - {p.name for p in known}:
         parser.error(f"--problems must be of {[p.name for p in known]}, got {sorted(unknown)}")
@@ -228,20 +232,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, help="of a repetition")
     parser.add_argument("--repeats", type=int)
     return parser
-
-
-def _use_device(parser: argparse.ArgumentParser, name: str) -> None:
-    """Makes JAX compute on the CPU or the GPU; exits where there is none."""
-    jax.config.update("jax_platforms", {"cpu": "cpu", "gpu": "cuda"}[name])
-    if name == "gpu":
-        # Other processes compute on it at the same time: JAX takes what it needs, not three quarters at once.
-        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-        # All opponents multiply in float32, as regjax does: JAX's default on a GPU rounds the operands.
-        jax.config.update("jax_default_matmul_precision", "highest")
-    try:
-        jax.devices()
-    except RuntimeError as error:
-        parser.error(f"--device {name}: JAX has none here ({error})")
 
 
 def _asked(options: argparse.Namespace, known: list[Problem]) -> Asked:
