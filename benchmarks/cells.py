@@ -1,6 +1,6 @@
 """One problem of the table within a budget of seconds: each cell is measured alone and printed at once.
 
-    python -m benchmarks.cells --problem tutorial [--counts 1 16 256] [--budget 120] [--device gpu] [--to FILE]
+    python -m benchmarks.cells --problem tutorial [--counts 1 16 256] [--budget 120] [--device gpu]
 
 `.ci/gpu` calls it, where the time on a device is short and may end at any moment. The cells that matter most
 come first: regjax and JAX by hand with all numbers of networks, then the other opponents, and 65,536 networks
@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
-import contextlib
 import math
 import sys
 import time
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -223,7 +221,7 @@ class Run:
     def cell(self, name: str, count: int, seconds: float, repeats: int) -> Found:
         """Returns the measurement of a cell."""
         contestant = self.contestant(name, count)
-        del self.begun[name, count]  # its arrays are on the device
+        self.begun.pop((name, count), None)  # its arrays are on the device
         why = contestant if isinstance(contestant, str) else self.refused.get(name, "")
         if not why and self.budget.left < 1.0:
             why = "no time was left"
@@ -239,8 +237,10 @@ def measure(run: Run, opponents: list[str], seconds: float, repeats: int) -> Ite
         run.begin_together(cells)
         for name, count in cells if not many else ():
             if count == (run.checked if OPPONENTS[name].at_a_time is None else min(run.counts)):
-                with contextlib.suppress(Exception):  # it comes again where the cell is timed
+                try:
                     run.check(name, count)
+                except Exception as error:
+                    run.refused[name] = in_a_line(error)
         for name, count in cells:
             try:
                 yield run.cell(name, count, seconds, repeats)
@@ -255,10 +255,9 @@ def line(cell: Found, ours: dict[int, Found], at: float) -> str:
         return f"{where}–  {cell.why}"
     us, mine = cell.us, ours.get(cell.networks)
     times = f"  {us['median'] / mine.us['median']:.3g}×" if mine is not None and mine.us is not None else ""
-    return (
-        f"{where}{us['median']:.4g} µs ({us['min']:.4g} to {us['max']:.4g}, {len(us['all'])} of {cell.steps:,} "
-        f"steps){times}; first call {cell.first:.1f} s, beside the steps {cell.beside:.2f} s"
-    )
+    of = f"{us['min']:.4g} to {us['max']:.4g}, {len(us['all'])} of {cell.steps:,} steps"
+    beside = f"first call {cell.first:.1f} s, beside the steps {cell.beside:.2f} s"
+    return f"{where}{us['median']:.4g} µs ({of}){times}; {beside}"
 
 
 def as_table(cells: list[Found], counts: list[int]) -> str:

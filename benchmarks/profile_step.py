@@ -132,11 +132,8 @@ def main(arguments: list[str] | None = None) -> int:
             f"{found.busy / options.steps * 1e6:,.0f} µs, {launches / options.steps:.1f} kernels and copies"
         )
         for kernel in found.kernels[:TOP]:
-            print(
-                f"  {kernel.seconds / options.steps * 1e6:9.2f} µs a step in {kernel.calls / options.steps:6.2f}"
-                f" calls: {kernel.name[:CHARACTERS]}",
-                flush=True,
-            )
+            took, calls = kernel.seconds / options.steps * 1e6, kernel.calls / options.steps
+            print(f"  {took:9.2f} µs a step in {calls:6.2f} calls: {kernel.name[:CHARACTERS]}", flush=True)
     return 0
 
 

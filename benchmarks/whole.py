@@ -2,8 +2,8 @@
 
     python -m benchmarks.whole [--networks 4096] [--steps 30000] [--device gpu] [--to FILE]
 
-`.ci/gpu` calls it. Without and with dropout: regjax with compiling, regjax again, then JAX by hand again; each
-is printed when it is done. A network's share of it gives how many networks are trained in a minute.
+`.ci/gpu` calls it. Without and with dropout: regjax with compiling, and regjax again; then JAX by hand. Each
+is printed when it is done, also as the networks that are trained in a minute.
 """
 
 from __future__ import annotations
