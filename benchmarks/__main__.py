@@ -27,7 +27,7 @@ from rich.table import Table
 
 from benchmarks import figures, growth, limits, table
 from benchmarks.device import use_device
-from benchmarks.measure import spread, write
+from benchmarks.measure import number, spread, write
 from benchmarks.opponents import OPPONENTS
 from benchmarks.problems import SIZES, Problem, problems
 from regjax.study.provenance import device, processor
@@ -69,11 +69,7 @@ def _shown(cell: table.Cell | None) -> str:
     piece = ""
     if cell.piece < cell.rows and OPPONENTS[cell.opponent].at_a_time is None:
         piece = f" by {cell.piece}"
-    return f"{_number(us['median'], 3)} ± {_number((us['max'] - us['min']) / 2, 2)}{piece}{times}"
-
-
-def _number(value: float, digits: int) -> str:
-    return f"{value:,.0f}" if value >= 10**digits else f"{value:.{digits}g}"
+    return f"{number(us['median'], 3)} ± {number((us['max'] - us['min']) / 2, 2)}{piece}{times}"
 
 
 def efficiency(cells: list[table.Cell], known: list[Problem], matrix: float) -> list[dict[str, Any]]:
@@ -413,7 +409,7 @@ def _growth_table(found: dict[str, Any]) -> Table:
     for what, points in found.items():
         for p in points:
             workers = f"{p['workers']}{', on one core' if p['pinned'] else ''}"
-            us = [_number(p["us"][which], 3) for which in ("median", "min", "max")]
+            us = [number(p["us"][which], 3) for which in ("median", "min", "max")]
             shown.add_row(
                 what, "-".join(map(str, p["layer_sizes"])), f"{p['num_samples']:,}", str(p["batch_size"]),
                 f"{p['networks']:,}", workers, f"{us[0]} ({us[1]} to {us[2]})",

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.device import use_device
-from benchmarks.measure import seconds_of, spread, write
+from benchmarks.measure import number, seconds_of, spread, write
 from benchmarks.opponents import OPPONENTS
 from benchmarks.problems import Problem, Rows, problems, rows_of, training_cost
 from benchmarks.table import ALIKE, CANNOT, CHECKED, CHECKED_AT_ONCE, FEW, SAME, SAME_STEPS, Contestant
@@ -276,7 +276,9 @@ def as_table(cells: list[Found], counts: list[int]) -> str:
             times = (
                 "" if mine is None or mine.us is None else f" · {cell.us['median'] / mine.us['median']:.3g}×"
             )
-            shown.append(f"{cell.us['median']:.3g} ± {half:.2g}{'' if name == 'regjax' else times}")
+            shown.append(
+                f"{number(cell.us['median'], 3)} ± {number(half, 2)}{'' if name == 'regjax' else times}"
+            )
         lines.append(f"| {name} | {' | '.join(shown)} |")
     return "\n".join(lines)
 

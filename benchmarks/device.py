@@ -16,7 +16,7 @@ def use_device(name: str) -> None:
     Raises:
         RuntimeError: JAX has no such device here.
     """
-    jax.config.update("jax_platforms", {"cpu": "cpu", "gpu": "cuda"}[name])
+    jax.config.update("jax_platforms", {"cpu": "cpu", "gpu": "cuda,cpu"}[name])
     if name == "gpu":
         # Other processes compute on it at the same time: JAX takes what it needs, not three quarters at once.
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

@@ -65,7 +65,7 @@ def point(
 
 def environment(**more: str) -> dict[str, str]:
     """Returns the environment of a process on the same kind of device as this one."""
-    platform = {"gpu": "cuda"}.get(jax.default_backend(), jax.default_backend())
+    platform = {"gpu": "cuda,cpu"}.get(jax.default_backend(), jax.default_backend())
     return os.environ | {"JAX_PLATFORMS": platform, "PYTHONPATH": str(ROOT)} | more
 
 
@@ -109,7 +109,9 @@ def growth(seconds: float, repeats: int, say: Callable[[str], None] = print) -> 
         for asked, pinned in points:
             try:
                 one = in_a_process(pinned, **how | asked)
-            except subprocess.CalledProcessError as error:  # what else there is to see costs minutes of a card
+            except (
+                subprocess.CalledProcessError
+            ) as error:  # what else there is to see costs minutes of a card
                 say(f"growth: {what}: failed: {(error.stderr.splitlines() or ['no words'])[-1]}")
                 if on_cpu:
                     raise

@@ -2,8 +2,8 @@
 
     python -m benchmarks.whole [--networks 4096] [--steps 30000] [--device gpu] [--to FILE]
 
-`.ci/gpu` calls it. Without and with dropout: regjax with compiling, and regjax again; then JAX by hand. Each
-is printed when it is done, also as the networks that are trained in a minute.
+`.ci/gpu` calls it. Without and with dropout: regjax with compiling, JAX by hand, and regjax again. Each is
+printed when it is done, also as the networks that are trained in a minute.
 """
 
 from __future__ import annotations
@@ -22,20 +22,18 @@ from benchmarks.problems import Problem, problems, rows_of
 from regjax.study.provenance import device
 
 
-def sweeps(problem: Problem, networks: int, steps: int) -> Iterator[dict[str, Any]]:
-    """Yields the seconds of a first and of a second sweep: of all of it, of compiling, of training."""
-    rows = rows_of(problem, networks)
-    for which in ("first", "again"):
-        began = time.perf_counter()
-        found = sweep(
-            problem.x, problem.y, problem.layer_sizes, problem.batch_size, rows.axes, rows.seeds, steps,
-            standardize=False,
-        )  # fmt: skip
-        yield {
-            "problem": problem.name, "what": f"regjax, {which}", "seconds": time.perf_counter() - began,
-            "compiling": found.compile_seconds, "training": found.train_seconds,
-            "chunks": [(group.slots, group.lanes) for group in found.plan.groups],
-        }  # fmt: skip
+def swept(problem: Problem, networks: int, steps: int, which: str) -> dict[str, Any]:
+    """Returns the seconds of a sweep by regjax: of all of it, of compiling, of training."""
+    rows, began = rows_of(problem, networks), time.perf_counter()
+    found = sweep(
+        problem.x, problem.y, problem.layer_sizes, problem.batch_size, rows.axes, rows.seeds, steps,
+        standardize=False,
+    )  # fmt: skip
+    return {
+        "problem": problem.name, "what": f"regjax, {which}", "seconds": time.perf_counter() - began,
+        "compiling": found.compile_seconds, "training": found.train_seconds,
+        "chunks": [(group.slots, group.lanes) for group in found.plan.groups],
+    }  # fmt: skip
 
 
 def by_hand(problem: Problem, networks: int, steps: int) -> dict[str, Any]:
@@ -72,14 +70,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     use_device(options.device)
     print(f"{options.networks:,} networks × {options.steps:,} steps on {device()}", flush=True)
-    found: list[dict[str, Any]] = []
+    asked, found = (options.networks, options.steps), []
     small = problems()[:2]
 
     def everything() -> Iterator[dict[str, Any]]:
-        for problem in small:
-            yield from sweeps(problem, options.networks, options.steps)
-        for problem in small:
-            yield by_hand(problem, options.networks, options.steps)
+        yield from (swept(problem, *asked, "first") for problem in small)
+        yield from (by_hand(problem, *asked) for problem in small)
+        yield from (swept(problem, *asked, "again") for problem in small)
 
     for one in everything():
         found.append(one)

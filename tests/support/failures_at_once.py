@@ -3,6 +3,8 @@
 `.ci/gpu` loads it by `-p failures_at_once`.
 """
 
+from typing import Any
+
 import pytest
 
 LINES = 12  # of a traceback, its last ones
@@ -21,7 +23,7 @@ class AtOnce:
                 f"FAILED at once: {report.nodeid} ({report.when})",
                 *report.longreprtext.splitlines()[-LINES:],
             ]
-            reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+            reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
             reporter.ensure_newline()
             reporter.write_line("\n".join(lines))
 
