@@ -24,8 +24,7 @@ class AtOnce:
                 *report.longreprtext.splitlines()[-LINES:],
             ]
             reporter: Any = self.config.pluginmanager.get_plugin("terminalreporter")
-            reporter.ensure_newline()
-            reporter.write_line("\n".join(lines))
+            reporter.write_line("\n" + "\n".join(lines))
 
 
 def pytest_configure(config: pytest.Config) -> None:
