@@ -24,8 +24,18 @@ import numpy as np
 from benchmarks.device import use_device
 from benchmarks.measure import number, seconds_of, spread, write
 from benchmarks.opponents import OPPONENTS
-from benchmarks.problems import Problem, Rows, problems, rows_of, training_cost
-from benchmarks.table import ALIKE, CANNOT, CHECKED, CHECKED_AT_ONCE, FEW, SAME, SAME_STEPS, Contestant
+from benchmarks.problems import Prepared, Problem, Rows, problems, rows_of, training_cost
+from benchmarks.table import (
+    AGAIN,
+    ALIKE,
+    CANNOT,
+    CHECKED,
+    CHECKED_AT_ONCE,
+    FEW,
+    SAME,
+    SAME_STEPS,
+    Contestant,
+)
 from regjax.study.provenance import device
 
 NAMES = ("tutorial", "dropout", "breast_cancer", "digits")  # of the problems, in their order
@@ -43,6 +53,7 @@ ROUNDS = (
 FIRST_CALL = 8.0
 # A long call has steps for so many times the seconds of a short one: else their difference would be noise.
 BESIDE = 1.0
+MOST_STEPS = 10_000_000
 
 
 class Found(NamedTuple):
@@ -142,24 +153,35 @@ def timed(contestant: Contestant, seconds: float, repeats: int, budget: Budget) 
     """
     run, done = contestant.prepared.run, contestant.prepared.steps_done
     shorts = [seconds_of(run, FEW)]
-    shorts += [seconds_of(run, FEW)] if shorts[0] < 1.0 else []
-    aim, steps = max(seconds, BESIDE * min(shorts)), 16 * done(FEW)
-    while (took := seconds_of(run, steps) - min(shorts)) < aim / 4 and steps < 1e7 and budget.left > 0:
-        steps = math.ceil(steps * min(20.0, max(2.0, aim / 2 / max(took, 1e-9))))
-    steps = max(steps, round(steps * aim / max(took, 1e-9))) if took < aim else steps
-    longs = []
-    while not longs or (len(longs) < repeats and budget.left > 2 * max(longs)):
-        longs.append(seconds_of(run, steps))
-        if shorts[0] < 1.0:
-            shorts.append(seconds_of(run, FEW))
-    short = float(np.median(shorts))
-    each = [(long - short) / (done(steps) - done(FEW)) for long in longs]
-    us = [step / contestant.networks * 1e6 for step in each]
+    quick = shorts[0] < 1.0  # what takes longer is not made once more for its median
+    shorts += [seconds_of(run, FEW)] if quick else []
+    steps = steps_for(contestant.prepared, max(seconds, BESIDE * min(shorts)), min(shorts), budget)
+    while True:
+        longs: list[float] = []
+        while not longs or (len(longs) < repeats and budget.left > 2 * max(longs)):
+            longs.append(seconds_of(run, steps))
+            shorts += [seconds_of(run, FEW)] if quick else []
+        short = float(np.median(shorts))
+        each = [(long - short) / (done(steps) - done(FEW)) for long in longs]
+        if min(each) > 0 or steps > MOST_STEPS or budget.left < 2 * AGAIN * max(longs):
+            break
+        steps *= AGAIN  # noise was longer than the steps
+    us = None if min(each) <= 0 else spread([step / contestant.networks * 1e6 for step in each])
     beside = max(0.0, short - done(FEW) * float(np.median(each)))
-    why = "" if min(us) > 0 else "drowns in the noise"
-    return Found(
-        "", 0, contestant.networks, None if why else spread(us), done(steps), contestant.first, beside, why
-    )
+    why = "drowns in the noise" if us is None else ""
+    return Found("", 0, contestant.networks, us, done(steps), contestant.first, beside, why)
+
+
+def steps_for(prepared: Prepared, seconds: float, short: float, budget: Budget) -> int:
+    """Returns steps that take about so many seconds more than a short call, which takes `short`."""
+    steps = 16 * prepared.steps_done(FEW)
+    while (
+        (took := seconds_of(prepared.run, steps) - short) < seconds / 4
+        and steps < MOST_STEPS
+        and budget.left > 0
+    ):
+        steps = math.ceil(steps * min(20.0, max(2.0, seconds / 2 / max(took, 1e-9))))
+    return max(steps, round(steps * seconds / max(took, 1e-9))) if 0 < took < seconds else steps
 
 
 def cells_of(names: tuple[str, ...], counts: list[int], many: bool) -> list[tuple[str, int]]:
