@@ -26,7 +26,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import figures, growth, limits, table
-from benchmarks.measure import spread, write
+from benchmarks.device import use_device
+from benchmarks.measure import number, spread, write
 from benchmarks.opponents import OPPONENTS
 from benchmarks.problems import SIZES, Problem, problems
 from regjax.study.provenance import device, processor
@@ -68,11 +69,7 @@ def _shown(cell: table.Cell | None) -> str:
     piece = ""
     if cell.piece < cell.rows and OPPONENTS[cell.opponent].at_a_time is None:
         piece = f" by {cell.piece}"
-    return f"{_number(us['median'], 3)} ± {_number((us['max'] - us['min']) / 2, 2)}{piece}{times}"
-
-
-def _number(value: float, digits: int) -> str:
-    return f"{value:,.0f}" if value >= 10**digits else f"{value:.{digits}g}"
+    return f"{number(us['median'], 3)} ± {number((us['max'] - us['min']) / 2, 2)}{piece}{times}"
 
 
 def efficiency(cells: list[table.Cell], known: list[Problem], matrix: float) -> list[dict[str, Any]]:
@@ -181,7 +178,10 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--check must go with --device cpu, on which its bounds were measured")
     if options.check and "table" not in (options.parts or ["table"]):
         parser.error("--check must go with the part table, whose ratios its bounds are of")
-    _use_device(parser, options.device)
+    try:
+        use_device(options.device)
+    except RuntimeError as error:
+        parser.error(f"--device {options.device}: JAX has none here ({error})")
     known = problems()  # not before the device is chosen: drawing them starts it
     if unknown := set(options.problems or ()) - {p.name for p in known}:
         parser.error(f"--problems must be of {[p.name for p in known]}, got {sorted(unknown)}")
@@ -228,20 +228,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, help="of a repetition")
     parser.add_argument("--repeats", type=int)
     return parser
-
-
-def _use_device(parser: argparse.ArgumentParser, name: str) -> None:
-    """Makes JAX compute on the CPU or the GPU; exits where there is none."""
-    jax.config.update("jax_platforms", {"cpu": "cpu", "gpu": "cuda"}[name])
-    if name == "gpu":
-        # Other processes compute on it at the same time: JAX takes what it needs, not three quarters at once.
-        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-        # All opponents multiply in float32, as regjax does: JAX's default on a GPU rounds the operands.
-        jax.config.update("jax_default_matmul_precision", "highest")
-    try:
-        jax.devices()
-    except RuntimeError as error:
-        parser.error(f"--device {name}: JAX has none here ({error})")
 
 
 def _asked(options: argparse.Namespace, known: list[Problem]) -> Asked:
@@ -423,7 +409,7 @@ def _growth_table(found: dict[str, Any]) -> Table:
     for what, points in found.items():
         for p in points:
             workers = f"{p['workers']}{', on one core' if p['pinned'] else ''}"
-            us = [_number(p["us"][which], 3) for which in ("median", "min", "max")]
+            us = [number(p["us"][which], 3) for which in ("median", "min", "max")]
             shown.add_row(
                 what, "-".join(map(str, p["layer_sizes"])), f"{p['num_samples']:,}", str(p["batch_size"]),
                 f"{p['networks']:,}", workers, f"{us[0]} ({us[1]} to {us[2]})",

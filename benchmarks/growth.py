@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[1]
 
 # What is varied -> the values of it.
 NETWORKS = (1, 16, 256, 4096)
+MORE_NETWORKS = (65_536,)  # on a GPU, which 4,096 small networks do not fill
 WIDTHS = (32, 64, 128, 256, 512)
 SAMPLES = (200, 800, 3_200, 12_800)
 
@@ -38,7 +39,7 @@ def point(
     num_samples: int,
     networks: int,
     batch_size: int | None,
-    workers: int,
+    workers: int | None,
     seconds: float,
     repeats: int,
     keep_prob: float | None = None,
@@ -64,7 +65,7 @@ def point(
 
 def environment(**more: str) -> dict[str, str]:
     """Returns the environment of a process on the same kind of device as this one."""
-    platform = {"gpu": "cuda"}.get(jax.default_backend(), jax.default_backend())
+    platform = {"gpu": "cuda,cpu"}.get(jax.default_backend(), jax.default_backend())
     return os.environ | {"JAX_PLATFORMS": platform, "PYTHONPATH": str(ROOT)} | more
 
 
@@ -84,27 +85,46 @@ def in_a_process(pinned: bool = False, **asked: Any) -> dict[str, Any]:
 
 
 def growth(seconds: float, repeats: int, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """Returns points by what is varied: networks, width, samples, workers."""
+    """Returns points by what is varied: networks, width, samples, and on a CPU workers; `say` gets each."""
+    on_cpu = jax.default_backend() == "cpu"
     cores = len(os.sched_getaffinity(0))
     small: dict[str, Any] = {"layer_sizes": [2, 20, 3, 1], "num_samples": 211, "batch_size": None}
     wide: dict[str, Any] = {"num_samples": 1_792, "batch_size": 128}
-    how: dict[str, Any] = {"workers": cores, "seconds": seconds, "repeats": repeats}
-    found: dict[str, Any] = {}
-    for what, points in {
-        "networks": [small | {"networks": n} for n in NETWORKS],
-        "width": [wide | {"networks": 16, "layer_sizes": [64, w, w, 10]} for w in WIDTHS],
-        "samples": [small | {"networks": 64, "num_samples": n} for n in SAMPLES],
-    }.items():
-        say(f"growth: {what}")
-        found[what] = [in_a_process(**how | asked) for asked in points]
-    say("growth: workers")
+    # On a GPU as many tasks at a time as regjax takes itself: they do not depend on the cores.
+    how: dict[str, Any] = {"workers": cores if on_cpu else None, "seconds": seconds, "repeats": repeats}
+    networks = NETWORKS if on_cpu else NETWORKS + MORE_NETWORKS
     digits = wide | {"layer_sizes": [64, 256, 256, 10], "networks": 32}
-    found["workers"] = [
-        in_a_process(pinned, **how | asked | {"workers": workers})
-        for asked in (small | {"networks": 256}, digits)
-        for workers, pinned in ((1, True), (1, False), (cores, False))
-    ]
+    wanted: dict[str, list[tuple[dict[str, Any], bool]]] = {
+        "networks": [(small | {"networks": n}, False) for n in networks],
+        "width": [(wide | {"networks": 16, "layer_sizes": [64, w, w, 10]}, False) for w in WIDTHS],
+        "samples": [(small | {"networks": 64, "num_samples": n}, False) for n in SAMPLES],
+        "workers": [
+            (asked | {"workers": workers}, pinned)
+            for asked in (small | {"networks": 256}, digits)
+            for workers, pinned in ((1, True), (1, False), (cores, False))
+        ] if on_cpu else [],
+    }  # fmt: skip
+    found: dict[str, Any] = {}
+    for what, points in wanted.items():
+        for asked, pinned in points:
+            try:
+                one = in_a_process(pinned, **how | asked)
+            except (
+                subprocess.CalledProcessError
+            ) as error:  # what else there is to see costs minutes of a card
+                say(f"growth: {what}: failed: {(error.stderr.splitlines() or ['no words'])[-1]}")
+                if on_cpu:
+                    raise
+                continue
+            found.setdefault(what, []).append(one)
+            say(f"growth: {what}: {_point_in_words(one)}")
     return found
+
+
+def _point_in_words(found: dict[str, Any]) -> str:
+    us = "no figure" if found["us"] is None else f"{found['us']['median']:.4g} µs per network and step"
+    names = ("layer_sizes", "num_samples", "networks")
+    return f"{', '.join(f'{name} {found[name]}' for name in names)}: {us}, compiling {found['compile']:.1f} s"
 
 
 def first_minutes(repeats: int, say: Callable[[str], None] = print) -> dict[str, Any]:

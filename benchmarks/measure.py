@@ -25,6 +25,11 @@ def spread(seconds: list[float]) -> dict[str, Any]:
     return {"median": statistics.median(seconds), "min": min(seconds), "max": max(seconds), "all": seconds}
 
 
+def number(value: float, digits: int) -> str:
+    """Returns a number in so many digits, without an exponent where it is large."""
+    return f"{value:,.0f}" if value >= 10**digits else f"{value:.{digits}g}"
+
+
 def seconds_of(run: Callable[[int], Any], steps: int) -> float:
     """Returns seconds of a call for so many steps."""
     began = time.perf_counter()

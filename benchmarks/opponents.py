@@ -281,8 +281,8 @@ OPPONENTS = {
     "torch.compile": Opponent(_torch("compiled"), 1, "torch", quick=False),
     "torch.func.vmap": Opponent(_torch("vmapped"), None, "torch"),
     "torch.compile(vmap)": Opponent(_torch("vmapped, compiled"), None, "torch", quick=False),
-    "Equinox": Opponent(_elsewhere("jax_opponents", "equinox"), None, "equinox", quick=False),
-    "Flax NNX": Opponent(_elsewhere("jax_opponents", "flax_nnx"), None, "flax"),
+    "Equinox": Opponent(_elsewhere("equinox_opponent", "equinox"), None, "equinox", quick=False),
+    "Flax NNX": Opponent(_elsewhere("nnx_opponent", "flax_nnx"), None, "flax"),
     "naive JAX": Opponent(_elsewhere("naive", "naive"), None),
     "loop in C": Opponent(_elsewhere("limits", "hand_written"), SEVERAL),
 }

@@ -57,7 +57,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
     Compiling then takes two thirds of the time. Formulas, tables and figures are the same; which bits depend
     on their neighbours in a vector may not be, so all tests that compare bits have the mark.
+    A test with the mark `cpu` is skipped on another device.
     """
+    of_cpu = item.get_closest_marker("cpu")
+    if of_cpu is not None and jax.default_backend() != "cpu":
+        pytest.skip(f"of the CPU: {of_cpu.args[0]}")
     quick = item.get_closest_marker("bits") is None
     if jax.config.read("jax_disable_most_optimizations") != quick:
         jax.clear_caches()  # the setting is no part of the keys under which programs are held

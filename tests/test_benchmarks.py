@@ -18,10 +18,13 @@ from benchmarks import (
     bench_regularisers,
     bench_sklearn,
     bench_sweep,
+    cells,
     figures,
     growth,
     limits,
+    profile_step,
     table,
+    whole,
 )
 from benchmarks.__main__ import broken_bounds, efficiency
 from benchmarks.measure import peak_memory, spread
@@ -202,6 +205,45 @@ def test_many_networks_are_timed_in_smaller_pieces(monkeypatch):
         (1, 1, ""),
         (16, 1, ""),
     ]
+
+
+@pytest.mark.slow
+def test_cells_of_a_problem_come_one_by_one_until_the_budget_is_spent(monkeypatch, capsys, tmp_path):
+    def twice(problem, rows):
+        prepared = numpy_loop(problem, rows)
+        return prepared._replace(run=lambda steps: prepared.run(2 * steps))
+
+    monkeypatch.setitem(OPPONENTS, "Equinox", Opponent(twice, 1))
+    monkeypatch.setitem(OPPONENTS, "Flax NNX", Opponent(lambda problem, rows: None, None))
+    asked = ["--problem", "tutorial", "--counts", "16", "1", "--seconds", "0.01", "--repeats", "2"]
+    asked += ["--opponents", "regjax", "naive JAX", "NumPy", "Equinox", "Flax NNX"]
+    assert cells.main([*asked, "--to", str(tmp_path / "r.json")]) == 0
+    out = capsys.readouterr().out
+    found = json.loads((tmp_path / "r.json").read_text())["cells"]
+    assert [(c["opponent"], c["networks"]) for c in found if c["us"] or "noise" in c["why"]] == [
+        ("regjax", 1), ("naive JAX", 1), ("regjax", 16), ("naive JAX", 16), ("NumPy", 1),
+    ]  # fmt: skip
+    assert {c["why"].split(":")[0] for c in found if c["opponent"] == "Equinox"} == {
+        "reaches another training cost"
+    }
+    assert {c["why"] for c in found if c["opponent"] == "Flax NNX"} == {table.CANNOT}
+    assert "| regjax |" in out.replace("**", "")
+    assert out.count("| NumPy |") == 1
+    assert cells.main([*asked, "--budget", "0"]) == 0
+    assert capsys.readouterr().out.count("no time was left") == len(found)
+
+
+@pytest.mark.slow
+def test_whole_sweeps_and_profiles(capsys, tmp_path):
+    assert whole.main(["--networks", "16", "--steps", "4", "--to", str(tmp_path / "r.json")]) == 0
+    found = json.loads((tmp_path / "r.json").read_text())["sweeps"]
+    assert [one["what"] for one in found] == [
+        what for what in ("regjax, first", "JAX by hand", "regjax, again") for _ in range(2)
+    ]
+    assert capsys.readouterr().out.count("networks a minute") == 6
+    assert profile_step.main(["--networks", "16", "--steps", "4", "--problems", "tutorial"]) == 0
+    assert "calls: " in capsys.readouterr().out
+    assert profile_step.covered([(5.0, 6.0), (0.0, 2.0), (1.0, 3.0)]) == 4.0
 
 
 def test_what_calls_come_to(monkeypatch):

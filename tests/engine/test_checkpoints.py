@@ -68,6 +68,7 @@ def test_a_sweep_that_is_not_finished_says_how_to_go_on(tmp_path, monkeypatch):
         regjax.load(tmp_path / "runs.sqlite")
 
 
+@pytest.mark.cpu("an accelerator's chunk holds all rows of a group, and its bits depend on its size")
 def test_out_of_memory_is_remembered(tmp_path, monkeypatch):
     path, grid = tmp_path / "runs.sqlite", {"l2": [0, 0.1, 1, 2, 3]}
     monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
@@ -124,6 +125,7 @@ def test_what_another_process_trains_is_waited_for_and_taken_from_the_store(tmp_
         assert store.query("SELECT count(*) FROM processes") == [(0,)]
 
 
+@pytest.mark.cpu("an accelerator's chunk holds all rows of a group, so that none wait")
 @pytest.mark.slow
 def test_rows_that_wait_are_shared_with_a_process_that_comes(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "BEAT_SECONDS", 0.0)
@@ -262,6 +264,7 @@ def test_another_error_keeps_what_was_trained_too(tmp_path, monkeypatch):
     assert_same_table(run(), run(path))
 
 
+@pytest.mark.cpu("an accelerator's chunk holds all rows of a group, and its bits depend on its size")
 def test_a_larger_grid_goes_on_with_what_was_begun(tmp_path, monkeypatch):
     monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
     monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
@@ -283,6 +286,7 @@ def test_a_larger_grid_goes_on_with_what_was_begun(tmp_path, monkeypatch):
     assert_same_table(run(grid=larger), found)
 
 
+@pytest.mark.cpu("it names the shape of a CPU's chunk")
 def test_provenance_is_of_the_chunk_that_trained(tmp_path, monkeypatch):
     monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
 
