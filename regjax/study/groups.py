@@ -181,7 +181,9 @@ def _slots(slots: int, rows: int, lanes: int, most: int, devices: int) -> int:
 
     sizes = range(1, min(most // lanes, math.ceil(slots / devices)) + 1)
     allowed = max(min(map(in_turn, sizes)), 9 / 8 * rows / lanes / devices)
-    return max(size for size in sizes if in_turn(size) <= allowed)
+    most_at_once = max(size for size in sizes if in_turn(size) <= allowed)
+    # As few slots as make the same number of chunks: the last one is then about as full as the others.
+    return math.ceil(slots / math.ceil(slots / most_at_once))
 
 
 def rounded_up(count: int) -> int:

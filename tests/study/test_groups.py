@@ -98,6 +98,10 @@ def test_lanes_are_not_rounded_up_where_that_leaves_room_for_fewer_slots():
     assert accelerator_shape(10, 65, most=720, shared=True) == (10, 72)
 
 
+def test_a_few_replicates_too_many_for_one_chunk_make_two_full_ones():
+    assert accelerator_shape(515, 128, most=65_536, shared=True) == (258, 128)
+
+
 @pytest.mark.parametrize("layer_sizes", [(2, 20, 3, 1), (64, 256, 256, 10), (784, 4096, 4096, 10)])
 @pytest.mark.parametrize("batch_size", [None, 32])
 def test_an_accelerators_chunk_fits_its_budget(layer_sizes, batch_size):
