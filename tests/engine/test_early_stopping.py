@@ -126,7 +126,6 @@ def test_how_the_work_is_cut_changes_nothing(monkeypatch, tmp_path):
     assert replay(path, row).same
 
 
-@pytest.mark.cpu("an accelerator's chunk holds all rows of a group, so that none wait for lanes")
 def test_stopping_frees_lanes(monkeypatch):
     trained = []
 
