@@ -19,6 +19,7 @@ from regjax.core.train import TrainState
 from regjax.engine.lanes import ChunkDone
 from regjax.engine.packing import Chunk
 from regjax.engine.recorder import Recorder
+from regjax.engine.tasks import how
 from regjax.store.codec import as_state, asked_columns, leaves, leaves_under, pack_rows, unpack
 from regjax.store.database import StoreError
 from regjax.store.identity import identities
@@ -26,7 +27,7 @@ from regjax.store.store import Checkpoint, Row, Store, StoredSweep, now_in_words
 from regjax.study.design import Design
 from regjax.study.groups import Group, shapes_of, with_shapes
 from regjax.study.plan import Plan
-from regjax.study.provenance import chunk_of, provenance
+from regjax.study.provenance import chunk_of
 from regjax.study.questions import Origin, Questions
 from regjax.study.records import final_records
 
@@ -73,7 +74,7 @@ class Checkpoints:
         # Before anything is written: a store that is damaged where this sweep reads it is left as it is.
         found = dict(store.read(rows))
         new = StoredSweep(design, rows, shapes_of(plan.groups), plan.keep, questions, origin)
-        sweep, shapes = store.begin(new, provenance(*plan.groups[0].how))
+        sweep, shapes = store.begin(new, how(plan.groups[0]))
         checkpoints = cls(store, design, sweep, rows, found)
         checkpoints.alone = store.beat() == 0
         return checkpoints, dataclasses.replace(plan, groups=with_shapes(plan.groups, shapes))

@@ -120,6 +120,7 @@ class ChunkTask(NamedTuple):
         overlap: whether a record is read only once the next segment is on its way, so that an accelerator
             computes while the host reads; the results are the same.
         resident: whether the states stay on the device between tasks, as arrays of JAX.
+        fused: whether a kernel trains the networks, see `engine/fused.py`.
     """
 
     config: Config
@@ -137,6 +138,7 @@ class ChunkTask(NamedTuple):
     device: int | None = None
     overlap: bool = False
     resident: bool = False
+    fused: bool = False
 
 
 class ChunkDone(NamedTuple):
@@ -242,6 +244,11 @@ def _advance(
     task: ChunkTask, replicates: Replicates, hparams: HParams, states: TrainState, start: int, stop: int
 ) -> TrainState:
     """Returns the states after steps `start` … `stop` - 1 of a task."""
+    if task.fused:
+        from regjax.engine.fused import advance_fused  # it imports Pallas, which nobody else needs
+
+        config = _config_of_loop(task.config)
+        return advance_fused(replicates, hparams, states, start, stop, task.num_batches, config=config)
     return advance_lanes(
         replicates, hparams, states, start, stop, task.num_batches, task.num_steps,
         config=_config_of_loop(task.config), shared=task.shared,

@@ -14,11 +14,12 @@ import jax
 import numpy as np
 
 from regjax.engine.sweep import run
+from regjax.engine.tasks import how
 from regjax.store.codec import leaves
 from regjax.store.store import Row, Store
 from regjax.study.groups import Group
 from regjax.study.plan import Plan, stored_plan
-from regjax.study.provenance import chunk_of, differences, provenance
+from regjax.study.provenance import chunk_of, differences
 from regjax.study.records import num_records
 from regjax.study.results import Results
 
@@ -81,7 +82,7 @@ def replay(path: str | os.PathLike[str], row: int, sweep: int | str = -1) -> Rep
     return Replay(
         row=f"row {row} of sweep {number} ({design.row_in_words(row)})",
         differing=tuple(_compare(stored, run(design, plan=plan, rows=[row]), row)),
-        elsewhere=tuple(differences(stored.provenance, provenance(*group.how))),
+        elsewhere=tuple(differences(stored.provenance, how(group))),
     )
 
 

@@ -27,13 +27,12 @@ from regjax.engine.lanes import ChunkDone, ChunkTask, compile_loop, compile_rest
 from regjax.engine.packing import Chunk, Wave, Waves, lane_of
 from regjax.engine.progress import Progress, Report
 from regjax.engine.recorder import Recorder
-from regjax.engine.tasks import ends_from, task_of
+from regjax.engine.tasks import ends_from, how, task_of
 from regjax.engine.workers import Workers
 from regjax.store.database import StoreError, StoreOSError
 from regjax.study.design import Design
 from regjax.study.groups import Group
 from regjax.study.plan import Plan
-from regjax.study.provenance import provenance
 from regjax.study.records import num_params, num_records
 from regjax.study.results import Results
 
@@ -327,7 +326,7 @@ class Scheduler:
         shape = np.shape(task.hparams.learning_rate)  # the group's chunks may have been halved meanwhile
         rows = np.array([row for _, _, row in chunk.places])
         self._record(chunk, task, done)
-        here = provenance(shape[0], shape[1], group.shared, group.on)
+        here = how(group._replace(slots=shape[0], lanes=shape[1]))
         self.recorder.trained(rows, chunk.step, done.seconds / len(rows), here)
         self._time(wave.group, done.stop - chunk.step, done.seconds)
         self.steps_done[rows] = done.stop

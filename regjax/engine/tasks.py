@@ -12,8 +12,10 @@ from regjax.core.hparams import HParams, compiled_in
 from regjax.core.mlp import Params
 from regjax.engine.lanes import ChunkTask, Replicates
 from regjax.engine.packing import Chunk, stack
+from regjax.engine.tiles import is_fused
 from regjax.study.design import Design
 from regjax.study.groups import Group
+from regjax.study.provenance import provenance
 
 
 def task_of(
@@ -48,7 +50,14 @@ def task_of(
         num_steps=group.config.num_steps,
         params=_first_params(design, lanes) if chunk.states is None else None,
         want_examples=design.splits.kind == "validation" and may_end,
+        fused=is_fused(group.config, group.on),
     )
+
+
+def how(group: Group) -> str:
+    """Returns the provenance of rows that this machine trains in chunks of a group."""
+    fused = is_fused(group.config, group.on)
+    return provenance(group.slots, group.lanes, group.shared, group.on, fused)
 
 
 def ends_from(config: Config, start: int, steps: int) -> tuple[tuple[int, ...], tuple[bool, ...]]:

@@ -66,11 +66,6 @@ class Group(NamedTuple):
         """Whether its networks may stop before their last step."""
         return "patience" in self.on or self.config.stop_on is not None
 
-    @property
-    def how(self) -> tuple[int, int, bool, tuple[str, ...]]:
-        """Arguments of `provenance` for rows of its chunks."""
-        return self.slots, self.lanes, self.shared, self.on
-
 
 def make_groups(design: Design, backend: str = "cpu", devices: int = 1) -> tuple[Group, ...]:
     """Returns the groups of a design in order of their first configuration.

@@ -52,7 +52,7 @@ def processor() -> str:
 
 
 @functools.cache
-def provenance(slots: int, lanes: int, shared: bool, on: tuple[str, ...] = ()) -> str:
+def provenance(slots: int, lanes: int, shared: bool, on: tuple[str, ...] = (), fused: bool = False) -> str:
     """Returns the provenance of rows that this machine computes, as JSON.
 
     Args:
@@ -60,6 +60,7 @@ def provenance(slots: int, lanes: int, shared: bool, on: tuple[str, ...] = ()) -
         lanes: number of lanes in a slot.
         shared: whether the lanes of a slot share their batches and random bits.
         on: regularisers that are compiled into their program.
+        fused: whether a kernel trains them, and not the plain program.
     """
     # Stored files have the shape of a chunk in this spelling; `chunk_of` reads it.
     chunk = f"{slots}×{lanes}{' shared' if shared else ''}"
@@ -67,6 +68,7 @@ def provenance(slots: int, lanes: int, shared: bool, on: tuple[str, ...] = ()) -
     flags = os.environ.get("XLA_FLAGS", "").strip()
     # These decide the last bits too; they are left out where there are none.
     found |= {"on": ", ".join(on)} if on else {}
+    found |= {"loop": "fused"} if fused else {}
     found |= {"XLA_FLAGS": flags} if flags else {}
     return json.dumps(found, sort_keys=True, ensure_ascii=False)
 
@@ -133,7 +135,7 @@ def in_words(stored: str) -> str:
 def place_in_words(stored: str) -> str:
     """Returns in one line where a row was computed: its provenance without the chunk and the regularisers."""
     found = json.loads(stored)
-    return _words({name: value for name, value in found.items() if name not in ("chunk", "on")})
+    return _words({name: value for name, value in found.items() if name not in ("chunk", "on", "loop")})
 
 
 def _words(value: Any) -> str:

@@ -60,6 +60,7 @@ def test_numbers_of_a_big_endian_machine():
         (b" " * 124 + struct.pack("<H", 0x200) + b"IM", "save it with -v7"),
         (b" " * 124 + struct.pack("<H", 0x300) + b"IM", "its header says version 0x300"),
     ],
+    ids=["empty", "text", "cut", "version 0x200", "version 0x300"],  # the cut file contains the time
 )
 def test_bad_content(content, words):
     with pytest.raises(ValueError, match=words):

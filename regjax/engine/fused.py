@@ -1,0 +1,268 @@
+"""A whole segment of training in one launch: the loop of small networks on a GPU, as a Pallas kernel.
+
+The plain program launches some twenty kernels for a step, and each of them reads and writes device memory: a
+network of a hundred parameters is then trained at the speed of launches. Here one launch trains all networks
+of a chunk for all steps of a segment (`engine/kernel.py`). `lanes.run_task` calls `advance_fused` where
+`tiles.is_fused` says so. The plain program stays the reference, and the two agree to rounding. Random bits
+and batches are drawn ahead by the plain program's functions, once for a replicate.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import triton as plt
+
+from regjax.core.config import Config, Loss
+from regjax.core.data import Data, hide_held_out
+from regjax.core.hparams import HParams
+from regjax.core.minibatches import weigh_classes
+from regjax.core.mlp import Layer
+from regjax.core.objective import resolve_loss
+from regjax.core.random import MASKS, epoch_order, place_key, random_bits
+from regjax.core.train import TrainState
+from regjax.engine.kernel import Array, Inputs, Program
+from regjax.engine.tiles import THREADS_PER_WARP, Tile, has_kernel, splits_of, tile_for
+
+# Bytes of random bits and batches that are drawn before a launch, and the most steps that they are for.
+DRAWN_BUDGET, MOST_STEPS = 128 * 2**20, 1024
+
+
+class _Drawn(NamedTuple):
+    """What is drawn for some steps: `bits` and `order` of `kernel.Inputs`."""
+
+    bits: tuple[jax.Array | None, ...]
+    order: jax.Array | None
+
+
+@functools.partial(jax.jit, static_argnames=("config", "tile"), donate_argnames="states")
+def advance_fused(
+    replicates: Any,
+    hparams: HParams,
+    states: TrainState,
+    start: Any,
+    stop: Any,
+    num_batches: Any,
+    *,
+    config: Config,
+    tile: Tile | None = None,
+) -> TrainState:
+    """Returns the states after steps `start` … `stop` - 1, as `lanes.advance_lanes` does, to rounding.
+
+    Args:
+        replicates: data, weights and keys, see `lanes.Replicates`.
+        hparams: leaves `(R, r, …)`.
+        states: states after `start` steps, leaves `(R, r, …)`.
+        start: first step.
+        stop: step to stop before.
+        num_batches: number of batches of an epoch.
+        config: config of the compiled program, one that `fits`.
+        tile: shape of a program; None chooses it.
+
+    Without a GPU the kernel is interpreted, which is slow, and meant for tests.
+    """
+    slots, per_slot = hparams.learning_rate.shape
+    num_lanes = slots * per_slot
+    tile = tile_for(config, num_lanes) if tile is None else tile
+    # In a shared chunk all lanes of a slot belong to one replicate, and there is a key for each slot.
+    of_lane = jnp.arange(num_lanes, dtype=jnp.int32) // (per_slot if replicates.key.ndim == 2 else 1)
+    x, data, num_train = _samples_of(replicates, config)
+    flat = functools.partial(jax.tree.map, lambda leaf: leaf.reshape(num_lanes, *leaf.shape[2:]))
+    inputs = Inputs(
+        x=x,
+        y=data.y,
+        weights=data.weights,
+        rates=_rates(flat(hparams), num_train[of_lane], config),
+        of_lane=of_lane,
+        bits=(None,) * config.num_layers,
+        order=None,
+        bounds=None,
+    )
+    launch = functools.partial(_launch, config=config, loss=resolve_loss(config, data), tile=tile)
+    carried = flatten(flat((states.params, states.opt_state)))
+    keys = replicates.key.reshape(-1, 2)
+    masked = [hparams.input_keep_prob is not None] + [hparams.keep_prob is not None] * config.num_hidden
+    draw = functools.partial(_draw, keys, data.weights, num_batches, masked, config, tile)
+    drawn = config.batch_size is not None or any(masked)
+    carried = _in_pieces(launch, carried, inputs, draw if drawn else None, start, stop, config)
+    params, opt_state = _unflatten(carried, (states.params, states.opt_state), config)
+    shaped = functools.partial(jax.tree.map, lambda leaf: leaf.reshape(slots, per_slot, *leaf.shape[1:]))
+    return states._replace(params=shaped(params), opt_state=shaped(opt_state))
+
+
+def _in_pieces(
+    launch: Any, carried: Any, inputs: Inputs, draw: Any, start: Any, stop: Any, config: Config
+) -> Any:
+    """Returns the state after the last step, with a launch for as many steps as are drawn ahead.
+
+    Args:
+        launch: trains from the first step of its inputs to the last.
+        carried: state before the first step.
+        inputs: what the kernel reads, without what is drawn.
+        draw: draws for some steps, or None where nothing is drawn.
+        start: first step.
+        stop: step to stop before.
+        config: config of the networks.
+    """
+    start, stop = jnp.asarray(start, jnp.int32), jnp.asarray(stop, jnp.int32)
+    if draw is None:
+        return launch(carried, inputs._replace(bounds=jnp.stack([start, stop])))
+    columns = inputs.x.shape[-1] if config.batch_size is None else config.batch_size
+    size = _steps_ahead(len(inputs.weights) * columns * (4 * sum(config.layer_sizes[:-1]) + 4))
+
+    def piece(carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
+        carried, step = carry
+        end, drawn = jnp.minimum(step + size, stop), draw(columns, step, size)
+        found = inputs._replace(bits=drawn.bits, order=drawn.order, bounds=jnp.stack([step, end]))
+        return launch(carried, found), end
+
+    return lax.while_loop(lambda carry: carry[1] < stop, piece, (carried, start))[0]
+
+
+def _steps_ahead(step_bytes: int) -> int:
+    """Returns for how many steps is drawn before a launch."""
+    size = 8
+    while size < MOST_STEPS and 2 * size * step_bytes <= DRAWN_BUDGET:
+        size *= 2
+    return size
+
+
+def _samples_of(replicates: Any, config: Config) -> tuple[jax.Array, Data, jax.Array]:
+    """Returns x `(replicates or 1, n_features, n)`; data with weights over their divisor; and n."""
+    x = replicates.x.reshape(-1, *replicates.x.shape[-2:])
+    weights = replicates.train.reshape(-1, replicates.train.shape[-1])
+
+    def weigh(x: jax.Array, weights: jax.Array) -> jax.Array:
+        return weigh_classes(hide_held_out(Data(x, replicates.y, weights)), config).weights
+
+    weights = jax.vmap(weigh, in_axes=(None, 0))(x[0], weights)  # it reads the targets alone
+    num_train = jnp.sum(weights, axis=1)
+    divisor = num_train[:, None] if config.batch_size is None else float(config.batch_size)
+    return x, Data(x, replicates.y, weights / divisor), num_train
+
+
+def _rates(hparams: HParams, num_train: jax.Array, config: Config) -> dict[str, jax.Array]:
+    """Returns what the kernel reads of the hyperparameters, arrays `(1 or layers, lanes)`."""
+    scalars = ["learning_rate", "momentum", "b1", "b2", "eps", "weight_decay", "end_fraction", "decay_rate"]
+    found = {name: getattr(hparams, name)[None] for name in scalars}
+    found |= {name: (getattr(hparams, name) / num_train[:, None]).T for name in ("l2", "l1")}
+    keep = [hparams.input_keep_prob] + [None] * config.num_hidden
+    if hparams.keep_prob is not None:
+        keep[1:] = list(hparams.keep_prob.T)
+    for layer, value in enumerate(keep):
+        if value is not None:  # as `dropout.dropout_mask` says
+            threshold = jnp.clip(jnp.round(65536 * value), 1, 65536)[None]
+            found |= {f"last_kept_{layer}": threshold - 1, f"scale_{layer}": 65536 / threshold}
+    return found
+
+
+def _draw(
+    keys: jax.Array, weights: jax.Array, num_batches: Any, masked: Sequence[bool], config: Config, tile: Tile,
+    columns: int, start: jax.Array, size: int,
+) -> _Drawn:  # fmt: skip
+    """Returns what is drawn for steps `start` … `start` + `size` - 1, as the plain program draws it."""
+    steps = start + jnp.arange(size, dtype=jnp.int32)
+
+    def bits_of(words: jax.Array, step: jax.Array) -> tuple[jax.Array | None, ...]:
+        key = place_key(jax.random.wrap_key_data(words), step, MASKS)
+        found = []
+        for layer, (units, on) in enumerate(zip(config.layer_sizes[:-1], masked, strict=True)):
+            bits = random_bits(jax.random.fold_in(key, layer), units, columns) if on else None
+            splits = splits_of(config, layer, tile.splits)
+            found.append(None if bits is None else _side_by_side(bits, splits))
+        return tuple(found)
+
+    def batch_of(words: jax.Array, weights: jax.Array, step: jax.Array) -> jax.Array:
+        epoch, index = step // num_batches, step % num_batches
+        order = epoch_order(jax.random.wrap_key_data(words), epoch, weights, shuffle=config.shuffle)
+        return lax.dynamic_slice_in_dim(order, index * columns, columns).astype(jnp.int32)
+
+    bits = jax.vmap(jax.vmap(bits_of, (None, 0)), (0, None))(keys, steps)
+    if config.batch_size is None:
+        return _Drawn(bits, None)
+    return _Drawn(bits, jax.vmap(jax.vmap(batch_of, (None, None, 0)), (0, 0, None))(keys, weights, steps))
+
+
+def _side_by_side(bits: jax.Array, splits: int) -> jax.Array:
+    """Returns bits `(units, columns)` as `(columns, splits, units of one)`, filled up to a power of two."""
+    units, columns = bits.shape
+    own = units // splits
+    found = bits.T.reshape(columns, splits, own)
+    return jnp.pad(found, ((0, 0), (0, 0), (0, 2 ** (own - 1).bit_length() - own)))
+
+
+# -- states as rows of numbers ------------------------------------------------------------------------------
+
+
+def _is_params(tree: Any) -> bool:
+    return isinstance(tree, tuple) and len(tree) > 0 and all(isinstance(layer, Layer) for layer in tree)
+
+
+def flatten(tree: Any) -> Any:
+    """Returns a pytree in which each `Params`, leaves `(lanes, …)`, is one array `(parameters, lanes)`.
+
+    Any other leaf, `(lanes,)`, becomes `(1, lanes)`.
+    """
+
+    def flat(part: Any) -> jax.Array:
+        if not _is_params(part):
+            return part[None]
+        return jnp.concatenate([leaf.reshape(len(leaf), -1) for layer in part for leaf in layer], axis=1).T
+
+    return jax.tree.map(flat, tree, is_leaf=_is_params)
+
+
+def _unflatten(flat: Any, like: Any, config: Config) -> Any:
+    """Returns what `flatten` was given, a pytree like `like`."""
+
+    def restore(part: Any, flat: jax.Array) -> Any:
+        if not _is_params(part):
+            return flat[0]
+        layers, at = [], 0
+        for fan_in, fan_out in itertools.pairwise(config.layer_sizes):
+            w, b = flat[at : at + fan_in * fan_out], flat[at + fan_in * fan_out : at + (fan_in + 1) * fan_out]
+            layers.append(Layer(w.T.reshape(-1, fan_out, fan_in), b.T.reshape(-1, fan_out, 1)))
+            at += (fan_in + 1) * fan_out
+        return tuple(layers)
+
+    return jax.tree.map(restore, like, flat, is_leaf=_is_params)
+
+
+# -- the launch ---------------------------------------------------------------------------------------------
+
+
+def _launch(carried: Any, inputs: Inputs, *, config: Config, loss: Loss, tile: Tile) -> Any:
+    """Returns the parameters and optimizer state after the steps of `inputs.bounds`."""
+    leaves, structure = jax.tree.flatten(carried)
+    read, read_structure = jax.tree.flatten(inputs)
+    shapes = [leaf.shape for leaf in (*read, *leaves)]
+    num_lanes, interpret = len(inputs.of_lane), not has_kernel()
+
+    def kernel(*refs: Any) -> None:
+        # The outputs are the same memory as the last inputs, and are read and written.
+        refs = refs[: len(read)] + refs[len(read) + len(leaves) :]
+        arrays = [Array(ref, shape) for ref, shape in zip(refs, shapes, strict=True)]
+        found = jax.tree.unflatten(read_structure, arrays[: len(read)])
+        program = Program(found, config, loss, tile, num_lanes, interpret)
+        program.train(jax.tree.unflatten(structure, arrays[len(read) :]))
+
+    whole = pl.BlockSpec(memory_space=pl.ANY)
+    found = pl.pallas_call(
+        kernel,
+        grid=(-(-num_lanes // tile.lanes),),
+        in_specs=[whole] * len(shapes),
+        out_specs=[whole] * len(leaves),
+        out_shape=[jax.ShapeDtypeStruct((leaf.size,), leaf.dtype) for leaf in leaves],
+        input_output_aliases={len(read) + index: index for index in range(len(leaves))},
+        compiler_params=plt.CompilerParams(num_warps=tile.threads // THREADS_PER_WARP, num_stages=1),
+        interpret=interpret,
+    )(*(leaf.reshape(-1) for leaf in (*read, *leaves)))
+    shaped = [leaf.reshape(like.shape) for leaf, like in zip(found, leaves, strict=True)]
+    return jax.tree.unflatten(structure, shaped)

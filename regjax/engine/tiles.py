@@ -1,0 +1,174 @@
+"""How a network is divided among the threads of `engine/kernel.py`, and which networks fit.
+
+`engine/tasks.py` asks `is_fused` for each group, so nothing here imports the kernel.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+
+from regjax.core.config import Config
+
+# The most parameters of a network that a thread holds: as many again are its gradient, and a thread has 255
+# registers.
+MOST_OWN = 80
+MOST_SPLITS = 16
+
+
+class Tile(NamedTuple):
+    """The shape of a program, each a power of two: see the module's docstring."""
+
+    parts: int
+    lanes: int
+    splits: int
+
+    @property
+    def threads(self) -> int:
+        """Number of threads of a program."""
+        return self.parts * self.lanes * self.splits
+
+
+class Block(NamedTuple):
+    """Units of a vector that are one array: `units` of them from `first` on, in each split."""
+
+    first: int
+    units: int
+
+
+class Piece(NamedTuple):
+    """Parameters that are one array of a thread.
+
+    Attributes:
+        first: index of the first, of split 0.
+        stride: distance of the next unit's.
+        units: number of units; None is one parameter, an array `(threads,)`.
+        of_split: distance of the next split's; 0 where all splits have the same.
+        layer: the layer of weights.
+        weights: whether they are weights, not biases.
+    """
+
+    first: int
+    stride: int
+    units: int | None
+    of_split: int
+    layer: int
+    weights: bool
+
+
+def is_vector(layer: int) -> bool:
+    """Returns whether the units of a layer are a vector; layer 0 is the input."""
+    return layer % 2 == 1
+
+
+def splits_of(config: Config, layer: int, splits: int) -> int:
+    """Returns among how many threads the units of a layer are divided."""
+    hidden = is_vector(layer) and 0 < layer < config.num_layers
+    return splits if hidden and config.layer_sizes[layer] % splits == 0 else 1
+
+
+def blocks_of(config: Config, layer: int, splits: int) -> list[Block]:
+    """Returns the arrays of a thread's units of a layer, as powers of two.
+
+    Example:
+        >>> blocks_of(Config(layer_sizes=(2, 20, 3, 1)), 1, splits=1)
+        [Block(first=0, units=16), Block(first=16, units=4)]
+    """
+    left, found = config.layer_sizes[layer] // splits_of(config, layer, splits), []
+    while left > sum(block.units for block in found):
+        first = sum(block.units for block in found)
+        found.append(Block(first, 2 ** ((left - first).bit_length() - 1)))
+    return found
+
+
+def pieces_of(config: Config, splits: int) -> list[Piece]:
+    """Returns the arrays of a thread's parameters: of each layer of weights, w and then b.
+
+    Where the outputs are a vector, w is given column by column, else row by row. Parameters are counted as in
+    a row of `fused.flatten`: w row by row, then b.
+    """
+    found, at = [], 0
+    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(config.layer_sizes)):
+        bias = at + fan_in * fan_out
+        vector = is_vector(layer + 1)
+        of = layer + 1 if vector else layer
+        blocks, parts = blocks_of(config, of, splits), splits_of(config, of, splits)
+        own = 0 if parts == 1 else config.layer_sizes[of] // parts
+        if vector:
+            columns = itertools.product(range(fan_in), blocks)
+            w = [(at + b.first * fan_in + j, fan_in, b.units, own * fan_in) for j, b in columns]
+            b = [(bias + b.first, 1, b.units, own) for b in blocks]
+        else:
+            rows = itertools.product(range(fan_out), blocks)
+            w = [(at + k * fan_in + b.first, 1, b.units, own) for k, b in rows]
+            b = [(bias + k, 1, None, 0) for k in range(fan_out)]
+        found += [Piece(*each, layer, True) for each in w] + [Piece(*each, layer, False) for each in b]
+        at = bias + fan_out
+    return found
+
+
+def own_params(config: Config, splits: int) -> int:
+    """Returns how many parameters a thread holds."""
+    return sum(piece.units or 1 for piece in pieces_of(config, splits))
+
+
+def best_splits(config: Config) -> int | None:
+    """Returns the fewest splits with which a thread can hold its parameters; None where none suffice."""
+    splits = 1
+    while splits <= MOST_SPLITS:
+        if own_params(config, splits) <= MOST_OWN:
+            return splits
+        splits *= 2
+    return None
+
+
+# -- which networks, and how many in a program --------------------------------------------------------------
+
+# The regularisers that the kernel knows, beside l2, l1 and weight_decay; patience acts at records alone.
+KNOWN = ("keep_prob", "input_keep_prob", "patience")
+THREADS = 128
+THREADS_PER_WARP = 32
+
+
+def is_fused(config: Config, on: Sequence[str]) -> bool:
+    """Returns whether the networks of a group are trained by the kernel on this machine."""
+    return has_kernel() and fits(config, on)
+
+
+def has_kernel() -> bool:
+    """Returns whether JAX computes on a GPU for which the kernel can be compiled."""
+    return jax.default_backend() == "gpu" and "NVIDIA" in jax.devices()[0].device_kind
+
+
+def fits(config: Config, on: Sequence[str]) -> bool:
+    """Returns whether the kernel can train a network.
+
+    Args:
+        config: layer sizes, activation, optimizer, schedule.
+        on: regularisers that are compiled in, see `hparams.switched_on`.
+    """
+    return (
+        config.dtype == "float32"
+        and config.precision == "highest"
+        and config.activation != "gelu"
+        and config.stop_on is None
+        and config.batches == "equal"
+        and config.draws == "jax"
+        and not config.epsilon_hat
+        and all(name in KNOWN for name in on)
+        and best_splits(config) is not None
+    )
+
+
+def tile_for(config: Config, num_lanes: int) -> Tile:
+    """Returns the shape of a program: as few networks as give every multiprocessor two programs."""
+    splits, lanes = best_splits(config) or 1, 1
+    multiprocessors = getattr(jax.devices()[0], "core_count", None) or 132
+    while lanes * splits < THREADS_PER_WARP and 2 * multiprocessors * lanes < num_lanes:
+        lanes *= 2
+    if lanes == 1 and num_lanes > multiprocessors:
+        lanes = 2
+    return Tile(THREADS // (lanes * splits), lanes, splits)
