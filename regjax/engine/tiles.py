@@ -1,7 +1,7 @@
 """How networks are divided among the threads of `engine/kernel.py`, and which networks fit.
 
 `engine/tasks.py` asks `is_fused` for each group, so nothing here imports the kernel. Below, a *program* is
-what one multiprocessor of the GPU runs at a time: the threads of one tile. A *split* is one of the threads
+Triton's: the threads of one tile, which run together on one multiprocessor. A *split* is one of the threads
 that divide the units of a wide layer among themselves, and no split of the data.
 """
 
@@ -18,7 +18,7 @@ from regjax.core.config import Config
 # The most parameters of a network that a thread holds: as many again are its gradient, and a thread has 255
 # registers.
 MOST_OWN = 80
-# Two networks with as many splits fill a warp; more would leave no thread to share the samples.
+# The most threads that share the units of a layer.
 MOST_SPLITS = 16
 
 
@@ -76,7 +76,7 @@ class Piece(NamedTuple):
 def is_vector(layer: int) -> bool:
     """Returns whether the units of a layer are a vector and not a list, see `engine/kernel.py`.
 
-    Layers alternate, from the input, layer 0, a list: so no product needs a transposition.
+    Layers alternate, and the input, layer 0, is a list: so of two layers that weights connect, one is a list.
     """
     return layer % 2 == 1
 
@@ -184,8 +184,8 @@ def fits(config: Config, on: Sequence[str]) -> bool:
 def tile_for(config: Config, num_lanes: int) -> Tile:
     """Returns the shape of a program of `THREADS` threads.
 
-    A program has as few networks as give every multiprocessor at most two programs, but not so many that a
-    warp has more than one part of each. It depends on the GPU, which the provenance names.
+    A program has as few networks as give every multiprocessor at most two programs, but one part of all of
+    them never takes more than a warp. It depends on the GPU, which the provenance names.
 
     Args:
         config: config of the networks.

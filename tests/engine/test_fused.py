@@ -128,8 +128,10 @@ def loops(results):
 
 @pytest.fixture(scope="module")
 def plain():
-    """The sweep by the plain program."""
-    return run()
+    """The sweep by the plain program, on a GPU too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tasks, "is_fused", lambda config, on: False)
+        return run()
 
 
 def test_a_sweep_ends_and_stops_as_that_of_the_plain_program(plain, by_kernel):
