@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import some_slow
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 import regjax
 from regjax.engine import fused as fused_module
 from regjax.engine.fused import advance_fused
+from regjax.engine.kernel import Program
 from regjax.engine.tiles import THREADS_PER_WARP, Tile, fits
 
 STEPS = 20
@@ -97,7 +99,7 @@ def test_every_activation_optimizer_and_loss(activation, optimizer, outputs, rea
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_every_shape_of_network_and_program(data):
     sizes = data.draw(st.lists(st.integers(1, 6), min_size=2, max_size=5))
@@ -147,6 +149,27 @@ def test_a_network_depends_neither_on_its_lane_nor_on_its_neighbours():
         np.testing.assert_array_equal(np.isfinite(a.reshape(6, -1)), np.isfinite(b))
 
 
+@pytest.fixture
+def lower(monkeypatch):
+    """Returns a function that lowers the loop for CUDA, as on a GPU, and returns the program's text."""
+    if tuple(map(int, jax.__version__.split(".")[:2])) >= (0, 11):
+        # From 0.11 on JAX asks the GPU at hand for its kind; before, it took one of compute capability 9.
+        from jax._src.pallas.triton import gpu_info
+
+        info = gpu_info._get_gpu_info_impl(gpu_info.GpuVersion.H100)
+        monkeypatch.setattr(gpu_info, "get_gpu_info", lambda *_, **__: info)
+    monkeypatch.setattr(fused_module, "has_kernel", lambda: True)
+
+    def text(config, values, tile):
+        assert fits(config, tuple(values))
+        chunk = make_chunk(config, 1, 4, **values)
+        advance = jax.jit(functools.partial(advance_fused.__wrapped__, config=config, tile=tile))
+        traced = advance.trace(chunk.replicates, chunk.hparams, chunk.states, 0, 10, chunk.num_batches)
+        return traced.lower(lowering_platforms=("cuda",)).as_text()
+
+    return text
+
+
 @pytest.mark.parametrize(
     ("optimizer", "values", "batch_size", "tile"),
     some_slow(
@@ -157,18 +180,12 @@ def test_a_network_depends_neither_on_its_lane_nor_on_its_neighbours():
         every=20,
     ),
 )
-def test_it_lowers_to_triton_without_a_gpu(optimizer, values, batch_size, tile, monkeypatch):
-    """A primitive that Triton has not is found here, and not only on a GPU."""
-    if tuple(map(int, jax.__version__.split(".")[:2])) >= (0, 11):
-        # From 0.11 on JAX asks the GPU at hand for its kind; before, it took one of compute capability 9.
-        from jax._src.pallas.triton import gpu_info  # ty: ignore
-
-        info = gpu_info._get_gpu_info_impl(gpu_info.GpuVersion.H100)
-        monkeypatch.setattr(gpu_info, "get_gpu_info", lambda *_, **__: info)
-    monkeypatch.setattr(fused_module, "has_kernel", lambda: True)
+def test_it_lowers_to_triton_without_a_gpu(optimizer, values, batch_size, tile, lower):
     config = Config(layer_sizes=(2, 20, 3, 1), optimizer=optimizer, batch_size=batch_size)
-    assert fits(config, tuple(values))
-    chunk = make_chunk(config, 1, 4, **values)
-    advance = jax.jit(functools.partial(advance_fused.__wrapped__, config=config, tile=tile))
-    traced = advance.trace(chunk.replicates, chunk.hparams, chunk.states, 0, 10, chunk.num_batches)
-    assert "triton" in traced.lower(lowering_platforms=("cuda",)).as_text()
+    assert "triton" in lower(config, values, tile)
+
+
+def test_a_primitive_that_triton_has_not_is_found_without_a_gpu(lower, monkeypatch):
+    monkeypatch.setattr(Program, "fma", lambda self, a, b, c: jnp.sort(c, axis=0))
+    with pytest.raises(NotImplementedError, match="sort"):
+        lower(Config(layer_sizes=(2, 1)), {}, Tile(32, 1, 1))
