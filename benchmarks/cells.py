@@ -174,14 +174,15 @@ def timed(contestant: Contestant, seconds: float, repeats: int, budget: Budget) 
 
 def steps_for(prepared: Prepared, seconds: float, short: float, budget: Budget) -> int:
     """Returns steps that take about so many seconds more than a short call, which takes `short`."""
-    steps = 16 * prepared.steps_done(FEW)
-    while (
-        (took := seconds_of(prepared.run, steps) - short) < seconds / 4
-        and steps < MOST_STEPS
-        and budget.left > 0
-    ):
-        steps = math.ceil(steps * min(20.0, max(2.0, seconds / 2 / max(took, 1e-9))))
-    return max(steps, round(steps * seconds / max(took, 1e-9))) if 0 < took < seconds else steps
+    steps, took, before = 16 * prepared.steps_done(FEW), 0.0, (0, short)
+    while took < seconds and steps < MOST_STEPS and budget.left > 0:
+        whole = seconds_of(prepared.run, steps)
+        # From two calls, since a call of more steps takes more beside them too: a sweep has more tasks.
+        took = max(whole - before[1], 0.0) * steps / (steps - before[0])
+        before = steps, whole
+        if took < seconds:
+            steps = math.ceil(steps * min(20.0, max(2.0, 1.2 * seconds / max(took, 1e-9))))
+    return steps
 
 
 def cells_of(names: tuple[str, ...], counts: list[int], many: bool) -> list[tuple[str, int]]:

@@ -51,7 +51,9 @@ class Array:
                 term = i * stride if stride > 1 else i
                 place = term if place is None else place + term
             stride *= size
-        place = jnp.int32(0) if place is None else place
+        if place is None:  # an array of one element has one place, for every thread
+            arrays = [i for i in index if not isinstance(i, int) and i.ndim]
+            place = jnp.zeros_like(arrays[0]) if arrays else jnp.int32(0)
         return place + jnp.int32(fixed) if fixed else place
 
     def __getitem__(self, index: Any) -> Any:
