@@ -137,7 +137,7 @@ def make_plan(
     if backend == "cpu":
         groups, num_workers, shrunk = _fitted(design, groups, num_workers, keep, available)
         notes += shrunk
-    needed, on_device = _memory(design, groups, num_workers, keep, backend, devices)
+    needed = _memory(design, groups, num_workers, keep, backend)
     if available is not None and sum(needed.values()) > available:
         alone = " even with one network at a time" if backend == "cpu" else ""
         raise ValueError(
@@ -155,7 +155,7 @@ def make_plan(
         memory=needed,
         available=available,
         notes=tuple(notes),
-        on_device=on_device,
+        on_device=_on_device(design, groups, num_workers, backend, devices),
     )
 
 
@@ -165,8 +165,8 @@ def _fitted(
     """Returns the groups and workers of a CPU that its memory holds, as far as may be, and notes on them."""
 
     def fits() -> bool:
-        needed, _ = _memory(design, groups, num_workers, keep)
-        return available is None or sum(needed.values()) <= available
+        needed = sum(_memory(design, groups, num_workers, keep).values())
+        return available is None or needed <= available
 
     notes = []
     # Fewer workers first: no bit depends on them, and a chunk of one lane is slow.
@@ -209,7 +209,7 @@ def stored_plan(
     groups = with_shapes(make_groups(design, backend), shapes)
     devices = num_devices()
     num_workers = default_workers(backend, devices) if workers is None else workers
-    needed, on_device = _memory(design, groups, num_workers, keep, backend, devices)
+    needed = _memory(design, groups, num_workers, keep, backend)
     return Plan(
         num_rows=design.num_rows,
         replicates=_replicates(design),
@@ -219,7 +219,7 @@ def stored_plan(
         memory=needed,
         available=None,
         notes=design.notes,
-        on_device=on_device,
+        on_device=_on_device(design, groups, num_workers, backend, devices),
     )
 
 
@@ -281,14 +281,9 @@ def _default_keep(design: Design) -> Keep:
 
 
 def _memory(
-    design: Design,
-    groups: tuple[Group, ...],
-    num_workers: int,
-    keep: Keep,
-    backend: str = "cpu",
-    devices: int = 1,
-) -> tuple[dict[str, int], int]:
-    """Returns the parts of the host's memory that a sweep takes, and its bytes on one accelerator."""
+    design: Design, groups: tuple[Group, ...], num_workers: int, keep: Keep, backend: str = "cpu"
+) -> dict[str, int]:
+    """Returns the parts of the host's memory that a sweep takes, in bytes."""
     per = design.num_replicates
     data = design.padded
     resident = data.x.nbytes * (1 + (design.num_folds if design.standardize else 0)) + data.y.nbytes
@@ -300,25 +295,28 @@ def _memory(
         results += design.num_rows * int(design.splits.num_val[0]) * 2 * itemsize
     kept = {"all": per, "best": 1, "none": 0}[keep]
     needed = {"data": resident}
-    on_device = 0
     if backend == "cpu":
         inputs = data.x.size * itemsize
         chunks = (group.chunk * (lane_bytes(group.config, data.x.shape[1]) + inputs) for group in groups)
         needed["chunks in work"] = num_workers * max(chunks)
-    else:
-        on_device = (
-            data.x.nbytes
-            + data.y.nbytes
-            + max(
-                _chunks_on_device(group, per, num_workers, devices)
-                * group.chunk
-                * _lane_on_device(design, group)
-                for group in groups
-            )
-        )
     needed["results"] = results
     needed["parameters"] = kept * sum(num_params(c) * itemsize for c in design.configs)
-    return needed, on_device
+    return needed
+
+
+def _on_device(
+    design: Design, groups: tuple[Group, ...], num_workers: int, backend: str, devices: int
+) -> int:
+    """Returns the bytes that a sweep takes on one accelerator; 0 on a CPU, whose memory is the host's."""
+    if backend == "cpu":
+        return 0
+    chunks = (
+        _chunks_on_device(group, design.num_replicates, num_workers, devices)
+        * group.chunk
+        * _lane_on_device(design, group)
+        for group in groups
+    )
+    return design.padded.x.nbytes + design.padded.y.nbytes + max(chunks)
 
 
 def _chunks_on_device(group: Group, num_replicates: int, num_workers: int, devices: int) -> int:
