@@ -145,7 +145,7 @@ def make_plan(
             f"{_size(sum(needed.values()))}{alone} ({_parts(needed)})"
         )
     if backend != "cpu":
-        _check_device(design, groups)
+        _check_device(design, groups, available)
     return Plan(
         num_rows=design.num_rows,
         replicates=_replicates(design),
@@ -179,18 +179,19 @@ def _fitted(
     return groups, num_workers, notes
 
 
-def _check_device(design: Design, groups: tuple[Group, ...]) -> None:
+def _check_device(design: Design, groups: tuple[Group, ...], free: int | None) -> None:
     """Checks that an accelerator holds one network of each group; the scheduler halves larger chunks.
 
     Raises:
         ValueError: it does not.
     """
-    available = device_memory()
+    # Where devices do not say what they hold, the host must: the parameters of a network pass through it.
+    limit = device_memory()
+    available, of = (free, "free memory") if limit is None else (limit, "the device's memory")
     lane = max(_lane_on_device(design, group) for group in groups)
     if available is not None and lane > available:
         raise ValueError(
-            f"grid must fit into {_size(available)} of the device's memory, got {_size(lane)} even with one "
-            "network at a time"
+            f"grid must fit into {_size(available)} of {of}, got {_size(lane)} even with one network at a time"
         )
 
 

@@ -54,6 +54,10 @@ def test_a_network_of_terabytes_is_refused_before_anything_is_compiled(monkeypat
     with_devices(monkeypatch, 80 * 2**30)
     with pytest.raises(ValueError, match=r"grid must fit into 80.0 GiB of the device's memory, got"):
         make_plan(designed({"hidden": (1_000_000, 1_000_000)}), backend="gpu")
+    with_devices(monkeypatch, None)
+    monkeypatch.setattr(planning, "free_memory", lambda: 64 * 2**30)
+    with pytest.raises(ValueError, match=r"grid must fit into 64.0 GiB of free memory, got"):
+        make_plan(designed({"hidden": (1_000_000, 1_000_000)}), backend="gpu")
 
 
 def test_data_and_results_must_fit_into_the_memory_of_the_host_on_every_backend(monkeypatch):
