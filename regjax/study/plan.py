@@ -191,7 +191,8 @@ def _check_device(design: Design, groups: tuple[Group, ...], free: int | None) -
     lane = max(_lane_on_device(design, group) for group in groups)
     if available is not None and lane > available:
         raise ValueError(
-            f"grid must fit into {_size(available)} of {of}, got {_size(lane)} even with one network at a time"
+            f"grid must fit into {_size(available)} of {of}, "
+            f"got {_size(lane)} even with one network at a time"
         )
 
 
