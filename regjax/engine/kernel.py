@@ -51,9 +51,10 @@ class Array:
                 term = i * stride if stride > 1 else i
                 place = term if place is None else place + term
             stride *= size
-        if place is None:  # an array of one element has one place, for every thread
-            arrays = [i for i in index if not isinstance(i, int) and i.ndim]
-            place = jnp.zeros_like(arrays[0]) if arrays else jnp.int32(0)
+        place = jnp.int32(0) if place is None else place
+        # An axis of one element adds nothing to the place, and its index may be the one with the threads.
+        shape = jnp.broadcast_shapes(*(jnp.shape(i) for i in index))
+        place = place if place.shape == shape else jnp.broadcast_to(place, shape)
         return place + jnp.int32(fixed) if fixed else place
 
     def __getitem__(self, index: Any) -> Any:
