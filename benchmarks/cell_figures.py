@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from benchmarks import figures
 from benchmarks.__main__ import efficiency
@@ -49,7 +49,7 @@ def main() -> None:
     cells, device = cells_of(asked.results)
     figures.costs(cells, device).savefig(asked.pictures / "benchmarks_gpu.png", dpi=110)
     ours = [
-        Cell(**{name: cell.get(name) for name in Cell._fields})
+        Cell(**cast(Any, {name: cell.get(name) for name in Cell._fields}))
         for cell in cells
         if cell["opponent"] == "regjax"
     ]
