@@ -155,7 +155,7 @@ def timed(contestant: Contestant, seconds: float, repeats: int, budget: Budget) 
     shorts = [seconds_of(run, FEW)]
     quick = shorts[0] < 1.0  # what takes longer is not made once more for its median
     shorts += [seconds_of(run, FEW)] if quick else []
-    steps = steps_for(contestant.prepared, max(seconds, BESIDE * min(shorts)), min(shorts), budget)
+    steps = steps_for(contestant.prepared, max(seconds, BESIDE * min(shorts)), budget)
     while True:
         longs: list[float] = []
         while not longs or (len(longs) < repeats and budget.left > 2 * max(longs)):
@@ -172,16 +172,18 @@ def timed(contestant: Contestant, seconds: float, repeats: int, budget: Budget) 
     return Found("", 0, contestant.networks, us, done(steps), contestant.first, beside, why)
 
 
-def steps_for(prepared: Prepared, seconds: float, short: float, budget: Budget) -> int:
-    """Returns steps that take about so many seconds more than a short call, which takes `short`."""
+def steps_for(prepared: Prepared, seconds: float, budget: Budget) -> int:
+    """Returns steps that take about so many seconds, beside what else a call takes."""
     steps = 16 * prepared.steps_done(FEW)
-    while (
-        (took := seconds_of(prepared.run, steps) - short) < seconds / 4
-        and steps < MOST_STEPS
-        and budget.left > 0
-    ):
-        steps = math.ceil(steps * min(20.0, max(2.0, seconds / 2 / max(took, 1e-9))))
-    return max(steps, round(steps * seconds / max(took, 1e-9))) if 0 < took < seconds else steps
+    seconds_of(prepared.run, steps)  # more steps may need another program, which is compiled here
+    # From two long calls, since a call of more steps takes more beside them too: a sweep has more tasks.
+    before, took = (steps, seconds_of(prepared.run, steps)), 0.0
+    while took < seconds and steps < MOST_STEPS and budget.left > 0:
+        steps = math.ceil(steps * min(20.0, max(4.0, 1.2 * seconds / max(took, 1e-9))))
+        whole = seconds_of(prepared.run, steps)
+        took = max(whole - before[1], 0.0) * steps / (steps - before[0])
+        before = steps, whole
+    return steps
 
 
 def cells_of(names: tuple[str, ...], counts: list[int], many: bool) -> list[tuple[str, int]]:

@@ -74,7 +74,6 @@ TESTED_IN = {
     "sklearn.trained": "sklearn/test_search.py",
     "study.choice": "study/test_results.py",
     "study.configuration": "study/test_grid.py",
-    "study.plan": "engine/test_sweep.py",
     "study.predict": "study/test_results.py",
     "study.records": "study/test_results.py",
     "study.words": "study/test_grid.py",

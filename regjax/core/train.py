@@ -131,6 +131,7 @@ def run_segment(
     course: Course = WHOLE,
     *,
     config: Config,
+    steps: int | None = None,
 ) -> TrainState:
     """Returns the state after steps `start` … `stop` - 1: how a run is cut changes no bit of it.
 
@@ -144,6 +145,8 @@ def run_segment(
         masks: masks of every step; None draws them.
         course: facts of the whole run.
         config: the compiled configuration.
+        steps: `stop` - `start`, where the compiler may know it: a GPU then need not tell the host after every
+            step whether there is another.
     """
     num_batches, num_steps, watched, orders = course
     num_steps = config.num_steps if num_steps is None else num_steps
@@ -162,7 +165,9 @@ def run_segment(
     start, stop = jnp.asarray(start, jnp.int32), jnp.asarray(stop, jnp.int32)
     # A segment may begin inside an epoch: its order is drawn here, and again where the next epoch begins.
     first = next_batch(start, None)[2]
-    return lax.fori_loop(start, stop, step, (state, first))[0]
+    if steps is None:
+        return lax.fori_loop(start, stop, step, (state, first))[0]
+    return lax.fori_loop(0, steps, lambda j, carry: step(start + j, carry), (state, first))[0]
 
 
 class _Run(NamedTuple):

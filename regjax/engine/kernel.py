@@ -52,6 +52,9 @@ class Array:
                 place = term if place is None else place + term
             stride *= size
         place = jnp.int32(0) if place is None else place
+        # An axis of one element adds nothing to the place, and its index may be the one with the threads.
+        shape = jnp.broadcast_shapes(*(jnp.shape(i) for i in index))
+        place = place if place.shape == shape else jnp.broadcast_to(place, shape)
         return place + jnp.int32(fixed) if fixed else place
 
     def __getitem__(self, index: Any) -> Any:

@@ -28,13 +28,16 @@ from regjax.core.early_stopping import keep_best
 from regjax.core.evaluate import all_finite, infer
 from regjax.core.hparams import ABSENT, CARRIED, PENALISED, HParams, without
 from regjax.core.metrics import LAST, examples, metrics
+from regjax.core.minibatches import weigh_classes
 from regjax.core.mlp import Params
 from regjax.core.objective import resolve_loss
 from regjax.core.penalties import penalty
-from regjax.core.random import is_drawn_on_cpu, on_cpu
+from regjax.core.random import epoch_order, is_drawn_on_cpu, on_cpu
 from regjax.core.train import Course, TrainState, init_state, run_segment
 from regjax.engine.workers import on_device
 
+# Steps of a program whose length is compiled in, which an accelerator has beside the one of any length.
+BLOCK = 256
 # Config fields that neither the first state nor a record depends on, each at one value: groups that differ
 # in these alone then share the compiled `init_lanes` and `measure_lanes`.
 _LOOP_ONLY: dict[str, Any] = {
@@ -212,15 +215,26 @@ def _trained(
     return states, records, step
 
 
-def compile_loop(task: ChunkTask) -> None:
-    """Compiles the training loop that `run_task` uses for chunks of this shape, and nothing else."""
+def compile_loop(task: ChunkTask, steps: int = 0) -> None:
+    """Compiles the training loop that `run_task` uses for chunks of this shape, and nothing else.
+
+    Args:
+        task: a task of such a chunk.
+        steps: 0 for the program whose bounds are traced, and `BLOCK` for that of as many steps.
+    """
     with local_x64(task.config.dtype), on_device(task.device):
         replicates, hparams = jax.device_put((task.replicates, task.hparams))
         init = functools.partial(init_lanes, config=_config_of_loop(task.config), shared=task.shared)
         shapes = jax.eval_shape(init, replicates, hparams, task.params)
         states = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-        # The bounds of the loop are traced, so a segment of no steps compiles it.
-        _advance(task, replicates, hparams, states, 0, 0)
+        # Where the bounds are traced, a segment of no steps compiles it.
+        _advance(task._replace(overlap=steps > 0), replicates, hparams, states, 0, steps)
+
+
+def programs_of(task: ChunkTask) -> list[Callable[[ChunkTask], None]]:
+    """Returns functions, each of which compiles a part of what `run_task` needs for chunks of this shape."""
+    blocks = task.overlap and not task.fused and task.num_steps >= BLOCK
+    return [compile_loop, compile_rest, *([functools.partial(compile_loop, steps=BLOCK)] if blocks else [])]
 
 
 def compile_rest(task: ChunkTask) -> None:
@@ -249,10 +263,28 @@ def _advance(
 
         config = _config_of_loop(task.config)
         return advance_fused(replicates, hparams, states, start, stop, task.num_batches, config=config)
-    return advance_lanes(
-        replicates, hparams, states, start, stop, task.num_batches, task.num_steps,
-        config=_config_of_loop(task.config), shared=task.shared,
-    )  # fmt: skip
+    advance = functools.partial(advance_lanes, config=_config_of_loop(task.config), shared=task.shared)
+    rest = task.num_batches, task.num_steps
+    while task.overlap and stop - start >= BLOCK:
+        ahead = _with_orders(task, replicates, start)
+        states = advance(ahead, hparams, states, start, start + BLOCK, *rest, steps=BLOCK)
+        start += BLOCK
+    if start < stop or not task.overlap:
+        states = advance(replicates, hparams, states, start, stop, *rest)
+    return states
+
+
+def _with_orders(task: ChunkTask, replicates: Replicates, start: int) -> Replicates:
+    """Returns the replicates with the orders of the epochs of a block, where it has batches.
+
+    Drawn in the loop, they need a condition in every step, for which a GPU waits.
+    """
+    if task.config.batch_size is None or replicates.orders is not None:
+        return replicates
+    first, epochs = start // task.num_batches, BLOCK // task.num_batches + 2
+    config = _config_of_loop(task.config)
+    orders = orders_of_lanes(replicates, first, epochs=epochs, config=config, shared=task.shared)
+    return replicates._replace(orders=orders)
 
 
 def _measure_of(task: ChunkTask, replicates: Replicates, hparams: HParams) -> Callable[[Params], Any]:
@@ -302,7 +334,7 @@ def init_lanes(
     return _over_lanes(init, replicates, shared, 2)(replicates, hparams, params)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "shared"), donate_argnames="states")
+@functools.partial(jax.jit, static_argnames=("config", "shared", "steps"), donate_argnames="states")
 def advance_lanes(
     replicates: Replicates,
     hparams: HParams,
@@ -314,6 +346,7 @@ def advance_lanes(
     *,
     config: Config,
     shared: bool,
+    steps: int | None = None,
 ) -> TrainState:
     """Returns the states after steps `start` … `stop` - 1; the buffers of `states` are given up.
 
@@ -327,6 +360,7 @@ def advance_lanes(
         num_steps: the number of steps of the whole run.
         config: the config of the compiled program, static.
         shared: whether all lanes of a slot belong to one replicate, static.
+        steps: `stop` - `start`, static; None leaves it traced.
     """
 
     def advance(replicate: Replicates, hparams: HParams, state: TrainState) -> TrainState:
@@ -334,9 +368,30 @@ def advance_lanes(
         data = Data(replicate.x, replicate.y, replicate.train)
         watched = data._replace(weights=replicate.watched) if config.stop_on == "score" else None
         course = Course(num_batches, num_steps, watched, replicate.orders)
-        return run_segment(key, state, hparams, data, start, stop, course=course, config=config)
+        return run_segment(key, state, hparams, data, start, stop, course=course, config=config, steps=steps)
 
     return _over_lanes(advance, replicates, shared, 2)(replicates, hparams, states)
+
+
+@functools.partial(jax.jit, static_argnames=("epochs", "config", "shared"))
+def orders_of_lanes(
+    replicates: Replicates, first: Any, *, epochs: int, config: Config, shared: bool
+) -> jax.Array:
+    """Returns the orders of samples in epochs `first` … `first` + `epochs` - 1, `(…, epochs, n)`.
+
+    Epoch e is at place e modulo `epochs`, where `run_segment` looks for it.
+    """
+    place = jnp.arange(epochs)
+    numbers = first + (place - first) % epochs
+
+    def orders(replicate: Replicates) -> jax.Array:
+        key, data = jax.random.wrap_key_data(replicate.key), Data(replicate.x, replicate.y, replicate.train)
+        weights = weigh_classes(data, config).weights
+        return jax.vmap(lambda epoch: epoch_order(key, epoch, weights, shuffle=config.shuffle))(numbers)
+
+    axes = (replicates.axes(0),)
+    drawn = jax.vmap(orders, in_axes=axes)
+    return drawn(replicates) if shared else jax.vmap(drawn, in_axes=axes)(replicates)
 
 
 # `keep_best` over slots and lanes; all lanes of a chunk are at the same step, so that is not mapped.

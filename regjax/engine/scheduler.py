@@ -23,7 +23,7 @@ import jax
 import numpy as np
 
 from regjax.engine.checkpoints import Checkpoints
-from regjax.engine.lanes import ChunkDone, ChunkTask, compile_loop, compile_rest, run_task
+from regjax.engine.lanes import ChunkDone, ChunkTask, programs_of, run_task
 from regjax.engine.packing import Chunk, Wave, Waves, lane_of
 from regjax.engine.progress import Progress, Report
 from regjax.engine.recorder import Recorder
@@ -232,7 +232,7 @@ class Scheduler:
             task = self._task(chunk)
             for device in self._devices():
                 one = task._replace(device=device)
-                futures += [self.workers.submit(part, one) for part in (compile_loop, compile_rest)]
+                futures += [self.workers.submit(part, one) for part in programs_of(one)]
         for future in futures:
             try:
                 future.result()

@@ -96,14 +96,14 @@ def make_groups(design: Design, backend: str = "cpu", devices: int = 1) -> tuple
         if backend == "cpu":
             shape = _cpu_shape(design, config, len(members), alone=len(found) == 1)
         else:
-            lanes = chunk_lanes(config, design.padded.x.shape[1], backend, _own_inputs(design, config))
+            lanes = chunk_lanes(config, design.padded.x.shape[1], backend, own_inputs(design, config))
             count = design.num_replicates, len(members)
             shape = accelerator_shape(*count, most=lanes, shared=shared, devices=devices)
         groups.append(Group(config, tuple(members), on, shared, *shape, num_batches))
     return tuple(groups)
 
 
-def _own_inputs(design: Design, config: Config) -> int:
+def own_inputs(design: Design, config: Config) -> int:
     """Returns the bytes of inputs that a lane has for itself, where folds do not see the same inputs."""
     return design.padded.x.size * np.dtype(config.dtype).itemsize if design.has_own_inputs else 0
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 
 from regjax.core.checks import check_choice, check_count
 from regjax.study.design import Design
-from regjax.study.groups import Group, lane_bytes, make_groups, with_shapes
+from regjax.study.groups import Group, lane_bytes, make_groups, own_inputs, with_shapes
 from regjax.study.questions import Questions
 from regjax.study.records import num_params, num_records
 from regjax.study.words import counted, duration
@@ -35,11 +36,12 @@ class Plan:
         groups: groups of rows.
         num_workers: number of tasks at a time.
         keep: rows whose parameters are kept: "all", "best" (one per configuration) or "none".
-        memory: name of a part -> bytes that it takes.
-        available: bytes of free memory, or None where it is not known.
+        memory: name of a part -> bytes that it takes of the host's memory.
+        available: bytes of free memory of the host, or None where it is not known.
         seconds: predicted time without compiling; None before a probe.
         compile_seconds: time of compiling that the probe measured, or None.
         notes: sentences to read before training.
+        on_device: bytes that data and chunks take on one accelerator; 0 on a CPU, which has them in `memory`.
     """
 
     num_rows: int
@@ -52,6 +54,7 @@ class Plan:
     seconds: float | None = None
     compile_seconds: float | None = None
     notes: tuple[str, ...] = ()
+    on_device: int = 0
 
     @property
     def compilations(self) -> int:
@@ -87,9 +90,10 @@ class Plan:
                 f"chunks of {group.slots} × {group.lanes} lanes"
                 + (" that share batches and random bits in each slot" if group.shared else "")
             )
-        parts = ", ".join(f"{name} {_size(size)}" for name, size in self.memory.items())
         free = "" if self.available is None else f" of {_size(self.available)} free"
-        lines.append(f"memory: {_size(sum(self.memory.values()))}{free} ({parts})")
+        lines.append(f"memory: {_size(sum(self.memory.values()))}{free} ({_parts(self.memory)})")
+        if self.on_device:
+            lines.append(f"on the device: {_size(self.on_device)} (data, chunks in work)")
         lines.append(f"parameters kept: {self.keep}")
         if self.seconds is not None:
             lines.append(
@@ -119,8 +123,8 @@ def make_plan(
         devices: number of accelerators that chunks are spread over; None takes those that JAX finds.
 
     Raises:
-        ValueError: a sweep that does not fit into memory even with one network at a time, or a question that
-            the results cannot answer.
+        ValueError: a sweep that does not fit into the memory of host or device even with one network at a
+            time, or a question that the results cannot answer.
     """
     if keep is not None:
         check_choice("keep", keep, get_args(Keep))
@@ -130,26 +134,66 @@ def make_plan(
     available = free_memory()
     groups = make_groups(design, backend, devices)
     keep = _default_keep(design) if keep is None else keep
-    needed = _memory(design, groups, num_workers, keep)
-    if available is not None and backend == "cpu":
-        # Fewer workers first: no bit depends on them, and a chunk of one lane is slow.
-        if sum(needed.values()) > available and num_workers > 1:
-            num_workers = 1
-            needed = _memory(design, groups, num_workers, keep)
-            notes.append("one worker, since memory does not hold the chunks of several")
-        if sum(needed.values()) > available:
-            groups = tuple(group._replace(slots=1, lanes=1) for group in groups)
-            needed = _memory(design, groups, num_workers, keep)
-            notes.append("one network at a time, since memory does not hold a chunk")
-        if sum(needed.values()) > available:
-            parts = ", ".join(f"{name} {_size(size)}" for name, size in needed.items())
-            raise ValueError(
-                f"grid must fit into {_size(available)} of free memory, got "
-                f"{_size(sum(needed.values()))} even with one network at a time ({parts})"
-            )
+    if backend == "cpu":
+        groups, num_workers, shrunk = _fitted(design, groups, num_workers, keep, available)
+        notes += shrunk
+    needed = _memory(design, groups, num_workers, keep, backend)
+    if available is not None and sum(needed.values()) > available:
+        alone = " even with one network at a time" if backend == "cpu" else ""
+        raise ValueError(
+            f"grid must fit into {_size(available)} of free memory, got "
+            f"{_size(sum(needed.values()))}{alone} ({_parts(needed)})"
+        )
+    if backend != "cpu":
+        _check_device(design, groups, available)
     return Plan(
-        design.num_rows, _replicates(design), groups, num_workers, keep, needed, available, notes=tuple(notes)
+        num_rows=design.num_rows,
+        replicates=_replicates(design),
+        groups=groups,
+        num_workers=num_workers,
+        keep=keep,
+        memory=needed,
+        available=available,
+        notes=tuple(notes),
+        on_device=_on_device(design, groups, num_workers, backend, devices),
     )
+
+
+def _fitted(
+    design: Design, groups: tuple[Group, ...], num_workers: int, keep: Keep, available: int | None
+) -> tuple[tuple[Group, ...], int, list[str]]:
+    """Returns the groups and workers of a CPU that its memory holds, as far as may be, and notes on them."""
+
+    def fits() -> bool:
+        needed = sum(_memory(design, groups, num_workers, keep).values())
+        return available is None or needed <= available
+
+    notes = []
+    # Fewer workers first: no bit depends on them, and a chunk of one lane is slow.
+    if not fits() and num_workers > 1:
+        num_workers = 1
+        notes.append("one worker, since memory does not hold the chunks of several")
+    if not fits():
+        groups = tuple(group._replace(slots=1, lanes=1) for group in groups)
+        notes.append("one network at a time, since memory does not hold a chunk")
+    return groups, num_workers, notes
+
+
+def _check_device(design: Design, groups: tuple[Group, ...], free: int | None) -> None:
+    """Checks that an accelerator holds one network of each group; the scheduler halves larger chunks.
+
+    Raises:
+        ValueError: it does not.
+    """
+    # Where devices do not say what they hold, the host must: the parameters of a network pass through it.
+    limit = device_memory()
+    available, of = (free, "free memory") if limit is None else (limit, "the device's memory")
+    lane = max(_lane_on_device(design, group) for group in groups)
+    if available is not None and lane > available:
+        raise ValueError(
+            f"grid must fit into {_size(available)} of {of}, "
+            f"got {_size(lane)} even with one network at a time"
+        )
 
 
 def stored_plan(
@@ -165,10 +209,19 @@ def stored_plan(
         backend: "cpu", or an accelerator's name.
     """
     groups = with_shapes(make_groups(design, backend), shapes)
-    num_workers = default_workers(backend, num_devices()) if workers is None else workers
-    needed = _memory(design, groups, num_workers, keep)
+    devices = num_devices()
+    num_workers = default_workers(backend, devices) if workers is None else workers
+    needed = _memory(design, groups, num_workers, keep, backend)
     return Plan(
-        design.num_rows, _replicates(design), groups, num_workers, keep, needed, None, notes=design.notes
+        num_rows=design.num_rows,
+        replicates=_replicates(design),
+        groups=groups,
+        num_workers=num_workers,
+        keep=keep,
+        memory=needed,
+        available=None,
+        notes=design.notes,
+        on_device=_on_device(design, groups, num_workers, backend, devices),
     )
 
 
@@ -215,13 +268,24 @@ def free_memory() -> int | None:
     return free
 
 
+def device_memory() -> int | None:
+    """Returns the bytes of each device's memory that JAX may take, or None where the devices do not say."""
+    import jax
+
+    limits = [(device.memory_stats() or {}).get("bytes_limit") for device in jax.local_devices()]
+    return min((limit for limit in limits if limit), default=None)
+
+
 def _default_keep(design: Design) -> Keep:
     per = design.num_replicates
     size = sum(num_params(c) * np.dtype(c.dtype).itemsize for c in design.configs)
     return "all" if per * size <= KEEP_BUDGET else "best" if size <= KEEP_BUDGET else "none"
 
 
-def _memory(design: Design, groups: tuple[Group, ...], num_workers: int, keep: Keep) -> dict[str, int]:
+def _memory(
+    design: Design, groups: tuple[Group, ...], num_workers: int, keep: Keep, backend: str = "cpu"
+) -> dict[str, int]:
+    """Returns the parts of the host's memory that a sweep takes, in bytes."""
     per = design.num_replicates
     data = design.padded
     resident = data.x.nbytes * (1 + (design.num_folds if design.standardize else 0)) + data.y.nbytes
@@ -232,15 +296,44 @@ def _memory(design: Design, groups: tuple[Group, ...], num_workers: int, keep: K
     if design.splits.kind == "validation":
         results += design.num_rows * int(design.splits.num_val[0]) * 2 * itemsize
     kept = {"all": per, "best": 1, "none": 0}[keep]
+    needed = {"data": resident}
+    if backend == "cpu":
+        inputs = data.x.size * itemsize
+        chunks = (group.chunk * (lane_bytes(group.config, data.x.shape[1]) + inputs) for group in groups)
+        needed["chunks in work"] = num_workers * max(chunks)
+    needed["results"] = results
+    needed["parameters"] = kept * sum(num_params(c) * itemsize for c in design.configs)
+    return needed
+
+
+def _on_device(
+    design: Design, groups: tuple[Group, ...], num_workers: int, backend: str, devices: int
+) -> int:
+    """Returns the bytes that a sweep takes on one accelerator; 0 on a CPU, whose memory is the host's."""
+    if backend == "cpu":
+        return 0
     chunks = (
-        group.chunk * (lane_bytes(group.config, data.x.shape[1]) + data.x.size * itemsize) for group in groups
+        _chunks_on_device(group, design.num_replicates, num_workers, devices)
+        * group.chunk
+        * _lane_on_device(design, group)
+        for group in groups
     )
-    return {
-        "data": resident,
-        "chunks in work": num_workers * max(chunks),
-        "results": results,
-        "parameters": kept * sum(num_params(c) * itemsize for c in design.configs),
-    }
+    return design.padded.x.nbytes + design.padded.y.nbytes + max(chunks)
+
+
+def _chunks_on_device(group: Group, num_replicates: int, num_workers: int, devices: int) -> int:
+    """Returns how many chunks of a group are in work on one accelerator at a time."""
+    chunks = math.ceil(len(group.configurations) * num_replicates / group.chunk)
+    return math.ceil(min(chunks, num_workers) / devices)
+
+
+def _lane_on_device(design: Design, group: Group) -> int:
+    """Returns the bytes that one network of a group takes on an accelerator."""
+    return lane_bytes(group.config, design.padded.x.shape[1]) + own_inputs(design, group.config)
+
+
+def _parts(memory: dict[str, int]) -> str:
+    return ", ".join(f"{name} {_size(size)}" for name, size in memory.items())
 
 
 def _size(size: float) -> str:

@@ -29,7 +29,9 @@ def test_scale_is_of_the_probability_really_used(keep_prob, threshold):
     assert np.count_nonzero(mask) == threshold
     # Over all 65,536 values of the bits the mean is exactly 1, but for the rounding of the scale.
     assert mask.mean() == pytest.approx(1, rel=1e-7)
-    assert mask.max() == np.float32(65536 / threshold)
+    # A CPU rounds the quotient to the nearest float32, a GPU to one of the two beside it.
+    ulps = 0 if jax.default_backend() == "cpu" else 1
+    np.testing.assert_array_max_ulp(np.float32(mask.max()), np.float32(65536 / threshold), maxulp=ulps)
 
 
 @pytest.mark.bits

@@ -131,7 +131,7 @@ def test_records_are_read_a_segment_later_and_training_ends_a_segment_later(monk
     )
     trained(design, make_plan(design, backend="gpu"))
     (task,) = tasks
-    now, later = lanes.run_task(task), lanes.run_task(task._replace(overlap=True))
+    now, later = (lanes.run_task(task._replace(overlap=overlap)) for overlap in (False, True))
     assert (now.stop, later.stop) == (10, 20)
     for name, values in now.records.items():
         assert len(values) + 1 == len(later.records[name])

@@ -135,6 +135,7 @@ def test_switching_dropout_on_leaves_weights_and_batches_alone():
 
 
 @pytest.mark.slow
+@pytest.mark.cpu("an accelerator's chunk holds all rows of a group, and its bits depend on its size")
 @pytest.mark.parametrize("pairing", ["paired", "independent"])
 def test_a_grid_grown_while_other_things_are_on_keeps_every_row(pairing):
     config = {"hidden": (6, 3), "num_steps": 9, "eval_every": 4, "batch_size": 16, "optimizer": "adam"}

@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sweeps import made_up
+from sweeps import leaves, made_up, points
 
 import regjax
+from regjax.engine import sweep, tasks, tiles
 from regjax.engine.packing import Chunk, Wave
 from regjax.engine.tasks import ends_from, replicates_of, task_of
+from regjax.study.plan import make_plan
+from regjax.study.resolve import make_design
 
 pytestmark = pytest.mark.bits
 
@@ -92,3 +95,19 @@ def test_per_example_scores_are_wanted_of_the_last_step_of_one_split():
     for ends, wanted in [((5,), False), ((5, 10), True)]:
         task = task_of(results.design, group, Chunk(Wave(0), [[0]], 0, None), ends, (False,) * len(ends))
         assert task.want_examples == wanted
+
+
+@pytest.mark.parametrize("batch_size", [None, 1])
+def test_a_kernel_trains_a_network_that_is_alone(batch_size, monkeypatch):
+    """Where there is one network, or one sample in a batch, arrays of the kernel have axes of one element."""
+    config = {"hidden": (5,), "num_steps": 6, "eval_every": 3, "batch_size": batch_size}
+    design = make_design(points(20, 3), config, {"keep_prob": [0.8], "l2": [0.1]}, validation=0.3)
+    plan = make_plan(design, backend="gpu")
+    assert [group.chunk for group in plan.groups] == [1]
+    monkeypatch.setattr(tasks, "is_fused", lambda *_: False)
+    plain = sweep.run(design, plan=plan)
+    monkeypatch.setattr(tasks, "is_fused", tiles.fits)
+    found = sweep.run(design, plan=plan)
+    assert '"loop": "fused"' in found.provenance[0]
+    for one, other in zip(leaves(plain), leaves(found), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)

@@ -58,6 +58,7 @@ def test_threads_are_not_waited_for():
 
 def test_states_stay_on_the_device_of_this_process_alone(monkeypatch):
     monkeypatch.setattr(jax, "local_device_count", lambda: 3)
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     with workers_of(None, 1) as workers:
         assert workers[1:] == (3, False, False)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
