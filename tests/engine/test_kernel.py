@@ -62,6 +62,9 @@ CASES = {
         {"real": True, "x_per_fold": True},
         Tile(16, 2, 1),
     ),
+    "one network alone, two classes, one layer": (
+        {"layer_sizes": (2, 1)}, {"input_keep_prob": 0.5}, {"slots": 1, "lanes": 1}, Tile(32, 1, 1)
+    ),
 }  # fmt: skip
 
 
