@@ -33,6 +33,8 @@ from regjax.engine.tiles import THREADS_PER_WARP, Tile, has_kernel, splits_of, t
 
 # Bytes of random bits and batches that are drawn before a launch, and the most steps that they are for.
 DRAWN_BUDGET, MOST_STEPS = 128 * 2**20, 1024
+# The least steps, unless there are so many replicates that the place of a bit would be no int32.
+LEAST_STEPS, MOST_BYTES = 8, 2**32
 
 
 class _Drawn(NamedTuple):
@@ -128,7 +130,9 @@ def _in_pieces(
 
 def _steps_ahead(step_bytes: int) -> int:
     """Returns for how many steps is drawn before a launch."""
-    size = 8
+    size = LEAST_STEPS
+    while size > 1 and size * step_bytes > MOST_BYTES:
+        size //= 2
     while size < MOST_STEPS and 2 * size * step_bytes <= DRAWN_BUDGET:
         size *= 2
     return size

@@ -90,7 +90,7 @@ class Inputs(NamedTuple):
 
 
 class Program:
-    """The networks of one program.
+    """The networks of one program: reads their states, trains them, and writes the states back.
 
     Args:
         inputs: what is read.
@@ -195,7 +195,14 @@ class Program:
         return [p for p, _ in done], _together(opt_state, [state for _, state in done])
 
     def add_gradient(self, grads: Sequence[Any], params: list[Any], turn: Any, step: Any) -> list[Any]:
-        """Returns the gradient with that of the sample that each thread has in this turn."""
+        """Returns the gradient plus that of the sample that each thread has in this turn.
+
+        Args:
+            grads: gradient so far, an array for each of `pieces`.
+            params: parameters, alike.
+            turn: number of the turn; in each, the parts of a network take one sample each.
+            step: number of the step, counted from the first one that bits and batches are drawn for.
+        """
         data, sizes = self.inputs, self.config.layer_sizes
         position = turn * self.tile.parts + self.part
         sample = jnp.minimum(position, self.columns - 1)
@@ -210,7 +217,16 @@ class Program:
         return self.backward(grads, self.layers(params), x, y, weight, masks)
 
     def masks(self, layer: int, step: Any, sample: Any) -> list[Any] | None:
-        """Returns the factors of dropout on the inputs of a layer, see `dropout.dropout_mask`."""
+        """Returns the factors of dropout on the inputs of a layer, see `dropout.dropout_mask`.
+
+        Args:
+            layer: the layer of weights; 0 has the masks of the input.
+            step: as in `add_gradient`.
+            sample: column of each thread, `(threads,)`.
+
+        Returns:
+            One array for each unit of a list or block of a vector; None without dropout there.
+        """
         bits = self.inputs.bits[layer]
         if bits is None:
             return None
@@ -232,7 +248,11 @@ class Program:
         return found
 
     def layers(self, pieces: Sequence[Any]) -> list[tuple[list[list[Any]], list[Any]]]:
-        """Returns (w, b) of each layer of weights; w has a list for each input or output, see `pieces_of`."""
+        """Returns (w, b) of each layer of weights, from an array for each of `pieces`.
+
+        w has a list of arrays for each input where the outputs are a vector (a column of w), else for each
+        output (a row).
+        """
         found, at = [], 0
         for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(self.config.layer_sizes)):
             vector = is_vector(layer + 1)
@@ -247,9 +267,18 @@ class Program:
     def backward(
         self, grads: Sequence[Any], params: Any, x: list[Any], y: list[Any], weight: Any, masks: list[Any]
     ) -> list[Any]:
-        """Returns the gradient plus that of one sample's term: `mlp.forward` and `mlp.backward` again."""
+        """Returns the gradient plus that of one sample's term: `mlp.forward` and `mlp.backward` again.
+
+        Args:
+            grads: gradient so far, an array for each of `pieces`.
+            params: (w, b) of each layer of weights, see `layers`.
+            x: the sample's features, a list.
+            y: its targets: a label, or a number for each output.
+            weight: its weight over the divisor of the data term, `(threads,)`.
+            masks: factors on the inputs of each layer of weights, or None.
+        """
         f, derivative = ACTIVATIONS[self.config.activation]
-        inputs, outputs, a = [], [], x
+        inputs, outputs, a = [], [], x  # h, and (z, a), of each layer
         for layer, (w, b) in enumerate(params):
             h = _times(a, masks[layer])
             z = self.forward(layer, w, b, h)
@@ -296,7 +325,7 @@ class Program:
         return found
 
     def dot(self, layer: int, blocks: list[Any], others: list[Any]) -> Any:
-        """Returns the sum of products over the units of a layer, a vector, `(threads,)`."""
+        """Returns the sum of products over all units of a layer that is a vector, `(threads,)`."""
         sums = (jnp.sum(a * b, axis=1) for a, b in zip(blocks, others, strict=True))
         total = functools.reduce(lax.add, sums)
         splits = splits_of(self.config, layer, self.tile.splits)
@@ -354,6 +383,7 @@ def _like(value: Any, other: Any) -> Any:
 
 
 def _times(values: list[Any], factors: list[Any] | None) -> list[Any]:
+    """Returns values times the factors of dropout; None is no dropout."""
     if factors is None:
         return values
     return [value * factor for value, factor in zip(values, factors, strict=True)]
@@ -366,14 +396,14 @@ def _sum_over(value: Any, shape: tuple[int, ...], axis: int) -> Any:
 
 
 def _numbers(first: int, like: Any) -> Any:
-    """Returns the number of each unit, from `first` on."""
+    """Returns the number of each unit of an array, `first` … , int32, in its shape."""
     if like.ndim == 1:
         return jnp.full(like.shape, first, jnp.int32)
     return first + lax.broadcasted_iota(jnp.int32, like.shape, 1)
 
 
 def _targets(y: list[Any], first: int, like: Any) -> Any:
-    """Returns the real targets of units `first` …, in the form of `like`."""
+    """Returns the real targets of the outputs `first` …, a list, in the form of `like`."""
     if like.ndim == 1:
         return y[first]
     found = jnp.zeros_like(like)

@@ -1,6 +1,8 @@
-"""How a network is divided among the threads of `engine/kernel.py`, and which networks fit.
+"""How networks are divided among the threads of `engine/kernel.py`, and which networks fit.
 
-`engine/tasks.py` asks `is_fused` for each group, so nothing here imports the kernel.
+`engine/tasks.py` asks `is_fused` for each group, so nothing here imports the kernel. Below, a *program* is
+Triton's: the threads of one tile, which run together on one multiprocessor. A *split* is one of the threads
+that divide the units of a wide layer among themselves, and no split of the data.
 """
 
 from __future__ import annotations
@@ -16,11 +18,18 @@ from regjax.core.config import Config
 # The most parameters of a network that a thread holds: as many again are its gradient, and a thread has 255
 # registers.
 MOST_OWN = 80
+# The most threads that share the units of a layer.
 MOST_SPLITS = 16
 
 
 class Tile(NamedTuple):
-    """The shape of a program, each a power of two: see the module's docstring."""
+    """The shape of a program, each number a power of two.
+
+    Attributes:
+        parts: threads that share the samples of a network: each sums the gradient of its own.
+        lanes: networks of the program.
+        splits: threads that share the units of a network's wide layers, see `splits_of`.
+    """
 
     parts: int
     lanes: int
@@ -33,7 +42,12 @@ class Tile(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Units of a vector that are one array: `units` of them from `first` on, in each split."""
+    """Units of a layer that are one array of a thread.
+
+    Attributes:
+        first: the first of them, counted from the first unit of the thread.
+        units: their number, a power of two.
+    """
 
     first: int
     units: int
@@ -43,11 +57,11 @@ class Piece(NamedTuple):
     """Parameters that are one array of a thread.
 
     Attributes:
-        first: index of the first, of split 0.
-        stride: distance of the next unit's.
-        units: number of units; None is one parameter, an array `(threads,)`.
-        of_split: distance of the next split's; 0 where all splits have the same.
-        layer: the layer of weights.
+        first: index of the first one of split 0.
+        stride: distance to the parameter of the next unit.
+        units: number of units, an array `(threads, units)`; None is one parameter, an array `(threads,)`.
+        of_split: distance to the first one of the next split; 0 where all splits hold the same.
+        layer: the layer of weights, from 0.
         weights: whether they are weights, not biases.
     """
 
@@ -60,7 +74,10 @@ class Piece(NamedTuple):
 
 
 def is_vector(layer: int) -> bool:
-    """Returns whether the units of a layer are a vector; layer 0 is the input."""
+    """Returns whether the units of a layer are a vector and not a list, see `engine/kernel.py`.
+
+    Layers alternate, and the input, layer 0, is a list: so of two layers that weights connect, one is a list.
+    """
     return layer % 2 == 1
 
 
@@ -94,16 +111,17 @@ def pieces_of(config: Config, splits: int) -> list[Piece]:
     for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(config.layer_sizes)):
         bias = at + fan_in * fan_out
         vector = is_vector(layer + 1)
+        # Of the two layers that the weights connect, one is a vector: its units are in one array.
         of = layer + 1 if vector else layer
-        blocks, parts = blocks_of(config, of, splits), splits_of(config, of, splits)
-        own = 0 if parts == 1 else config.layer_sizes[of] // parts
+        blocks, divided = blocks_of(config, of, splits), splits_of(config, of, splits)
+        own = 0 if divided == 1 else config.layer_sizes[of] // divided
         if vector:
             columns = itertools.product(range(fan_in), blocks)
-            w = [(at + b.first * fan_in + j, fan_in, b.units, own * fan_in) for j, b in columns]
-            b = [(bias + b.first, 1, b.units, own) for b in blocks]
+            w = [(at + block.first * fan_in + j, fan_in, block.units, own * fan_in) for j, block in columns]
+            b = [(bias + block.first, 1, block.units, own) for block in blocks]
         else:
             rows = itertools.product(range(fan_out), blocks)
-            w = [(at + k * fan_in + b.first, 1, b.units, own) for k, b in rows]
+            w = [(at + k * fan_in + block.first, 1, block.units, own) for k, block in rows]
             b = [(bias + k, 1, None, 0) for k in range(fan_out)]
         found += [Piece(*each, layer, True) for each in w] + [Piece(*each, layer, False) for each in b]
         at = bias + fan_out
@@ -164,7 +182,15 @@ def fits(config: Config, on: Sequence[str]) -> bool:
 
 
 def tile_for(config: Config, num_lanes: int) -> Tile:
-    """Returns the shape of a program: as few networks as give every multiprocessor two programs."""
+    """Returns the shape of a program of `THREADS` threads.
+
+    A program has as few networks as give every multiprocessor at most two programs, but one part of all of
+    them never takes more than a warp. It depends on the GPU, which the provenance names.
+
+    Args:
+        config: config of the networks.
+        num_lanes: number of networks of a chunk.
+    """
     splits, lanes = best_splits(config) or 1, 1
     multiprocessors = getattr(jax.devices()[0], "core_count", None) or 132
     while lanes * splits < THREADS_PER_WARP and 2 * multiprocessors * lanes < num_lanes:

@@ -1,0 +1,183 @@
+"""The fused loop: where it is cut, its draws ahead, and whole sweeps by it, stored, resumed and replayed."""
+
+import itertools
+import json
+
+import jax
+import numpy as np
+import pytest
+from chunks import assert_same_states, fused, make_chunk
+from stores import make_design
+
+import regjax
+from regjax.engine import fused as module
+from regjax.engine import scheduler, tasks
+from regjax.engine.packing import Chunk, Wave
+from regjax.engine.replay import replay
+from regjax.engine.tiles import Tile, fits, pieces_of
+from regjax.store.store import Store
+from regjax.study.plan import make_plan
+
+pytestmark = pytest.mark.bits
+
+# Records are measured by one program: they differ by what the parameters differ, times a slope near 1.
+TOLERANCE = 2e-5
+CONFIG = {"hidden": (2,), "num_steps": 60, "eval_every": 10, "metrics": ("accuracy",)}
+# One program for all: dropout and patience are on in each. Some networks stop, and one diverges.
+GRID = [
+    {"learning_rate": rate, "l2": 0.7, "keep_prob": keep, "patience": 20}
+    for rate, keep in [(0.1, 0.9), (0.5, 0.9), (1.5, 0.7), (1e30, 0.9)]
+]
+
+
+@pytest.fixture
+def pieces(monkeypatch):
+    """Returns a function that sets for how many steps is drawn ahead; the loop is compiled again then."""
+
+    def set_steps(most, budget=module.DRAWN_BUDGET):
+        monkeypatch.setattr(module, "MOST_STEPS", most)
+        monkeypatch.setattr(module, "DRAWN_BUDGET", budget)
+        module.advance_fused.clear_cache()
+
+    yield set_steps
+    module.advance_fused.clear_cache()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "batch_size", "values", "optimizer"),
+    [
+        ((2, 1), 8, {"input_keep_prob": 0.8}, "momentum"),
+        pytest.param((2, 4, 1), 16, {"keep_prob": 0.8}, "adamw", marks=pytest.mark.slow),
+        pytest.param((2, 4, 1), None, {"input_keep_prob": 0.8}, "adam", marks=pytest.mark.slow),
+        pytest.param((2, 4, 1), None, {}, "adam", marks=pytest.mark.slow),
+    ],
+)
+def test_how_a_run_is_cut_changes_no_bit(sizes, batch_size, values, optimizer, pieces):
+    config = regjax.Config(layer_sizes=sizes, num_steps=20, optimizer=optimizer, batch_size=batch_size)
+    tile = Tile(8, 2, 2)
+    chunk = make_chunk(config, 1, 3, n=40, learning_rate=0.01, **values)
+    assert batch_size is None or chunk.num_batches > 1  # the cuts are inside an epoch
+    whole = fused(chunk, config, tile, 20)
+    for cuts in [(0, 7, 20), (0, 1, 2, 13, 20), (0, 0, 20, 20)]:
+        states = chunk.states
+        for start, stop in itertools.pairwise(cuts):
+            states = fused(chunk._replace(states=states), config, tile, stop, start)
+        assert_same_states(whole, states)
+    pieces(most=8)  # 8 + 8 + 4 steps
+    assert_same_states(whole, fused(chunk, config, tile, 20))
+    half = fused(chunk, config, tile, 11)
+    assert_same_states(whole, fused(chunk._replace(states=half), config, tile, 20, 11))
+
+
+def test_as_many_steps_are_drawn_ahead_as_fit_the_budget(pieces):
+    steps_ahead = module._steps_ahead
+    assert [steps_ahead(size) for size in (1, 2**17, 2**18, 2**24, 2**30)] == [1024, 1024, 512, 8, 4]
+    pieces(most=64, budget=1000)
+    assert [steps_ahead(size) for size in (1, 20, 60, 1000)] == [64, 32, 16, 8]
+    for size in (2**20, 2**26, 2**31):  # the places of drawn numbers are int32
+        assert steps_ahead(size) * size <= 2**32
+
+
+def test_states_are_rows_in_the_order_of_the_pieces():
+    config = regjax.Config(layer_sizes=(2, 3, 2), optimizer="adam")
+    rng = np.random.default_rng(0)
+    shapes = [((3, 2), (3, 1)), ((2, 3), (2, 1))]
+    params = tuple(
+        regjax.Layer(*(rng.standard_normal((5, *shape)).astype("f4") for shape in layer)) for layer in shapes
+    )
+    count = np.arange(5, dtype="i4")
+    tree = {"params": params, "count": count}
+    flat = module.flatten(tree)
+    assert flat["params"].shape == (17, 5)
+    assert flat["count"].shape == (1, 5)
+    rows = np.asarray(flat["params"])
+    np.testing.assert_array_equal(rows[:6], params[0].w.reshape(5, 6).T)
+    np.testing.assert_array_equal(rows[6:9], params[0].b.reshape(5, 3).T)
+    assert len(rows) == sum(piece.units or 1 for piece in pieces_of(config, 1))
+    jax.tree.map(np.testing.assert_array_equal, module._unflatten(flat, tree, config), tree)
+
+
+# -- whole sweeps -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def by_kernel(monkeypatch):
+    """Sweeps of networks that fit are trained by the kernel, as on a GPU."""
+    monkeypatch.setattr(tasks, "is_fused", fits)
+    # 128 threads for each network are meant for a GPU; interpreted, 8 take less time.
+    monkeypatch.setattr(module, "tile_for", lambda config, num_lanes: Tile(8, 2, 2))
+
+
+def run(store=None, config=CONFIG, grid=GRID, **options):
+    options = {"seeds": 2, "folds": 2, "progress": False, "workers": 1} | options
+    return regjax.sweep("two_regions", config, grid, store=store, **options)
+
+
+def assert_close_sweeps(one, other):
+    assert one.records.keys() == other.records.keys()
+    for name in one.records:
+        most = 0.03 if "accuracy" in name else TOLERANCE  # a sample on the boundary may change sides
+        np.testing.assert_allclose(one.records[name], other.records[name], rtol=0, atol=most)
+    np.testing.assert_array_equal(one.stopped_at, other.stopped_at)
+    np.testing.assert_array_equal(one.diverged_at, other.diverged_at)
+
+
+def loops(results):
+    return [json.loads(said).get("loop") for said in results.provenance]
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """The sweep by the plain program, on a GPU too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tasks, "is_fused", lambda config, on: False)
+        return run()
+
+
+def test_a_sweep_ends_and_stops_as_that_of_the_plain_program(plain, by_kernel):
+    found = run()
+    assert_close_sweeps(plain, found)
+    assert (loops(plain), loops(found)) == ([None] * len(plain), ["fused"] * len(plain))
+    stopped, diverged = plain.stopped_at >= 0, plain.diverged_at >= 0
+    assert 0 < stopped.sum() < len(plain)
+    assert 0 < diverged.sum() < len(plain)
+    assert any((one != found.records[name]).any() for name, one in plain.records.items())  # by the kernel
+
+
+def test_a_stored_sweep_resumed_and_replayed(tmp_path, monkeypatch, by_kernel):
+    whole, path = run(), tmp_path / "runs.sqlite"
+    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)  # a record per task
+    monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
+    for moment in (3, 4):
+        seen = []
+
+        def stop(progress, seen=seen, moment=moment):
+            seen.append(progress)
+            if progress.phase == "train" and len(seen) > moment:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run(path, progress=stop)
+    with Store(path) as store:
+        assert store.query("SELECT min(step) FROM checkpoints")[0][0] > 0
+    resumed = run(path)
+    jax.tree.map(np.testing.assert_array_equal, (whole.records, whole.kept), (resumed.records, resumed.kept))
+    for row in (0, len(whole) - 1):
+        again = replay(path, row)
+        assert str(again).endswith("came out as stored, to the bit"), str(again)
+        assert again.elsewhere == ()
+    # On a machine whose networks are trained by the plain program:
+    monkeypatch.setattr(tasks, "is_fused", lambda config, on: False)
+    again = replay(path, 0)
+    assert again.elsewhere == ("loop was fused, here not said",)
+    assert all(float(line.rpartition(" ")[2]) < TOLERANCE for line in again.differing)
+
+
+def test_networks_that_do_not_fit_go_by_the_plain_program(by_kernel):
+    design = make_design("two_regions", CONFIG, [{"l2": 0.7}, {"ema_decay": 0.9}])
+    chosen = []
+    for group in make_plan(design).groups:
+        task = tasks.task_of(design, group, Chunk(Wave(0), [[0]], 0, None), (10,), (True,))
+        assert task.fused == ("loop" in json.loads(tasks.how(group)))
+        chosen.append((group.on, task.fused))
+    assert chosen == [((), True), (("ema_decay",), False)]
