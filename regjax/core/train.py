@@ -100,7 +100,7 @@ def init_state(
 
 
 class Course(NamedTuple):
-    """Facts of the whole run that a segment needs; None takes those of the config and the data.
+    """Facts of the whole run that a segment needs, and its length; None takes those of the arguments.
 
     Attributes:
         num_batches: batches of an epoch. Under a `vmap` over weights pass it, not mapped: otherwise the end
@@ -109,12 +109,15 @@ class Course(NamedTuple):
         watched: samples whose score config.stop_on watches.
         orders: orders of the samples in the epochs, `(epochs, n)`, those of weight 0 last; after the last
             order the first comes again. None draws them.
+        steps: `stop` - `start`, a number that the compiler may know: a GPU then need not tell the host after
+            every step whether there is another.
     """
 
     num_batches: ArrayLike | None = None
     num_steps: ArrayLike | None = None
     watched: Data | None = None
     orders: jax.Array | None = None
+    steps: int | None = None
 
 
 WHOLE = Course()
@@ -131,7 +134,6 @@ def run_segment(
     course: Course = WHOLE,
     *,
     config: Config,
-    steps: int | None = None,
 ) -> TrainState:
     """Returns the state after steps `start` … `stop` - 1: how a run is cut changes no bit of it.
 
@@ -145,10 +147,8 @@ def run_segment(
         masks: masks of every step; None draws them.
         course: facts of the whole run.
         config: the compiled configuration.
-        steps: `stop` - `start`, where the compiler may know it: a GPU then need not tell the host after every
-            step whether there is another.
     """
-    num_batches, num_steps, watched, orders = course
+    num_batches, num_steps, watched, orders, steps = course
     num_steps = config.num_steps if num_steps is None else num_steps
     data = hide_held_out(jax.tree.map(jnp.asarray, data))
     counted, data = data.weights, weigh_classes(data, config)

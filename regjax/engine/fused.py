@@ -44,14 +44,14 @@ class _Drawn(NamedTuple):
     order: jax.Array | None
 
 
-@functools.partial(jax.jit, static_argnames=("config", "tile"), donate_argnames="states")
+@functools.partial(jax.jit, static_argnames=("num_batches", "config", "tile"), donate_argnames="states")
 def advance_fused(
     replicates: Any,
     hparams: HParams,
     states: TrainState,
     start: Any,
     stop: Any,
-    num_batches: Any,
+    num_batches: int,
     *,
     config: Config,
     tile: Tile | None = None,
@@ -74,7 +74,7 @@ def advance_fused(
     num_lanes = slots * per_slot
     tile = tile_for(config, num_lanes) if tile is None else tile
     # In a shared chunk all lanes of a slot belong to one replicate, and there is a key for each slot.
-    of_lane = jnp.arange(num_lanes, dtype=jnp.int32) // (per_slot if replicates.key.ndim == 2 else 1)
+    of_lane = jnp.arange(num_lanes, dtype=jnp.int32) // (per_slot if replicates.shared else 1)
     x, data, num_train = _samples_of(replicates, config)
     flat = functools.partial(jax.tree.map, lambda leaf: leaf.reshape(num_lanes, *leaf.shape[2:]))
     inputs = Inputs(
@@ -168,7 +168,7 @@ def _rates(hparams: HParams, num_train: jax.Array, config: Config) -> dict[str, 
 
 
 def _draw(
-    keys: jax.Array, weights: jax.Array, num_batches: Any, masked: Sequence[bool], config: Config, tile: Tile,
+    keys: jax.Array, weights: jax.Array, num_batches: int, masked: Sequence[bool], config: Config, tile: Tile,
     columns: int, start: jax.Array, size: int,
 ) -> _Drawn:  # fmt: skip
     """Returns what is drawn for steps `start` … `start` + `size` - 1, as the plain program draws it."""
@@ -183,15 +183,17 @@ def _draw(
             found.append(None if bits is None else _side_by_side(bits, splits))
         return tuple(found)
 
-    def batch_of(words: jax.Array, weights: jax.Array, step: jax.Array) -> jax.Array:
-        epoch, index = step // num_batches, step % num_batches
-        order = epoch_order(jax.random.wrap_key_data(words), epoch, weights, shuffle=config.shuffle)
-        return lax.dynamic_slice_in_dim(order, index * columns, columns).astype(jnp.int32)
+    def batches_of(words: jax.Array, weights: jax.Array) -> jax.Array:
+        key, first = jax.random.wrap_key_data(words), start // num_batches
+        epochs = first + jnp.arange(size // num_batches + 2)
+        orders = jax.vmap(lambda e: epoch_order(key, e, weights, shuffle=config.shuffle))(epochs)
+        places = (steps % num_batches)[:, None] * columns + jnp.arange(columns)[None, :]
+        return orders[(steps // num_batches - first)[:, None], places].astype(jnp.int32)
 
     bits = jax.vmap(jax.vmap(bits_of, (None, 0)), (0, None))(keys, steps)
     if config.batch_size is None:
         return _Drawn(bits, None)
-    return _Drawn(bits, jax.vmap(jax.vmap(batch_of, (None, None, 0)), (0, 0, None))(keys, weights, steps))
+    return _Drawn(bits, jax.vmap(batches_of)(keys, weights))
 
 
 def _side_by_side(bits: jax.Array, splits: int) -> jax.Array:

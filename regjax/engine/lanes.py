@@ -84,6 +84,11 @@ class Replicates(NamedTuple):
     test_y: Any = None
     test: Any = None
 
+    @property
+    def shared(self) -> bool:
+        """Whether all lanes of a slot belong to one replicate."""
+        return np.ndim(self.key) == 2
+
     def axes(self, of_replicate: int | None) -> Replicates:
         """Returns the `in_axes` of `jax.vmap` for each leaf.
 
@@ -108,8 +113,7 @@ class ChunkTask(NamedTuple):
 
     Attributes:
         config: the config of the compiled program, as `Config.program` returns it.
-        shared: whether all lanes of a slot belong to one replicate.
-        replicates: the data and keys; leading axes `(R,)` where shared, else `(R, r)`.
+        replicates: the data and keys; leading axes `(R,)` in a shared chunk, else `(R, r)`.
         hparams: hyperparameters, leaves `(R, r, …)`.
         states: training states after `start` steps, leaves `(R, r, …)`; None at step 0.
         start: the number of steps that the chunk has done.
@@ -127,7 +131,6 @@ class ChunkTask(NamedTuple):
     """
 
     config: Config
-    shared: bool
     replicates: Replicates
     hparams: HParams
     states: TrainState | None
@@ -175,7 +178,7 @@ def run_task(task: ChunkTask) -> ChunkDone:
         scores = None
         if task.want_examples:
             config = _config_of_records(task.config)
-            scores = examples_of_lanes(seen, states.predicting, config=config, shared=task.shared)
+            scores = examples_of_lanes(seen, states.predicting, config=config)
         # Copies, not views: a view would keep the device from reusing the buffer in the next segment.
         scores = jax.tree.map(np.array, scores)
         states = jax.block_until_ready(states) if task.resident else jax.tree.map(np.array, states)
@@ -224,7 +227,7 @@ def compile_loop(task: ChunkTask, steps: int = 0) -> None:
     """
     with local_x64(task.config.dtype), on_device(task.device):
         replicates, hparams = jax.device_put((task.replicates, task.hparams))
-        init = functools.partial(init_lanes, config=_config_of_loop(task.config), shared=task.shared)
+        init = functools.partial(init_lanes, config=_config_of_loop(task.config))
         shapes = jax.eval_shape(init, replicates, hparams, task.params)
         states = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
         # Where the bounds are traced, a segment of no steps compiles it.
@@ -248,7 +251,7 @@ def _first_states(task: ChunkTask, replicates: Replicates, hparams: HParams) -> 
         _config_of_loop(task.config), **_LOOP_ONLY, activation="relu", precision="highest"
     )
     hparams = without(hparams, [name for name in ABSENT if name not in CARRIED])
-    init = functools.partial(init_lanes, config=config, shared=task.shared)
+    init = functools.partial(init_lanes, config=config)
     if task.params is None and is_drawn_on_cpu(replicates.key):
         return on_cpu(init, replicates, hparams, None)
     return init(replicates, hparams, task.params)
@@ -263,7 +266,7 @@ def _advance(
 
         config = _config_of_loop(task.config)
         return advance_fused(replicates, hparams, states, start, stop, task.num_batches, config=config)
-    advance = functools.partial(advance_lanes, config=_config_of_loop(task.config), shared=task.shared)
+    advance = functools.partial(advance_lanes, config=_config_of_loop(task.config))
     rest = task.num_batches, task.num_steps
     while task.overlap and stop - start >= BLOCK:
         ahead = _with_orders(task, replicates, start)
@@ -283,7 +286,7 @@ def _with_orders(task: ChunkTask, replicates: Replicates, start: int) -> Replica
         return replicates
     first, epochs = start // task.num_batches, BLOCK // task.num_batches + 2
     config = _config_of_loop(task.config)
-    orders = orders_of_lanes(replicates, first, epochs=epochs, config=config, shared=task.shared)
+    orders = orders_of_lanes(replicates, first, epochs=epochs, config=config)
     return replicates._replace(orders=orders)
 
 
@@ -291,7 +294,7 @@ def _measure_of(task: ChunkTask, replicates: Replicates, hparams: HParams) -> Ca
     """Returns a function of parameters that returns their record, see `measure_lanes`."""
     penalised = without(hparams, [name for name in ABSENT if name not in PENALISED])
     config = _config_of_records(task.config)
-    return functools.partial(measure_lanes, replicates, penalised, config=config, shared=task.shared)
+    return functools.partial(measure_lanes, replicates, penalised, config=config)
 
 
 def _recorded(
@@ -321,9 +324,9 @@ def _config_of_records(config: Config) -> Config:
     return dataclasses.replace(config, **_LOOP_ONLY, stop_on=None, optimizer="sgd", init="tutorial")
 
 
-@functools.partial(jax.jit, static_argnames=("config", "shared"))
+@functools.partial(jax.jit, static_argnames="config")
 def init_lanes(
-    replicates: Replicates, hparams: HParams, params: Params | None, *, config: Config, shared: bool
+    replicates: Replicates, hparams: HParams, params: Params | None, *, config: Config
 ) -> TrainState:
     """Returns the states before the first step, leaves `(R, r, …)`: with `params`, or drawn where None."""
 
@@ -331,10 +334,10 @@ def init_lanes(
         key = jax.random.wrap_key_data(replicate.key)
         return init_state(key, hparams, config=config, params=params)
 
-    return _over_lanes(init, replicates, shared, 2)(replicates, hparams, params)
+    return _over_lanes(init, replicates, 2)(replicates, hparams, params)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "shared", "steps"), donate_argnames="states")
+@functools.partial(jax.jit, static_argnames=("config", "steps"), donate_argnames="states")
 def advance_lanes(
     replicates: Replicates,
     hparams: HParams,
@@ -345,7 +348,6 @@ def advance_lanes(
     num_steps: Any,
     *,
     config: Config,
-    shared: bool,
     steps: int | None = None,
 ) -> TrainState:
     """Returns the states after steps `start` … `stop` - 1; the buffers of `states` are given up.
@@ -359,7 +361,6 @@ def advance_lanes(
         num_batches: the number of batches in an epoch.
         num_steps: the number of steps of the whole run.
         config: the config of the compiled program, static.
-        shared: whether all lanes of a slot belong to one replicate, static.
         steps: `stop` - `start`, static; None leaves it traced.
     """
 
@@ -367,16 +368,14 @@ def advance_lanes(
         key = jax.random.wrap_key_data(replicate.key)
         data = Data(replicate.x, replicate.y, replicate.train)
         watched = data._replace(weights=replicate.watched) if config.stop_on == "score" else None
-        course = Course(num_batches, num_steps, watched, replicate.orders)
-        return run_segment(key, state, hparams, data, start, stop, course=course, config=config, steps=steps)
+        course = Course(num_batches, num_steps, watched, replicate.orders, steps)
+        return run_segment(key, state, hparams, data, start, stop, course=course, config=config)
 
-    return _over_lanes(advance, replicates, shared, 2)(replicates, hparams, states)
+    return _over_lanes(advance, replicates, 2)(replicates, hparams, states)
 
 
-@functools.partial(jax.jit, static_argnames=("epochs", "config", "shared"))
-def orders_of_lanes(
-    replicates: Replicates, first: Any, *, epochs: int, config: Config, shared: bool
-) -> jax.Array:
+@functools.partial(jax.jit, static_argnames=("epochs", "config"))
+def orders_of_lanes(replicates: Replicates, first: Any, *, epochs: int, config: Config) -> jax.Array:
     """Returns the orders of samples in epochs `first` … `first` + `epochs` - 1, `(…, epochs, n)`.
 
     Epoch e is at place e modulo `epochs`, where `run_segment` looks for it.
@@ -391,7 +390,7 @@ def orders_of_lanes(
 
     axes = (replicates.axes(0),)
     drawn = jax.vmap(orders, in_axes=axes)
-    return drawn(replicates) if shared else jax.vmap(drawn, in_axes=axes)(replicates)
+    return drawn(replicates) if replicates.shared else jax.vmap(drawn, in_axes=axes)(replicates)
 
 
 # `keep_best` over slots and lanes; all lanes of a chunk are at the same step, so that is not mapped.
@@ -400,9 +399,9 @@ keep_best_of_lanes = jax.jit(
 )
 
 
-@functools.partial(jax.jit, static_argnames=("config", "shared"))
+@functools.partial(jax.jit, static_argnames="config")
 def measure_lanes(
-    replicates: Replicates, hparams: HParams, params: Params, *, config: Config, shared: bool
+    replicates: Replicates, hparams: HParams, params: Params, *, config: Config
 ) -> dict[str, jax.Array]:
     """Returns one record for each lane, arrays `(R, r)`, computed without noise or dropout.
 
@@ -441,24 +440,22 @@ def measure_lanes(
             "finite": finite
         }
 
-    if shared:
+    if replicates.shared:
         replicates = _per_lane(replicates, hparams.learning_rate.shape[1])
-    return _over_lanes(measure, replicates, False, 2)(replicates, hparams, params)
+    return _over_lanes(measure, replicates, 2)(replicates, hparams, params)
 
 
-@functools.partial(jax.jit, static_argnames=("config", "shared"))
-def examples_of_lanes(
-    replicates: Replicates, params: Params, *, config: Config, shared: bool
-) -> dict[str, jax.Array]:
+@functools.partial(jax.jit, static_argnames="config")
+def examples_of_lanes(replicates: Replicates, params: Params, *, config: Config) -> dict[str, jax.Array]:
     """Returns per-example validation scores, arrays `(R, r, n)`, as `metrics.examples` defines them."""
 
     def scores(replicate: Replicates, params: Params) -> dict[str, jax.Array]:
         data = Data(replicate.x, replicate.y, replicate.val)
         return examples(infer(params, data, config), data.y, loss=resolve_loss(config, data))
 
-    if shared:
+    if replicates.shared:
         replicates = _per_lane(replicates, jax.tree.leaves(params)[0].shape[1])
-    return _over_lanes(scores, replicates, False, 1)(replicates, params)
+    return _over_lanes(scores, replicates, 1)(replicates, params)
 
 
 def _per_lane(replicates: Replicates, num_lanes: int) -> Replicates:
@@ -476,15 +473,13 @@ def _per_lane(replicates: Replicates, num_lanes: int) -> Replicates:
     return lax.optimization_barrier(Replicates(*leaves))
 
 
-def _over_lanes(
-    run: Callable[..., Any], replicates: Replicates, shared: bool, num_mapped: int
-) -> Callable[..., Any]:
+def _over_lanes(run: Callable[..., Any], replicates: Replicates, num_mapped: int) -> Callable[..., Any]:
     """Returns `run(replicates, *arguments)` mapped over slots and lanes; `num_mapped` arguments follow.
 
     Two nested `vmap`s also where nothing is shared: for small matrices XLA's CPU compiler multiplies much
     faster with two batch dimensions than with one (docs/design.md).
     """
     mapped = (0,) * num_mapped
-    inner = replicates.axes(None if shared else 0)
+    inner = replicates.axes(None if replicates.shared else 0)
     outer = replicates.axes(0)
     return jax.vmap(jax.vmap(run, in_axes=(inner, *mapped)), in_axes=(outer, *mapped))

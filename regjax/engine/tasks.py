@@ -39,7 +39,6 @@ def task_of(
     may_end = ends[-1] == group.config.num_steps or group.stops_early
     return ChunkTask(
         config=group.config.program(),
-        shared=group.shared,
         replicates=replicates,
         hparams=hparams,
         states=chunk.states,

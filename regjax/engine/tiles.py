@@ -149,6 +149,8 @@ def best_splits(config: Config) -> int | None:
 KNOWN = ("keep_prob", "input_keep_prob", "patience")
 THREADS = 128
 THREADS_PER_WARP = 32
+# Triton compiles for cards from this compute capability on (Ampere); the kernel was measured on 9.0.
+LEAST_CAPABILITY = 8.0
 
 
 def is_fused(config: Config, on: Sequence[str]) -> bool:
@@ -158,7 +160,9 @@ def is_fused(config: Config, on: Sequence[str]) -> bool:
 
 def has_kernel() -> bool:
     """Returns whether JAX computes on a GPU for which the kernel can be compiled."""
-    return jax.default_backend() == "gpu" and "NVIDIA" in jax.devices()[0].device_kind
+    if jax.default_backend() != "gpu" or "NVIDIA" not in jax.devices()[0].device_kind:
+        return False
+    return float(getattr(jax.devices()[0], "compute_capability", 0)) >= LEAST_CAPABILITY
 
 
 def fits(config: Config, on: Sequence[str]) -> bool:

@@ -46,7 +46,7 @@ def test_lanes_permuted_and_poisoned_keep_their_bits(layer_sizes, shape, keep_pr
             train=np.broadcast_to(train, (*many, len(train))),
             val=np.broadcast_to(val, (*many, len(train))),
         )
-        task = lanes.ChunkTask(config, True, replicates, stack, None, 0, (6,), (False,), 1, 6)
+        task = lanes.ChunkTask(config, replicates, stack, None, 0, (6,), (False,), 1, 6)
         done = lanes.run_task(task)
         return [leaf.reshape(size, -1) for leaf in jax.tree.leaves(done.states.params)]
 

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import types
 
 import jax
 import numpy as np
@@ -128,18 +129,15 @@ def test_a_regulariser_that_the_kernel_does_not_know_is_refused(name):
 
 
 def test_the_kernel_is_chosen_on_an_nvidia_gpu_alone(monkeypatch):
-    class Device:
-        device_kind = "NVIDIA H100 80GB HBM3"
-
+    kinds = [("cpu", "cpu", 0), ("gpu", "AMD Instinct MI300X", "9.4"), ("gpu", "NVIDIA T4", "7.5")]
     chosen = []
-    for backend, kind in [("cpu", "cpu"), ("gpu", "AMD Instinct MI300X"), ("gpu", Device.device_kind)]:
-        device = Device()
-        device.device_kind = kind
+    for backend, kind, capability in [*kinds, ("gpu", "NVIDIA H100 80GB HBM3", "9.0")]:
+        device = types.SimpleNamespace(device_kind=kind, compute_capability=capability)
         monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
         monkeypatch.setattr(jax, "devices", lambda device=device: [device])
         chosen.append(is_fused(CONFIG, ()))
         assert not is_fused(CONFIG, ("mixup",))
-    assert chosen == [False, False, True]
+    assert chosen == [False, False, False, True]
 
 
 @pytest.mark.cpu("a GPU has the kernel")

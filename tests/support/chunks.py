@@ -23,7 +23,6 @@ class Chunk(NamedTuple):
     hparams: HParams
     states: TrainState
     num_batches: int
-    shared: bool
 
 
 def make_chunk(
@@ -62,24 +61,22 @@ def make_chunk(
         return value * spread.reshape(slots, lanes, *[1] * (value.ndim - 2)) if varies else value
 
     hparams = HParams(**{k: None if v is None else of_lanes(k, v) for k, v in checked._asdict().items()})
-    states = jax.tree.map(np.array, init_lanes(replicates, hparams, None, config=config, shared=shared))
+    states = jax.tree.map(np.array, init_lanes(replicates, hparams, None, config=config))
     size = config.batch_size
     num_batches = 1 if size is None else int(train.sum(-1).min()) // size
-    return Chunk(replicates, hparams, states, num_batches, shared)
+    return Chunk(replicates, hparams, states, num_batches)
 
 
 def plain(chunk: Chunk, config: Any, stop: int) -> TrainState:
     """Returns the states after `stop` steps of the plain program, as NumPy arrays."""
-    replicates, hparams, states, num_batches, shared = chunk
-    found = advance_lanes(
-        replicates, hparams, states, 0, stop, num_batches, stop, config=config, shared=shared
-    )
+    replicates, hparams, states, num_batches = chunk
+    found = advance_lanes(replicates, hparams, states, 0, stop, num_batches, stop, config=config)
     return jax.tree.map(np.array, found)
 
 
 def fused(chunk: Chunk, config: Any, tile: Any, stop: int, start: int = 0) -> TrainState:
     """Returns the states after `stop` steps of the kernel, as NumPy arrays."""
-    replicates, hparams, states, num_batches, _ = chunk
+    replicates, hparams, states, num_batches = chunk
     # Copied: the buffers that the kernel is given are given up.
     states = jax.tree.map(np.copy, states)
     found = advance_fused(replicates, hparams, states, start, stop, num_batches, config=config, tile=tile)
