@@ -1,4 +1,4 @@
-"""Whole sweeps of the tutorial's network, from the call to the results: the seconds that a user waits.
+"""Whole sweeps of the tutorial's network, from the call to the results: the seconds from call to results.
 
     python -m benchmarks.whole [--networks 4096] [--steps 30000] [--device gpu] [--to FILE]
 

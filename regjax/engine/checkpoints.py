@@ -74,7 +74,7 @@ class Checkpoints:
         # Before anything is written: a store that is damaged where this sweep reads it is left as it is.
         found = dict(store.read(rows))
         new = StoredSweep(design, rows, shapes_of(plan.groups), plan.keep, questions, origin)
-        sweep, shapes = store.begin(new, how(plan.groups[0]))
+        sweep, shapes = store.begin(new, how(design, plan.groups[0]))
         checkpoints = cls(store, design, sweep, rows, found)
         checkpoints.alone = store.beat() == 0
         return checkpoints, dataclasses.replace(plan, groups=with_shapes(plan.groups, shapes))

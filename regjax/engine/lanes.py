@@ -36,8 +36,8 @@ from regjax.core.random import epoch_order, is_drawn_on_cpu, on_cpu
 from regjax.core.train import Course, TrainState, init_state, run_segment
 from regjax.engine.workers import on_device
 
-# Steps of a program whose length is compiled in, which an accelerator has beside the one of any length.
-BLOCK = 256
+# Steps of programs whose length is compiled in, which an accelerator has beside the one of any length.
+BLOCKS = (256, 32)
 # Config fields that neither the first state nor a record depends on, each at one value: groups that differ
 # in these alone then share the compiled `init_lanes` and `measure_lanes`.
 _LOOP_ONLY: dict[str, Any] = {
@@ -223,7 +223,7 @@ def compile_loop(task: ChunkTask, steps: int = 0) -> None:
 
     Args:
         task: a task of such a chunk.
-        steps: 0 for the program whose bounds are traced, and `BLOCK` for that of as many steps.
+        steps: 0 for the program whose bounds are traced, else one of `BLOCKS`, for that of as many steps.
     """
     with local_x64(task.config.dtype), on_device(task.device):
         replicates, hparams = jax.device_put((task.replicates, task.hparams))
@@ -234,10 +234,15 @@ def compile_loop(task: ChunkTask, steps: int = 0) -> None:
         _advance(task._replace(overlap=steps > 0), replicates, hparams, states, 0, steps)
 
 
-def programs_of(task: ChunkTask) -> list[Callable[[ChunkTask], None]]:
-    """Returns functions, each of which compiles a part of what `run_task` needs for chunks of this shape."""
-    blocks = task.overlap and not task.fused and task.num_steps >= BLOCK
-    return [compile_loop, compile_rest, *([functools.partial(compile_loop, steps=BLOCK)] if blocks else [])]
+def programs_of(task: ChunkTask, longest: int) -> list[Callable[[ChunkTask], None]]:
+    """Returns functions, each of which compiles a part of what `run_task` needs for chunks of this shape.
+
+    Args:
+        task: a task of such a chunk.
+        longest: most steps between two records.
+    """
+    blocks = [block for block in BLOCKS if task.overlap and not task.fused and block <= longest]
+    return [compile_loop, compile_rest, *(functools.partial(compile_loop, steps=block) for block in blocks)]
 
 
 def compile_rest(task: ChunkTask) -> None:
@@ -253,7 +258,9 @@ def _first_states(task: ChunkTask, replicates: Replicates, hparams: HParams) -> 
     hparams = without(hparams, [name for name in ABSENT if name not in CARRIED])
     init = functools.partial(init_lanes, config=config)
     if task.params is None and is_drawn_on_cpu(replicates.key):
-        return on_cpu(init, replicates, hparams, None)
+        # Of the replicates it reads the keys alone: data would travel to the CPU for nothing.
+        keys = Replicates(replicates.key, x=None, y=None, train=None)
+        return on_cpu(init, keys, hparams, None)
     return init(replicates, hparams, task.params)
 
 
@@ -268,23 +275,24 @@ def _advance(
         return advance_fused(replicates, hparams, states, start, stop, task.num_batches, config=config)
     advance = functools.partial(advance_lanes, config=_config_of_loop(task.config))
     rest = task.num_batches, task.num_steps
-    while task.overlap and stop - start >= BLOCK:
-        ahead = _with_orders(task, replicates, start)
-        states = advance(ahead, hparams, states, start, start + BLOCK, *rest, steps=BLOCK)
-        start += BLOCK
+    for block in BLOCKS if task.overlap else ():
+        while stop - start >= block:
+            ahead = _with_orders(task, replicates, start, block)
+            states = advance(ahead, hparams, states, start, start + block, *rest, steps=block)
+            start += block
     if start < stop or not task.overlap:
         states = advance(replicates, hparams, states, start, stop, *rest)
     return states
 
 
-def _with_orders(task: ChunkTask, replicates: Replicates, start: int) -> Replicates:
-    """Returns the replicates with the orders of the epochs of a block, where it has batches.
+def _with_orders(task: ChunkTask, replicates: Replicates, start: int, steps: int) -> Replicates:
+    """Returns the replicates with the orders of the epochs of a block of steps, where it has batches.
 
     Drawn in the loop, they need a condition in every step, for which a GPU waits.
     """
     if task.config.batch_size is None or replicates.orders is not None:
         return replicates
-    first, epochs = start // task.num_batches, BLOCK // task.num_batches + 2
+    first, epochs = start // task.num_batches, steps // task.num_batches + 2
     config = _config_of_loop(task.config)
     orders = orders_of_lanes(replicates, first, epochs=epochs, config=config)
     return replicates._replace(orders=orders)

@@ -82,7 +82,7 @@ def replay(path: str | os.PathLike[str], row: int, sweep: int | str = -1) -> Rep
     return Replay(
         row=f"row {row} of sweep {number} ({design.row_in_words(row)})",
         differing=tuple(_compare(stored, run(design, plan=plan, rows=[row]), row)),
-        elsewhere=tuple(differences(stored.provenance, how(group))),
+        elsewhere=tuple(differences(stored.provenance, how(design, group))),
     )
 
 

@@ -230,9 +230,11 @@ class Scheduler:
                 continue  # all of its rows are finished
             chunk = Chunk(Wave(index), [rows[: self.waves.groups[index].lanes]], 0, None)
             task = self._task(chunk)
+            config = self.waves.groups[index].config
+            longest = min(config.eval_every, config.num_steps)
             for device in self._devices():
                 one = task._replace(device=device)
-                futures += [self.workers.submit(part, one) for part in programs_of(one)]
+                futures += [self.workers.submit(part, one) for part in programs_of(one, longest)]
         for future in futures:
             try:
                 future.result()
@@ -326,7 +328,7 @@ class Scheduler:
         shape = np.shape(task.hparams.learning_rate)  # the group's chunks may have been halved meanwhile
         rows = np.array([row for _, _, row in chunk.places])
         self._record(chunk, task, done)
-        here = how(group._replace(slots=shape[0], lanes=shape[1]))
+        here = how(self.design, group._replace(slots=shape[0], lanes=shape[1]))
         self.recorder.trained(rows, chunk.step, done.seconds / len(rows), here)
         self._time(wave.group, done.stop - chunk.step, done.seconds)
         self.steps_done[rows] = done.stop

@@ -12,7 +12,7 @@ from regjax.core.hparams import HParams, compiled_in
 from regjax.core.mlp import Params
 from regjax.engine.lanes import ChunkTask, Replicates
 from regjax.engine.packing import Chunk, stack
-from regjax.engine.tiles import is_fused
+from regjax.engine.tiles import is_fused, suits
 from regjax.study.design import Design
 from regjax.study.groups import Group
 from regjax.study.provenance import provenance
@@ -49,13 +49,21 @@ def task_of(
         num_steps=group.config.num_steps,
         params=_first_params(design, lanes) if chunk.states is None else None,
         want_examples=design.splits.kind == "validation" and may_end,
-        fused=is_fused(group.config, group.on),
+        fused=_trains_fused(design, group),
     )
 
 
-def how(group: Group) -> str:
+def _trains_fused(design: Design, group: Group) -> bool:
+    """Returns whether this machine trains chunks of a group by the kernel."""
+    if not is_fused(group.config, group.on):
+        return False
+    columns = group.config.batch_size or design.padded.x.shape[1]
+    return suits(group.config, columns, group.chunk, group.slots if group.shared else group.chunk)
+
+
+def how(design: Design, group: Group) -> str:
     """Returns the provenance of rows that this machine trains in chunks of a group."""
-    fused = is_fused(group.config, group.on)
+    fused = _trains_fused(design, group)
     return provenance(group.slots, group.lanes, group.shared, group.on, fused)
 
 
@@ -96,7 +104,8 @@ def replicates_of(design: Design, rows: np.ndarray) -> Replicates:
     """Returns the data, weights and keys of rows; leaves that differ between rows are `(*rows.shape, …)`."""
     places = [design.row(row) for row in rows.ravel()]
     stacked = functools.partial(stack, shape=rows.shape)
-    kinds = [(place.fold, design.stops_early(place.configuration)) for place in places]
+    stops = {index: design.stops_early(index) for index in {place.configuration for place in places}}
+    kinds = [(place.fold, stops[place.configuration]) for place in places]
     # One entry of each kind: an accelerator's chunk has tens of thousands of lanes.
     of_kind = {kind: design.weights(place) for kind, place in dict(zip(kinds, places, strict=True)).items()}
     weights = [of_kind[kind] for kind in kinds]
@@ -104,11 +113,11 @@ def replicates_of(design: Design, rows: np.ndarray) -> Replicates:
         None if part[0] is None else stacked(list(part)) for part in zip(*weights, strict=True)
     )
     if design.has_own_inputs:
-        inputs = [design.inputs(place.fold, design.stops_early(place.configuration)) for place in places]
+        inputs = [design.inputs(place.fold, stops[place.configuration]) for place in places]
         x = stacked([x for x, _ in inputs])
         test_x = None if design.test is None else stacked([t for _, t in inputs if t is not None])
     else:  # the same for all rows: without leading axes it is copied to the device once
-        x, test_x = design.inputs(0, design.stops_early(places[0].configuration))
+        x, test_x = design.inputs(0, stops[places[0].configuration])
     test = design.padded_test
     orders = [design.drawn(place)[1] for place in places]
     return Replicates(

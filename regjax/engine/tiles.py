@@ -151,11 +151,30 @@ THREADS = 128
 THREADS_PER_WARP = 32
 # Triton compiles for cards from this compute capability on (Ampere); the kernel was measured on 9.0.
 LEAST_CAPABILITY = 8.0
+# The most samples of a step that one thread goes through, where networks are too few for a warp on every
+# multiprocessor. A turn took 0.7 to 1.3 µs, and the plain program some 40 µs for a step (docs/benchmarks.md).
+MOST_TURNS = 32
 
 
 def is_fused(config: Config, on: Sequence[str]) -> bool:
     """Returns whether the networks of a group are trained by the kernel on this machine."""
     return has_kernel() and fits(config, on)
+
+
+def suits(config: Config, columns: int, num_lanes: int, num_replicates: int) -> bool:
+    """Returns whether the kernel is likely the faster program for a chunk of networks that `fits`.
+
+    Args:
+        config: config of the networks.
+        columns: number of samples of a step.
+        num_lanes: number of networks of the chunk.
+        num_replicates: number of replicates whose random bits are drawn.
+    """
+    tile = tile_for(config, num_lanes)
+    full = num_lanes * tile.splits >= THREADS_PER_WARP * _multiprocessors()
+    few = -(-columns // tile.parts) <= MOST_TURNS
+    # The places of a step's bits, filled up to powers of two, are 32-bit integers.
+    return (full or few) and 2 * num_replicates * columns * sum(config.layer_sizes[:-1]) < 2**31
 
 
 def has_kernel() -> bool:
@@ -196,9 +215,13 @@ def tile_for(config: Config, num_lanes: int) -> Tile:
         num_lanes: number of networks of a chunk.
     """
     splits, lanes = best_splits(config) or 1, 1
-    multiprocessors = getattr(jax.devices()[0], "core_count", None) or 132
-    while lanes * splits < THREADS_PER_WARP and 2 * multiprocessors * lanes < num_lanes:
+    while lanes * splits < THREADS_PER_WARP and 2 * _multiprocessors() * lanes < num_lanes:
         lanes *= 2
-    if lanes == 1 and num_lanes > multiprocessors:
+    # Measured for 256 networks of the tutorial: 3.4 µs a step in twos on 128 multiprocessors, 4.2 alone.
+    if lanes == 1 and num_lanes > _multiprocessors():
         lanes = 2
     return Tile(THREADS // (lanes * splits), lanes, splits)
+
+
+def _multiprocessors() -> int:
+    return getattr(jax.devices()[0], "core_count", None) or 132

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import itertools
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -64,6 +65,10 @@ class Evidence(NamedTuple):
         if self.kind == "folds":
             return f"{self.mean_in_words()} (t, {self.df} df)"
         return self.mean_in_words() + (": says nothing about other data" if self.df else ": no interval")
+
+
+# Replicates above which their keys are drawn at once: one by one each takes half a millisecond.
+MANY_REPLICATES = 1_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -338,11 +343,19 @@ class Design:
 
     def key(self, row: Row) -> np.ndarray:
         """Returns the key data of a row, `(2,)`: that of its replicate, or its own where not paired."""
-        key = _key_data(row.seed, row.fold)
+        many = self.num_replicates > MANY_REPLICATES
+        key = self._keys[row.seed, row.fold] if many else _key_data(row.seed, row.fold)
         # Paired rows draw the same weights, batches and masks: only their configurations differ.
         if self.pairing == "paired":
             return key
         return np.asarray(_fold_in_twice(key, self._digests[row.configuration]))
+
+    @functools.cached_property
+    def _keys(self) -> dict[tuple[int, int], np.ndarray]:
+        """The key data of all replicates, by seed and fold, drawn at once."""
+        pairs = list(itertools.product(self.seeds, range(self.num_folds)))
+        drawn = _keys_of(*(np.array(part, np.uint32) for part in zip(*pairs, strict=True)))
+        return dict(zip(pairs, np.asarray(drawn), strict=True))
 
     @functools.cached_property
     def _digests(self) -> np.ndarray:
@@ -364,6 +377,12 @@ def part_of(design: Design, configurations: Sequence[int]) -> Design:
 @functools.lru_cache(maxsize=4096)
 def _key_data(seed: int, fold: int) -> np.ndarray:
     return np.asarray(jax.random.key_data(replicate_key(seed, fold)))
+
+
+@jax.jit
+@jax.vmap
+def _keys_of(seed: jax.Array, fold: jax.Array) -> jax.Array:
+    return jax.random.key_data(replicate_key(seed, fold))
 
 
 @jax.jit

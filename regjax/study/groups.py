@@ -213,12 +213,23 @@ def chunk_lanes(config: Config, num_samples: int, backend: str = "cpu", own_inpu
         backend: "cpu", or an accelerator's name.
         own_inputs: bytes of inputs that each lane has for itself; not read on a CPU.
     """
-    size = lane_bytes(config, num_samples)
     if backend == "cpu":
+        size = lane_bytes(config, num_samples)
         return next(lanes for lanes, limit in CPU_LANES if limit is None or size <= limit)
+    size = accelerator_bytes(config, num_samples)
     most = min(ACCELERATOR_LANES, max(1, ACCELERATOR_BUDGET // (size + own_inputs)))
     step = 2 ** max(0, most.bit_length() - 4)
     return most // step * step  # a number that `rounded_up` returns
+
+
+def accelerator_bytes(config: Config, num_samples: int) -> int:
+    """Returns the bytes of a lane of an accelerator's chunk: of a step, or of a record if that has more.
+
+    A record passes all samples through every network: the units of two layers, and three rows of weights.
+    """
+    widest = max(a + b for a, b in itertools.pairwise(config.layer_sizes))
+    record = num_samples * (widest + 3) + num_params(config)
+    return max(lane_bytes(config, num_samples), record * np.dtype(config.dtype).itemsize)
 
 
 def lane_bytes(config: Config, num_samples: int) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 
 from regjax.core.checks import check_choice, check_count
 from regjax.study.design import Design
-from regjax.study.groups import Group, lane_bytes, make_groups, own_inputs, with_shapes
+from regjax.study.groups import Group, accelerator_bytes, lane_bytes, make_groups, own_inputs, with_shapes
 from regjax.study.questions import Questions
 from regjax.study.records import num_params, num_records
 from regjax.study.words import counted, duration
@@ -329,7 +329,7 @@ def _chunks_on_device(group: Group, num_replicates: int, num_workers: int, devic
 
 def _lane_on_device(design: Design, group: Group) -> int:
     """Returns the bytes that one network of a group takes on an accelerator."""
-    return lane_bytes(group.config, design.padded.x.shape[1]) + own_inputs(design, group.config)
+    return accelerator_bytes(group.config, design.padded.x.shape[1]) + own_inputs(design, group.config)
 
 
 def _parts(memory: dict[str, int]) -> str:

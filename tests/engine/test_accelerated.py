@@ -15,6 +15,8 @@ from small import CONFIG, GRID
 from stores import assert_same_table, make_design
 from sweeps import points
 
+import regjax
+from regjax.core.config import Config
 from regjax.engine import lanes, scheduler, sweep, workers
 from regjax.store.store import Store
 from regjax.study.plan import make_plan
@@ -227,3 +229,15 @@ def test_four_devices_share_the_chunks_and_give_the_bits_of_one():
         [sys.executable, "-c", DEVICES], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("size", [None, 20])
+def test_segments_in_blocks_give_the_bits_of_segments_in_one_piece(monkeypatch, size):
+    config = Config(num_steps=45, eval_every=15, batch_size=size)
+    grid = {"l2": [0, 0.1, 1, 2], "keep_prob": 0.9}
+    plain = regjax.sweep("two_regions", config, grid, seeds=2, progress=False)
+    monkeypatch.setattr("regjax.engine.workers.is_accelerated", lambda: True)
+    monkeypatch.setattr("regjax.engine.lanes.BLOCKS", (8, 3))  # 15 = 8 + 3 + 3 + a rest of 1
+    blocks = regjax.sweep("two_regions", config, grid, seeds=2, progress=False)
+    for name, values in plain.records.items():
+        np.testing.assert_array_equal(values, blocks.records[name])

@@ -27,6 +27,7 @@ from regjax.engine.tiles import (
     own_params,
     pieces_of,
     splits_of,
+    suits,
     tile_for,
 )
 
@@ -166,3 +167,19 @@ def test_networks_share_a_program_only_where_there_are_enough(monkeypatch):
     lanes = {count: tile_for(CONFIG, count).lanes for count in (1, 132, 133, 264, 265, 529, 4096, 65_536)}
     assert lanes == {1: 1, 132: 1, 133: 2, 264: 2, 265: 2, 529: 4, 4096: 16, 65_536: 16}
     assert Tile(4, 16, 2).threads == 128
+
+
+def test_a_thread_goes_through_few_samples_or_the_networks_fill_the_card():
+    config = Config(layer_sizes=(2, 20, 3, 1))
+    assert suits(config, columns=224, num_lanes=16, num_replicates=1)
+    assert not suits(config, columns=10_000, num_lanes=16, num_replicates=1)  # 157 samples for each thread
+    assert suits(config, columns=10_000, num_lanes=4_096, num_replicates=1)
+    wide = Config(layer_sizes=(30, 32, 1))
+    assert not suits(wide, columns=576, num_lanes=256, num_replicates=1)
+    assert suits(wide, columns=32, num_lanes=256, num_replicates=1)
+
+
+def test_places_of_random_bits_are_32_bit_integers():
+    config = Config(layer_sizes=(70, 1))
+    assert suits(config, columns=1_000, num_lanes=65_536, num_replicates=10)
+    assert not suits(config, columns=1_000, num_lanes=65_536, num_replicates=65_536)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sweeps import points
 
 import regjax
+from regjax.core.config import Config
 from regjax.study import groups
 from regjax.study.groups import (
     ACCELERATOR_BUDGET,
@@ -153,3 +154,11 @@ def test_workers_of_accelerators_and_cores():
     assert default_workers("cpu", 1) >= 1
     assert default_workers("cpu", 1000) == 1000
     assert np.isscalar(default_workers())
+
+
+def test_a_record_of_many_samples_bounds_the_lanes_of_an_accelerator():
+    config = Config(layer_sizes=(784, 128, 10), batch_size=32)
+    few = chunk_lanes(config, num_samples=1_000, backend="gpu")
+    many = chunk_lanes(config, num_samples=60_000, backend="gpu")
+    assert many < few
+    assert many * 60_000 * (784 + 128) * 4 <= ACCELERATOR_BUDGET
