@@ -6,7 +6,7 @@ import click
 
 from regjax.cli import tables, terminal
 from regjax.cli.stored import number_of, of_a_sweep
-from regjax.cli.terminal import Interrupted, store_errors, user_errors
+from regjax.cli.terminal import Interrupted, training_errors, user_errors
 
 
 @click.command()
@@ -28,7 +28,7 @@ def resume(path: str, number: str | None, compilation_cache: bool) -> None:
             begun = store.design_of(store.sweep_number(wanted))
         plan = stored_plan(begun.design, begun.shapes, begun.keep, backend=jax.default_backend())
         try:
-            with store_errors(), terminal.sweep_progress(False) as report:
+            with training_errors(), terminal.sweep_progress(False) as report:
                 results = run(begun.design, store, plan=plan, report=report)
         except KeyboardInterrupt as stop:
             raise Interrupted(terminal.how_to_go_on(path, stop)) from None

@@ -16,7 +16,7 @@ import click
 from regjax.cli import tables, terminal
 from regjax.cli.options import sweep_options
 from regjax.cli.planned import Planned, planned_sweep
-from regjax.cli.terminal import Interrupted, ctrl_c, store_errors, user_errors
+from regjax.cli.terminal import Interrupted, ctrl_c, training_errors, user_errors
 
 if TYPE_CHECKING:
     from regjax.cli.spec import Spec
@@ -104,7 +104,7 @@ def _train(planned: Planned, command: str, quiet: bool) -> Results:
     spec = planned.spec
     origin = Origin(spec.data["data"], command, as_toml(spec))
     progress = terminal.sweep_progress(quiet)
-    with terminal.opened_store(spec.store) as store, store_errors(), progress as report:
+    with terminal.opened_store(spec.store) as store, training_errors(), progress as report:
         return run(
             planned.design, store, plan=planned.plan, questions=spec.questions, origin=origin, report=report
         )

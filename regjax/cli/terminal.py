@@ -70,15 +70,15 @@ def user_errors() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def store_errors() -> Iterator[None]:
-    """Turns errors of a store while a sweep runs into one line and exit code 1."""
+def training_errors() -> Iterator[None]:
+    """Turns errors of a running sweep, of its store or of memory, into one line and exit code 1."""
     from regjax.store.database import StoreError, StoreOSError
 
     try:
         yield
     except StoreOSError as error:
         raise Failed(f"{error.filename}: {error.strerror}") from error
-    except StoreError as error:
+    except (StoreError, MemoryError) as error:
         raise Failed(str(error)) from error
 
 

@@ -265,6 +265,17 @@ def test_what_an_earlier_sweep_wrote_does_not_stand_beside_this_ones(tmp_path, c
 
 
 @pytest.mark.slow
+def test_too_little_memory_while_training_is_one_line(tmp_path, capsys, monkeypatch):
+    def no_memory(task):
+        raise MemoryError("RESOURCE_EXHAUSTED: out of memory")
+
+    monkeypatch.setattr("regjax.engine.scheduler.run_task", no_memory)
+    code, _, err = run(capsys, "sweep", *QUICK, "--l2", "0,1", "--out", tmp_path)
+    assert code == 1
+    assert "one network must fit into memory" in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
 def test_tables_are_as_wide_as_their_lines(tmp_path, capsys):
     axes = [f"--{name}=0.5,0.6" for name in ("momentum", "b1", "b2", "learning-rate", "l1")]
     code, out, _ = run(
