@@ -218,7 +218,7 @@ def test_bad_input_is_one_line_and_exit_code_two(arguments, words, tmp_path, cap
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("wait", [0.3, 2.0, 5.0])
+@pytest.mark.parametrize("wait", [2.0, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.3, 5.0))])
 def test_ctrl_c_at_any_moment_is_130(wait, tmp_path):
     code = "import sys; from regjax.__main__ import main; print('up', file=sys.stderr, flush=True); main()"
     command = [sys.executable, "-c", code, "sweep", "--steps", "100000000", "--no-compilation-cache"]

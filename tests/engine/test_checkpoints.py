@@ -23,11 +23,11 @@ from regjax.study import provenance
 pytestmark = pytest.mark.bits
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", [pytest.param("sgd", marks=pytest.mark.slow), "adamw"])
 def test_an_interrupted_sweep_goes_on_where_it_was(optimizer, tmp_path, monkeypatch):
     monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)  # a record per task
     config = CONFIG | {"optimizer": optimizer, "batch_size": 16}
-    grid = {"l2": [0, 0.1, 1], "keep_prob": [1, 0.9], "learning_rate": 0.05}
+    grid = {"l2": [0, 0.01, 0.1, 0.3, 1, 3], "keep_prob": 0.9, "learning_rate": 0.05}
     plain = run(config=config, grid=grid)
     path = tmp_path / "runs.sqlite"
     monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)

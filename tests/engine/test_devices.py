@@ -45,7 +45,7 @@ def test_float64_training_is_the_same_on_both_devices(cpu_and_gpu):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_initial_weights_drawn_on_the_cpu_are_those_drawn_in_place(monkeypatch, dtype):
     """The way of a GPU, on the CPU: eager, inside of a traced function, by make_train and by a sweep."""
-    config = regjax.Config(num_steps=20, eval_every=20, dtype=dtype, metrics=())
+    config = regjax.Config(layer_sizes=(2, 3, 1), num_steps=20, eval_every=20, dtype=dtype, metrics=())
     key, train = random.replicate_key(5), regjax.two_regions(jax.random.key(0))[0]
     drawn = {mlp: 0, lanes: 0}
 

@@ -223,7 +223,7 @@ def test_a_single_run_stops_as_in_the_sweep():
 def test_a_diverged_run_is_not_put_back():
     X, _ = samples()
     grid = [{"learning_rate": 0.01, "patience": 1000}, {"learning_rate": 1e6, "patience": 1000}]
-    config = {"hidden": (4,), "num_steps": 60, "eval_every": 5}
+    config = {"hidden": (4,), "num_steps": 60, "eval_every": 5, "metrics": ()}
     results = regjax.sweep((X, X[:, 0] * 10), config, grid, folds=2, progress=False)
     assert (results.diverged_at.reshape(2, 2)[1] > 0).all()
     assert np.isnan(results.values("val_loss").reshape(2, 2)[1]).all()
@@ -293,7 +293,7 @@ def test_a_diverged_single_run_says_so():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((40, 4))
     data = Data.from_arrays(X, X[:, 0] * 10)
-    config = regjax.Config(layer_sizes=(4, 6, 6, 1), num_steps=60, eval_every=5)
+    config = regjax.Config(layer_sizes=(4, 6, 6, 1), num_steps=60, eval_every=5, metrics=())
     run = regjax.make_train(config)(KEY, regjax.HParams(1e6, patience=10), data, stop=data)
     finite = np.asarray(run.history["finite"])
     assert not finite.all()

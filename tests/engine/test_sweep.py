@@ -88,7 +88,7 @@ def test_a_feature_that_tells_on_held_out_samples_only_does_not_help():
 @pytest.mark.parametrize("place", range(8))
 def test_a_diverging_row_changes_no_bit_of_others(place):
     rates = [0.05 * (i + 1) for i in range(8)]
-    config = regjax.Config(layer_sizes=(2, 6, 1), num_steps=60, eval_every=10, batch_size=16, init="he")
+    config = dataclasses.replace(CONFIG, layer_sizes=(2, 6, 1), eval_every=10, batch_size=16, init="he")
     calm = run(config=config, grid=regjax.grid(learning_rate=rates), seeds=2, folds=2)
     wild_rates = list(rates)
     wild_rates[place] = 1e30
@@ -114,7 +114,7 @@ def test_rows_that_diverge_at_other_steps_change_no_bit_of_others(turn):
     rates = [0.1, 4.0, 0.2, 8.0, 0.3, 30.0, 0.05, 1e30]
     rates = rates[2 * turn :] + rates[: 2 * turn]
     X, y = points(40, 2)[0], np.random.default_rng(0).standard_normal(40)
-    config = {"hidden": None, "num_steps": 60, "eval_every": 4}
+    config = {"hidden": None, "num_steps": 60, "eval_every": 4, "metrics": ()}
     wild = regjax.sweep((X, y), config, {"learning_rate": rates}, folds=2, progress=False)
     calm_rates = [rate if rate < 1 else 0.4 + 0.01 * i for i, rate in enumerate(rates)]
     calm = regjax.sweep((X, y), config, {"learning_rate": calm_rates}, folds=2, progress=False)
@@ -165,7 +165,7 @@ def test_a_grid_grown_while_other_things_are_on_keeps_every_row(pairing):
 
 def test_a_sweep_on_the_tutorials_data_takes_its_folds_inside_the_211_points(tutorial_mat):
     grid = {"l2": [0, 0.7], "keep_prob": [1, 0.86]}
-    config = {"num_steps": 300, "eval_every": 300}
+    config = {"num_steps": 300, "eval_every": 300, "metrics": ("accuracy",)}
     results = regjax.sweep(tutorial_mat, config, grid, seeds=2, folds=5, progress=False)
     splits = results.design.splits
     assert splits.train.shape == (5, 211)
@@ -218,9 +218,9 @@ def test_a_config_axis_makes_groups():
 def test_orientation_of_a_non_square_X():
     X, y = points(30, 5, 3)
     labels = np.array(["a", "b", "c"])[y]
-    config = regjax.Config(layer_sizes=(5, 4, 3), num_steps=300, eval_every=300, optimizer="adam")
+    config = dataclasses.replace(CONFIG, layer_sizes=(5, 4, 3), num_steps=300, eval_every=300)
     results = regjax.sweep(
-        (X, labels), config, {"learning_rate": 0.05}, folds=2, test=(X[:7], labels[:7]), progress=False
+        (X, labels), config, {"learning_rate": 0.5}, folds=2, test=(X[:7], labels[:7]), progress=False
     )
     assert results.predict(0, X).shape == (30,)
     assert np.mean(results.predict(0, X) == labels) > 0.6
@@ -290,7 +290,9 @@ def test_a_class_that_a_fold_lacks_is_said():
     X, y = points(20)
     y[:] = 0
     y[3] = 1
-    results = regjax.sweep((X, y), regjax.Config(layer_sizes=(3, 1), num_steps=2), folds=4, progress=False)
+    results = regjax.sweep(
+        (X, y), regjax.Config(layer_sizes=(3, 1), num_steps=2, metrics=()), folds=4, progress=False
+    )
     assert any("training part of fold" in note and "class 1" in note for note in results.notes)
 
 
@@ -405,7 +407,7 @@ def test_metrics_that_are_not_asked_for_are_not_recorded():
 def test_predictions_are_of_inputs_as_they_were_handed_in():
     X, y = points(60)
     X = 100 + 10 * X
-    config = {"hidden": (4,), "num_steps": 60, "eval_every": 60}
+    config = {"hidden": (4,), "num_steps": 60, "eval_every": 60, "metrics": ("accuracy",)}
     results = regjax.sweep((X, y), config, {"l2": 0}, validation=0.3, standardize=True, progress=False)
     held_out = results.design.splits.val[0] > 0
     right = np.mean(results.predict(0, X[held_out]) == y[held_out])

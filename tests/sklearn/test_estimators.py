@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import some_slow
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris
@@ -93,9 +94,12 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize("settings", SETTINGS)
-@pytest.mark.parametrize(("load", "hidden"), [(load_breast_cancer, (20, 3)), (load_digits, (16,))])
-def test_from_the_same_random_state_comes_scikit_learns_network(load, hidden, settings):
+@pytest.mark.parametrize(
+    ("settings", "data"),
+    some_slow(SETTINGS, [(load_breast_cancer, (20, 3)), (load_digits, (16,))], every=2),
+)
+def test_from_the_same_random_state_comes_scikit_learns_network(settings, data):
+    load, hidden = data
     X, y = load(return_X_y=True)
     settings = {"hidden_layer_sizes": hidden, "alpha": 0.3, "random_state": 3, "max_iter": 20} | settings
     same_networks(MLPClassifier(**settings), RegMLPClassifier(**settings), scale(X), y)
