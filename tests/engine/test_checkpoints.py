@@ -20,10 +20,9 @@ from regjax.store.schema import ROW_COLUMNS
 from regjax.store.store import Store
 from regjax.study import provenance
 
-pytestmark = pytest.mark.bits
-
 
 @pytest.mark.parametrize("optimizer", [pytest.param("sgd", marks=pytest.mark.slow), "adamw"])
+@pytest.mark.bits
 def test_an_interrupted_sweep_goes_on_where_it_was(optimizer, tmp_path, monkeypatch):
     monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)  # a record per task
     config = CONFIG | {"optimizer": optimizer, "batch_size": 16}
@@ -265,6 +264,7 @@ def test_another_error_keeps_what_was_trained_too(tmp_path, monkeypatch):
 
 
 @pytest.mark.cpu("an accelerator's chunk holds all rows of a group, and its bits depend on its size")
+@pytest.mark.bits
 def test_a_larger_grid_goes_on_with_what_was_begun(tmp_path, monkeypatch):
     monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
     monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)

@@ -14,8 +14,6 @@ from regjax.engine.replay import replay
 from regjax.store.store import Store
 from regjax.study.comparison import unit_interval
 
-pytestmark = pytest.mark.bits
-
 FIT = {"hidden": (8,), "num_steps": 200, "eval_every": 10, "optimizer": "adam", "batch_size": 16}
 FIT["metrics"] = ("accuracy",)  # the others are half of what is compiled to measure
 GRID = [{"learning_rate": rate, "patience": 30} for rate in (0.003, 0.03, 0.1, 0.3)]
@@ -57,6 +55,7 @@ def stop_by_hand(losses, steps, patience):
     return steps[best], -1
 
 
+@pytest.mark.bits
 def test_a_run_stops_when_it_should_and_the_best_parameters_come_back():
     results, full = swept(), swept(NEVER)
     steps = full.steps(0)
@@ -98,6 +97,7 @@ def test_the_untrained_network_does_not_compete():
     np.testing.assert_array_equal(final, 10 * (np.nanargmin(losses[:, 1:], axis=1) + 1))
 
 
+@pytest.mark.bits
 def test_how_the_work_is_cut_changes_nothing(monkeypatch, tmp_path):
     results = swept()
     monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
@@ -170,6 +170,7 @@ def test_what_is_watched_is_of_the_training_samples_alone():
         assert found[0]
 
 
+@pytest.mark.bits
 def test_no_leak_of_held_out_samples():
     X, y = samples()
     held_out = swept().design.splits.val[0] > 0
@@ -182,6 +183,7 @@ def test_no_leak_of_held_out_samples():
 
 
 @pytest.mark.slow
+@pytest.mark.bits
 def test_rows_without_patience_train_on_all_samples():
     alone = regjax.sweep(samples(), FIT, [{"learning_rate": 0.03}], seeds=2, folds=2, progress=False)
     beside = regjax.sweep(samples(), FIT, [{"learning_rate": 0.03}, *GRID], seeds=2, folds=2, progress=False)
@@ -194,6 +196,7 @@ def test_rows_without_patience_train_on_all_samples():
 
 
 @pytest.mark.slow
+@pytest.mark.bits
 def test_a_single_run_stops_as_in_the_sweep():
     results = swept()
     design = results.design
@@ -273,6 +276,7 @@ def test_the_last_iterate_stands_beside_an_average():
 
 
 @pytest.mark.slow
+@pytest.mark.bits
 def test_the_standardiser_does_not_see_what_is_watched():
     X, y = samples()
     options = {"folds": 2, "standardize": True, "progress": False}

@@ -10,9 +10,8 @@ import regjax
 from regjax.engine import packing, scheduler
 from regjax.engine.scheduler import is_out_of_memory
 
-pytestmark = pytest.mark.bits
 
-
+@pytest.mark.bits
 def test_workers_segments_and_waves_change_no_bit(monkeypatch):
     one = run(workers=1)
     assert_same(one, run(workers=2))

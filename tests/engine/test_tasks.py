@@ -13,8 +13,6 @@ from regjax.engine.tasks import ends_from, replicates_of, task_of
 from regjax.study.plan import make_plan
 from regjax.study.resolve import make_design
 
-pytestmark = pytest.mark.bits
-
 
 @pytest.mark.parametrize(
     ("every", "start", "steps", "ends", "measured"),
