@@ -297,13 +297,6 @@ def test_verbose_and_ctrl_c(capsys, monkeypatch):
     assert stopped.predict(X).shape == (150,)
 
 
-def test_names_are_there_when_they_are_asked_for():
-    code = "import sys, regjax; assert 'sklearn' not in sys.modules; regjax.RegMLPClassifier()"
-    subprocess.run([sys.executable, "-c", code], check=True)
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        regjax.nothing  # noqa: B018
-
-
 @pytest.mark.slow
 def test_the_page_about_it_runs():
     root = Path(regjax.__file__).parents[1]
