@@ -379,7 +379,8 @@ def test_nothing_overwrites_the_store(tmp_path, capsys):
 
 @pytest.mark.bits
 def test_replay_and_parquet(tmp_path, capsys):
-    run(capsys, "sweep", *QUICK, "--l2", "0,1", "--out", tmp_path / "o")
+    small = ["--hidden", "4", "--metrics", "accuracy", "--l2", "0,1"]
+    run(capsys, "sweep", *QUICK, *small, "--out", tmp_path / "o")
     code, out, _ = run(capsys, "replay", "regjax.sqlite", "--row", "3")
     assert code == 0
     assert re.fullmatch(r"row 3 of sweep 1 \(l2=0, seed 1, fold 0\): came out as stored, to the bit\n", out)
