@@ -173,6 +173,7 @@ def test_ctrl_c_while_threads_are_at_work_loses_nothing_that_was_committed(times
 
 
 @pytest.mark.slow
+@pytest.mark.bits  # half of the rows come from the command line, which compiles as for users
 def test_a_full_disk_is_said_and_what_was_committed_is_kept(tmp_path):
     path = tmp_path / "s.sqlite"
     code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (400_000,) * 2)\n"
