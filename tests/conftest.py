@@ -2,11 +2,12 @@
 
 Nearly all time of the tests is compiling. Three things keep it and the memory small: both workers, and the
 command lines that tests start, share one folder of compiled programs; a worker drops the programs of a
-file of tests when it goes on to the next; and LLVM optimises only where a test has the mark `bits`.
+file of tests when it goes on to the next; and XLA optimises only where a test has the mark `bits`.
 """
 
 import contextlib
 import ctypes
+import functools
 import gc
 import os
 import shutil
@@ -25,6 +26,8 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+# Options of XLA's CPU compiler, beside those that JAX knows, with which it compiles in half of the time.
+QUICK = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
 # Bytes of a process above which it drops its programs even within a file of tests.
 MOST_MEMORY = 1_200_000_000
 
@@ -53,19 +56,46 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Compiles as for users where a test has the mark `bits`, and elsewhere with LLVM's optimiser off.
+    """Compiles as for users where a test has the mark `bits`, and elsewhere without LLVM's optimiser.
 
-    Compiling then takes two thirds of the time. Formulas, tables and figures are the same; which bits depend
+    Compiling then takes a third of the time. Formulas, tables and figures are the same; which bits depend
     on their neighbours in a vector may not be, so all tests that compare bits have the mark.
     A test with the mark `cpu` is skipped on another device.
     """
     of_cpu = item.get_closest_marker("cpu")
     if of_cpu is not None and jax.default_backend() != "cpu":
         pytest.skip(f"of the CPU: {of_cpu.args[0]}")
+    teach_options()
     quick = item.get_closest_marker("bits") is None
     if jax.config.read("jax_disable_most_optimizations") != quick:
         jax.clear_caches()  # the setting is no part of the keys under which programs are held
         jax.config.update("jax_disable_most_optimizations", quick)
+
+
+@functools.cache
+def teach_options() -> None:
+    """Makes JAX compile with the options `QUICK` too wherever most optimisations are off; called once.
+
+    JAX takes such options for one function at a time, and has no setting for all: its own function that
+    collects them is replaced. Where this version has no such function or XLA knows no such option, nothing
+    is changed, and the tests take longer.
+    """
+    if jax.default_backend() != "cpu":
+        return
+    try:
+        from jax._src import compiler
+
+        collect = compiler.get_compile_options
+        jax.jit(lambda x: x + 1, compiler_options=QUICK)(1)
+    except (ImportError, AttributeError, jax.errors.JaxRuntimeError):
+        return
+
+    def options(*arguments, env_options_overrides=None, **others):
+        more = QUICK if jax.config.read("jax_disable_most_optimizations") else {}
+        overrides = more | (env_options_overrides or {})
+        return collect(*arguments, env_options_overrides=overrides, **others)
+
+    compiler.get_compile_options = options
 
 
 @pytest.hookimpl(wrapper=True)

@@ -65,7 +65,8 @@ def test_a_function_hides_no_module(name):
 
 
 def test_packages_and_the_version_are_found_when_they_are_asked_for():
-    assert fresh("import regjax; print(regjax.plot.heatmap.__name__, regjax.__version__)")[0] == "heatmap"
+    code = "import regjax; print(regjax.RegMLPClassifier(), regjax.plot.heatmap.__name__, regjax.__version__)"
+    assert fresh(code)[:2] == ["RegMLPClassifier()", "heatmap"]
     assert {"plot", "sweep", "__version__"} <= set(dir(regjax))
     with pytest.raises(AttributeError, match="module 'regjax' has no attribute 'nothing'"):
         _ = regjax.nothing

@@ -218,7 +218,7 @@ def test_bad_input_is_one_line_and_exit_code_two(arguments, words, tmp_path, cap
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("wait", [0.3, 2.0, 5.0])
+@pytest.mark.parametrize("wait", [2.0, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.3, 5.0))])
 def test_ctrl_c_at_any_moment_is_130(wait, tmp_path):
     code = "import sys; from regjax.__main__ import main; print('up', file=sys.stderr, flush=True); main()"
     command = [sys.executable, "-c", code, "sweep", "--steps", "100000000", "--no-compilation-cache"]
@@ -390,7 +390,8 @@ def test_nothing_overwrites_the_store(tmp_path, capsys):
 
 @pytest.mark.bits
 def test_replay_and_parquet(tmp_path, capsys):
-    run(capsys, "sweep", *QUICK, "--l2", "0,1", "--out", tmp_path / "o")
+    small = ["--hidden", "4", "--metrics", "accuracy", "--l2", "0,1"]
+    run(capsys, "sweep", *QUICK, *small, "--out", tmp_path / "o")
     code, out, _ = run(capsys, "replay", "regjax.sqlite", "--row", "3")
     assert code == 0
     assert re.fullmatch(r"row 3 of sweep 1 \(l2=0, seed 1, fold 0\): came out as stored, to the bit\n", out)

@@ -20,14 +20,13 @@ from regjax.store.schema import ROW_COLUMNS
 from regjax.store.store import Store
 from regjax.study import provenance
 
-pytestmark = pytest.mark.bits
 
-
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", [pytest.param("sgd", marks=pytest.mark.slow), "adamw"])
+@pytest.mark.bits
 def test_an_interrupted_sweep_goes_on_where_it_was(optimizer, tmp_path, monkeypatch):
     monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)  # a record per task
     config = CONFIG | {"optimizer": optimizer, "batch_size": 16}
-    grid = {"l2": [0, 0.1, 1], "keep_prob": [1, 0.9], "learning_rate": 0.05}
+    grid = {"l2": [0, 0.01, 0.1, 0.3, 1, 3], "keep_prob": 0.9, "learning_rate": 0.05}
     plain = run(config=config, grid=grid)
     path = tmp_path / "runs.sqlite"
     monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
@@ -174,6 +173,7 @@ def test_ctrl_c_while_threads_are_at_work_loses_nothing_that_was_committed(times
 
 
 @pytest.mark.slow
+@pytest.mark.bits  # half of the rows come from the command line, which compiles as for users
 def test_a_full_disk_is_said_and_what_was_committed_is_kept(tmp_path):
     path = tmp_path / "s.sqlite"
     code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (400_000,) * 2)\n"
@@ -265,6 +265,7 @@ def test_another_error_keeps_what_was_trained_too(tmp_path, monkeypatch):
 
 
 @pytest.mark.cpu("an accelerator's chunk holds all rows of a group, and its bits depend on its size")
+@pytest.mark.bits
 def test_a_larger_grid_goes_on_with_what_was_begun(tmp_path, monkeypatch):
     monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
     monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)

@@ -15,8 +15,6 @@ from regjax.core.checks import is_traced
 from regjax.core.mlp import init_params
 from regjax.engine import lanes
 
-pytestmark = pytest.mark.bits
-
 
 @pytest.fixture
 def cpu_and_gpu():
@@ -27,25 +25,28 @@ def cpu_and_gpu():
     return cpu, other
 
 
+@pytest.mark.bits
 def test_draws_are_the_same_on_both_devices(cpu_and_gpu):
     for finding in agreement.compare_draws(*cpu_and_gpu, seeds=2):
         assert finding.holds is not False, finding
 
 
+@pytest.mark.bits
 def test_initial_weights_are_the_same_on_both_devices(cpu_and_gpu):
     for finding in agreement.compare_weights(*cpu_and_gpu, seeds=1):
         assert finding.holds is not False, finding
 
 
+@pytest.mark.bits
 def test_float64_training_is_the_same_on_both_devices(cpu_and_gpu):
     for finding in agreement.compare_training(*cpu_and_gpu, steps=100):
         assert finding.holds is not False, finding
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.bits), "float64"])
 def test_initial_weights_drawn_on_the_cpu_are_those_drawn_in_place(monkeypatch, dtype):
     """The way of a GPU, on the CPU: eager, inside of a traced function, by make_train and by a sweep."""
-    config = regjax.Config(num_steps=20, eval_every=20, dtype=dtype, metrics=())
+    config = regjax.Config(layer_sizes=(2, 3, 1), num_steps=20, eval_every=20, dtype=dtype, metrics=())
     key, train = random.replicate_key(5), regjax.two_regions(jax.random.key(0))[0]
     drawn = {mlp: 0, lanes: 0}
 

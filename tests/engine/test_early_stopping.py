@@ -14,8 +14,6 @@ from regjax.engine.replay import replay
 from regjax.store.store import Store
 from regjax.study.comparison import unit_interval
 
-pytestmark = pytest.mark.bits
-
 FIT = {"hidden": (8,), "num_steps": 200, "eval_every": 10, "optimizer": "adam", "batch_size": 16}
 FIT["metrics"] = ("accuracy",)  # the others are half of what is compiled to measure
 GRID = [{"learning_rate": rate, "patience": 30} for rate in (0.003, 0.03, 0.1, 0.3)]
@@ -57,6 +55,7 @@ def stop_by_hand(losses, steps, patience):
     return steps[best], -1
 
 
+@pytest.mark.bits
 def test_a_run_stops_when_it_should_and_the_best_parameters_come_back():
     results, full = swept(), swept(NEVER)
     steps = full.steps(0)
@@ -98,6 +97,7 @@ def test_the_untrained_network_does_not_compete():
     np.testing.assert_array_equal(final, 10 * (np.nanargmin(losses[:, 1:], axis=1) + 1))
 
 
+@pytest.mark.bits
 def test_how_the_work_is_cut_changes_nothing(monkeypatch, tmp_path):
     results = swept()
     monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
@@ -170,6 +170,7 @@ def test_what_is_watched_is_of_the_training_samples_alone():
         assert found[0]
 
 
+@pytest.mark.bits
 def test_no_leak_of_held_out_samples():
     X, y = samples()
     held_out = swept().design.splits.val[0] > 0
@@ -182,6 +183,7 @@ def test_no_leak_of_held_out_samples():
 
 
 @pytest.mark.slow
+@pytest.mark.bits
 def test_rows_without_patience_train_on_all_samples():
     alone = regjax.sweep(samples(), FIT, [{"learning_rate": 0.03}], seeds=2, folds=2, progress=False)
     beside = regjax.sweep(samples(), FIT, [{"learning_rate": 0.03}, *GRID], seeds=2, folds=2, progress=False)
@@ -194,6 +196,7 @@ def test_rows_without_patience_train_on_all_samples():
 
 
 @pytest.mark.slow
+@pytest.mark.bits
 def test_a_single_run_stops_as_in_the_sweep():
     results = swept()
     design = results.design
@@ -223,7 +226,7 @@ def test_a_single_run_stops_as_in_the_sweep():
 def test_a_diverged_run_is_not_put_back():
     X, _ = samples()
     grid = [{"learning_rate": 0.01, "patience": 1000}, {"learning_rate": 1e6, "patience": 1000}]
-    config = {"hidden": (4,), "num_steps": 60, "eval_every": 5}
+    config = {"hidden": (4,), "num_steps": 60, "eval_every": 5, "metrics": ()}
     results = regjax.sweep((X, X[:, 0] * 10), config, grid, folds=2, progress=False)
     assert (results.diverged_at.reshape(2, 2)[1] > 0).all()
     assert np.isnan(results.values("val_loss").reshape(2, 2)[1]).all()
@@ -273,6 +276,7 @@ def test_the_last_iterate_stands_beside_an_average():
 
 
 @pytest.mark.slow
+@pytest.mark.bits
 def test_the_standardiser_does_not_see_what_is_watched():
     X, y = samples()
     options = {"folds": 2, "standardize": True, "progress": False}
@@ -293,7 +297,7 @@ def test_a_diverged_single_run_says_so():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((40, 4))
     data = Data.from_arrays(X, X[:, 0] * 10)
-    config = regjax.Config(layer_sizes=(4, 6, 6, 1), num_steps=60, eval_every=5)
+    config = regjax.Config(layer_sizes=(4, 6, 6, 1), num_steps=60, eval_every=5, metrics=())
     run = regjax.make_train(config)(KEY, regjax.HParams(1e6, patience=10), data, stop=data)
     finite = np.asarray(run.history["finite"])
     assert not finite.all()

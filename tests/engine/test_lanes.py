@@ -22,7 +22,7 @@ SHAPES = [(1, 4), (2, 4), (2, 8), (4, 4), (2, 16)]
 
 
 @pytest.mark.parametrize(
-    ("keep_prob", "layer_sizes", "shape"), some_slow([None, 0.8], LAYERS, SHAPES, every=3)
+    ("keep_prob", "layer_sizes", "shape"), some_slow([None, 0.8], LAYERS, SHAPES, every=5)
 )
 def test_lanes_permuted_and_poisoned_keep_their_bits(layer_sizes, shape, keep_prob, monkeypatch):
     monkeypatch.setattr(lanes, "measure_lanes", lambda *_, **__: {})  # parameters alone are compared

@@ -14,8 +14,6 @@ from regjax.store.schema import ROW_COLUMNS
 from regjax.store.store import Store
 from regjax.study import provenance
 
-pytestmark = pytest.mark.bits
-
 
 def test_replay_says_whether_a_row_came_out_as_stored(tmp_path, capsys):
     path = tmp_path / "runs.sqlite"
@@ -54,6 +52,7 @@ def test_replay_of_a_diverged_row_on_one_split(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.bits
 def test_every_row_of_a_mixed_sweep_replays(tmp_path):
     path = tmp_path / "s.sqlite"
     grid = [{"patience": 20}, {"l2": 0.7}, {"ema_decay": 0.9}]

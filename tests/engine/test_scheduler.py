@@ -10,9 +10,8 @@ import regjax
 from regjax.engine import packing, scheduler
 from regjax.engine.scheduler import is_out_of_memory
 
-pytestmark = pytest.mark.bits
 
-
+@pytest.mark.bits
 def test_workers_segments_and_waves_change_no_bit(monkeypatch):
     one = run(workers=1)
     assert_same(one, run(workers=2))
@@ -34,7 +33,10 @@ def test_freed_lanes_are_refilled(monkeypatch):
     monkeypatch.setattr(scheduler, "run_task", seen)
     rates = [0.01 * i for i in range(1, 17)] + [1e38 - 1e36 * i for i in range(16)]
     results = run(
-        config=regjax.Config(num_steps=6, eval_every=1), grid={"learning_rate": rates}, seeds=2, folds=2
+        config=regjax.Config(num_steps=6, eval_every=1, metrics=()),
+        grid={"learning_rate": rates},
+        seeds=2,
+        folds=2,
     )
     assert (results.diverged_at.reshape(32, 4)[16:] >= 0).all()
     assert (results.diverged_at.reshape(32, 4)[:16] == -1).all()

@@ -16,9 +16,8 @@ from regjax.study.groups import make_groups
 from regjax.study.plan import make_plan
 from regjax.study.resolve import make_design
 
-pytestmark = pytest.mark.bits
 
-
+@pytest.mark.bits
 def test_order_of_the_grid_changes_no_bit():
     one = run()
     turned = run(grid=grid_from_list(list(GRID)[::-1]))
@@ -56,6 +55,7 @@ def test_a_sweep_is_single_training(batch_size):
 
 
 @pytest.mark.parametrize("options", [{}, {"standardize": True}, {"dtype": "float64"}])
+@pytest.mark.bits
 def test_held_out_samples_are_not_seen(options):
     X, y = points()
     dtype = options.pop("dtype", "float32")
@@ -86,9 +86,10 @@ def test_a_feature_that_tells_on_held_out_samples_only_does_not_help():
 
 
 @pytest.mark.parametrize("place", range(8))
+@pytest.mark.bits
 def test_a_diverging_row_changes_no_bit_of_others(place):
     rates = [0.05 * (i + 1) for i in range(8)]
-    config = regjax.Config(layer_sizes=(2, 6, 1), num_steps=60, eval_every=10, batch_size=16, init="he")
+    config = dataclasses.replace(CONFIG, layer_sizes=(2, 6, 1), eval_every=10, batch_size=16, init="he")
     calm = run(config=config, grid=regjax.grid(learning_rate=rates), seeds=2, folds=2)
     wild_rates = list(rates)
     wild_rates[place] = 1e30
@@ -109,12 +110,13 @@ def test_a_diverging_row_changes_no_bit_of_others(place):
 
 
 @pytest.mark.parametrize("turn", range(4))
+@pytest.mark.bits
 def test_rows_that_diverge_at_other_steps_change_no_bit_of_others(turn):
     # Squared error and no hidden layer: too large a step grows by a factor per step, and overflows later.
     rates = [0.1, 4.0, 0.2, 8.0, 0.3, 30.0, 0.05, 1e30]
     rates = rates[2 * turn :] + rates[: 2 * turn]
     X, y = points(40, 2)[0], np.random.default_rng(0).standard_normal(40)
-    config = {"hidden": None, "num_steps": 60, "eval_every": 4}
+    config = {"hidden": None, "num_steps": 60, "eval_every": 4, "metrics": ()}
     wild = regjax.sweep((X, y), config, {"learning_rate": rates}, folds=2, progress=False)
     calm_rates = [rate if rate < 1 else 0.4 + 0.01 * i for i, rate in enumerate(rates)]
     calm = regjax.sweep((X, y), config, {"learning_rate": calm_rates}, folds=2, progress=False)
@@ -127,6 +129,7 @@ def test_rows_that_diverge_at_other_steps_change_no_bit_of_others(turn):
 
 
 @pytest.mark.slow
+@pytest.mark.bits
 def test_switching_dropout_on_leaves_weights_and_batches_alone():
     config = dataclasses.replace(CONFIG, layer_sizes=(2, 6, 1), num_steps=20, eval_every=20, batch_size=8)
     results = run(config=config, grid={"keep_prob": [1, 1 - 2**-16]}, seeds=2)  # a mask that drops 1 in 65536
@@ -137,6 +140,7 @@ def test_switching_dropout_on_leaves_weights_and_batches_alone():
 @pytest.mark.slow
 @pytest.mark.cpu("an accelerator's chunk holds all rows of a group, and its bits depend on its size")
 @pytest.mark.parametrize("pairing", ["paired", "independent"])
+@pytest.mark.bits
 def test_a_grid_grown_while_other_things_are_on_keeps_every_row(pairing):
     config = {"hidden": (6, 3), "num_steps": 9, "eval_every": 4, "batch_size": 16, "optimizer": "adam"}
     config["metrics"] = ("accuracy",)
@@ -165,7 +169,7 @@ def test_a_grid_grown_while_other_things_are_on_keeps_every_row(pairing):
 
 def test_a_sweep_on_the_tutorials_data_takes_its_folds_inside_the_211_points(tutorial_mat):
     grid = {"l2": [0, 0.7], "keep_prob": [1, 0.86]}
-    config = {"num_steps": 300, "eval_every": 300}
+    config = {"num_steps": 300, "eval_every": 300, "metrics": ("accuracy",)}
     results = regjax.sweep(tutorial_mat, config, grid, seeds=2, folds=5, progress=False)
     splits = results.design.splits
     assert splits.train.shape == (5, 211)
@@ -180,6 +184,7 @@ def test_a_sweep_on_the_tutorials_data_takes_its_folds_inside_the_211_points(tut
     assert choice.test > 0.85
 
 
+@pytest.mark.bits
 def test_independent_pairing_draws_for_each_configuration():
     results = run(pairing="independent", grid={"momentum": [0.1, 0.2, 0.3]})
     first = results.records["train_loss"][:, 0].reshape(3, -1)
@@ -189,6 +194,7 @@ def test_independent_pairing_draws_for_each_configuration():
     np.testing.assert_array_equal(paired[0], paired[1])
 
 
+@pytest.mark.bits
 def test_keep():
     best = run(keep="best")
     scores = best.table("val_accuracy").reshape(len(GRID), -1)
@@ -218,9 +224,9 @@ def test_a_config_axis_makes_groups():
 def test_orientation_of_a_non_square_X():
     X, y = points(30, 5, 3)
     labels = np.array(["a", "b", "c"])[y]
-    config = regjax.Config(layer_sizes=(5, 4, 3), num_steps=300, eval_every=300, optimizer="adam")
+    config = dataclasses.replace(CONFIG, layer_sizes=(5, 4, 3), num_steps=300, eval_every=300)
     results = regjax.sweep(
-        (X, labels), config, {"learning_rate": 0.05}, folds=2, test=(X[:7], labels[:7]), progress=False
+        (X, labels), config, {"learning_rate": 0.5}, folds=2, test=(X[:7], labels[:7]), progress=False
     )
     assert results.predict(0, X).shape == (30,)
     assert np.mean(results.predict(0, X) == labels) > 0.6
@@ -258,14 +264,14 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_said_before_anything_is_compiled(case, monkeypatch):
-    monkeypatch.setattr(scheduler, "compile_loop", lambda task: pytest.fail("compiled"))
+    monkeypatch.setattr(scheduler, "programs_of", lambda task: pytest.fail("compiled"))
     options, message = BAD[case]
     with pytest.raises(ValueError, match=message):
         run(**options)
 
 
 def test_questions_are_checked_when_a_plan_is_given(monkeypatch):
-    monkeypatch.setattr(scheduler, "compile_loop", None)  # nothing is compiled
+    monkeypatch.setattr(scheduler, "programs_of", None)  # nothing is compiled
     design = make_design("two_regions", CONFIG, GRID)
     with pytest.raises(ValueError, match="one_se must have at least two folds"):
         sweep.run(design, plan=make_plan(design), questions=regjax.Questions(rule="one_se"))
@@ -290,7 +296,9 @@ def test_a_class_that_a_fold_lacks_is_said():
     X, y = points(20)
     y[:] = 0
     y[3] = 1
-    results = regjax.sweep((X, y), regjax.Config(layer_sizes=(3, 1), num_steps=2), folds=4, progress=False)
+    results = regjax.sweep(
+        (X, y), regjax.Config(layer_sizes=(3, 1), num_steps=2, metrics=()), folds=4, progress=False
+    )
     assert any("training part of fold" in note and "class 1" in note for note in results.notes)
 
 
@@ -384,6 +392,7 @@ def test_an_ensemble_is_the_mean_of_the_seeds_and_folds(kind):
 
 
 @pytest.mark.slow
+@pytest.mark.bits
 def test_metrics_that_are_not_asked_for_are_not_recorded():
     whole, lean = run(config=dataclasses.replace(CONFIG, metrics=None)), run()
     kept = [name for name in whole.records if not name.endswith(("balanced_accuracy", "roc_auc"))]
@@ -405,7 +414,7 @@ def test_metrics_that_are_not_asked_for_are_not_recorded():
 def test_predictions_are_of_inputs_as_they_were_handed_in():
     X, y = points(60)
     X = 100 + 10 * X
-    config = {"hidden": (4,), "num_steps": 60, "eval_every": 60}
+    config = {"hidden": (4,), "num_steps": 60, "eval_every": 60, "metrics": ("accuracy",)}
     results = regjax.sweep((X, y), config, {"l2": 0}, validation=0.3, standardize=True, progress=False)
     held_out = results.design.splits.val[0] > 0
     right = np.mean(results.predict(0, X[held_out]) == y[held_out])

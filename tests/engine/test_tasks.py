@@ -13,8 +13,6 @@ from regjax.engine.tasks import ends_from, replicates_of, task_of
 from regjax.study.plan import make_plan
 from regjax.study.resolve import make_design
 
-pytestmark = pytest.mark.bits
-
 
 @pytest.mark.parametrize(
     ("every", "start", "steps", "ends", "measured"),
@@ -100,7 +98,7 @@ def test_per_example_scores_are_wanted_of_the_last_step_of_one_split():
 @pytest.mark.parametrize("batch_size", [None, 1])
 def test_a_kernel_trains_a_network_that_is_alone(batch_size, monkeypatch):
     """Where there is one network, or one sample in a batch, arrays of the kernel have axes of one element."""
-    config = {"hidden": (5,), "num_steps": 6, "eval_every": 3, "batch_size": batch_size}
+    config = {"hidden": (5,), "num_steps": 6, "eval_every": 3, "batch_size": batch_size, "metrics": ()}
     design = make_design(points(20, 3), config, {"keep_prob": [0.8], "l2": [0.1]}, validation=0.3)
     plan = make_plan(design, backend="gpu")
     assert [group.chunk for group in plan.groups] == [1]

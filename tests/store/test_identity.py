@@ -28,7 +28,7 @@ def test_identity_is_what_was_asked_for():
     base = rows()
     assert rows({"l2": np.float64(0.1), "keep_prob": None}) == base
     assert rows({"l2": 0.1 + 1e-15, "dropout": 0, "l1": "none"}) == base
-    assert rows({"hidden": [(6, 3)], "l2": 0.1}) == base
+    assert rows({"hidden": [CONFIG["hidden"]], "l2": 0.1}) == base
     assert rows(seeds=2)[:2] == base
     others = [
         rows({"l2": 0.2}),

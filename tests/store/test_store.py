@@ -21,8 +21,6 @@ from regjax.store.store import Checkpoint, Store, StoredSweep, now_in_words
 from regjax.study import provenance
 from regjax.study.questions import NOWHERE, Origin, Questions
 
-pytestmark = pytest.mark.bits
-
 
 def test_a_finished_sweep_is_not_trained_again(tmp_path, monkeypatch):
     trained = count_tasks(monkeypatch)
@@ -43,6 +41,7 @@ def test_a_finished_sweep_is_not_trained_again(tmp_path, monkeypatch):
 
 
 @pytest.mark.cpu("an accelerator's chunk holds all rows of a group, and its bits depend on its size")
+@pytest.mark.bits
 def test_a_larger_grid_trains_the_missing_rows_alone(tmp_path):
     path = tmp_path / "runs.sqlite"
     run(path, grid={"l2": [0, 1], "learning_rate": 0.1}, seeds=1)
