@@ -91,7 +91,8 @@ def make_groups(design: Design, backend: str = "cpu", devices: int = 1) -> tuple
     groups = []
     for (config, on, num_batches), members in found.items():
         draws = bool(on) or config.batch_size is not None
-        # Sharing pays where something is drawn and a replicate fills half a slot; the bits are the same.
+        # Sharing pays where something is drawn and a replicate fills half a slot. What is drawn is the same;
+        # with batches the last bits of the results are not, and the provenance says which it was.
         shared = design.pairing == "paired" and draws and len(members) >= 4
         if backend == "cpu":
             shape = _cpu_shape(design, config, len(members), alone=len(found) == 1)

@@ -253,6 +253,7 @@ def test_two_devices_share_the_chunks_and_give_the_bits_of_one():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("size", [None, 20])
 def test_segments_in_blocks_give_the_bits_of_segments_in_one_piece(monkeypatch, size):
     config = Config(num_steps=45, eval_every=15, batch_size=size)
