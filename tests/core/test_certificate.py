@@ -12,8 +12,6 @@ from regjax.core.losses import LOSSES
 from regjax.core.mlp import Layer
 from regjax.core.penalties import PENALTIES
 
-pytestmark = pytest.mark.bits  # less optimised, jax.grad's own softmax is not finite everywhere
-
 
 @pytest.mark.slow
 def test_every_gradient_over_the_whole_product():
