@@ -47,14 +47,12 @@ def pytest_sessionstart() -> None:
     JAX has no setting for options of XLA, so the function that collects them is wrapped. A later JAX may not
     have it, or its XLA not know these options: then programs are compiled without, only more slowly.
     """
-    from jax._src import compiler
-
-    collect = getattr(compiler, "get_compile_options", None)
     try:
+        from jax._src import compiler
+
+        collect = compiler.get_compile_options
         jax.jit(lambda: 0, compiler_options=QUICKLY)()
-    except jax.errors.JaxRuntimeError:
-        collect = None
-    if collect is None:
+    except (ImportError, AttributeError, jax.errors.JaxRuntimeError):
         return
 
     def collect_with_ours(*args: Any, **options: Any) -> Any:
