@@ -7,13 +7,13 @@ file of tests when it goes on to the next; and XLA optimises only where a test h
 
 import contextlib
 import ctypes
-import functools
 import gc
 import os
 import shutil
 import signal
 import tempfile
 from pathlib import Path
+from typing import Any
 
 # Set before JAX is imported, and before the workers, which inherit it, are started.
 OWN_CACHE = None
@@ -26,13 +26,42 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-# Options of XLA's CPU compiler, beside those that JAX knows, with which it compiles in half of the time.
-QUICK = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
 # Bytes of a process above which it drops its programs even within a file of tests.
 MOST_MEMORY = 1_200_000_000
+# How XLA compiles on the CPU where no bits are compared, beside LLVM's optimiser off: by the older emitters,
+# and each program in one piece. Together they halve what compiling takes.
+QUICKLY = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+def compiling_quickly() -> bool:
+    """Returns whether programs are compiled as for tests without the mark `bits`."""
+    return jax.config.read("jax_disable_most_optimizations")
+
+
+def pytest_sessionstart() -> None:
+    """Adds `QUICKLY` to the options under which JAX compiles, while `compiling_quickly()` says so.
+
+    JAX has no setting for options of XLA, so the function that collects them is wrapped. A later JAX may not
+    have it, or its XLA not know these options: then programs are compiled without, only more slowly.
+    """
+    try:
+        from jax._src import compiler
+
+        collect = compiler.get_compile_options
+        jax.jit(lambda: 0, compiler_options=QUICKLY)()
+    except (ImportError, AttributeError, jax.errors.JaxRuntimeError):
+        return
+
+    def collect_with_ours(*args: Any, **options: Any) -> Any:
+        found = collect(*args, **options)
+        if compiling_quickly():
+            found.env_option_overrides = [*found.env_option_overrides, *QUICKLY.items()]
+        return found
+
+    compiler.get_compile_options = collect_with_ours
 
 
 def pytest_report_header() -> str:
@@ -56,7 +85,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Compiles as for users where a test has the mark `bits`, and elsewhere without LLVM's optimiser.
+    """Compiles as for users where a test has the mark `bits`, and elsewhere as fast as can be.
 
     Compiling then takes a third of the time. Formulas, tables and figures are the same; which bits depend
     on their neighbours in a vector may not be, so all tests that compare bits have the mark.
@@ -65,37 +94,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     of_cpu = item.get_closest_marker("cpu")
     if of_cpu is not None and jax.default_backend() != "cpu":
         pytest.skip(f"of the CPU: {of_cpu.args[0]}")
-    teach_options()
     quick = item.get_closest_marker("bits") is None
-    if jax.config.read("jax_disable_most_optimizations") != quick:
+    if compiling_quickly() != quick:
         jax.clear_caches()  # the setting is no part of the keys under which programs are held
         jax.config.update("jax_disable_most_optimizations", quick)
-
-
-@functools.cache
-def teach_options() -> None:
-    """Makes JAX compile with the options `QUICK` too wherever most optimisations are off; called once.
-
-    JAX takes such options for one function at a time, and has no setting for all: its own function that
-    collects them is replaced. Where this version has no such function or XLA knows no such option, nothing
-    is changed, and the tests take longer.
-    """
-    if jax.default_backend() != "cpu":
-        return
-    try:
-        from jax._src import compiler
-
-        collect = compiler.get_compile_options
-        jax.jit(lambda x: x + 1, compiler_options=QUICK)(1)
-    except (ImportError, AttributeError, jax.errors.JaxRuntimeError):
-        return
-
-    def options(*arguments, env_options_overrides=None, **others):
-        more = QUICK if jax.config.read("jax_disable_most_optimizations") else {}
-        overrides = more | (env_options_overrides or {})
-        return collect(*arguments, env_options_overrides=overrides, **others)
-
-    compiler.get_compile_options = options
 
 
 @pytest.hookimpl(wrapper=True)

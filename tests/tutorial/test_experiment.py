@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -17,6 +18,7 @@ TUTORIAL = {
 }
 
 
+@functools.cache
 def two_regions():
     return regjax.two_regions(jax.random.key(0))
 
@@ -32,13 +34,17 @@ def test_the_tutorials_figures_digit_for_digit(tutorial_mat):
         assert run.final("test_accuracy") == pytest.approx(right_test / 200, rel=1e-12)
 
 
+@pytest.fixture(scope="module")
+def streams():
+    return run_experiment(*two_regions(), Settings(num_steps=10_000, numpy_rng=True, dtype="float64"))
+
+
 @pytest.mark.parametrize(
     ("name", "options"), [("none", {}), ("l2", {"lambd": 0.7}), ("dropout", {"keep_prob": 0.86})]
 )
-def test_numpy_streams_are_those_of_the_reference(name, options):
-    train, test = two_regions()
-    found = run_experiment(train, test, Settings(num_steps=10_000, numpy_rng=True, dtype="float64"))
-    run = next(run for run in found.runs if run.name == name)
+def test_numpy_streams_are_those_of_the_reference(name, options, streams):
+    train, _ = two_regions()
+    run = next(run for run in streams.runs if run.name == name)
     costs = reference.tutorial_model(train.x, train.y, num_steps=2_001, **options)
     steps = run.history["step"].tolist()
     # No further: the dropout run is chaotic from step 3,000 on, and NumPy with x·(1 + 1e-15) leaves itself.
