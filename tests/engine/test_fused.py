@@ -47,7 +47,7 @@ def pieces(monkeypatch):
     ("sizes", "batch_size", "values", "optimizer"),
     [
         ((2, 1), 8, {"input_keep_prob": 0.8}, "momentum"),
-        pytest.param((2, 4, 1), 16, {"keep_prob": 0.8}, "adamw", marks=pytest.mark.slow),
+        pytest.param((2, 4, 1), 10, {"keep_prob": 0.8}, "adamw", marks=pytest.mark.slow),
         pytest.param((2, 4, 1), None, {"input_keep_prob": 0.8}, "adam", marks=pytest.mark.slow),
         pytest.param((2, 4, 1), None, {}, "adam", marks=pytest.mark.slow),
     ],

@@ -165,9 +165,10 @@ def lower(monkeypatch):
 
     def text(config, values, tile):
         assert fits(config, tuple(values))
-        chunk = make_chunk(config, 1, 4, **values)
-        advance = jax.jit(functools.partial(advance_fused.__wrapped__, config=config, tile=tile))
-        traced = advance.trace(chunk.replicates, chunk.hparams, chunk.states, 0, 10, chunk.num_batches)
+        chunk = make_chunk(config, 1, 4, n=90, **values)  # more than a batch of 32
+        known = {"num_batches": chunk.num_batches, "config": config, "tile": tile}
+        advance = jax.jit(functools.partial(advance_fused.__wrapped__, **known))
+        traced = advance.trace(chunk.replicates, chunk.hparams, chunk.states, 0, 10)
         return traced.lower(lowering_platforms=("cuda",)).as_text()
 
     return text
