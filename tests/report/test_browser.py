@@ -22,6 +22,13 @@ pytestmark = pytest.mark.slow
 CHROMIUM = os.environ.get("REGJAX_CHROMIUM") or shutil.which("chromium")
 
 
+def write_anew(path, text):
+    """Writes a page as `regjax report` does: one that is reloaded half written would never reload again."""
+    part = path.with_suffix(".part")
+    part.write_text(text)
+    part.replace(path)
+
+
 @pytest.fixture(scope="module")
 def driver():
     if CHROMIUM is None:
@@ -300,7 +307,7 @@ def test_a_page_loads_itself_again(planar, opened, tmp_path):
     wait_for(lambda: driver.find_element("id", "found").text == "6 of 12 configurations")
     now = shown(driver), driver.find_element("id", "of_forest").text
     after = dataclasses.replace(about, source="after", every=None)
-    (tmp_path / "page.html").write_text(page(planar, planar.compare(), planar.best(), about=after))
+    write_anew(tmp_path / "page.html", page(planar, planar.compare(), planar.best(), about=after))
     wait_for(lambda: driver.title.startswith("after"))
     wait_for(lambda: driver.find_element("id", "found").text == "6 of 12 configurations")
     assert (shown(driver), driver.find_element("id", "of_forest").text) == now
@@ -311,7 +318,7 @@ def test_a_page_loads_itself_again(planar, opened, tmp_path):
 def test_nothing_chosen_follows_what_is_new(planar, opened, tmp_path):
     driver = opened(page(planar, planar.compare(), planar.best(), about=About(source="before", every=1)))
     other = dataclasses.replace(planar.best(), index=5)
-    (tmp_path / "page.html").write_text(page(planar, planar.compare(), other, about=About(source="after")))
+    write_anew(tmp_path / "page.html", page(planar, planar.compare(), other, about=About(source="after")))
     wait_for(lambda: driver.title.startswith("after"))
     name = planar.design.in_words(planar.design.configurations[5], 4)
     wait_for(lambda: shown(driver).startswith(name))
