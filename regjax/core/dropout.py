@@ -96,10 +96,15 @@ def dropout_mask(bits: jax.Array, keep_prob: jax.Array) -> jax.Array:
     References:
         Srivastava et al. 2014, §10 (scaling at training time).
     """
-    threshold = jnp.clip(jnp.round(65536 * keep_prob), 1, 65536)
+    threshold = keep_threshold(keep_prob)
     # Not bits < threshold: 65536 is no uint16.
     keep = bits <= (threshold - 1).astype(jnp.uint16)
     return jnp.where(keep, 65536 / threshold, jnp.zeros_like(threshold))
+
+
+def keep_threshold(keep_prob: jax.Array) -> jax.Array:
+    """Returns t of `dropout_mask`, a whole number in 1 … 65536, in the shape and dtype of keep_prob."""
+    return jnp.clip(jnp.round(65536 * keep_prob), 1, 65536)
 
 
 def dropout_masks(

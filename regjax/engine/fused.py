@@ -21,7 +21,8 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plt
 
 from regjax.core.config import Config, Loss
-from regjax.core.data import Data, hide_held_out
+from regjax.core.data import Data
+from regjax.core.dropout import keep_threshold
 from regjax.core.hparams import HParams
 from regjax.core.minibatches import weigh_classes
 from regjax.core.mlp import Layer
@@ -90,7 +91,7 @@ def advance_fused(
     launch = functools.partial(_launch, config=config, loss=resolve_loss(config, data), tile=tile)
     carried = flatten(flat((states.params, states.opt_state)))
     keys = replicates.key.reshape(-1, 2)
-    masked = [hparams.input_keep_prob is not None] + [hparams.keep_prob is not None] * config.num_hidden
+    masked = [value is not None for value in _keep_probs(hparams, config)]
     draw = functools.partial(_draw, keys, data.weights, num_batches, masked, config, tile)
     drawn = config.batch_size is not None or any(masked)
     carried = _in_pieces(launch, carried, inputs, draw if drawn else None, start, stop, config)
@@ -143,10 +144,10 @@ def _samples_of(replicates: Any, config: Config) -> tuple[jax.Array, Data, jax.A
     x = replicates.x.reshape(-1, *replicates.x.shape[-2:])
     weights = replicates.train.reshape(-1, replicates.train.shape[-1])
 
-    def weigh(x: jax.Array, weights: jax.Array) -> jax.Array:
-        return weigh_classes(hide_held_out(Data(x, replicates.y, weights)), config).weights
+    def weigh(weights: jax.Array) -> jax.Array:
+        return weigh_classes(Data(x[0], replicates.y, weights), config).weights  # of the targets alone
 
-    weights = jax.vmap(weigh, in_axes=(None, 0))(x[0], weights)  # it reads the targets alone
+    weights = jax.vmap(weigh)(weights)
     num_train = jnp.sum(weights, axis=1)
     divisor = num_train[:, None] if config.batch_size is None else float(config.batch_size)
     return x, Data(x, replicates.y, weights / divisor), num_train
@@ -157,14 +158,17 @@ def _rates(hparams: HParams, num_train: jax.Array, config: Config) -> dict[str, 
     scalars = ["learning_rate", "momentum", "b1", "b2", "eps", "weight_decay", "end_fraction", "decay_rate"]
     found = {name: getattr(hparams, name)[None] for name in scalars}
     found |= {name: (getattr(hparams, name) / num_train[:, None]).T for name in ("l2", "l1")}
-    keep = [hparams.input_keep_prob] + [None] * config.num_hidden
-    if hparams.keep_prob is not None:
-        keep[1:] = list(hparams.keep_prob.T)
-    for layer, value in enumerate(keep):
-        if value is not None:  # as `dropout.dropout_mask` says
-            threshold = jnp.clip(jnp.round(65536 * value), 1, 65536)[None]
+    for layer, value in enumerate(_keep_probs(hparams, config)):
+        if value is not None:
+            threshold = keep_threshold(value)[None]
             found |= {f"last_kept_{layer}": threshold - 1, f"scale_{layer}": 65536 / threshold}
     return found
+
+
+def _keep_probs(hparams: HParams, config: Config) -> list[jax.Array | None]:
+    """Returns the probability of keeping an input of each layer of weights, None where nothing is dropped."""
+    kept, hidden = hparams.keep_prob, range(config.num_hidden)
+    return [hparams.input_keep_prob, *(None if kept is None else kept[..., layer] for layer in hidden)]
 
 
 def _draw(

@@ -115,7 +115,8 @@ class Program:
         self.replicate = inputs.of_lane[self.lane]
         self.columns = inputs.x.shape[-1] if config.batch_size is None else config.batch_size
         self.pieces = pieces_of(config, tile.splits)
-        rates = {name: array[0, self.lane] for name, array in inputs.rates.items() if len(array.shape) == 2}
+        scalars = [name for name in inputs.rates if name not in ("l2", "l1")]  # those have one for each layer
+        rates = {name: inputs.rates[name][0, self.lane] for name in scalars}
         self.rates = rates
         self.numbers = [name for name in HParams._fields if name in rates]
         self.hparams = HParams(**{name: rates[name] for name in self.numbers})

@@ -94,10 +94,10 @@ def blocks_of(config: Config, layer: int, splits: int) -> list[Block]:
         >>> blocks_of(Config(layer_sizes=(2, 20, 3, 1)), 1, splits=1)
         [Block(first=0, units=16), Block(first=16, units=4)]
     """
-    left, found = config.layer_sizes[layer] // splits_of(config, layer, splits), []
-    while left > sum(block.units for block in found):
-        first = sum(block.units for block in found)
-        found.append(Block(first, 2 ** ((left - first).bit_length() - 1)))
+    own, first, found = config.layer_sizes[layer] // splits_of(config, layer, splits), 0, []
+    while first < own:
+        found.append(Block(first, 2 ** ((own - first).bit_length() - 1)))
+        first += found[-1].units
     return found
 
 

@@ -137,24 +137,32 @@ def make_plan(
     if backend == "cpu":
         groups, num_workers, shrunk = _fitted(design, groups, num_workers, keep, available)
         notes += shrunk
-    needed = _memory(design, groups, num_workers, keep, backend)
-    if available is not None and sum(needed.values()) > available:
+    found = _plan_of(design, groups, num_workers, keep, backend, devices)
+    needed = sum(found.memory.values())
+    if available is not None and needed > available:
         alone = " even with one network at a time" if backend == "cpu" else ""
         raise ValueError(
             f"grid must fit into {_size(available)} of free memory, got "
-            f"{_size(sum(needed.values()))}{alone} ({_parts(needed)})"
+            f"{_size(needed)}{alone} ({_parts(found.memory)})"
         )
     if backend != "cpu":
         _check_device(design, groups, available)
+    return dataclasses.replace(found, available=available, notes=tuple(notes))
+
+
+def _plan_of(
+    design: Design, groups: tuple[Group, ...], num_workers: int, keep: Keep, backend: str, devices: int
+) -> Plan:
+    """Returns the plan of groups and workers that are chosen already, with the design's own notes."""
     return Plan(
         num_rows=design.num_rows,
         replicates=_replicates(design),
         groups=groups,
         num_workers=num_workers,
         keep=keep,
-        memory=needed,
-        available=available,
-        notes=tuple(notes),
+        memory=_memory(design, groups, num_workers, keep, backend),
+        available=None,
+        notes=design.notes,
         on_device=_on_device(design, groups, num_workers, backend, devices),
     )
 
@@ -211,18 +219,7 @@ def stored_plan(
     groups = with_shapes(make_groups(design, backend), shapes)
     devices = num_devices()
     num_workers = default_workers(backend, devices) if workers is None else workers
-    needed = _memory(design, groups, num_workers, keep, backend)
-    return Plan(
-        num_rows=design.num_rows,
-        replicates=_replicates(design),
-        groups=groups,
-        num_workers=num_workers,
-        keep=keep,
-        memory=needed,
-        available=None,
-        notes=design.notes,
-        on_device=_on_device(design, groups, num_workers, backend, devices),
-    )
+    return _plan_of(design, groups, num_workers, keep, backend, devices)
 
 
 def _replicates(design: Design) -> str:

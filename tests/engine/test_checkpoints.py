@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from stores import CONFIG, assert_same_table, count_tasks, integrity, run
+from stores import CONFIG, assert_same_table, count_tasks, integrity, run, stop_after
 from sweeps import assert_same
 
 import regjax
@@ -31,15 +31,8 @@ def test_an_interrupted_sweep_goes_on_where_it_was(optimizer, tmp_path, monkeypa
     path = tmp_path / "runs.sqlite"
     monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
     for moment in (2, 4, 7, 3):
-        seen = []
-
-        def stop(progress, seen=seen, moment=moment):
-            seen.append(progress)
-            if progress.phase == "train" and len(seen) > moment:
-                raise KeyboardInterrupt
-
         with pytest.raises(KeyboardInterrupt):
-            run(path, config=config, grid=grid, progress=stop)
+            run(path, config=config, grid=grid, progress=stop_after(moment))
         assert integrity(path) == "ok"
     with Store(path) as store:
         points_ = store.query("SELECT count(*), min(step) FROM checkpoints")

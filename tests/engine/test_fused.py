@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 from chunks import assert_same_states, fused, make_chunk
-from stores import make_design
+from stores import make_design, stop_after
 
 import regjax
 from regjax.engine import fused as module
@@ -149,15 +149,8 @@ def test_a_stored_sweep_resumed_and_replayed(tmp_path, monkeypatch, by_kernel):
     monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)  # a record per task
     monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
     for moment in (3, 4):
-        seen = []
-
-        def stop(progress, seen=seen, moment=moment):
-            seen.append(progress)
-            if progress.phase == "train" and len(seen) > moment:
-                raise KeyboardInterrupt
-
         with pytest.raises(KeyboardInterrupt):
-            run(path, progress=stop)
+            run(path, progress=stop_after(moment))
     with Store(path) as store:
         assert store.query("SELECT min(step) FROM checkpoints")[0][0] > 0
     resumed = run(path)

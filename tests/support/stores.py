@@ -9,7 +9,16 @@ import regjax
 from regjax.engine import lanes, scheduler
 from regjax.study.resolve import make_design
 
-__all__ = ["CONFIG", "GRID", "assert_same_table", "count_tasks", "integrity", "make_design", "run"]
+__all__ = [
+    "CONFIG",
+    "GRID",
+    "assert_same_table",
+    "count_tasks",
+    "integrity",
+    "make_design",
+    "run",
+    "stop_after",
+]
 
 # One hidden layer and few metrics: both are compiled anew for every shape of a chunk.
 CONFIG = {"hidden": (6,), "num_steps": 40, "eval_every": 10, "metrics": ("accuracy",)}
@@ -21,6 +30,18 @@ def run(store=None, **options):
     return regjax.sweep(
         "two_regions", options.pop("config", CONFIG), options.pop("grid", GRID), store=store, **options
     )
+
+
+def stop_after(moment):
+    """Returns a `progress` that raises what Ctrl-C raises at the first report of training after so many."""
+    seen = []
+
+    def stop(progress):
+        seen.append(progress)
+        if progress.phase == "train" and len(seen) > moment:
+            raise KeyboardInterrupt
+
+    return stop
 
 
 def assert_same_table(a, b):
