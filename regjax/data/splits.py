@@ -2,7 +2,8 @@
 
 `regjax.study.resolve` calls `make_splits` for a sweep; `loaders.load_two_classes` calls `hold_out`. A split
 gives every sample a training weight and a validation weight; a sample of weight 0 takes no part. All seeds of
-a sweep share the same splits.
+a sweep share the same splits. Samples of one group (a patient's, say) stay on one side of every split, and
+with a time a split trains on what lies before the samples that it scores.
 """
 
 from __future__ import annotations
@@ -17,11 +18,10 @@ from numpy.typing import ArrayLike
 
 from regjax.core.checks import check_count, shown
 from regjax.core.data import Data, unit_mean
+from regjax.data.ties import Pairs, Ties, check_ties, forward, last_part, notes_of
 
 # Splits are drawn from this seed alone, so that all seeds and configurations of a sweep see the same ones.
 SPLIT_SEED = 0
-
-Pairs = list[tuple[np.ndarray, np.ndarray]]
 
 
 class Splits(NamedTuple):
@@ -71,6 +71,7 @@ def make_splits(
     validation: float | None = None,
     groups: ArrayLike | None = None,
     stopping: float | None = None,
+    time: ArrayLike | None = None,
 ) -> Splits:
     """Returns the splits of a sweep.
 
@@ -79,45 +80,56 @@ def make_splits(
         folds: number of folds, stratified for class labels; a splitter of scikit-learn; or a list of
             (train, validation) index pairs.
         validation: a fraction to hold out once, in (0, 1), stratified for class labels.
-        groups: `(n,)`, samples of one group stay together; for splitters that take groups.
+        groups: `(n,)`, text or numbers; samples of one group stay together. A splitter of the user must be
+            one that takes groups.
         stopping: a fraction of each training part for early stopping to watch, in (0, 1), stratified for
             class labels, or of the groups; None takes none.
+        time: `(n,)`, numbers or dates, in place of groups. `folds=J` then cuts the samples by time into
+            J + 1 blocks of about equal size; fold j trains on the first j blocks and is scored on the next.
+            `validation` and `stopping` take the last samples. Samples of one time stay together.
 
     Raises:
-        TypeError: folds of another kind.
-        ValueError: both folds and validation, more folds than samples, indices out of range or in both
-            parts, an empty part.
+        TypeError: folds of another kind, or a time that is neither numbers nor dates.
+        ValueError: both folds and validation, more folds than samples, groups or times allow, indices out of
+            range or in both parts, an empty part, groups or a time of another shape or with gaps, both of
+            them, or a time with a splitter or index pairs.
 
     Example:
         >>> import jax, regjax
         >>> from regjax.data.splits import make_splits
-        >>> splits = make_splits(regjax.two_regions(jax.random.key(0))[0], folds=5)
+        >>> data = regjax.two_regions(jax.random.key(0))[0]
+        >>> splits = make_splits(data, folds=5)
         >>> splits.num_train.tolist(), splits.num_val.tolist()
         ([168, 169, 169, 169, 169], [43, 42, 42, 42, 42])
+        >>> splits = make_splits(data, folds=5, time=range(211))
+        >>> splits.num_train.tolist(), splits.num_val.tolist()
+        ([36, 71, 106, 141, 176], [35, 35, 35, 35, 35])
     """
     if folds is not None and validation is not None:
         raise ValueError("folds and validation must not both be given: each says what is held out")
-    if groups is not None and folds is None:
-        raise ValueError("groups must be given with folds, got groups alone")
     n = data.x.shape[1]
+    ties = check_ties(n, groups, time)
+    if ties is not None and folds is None and validation is None and stopping is None:
+        raise ValueError(f"{ties.name} must be given with folds or validation, got {ties.name} alone")
     if folds is not None:
-        pairs = _fold_indices(data, folds, groups)
+        pairs = _fold_indices(data, folds, groups, ties)
         kind = "folds" if len(pairs) > 1 else "validation"  # one split, however it was asked for
     elif validation is not None:
-        pairs, kind = [_hold_out_indices(data, "validation", validation, SPLIT_SEED)], "validation"
+        pairs, kind = [_parted(data, "validation", validation, SPLIT_SEED, ties)], "validation"
     else:
         pairs, kind = [(np.arange(n), np.arange(0))], "none"
     train, val = _as_weights(data, pairs, kind)
-    splits = Splits(train, val, kind, tuple(_absent_classes(data, train, val, kind)))
+    notes = (*_absent_classes(data, train, val, kind), *notes_of(ties, train, val, kind))
+    splits = Splits(train, val, kind, notes)
     if stopping is None:
         return splits
     # Of each training part, not of the data: early stopping must not see a fold's validation samples.
-    stop = np.stack([_watched(data, weights, stopping, groups) for weights in train])
+    stop = np.stack([_watched(data, weights, stopping, ties) for weights in train])
     splits = splits._replace(stop=stop)
     early = np.stack([splits.trains(fold, True) for fold in range(len(train))])
     fewer = _absent_classes(data, early, stop, kind, ("training", "watched"))
-    notes = [f"with early stopping, {note}" for note in fewer]
-    return splits._replace(notes=(*splits.notes, *notes))
+    notes = (*splits.notes, *(f"with early stopping, {note}" for note in fewer))
+    return splits._replace(notes=notes)
 
 
 def _as_weights(data: Data, pairs: Pairs, kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -133,28 +145,27 @@ def _as_weights(data: Data, pairs: Pairs, kind: str) -> tuple[np.ndarray, np.nda
     return train, val
 
 
-def _watched(data: Data, train: np.ndarray, fraction: float, groups: ArrayLike | None) -> np.ndarray:
-    """Returns the weights of a random part of the training samples, `(n,)`, whole groups where given."""
+def _watched(data: Data, train: np.ndarray, fraction: float, ties: Ties | None) -> np.ndarray:
+    """Returns the weights of the part of the training samples that early stopping watches, `(n,)`."""
     samples = np.flatnonzero(train > 0)
     part = Data(data.x[:, samples], data.y[:, samples], train[samples])
-    if groups is None:
-        chosen = _hold_out_indices(part, "stopping", fraction, SPLIT_SEED)[1]
-    else:
-        from sklearn.model_selection import GroupShuffleSplit
-
-        check_fraction("stopping", fraction)
-        group_of = np.asarray(groups)[samples]
-        if len(np.unique(group_of)) < 2:
-            raise ValueError("stopping must have at least two groups in each training part, got one")
-        splitter = GroupShuffleSplit(1, test_size=fraction, random_state=SPLIT_SEED)
-        chosen = next(splitter.split(part.x.T, groups=group_of))[1]
+    ties = None if ties is None else ties.of(samples)
+    chosen = _parted(part, "stopping", fraction, SPLIT_SEED, ties, " in each training part")[1]
     return _part_weights(train, samples[chosen], "stopping")
 
 
-def _fold_indices(data: Data, folds: Any, groups: ArrayLike | None) -> Pairs:
+def _fold_indices(data: Data, folds: Any, groups: ArrayLike | None, ties: Ties | None) -> Pairs:
     """Returns the (train, validation) indices of each fold."""
     if isinstance(folds, int | float | np.number) and not isinstance(folds, bool):
-        folds = _splitter(data, check_count("folds", folds, at_least=2), groups)
+        count = check_count("folds", folds, at_least=2)
+        if ties is not None and ties.name == "time":
+            return forward(ties, count)
+        folds = _splitter(data, count, ties)
+        groups = None if ties is None else ties.codes
+    if ties is not None and ties.name == "time":
+        raise ValueError(
+            f"time must be given with a number of folds or a validation fraction, got folds={shown(folds)}"
+        )
     if hasattr(folds, "split") and not isinstance(folds, str):
         return _indices_of_splitter(data, folds, groups)
     if isinstance(folds, bool | str) or not isinstance(folds, Iterable):
@@ -173,7 +184,7 @@ def _fold_indices(data: Data, folds: Any, groups: ArrayLike | None) -> Pairs:
     return pairs
 
 
-def _splitter(data: Data, count: int, groups: ArrayLike | None) -> Any:
+def _splitter(data: Data, count: int, ties: Ties | None) -> Any:
     """Returns scikit-learn's splitter into so many folds: stratified for classes, by group where given."""
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
@@ -181,10 +192,9 @@ def _splitter(data: Data, count: int, groups: ArrayLike | None) -> Any:
     if count > n:
         raise ValueError(f"folds must be at most the {n} samples, got {count}")
     options: dict[str, Any] = {"n_splits": count, "shuffle": True, "random_state": SPLIT_SEED}
-    if groups is not None:
-        num_groups = len(np.unique(np.asarray(groups)))
-        if count > num_groups:
-            raise ValueError(f"folds must be at most the {num_groups} groups, got {count}")
+    if ties is not None:
+        if count > ties.num:
+            raise ValueError(f"folds must be at most the {ties.num} groups, got {count}")
         return GroupKFold(**options) if classes is None else StratifiedGroupKFold(**options)
     if classes is None:
         return KFold(**options)
@@ -198,9 +208,7 @@ def _splitter(data: Data, count: int, groups: ArrayLike | None) -> Any:
 
 
 def _indices_of_splitter(data: Data, splitter: Any, groups: ArrayLike | None) -> Pairs:
-    n, classes = data.x.shape[1], _classes(data)
-    if groups is not None and np.shape(groups) != (n,):
-        raise ValueError(f"groups must have shape ({n},), got {np.shape(groups)}")
+    classes = _classes(data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a class with too few samples: a note of ours says it
         found: Any = splitter.split(data.x.T, classes if classes is not None else data.y.T, groups)
@@ -273,17 +281,16 @@ def standardisation(data: Data, train: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return mean, np.where(constant, 1.0, scale)
 
 
-def hold_out(data: Data, fraction: float, *, seed: int = 0, name: str = "fraction") -> tuple[Data, Data]:
-    """Returns (train, test): a random part of the samples held out, stratified for classes.
-
-    Args:
-        data: all samples.
-        fraction: fraction of the samples that become the test set, in (0, 1).
-        seed: seed of scikit-learn's splitter.
-        name: name of the fraction in messages.
-
-    Raises:
-        ValueError: a fraction outside (0, 1), too few samples, or too few of a class.
+def hold_out(
+    data: Data,
+    fraction: float,
+    *,
+    seed: int = 0,
+    name: str = "fraction",
+    groups: ArrayLike | None = None,
+    time: ArrayLike | None = None,
+) -> tuple[Data, Data]:
+    """Returns (train, test): the samples that stay, and those held out; see `hold_out_indices`.
 
     Example:
         >>> import jax, regjax
@@ -292,11 +299,58 @@ def hold_out(data: Data, fraction: float, *, seed: int = 0, name: str = "fractio
         >>> train.x.shape, test.x.shape
         ((2, 158), (2, 53))
     """
-    parts = _hold_out_indices(data, name, fraction, seed)
-    train, test = (
-        Data(data.x[:, part], data.y[:, part], unit_mean(data.weights[part], len(part))) for part in parts
-    )
-    return train, test
+    stay, held = hold_out_indices(data, fraction, seed=seed, name=name, groups=groups, time=time)
+    return take(data, stay), take(data, held)
+
+
+def hold_out_indices(
+    data: Data,
+    fraction: float,
+    *,
+    seed: int = 0,
+    name: str = "fraction",
+    groups: ArrayLike | None = None,
+    time: ArrayLike | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the indices of the samples that stay, and of those held out, which `take` makes `Data` of.
+
+    Without groups and time a random part of the samples is held out, stratified for classes.
+
+    Args:
+        data: all samples.
+        fraction: fraction of the samples, or of the groups, to hold out, in (0, 1).
+        seed: seed of scikit-learn's splitter.
+        name: name of the fraction in messages.
+        groups: `(n,)`, text or numbers: whole groups are held out.
+        time: `(n,)`, numbers or dates, in place of groups: the last samples are held out; those of one time
+            stay together.
+
+    Raises:
+        TypeError: a time that is neither numbers nor dates.
+        ValueError: a fraction outside (0, 1), too few samples, groups or times, too few of a class, or
+            groups and time as in `make_splits`.
+
+    Example:
+        >>> import jax, regjax
+        >>> from regjax.data.splits import hold_out_indices
+        >>> data = regjax.two_regions(jax.random.key(0))[0]
+        >>> stay, held = hold_out_indices(data, 0.25, time=range(211))
+        >>> stay[-1].item(), held[0].item()
+        (157, 158)
+    """
+    stay, held = _parted(data, name, fraction, seed, check_ties(data.x.shape[1], groups, time))
+    classes = _classes(data)
+    if classes is not None and len(absent := np.setdiff1d(classes, classes[stay])):
+        raise ValueError(
+            f"{name} must leave samples of every class to train on, got none of class {absent[0]}: "
+            f"{'their groups are' if time is None else 'they are the last, and'} held out"
+        )
+    return stay, held
+
+
+def take(data: Data, indices: np.ndarray) -> Data:
+    """Returns the samples of the indices, with weights of mean 1."""
+    return Data(data.x[:, indices], data.y[:, indices], unit_mean(data.weights[indices], len(indices)))
 
 
 def check_fraction(name: str, fraction: Any) -> None:
@@ -305,15 +359,27 @@ def check_fraction(name: str, fraction: Any) -> None:
         raise ValueError(f"{name} must be a fraction in (0, 1), got {shown(fraction)}")
 
 
-def _hold_out_indices(data: Data, name: str, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the indices of the samples that stay, and of the fraction that is held out."""
-    from sklearn.model_selection import train_test_split
+def _parted(
+    data: Data, name: str, fraction: float, seed: int, ties: Ties | None, where: str = ""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the indices of the samples that stay, and of those held out; `where` is for messages."""
+    from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
     check_fraction(name, fraction)
     n, classes = data.x.shape[1], _classes(data)
-    num_test = math.ceil(fraction * n)
+    num_held = math.ceil(fraction * n)
+    if ties is not None:
+        if ties.num < 2:
+            raise ValueError(f"{name} must have at least two {ties.plural}{where}, got one")
+        if ties.name == "time":
+            return last_part(ties, num_held)
+        # At least one group stays: the fraction may be more than all but one of a few groups.
+        num_held = min(math.ceil(fraction * ties.num), ties.num - 1)
+        splitter = GroupShuffleSplit(1, test_size=num_held, random_state=seed)
+        stay, held = next(splitter.split(data.x.T, groups=ties.codes))
+        return np.asarray(stay), np.asarray(held)
     num_classes = 1 if classes is None else len(np.unique(classes))
-    if min(num_test, n - num_test) < num_classes:
+    if min(num_held, n - num_held) < num_classes:
         raise ValueError(
             f"{name} must leave a sample of each of {num_classes} classes on both sides, "
             f"got {fraction} of {n} samples"
@@ -323,5 +389,5 @@ def _hold_out_indices(data: Data, name: str, fraction: float, seed: int) -> tupl
             f"{name} must have at least two samples of each class to hold some out, got one of a class"
         )
     # The count that was checked above, so that scikit-learn does not round the fraction in its own way.
-    train, test = train_test_split(np.arange(n), test_size=num_test, random_state=seed, stratify=classes)
-    return np.asarray(train), np.asarray(test)
+    stay, held = train_test_split(np.arange(n), test_size=num_held, random_state=seed, stratify=classes)
+    return np.asarray(stay), np.asarray(held)
