@@ -6,13 +6,23 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import click
 
 from regjax.cli.terminal import UserError
-from regjax.cli.values import read_names, read_scalar, read_seeds, read_some, read_text, values_of
+from regjax.cli.values import (
+    read_kinds,
+    read_names,
+    read_scalar,
+    read_seeds,
+    read_some,
+    read_text,
+    read_words,
+    values_of,
+)
 from regjax.core.hparams import HYPERPARAMETERS
 from regjax.study.configuration import NAMES
 
@@ -35,11 +45,22 @@ class Flag(NamedTuple):
 DATA = {
     "data": Flag(
         "NAME|PATH",
-        "two_regions, iris, wine, breast_cancer, digits, diabetes; or a .mat, .npz or .csv file.",
+        "two_regions, iris, wine, breast_cancer, digits, diabetes; or a table (.csv, .tsv, .txt, .parquet, "
+        ".feather, .xlsx) or arrays (.npz, .mat).",
         read_text,
     ),
-    "target": Flag("COLUMN", "Target of a .csv file; by default its last column.", read_text),
+    "target": Flag("COLUMN", "Target of a table; by default its last column.", read_text),
     "task": Flag("KIND", "auto, classification or regression.", read_text),
+    "columns": Flag(
+        "NAME=KIND,…", "What columns of a table are: numeric, category, date or drop.", read_kinds
+    ),
+    "groups": Flag("COLUMN", "Rows of one value stay in one fold, such as those of a patient.", read_text),
+    "time": Flag("COLUMN", "Train on earlier rows, validate on later ones.", read_text),
+    "weights": Flag("COLUMN", "How much each row counts.", read_text),
+    "gaps": Flag("WORD,…", "Words that stand for a gap, besides NA, ? and the like.", read_words),
+    "separator": Flag("SIGN", "Between the values of a text file; found by default.", read_text),
+    "decimal": Flag("SIGN", "Before the decimals in a text file; found by default.", read_text),
+    "header": Flag("", "The first line of a text file holds names; found by default."),
     "test": Flag(
         "none|FRACTION|PATH", "Samples to report on at the end; by default those of the data set, if any."
     ),
@@ -115,11 +136,16 @@ SHORTER = {"num_steps": "--steps"}
 
 
 def sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds SPEC.toml and all flags; the command gets them as `path` and `flags`."""
+    """Adds DATA or SPEC.toml, and all flags; the command gets them as `path` of a TOML file and `flags`."""
 
     @functools.wraps(command)
-    def collected(path: str | None, **given: Any) -> Any:
+    def collected(source: str | None, **given: Any) -> Any:
         flags = {name: value for name in FLAGS if (value := _once(name, given.pop(name))) is not None}
+        path = source if source is not None and is_toml(source) else None
+        if source is not None and path is None:
+            if "data" in flags:
+                raise UserError(f"data must be given once, got {source} and --data {flags['data']}")
+            flags["data"] = source
         return command(path=path, flags=flags, **given)
 
     found: Callable[..., Any] = collected
@@ -130,7 +156,18 @@ def sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:
             found = click.option(*names, multiple=True, metavar=option.metavar, help=option.words)(found)
         else:
             found = click.option(name, f"{flag}/--no-{flag[2:]}", default=None, help=option.words)(found)
-    return click.argument("path", metavar="[SPEC.toml]", required=False)(found)
+    return click.argument("source", metavar="[DATA|SPEC.toml]", required=False)(found)
+
+
+def is_toml(source: str) -> bool:
+    """Returns whether a positional argument is a TOML file and not data: by its ending, or by its content."""
+    if source.lower().endswith(".toml"):
+        return True
+    if os.path.splitext(source)[1] or not os.path.isfile(source):
+        return False
+    with open(source, "rb") as file:
+        first = file.read(4096).decode("utf-8", "replace")
+    return any(line.strip() in {f"[{name}]" for name in SECTIONS} for line in first.splitlines())
 
 
 def _once(name: str, given: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from regjax.cli import terminal
+from regjax.cli import tables, terminal
 from regjax.cli.options import sweep_options
 from regjax.cli.planned import planned_sweep
 
@@ -29,4 +29,5 @@ def plan(
             print(as_toml(spec), end="")
             return
         planned = planned_sweep(spec, compilation_cache)
+    tables.show_columns(planned.design)
     print(probed(planned.design, planned.plan) if probe else planned.plan)

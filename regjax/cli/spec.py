@@ -23,6 +23,7 @@ from regjax.study.grid import resolve_axes
 from regjax.study.questions import Questions
 from regjax.study.resolve import CONFIG_FIELDS, as_config, check_seeds
 from regjax.study.resolve import DEFAULTS as PYTHON_DEFAULTS
+from regjax.study.samples import standardizes
 
 # Two names for one thing; a flag of the one takes the other out of the file.
 RIVALS = (("folds", "validation"), ("num_steps", "epochs"), ("keep_prob", "dropout"))
@@ -46,7 +47,7 @@ class Spec(NamedTuple):
     """A resolved sweep, section by section; keys that are not there have no value (a test set, a metric).
 
     Attributes:
-        data: data, target, task, test, standardize.
+        data: data, target, task, what says how a table is read, test, standardize.
         config: fields of `Config`, with `hidden` in place of `layer_sizes`.
         grid: name -> canonical values, of all hyperparameters.
         sweep: seeds, folds, …, the questions, and the path of the store.
@@ -190,14 +191,12 @@ def _rivals(name: str) -> list[str]:
 
 def _data(given: dict[str, Any]) -> dict[str, Any]:
     data = {"data": BUILT_IN, "task": "auto"} | given
-    for name in ("data", "target", "task"):
+    for name in ("data", "target", "task", "groups", "time", "weights", "separator", "decimal"):
         if not isinstance(data.get(name, ""), str):
             raise TypeError(f"{name} must be a text, got {shown(data[name])}")
     if not isinstance(data.get("test", ""), str | float):
         raise TypeError(f"test must be none, a fraction or a path, got {shown(data['test'])}")
-    # The tutorial's data and the built-in set come scaled, and their known results are of them as they are.
-    as_it_is = data["data"] == BUILT_IN or str(data["data"]).lower().endswith(".mat")
-    return {"standardize": not as_it_is} | data
+    return {"standardize": standardizes(data["data"])} | data
 
 
 def _config(given: dict[str, Any], in_epochs: bool) -> dict[str, Any]:

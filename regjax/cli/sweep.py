@@ -46,8 +46,8 @@ def sweep(
     """Trains a grid of networks over seeds and folds, and says which regularisation helped.
 
     A comma separates values of an axis, a slash layers: --keep-prob 1,0.9/0.8. Also geomspace(1e-4,1,9)
-    and linspace(0.5,1,6); none is off. Flags override SPEC.toml, whose keys are the same names in the
-    sections [data], [config], [grid] and [sweep]: see --print-config.
+    and linspace(0.5,1,6); none is off. DATA is a name or a file, as in --data. Flags override SPEC.toml,
+    whose keys are the same names in the sections [data], [config], [grid] and [sweep]: see --print-config.
     """
     from regjax.cli.spec import as_toml, resolve
 
@@ -66,6 +66,7 @@ def sweep(
     written: list[str] = []
     try:
         if not as_json:
+            tables.show_columns(planned.design)
             print(planned.plan)
         results = _train(planned, _command(path, flags), as_json)
         ctrl_c.check()

@@ -10,15 +10,18 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from regjax.core.metrics import without_split
 from regjax.study.intervals import as_number
-from regjax.study.words import duration
+from regjax.study.words import counted, duration
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from regjax.study.choice import Choice
     from regjax.study.comparison import Comparison
+    from regjax.study.design import Design
     from regjax.study.results import Answers, Results
 
 SHOWN = 24
@@ -81,6 +84,43 @@ def show_comparison(comparison: Comparison) -> None:
     from rich.console import Console
 
     Console(width=1000, highlight=False).print(_comparison_table(comparison))
+
+
+def show_columns(design: Design) -> None:
+    """Prints what was made of the columns of a table, and notes on its data; nothing for arrays."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    if design.schema is None:
+        return
+    # Columns of the same words share a line, so that hundreds of pixels do not fill the screen.
+    of_words: dict[str, list[str]] = {}
+    for column in design.schema.columns:
+        of_words.setdefault(column.note or column.kind, []).append(column.name)
+    # Names are the user's: rich must not read [a] as a colour.
+    lines = [[escape(_names(names)), escape(words)] for words, names in of_words.items()]
+    title = f"{counted(len(design.schema.columns), 'column')}, {counted(len(design.input_names), 'input')}"
+    out = Console(width=1000, highlight=False)
+    out.print(_table(title, ["column", "what it is taken for"], lines, "the page of `regjax report`"))
+    out.print(_target_in_words(design), soft_wrap=True, markup=False)
+
+
+def _names(names: Sequence[str]) -> str:
+    """Returns names between commas; the first five of many."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
+
+
+def _target_in_words(design: Design) -> str:
+    """Returns what the target was taken for: its classes and their shares, or its range."""
+    y = np.asarray(design.data.y)
+    name = (design.schema.target if design.schema is not None else "") or "target"
+    if not np.issubdtype(y.dtype, np.integer):
+        return f"target {name}: a quantity (regression), from {y.min():g} to {y.max():g}"
+    labels, counts = np.unique(y[0], return_counts=True)
+    named = labels if design.classes is None else design.classes[labels]
+    shares = [f"{label} ({count:,})" for label, count in zip(named.tolist(), counts.tolist(), strict=True)]
+    more = f" and {len(shares) - 10} more" if len(shares) > 10 else ""
+    return f"target {name}: {len(shares)} classes: {', '.join(shares[:10])}{more}"
 
 
 def show(results: Results, answers: Answers) -> None:

@@ -5,6 +5,7 @@ The table of options names the reader of each flag; `spec.resolve` calls it.
 
 from __future__ import annotations
 
+import csv
 import math
 import re
 from typing import Any
@@ -86,6 +87,28 @@ def read_text(name: str, text: str) -> str:
 def read_names(name: str, text: str) -> Any:
     """Returns the names between commas; "none" stays a word."""
     return text if text == "none" else text.split(",")
+
+
+def read_words(name: str, text: str) -> list[str]:
+    """Returns the words between commas."""
+    return text.split(",")
+
+
+def read_kinds(name: str, text: str) -> dict[str, str]:
+    """Returns a mapping: "age=numeric,town=category"; a name may hold =, and commas where it is quoted.
+
+    Raises:
+        ValueError: a part without = or without one of its sides, or a name twice.
+    """
+    found: dict[str, str] = {}
+    for part in next(csv.reader([text], skipinitialspace=True), []):
+        column, equals, kind = (piece.strip() for piece in part.rpartition("="))
+        if not (column and equals and kind):
+            raise ValueError(f"{name} must be like age=numeric,town=category, got {shown(text)}")
+        if column in found:
+            raise ValueError(f"{name} must name each column once, got {shown(column)} twice")
+        found[column] = kind
+    return found
 
 
 def read_some(name: str, text: str) -> Any:

@@ -123,8 +123,27 @@ def _class_labels(name: str, y: np.ndarray, classes: ArrayLike | None) -> np.nda
     return matches.argmax(axis=1).astype(np.int32)[:, None]
 
 
-def _real_matrix(name: str, value: ArrayLike) -> np.ndarray:
+def as_numbers(name: str, value: Any) -> np.ndarray:
+    """Returns an array of numbers; a frame's columns of several numeric dtypes have one dtype there.
+
+    Raises:
+        TypeError: it holds something other than numbers and booleans.
+    """
     array = np.asarray(value)
+    if array.dtype.kind == "O" and array.size:
+        kinds = {type(entry) for entry in array.ravel().tolist()}
+        # pandas' missing value becomes NaN, which is refused later with its place.
+        if all(
+            issubclass(kind, bool | int | float | np.number) or kind.__name__ == "NAType" for kind in kinds
+        ):
+            missing = [kind for kind in kinds if kind.__name__ == "NAType"]
+            entries = [np.nan if type(entry) in missing else float(entry) for entry in array.ravel().tolist()]
+            array = np.array(entries, np.float64).reshape(array.shape)
+    return array
+
+
+def _real_matrix(name: str, value: ArrayLike) -> np.ndarray:
+    array = as_numbers(name, value)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold numbers, got dtype {array.dtype}")
     if array.ndim != 2:

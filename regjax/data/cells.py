@@ -1,7 +1,7 @@
 """The cells of one column by value, whatever dtype they come in: gaps, numbers, dates and texts.
 
-1, 1.0, "1" and a category "1" are the same number and the same text; None, NaN, NaT, pandas' NA and texts without
-a letter are gaps, and words such as "None" and "NA" are not. `schema.py` decides from `Cells` what a column is;
+1, 1.0 and "1" are the same number and the same text. None, NaN, NaT, pandas' NA and texts of white space are
+gaps, and words such as "None" and "NA" are not. `schema.py` decides from `Cells` what a column is;
 `targets.py` reads labels with it.
 """
 
@@ -53,7 +53,7 @@ class Cells:
 
     @functools.cached_property
     def _distinct(self) -> tuple[np.ndarray, np.ndarray]:
-        """The distinct texts in ascending order, by value where they are numbers, and each cell's place in them."""
+        """The distinct texts, ascending, by value where they are numbers; and each cell's place in them."""
         if self.kind == "number":
             values, places = np.unique(self._values[~self.gaps], return_inverse=True)
             texts = [text_of(value) for value in values.tolist()]
@@ -122,7 +122,7 @@ def read_cells(column: Any) -> Cells:
 
 
 def _texts(series: Any) -> Cells:
-    """Returns cells of texts; of numbers or dates where all of them are, unless they are declared a category."""
+    """Returns cells of texts; of numbers or dates where all are, and are not declared a category."""
     import pandas as pd
 
     # Numbers that a user declared a category stay one.

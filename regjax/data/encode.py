@@ -1,9 +1,9 @@
 """From the coded rows of a table to a network's inputs, by statistics of the rows that the network trains on.
 
 `fit_statistics` takes medians, means, scales and rare levels from training rows, by scikit-learn's own
-transformers; `encode` applies them to any rows. `study/design.py` does both for each fold, `study/model.py` keeps
-the statistics in a model file. They are arrays and not a fitted scikit-learn object, so that a file holds them
-without pickles, and so that one function makes the inputs in training, prediction and ONNX.
+transformers; `encode` applies them to any rows. `study/design.py` does both for each fold; a model file keeps
+the statistics. They are arrays and no fitted scikit-learn object, so that a file holds them without a pickle,
+and so that one function makes the inputs in training and in prediction.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def fit_statistics(schema: Schema, coded: np.ndarray, *, standardize: bool = Tru
 def encode(schema: Schema, statistics: Statistics, coded: np.ndarray, dtype: str = "float64") -> np.ndarray:
     """Returns the inputs of coded rows, features-first, `(schema.width, n_samples)`.
 
-    A number is filled with the median where it is a gap, and standardised. A level is 1 in its own input; a rare
-    one in the input "other"; one that the table does not have in none. A gap is 1 in the input "missing".
+    A number is filled with the median where it is a gap, and standardised. A level is 1 in its own input; a
+    rare one in the input "other"; one that the table does not have in none. A gap is 1 in "missing".
 
     Args:
         schema: schema of the table.

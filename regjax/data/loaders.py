@@ -8,12 +8,14 @@ begins with its path.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import difflib
 import os
+import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,28 +23,28 @@ import numpy as np
 
 from regjax.core.checks import check_count, shortened, shown
 from regjax.core.data import Data, Task, check_two_classes
+from regjax.data.encode import encode, fit_statistics
+from regjax.data.files import ENDINGS as TABLES
+from regjax.data.files import Read, read_table
 from regjax.data.matlab import read_arrays
+from regjax.data.schema import Column, RowName, Schema
 from regjax.data.splits import hold_out
+from regjax.data.table import (
+    Reading,
+    Samples,
+    as_pandas,
+    frame_to_test,
+    is_frame,
+    samples_of_arrays,
+    samples_of_frame,
+    targets_to_test,
+)
 
 BUILT_IN = "two_regions"
 BUNDLED = ("iris", "wine", "breast_cancer", "digits", "diabetes")  # scikit-learn's
 TRAIN_ARRAYS, TEST_ARRAYS = ("X", "y"), ("Xval", "yval")
 
 Source = str | os.PathLike[str]
-
-
-class Loaded(NamedTuple):
-    """A data set as it was read.
-
-    Attributes:
-        train: training samples.
-        test: test samples, or None where the data set has none.
-        classes: the user's labels of the classes 0, 1, …, `(n_classes,)`; None where they are those numbers.
-    """
-
-    train: Data
-    test: Data | None = None
-    classes: np.ndarray | None = None
 
 
 def two_regions(key: jax.Array, *, num_train: int = 211, num_test: int = 200) -> tuple[Data, Data]:
@@ -81,21 +83,22 @@ def two_regions(key: jax.Array, *, num_train: int = 211, num_test: int = 200) ->
     return Data.from_arrays(X[:num_train], y[:num_train]), Data.from_arrays(X[num_train:], y[num_train:])
 
 
-def load_mat(path: Source) -> tuple[Data, Data]:
-    """Returns (train, test) of a MATLAB 5 file with X, y, Xval and yval; y holds class labels.
+def load_mat(path: Source, *, task: Task = "auto") -> tuple[Data, Data | None]:
+    """Returns (train, test) of a MATLAB 5 file with X and y, and Xval and yval for the test samples.
+
+    Without Xval and yval the second is None. Files of version 7.3 are read with h5py, where it is installed.
 
     Args:
-        path: the file; X is `(n_samples, n_features)`, y `(n_samples, 1)`.
+        path: the file; X is `(n_samples, n_features)`, y `(n_samples, 1)` or `(n_samples, n_outputs)`.
+        task: as in `regjax.sweep`.
 
     Raises:
         OSError: the file cannot be opened.
         TypeError: X holds no numbers, or y neither numbers nor text; names the file.
         ValueError: not such a file, or arrays that are missing or do not fit; names the file.
     """
-    arrays = _read(path, lambda file: read_arrays(file.read_bytes()), "a MATLAB 5 file")
-    train, test, _ = _from_arrays(path, arrays, True, "classification")
-    assert test is not None
-    return train, test
+    found = _mat(path, Reading(task=task))
+    return found.train, found.test
 
 
 def load_npz(path: Source, *, task: Task = "auto") -> tuple[Data, Data | None]:
@@ -105,47 +108,54 @@ def load_npz(path: Source, *, task: Task = "auto") -> tuple[Data, Data | None]:
 
     Args:
         path: the file; X is `(n_samples, n_features)`, y `(n_samples,)` or `(n_samples, n_outputs)`.
-        task: as in `Data.from_arrays`.
+        task: as in `regjax.sweep`.
 
     Raises:
         OSError: the file cannot be opened.
         TypeError: X holds no numbers, or y neither numbers nor text; names the file.
         ValueError: not such a file, or arrays that are missing or do not fit; names the file.
     """
-    train, test, _ = _npz(path, task, None)
-    return train, test
+    found = _npz(path, Reading(task=task))
+    return found.train, found.test
 
 
-def load_csv(path: Source, *, target: str | None = None, task: Task = "auto") -> tuple[Data, None]:
-    """Returns (train, None) of a comma-separated table with a header line; all other columns are features.
+def load_table(
+    source: Any, *, target: str | None = None, task: Task = "auto", columns: Mapping[str, str] | None = None
+) -> Data:
+    """Returns the samples of a table as a network takes them, whole: for training without folds.
+
+    Gaps are filled, and categories are inputs of 0 and 1. Of a table with gaps or categories the numbers are
+    standardised, by all its rows; of a plain table of numbers x holds them as they are. `regjax.sweep` takes
+    the file itself, and these statistics from each fold's training part.
 
     Args:
-        path: the file.
+        source: a file (.csv, .tsv, .txt, .parquet, .feather or .xlsx), or a frame of pandas or polars.
         target: name of the target's column; None takes the last one.
-        task: as in `Data.from_arrays`.
+        task: as in `regjax.sweep`.
+        columns: name of a column -> "numeric", "category", "date" or "drop", in place of what is found.
 
     Raises:
         OSError: the file cannot be opened.
         TypeError: target is no text, or its column holds no numbers where task is regression.
-        ValueError: not such a file, or a column that is missing, empty or not numeric; names it.
+        ValueError: no table, or a column that is missing or cannot be what is asked of it; names it.
+
+    Example:
+        >>> import pandas as pd, regjax
+        >>> table = pd.DataFrame({"age": [22, 38, 26], "town": ["a", "b", "a"], "y": ["no", "yes", "no"]})
+        >>> regjax.load_table(table).x.round(1).tolist()
+        [[-1.0, 1.4, -0.4], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
     """
-    return _csv(path, target, task, None).train, None
+    reading = Reading(target=target, task=task, columns=columns)
+    samples = samples_of_frame(as_pandas(source), reading) if is_frame(source) else _table(source, reading)
+    schema = samples.schema
+    if schema is None or schema.plain:
+        return samples.train
+    coded = np.asarray(samples.train.x).T
+    return samples.train._replace(x=encode(schema, fit_statistics(schema, coded), coded))
 
 
 def load(source: Source, *, target: str | None = None, task: Task = "auto") -> tuple[Data, Data | None]:
-    """Returns (train, test or None) of a named data set, or of a .mat, .csv or .npz file.
-
-    Names: two_regions, the built-in set; and scikit-learn's iris, wine, breast_cancer, digits, diabetes.
-
-    Args:
-        source: name or path.
-        target: name of a .csv file's target column; None takes the last one.
-        task: as in `Data.from_arrays`.
-
-    Raises:
-        OSError: the file cannot be opened.
-        TypeError: source or target is no text, or an error of the loader of that kind.
-        ValueError: an unknown name, another ending, or an error of the loader of that kind.
+    """Returns (train, test or None) of a named data set or a file, as `load_samples` reads them.
 
     Example:
         >>> from regjax.data.loaders import load
@@ -153,64 +163,108 @@ def load(source: Source, *, target: str | None = None, task: Task = "auto") -> t
         >>> train.x.shape, test
         ((4, 150), None)
     """
-    train, test, _ = load_named(source, target=target, task=task)
-    return train, test
+    found = load_samples(source, Reading(target=target, task=task))
+    return found.train, found.test
 
 
-def load_named(
-    source: Source, *, target: str | None = None, task: Task = "auto", classes: np.ndarray | None = None
-) -> Loaded:
-    """Returns a named data set or a file with the user's class labels; otherwise as `load`.
+def load_samples(source: Source, reading: Reading = Reading()) -> Samples:  # noqa: B008  a frozen value
+    """Returns a named data set, or that of a file.
+
+    Names: two_regions, the built-in set; and scikit-learn's iris, wine, breast_cancer, digits, diabetes.
 
     Args:
-        source: as in `load`.
-        target: as in `load`.
-        task: as in `load`.
-        classes: labels of the classes 0, 1, …: a file of test samples is read with those of training.
+        source: name or path.
+        reading: how it is read.
 
     Raises:
-        OSError: as in `load`.
-        TypeError: as in `load`.
-        ValueError: as in `load`.
+        OSError: the file cannot be opened.
+        TypeError: source or a column's name is no text, or an error of the loader of that kind.
+        ValueError: an unknown name, another ending, or an error of the loader of that kind.
     """
-    if not isinstance(source, str | os.PathLike) or not isinstance(os.fspath(source), str):
-        raise TypeError(f"data must be a name or a path, got {shown(source)}")
-    text = os.fspath(source)
-    if not text:
-        raise ValueError("data must be a name or a path, got ''")
-    ending = Path(text).suffix.lower()
-    _check_options(text, ending, target, task)
+    text = _checked_name(source)
+    ending = _ending(text)
+    if ending not in TABLES:
+        _check_options(text, ending, reading)
     if text == BUILT_IN:
-        return Loaded(*two_regions(jax.random.key(0, impl="threefry2x32")))
+        return Samples(*two_regions(jax.random.key(0, impl="threefry2x32")))
     if text in BUNDLED:
-        return Loaded(_bundled(text, task))
+        return _bundled(text, reading)
     if ending == ".mat":
-        return Loaded(*load_mat(text))
-    if ending == ".csv":
-        return _csv(text, target, task, classes)
+        return _mat(text, reading)
     if ending == ".npz":
-        return _npz(text, task, classes)
+        return _npz(text, reading)
+    if ending in TABLES:
+        return _table(text, reading)
     raise _unknown(text, ending)
 
 
-def load_two_classes(source: Source, fraction: float = 0.3) -> tuple[Data, Data]:
-    """Returns (train, test) of a data set of two classes; `regjax compare` calls it.
+def load_test(source: Source, samples: Samples, reading: Reading) -> Data:
+    """Returns test samples of a named data set or a file, by the names and classes of the training samples.
 
     Args:
-        source: as in `load`.
-        fraction: fraction of the samples to hold out where the data set has no test samples, in (0, 1).
+        source: name or path.
+        samples: the data set of the training samples.
+        reading: how it was read.
 
     Raises:
-        OSError: as in `load`.
-        TypeError: as in `load`.
-        ValueError: as in `load`; or labels of other than two classes, or too few samples to hold some out.
+        OSError: as in `load_samples`.
+        TypeError: as in `load_samples`.
+        ValueError: as in `load_samples`; or columns that are missing or unknown, or another number of them.
     """
-    train, test = load(source, task="classification")
-    if test is not None:
-        return train, test
+    text = _checked_name(source)
+    if _ending(text) in TABLES and samples.schema is not None:
+        read = read_table(
+            text,
+            separator=reading.separator,
+            decimal=reading.decimal,
+            header=reading.header,
+            gaps=reading.gaps,
+        )
+        with of_file(text):
+            return frame_to_test(read.frame, None, samples, reading, _row_name(read))
+    task: Task = "classification" if np.issubdtype(samples.train.y.dtype, np.integer) else "regression"
+    found = load_samples(source, dataclasses.replace(reading, task=task, columns=None))
+    if task == "regression" or (found.classes is None and samples.classes is None):
+        return found.train
+    labels = found.classes if found.classes is not None else np.arange(int(found.train.y.max()) + 1)
+    with of_file(text):
+        return found.train._replace(y=targets_to_test(labels[found.train.y[0]], samples).T)
+
+
+def load_two_classes(
+    source: Source,
+    fraction: float = 0.3,
+    reading: Reading = Reading(),  # noqa: B008  a frozen value
+) -> tuple[Data, Data]:
+    """Returns (train, test) of a data set of two classes, as a network takes them; `regjax compare` calls it.
+
+    A table's inputs are made by the statistics of its training part.
+
+    Args:
+        source: as in `load_samples`.
+        fraction: fraction of the samples to hold out where the data set has no test samples, in (0, 1).
+        reading: how it is read.
+
+    Raises:
+        OSError: as in `load_samples`.
+        TypeError: as in `load_samples`.
+        ValueError: as in `load_samples`; or labels of other than two classes, or too few samples to hold some
+            out.
+    """
+    samples = load_samples(source, dataclasses.replace(reading, task="classification"))
+    if samples.test is not None:
+        return samples.train, samples.test
     with of_file(source):
-        check_two_classes(train)
-        return hold_out(train, fraction)
+        check_two_classes(samples.train)
+        parts = hold_out(samples.train, fraction, groups=samples.groups, time=samples.time)
+        if samples.schema is None:
+            return parts
+        schema, coded = samples.schema, [np.asarray(part.x).T for part in parts]
+        statistics = fit_statistics(schema, coded[0])
+        train, test = (
+            part._replace(x=encode(schema, statistics, x)) for part, x in zip(parts, coded, strict=True)
+        )
+        return train, test
 
 
 @contextlib.contextmanager
@@ -228,156 +282,116 @@ def of_file(source: Any) -> Iterator[None]:
         raise
 
 
-def _check_options(text: str, ending: str, target: str | None, task: Task) -> None:
+def _checked_name(source: Any) -> str:
+    """Returns a source as text; raises unless it may be a name or a path."""
+    if not isinstance(source, str | os.PathLike) or not isinstance(os.fspath(source), str):
+        raise TypeError(f"data must be a name or a path, got {shown(source)}")
+    text = os.fspath(source)
+    if not text:
+        raise ValueError("data must be a name or a path, got ''")
+    if re.match(r"\w+://", text):
+        raise ValueError(f"data must be a name or a file, got the address {shown(text)}: download it first")
+    return text
+
+
+def _ending(text: str) -> str:
+    """Returns the ending of a path in small letters, without that of a compressed file."""
+    path = Path(text.lower())
+    return Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+
+
+def _check_options(text: str, ending: str, reading: Reading) -> None:
     """Raises ValueError for an option that this kind of data set does not take."""
-    if target is not None and ending != ".csv":
-        raise ValueError(
-            f"target must only be given with a .csv file, got {shown(target)} with {shortened(text)}"
-        )
-    if task == "regression" and (text == BUILT_IN or ending == ".mat"):
-        raise ValueError(
-            f"task must be classification for {shortened(text)}, whose y holds labels, got {shown(task)}"
-        )
+    for field in dataclasses.fields(Reading):
+        value = getattr(reading, field.name)
+        if field.name != "task" and value not in (None, (), {}):
+            raise ValueError(
+                f"{field.name} must only be given with a table (a file {', '.join(TABLES)}, or a frame), "
+                f"got {shown(value)} with {shortened(text)}"
+            )
+    if reading.task == "regression" and text == BUILT_IN:
+        raise ValueError(f"task must be classification for {BUILT_IN}, got {shown(reading.task)}")
 
 
 def _unknown(text: str, ending: str) -> Exception:
     """Returns the error about a source that is neither a known name nor a file of a known kind."""
+    kinds = f"{', '.join((*TABLES, '.npz'))} or .mat"
     if not ending and not os.path.exists(text):
         known = (BUILT_IN, *BUNDLED)
         near = difflib.get_close_matches(text, known, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         return ValueError(
-            f"data must be one of {', '.join(known)}, or a .mat, .csv or .npz file, got {shown(text)}{hint}"
+            f"data must be one of {', '.join(known)}, or a file {kinds}, got {shown(text)}{hint}"
         )
     # A missing file or a folder is the likelier slip than a wrong ending: its OSError comes first.
     _read(text, lambda file: None, "a file")
-    return ValueError(f"{text}: data must be a .mat, .csv or .npz file, got the ending {shown(ending)}")
+    return ValueError(f"{text}: data must be a file {kinds}, got the ending {shown(ending)}")
 
 
-def _bundled(name: str, task: Task) -> Data:
+def _bundled(name: str, reading: Reading) -> Samples:
     import sklearn.datasets
 
     bunch: Any = getattr(sklearn.datasets, f"load_{name}")()
-    return Data.from_arrays(bunch.data, bunch.target, task=task)
+    found = samples_of_arrays(bunch.data, bunch.target, reading.task)
+    names = [str(feature) for feature in bunch.feature_names]
+    return found._replace(schema=Schema(tuple(Column(feature, "numeric", "number") for feature in names)))
 
 
-def _npz(path: Source, task: Task, classes: np.ndarray | None) -> Loaded:
+def _table(path: Source, reading: Reading) -> Samples:
+    read = read_table(
+        path, separator=reading.separator, decimal=reading.decimal, header=reading.header, gaps=reading.gaps
+    )
+    with of_file(path):
+        found = samples_of_frame(read.frame, reading, _row_name(read))
+        return found._replace(notes=(*read.notes, *found.notes))
+
+
+def _row_name(read: Read) -> RowName:
+    """Returns the names of a table's rows in messages: their numbers in the file, as a spreadsheet counts."""
+    first = 2 if read.header else 1
+    return lambda row: f"row {row + first if read.numbers is None else read.numbers[row]}"
+
+
+def _mat(path: Source, reading: Reading) -> Samples:
+    arrays = _read(path, lambda file: read_arrays(file.read_bytes()), "a MATLAB 5 file")
+    return _of_arrays(path, arrays, reading)
+
+
+def _npz(path: Source, reading: Reading) -> Samples:
     def read(file: Path) -> dict[str, Any]:
         # Opened here: NumPy leaves the file open where the archive is damaged.
         with open(file, "rb") as opened, np.lib.npyio.NpzFile(opened, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
 
-    arrays = _read(path, read, "a NumPy .npz archive")
-    return _from_arrays(path, arrays, any(name in arrays for name in TEST_ARRAYS), task, classes)
+    return _of_arrays(path, _read(path, read, "a NumPy .npz archive"), reading)
 
 
-def _from_arrays(
-    path: Source, arrays: dict[str, Any], has_test: bool, task: Task, classes: np.ndarray | None = None
-) -> Loaded:
-    """Returns the data set of a file's arrays X and y, and with test samples Xval and yval."""
+def _of_arrays(path: Source, arrays: dict[str, Any], reading: Reading) -> Samples:
+    """Returns the data set of a file's arrays X and y, and of Xval and yval where it has one of these."""
+    has_test = any(name in arrays for name in TEST_ARRAYS)
     names = (*TRAIN_ARRAYS, *TEST_ARRAYS) if has_test else TRAIN_ARRAYS
     with of_file(path):
         missing = [name for name in names if name not in arrays]
         if missing:
             found = shortened(", ".join(arrays)) or "nothing"
             raise ValueError(f"must hold {', '.join(names)}; without {', '.join(missing)}, it holds {found}")
-        classes = _class_names(arrays["y"], task) if classes is None else classes
-        train = _part(arrays, TRAIN_ARRAYS, task, classes)
+        for name in names:
+            if np.asarray(arrays[name]).dtype.kind in "OV":
+                raise TypeError(f"{name} must hold numbers or text, got cells, a structure or the like")
+        samples = samples_of_arrays(arrays["X"], arrays["y"], reading.task)
         if not has_test:
-            return Loaded(train, None, classes)
-        # yval is of the kind of y, whatever dtype it was saved in.
-        real = np.issubdtype(train.y.dtype, np.floating)
-        test = _part(arrays, TEST_ARRAYS, "regression" if real else "classification", classes)
-        for name, one, other in (("X", train.x, test.x), ("y", train.y, test.y)):
+            return samples
+        test_y = targets_to_test(arrays["yval"], samples, name="yval")
+        kind: Task = "classification" if np.issubdtype(samples.train.y.dtype, np.integer) else "regression"
+        test = Data.from_arrays(arrays["Xval"], test_y, task=kind, names=("Xval", "yval"))
+        for name, one, other in (("X", samples.train.x, test.x), ("y", samples.train.y, test.y)):
             if len(one) != len(other):
                 raise ValueError(
                     f"{name}val must have as many columns as {name}, got {len(other)} and {len(one)}"
                 )
-        return Loaded(train, test, classes)
-
-
-def _part(arrays: dict[str, Any], names: tuple[str, str], task: Task, classes: np.ndarray | None) -> Data:
-    """Returns the samples of two arrays, whose errors name them."""
-    for name in names:
-        if np.asarray(arrays[name]).dtype.kind in "OV":
-            raise TypeError(f"{name} must hold numbers or text, got cells, a structure or the like")
-    return Data.from_arrays(*(arrays[name] for name in names), task=task, classes=classes, names=names)
-
-
-def _csv(path: Source, target: str | None, task: Task, classes: np.ndarray | None) -> Loaded:
-    if not isinstance(target, str | None):
-        raise TypeError(f"target must be the name of a column, got {shown(target)}")
-    table, header = _read(path, _read_table, "a table of comma-separated values")
-    with of_file(path):
-        _check_header(table, header)
-        target = table.columns[-1] if target is None else target
-        if target not in table.columns:
-            names = shortened(", ".join(table.columns))
-            raise ValueError(f"target must be one of {names}, got {shown(target)}")
-        x = _numeric_features(table.drop(columns=[target]))
-        y = table[target]
-        if y.isna().any():
-            sample = int(np.argmax(y.isna()))
-            raise ValueError(f"target {shown(target)} must have no gaps, got one in sample {sample}")
-        labels = y.to_numpy() if y.dtype.kind in "fiub" else y.to_numpy(str)
-        classes = _class_names(labels, task) if classes is None else classes
-        return Loaded(Data.from_arrays(x, labels, task=task, classes=classes), None, classes)
-
-
-def _read_table(file: Path) -> tuple[Any, list[str]]:
-    """Returns a table, and its header line as it stands in the file."""
-    import pandas as pd
-
-    warnings.simplefilter("error", pd.errors.ParserWarning)
-    head = pd.read_csv(file, header=None, nrows=1, dtype=str, keep_default_na=False)
-    try:
-        # index_col: where lines are longer than the header, pandas would take the first column for an index.
-        return pd.read_csv(file, index_col=False, low_memory=False), head.iloc[0].tolist()
-    except pd.errors.ParserWarning:
-        raise ValueError("lines have more values than the header line has names") from None
-
-
-def _check_header(table: Any, header: list[str]) -> None:
-    """Raises ValueError where two columns have one name, or the first line holds no names."""
-    # The names of the table would not show it: pandas calls the second of two equal names a.1.
-    twice = [name for name in header if name and header.count(name) > 1]
-    if twice:
-        raise ValueError(f"must have a name of its own for each column, got {shown(twice[0])} twice")
-    if all(_is_number(column) for column in table.columns):
-        names = shortened(", ".join(table.columns))
-        raise ValueError(f"must have a header line with names, got {names}")
-
-
-def _numeric_features(features: Any) -> np.ndarray:
-    """Returns the features of a table as floats; a gap is NaN."""
-    import pandas as pd
-
-    numbers = features.apply(pd.to_numeric, errors="coerce")
-    words = np.argwhere((numbers.isna() & features.notna()).to_numpy())
-    if len(words):
-        sample, column = words[0]
-        raise ValueError(
-            f"column {shown(features.columns[column])} must hold numbers, "
-            f"got {shown(features.iat[sample, column])} in sample {sample}"
-        )
-    return numbers.to_numpy(float)
-
-
-def _class_names(y: np.ndarray, task: Task) -> np.ndarray | None:
-    """Returns the distinct labels in ascending order; None where they are 0, 1, … or no labels."""
-    y = np.asarray(y)
-    if y.dtype.kind not in "iubUS" or task == "regression":
-        return None
-    found = np.unique(y)
-    return None if y.dtype.kind in "iub" and np.array_equal(found, np.arange(len(found))) else found
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+        extra = [name for name in ("Xtest", "ytest") if name in arrays]
+        notes = (f"{' and '.join(extra)} are not read: the test samples are Xval and yval",) if extra else ()
+        return samples._replace(test=test, notes=(*samples.notes, *notes))
 
 
 def _read(path: Source, read: Callable[[Path], Any], kind: str) -> Any:

@@ -1,4 +1,4 @@
-"""Arrays of MATLAB 5 files; `loaders.load_mat` calls it.
+"""Arrays of MATLAB files, version 5 and, where h5py is installed, 7.3; `loaders.load_mat` calls it.
 
 scipy.io.loadmat is not used: it looks types up without a check, and on some damaged files it ends the process
 (SciPy 1.17; found by tests/support/fuzz.py).
@@ -9,6 +9,7 @@ References:
 
 from __future__ import annotations
 
+import io
 import itertools
 import zlib
 from collections.abc import Iterator
@@ -26,20 +27,22 @@ _FULL = (_TEXT, *range(6, 16))  # text and dense numbers, not cells, structures 
 
 
 def read_arrays(content: bytes) -> dict[str, Any]:
-    """Returns the arrays of a MATLAB 5 file by name; None for cells, structures and sparse matrices.
+    """Returns the arrays of a MATLAB file by name; None for cells, structures and sparse matrices.
 
     Args:
         content: the bytes of the file.
 
     Raises:
-        ValueError: another kind of file. A damaged file may raise other exceptions too.
+        ValueError: another kind of file, or version 7.3 without h5py. A damaged file may raise others too.
     """
     if content[126:128] not in (b"IM", b"MI"):
         raise ValueError("it has not the header of one")
     order = "<" if content[126:128] == b"IM" else ">"
     version = int(np.frombuffer(content, order + "u2", 1, 124)[0])
     if version != 0x100:
-        raise ValueError("save it with -v7" if version == 0x200 else f"its header says version {version:#x}")
+        if version == 0x200:
+            return _read_hdf5(content)
+        raise ValueError(f"its header says version {version:#x}")
     found: dict[str, Any] = {}
     for kind, body in _elements(content[128:], order):
         if kind == _COMPRESSED:
@@ -48,6 +51,35 @@ def read_arrays(content: bytes) -> dict[str, Any]:
             name, value = _array([*itertools.islice(_elements(body, order), 5)], order)
             found[name] = value
     return found
+
+
+def _read_hdf5(content: bytes) -> dict[str, Any]:
+    """Returns the arrays of a MATLAB 7.3 file, which is HDF5, by name; None for cells and structures."""
+    try:
+        import h5py
+    except ImportError:
+        raise ValueError(
+            "version 7.3 needs h5py: pip install 'regjax[matlab]', or save it with -v7 in MATLAB"
+        ) from None
+    found: dict[str, Any] = {}
+    with h5py.File(io.BytesIO(content), "r") as file:
+        for name, value in file.items():
+            if name.startswith("#"):  # what references point to
+                continue
+            kind = value.attrs.get("MATLAB_class", b"").decode()
+            if not isinstance(value, h5py.Dataset) or kind == "cell":
+                found[name] = None
+                continue
+            array = np.zeros(0) if value.attrs.get("MATLAB_empty", 0) else value[()]
+            # MATLAB counts the first dimension fastest, HDF5 the last.
+            array = np.asarray(array).T
+            found[name] = _lines_of(array) if kind == "char" else array
+    return found
+
+
+def _lines_of(letters: np.ndarray) -> np.ndarray:
+    """Returns each line of an array of code points as a string."""
+    return np.array(["".join(map(chr, line)) for line in np.atleast_2d(letters).tolist()])
 
 
 def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:

@@ -1,9 +1,9 @@
-"""What is made of the columns of a table: kinds and levels, taken once from the whole table without its target.
+"""What is made of the columns of a table: kinds and levels, taken once from all its rows without the target.
 
 A schema fixes the names, the order and the number of a network's inputs, so that all folds train one program
 from equal weights. It holds no statistic: `encode.py` takes means, medians and rare levels from the training
-part of each fold. `table.py` calls `take_schema` for a data set, and `Schema.code` for its rows and for those of
-a test file.
+part of each fold. `table.py` calls `take_schema` for a data set, and `Schema.code` for its rows and for those
+of a test file.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Schema:
 
     @functools.cached_property
     def plain(self) -> bool:
-        """Whether every kept column is one number without gaps, so that the coded matrix is that of the inputs."""
+        """Whether all kept columns are numbers without gaps: the coded matrix is then that of the inputs."""
         return all(column.kind != "category" and not column.gaps for column in self.kept)
 
     @functools.cached_property
@@ -199,7 +199,9 @@ def take_schema(
         if name not in names:
             near = difflib.get_close_matches(name, names, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise ValueError(f"columns must name columns of the table ({listed(names)}), got {shown(name)}{hint}")
+            raise ValueError(
+                f"columns must name columns of the table ({listed(names)}), got {shown(name)}{hint}"
+            )
         check_choice(f"columns: {name}", kind, KINDS)
     least = min(RARE, max(2, math.ceil(len(frame) / 100)))
     columns = tuple(
@@ -259,8 +261,8 @@ def _category(name: str, cells: Cells, asked: bool, least: int) -> Column:
     rare = tuple(texts[counts < least])
     if asked and len(texts) == rows and rows > 2:
         raise ValueError(
-            f"column {shown(name)} must have values that repeat to be a category, got {rows:,} different ones "
-            f"in {rows:,} rows: columns {name}=drop leaves it out"
+            f"column {shown(name)} must have values that repeat to be a category, got {rows:,} different "
+            f"ones in {rows:,} rows: columns {name}=drop leaves it out"
         )
     if not asked:
         if len(texts) == 1 and not gaps:
@@ -277,7 +279,7 @@ def _category(name: str, cells: Cells, asked: bool, least: int) -> Column:
 
 
 def _check_few_words(name: str, cells: Cells, row_name: RowName) -> None:
-    """Raises ValueError where a column holds numbers but for a few words, which a user may have overlooked."""
+    """Raises ValueError where a column holds numbers but for a few words, easily overlooked."""
     assert cells.numbers is not None
     words = np.isnan(cells.numbers) & ~cells.gaps
     if not words.any() or words.sum() * 10 > (~cells.gaps).sum():
@@ -319,6 +321,14 @@ def _numbers(name: str, cells: Cells, kind: str, row_name: RowName) -> np.ndarra
         row = int(np.argmax(infinite))
         raise ValueError(f"column {shown(name)} must be finite, got {found[row]} in {row_name(row)}")
     return found
+
+
+def columns_in_words(schema: Schema) -> str:
+    """Returns what was made of each column in one line; columns of the same words stand together."""
+    of_words: dict[str, list[str]] = {}
+    for column in schema.columns:
+        of_words.setdefault(column.note or column.kind, []).append(column.name)
+    return "; ".join(f"{', '.join(names)}: {words}" for words, names in of_words.items())
 
 
 def listed(names: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
-"""A data set as a user hands it in: samples with names, classes, groups and times, from a frame or from arrays.
+"""A data set as a user hands it in: samples with names, classes, groups and times, of a frame or of arrays.
 
-`loaders.py` makes `Samples` of files, `study/resolve.py` of frames and arrays. A table keeps its columns' names,
-kinds and levels in a `Schema`; its `Data.x` holds the coded columns, and each fold makes the inputs of them.
+`loaders.py` makes `Samples` of files, `study/samples.py` of frames and arrays. A table keeps its columns'
+names, kinds and levels in a `Schema`; its `Data.x` holds the coded columns, of which each fold makes inputs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from regjax.data.targets import read_targets
 
 # Share of rows that stand in the table before, from which on a note says so.
 MANY_REPEATED = 0.01
-_IDENTIFIER = re.compile(r"(?i:(^|.*[_\s.-])(id|ids|uid|uuid|identifier))$|.*[a-z](Id|ID)$|(?i:patient|subject)")
+_IDENTIFIER = re.compile(
+    r"(?i:(^|.*[_\s.-])(id|ids|uid|uuid|identifier))$|.*[a-z](Id|ID)$|(?i:patient|subject)"
+)
 
 
 class Samples(NamedTuple):
@@ -116,7 +118,7 @@ def samples_of_frame(frame: Any, reading: Reading, row_name: RowName = position)
 def samples_of_pair(
     features: Any, y: Any, reading: Reading, row_name: RowName = position, target: str = ""
 ) -> Samples:
-    """Returns the data set of a pandas frame of features and a target beside it; errors as `samples_of_frame`."""
+    """Returns the data set of a pandas frame and a target beside it; errors as in `samples_of_frame`."""
     names, n = [str(name) for name in features.columns], len(features)
     if len(y) != n:
         raise ValueError(f"X and y must have the same number of samples, got {n} and {len(y)}")
@@ -143,7 +145,7 @@ def samples_of_pair(
     )
 
 
-def test_of_frame(
+def frame_to_test(
     frame: Any,
     y: Any,
     samples: Samples,
@@ -177,16 +179,16 @@ def test_of_frame(
                 f"{where}must have the target {shown(schema.target)}, got the columns {listed(names)}{hint}"
             )
         y, frame = frame[schema.target], frame.drop(columns=[schema.target])
-    targets = test_targets(y, samples, schema.target, row_name)
+    name = f"target {shown(schema.target)}" if schema.target else "y"
+    targets = targets_to_test(y, samples, name, row_name)
     weights = None
     if reading.weights is not None and reading.weights in frame.columns:
         weights = _numbers_of({"weights": frame[reading.weights]}, "weights", row_name)
     return Data(schema.code(frame, row_name, source).T, targets.T, unit_mean(weights, len(frame)))
 
 
-def test_targets(y: Any, samples: Samples, target: str = "", row_name: RowName = position) -> np.ndarray:
+def targets_to_test(y: Any, samples: Samples, name: str = "y", row_name: RowName = position) -> np.ndarray:
     """Returns the targets of test samples, `(n, n_outputs)`, of the kind of the training samples."""
-    name = f"target {shown(target)}" if target else "y"
     if not np.issubdtype(samples.train.y.dtype, np.integer):
         return read_targets(y, "regression", name=name, row_name=row_name).y
     classes = samples.classes
@@ -196,7 +198,11 @@ def test_targets(y: Any, samples: Samples, target: str = "", row_name: RowName =
 
 
 def samples_of_arrays(
-    X: ArrayLike, y: Any, task: Task = "auto", weights: ArrayLike | None = None, names: tuple[str, str] = ("X", "y")
+    X: ArrayLike,
+    y: Any,
+    task: Task = "auto",
+    weights: ArrayLike | None = None,
+    names: tuple[str, str] = ("X", "y"),
 ) -> Samples:
     """Returns the data set of arrays without names; arguments and errors as in `Data.from_arrays`.
 
@@ -253,13 +259,13 @@ def _repeated(data: Data, schema: Schema, groups: np.ndarray | None) -> list[str
     if repeated <= MANY_REPEATED * data.x.shape[1]:
         return []
     return [
-        f"{repeated:,} rows repeat an earlier one: a copy in training and one in validation make scores too good; "
-        "if rows belong together, name their column with --groups"
+        f"{repeated:,} rows repeat an earlier one: a copy in training and one in validation make scores too "
+        "good; if rows belong together, name their column with --groups"
     ]
 
 
 def _identifiers(features: Any, schema: Schema, groups: np.ndarray | None) -> list[str]:
-    """Returns a note for each column named as an identifier whose values repeat, where no groups are named."""
+    """Returns a note for each column named as an identifier that repeats, where there are no groups."""
     found = []
     for column in schema.columns if groups is None else ():
         if not _IDENTIFIER.fullmatch(column.name):
@@ -267,7 +273,7 @@ def _identifiers(features: Any, schema: Schema, groups: np.ndarray | None) -> li
         cells = read_cells(features[column.name])
         if 2 < len(cells.texts) < (~cells.gaps).sum():
             found.append(
-                f"{column.name} repeats ({len(cells.texts):,} values in {len(cells.gaps):,} rows): if its rows "
-                f"belong together, --groups {column.name} keeps them in one fold, and no input"
+                f"{column.name} repeats ({len(cells.texts):,} values in {len(cells.gaps):,} rows): if rows "
+                f"of one value belong together, --groups {column.name} keeps them in one fold, and no input"
             )
     return found

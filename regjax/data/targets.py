@@ -1,7 +1,7 @@
 """Targets by value: whether they are classes or quantities, and the numbers of both.
 
-{0, 1}, {1, 2}, {-1, 1}, whole floats, text and booleans give classes 0, 1, …, whatever dtype they come in; the
-user's labels are kept beside them. `table.py` and `study/resolve.py` call `read_targets`.
+{0, 1}, {1, 2}, {-1, 1}, whole floats, text and booleans give classes 0, 1, …, whatever dtype they come in;
+the user's labels are kept beside them. `table.py` calls `read_targets`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from regjax.core.data import Task
 from regjax.data.cells import Cells, read_cells
 from regjax.data.schema import RowName, position
 
-# Whole numbers of more different values than this are a quantity, unless they count the classes 0, 1, … or 1, 2, ….
+# More different whole numbers than this are a quantity, unless they are 0, 1, … or 1, 2, … without a hole.
 MOST_CLASSES = 20
 # Rows that each of these classes has on average; fewer are a quantity.
 ROWS_OF_A_CLASS = 5
@@ -50,7 +50,7 @@ def read_targets(
 
     Args:
         values: `(n,)` or `(n, 1)` of any dtype, or `(n, n_outputs)` of numbers.
-        task: "auto" takes text, booleans and few different whole numbers as classes, other numbers as a quantity.
+        task: "auto" takes text, booleans and few different whole numbers as classes, others as a quantity.
         classes: labels of the classes 0, 1, …, of the training samples: for test samples.
         name: name of the target in messages.
         row_name: number of a row -> its name in messages.
@@ -121,7 +121,9 @@ def _check_whole(cells: Cells, name: str) -> None:
     uncoded = np.flatnonzero(numbers != np.floor(numbers))
     if len(uncoded):
         at = int(uncoded[0])
-        raise ValueError(f"{name} must hold whole numbers or text as class labels, got {numbers[at]} in sample {at}")
+        raise ValueError(
+            f"{name} must hold whole numbers or text as class labels, got {numbers[at]} in sample {at}"
+        )
 
 
 def _labels(cells: Cells) -> np.ndarray:
@@ -182,4 +184,3 @@ def _quantity(cells: Cells, name: str, row_name: RowName) -> np.ndarray:
         row = int(np.argmax(~np.isfinite(found)))
         raise ValueError(f"{name} must be finite, got {found[row]} in {row_name(row)}")
     return found
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import matplotlib.colors
 import numpy as np
@@ -11,8 +11,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from regjax.core.data import Data
-from regjax.plot.canvas import Panels, figure_or_new, root_of, set_title
+from regjax.plot.canvas import Panels, figure_or_new, plain, root_of, set_title
 from regjax.plot.samples import class_legend, draw_points, thinned
+from regjax.study.design import Design
 from regjax.study.results import Results
 
 
@@ -20,7 +21,8 @@ def data_set(results: Results, *, figure: Panels | None = None) -> Figure:
     """Returns a figure of the samples that train and validate, beside the test samples if there are any.
 
     Two features are drawn as they are, more as the first two principal components, and one against the
-    target. Of more than 5,000 samples so many are drawn, chosen at random.
+    target. Of a table with gaps or categories, the inputs of the first fold's networks are drawn. Of more
+    than 5,000 samples so many are drawn, chosen at random.
 
     Args:
         results: the results of the sweep.
@@ -28,10 +30,11 @@ def data_set(results: Results, *, figure: Panels | None = None) -> Figure:
     """
     design = results.design
     name = "training samples" if design.splits.kind == "none" else "training and validation samples"
-    parts = [(name, design.data)] + ([] if design.test is None else [("test samples", design.test)])
+    named = [(name, design.data), ("test samples", design.test)]
+    parts = [(words, _seen(design, data)) for words, data in named if data is not None]
     figure = figure_or_new(figure, (0.8 + 4.2 * len(parts), 4.8))
     axes = figure.subplots(1, len(parts), sharex=True, sharey=True, squeeze=False)[0]
-    flat, names = _flat(design.data)
+    flat, names = _flat(parts[0][1], design.input_names)
     targets = matplotlib.colors.Normalize(float(design.data.y[0].min()), float(design.data.y[0].max()))
     for ax, (name, data) in zip(axes, parts, strict=True):
         _draw_part(ax, name, data, flat(data), targets)
@@ -39,9 +42,15 @@ def data_set(results: Results, *, figure: Panels | None = None) -> Figure:
     axes[0].set_ylabel(names[1])
     if _has_classes(design.data):
         class_legend(figure, design.data.y[0], design.classes)
-    elif len(design.data.x) > 1:
-        figure.colorbar(ScalarMappable(targets, "viridis"), ax=axes, label="target")
+    elif len(parts[0][1].x) > 1:
+        label = "target" if design.schema is None else plain(design.schema.target or "target")
+        figure.colorbar(ScalarMappable(targets, "viridis"), ax=axes, label=label)
     return root_of(figure)
+
+
+def _seen(design: Design, data: Data) -> Data:
+    """Returns samples as they are drawn: of a coded table, as the first fold's networks see them."""
+    return data._replace(x=design.encoded(np.asarray(data.x).T, 0)) if design.coded else data
 
 
 def _has_classes(data: Data) -> bool:
@@ -61,13 +70,13 @@ def _draw_part(ax: Axes, name: str, data: Data, at: np.ndarray, targets: matplot
     set_title(ax, f"{count:,} {name}{drawn}")
 
 
-def _flat(data: Data) -> tuple[Callable[[Data], np.ndarray], tuple[str, str]]:
+def _flat(data: Data, names: Sequence[str]) -> tuple[Callable[[Data], np.ndarray], tuple[str, str]]:
     """Returns the function that gives samples two coordinates, `(2, n)`, and the names of these."""
     if len(data.x) == 2:
-        return lambda samples: np.asarray(samples.x), ("x1", "x2")
+        return lambda samples: np.asarray(samples.x), (plain(names[0]), plain(names[1]))
     if len(data.x) == 1:
         name = "class" if _has_classes(data) else "target"
-        return lambda samples: np.stack([samples.x[0], samples.y[0]]), ("x1", name)
+        return lambda samples: np.stack([samples.x[0], samples.y[0]]), (plain(names[0]), name)
     whole = data.x[:, np.isfinite(data.x).all(axis=0)].astype(np.float64)
     mean, scale = whole.mean(axis=1, keepdims=True), whole.std(axis=1, keepdims=True)
     scale[scale == 0] = 1  # a constant feature
@@ -75,10 +84,10 @@ def _flat(data: Data) -> tuple[Callable[[Data], np.ndarray], tuple[str, str]]:
     # A single sample has one direction only.
     directions = np.pad(directions, [(0, 0), (0, max(0, 2 - directions.shape[1]))])
     shares = np.pad(lengths**2 / max(float(np.sum(lengths**2)), 1e-300), (0, 2))
-    names = [f"principal component {k + 1} of {len(data.x)} features ({shares[k]:.0%})" for k in (0, 1)]
+    axes = [f"principal component {k + 1} of {len(data.x)} features ({shares[k]:.0%})" for k in (0, 1)]
 
     def flat(samples: Data) -> np.ndarray:
         with np.errstate(invalid="ignore", over="ignore"):  # a held-out sample may hold anything
             return directions[:, :2].T @ ((samples.x - mean) / scale)
 
-    return flat, (names[0], names[1])
+    return flat, (axes[0], axes[1])

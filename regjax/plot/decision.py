@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from regjax.plot.canvas import DIGITS, Panels, axes_or_new, figure_or_new, root_of, say, set_title
+from regjax.plot.canvas import DIGITS, Panels, axes_or_new, figure_or_new, plain, root_of, say, set_title
 from regjax.plot.request import check_kept, configuration_of, kept_row, order_of, two_axes
 from regjax.plot.samples import (
     class_legend,
@@ -51,7 +51,7 @@ def boundary(results: Results, *, configuration: int | None = None, ax: Axes | N
     figure, ax = axes_or_new(ax, (5.4, 5.4))
     design, row = results.design, kept_row(results, index)
     name = design.in_words(design.configurations[index], DIGITS)
-    name_features(ax)
+    name_features(ax, design.input_names)
     if row is None:
         _say_why(results, ax, index)
         set_title(ax, name)
@@ -116,7 +116,8 @@ def boundaries(
         else:
             _say_why(results, ax, index)
         ax.set_title(title, fontsize="x-small")
-        _label_outside(ax, first=at[1] == 0, last=(at[0] + 1, at[1]) not in sheet.panels)
+        last = (at[0] + 1, at[1]) not in sheet.panels
+        _label_outside(ax, design.input_names, first=at[1] == 0, last=last)
     words = sheet.title
     if len(replicates) == 1:
         ((seed, fold),) = replicates
@@ -126,23 +127,25 @@ def boundaries(
     return root_of(figure)
 
 
-def _label_outside(ax: Axes, *, first: bool, last: bool) -> None:
+def _label_outside(ax: Axes, names: Sequence[str], *, first: bool, last: bool) -> None:
     """Labels the axes of a panel where it stands at the left, or is the last of its column."""
     ax.tick_params(labelsize="x-small")
     ax.tick_params(labelleft=first, labelbottom=last)
-    ax.set_xlabel("x1" if last else "", fontsize="x-small")
-    ax.set_ylabel("x2" if first else "", fontsize="x-small")
+    ax.set_xlabel(plain(names[0]) if last else "", fontsize="x-small")
+    ax.set_ylabel(plain(names[1]) if first else "", fontsize="x-small")
 
 
 def _check_boundary(results: Results, kind: str) -> None:
     """Raises ValueError unless the sweep is of two features and two classes, with its parameters."""
     design = results.design
-    if not two_classes(design.data) or design.configs[0].layer_sizes[-1] > 2:
+    if not two_classes(design.data) or design.coded or design.configs[0].layer_sizes[-1] > 2:
         classes = np.issubdtype(design.data.y.dtype, np.integer)
         found = f"{max(2, int(np.max(design.data.y)) + 1)} classes" if classes else "real targets"
+        count = len(design.data.x)
+        features = "gaps or categories" if design.coded else f"{count} features"
         raise ValueError(
-            f"{kind} must have data of two features and two classes, got {len(design.data.x)} features and "
-            f"{found}: data_set and curves show any data"
+            f"{kind} must have data of two features and two classes, got {features} and {found}: data_set "
+            "and curves show any data"
         )
     check_kept(results, kind)
 
@@ -165,7 +168,7 @@ def _draw_network(
     some = thinned(x.shape[1])
     draw_points(ax, x[:, some], design.data.y[0, some], size, None if held_out is None else held_out[some])
     ax.set(xlim=(sides[0][0], sides[0][-1]), ylim=(sides[1][0], sides[1][-1]))
-    name_features(ax)
+    name_features(ax, design.input_names)
 
 
 def _sheet_of(results: Results, x: str | None, y: str | None) -> Sheet:

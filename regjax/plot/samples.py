@@ -122,10 +122,10 @@ def draw_boundary(ax: Axes, sides: list[np.ndarray], shade: np.ndarray) -> None:
         ax.contour(*sides, shade, levels=[0.5], colors="black", linewidths=1.3)
 
 
-def name_features(ax: Axes) -> None:
-    """Labels the axes of two features."""
-    ax.set_xlabel("x1")
-    ax.set_ylabel("x2")
+def name_features(ax: Axes, names: Sequence[str] = ("x1", "x2")) -> None:
+    """Labels the axes of two features by their names."""
+    ax.set_xlabel(plain(names[0]))
+    ax.set_ylabel(plain(names[1]))
     ax.xaxis.set_major_locator(MaxNLocator(5))
 
 

@@ -53,7 +53,7 @@ def arrays_of(
     # Beside the loss: the metric that ranks, or that would if samples were held out.
     beside = (metric if not metric.endswith("_loss") else design.metric).split("_", 1)[1]
     curved = [name for name in measured if without_split(name) in ("loss", beside)]
-    is_plane = len(design.data.x) == 2 and design.fold_inputs is None
+    is_plane = len(design.data.x) == 2 and design.fold_inputs is None and not design.coded
     kept = rows_kept(results)
     return {
         "axes": [axis._asdict() for axis in axes],

@@ -281,8 +281,9 @@ def _plane(data: dict[str, Any], design: Design) -> Part:
     x0, x1, y0, y1 = data["plane"]
     box = {"x": [x0], "y": [y0], "dw": [x1 - x0], "dh": [y1 - y0]}
     image = models.ColumnDataSource({"image": [np.zeros((2, 2), np.uint32)], **box})
-    plot = _figure("what its first network predicts, and the samples", x_axis_label="x1",
-                   y_axis_label="x2", x_range=(x0, x1), y_range=(y0, y1), **SMALL)  # fmt: skip
+    x, y = design.input_names
+    plot = _figure("what its first network predicts, and the samples", x_axis_label=x, y_axis_label=y,
+                   x_range=(x0, x1), y_range=(y0, y1), **SMALL)  # fmt: skip
     plot.image_rgba("image", "x", "y", "dw", "dh", source=image)
     points = points_of(design)
     style: dict[str, Any] = {"line_color": "white", "line_width": 0.5, "size": 6}

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from regjax.data.schema import columns_in_words
 from regjax.report.arrays import MOST_LEVELS, axes_of
 from regjax.report.evidence import BASELINE
 from regjax.report.networks import labels_of
@@ -175,10 +176,14 @@ def _facts(results: Results, about: About) -> list[tuple[str, str]]:
     seeds = ", ".join(map(str, design.seeds[:MOST_LISTED]))
     seeds += ", …" if len(design.seeds) > MOST_LISTED else ""
     tested = "no" if design.test is None else f"{design.test.x.shape[1]:,}"
-    features, count = design.data.x.shape
+    columns, count = design.data.x.shape
+    features = f"{columns} features"
+    if design.coded:
+        features = f"{columns} columns as {len(design.input_names)} inputs"
     ways = sorted(set(map(place_in_words, results.provenance)))[:MOST_WAYS]
     return [
-        ("data", f"{about.source}: {count:,} samples, {features} features, {kind}; {tested} test samples"),
+        ("data", f"{about.source}: {count:,} samples, {features}, {kind}; {tested} test samples"),
+        *([("columns", columns_in_words(design.schema))] if design.schema is not None else []),
         ("held out", f"{held[design.splits.kind]}; seeds {seeds}; {design.pairing}"),
         ("network", ", ".join(f"{name} {_plain(v)}" for name, v in fields.items() if v is not None)),
         ("grid", "; ".join(f"{a.name}: {', '.join(a.texts)}" for a in axes_of(design))),

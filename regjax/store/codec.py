@@ -20,6 +20,7 @@ from regjax.core.data import Data
 from regjax.core.hparams import HParams, check_hparams
 from regjax.core.mlp import Layer, Params
 from regjax.core.train import TrainState, init_state
+from regjax.data.schema import Schema
 from regjax.data.splits import Splits
 from regjax.study.configuration import NAMES, as_hparams, value_of
 from regjax.study.design import Design
@@ -156,6 +157,7 @@ def pack_design(design: Design) -> tuple[str, bytes]:
         "notes": list(design.notes),
         "kind": design.splits.kind,
         "split_notes": list(design.splits.notes),
+        "schema": None if design.schema is None else design.schema.as_json(),
     }
     splits = {"train": design.splits.train, "val": design.splits.val}
     if design.splits.stop is not None:
@@ -207,6 +209,7 @@ def unpack_design(text: str, splits: bytes, data: Data, test: Data | None) -> De
         standardize=stored["standardize"],
         notes=tuple(stored["notes"]),
         fold_inputs=tuple(weights[name] for name in own_inputs) or None,
+        schema=None if stored.get("schema") is None else Schema.from_json(stored["schema"]),
     )
 
 

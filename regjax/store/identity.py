@@ -67,11 +67,14 @@ def identities(design: Design) -> list[str]:
 
 
 def sweep_identity(rows: Sequence[str], design: Design) -> str:
-    """Returns the identity of a sweep: a hash of its rows' identities, in order, and of its class labels.
+    """Returns the identity of a sweep: a hash of its rows' identities, in order, and of its names.
 
-    Labels count, since they are stored with the sweep: equal rows with other labels are another sweep.
+    Labels of classes and names of columns count, since they are stored with the sweep: equal rows with other
+    names are another sweep.
     """
-    return digest([*rows, None if design.classes is None else design.classes.tolist()])
+    labels = None if design.classes is None else design.classes.tolist()
+    columns = [] if design.schema is None else [[c.name, c.levels, c.rare] for c in design.schema.columns]
+    return digest([*rows, labels, *columns])
 
 
 def _asked(design: Design) -> list[str]:
@@ -84,6 +87,10 @@ def _asked(design: Design) -> list[str]:
     }
     if design.fold_inputs is not None:
         common["fold_inputs"] = [_hash_of_arrays(x) for x in design.fold_inputs]
+    if design.coded and design.schema is not None:
+        # What decides the inputs besides the data; names do not.
+        columns = [(c.kind, c.gaps, len(c.levels), bool(c.rare)) for c in design.schema.kept]
+        common["columns"] = [design.schema.least, *columns]
     shared, found = digest(common), []
     program = functools.cache(functools.partial(_program, data=design.data))
     each = zip(design.configurations, design.configs, design.num_batches, strict=True)

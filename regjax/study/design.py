@@ -25,6 +25,8 @@ from regjax.core.metrics import CLASS_METRICS, REAL_METRICS, UNITS, without_spli
 from regjax.core.mlp import Params
 from regjax.core.numpy_random import draw_orders, draw_weights
 from regjax.core.random import replicate_key
+from regjax.data.encode import Statistics, encode, fit_statistics
+from regjax.data.schema import Schema
 from regjax.data.splits import Splits, standardisation
 from regjax.study.configuration import NAMES, Configuration, is_mentioned, value_of
 from regjax.study.grid import Grid
@@ -90,6 +92,8 @@ class Design:
         notes: sentences that the plan and the results show.
         fold_inputs: inputs of the samples in each fold, `(n_features, n)` each, where folds have their own;
             else None.
+        schema: what the columns of a table are; None for arrays. Where it is not plain, `data.x` and `test.x`
+            hold coded columns, of which each fold makes its inputs.
     """
 
     data: Data
@@ -105,15 +109,33 @@ class Design:
     standardize: bool
     notes: tuple[str, ...]
     fold_inputs: tuple[np.ndarray, ...] | None = None
+    schema: Schema | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Returns the fields alone: cached functions beside them cannot be pickled."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @property
+    def coded(self) -> bool:
+        """Whether `data.x` holds coded columns of a table and not the inputs themselves."""
+        return self.schema is not None and not self.schema.plain
+
+    @property
     def has_own_inputs(self) -> bool:
         """Whether inputs differ between folds."""
-        return (self.standardize or self.fold_inputs is not None) and self.num_folds > 1
+        return (self.standardize or self.coded or self.fold_inputs is not None) and self.num_folds > 1
+
+    @functools.cached_property
+    def column_inputs(self) -> dict[str, tuple[int, ...]]:
+        """Name of each column of the data -> numbers of the inputs that it becomes; x1, x2, … for arrays."""
+        if self.schema is not None:
+            return self.schema.column_inputs
+        return {f"x{i + 1}": (i,) for i in range(len(self.data.x))}
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the networks' inputs; x1, x2, … for arrays."""
+        return tuple(self.column_inputs) if self.schema is None else self.schema.input_names
 
     @property
     def num_folds(self) -> int:
@@ -288,7 +310,7 @@ class Design:
             fold: number of the fold.
             stops: whether the networks train without the samples that early stopping watches.
         """
-        return self._inputs(fold, stops and self.standardize)
+        return self._inputs(fold, stops and (self.standardize or self.coded))
 
     @functools.cached_property
     def _inputs(self) -> Callable[[int, bool], tuple[np.ndarray, np.ndarray | None]]:
@@ -297,6 +319,13 @@ class Design:
 
     def _make_inputs(self, fold: int, stops: bool) -> tuple[np.ndarray, np.ndarray | None]:
         dtype, test = self.configs[0].dtype, self.padded_test
+        if self.coded:
+            x, test_x = (
+                None if part is None else pad_samples(part._replace(x=self.encoded(part.x.T, fold, stops))).x
+                for part in (self.data, self.test)
+            )
+            assert x is not None
+            return x, test_x
         if self.fold_inputs is not None:
             own = pad_samples(self.data._replace(x=self.fold_inputs[fold]))
             return own.x.astype(dtype), None
@@ -306,6 +335,36 @@ class Design:
         with np.errstate(over="ignore"):  # a held-out sample may hold any number
             x = ((self.padded.x - mean) / scale).astype(dtype)
             return x, None if test is None else ((test.x - mean) / scale).astype(dtype)
+
+    def encoded(self, rows: np.ndarray, fold: int, stops: bool = False) -> np.ndarray:
+        """Returns rows as a fold's networks see them, features-first, by the statistics of its training part.
+
+        Args:
+            rows: `(n_samples, columns)`, as in `data.x.T`: the coded columns of a table, or numbers.
+            fold: number of the fold.
+            stops: whether the networks train without the samples that early stopping watches.
+        """
+        dtype = self.configs[0].dtype
+        if self.coded:
+            assert self.schema is not None
+            return encode(self.schema, self.statistics(fold, stops), rows, dtype)
+        mean, scale = self.standardisation(fold, stops)
+        return ((rows.T - mean) / scale).astype(dtype)
+
+    def statistics(self, fold: int, stops: bool = False) -> Statistics:
+        """Returns the statistics of the table's rows that a fold trains on."""
+        return self._statistics(fold, stops)
+
+    @functools.cached_property
+    def _statistics(self) -> Callable[[int, bool], Statistics]:
+        """The statistics of a fold, with a cache that is dropped with the design."""
+
+        def found(fold: int, stops: bool) -> Statistics:
+            assert self.schema is not None
+            seen = self.splits.trains(fold, stops) > 0
+            return fit_statistics(self.schema, self.data.x[:, seen].T, standardize=self.standardize)
+
+        return functools.lru_cache(maxsize=256)(found)
 
     def standardisation(self, fold: int, stops: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Returns the mean and scale of the samples that a fold trains on, `(n_features, 1)` each."""

@@ -285,8 +285,10 @@ def _memory(
     """Returns the parts of the host's memory that a sweep takes, in bytes."""
     per = design.num_replicates
     data = design.padded
-    resident = data.x.nbytes * (1 + (design.num_folds if design.standardize else 0)) + data.y.nbytes
     itemsize = np.dtype(design.configs[0].dtype).itemsize
+    own = len(design.input_names) * data.x.shape[1] * itemsize
+    resident = data.x.nbytes + (design.num_folds * own if design.standardize or design.coded else 0)
+    resident += data.y.nbytes
     # The cost, and each metric in training, in validation and on test samples.
     metrics = 1 + len(design.metrics) * (2 + (design.test is not None))
     results = sum(per * num_records(config) * metrics * itemsize for config in design.configs)
@@ -295,8 +297,7 @@ def _memory(
     kept = {"all": per, "best": 1, "none": 0}[keep]
     needed = {"data": resident}
     if backend == "cpu":
-        inputs = data.x.size * itemsize
-        chunks = (group.chunk * (lane_bytes(group.config, data.x.shape[1]) + inputs) for group in groups)
+        chunks = (group.chunk * (lane_bytes(group.config, data.x.shape[1]) + own) for group in groups)
         needed["chunks in work"] = num_workers * max(chunks)
     needed["results"] = results
     needed["parameters"] = kept * sum(num_params(c) * itemsize for c in design.configs)
@@ -315,7 +316,8 @@ def _on_device(
         * _lane_on_device(design, group)
         for group in groups
     )
-    return design.padded.x.nbytes + design.padded.y.nbytes + max(chunks)
+    inputs = design.padded.x.nbytes * len(design.input_names) // len(design.data.x)
+    return inputs + design.padded.y.nbytes + max(chunks)
 
 
 def _chunks_on_device(group: Group, num_replicates: int, num_workers: int, devices: int) -> int:

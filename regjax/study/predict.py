@@ -7,34 +7,55 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike
 
 from regjax.core.config import Loss, local_x64
+from regjax.core.data import as_numbers
 from regjax.core.metrics import metrics, without_split
 from regjax.core.mlp import Params, predict, predict_proba
 from regjax.core.objective import resolve_loss
+from regjax.data.table import as_pandas, is_frame
 from regjax.study.design import Design
 
 
-def predicted(run: Callable[..., Any], design: Design, row: int, params: Params, X: ArrayLike) -> np.ndarray:
+def rows_of(design: Design, X: Any) -> np.ndarray:
+    """Returns samples of a user as numbers, `(n_samples, columns)`: those of a frame by their names.
+
+    Args:
+        design: design of the sweep.
+        X: `(n_samples, n_features)`, as handed to `sweep`; of a table a frame with its columns, in any order.
+
+    Raises:
+        TypeError: X is no frame where the table has gaps or categories, or holds no numbers.
+        ValueError: X of another shape, or with columns that are missing or unknown.
+    """
+    if design.schema is not None and is_frame(X):
+        return design.schema.code(as_pandas(X))
+    if design.coded:
+        raise TypeError(
+            "X must be a frame of pandas or polars with the columns of the training table, "
+            f"got {type(X).__name__}"
+        )
+    x = as_numbers("X", X)
+    if x.ndim != 2 or x.shape[1] != len(design.data.x):
+        raise ValueError(f"X must be (n_samples, {len(design.data.x)}), got shape {x.shape}")
+    return x
+
+
+def predicted(
+    run: Callable[..., Any], design: Design, row: int, params: Params, rows: np.ndarray
+) -> np.ndarray:
     """Returns the predictions of the network of a row, features-first as `mlp.predict` has them.
 
     Args:
         run: `mlp.predict` or `mlp.predict_proba`.
         design: design of the sweep.
-        row: number of the network; X is standardised as its training part was.
+        row: number of the network; its inputs are made by the statistics of its training part.
         params: parameters of the network.
-        X: `(n_samples, n_features)`, as handed to `sweep`.
-
-    Raises:
-        ValueError: X of another shape.
+        rows: `(n_samples, columns)`, as `rows_of` returns them.
     """
     where = design.row(row)
-    config, x = design.configs[where.configuration], np.asarray(X)
-    if x.ndim != 2 or x.shape[1] != len(design.data.x):
-        raise ValueError(f"X must be (n_samples, {len(design.data.x)}), got shape {x.shape}")
-    mean, scale = design.standardisation(where.fold, design.stops_early(where.configuration))
-    x = ((x.T - mean) / scale).astype(config.dtype)
+    config = design.configs[where.configuration]
+    x = design.encoded(rows, where.fold, design.stops_early(where.configuration))
     options: Any = {"activation": config.activation, "precision": config.precision}
     with local_x64(config.dtype):
         return np.asarray(run(params, x, loss=resolve_loss(config, design.data), **options))
@@ -44,12 +65,12 @@ def ensemble_scores(design: Design, kept: Mapping[int, Params], metric: str) -> 
     """Returns a metric of the seeds' mean predictions, `(configurations, folds)`; see `Results.ensemble`."""
     found = np.full((len(design.configs), design.num_folds), np.nan)
     for configuration, fold in np.ndindex(found.shape):
-        X = np.asarray(design.data.x if design.fold_inputs is None else design.fold_inputs[fold]).T
+        samples = np.asarray(design.data.x if design.fold_inputs is None else design.fold_inputs[fold]).T
         rows = [design.index(configuration, seed, fold) for seed in range(len(design.seeds))]
         if all(row in kept for row in rows):
             loss = resolve_loss(design.configs[configuration], design.data)
             run = predict if loss == "squared_error" else predict_proba
-            each = [predicted(run, design, row, kept[row], X) for row in rows]
+            each = [predicted(run, design, row, kept[row], samples) for row in rows]
             mean = np.mean(each, axis=0).astype(np.float64)
             found[configuration, fold] = _metrics_of(mean, design, loss, fold)[without_split(metric)]
     return found

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypedDict, TypeVar, Unpack, get_args
 
@@ -17,15 +16,16 @@ from numpy.typing import ArrayLike
 
 from regjax.core.checks import check_choice, check_count, check_known, shown
 from regjax.core.config import Config, Loss
-from regjax.core.data import Data, Task, check_data, check_test, unit_mean
+from regjax.core.data import Data, Task
 from regjax.core.hparams import HYPERPARAMETERS, HParams, check_hparams, check_loss
 from regjax.core.objective import resolve_loss
 from regjax.core.random import MAX_SEED
 from regjax.data import loaders
-from regjax.data.splits import SPLIT_SEED, Splits, check_fraction, hold_out, make_splits
+from regjax.data.splits import Splits, check_fraction, make_splits
 from regjax.study.configuration import Configuration, as_hparams, canonical, value_of
 from regjax.study.design import Design, Pairing, watches
 from regjax.study.grid import Grid, as_grid
+from regjax.study.samples import checked_samples, num_inputs, resolve_samples, standardizes
 from regjax.study.words import describe
 
 _T = TypeVar("_T")
@@ -47,14 +47,21 @@ class Options(TypedDict, total=False):
     folds: Any
     validation: float | None
     test: Any
-    groups: ArrayLike | None
-    standardize: bool
+    groups: ArrayLike | str | None
+    time: ArrayLike | str | None
+    weights: ArrayLike | str | None
+    standardize: bool | None
     epochs: int | None
     pairing: Pairing
     stopping: float
     fold_inputs: Sequence[ArrayLike] | None
     target: str | None
     task: Task
+    columns: Mapping[str, str] | None
+    separator: str | None
+    decimal: str | None
+    header: bool | None
+    gaps: Sequence[str]
 
 
 DEFAULTS: Options = {
@@ -63,13 +70,20 @@ DEFAULTS: Options = {
     "validation": None,
     "test": None,
     "groups": None,
-    "standardize": False,
+    "time": None,
+    "weights": None,
+    "standardize": None,
     "epochs": None,
     "pairing": "paired",
     "stopping": STOPPING,
     "fold_inputs": None,
     "target": None,
     "task": "auto",
+    "columns": None,
+    "separator": None,
+    "decimal": None,
+    "header": None,
+    "gaps": (),
 }
 
 
@@ -94,32 +108,35 @@ def make_design(
     asked: dict[str, Any] = {**DEFAULTS, **options}
     check_choice("pairing", asked["pairing"], get_args(Pairing))
     check_choice("task", asked["task"], get_args(Task))
-    if not isinstance(asked["standardize"], bool | np.bool_):
-        raise TypeError(f"standardize must be True or False, got {shown(asked['standardize'])}")
+    standardize = asked["standardize"]
+    if not isinstance(standardize, bool | np.bool_ | None):
+        raise TypeError(f"standardize must be True, False or None, got {shown(standardize)}")
     # The end layers of a mapping are fitted to the data, which are loaded below.
     hidden, base = as_config(config)
     found = as_grid(grid)
     seeds = check_seeds(asked["seeds"])
-    samples, test, classes = _resolve_samples(data, asked)
+    samples = resolve_samples(data, asked)
+    standardize = standardizes(data) if standardize is None else bool(standardize)
     if hidden is not None:
-        base = fit_config(base, samples, hidden)
+        base = fit_config(base, samples.train, hidden, num_inputs(samples))
     with loaders.of_file(data):
-        samples, test = _checked(base, samples, test)
+        train, test = checked_samples(base, samples)
     check_fraction("stopping", asked["stopping"])
     early = [watches(configuration, base) for configuration in found]
-    splits = _resolve_splits(samples, asked, stops=any(early))
-    if asked["fold_inputs"] is not None and (asked["standardize"] or test is not None):
+    stopping = asked["stopping"] if any(early) else None
+    splits = make_splits(train, asked["folds"], asked["validation"], samples.groups, stopping, samples.time)
+    if asked["fold_inputs"] is not None and (standardize or test is not None):
         raise ValueError("fold_inputs must not be given with standardize or test samples")
-    _check_class_weight(base, resolve_loss(base, samples))
+    _check_class_weight(base, resolve_loss(base, train))
     marked = list(zip(found, early, strict=True))
-    configs, hparams, batches = _resolve_configurations(base, marked, samples, splits, asked["epochs"])
-    notes = (*splits.notes, *_notes(found, configs, asked["epochs"]))
+    configs, hparams, batches = _resolve_configurations(base, marked, train, splits, asked["epochs"])
+    notes = (*samples.notes, *splits.notes, *_notes(found, configs, asked["epochs"]))
     notes += (*_stopping_notes(hparams, configs, splits),)
     return Design(
-        data=samples, test=test, classes=classes, splits=splits, configurations=tuple(found),
+        data=train, test=test, classes=samples.classes, splits=splits, configurations=tuple(found),
         configs=tuple(configs), hparams=tuple(hparams), num_batches=tuple(batches), seeds=seeds,
-        pairing=asked["pairing"], standardize=bool(asked["standardize"]), notes=notes,
-        fold_inputs=_check_fold_inputs(asked["fold_inputs"], samples, splits),
+        pairing=asked["pairing"], standardize=standardize, notes=notes,
+        fold_inputs=_check_fold_inputs(asked["fold_inputs"], train, splits), schema=samples.schema,
     )  # fmt: skip
 
 
@@ -130,26 +147,6 @@ def _check_names(options: Mapping[str, Any]) -> None:
             check_known("argument", name, tuple(DEFAULTS))
         except ValueError as error:
             raise TypeError(str(error)) from None
-
-
-def _resolve_samples(data: Any, asked: Mapping[str, Any]) -> tuple[Data, Data | None, np.ndarray | None]:
-    """Returns the samples that train and validate, the test samples, and the classes."""
-    test, target, task = asked["test"], asked["target"], asked["task"]
-    if isinstance(test, float) and asked["groups"] is not None:
-        raise ValueError(
-            "test must not be a fraction where groups are given: split samples by group yourself"
-        )
-    samples, own_test, classes = _resolve_data(data, target, task)
-    # Test samples of their own have their own errors; a fraction of the data is at fault with its file.
-    with loaders.of_file(data if isinstance(test, float) else None):
-        return *_resolve_test(samples, own_test, test, classes, target, task), classes
-
-
-def _resolve_splits(samples: Data, asked: Mapping[str, Any], *, stops: bool) -> Splits:
-    stopping, groups = asked["stopping"] if stops else None, asked["groups"]
-    if groups is not None and np.shape(groups) != (samples.x.shape[1],):
-        raise ValueError(f"groups must have shape ({samples.x.shape[1]},), got {np.shape(groups)}")
-    return make_splits(samples, asked["folds"], asked["validation"], groups, stopping)
 
 
 def _check_class_weight(config: Config, loss: Loss) -> None:
@@ -225,71 +222,6 @@ def check_seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
     return found
 
 
-def _resolve_data(data: Any, target: str | None, task: Task) -> tuple[Data, Data | None, np.ndarray | None]:
-    """Returns (samples, the data set's own test samples, classes)."""
-    if isinstance(data, str | os.PathLike):
-        return loaders.load_named(data, target=target, task=task)
-    if target is not None:
-        raise ValueError(f"target must only be given with a .csv file, got {shown(target)}")
-    if isinstance(data, Data):
-        return data, None, None
-    if isinstance(data, tuple | list) and len(data) == 2:
-        X, y = data
-        labels = np.asarray(y)
-        if task == "regression" or (task == "auto" and labels.dtype.kind == "f"):
-            return Data.from_arrays(X, labels, task="regression"), None, None
-        labels = labels.astype(str) if labels.dtype.kind == "O" else labels
-        classes = np.unique(labels)
-        samples = Data.from_arrays(X, labels, classes=classes)
-        plain = classes.dtype.kind in "iu" and np.array_equal(classes, np.arange(len(classes)))
-        return samples, None, None if plain else classes
-    raise TypeError(
-        "data must be a regjax.Data, a pair (X, y) with X (n_samples, n_features), or a data set's name or "
-        f"path, got {type(data).__name__}"
-    )
-
-
-def _resolve_test(
-    samples: Data, own: Data | None, test: Any, classes: np.ndarray | None, target: str | None, task: Task
-) -> tuple[Data, Data | None]:
-    if test is None:
-        return samples, own
-    if isinstance(test, str) and test == "none":
-        return samples, None
-    if isinstance(test, Data):
-        return samples, test
-    if isinstance(test, str | os.PathLike):
-        ends_in_csv = str(test).lower().endswith(".csv")
-        found = loaders.load_named(test, target=target if ends_in_csv else None, task=task, classes=classes)
-        return samples, found[0]
-    if isinstance(test, tuple | list) and len(test) == 2:
-        X, y = test
-        labels = np.asarray(y)
-        if not np.issubdtype(samples.y.dtype, np.integer):
-            return samples, Data.from_arrays(X, labels, task="regression")
-        return samples, Data.from_arrays(X, labels, classes=classes, task="classification")
-    if isinstance(test, float | np.floating):
-        test = float(test)
-        if not 0 < test < 1:
-            raise ValueError(f"test must be a fraction in (0, 1), got {shown(test)}")
-        return hold_out(samples, test, seed=SPLIT_SEED, name="test")
-    raise TypeError(
-        'test must be None, "none", a fraction, a regjax.Data, a pair (X, y) or a path, '
-        f"got {type(test).__name__}"
-    )
-
-
-def _checked(config: Config, samples: Data, test: Data | None) -> tuple[Data, Data | None]:
-    """Returns the checked samples, x in its own precision: it is standardised before it is rounded."""
-    checked = check_data(config, samples)
-    checked_test = check_test(config, checked, test)
-    weights = unit_mean(samples.weights, len(samples.weights))
-    samples = checked._replace(x=np.asarray(samples.x), weights=weights)
-    if test is None or checked_test is None:
-        return samples, None
-    return samples, checked_test._replace(x=np.asarray(test.x))
-
-
 def as_config(config: Config | Mapping[str, Any] | None) -> tuple[tuple[int, ...] | None, Config]:
     """Returns (hidden layers that are still to be fitted to the data, or None; the Config).
 
@@ -316,14 +248,21 @@ def as_config(config: Config | Mapping[str, Any] | None) -> tuple[tuple[int, ...
     return hidden, Config(layer_sizes=(1, *hidden, 1), **fields)
 
 
-def fit_config(config: Config, data: Data, hidden: tuple[int, ...]) -> Config:
-    """Returns `config` with these hidden layers, and input and output as the data needs them."""
+def fit_config(config: Config, data: Data, hidden: tuple[int, ...], num_inputs: int | None = None) -> Config:
+    """Returns `config` with these hidden layers, and input and output as the data needs them.
+
+    Args:
+        config: any config.
+        data: the samples that are trained on.
+        hidden: units of the hidden layers.
+        num_inputs: number of the networks' inputs; None is that of `data.x`.
+    """
     num_outputs = len(data.y)
     if np.issubdtype(data.y.dtype, np.integer):
         largest = int(np.max(data.y))
         two = largest <= 1 and config.loss in ("auto", "sigmoid_cross_entropy")
         num_outputs = 1 if two else max(2, largest + 1)
-    return dataclasses.replace(config, layer_sizes=(len(data.x), *hidden, num_outputs))
+    return dataclasses.replace(config, layer_sizes=(num_inputs or len(data.x), *hidden, num_outputs))
 
 
 def _own_config(

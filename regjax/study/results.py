@@ -22,7 +22,7 @@ from regjax.study.comparison import Comparison, Scores, compare, unit_interval
 from regjax.study.configuration import value_of
 from regjax.study.design import Design
 from regjax.study.plan import Plan
-from regjax.study.predict import ensemble_scores, predicted
+from regjax.study.predict import ensemble_scores, predicted, rows_of
 from regjax.study.provenance import in_words
 from regjax.study.questions import Questions
 from regjax.study.records import final_records, num_params
@@ -215,13 +215,15 @@ class Results:
 
         Args:
             row: number of the row.
-            X: `(n_samples, n_features)`, as handed to `sweep`: it is standardised as the row's training was.
+            X: `(n_samples, n_features)`, as handed to `sweep`; of a table a frame, whose columns are found by
+                name. Its inputs are made as the row's training made them.
             ensemble: average the networks of all seeds and folds of the row's configuration instead:
                 probabilities of classes, or real values.
 
         Raises:
             KeyError: parameters were not kept, or a network of them diverged.
-            ValueError: X of another shape.
+            TypeError: X is no frame where the training table has gaps or categories.
+            ValueError: X of another shape, or columns that are missing or unknown.
         """
         if not np.issubdtype(self.design.data.y.dtype, np.integer):
             found = self._mean(predict, row, X, ensemble)
@@ -239,11 +241,14 @@ class Results:
 
     def _mean(self, run: Any, row: int, X: ArrayLike, ensemble: bool) -> np.ndarray:
         """Returns the prediction of a row, or the mean over all rows of its configuration."""
+        samples = rows_of(self.design, X)
         if not ensemble:
-            return predicted(run, self.design, row, self.params(row), X)
+            return predicted(run, self.design, row, self.params(row), samples)
         first = row - row % self.design.num_replicates
         rows = range(first, first + self.design.num_replicates)
-        return np.mean([predicted(run, self.design, other, self.params(other), X) for other in rows], axis=0)
+        return np.mean(
+            [predicted(run, self.design, other, self.params(other), samples) for other in rows], axis=0
+        )
 
     def ensemble(self, metric: str) -> np.ndarray:
         """Returns a validation metric of the mean of each configuration's seeds, `(configurations, folds)`.
