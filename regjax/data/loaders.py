@@ -11,7 +11,7 @@ import contextlib
 import difflib
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,13 +22,12 @@ import numpy as np
 from regjax.core.checks import check_count, shortened, shown
 from regjax.core.data import Data, Task, check_two_classes
 from regjax.data.matlab import read_arrays
+from regjax.data.reading import Source, read_with
 from regjax.data.splits import hold_out
 
 BUILT_IN = "two_regions"
 BUNDLED = ("iris", "wine", "breast_cancer", "digits", "diabetes")  # scikit-learn's
 TRAIN_ARRAYS, TEST_ARRAYS = ("X", "y"), ("Xval", "yval")
-
-Source = str | os.PathLike[str]
 
 
 class Loaded(NamedTuple):
@@ -92,7 +91,7 @@ def load_mat(path: Source) -> tuple[Data, Data]:
         TypeError: X holds no numbers, or y neither numbers nor text; names the file.
         ValueError: not such a file, or arrays that are missing or do not fit; names the file.
     """
-    arrays = _read(path, lambda file: read_arrays(file.read_bytes()), "a MATLAB 5 file")
+    arrays = read_with(path, lambda file: read_arrays(file.read_bytes()), "a MATLAB 5 file")
     train, test, _ = _from_arrays(path, arrays, True, "classification")
     assert test is not None
     return train, test
@@ -250,7 +249,7 @@ def _unknown(text: str, ending: str) -> Exception:
             f"data must be one of {', '.join(known)}, or a .mat, .csv or .npz file, got {shown(text)}{hint}"
         )
     # A missing file or a folder is the likelier slip than a wrong ending: its OSError comes first.
-    _read(text, lambda file: None, "a file")
+    read_with(text, lambda file: None, "a file")
     return ValueError(f"{text}: data must be a .mat, .csv or .npz file, got the ending {shown(ending)}")
 
 
@@ -267,7 +266,7 @@ def _npz(path: Source, task: Task, classes: np.ndarray | None) -> Loaded:
         with open(file, "rb") as opened, np.lib.npyio.NpzFile(opened, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
 
-    arrays = _read(path, read, "a NumPy .npz archive")
+    arrays = read_with(path, read, "a NumPy .npz archive")
     return _from_arrays(path, arrays, any(name in arrays for name in TEST_ARRAYS), task, classes)
 
 
@@ -307,7 +306,7 @@ def _part(arrays: dict[str, Any], names: tuple[str, str], task: Task, classes: n
 def _csv(path: Source, target: str | None, task: Task, classes: np.ndarray | None) -> Loaded:
     if not isinstance(target, str | None):
         raise TypeError(f"target must be the name of a column, got {shown(target)}")
-    table, header = _read(path, _read_table, "a table of comma-separated values")
+    table, header = read_with(path, _read_table, "a table of comma-separated values")
     with of_file(path):
         _check_header(table, header)
         target = table.columns[-1] if target is None else target
@@ -378,33 +377,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _read(path: Source, read: Callable[[Path], Any], kind: str) -> Any:
-    """Returns read(path); whatever a reader raises on a damaged file becomes one ValueError."""
-    file = Path(path)
-    try:
-        with open(file, "rb"):  # a missing file, a folder or a missing permission is an OSError that names it
-            pass
-    except ValueError as error:  # NUL, or half of a surrogate pair
-        raise ValueError(f"path must be one that a file can have, got {shown(os.fspath(path))}") from error
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old formats; the error below says what a user can mend
-            return read(file)
-    except MemoryError as error:  # a damaged header may ask for any size
-        raise ValueError(f"{path}: must be {kind} that fits into memory") from error
-    except Exception as error:  # the readers raise dozens of types on a damaged file
-        raise ValueError(
-            f"{path}: must be {kind}, and could not be read as one ({_reason(error)})"
-        ) from error
-
-
-def _reason(error: Exception) -> str:
-    """Returns the first line of a reader's message; "it is damaged" where the reader itself failed."""
-    lines = str(error).splitlines()
-    # A KeyError or an IndexError of Python's own says nothing about the file.
-    said = (
-        isinstance(error, ValueError | OSError | NotImplementedError) or type(error).__module__ != "builtins"
-    )
-    return shortened(lines[0]) if lines and said else "it is damaged"
