@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from regjax.core.objective import cost, cost_and_grads
     from regjax.core.random import replicate_key
     from regjax.core.train import Trained, make_train
-    from regjax.data.loaders import load_csv, load_mat, load_npz, two_regions
+    from regjax.data.loaders import load_mat, load_npz, load_table, two_regions
     from regjax.engine.sweep import load, plan, sweep
     from regjax.sklearn.estimators import RegMLPClassifier, RegMLPRegressor
     from regjax.sklearn.rules import one_se
@@ -46,8 +46,8 @@ __all__ = [
     "HParams",
     "Data",
     "load_mat",
-    "load_csv",
     "load_npz",
+    "load_table",
     "two_regions",
     "Layer",
     "init_params",
@@ -89,7 +89,7 @@ _DEFINED_IN = {
     "core.objective": "cost cost_and_grads",
     "core.random": "replicate_key",
     "core.train": "Trained make_train",
-    "data.loaders": "load_csv load_mat load_npz two_regions",
+    "data.loaders": "load_mat load_npz load_table two_regions",
     "engine.sweep": "load plan sweep",
     "sklearn.estimators": "RegMLPClassifier RegMLPRegressor",
     "sklearn.rules": "one_se",

@@ -12,8 +12,7 @@ import dataclasses
 import difflib
 import os
 import re
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from regjax.data.encode import encode, fit_statistics
 from regjax.data.files import ENDINGS as TABLES
 from regjax.data.files import Read, read_table
 from regjax.data.matlab import read_arrays
+from regjax.data.reading import Source, read_with
 from regjax.data.schema import Column, RowName, Schema
 from regjax.data.splits import hold_out
 from regjax.data.table import (
@@ -43,8 +43,6 @@ from regjax.data.table import (
 BUILT_IN = "two_regions"
 BUNDLED = ("iris", "wine", "breast_cancer", "digits", "diabetes")  # scikit-learn's
 TRAIN_ARRAYS, TEST_ARRAYS = ("X", "y"), ("Xval", "yval")
-
-Source = str | os.PathLike[str]
 
 
 def two_regions(key: jax.Array, *, num_train: int = 211, num_test: int = 200) -> tuple[Data, Data]:
@@ -324,7 +322,7 @@ def _unknown(text: str, ending: str) -> Exception:
             f"data must be one of {', '.join(known)}, or a file {kinds}, got {shown(text)}{hint}"
         )
     # A missing file or a folder is the likelier slip than a wrong ending: its OSError comes first.
-    _read(text, lambda file: None, "a file")
+    read_with(text, lambda file: None, "a file")
     return ValueError(f"{text}: data must be a file {kinds}, got the ending {shown(ending)}")
 
 
@@ -353,7 +351,7 @@ def _row_name(read: Read) -> RowName:
 
 
 def _mat(path: Source, reading: Reading) -> Samples:
-    arrays = _read(path, lambda file: read_arrays(file.read_bytes()), "a MATLAB 5 file")
+    arrays = read_with(path, lambda file: read_arrays(file.read_bytes()), "a MATLAB 5 file")
     return _of_arrays(path, arrays, reading)
 
 
@@ -363,7 +361,7 @@ def _npz(path: Source, reading: Reading) -> Samples:
         with open(file, "rb") as opened, np.lib.npyio.NpzFile(opened, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
 
-    return _of_arrays(path, _read(path, read, "a NumPy .npz archive"), reading)
+    return _of_arrays(path, read_with(path, read, "a NumPy .npz archive"), reading)
 
 
 def _of_arrays(path: Source, arrays: dict[str, Any], reading: Reading) -> Samples:
@@ -392,33 +390,3 @@ def _of_arrays(path: Source, arrays: dict[str, Any], reading: Reading) -> Sample
         extra = [name for name in ("Xtest", "ytest") if name in arrays]
         notes = (f"{' and '.join(extra)} are not read: the test samples are Xval and yval",) if extra else ()
         return samples._replace(test=test, notes=(*samples.notes, *notes))
-
-
-def _read(path: Source, read: Callable[[Path], Any], kind: str) -> Any:
-    """Returns read(path); whatever a reader raises on a damaged file becomes one ValueError."""
-    file = Path(path)
-    try:
-        with open(file, "rb"):  # a missing file, a folder or a missing permission is an OSError that names it
-            pass
-    except ValueError as error:  # NUL, or half of a surrogate pair
-        raise ValueError(f"path must be one that a file can have, got {shown(os.fspath(path))}") from error
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old formats; the error below says what a user can mend
-            return read(file)
-    except MemoryError as error:  # a damaged header may ask for any size
-        raise ValueError(f"{path}: must be {kind} that fits into memory") from error
-    except Exception as error:  # the readers raise dozens of types on a damaged file
-        raise ValueError(
-            f"{path}: must be {kind}, and could not be read as one ({_reason(error)})"
-        ) from error
-
-
-def _reason(error: Exception) -> str:
-    """Returns the first line of a reader's message; "it is damaged" where the reader itself failed."""
-    lines = str(error).splitlines()
-    # A KeyError or an IndexError of Python's own says nothing about the file.
-    said = (
-        isinstance(error, ValueError | OSError | NotImplementedError) or type(error).__module__ != "builtins"
-    )
-    return shortened(lines[0]) if lines and said else "it is damaged"
