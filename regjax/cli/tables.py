@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from regjax.core.checks import counted
 from regjax.core.metrics import without_split
 from regjax.study.intervals import as_number
-from regjax.study.words import counted, duration
+from regjax.study.words import duration
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -79,3 +79,8 @@ def check_known(
         )
         hint = f"; did you mean {near}?" if near else ""
         raise ValueError(f"{what} must be one of {', '.join(known)}, got {shown(name)}{hint}")
+
+
+def counted(number: int, noun: str) -> str:
+    """Returns a number with its noun: "1 fold", "1,200 networks"."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -12,12 +12,13 @@ import dataclasses
 import difflib
 import functools
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from regjax.core.checks import check_choice, shortened, shown
+from regjax.core.checks import check_choice, counted, shortened, shown
 from regjax.data.cells import Cells, read_cells
 
 Kind = Literal["numeric", "category", "date", "drop"]
@@ -26,6 +27,11 @@ KINDS = get_args(Kind)
 RARE = 10
 # Code of a level that the table does not have; `Schema.code` writes it for new rows.
 UNSEEN = -1.0
+
+_IDENTIFIER = re.compile(
+    r"(?i:(.*[_\s.-])?(id|ids|uid|uuid|identifier|key|index|row ?names?))|.*[a-z](Id|ID)"
+    r"|(?i:patient|subject|column \d+|unnamed: \d+)"
+)
 
 RowName = Callable[[int], str]
 
@@ -232,25 +238,35 @@ def _column(name: str, cells: Cells, asked: str | None, least: int, row_name: Ro
     kind: Kind = "date" if asked == "date" or (asked is None and cells.kind == "date") else "numeric"
     numbers = _numbers(name, cells, kind, row_name)
     if asked is None:
-        reason = _no_input(numbers[~cells.gaps], cells.kind, len(numbers))
+        reason = _no_input(name, numbers[~cells.gaps], cells.kind, len(numbers))
         if reason:
             return Column(name, "drop", f"left out: {reason}")
     words = "number" if kind == "numeric" else "date, as a number of days"
     if gaps:
-        words += f"; {int(cells.gaps.sum()):,} gaps filled with the median, and an input that says so"
+        words += (
+            f"; {counted(int(cells.gaps.sum()), 'gap')} filled with the median, and an input that says so"
+        )
     return Column(name, kind, words, gaps)
 
 
-def _no_input(present: np.ndarray, kind: str, rows: int) -> str:
+def _no_input(name: str, present: np.ndarray, kind: str, rows: int) -> str:
     """Returns why a column of numbers is no input, "" where it is one."""
     low, high = present.min(), present.max()
     if low == high and len(present) == rows:
         return f"the same in all rows ({low:g})"
-    # A counter: whole numbers in steps of 1, each once. Row numbers are written so, and numbers of persons.
-    whole = kind == "number" and rows > 2 and len(present) == rows and high - low == rows - 1
-    if whole and np.array_equal(np.sort(present), np.arange(low, low + rows)):
-        return f"a counter from {low:g} to {high:g}, all different"
-    return ""
+    if kind != "number" or rows < 3 or len(present) < rows or np.any(present != np.floor(present)):
+        return ""
+    if len(np.unique(present)) < rows:
+        return ""
+    # Whole numbers, each once. In steps of 1 they count rows or persons, also where some were taken out.
+    if high - low == rows - 1:
+        return f"a counter from {low:.0f} to {high:.0f}, all different"
+    return "an identifier by its name, different in each row" if is_identifier(name) else ""
+
+
+def is_identifier(name: str) -> bool:
+    """Returns whether a column is called as identifiers are: id, PatientID, rownames, or nothing at all."""
+    return _IDENTIFIER.fullmatch(name) is not None
 
 
 def _category(name: str, cells: Cells, asked: bool, least: int) -> Column:
@@ -272,9 +288,9 @@ def _category(name: str, cells: Cells, asked: bool, least: int) -> Column:
         if not levels and not gaps:
             words = f"{len(texts):,} different texts, none in {least} rows or more"
             return Column(name, "drop", f"left out: {words}")
-    inputs = [f"{len(levels)} level{'s' if len(levels) != 1 else ''}"] if levels else []
-    inputs += [f"{len(rare)} rare one{'s' if len(rare) > 1 else ''} together"] if rare else []
-    inputs += [f"{int(cells.gaps.sum()):,} gaps as a level"] if gaps else []
+    inputs = [counted(len(levels), "level")] if levels else []
+    inputs += [f"{counted(len(rare), 'rare one')} together"] if rare else []
+    inputs += [f"{counted(int(cells.gaps.sum()), 'gap')} as a level"] if gaps else []
     return Column(name, "category", f"category: {', '.join(inputs)}", gaps, levels, rare)
 
 
@@ -289,10 +305,10 @@ def _check_few_words(name: str, cells: Cells, row_name: RowName) -> None:
         return
     rows = np.flatnonzero(words)
     more = f" and {len(rows) - 3:,} more" if len(rows) > 3 else ""
-    listed = ", ".join(row_name(int(row)) for row in rows[:3])
+    where = ", ".join(row_name(int(row)) for row in rows[:3])
     raise ValueError(
         f"column {shown(name)} must hold numbers in all rows or be named a category, got "
-        f"{listed(sorted(distinct))} in {listed}{more}: --gaps takes such words as gaps, "
+        f"{listed(sorted(distinct))} in {where}{more}: --gaps takes such words as gaps, "
         f"--columns {name}=category takes all values as categories"
     )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -18,14 +17,11 @@ from numpy.typing import ArrayLike
 from regjax.core.checks import shown
 from regjax.core.data import Data, Task, unit_mean
 from regjax.data.cells import read_cells
-from regjax.data.schema import RowName, Schema, listed, position, take_schema
+from regjax.data.schema import RowName, Schema, is_identifier, listed, position, take_schema
 from regjax.data.targets import read_targets
 
 # Share of rows that stand in the table before, from which on a note says so.
 MANY_REPEATED = 0.01
-_IDENTIFIER = re.compile(
-    r"(?i:(^|.*[_\s.-])(id|ids|uid|uuid|identifier))$|.*[a-z](Id|ID)$|(?i:patient|subject)"
-)
 
 
 class Samples(NamedTuple):
@@ -268,7 +264,7 @@ def _identifiers(features: Any, schema: Schema, groups: np.ndarray | None) -> li
     """Returns a note for each column named as an identifier that repeats, where there are no groups."""
     found = []
     for column in schema.columns if groups is None else ():
-        if not _IDENTIFIER.fullmatch(column.name):
+        if not is_identifier(column.name):
             continue
         cells = read_cells(features[column.name])
         if 2 < len(cells.texts) < (~cells.gaps).sum():

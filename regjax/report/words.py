@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from regjax.core.checks import counted
 from regjax.data.schema import columns_in_words
 from regjax.report.arrays import MOST_LEVELS, axes_of
 from regjax.report.evidence import BASELINE
@@ -21,7 +22,7 @@ from regjax.study.comparison import Comparison, numbers_in_words, resolve_pairs,
 from regjax.study.intervals import as_number
 from regjax.study.provenance import place_in_words
 from regjax.study.results import Results
-from regjax.study.words import counted, duration
+from regjax.study.words import duration
 
 # Most classes, seeds and ways of computing that are listed.
 MOST_LISTED, MOST_WAYS = 20, 5

@@ -14,12 +14,12 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from regjax.core.checks import check_choice, check_count
+from regjax.core.checks import check_choice, check_count, counted
 from regjax.study.design import Design
 from regjax.study.groups import Group, accelerator_bytes, lane_bytes, make_groups, own_inputs, with_shapes
 from regjax.study.questions import Questions
 from regjax.study.records import num_params, num_records
-from regjax.study.words import counted, duration
+from regjax.study.words import duration
 
 Keep = Literal["all", "best", "none"]
 # Bytes of parameters that are kept where `keep` is not given.

@@ -43,11 +43,6 @@ def as_cell(value: Any) -> Any:
     return as_text(value) if value is None or isinstance(value, tuple) else value
 
 
-def counted(number: int, noun: str) -> str:
-    """Returns a number with its noun: "1 fold", "1,200 networks"."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
 def duration(seconds: float) -> str:
     """Returns seconds in words.
 
