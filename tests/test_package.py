@@ -57,6 +57,7 @@ TESTED_IN = {
     "plot.along": "plot/test_figures.py",
     "plot.canvas": "plot/test_figures.py",
     "plot.cells": "plot/test_figures.py",
+    "plot.columns": "plot/test_figures.py",
     "plot.dataset": "plot/test_figures.py",
     "plot.decision": "plot/test_figures.py",
     "plot.differences": "plot/test_figures.py",

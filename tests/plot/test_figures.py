@@ -115,17 +115,23 @@ CASES = {
 }
 # What cannot be drawn, and what is said.
 REFUSED = {
+    "everything_diverged": {"importance": "diverged"},
     "one_value": {"forest": "baseline must be in the grid"},
     "one_sample": {
         "gap": "gap must have samples held out",
         "forest": "must have samples held out",
+        "importance": "importance must have samples held out from training",
     },
     "three_classes": dict.fromkeys(
         ("boundary", "boundaries"), "two features and two classes, got 2 features and 3"
     ),
     "regression": dict.fromkeys(("boundary", "boundaries"), "got 3 features and real targets"),
     "random_configurations": {"forest": "baseline must be in the grid"},
-    "nothing_held_out": {"gap": "gap must have samples held out", "forest": "must have samples held out"},
+    "nothing_held_out": {
+        "gap": "gap must have samples held out",
+        "forest": "must have samples held out",
+        "importance": "importance must have samples held out from training",
+    },
 }
 
 
