@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from regjax.core.metrics import metrics, without_split
 from regjax.core.mlp import Params, forward
 from regjax.core.objective import resolve_loss
 from regjax.study import intervals
+from regjax.study.choice import Choice
 from regjax.study.comparison import unit_interval, unrounded
 from regjax.study.design import Design, Evidence
 from regjax.study.intervals import as_number
@@ -30,8 +31,6 @@ from regjax.study.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from regjax.study.results import Results
 
 # Bytes that the layers of all networks and columns in one call of the program may take.
 BUDGET = 2**27
@@ -92,8 +91,31 @@ class Importance:
         return "{} [{}, {}], all at once [{}, {}]".format(mean, *ends)
 
 
+class Trained(Protocol):
+    """What `importance` reads of `Results`, which import this module."""
+
+    @property
+    def design(self) -> Design:
+        """Design of the sweep."""
+        ...
+
+    @property
+    def kept(self) -> Mapping[int, Params]:
+        """Parameters of the rows that kept them."""
+        ...
+
+    @property
+    def diverged_at(self) -> np.ndarray:
+        """Step at which a row diverged, `(rows,)`, else -1."""
+        ...
+
+    def best(self, metric: str) -> Choice:
+        """Returns the chosen configuration."""
+        ...
+
+
 def importance(
-    results: Results,
+    results: Trained,
     *,
     configuration: int | None = None,
     metric: str | None = None,
@@ -175,7 +197,7 @@ def importance(
     )
 
 
-def _configuration_of(results: Results, configuration: int | None, metric: str) -> int:
+def _configuration_of(results: Trained, configuration: int | None, metric: str) -> int:
     """Returns the number of a configuration; None is the chosen one."""
     if configuration is None:
         return results.best(metric).index
@@ -185,7 +207,7 @@ def _configuration_of(results: Results, configuration: int | None, metric: str) 
     return configuration
 
 
-def _rows_of(results: Results, configuration: int) -> list[int]:
+def _rows_of(results: Trained, configuration: int) -> list[int]:
     """Returns the rows of a configuration that did not diverge and have their parameters."""
     per = results.design.num_replicates
     every = range(configuration * per, (configuration + 1) * per)
@@ -265,7 +287,7 @@ def _held_out(design: Design, fold: int, stops: bool, asked: Asked) -> _HeldOut:
 
 
 def _scores_of(
-    results: Results,
+    results: Trained,
     rows: Sequence[int],
     columns: Sequence[Sequence[int]],
     metric: str,
