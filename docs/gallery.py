@@ -23,7 +23,7 @@ from regjax.study.results import Results
 WIDTH = 880
 # Bytes from which a picture is reduced to 128 colours.
 LARGE = 140_000
-# (flags of the command line, the same grid in Python) of each sweep.
+# (flags of the command line, the same grid in Python) of each sweep; a name of data before the flags.
 SWEEPS = (
     (
         "--l2 0,0.03,0.1,0.3,1 --keep-prob 1,0.9,0.7",
@@ -34,8 +34,10 @@ SWEEPS = (
         {"l2": [0, 3, 30, 300], "learning_rate": [0.01, 0.1, 1, 3, 10]},
     ),
     ("--l1-prox 0,0.03,0.1,0.3,1,3", {"l1_prox": [0, 0.03, 0.1, 0.3, 1, 3]}),
+    ("iris --l2 0,0.1,1", {"l2": [0, 0.1, 1]}),
 )
 STEPS, SEEDS, FOLDS = 2_000, 2, 5
+BUILT_IN = "two_regions"
 
 
 class Shown(NamedTuple):
@@ -100,6 +102,12 @@ SHOWN = {
         "verdict rests.",
         {"metric": "val_loss"},
     ),
+    "importance": Shown(
+        4,
+        "Which columns matter",
+        "How much worse the chosen configuration predicts held-out samples where a column is shuffled, with "
+        "the same two intervals. Columns that say the same share their importance.",
+    ),
     "path": Shown(
         3,
         "The regularisation path",
@@ -121,9 +129,12 @@ SHOWN = {
 def sweeps() -> list[Results]:
     """Returns the results of the sweeps, trained in seconds."""
     config = {"hidden": (20, 3), "num_steps": STEPS, "eval_every": STEPS // 40}
+    options = {"keep": "all", "progress": False}
     return [
-        regjax.sweep("two_regions", config, grid, seeds=SEEDS, folds=FOLDS, keep="all", progress=False)
-        for _, grid in SWEEPS
+        regjax.sweep(data, config, grid, seeds=SEEDS, folds=FOLDS, standardize=data != BUILT_IN, **options)
+        for data, grid in (
+            (BUILT_IN if flags[0] == "-" else flags.split()[0], grid) for flags, grid in SWEEPS
+        )
     ]
 
 
@@ -137,7 +148,7 @@ def page() -> str:
     parts = [
         "# Gallery",
         "Every figure of `regjax plot` (in Python: of `regjax.plot`), made by `python docs/gallery.py`\n"
-        "from three small sweeps of the built-in data set:",
+        "from small sweeps of the built-in data set, and of one of scikit-learn's:",
         "```sh\n" + "\n".join(commands) + "\n```",
         "`docs/intervals.md` says what the intervals mean. No picture is evidence: the sweeps are small.",
     ]

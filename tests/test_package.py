@@ -57,6 +57,7 @@ TESTED_IN = {
     "plot.along": "plot/test_figures.py",
     "plot.canvas": "plot/test_figures.py",
     "plot.cells": "plot/test_figures.py",
+    "plot.columns": "plot/test_figures.py",
     "plot.dataset": "plot/test_figures.py",
     "plot.decision": "plot/test_figures.py",
     "plot.differences": "plot/test_figures.py",
@@ -68,6 +69,7 @@ TESTED_IN = {
     "report.arrays": "report/test_page.py",
     "report.compact": "report/test_page.py",
     "report.html": "report/test_page.py",
+    "report.inputs": "report/test_page.py",
     "report.models": "report/test_page.py",
     "report.networks": "report/test_page.py",
     "sklearn.base": "sklearn/test_estimators.py",
@@ -215,7 +217,8 @@ SURFACE = {
         predict predict_proba cost cost_and_grads dropout_masks replicate_key make_train Trained
         check_gradient Grid grid random_grid sobol_grid sweep Questions Results load plan Plan
         RegMLPClassifier RegMLPRegressor RegGridSearchCV RegRandomizedSearchCV one_se""",
-    "regjax.plot": """KINDS boundaries boundary curves data_set forest gap heatmap masks path stability""",
+    "regjax.plot": """KINDS boundaries boundary curves data_set forest gap heatmap importance masks path
+        stability""",
     "regjax.report": "About page",
     "regjax.tutorial": """backward_propagation backward_propagation_with_dropout
         backward_propagation_with_regularization compute_cost compute_cost_with_regularization

@@ -21,19 +21,24 @@ ENDINGS = (".png", ".svg", ".pdf")
 @of_a_sweep()
 @click.argument("kind", metavar="KIND")
 @click.option(
-    "--metric", metavar="NAME", help="Of curves, heatmap, gap and forest: train_loss, val_accuracy, …."
+    "--metric",
+    metavar="NAME",
+    help="Of curves, heatmap, gap, forest and importance: train_loss, val_accuracy, ….",
 )
 @click.option("--x", metavar="AXIS", help="Of boundaries, heatmap, gap and path: from left to right.")
 @click.option("--y", metavar="AXIS", help="Of boundaries, heatmap and stability: upwards.")
 @click.option(
-    "--configuration", type=int, metavar="N", help="Of boundary and masks: its number in the sweep."
+    "--configuration",
+    type=int,
+    metavar="N",
+    help="Of boundary, importance and masks: its number in the sweep.",
 )
 @click.option("-o", "out", required=True, metavar="FILE", help="Where it goes: .png, .svg or .pdf.")
 def plot(path: str, number: str, kind: str, out: str, **options: Any) -> None:
     """Draws a figure of a finished sweep.
 
-    KIND is data_set, curves, boundary, boundaries, heatmap, gap, forest, path, stability or masks;
-    docs/gallery.md shows them all.
+    KIND is data_set, curves, boundary, boundaries, heatmap, gap, forest, importance, path, stability or
+    masks; docs/gallery.md shows them all.
     """
     import regjax
 

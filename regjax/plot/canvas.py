@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib
@@ -16,13 +16,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.font_manager import fontManager
 from matplotlib.legend import Legend
+from matplotlib.text import Text
 
 from regjax.core.checks import shortened
 
 # Significant digits of a hyperparameter in a title, a tick or a legend.
 DIGITS = 4
 # Letters of text per inch, at the font size of a title.
-LETTERS = 14
+LETTERS = 13
 # Largest absolute value that is drawn: the axes of larger numbers overflow.
 LARGEST = 1e30
 # Most distinct values of a hyperparameter that each get a tick, and most classes that each get an entry.
@@ -120,10 +121,10 @@ def add_legend(where: Axes | Panels, handles: Sequence[Any], names: Sequence[str
     return where.legend(handles, names, loc="outside lower center", ncols=columns, fontsize="small")
 
 
-def use_fallback_fonts(legend: Legend) -> None:
-    """Lets the entries of a legend that are not ASCII use the installed fonts of `FALLBACKS`."""
+def use_fallback_fonts(texts: Iterable[Text]) -> None:
+    """Lets texts that are not ASCII, such as the entries of a legend, use the installed `FALLBACKS`."""
     installed = set(fontManager.get_font_names())
     families = [*matplotlib.rcParams["font.family"], *(name for name in FALLBACKS if name in installed)]
-    for text in legend.get_texts():
+    for text in texts:
         if not text.get_text().isascii():
             text.set_fontfamily(families)

@@ -1,6 +1,6 @@
 """The figures of a sweep's results by name; `regjax plot` and docs/gallery.py look them up here.
 
-A new figure is a function `(results, *, …) -> Figure` in a module of its own, and a line of `KINDS`.
+A new figure is a function `(results, *, …) -> Figure` in a module of its own, and a name in `DRAWN`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from matplotlib.figure import Figure
 
 from regjax.plot.along import gap
+from regjax.plot.columns import importance
 from regjax.plot.dataset import data_set
 from regjax.plot.decision import boundaries, boundary
 from regjax.plot.differences import forest
@@ -18,7 +19,5 @@ from regjax.plot.lines import curves
 from regjax.plot.maps import heatmap, stability
 from regjax.plot.weights import path
 
-KINDS: dict[str, Callable[..., Figure]] = {
-    draw.__name__: draw
-    for draw in (data_set, curves, boundary, boundaries, heatmap, gap, forest, path, stability, masks)
-}
+DRAWN = (data_set, curves, boundary, boundaries, heatmap, gap, forest, importance, path, stability, masks)
+KINDS: dict[str, Callable[..., Figure]] = {draw.__name__: draw for draw in DRAWN}

@@ -77,7 +77,7 @@ def class_legend(
         entries.append((Line2D([], [], linestyle=""), f"… and {len(named) - NAMED} more classes"))
     entries += more
     handles, texts = [list(column) for column in zip(*entries, strict=True)]
-    use_fallback_fonts(add_legend(where, handles, texts))
+    use_fallback_fonts(add_legend(where, handles, texts).get_texts())
 
 
 def _marker(look: Look) -> Line2D:

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 
 from regjax.core.metrics import without_split
 from regjax.report.arrays import arrays_of
-from regjax.report.words import About, words_of
+from regjax.report.inputs import importance_of
+from regjax.report.words import About, inputs_in_words, words_of
 from regjax.study.choice import Choice
 from regjax.study.comparison import Comparison
+from regjax.study.importance import Importance
 from regjax.study.results import Results
 
 
@@ -57,6 +59,9 @@ def page(
     metric = "train_loss" if results.design.splits.kind == "none" else results.metric
     metric = metric if choice is None else choice.metric  # the page ranks as the choice did
     data = arrays_of(results, metric, comparison, None if choice is None else choice.index)
-    document = document_of(data, results.design, comparison, about.every)
+    found = None if choice is None else importance_of(results, choice)
+    words["importance"] = inputs_in_words(found)
+    document = document_of(data, results.design, comparison, found, about.every)
     more = {"words": words, "bare": False, "pickers": len(data["axes"]), "metric": without_split(metric)}
+    more["important"] = isinstance(found, Importance)
     return file_html(document, INLINE, words["title"], template=template, template_variables=more)

@@ -10,6 +10,7 @@ are labels, and all other texts are of this package.
 from __future__ import annotations
 
 import importlib.resources
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -23,9 +24,10 @@ from regjax.core.metrics import without_split
 from regjax.plot.palette import BLUE, CHOSEN, GREEN, NOTHING, VERDICTS, VERMILION, class_look
 from regjax.report.arrays import points_of
 from regjax.report.networks import BARS, labels_of
-from regjax.report.words import SCRIPT, baseline_in_words
+from regjax.report.words import MOST_COLUMNS, SCRIPT, baseline_in_words
 from regjax.study.comparison import Comparison
 from regjax.study.design import Design
+from regjax.study.importance import Importance
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 GREY = "#777777"
@@ -52,7 +54,11 @@ class Part(NamedTuple):
 
 
 def document_of(
-    data: dict[str, Any], design: Design, comparison: Comparison | None, every: int | None
+    data: dict[str, Any],
+    design: Design,
+    comparison: Comparison | None,
+    importance: Importance | str | None,
+    every: int | None,
 ) -> Document:
     """Returns the models of the page, its arrays, and the script that joins them.
 
@@ -60,6 +66,7 @@ def document_of(
         data: the result of `arrays.arrays_of`.
         design: the design of the sweep.
         comparison: the comparison to the first baseline, or None.
+        importance: which columns matter, or None or a text where that is not known.
         every: seconds after which the page loads itself again, or None.
     """
     num_classes = 2 if data["real"] else len(labels_of(design))
@@ -76,6 +83,8 @@ def document_of(
     detail = _plane(data, design) if data["networks"] else _predictions(data, design)
     parts = [draw(data) for draw in (_maps, _gap, _choices, _forest, _curves, _weights, _table)]
     parts += [_dots(data, design), _numbers(), detail]
+    if isinstance(importance, Importance):
+        parts.append(_importance(importance, design))
     document = Document()
     # Of the last two the page has one; the script needs both names.
     joined = {"page": page, "plane_source": None, "prediction_source": None}
@@ -118,6 +127,14 @@ def _by_category(*axes: Any) -> None:
     """Takes the ticks of axes away: report.js sets them to the levels of a hyperparameter."""
     for axis in axes:
         axis.ticker = models.FixedTicker(ticks=[])
+
+
+def _name_ticks(axis: Any, names: Sequence[str], places: Iterable[int]) -> None:
+    """Gives an axis ticks at these places, with the names of classes or columns as the text they are."""
+    short = [name if len(name) <= 40 else f"{name[:19]}…{name[-20:]}" for name in names]
+    axis.ticker = models.FixedTicker(ticks=[int(place) for place in places])
+    # Plain text: Bokeh would typeset a label between dollars as mathematics.
+    axis.major_label_overrides = {i: models.PlainText(text=name) for i, name in enumerate(short)}
 
 
 def _zero_line(plot: Any, dimension: str) -> None:
@@ -346,16 +363,31 @@ def _confusion(columns: list[str], labels: list[str]) -> tuple[models.ColumnData
     plot.add_tools(models.HoverTool(renderers=[drawn], tooltips=tooltips))
     plot.xaxis.major_label_orientation = 0.5
     for axis in (plot.xaxis[0], plot.yaxis[0]):
-        axis.ticker = models.FixedTicker(ticks=list(range(0, k, -(-k // MOST_TICKS))))
-        short = [label if len(label) <= 40 else f"{label[:39]}…" for label in labels]
-        # Plain text: Bokeh would typeset a label between dollars as mathematics.
-        axis.major_label_overrides = {i: models.PlainText(text=label) for i, label in enumerate(short)}
+        _name_ticks(axis, labels, range(0, k, -(-k // MOST_TICKS)))
     if k <= MOST_WRITTEN:
         ink = models.LinearColorMapper(palette=["#000000", "#FFFFFF"], low=0, high=1)
         look: dict[str, Any] = {"text_align": "center", "text_baseline": "middle", "text_font_size": "11px"}
         text: Any = {"field": "share", "transform": ink}
         plot.text("x", "y", "samples", source=source, text_color=text, **look)
     return source, plot
+
+
+def _importance(importance: Importance, design: Design) -> Part:
+    """Returns how much worse the chosen configuration predicts without each column, the best on top."""
+    table = importance.table.head(MOST_COLUMNS)
+    places = np.arange(len(table))
+    source = models.ColumnDataSource({name: table[name].to_numpy() for name in table} | {"y": places})
+    span, look = (len(table) - 0.4, -0.6), {"height": 90 + 22 * len(table), "tools": "save"}
+    plot = _figure("", y_range=span, **look)
+    _zero_line(plot, "height")
+    for low, high, width in (("family_low", "family_high", 1.2), ("low", "high", 4.0)):
+        plot.segment(low, "y", high, "y", source=source, line_color=BLUE, line_width=width)
+    drawn = plot.scatter("importance", "y", source=source, size=9, color=BLUE, line_color="white")
+    tooltips = [("", "@column"), ("importance", "@importance{+0.0000}")]
+    plot.add_tools(models.HoverTool(renderers=[drawn], tooltips=tooltips))
+    plot.xaxis.axis_label = f"how much worse {design.in_units(importance.metric)} gets"
+    _name_ticks(plot.yaxis[0], table["column"], places)
+    return Part({"importance": plot}, {})
 
 
 def _table(data: dict[str, Any]) -> Part:

@@ -19,6 +19,7 @@ from regjax.report.evidence import BASELINE
 from regjax.report.networks import labels_of
 from regjax.study.choice import Choice
 from regjax.study.comparison import Comparison, numbers_in_words, resolve_pairs, unit_interval
+from regjax.study.importance import Importance
 from regjax.study.intervals import as_number
 from regjax.study.provenance import place_in_words
 from regjax.study.results import Results
@@ -26,6 +27,8 @@ from regjax.study.words import duration
 
 # Most classes, seeds and ways of computing that are listed.
 MOST_LISTED, MOST_WAYS = 20, 5
+# Most columns of the data that the figure of their importance shows.
+MOST_COLUMNS = 20
 
 # Captions, headings and buttons of the frame, report.html.
 FRAME = {
@@ -38,6 +41,7 @@ FRAME = {
     "first": "The first baseline again",
     "no_detail": "No network of this configuration is in the page: none was kept (sweep with --keep all), "
     "all diverged, or there was no room for so many.",
+    "importance": "Which inputs matter",
     "table": "All configurations",
     "csv": "Save as CSV",
     "asked": "To ask for this again",
@@ -94,6 +98,7 @@ def words_of(
         "every": about.every or 0,
         "comparable": False,
         "cells": "",
+        "importance": [],
     }
     if about.unfinished:
         words["warnings"] += [
@@ -113,6 +118,15 @@ def words_of(
         words["cells"] = " (of the best in each cell)"
     words["facts"] = _facts(results, about)
     return words
+
+
+def inputs_in_words(importance: Importance | str | None) -> list[str]:
+    """Returns what the figure of the columns shows and how to read it, or why there is none, in sentences."""
+    if importance is None or isinstance(importance, str):
+        return [] if importance is None else [importance]
+    count = len(importance.table)
+    some = f"; {MOST_COLUMNS} of {count:,} columns" if count > MOST_COLUMNS else ""
+    return [f"{importance.title}{some}{FRAME['thick_and_thin']}", *importance.notes]
 
 
 def baseline_in_words(comparison: Comparison | None) -> str:

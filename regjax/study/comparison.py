@@ -217,7 +217,7 @@ def _difference(
     """Returns an arm's entry of the table; "total" is the interval that verdicts rest on."""
     design = scores.design
     counts = [int(min(scores.num_ok[index] for index in chosen[side])) for side in (arm, base)]
-    differences = _unrounded(values[arm] - values[base], values[[arm, base]], design.configs[0].dtype)
+    differences = unrounded(values[arm] - values[base], values[[arm, base]], design.configs[0].dtype)
     count = design.num_replicates
     status = "undefined" if np.any(np.isnan(differences)) else "ok"
     if min(counts) < count:
@@ -244,7 +244,7 @@ def _difference(
     }  # fmt: skip
 
 
-def _unrounded(differences: np.ndarray, scores: np.ndarray, dtype: str) -> np.ndarray:
+def unrounded(differences: np.ndarray, scores: np.ndarray, dtype: str) -> np.ndarray:
     """Returns differences without the rounding of scores: all equal where they differ by no more than that.
 
     Five times the same gain of one sample in 42 is no spread; its last bits in float32 are not evidence.

@@ -264,6 +264,11 @@ class Design:
         return describe(configuration, names, digits)
 
     @property
+    def column_inputs(self) -> dict[str, tuple[int, ...]]:
+        """Which inputs of the networks each column of the data has become: name -> their indices."""
+        return {f"x{index + 1}": (index,) for index in range(len(self.data.x))}
+
+    @property
     def evidence(self) -> Evidence:
         """The folds and seeds that means are taken over."""
         kind = "folds" if self.splits.kind == "folds" else "seeds"

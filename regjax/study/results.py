@@ -21,6 +21,7 @@ from regjax.study.choice import Candidates, Choice, make_choice, mean_of_alive
 from regjax.study.comparison import Comparison, Scores, compare, unit_interval
 from regjax.study.configuration import value_of
 from regjax.study.design import Design
+from regjax.study.importance import Importance, importance
 from regjax.study.plan import Plan
 from regjax.study.predict import ensemble_scores, predicted, rows_of
 from regjax.study.provenance import in_words
@@ -373,6 +374,31 @@ class Results:
         metric = self.design.check_metric(metric)
         scores = Scores(self.design, metric, self.units(metric), self.num_ok(), self.examples)
         return compare(scores, asked.baseline, asked.over)
+
+    def importance(
+        self,
+        *,
+        configuration: int | None = None,
+        metric: str | None = None,
+        repeats: int = 10,
+        seed: int = 0,
+        max_samples: int | None = None,
+    ) -> Importance:
+        """Returns which columns matter: the drop in a metric where each is shuffled, see `importance`.
+
+        Args:
+            configuration: number of a configuration; None takes the chosen one, `best(metric)`.
+            metric: a validation metric; None takes val_accuracy or val_r2.
+            repeats: number of permutations of each column, at least 1.
+            seed: seed of the permutations.
+            max_samples: most held-out samples of a fold; None takes all.
+
+        Raises:
+            TypeError: as `importance`.
+            ValueError: nothing was held out, no such configuration, or none of its networks has parameters.
+        """
+        options: Any = {"repeats": repeats, "seed": seed, "max_samples": max_samples}
+        return importance(self, configuration=configuration, metric=metric, **options)
 
     def answers(self, questions: Questions) -> Answers:
         """Returns the comparison and the choice, and why one of them is missing."""

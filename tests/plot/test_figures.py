@@ -22,6 +22,7 @@ from regjax.plot import figures as plot
 from regjax.plot import palette, samples, scales
 from regjax.plot.request import check_kept
 from regjax.study.comparison import unit_interval
+from regjax.study.design import Design
 
 ROOT = Path(__file__).parents[2]
 CONFIG = {"hidden": (4,), "num_steps": 20, "eval_every": 5}
@@ -115,17 +116,23 @@ CASES = {
 }
 # What cannot be drawn, and what is said.
 REFUSED = {
+    "everything_diverged": {"importance": "diverged"},
     "one_value": {"forest": "baseline must be in the grid"},
     "one_sample": {
         "gap": "gap must have samples held out",
         "forest": "must have samples held out",
+        "importance": "importance must have samples held out from training",
     },
     "three_classes": dict.fromkeys(
         ("boundary", "boundaries"), "two features and two classes, got 2 features and 3"
     ),
     "regression": dict.fromkeys(("boundary", "boundaries"), "got 3 features and real targets"),
     "random_configurations": {"forest": "baseline must be in the grid"},
-    "nothing_held_out": {"gap": "gap must have samples held out", "forest": "must have samples held out"},
+    "nothing_held_out": {
+        "gap": "gap must have samples held out",
+        "forest": "must have samples held out",
+        "importance": "importance must have samples held out from training",
+    },
 }
 
 
@@ -431,10 +438,66 @@ def test_path_holds_norms_and_zeros(results):
     np.testing.assert_allclose([line.get_ydata() for line in by_layer.lines], [[3, 1], [4, 1]], rtol=1e-9)
     np.testing.assert_allclose([line.get_ydata() for line in sparsity.lines], [[0.5, 0.25], [0.5, 0.5]])
     none = dataclasses.replace(base, kept={})
-    for kind in ("path", "boundary", "boundaries"):
+    for kind in ("path", "boundary", "boundaries", "importance"):
         with pytest.raises(ValueError, match=f"{kind} must have the networks' parameters, got"):
             plot.KINDS[kind](none)
     check_kept(results, "path")
+
+
+def test_importance_is_that_of_the_results_best_on_top(results):
+    found = results.importance(configuration=2, metric="val_loss")
+    figure = drawn("importance", results, configuration=2, metric="val_loss")
+    ax = figure.axes[0]
+    assert [t.get_text() for t in ax.get_yticklabels()] == found.table["column"].tolist()
+    bars, dots = (
+        [
+            line.get_xdata()
+            for line in ax.lines
+            if (line.get_marker() == "o") == is_dot and len(line.get_xdata()) == n
+        ]
+        for is_dot, n in ((False, 2), (True, 1))
+    )
+    np.testing.assert_allclose(np.ravel(dots), found.table["importance"])
+    ends = found.table[["family_low", "family_high", "low", "high"]].to_numpy().reshape(-1, 2)
+    np.testing.assert_allclose(bars[: len(ends)], ends)
+    assert ax.yaxis_inverted()
+    assert ax.get_xlabel() == "how much worse val_loss (nats) gets\nright of 0: the column helps"
+    words = ax.get_title() or figure.get_suptitle()
+    assert f"{found.title}; thick: 95" in words.replace("\n", " ").replace("\N{NO-BREAK SPACE}", " ")
+
+
+NAMES = {
+    "</script><script>alert(1)</script>": "</script><script>alert(1)</script>",
+    "$x^2$": r"\$x^2\$",
+    "word " * 60 + "the end": None,
+    "_" * 400: None,
+    "two\nlines": "two lines",
+    "": "",
+}
+
+
+def test_columns_of_any_name_are_shown(monkeypatch):
+    results = swept(samples_of(40, features=len(NAMES) + 2))
+    named = {name: (index,) for index, name in enumerate(NAMES)} | {"rest": (len(NAMES), len(NAMES) + 1)}
+    monkeypatch.setattr(Design, "column_inputs", property(lambda self: named))
+    ax = drawn("importance", results).axes[0]
+    shown = dict(
+        zip(results.importance().table["column"], (t.get_text() for t in ax.get_yticklabels()), strict=True)
+    )
+    for name, text in shown.items():
+        lines = text.split("\n")
+        assert len(lines) <= 3
+        assert max(map(len, lines)) <= 40
+        if len(name) > 200:
+            assert "…" in text
+            assert text.endswith(name[-3:])
+        elif name in NAMES:
+            assert text.replace("\n", "") == NAMES[name].replace("\n", "")
+    few = drawn("importance", results, top=2)
+    assert len(few.axes[0].get_yticklabels()) == 2
+    assert "2 of 7 columns" in few.axes[0].get_title() + few.get_suptitle()
+    with pytest.raises(ValueError, match="top must be at least 1, got 0"):
+        plot.KINDS["importance"](results, top=0)
 
 
 def test_stability_counts_the_networks_that_diverged():

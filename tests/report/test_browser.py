@@ -15,7 +15,8 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 import regjax
-from regjax.report import About, page
+from regjax.report import About, inputs, page
+from regjax.study.design import Design
 
 pytestmark = pytest.mark.slow
 
@@ -294,6 +295,25 @@ def test_names_are_shown_as_text(features, labels, opened):
         driver.switch_to.alert.accept()
     found = driver.execute_script(f"const m = {root(driver, 'detail')}.model; return {labels}")
     assert sorted(found) == sorted([HOSTILE, MATHS])
+
+
+@pytest.mark.slow
+def test_the_columns_that_matter_are_drawn_by_name(real, opened, monkeypatch):
+    names = [HOSTILE, MATHS, "_" * 90, *(f"column {k}" for k in range(7))]
+    columns = {name: (k,) for k, name in enumerate(names)}
+    monkeypatch.setattr(Design, "column_inputs", property(lambda self: columns))
+    driver = opened(page(real, real.compare(), real.best()))
+    found = real.importance(repeats=inputs.REPEATS)
+    assert f"{found.title}; thick: 95 %" in driver.find_element("tag name", "main").text
+    drawn = data_of(driver, "importance")
+    assert list(drawn["column"]) == found.table["column"].tolist()
+    for name in ("importance", "low", "high", "family_low", "family_high"):
+        np.testing.assert_allclose(drawn[name], found.table[name], rtol=1e-9)
+    labels = "[...m.left[0].major_label_overrides.values()].map(t => t.type === 'PlainText' ? t.text : null)"
+    shown = driver.execute_script(f"const m = {root(driver, 'importance')}.model; return {labels}")
+    assert {HOSTILE, MATHS, "_" * 19 + "…" + "_" * 20} < set(shown)
+    with pytest.raises(Exception, match="no such alert"):
+        driver.switch_to.alert.accept()
 
 
 @pytest.mark.slow

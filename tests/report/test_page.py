@@ -14,8 +14,9 @@ from pages import HOSTILE, SCRIPT, arrays, wait_for
 import regjax
 from regjax.cli.main import main
 from regjax.engine.sweep import NotFinished
-from regjax.report import About, compact, evidence, networks, page
+from regjax.report import About, compact, evidence, inputs, networks, page
 from regjax.report import arrays as report_data
+from regjax.study.records import num_params
 
 
 def of_halves(bits):
@@ -166,6 +167,37 @@ def test_the_decision_is_the_comparison(planar):
         assert f"{row['difference'].item():+.4f}" in first
     assert "over 4 folds × 3 seeds (t, 3 df)" in html
     assert "selected among 12: optimistic" in html
+
+
+def test_the_columns_that_matter_to_the_choice_or_why_they_are_not_known(planar, one_split, monkeypatch):
+    html = page(planar, planar.compare(), planar.best())
+    found = planar.importance(repeats=inputs.REPEATS)
+    assert "<h2>Which inputs matter</h2>" in html
+    assert f"{found.title}; thick: 95 %" in html
+    assert "over 4 seeds on this one split: says nothing about other data" in page(
+        one_split, one_split.compare(), one_split.best()
+    )
+    # As `importance` does, not by the network alone: the metric is that of the choice.
+    choice = planar.best("val_loss")
+    assert "how much worse val_loss gets where a column is shuffled" in page(planar, planar.compare(), choice)
+    none = dataclasses.replace(planar, kept={})
+    assert "got none: none was kept: sweep with keep=&#39;all&#39;" in page(none, none.compare(), none.best())
+    assert "Which inputs matter" not in page(planar, planar.compare())
+
+
+def test_importance_takes_the_samples_that_there_is_time_for(planar, monkeypatch):
+    per_sample = inputs.REPEATS * 12 * 2 * num_params(planar.design.configs[0])
+    for samples, words in (
+        (50, "This rests on 50 of the held-out samples"),
+        (49, None),
+        (60, "Columns that"),
+    ):
+        monkeypatch.setattr(inputs, "WORK", samples * per_sample)
+        found = inputs.importance_of(planar, planar.best())
+        if words is None:
+            assert found == "2 columns and 12 networks are too many for a page: see Results.importance"
+        else:
+            assert found.notes[0].startswith(words)
 
 
 def test_what_diverged_is_counted(one_split):
