@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from regjax.core.config import Loss, local_x64
+from regjax.core.config import Loss
 from regjax.core.metrics import metrics, without_split
 from regjax.core.mlp import Params, predict, predict_proba
 from regjax.core.objective import resolve_loss
+from regjax.core.settings import own_settings
 from regjax.study.design import Design
 
 
@@ -36,7 +37,7 @@ def predicted(run: Callable[..., Any], design: Design, row: int, params: Params,
     mean, scale = design.standardisation(where.fold, design.stops_early(where.configuration))
     x = ((x.T - mean) / scale).astype(config.dtype)
     options: Any = {"activation": config.activation, "precision": config.precision}
-    with local_x64(config.dtype):
+    with own_settings(config.dtype):
         return np.asarray(run(params, x, loss=resolve_loss(config, design.data), **options))
 
 
@@ -65,7 +66,7 @@ def _metrics_of(mean: np.ndarray, design: Design, loss: Loss, fold: int) -> dict
             scores = mean if loss == "squared_error" else np.log(mean)
     # In float32 a probability may be 0, and its logit infinite.
     scores = np.nan_to_num(scores, posinf=1e4, neginf=-1e4)
-    with local_x64("float64"):
+    with own_settings("float64"):
         weights = jnp.asarray(design.splits.val[fold], jnp.float64)
         y = np.asarray(design.data.y)
         y = jnp.asarray(y.astype(np.float64) if loss == "squared_error" else y)
