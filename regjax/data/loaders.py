@@ -22,6 +22,7 @@ import numpy as np
 from regjax.core.checks import check_count, shortened, shown
 from regjax.core.data import Data, Task, check_two_classes
 from regjax.core.random import root_key
+from regjax.core.settings import own_settings
 from regjax.data.matlab import read_arrays
 from regjax.data.splits import hold_out
 
@@ -182,7 +183,8 @@ def load_named(
     ending = Path(text).suffix.lower()
     _check_options(text, ending, target, task)
     if text == BUILT_IN:
-        return Loaded(*two_regions(root_key()))
+        with own_settings("float32"):
+            return Loaded(*two_regions(root_key()))
     if text in BUNDLED:
         return Loaded(_bundled(text, task))
     if ending == ".mat":

@@ -12,6 +12,7 @@ import pytest
 from sklearn.datasets import load_iris
 
 import regjax
+from regjax.data.loaders import load
 from regjax.engine.replay import replay
 from regjax.report import page
 from regjax.tutorial.experiment import Settings, run_experiment
@@ -21,7 +22,13 @@ pytestmark = [pytest.mark.bits, pytest.mark.filterwarnings("ignore:Stochastic Op
 X, Y = load_iris(return_X_y=True)
 CONFIG = {"hidden": (8,), "num_steps": 40, "eval_every": 20, "batch_size": 16}
 # Everything that draws: initial weights, batches, partners and their shares, noise, masks.
-GRID = {"mixup": [0, 0.5], "keep_prob": [1, 0.8], "input_noise": 0.1, "swap_noise": 0.1, "gaussian_dropout": 0.1}
+GRID = {
+    "mixup": [0, 0.5],
+    "keep_prob": [1, 0.8],
+    "input_noise": 0.1,
+    "swap_noise": 0.1,
+    "gaussian_dropout": 0.1,
+}
 SETTINGS = [
     ("jax_default_prng_impl", "rbg"),
     ("jax_default_prng_impl", "unsafe_rbg"),
@@ -82,7 +89,11 @@ def of_runs(tmp_path):
         )
         key = regjax.replicate_key(2**32 - 1, 3)
         yield regjax.make_train(config)(key, hparams._replace(patience=5.0), data, data, data)
-    train, test = regjax.two_regions(regjax.replicate_key(0), 60, 40)
+    config = regjax.Config(layer_sizes=(4, 3), num_steps=20, eval_every=10)
+    key, hparams = regjax.replicate_key(1), hparams._replace(keep_prob=None, gaussian_dropout=None)
+    strengths = np.array([0.1, 1.0], np.float32)
+    yield jax.vmap(lambda l2: regjax.make_train(config)(key, hparams._replace(l2=l2), data))(strengths)
+    train, test = load("two_regions")
     yield [train, test]
     found = run_experiment(train, test, Settings(num_steps=50))
     yield [run.history for run in found.runs]
