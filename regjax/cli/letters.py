@@ -37,7 +37,7 @@ def in_ascii(letter: str) -> str:
     name = unicodedata.name(letter, "")
     if letter in _ASCII:
         return _ASCII[letter]
-    if name.startswith("SUPERSCRIPT "):
+    if letter.translate(_RAISED) != letter:
         return "^" + letter.translate(_RAISED)
     if name.startswith("GREEK ") and " LETTER " in name:
         word = name.split(" LETTER ")[1].split()[0].replace("LAMDA", "LAMBDA")
