@@ -28,13 +28,14 @@ from benchmarks.measure import interleaved, write
 from benchmarks.problems import problems
 from regjax.core import random
 from regjax.core.augment import input_noise, mixing_weight, partners, swap_noise
-from regjax.core.config import Config, Dtype, Init, Precision, local_x64
+from regjax.core.config import Config, Dtype, Init, Precision
 from regjax.core.data import Data, check_data, pad_samples
 from regjax.core.dropout import dropconnect_masks, dropout_masks, gaussian_masks
 from regjax.core.evaluate import infer
 from regjax.core.hparams import HParams, check_hparams
 from regjax.core.mlp import Params, init_params
 from regjax.core.objective import cost, cost_and_grads
+from regjax.core.settings import own_settings
 from regjax.core.train import init_state, run_segment
 
 # Largest relative difference of parameters between devices after 1,000 steps in float64.
@@ -252,7 +253,7 @@ def trained(case: Case, device: Any, dtype: Dtype, steps: int, params: Params) -
         state = init_state(key, hparams, config=config, params=params)
         return run_segment(key, state, hparams, data, 0, steps, config=config).params
 
-    with local_x64(dtype):
+    with own_settings(dtype):
         data = jax.tree.map(np.asarray, pad_samples(check_data(config, case.data)))
         begin = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), params)
         return on(device, run, begin, check_hparams(config, case.hparams), data)
@@ -316,7 +317,7 @@ def gradient_error(problem: Digits, precision: Precision, device: Any) -> float:
     found = []
     for where, dtype, own in ((device, "float32", precision), (devices()[0], "float64", "highest")):
         config = dataclasses.replace(problem.config, dtype=dtype, precision=own)
-        with local_x64(config.dtype):
+        with own_settings(config.dtype):
             params = jax.tree.map(lambda leaf, dtype=dtype: leaf[0].astype(dtype), problem.params)
             batch = jax.tree.map(lambda leaf: leaf[..., :128], problem.train)
             batch = jax.tree.map(np.asarray, check_data(config, batch))

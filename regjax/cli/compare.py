@@ -6,7 +6,7 @@ import functools
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -114,10 +114,13 @@ def _three_networks(asked: Asked, started: float) -> None:
         with of_file(asked.source):
             check_samples(config, train, test)
         folder = terminal.writable_folder(asked.out, PICTURES)
+        terminal.check_drawing()
     written: list[str] = []
     try:
         with terminal.progress("training three networks", settings.num_steps, quiet=asked.as_json) as advance:
             experiment = run_experiment(train, test, settings, on_progress=advance)
+        if not asked.as_json:
+            _print_table(experiment, len(train.x))
         # Pictures are drawn one at a time, so that Ctrl-C between two leaves only whole files.
         for name, figure in _figures(experiment, train, test, settings.numpy_rng):
             _save(folder / name, figure, written)
@@ -129,13 +132,12 @@ def _three_networks(asked: Asked, started: float) -> None:
         # allow_nan=False: JSON has no NaN, and parsers in other languages stop at one.
         print(json.dumps(_as_json(experiment, seconds), allow_nan=False))
     else:
-        _print_table(experiment, seconds, written, len(train.x))
+        print(f"all in all {seconds['total']:.2f} seconds; written: {', '.join(written)}")
 
 
 def _each_regulariser(asked: Asked, names: str) -> None:
     """Trains each regulariser beside none, prints the paired table, and draws the boundaries."""
     from regjax.data.loaders import load_two_classes
-    from regjax.plot import figures
     from regjax.tutorial import showcase
 
     with user_errors():
@@ -143,6 +145,7 @@ def _each_regulariser(asked: Asked, names: str) -> None:
         train, _ = load_two_classes(asked.source)
         showcase.check_rate(asked.learning_rate)
         folder = terminal.writable_folder(asked.out, (SHEET,))
+        terminal.check_drawing()
     try:
         with terminal.sweep_progress(asked.as_json) as report:
             results = showcase.run_showcase(
@@ -151,26 +154,28 @@ def _each_regulariser(asked: Asked, names: str) -> None:
         ctrl_c.check()
     except KeyboardInterrupt:
         raise Interrupted("nothing was written") from None
-    written: list[str] = []
-    if len(train.x) == 2:
-        _save(folder / SHEET, figures.boundaries(results), written)
-    _show_regularisers(results, written, asked.as_json)
+    _show_regularisers(results, folder, len(train.x) == 2, asked.as_json)
 
 
-def _show_regularisers(results: Any, written: list[str], as_json: bool) -> None:
-    """Prints each regulariser's paired difference from none, or all of it as JSON."""
+def _show_regularisers(results: Any, folder: Path, two_d: bool, as_json: bool) -> None:
+    """Prints each regulariser's paired difference from none, or all of it as JSON, and draws the sheet."""
     from regjax.cli import tables
+    from regjax.plot import figures
     from regjax.study.results import Answers
 
-    comparison = results.compare()
+    comparison, written = results.compare(), list[str]()
+    if not as_json:
+        print(UNTUNED)
+        tables.show_comparison(comparison)
+        for note in comparison.notes:
+            print(note)
+    if two_d:
+        _save(folder / SHEET, figures.boundaries(results), written)
     if as_json:
         seconds = {"compile": results.compile_seconds, "train": results.train_seconds}
         print(json.dumps(tables.as_json(results, Answers(comparison), seconds, written), allow_nan=False))
-        return
-    print(UNTUNED)
-    tables.show_comparison(comparison)
-    for line in (*comparison.notes, *([f"written: {', '.join(written)}"] if written else [])):
-        print(line)
+    elif written:
+        print(f"written: {', '.join(written)}")
 
 
 def _save(path: Path, figure: Any, written: list[str]) -> None:
@@ -223,10 +228,10 @@ def _as_json(experiment: Experiment, seconds: dict[str, float]) -> dict[str, Any
     return {"runs": runs, "seconds": seconds, "device": device(), "versions": versions()}
 
 
-def _print_table(
-    experiment: Experiment, seconds: dict[str, float], written: Sequence[str], num_features: int
-) -> None:
+def _print_table(experiment: Experiment, num_features: int) -> None:
     from rich.console import Console
+
+    seconds = experiment.seconds
 
     # As wide as the table, whatever the terminal: rich would cut numbers, and 0.8085 is not 0.8….
     console = Console(width=100, highlight=False)
@@ -240,13 +245,11 @@ def _print_table(
     console.print(
         "cost: as optimised, penalty and dropout's noise included; acc.: accuracy without dropout; "
         f"gap: train - test, in percentage points; seconds: the {len(experiment.runs)} trained together in "
-        f"{seconds['train']:.2f}, shared out; compiling {seconds['compile']:.2f}, "
-        f"all in all {seconds['total']:.2f}",
+        f"{seconds['train']:.2f}, shared out; compiling {seconds['compile']:.2f}",
         soft_wrap=True,
     )
     if num_features != 2:
         console.print(f"{num_features} features: no pictures of points and boundaries, which need 2")
-    console.print("written: " + ", ".join(written), soft_wrap=True)
 
 
 def _table(experiment: Experiment, seconds: float) -> Any:

@@ -18,6 +18,7 @@ import click
 from regjax.cli.check import check
 from regjax.cli.compare import compare
 from regjax.cli.export import export
+from regjax.cli.letters import Context, adapt_output
 from regjax.cli.plan import plan
 from regjax.cli.plot import plot
 from regjax.cli.replay import replay
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None, *, started: float | None = None) ->
         signal.signal(signal.SIGINT, ctrl_c)
         signal.signal(signal.SIGTERM, ctrl_c)
     started = time.perf_counter() if started is None else started
+    adapt_output()
     try:
         # A command that returns a number ends with it as its exit code.
         code = commands.main(args=arguments, prog_name="regjax", standalone_mode=False, obj=started)
@@ -63,5 +65,7 @@ def commands() -> None:
     """Trains regularised neural networks and shows what the regularisation did."""
 
 
+commands.context_class = Context
 for command in (sweep, plan, resume, show, export, plot, report, replay, compare, check):
+    command.context_class = Context
     commands.add_command(command)

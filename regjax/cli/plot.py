@@ -47,6 +47,7 @@ def plot(path: str, number: str, kind: str, out: str, **options: Any) -> None:
         if ending not in ENDINGS:
             raise ValueError(f"output must end in {', '.join(ENDINGS)}, got {shown(out)}")
         # Matplotlib takes a while to import: what can be refused without it is refused before.
+        terminal.check_drawing()
         from regjax.plot.figures import KINDS
 
         check_choice("kind", kind, tuple(KINDS))

@@ -33,6 +33,7 @@ def report(path: str, number: str, out: str, every: int | None) -> None:
 
     with user_errors():
         terminal.check_extra("report", "bokeh", "report")
+        terminal.check_drawing()
         check_not_the_store("report", out, path)
         if Path(out).is_dir():
             raise IsADirectoryError(21, "is a directory where a file must go", out)

@@ -63,6 +63,7 @@ def sweep(
         planned = planned_sweep(spec, compilation_cache)
         _check_store(spec.store, out)
         folder = terminal.writable_folder(out, FILES)
+        terminal.check_drawing()
     written: list[str] = []
     try:
         if not as_json:
@@ -135,15 +136,17 @@ def _write_files(folder: Path, spec: Spec, results: Results, answers: Answers) -
 
 def _files(spec: Spec, results: Results, answers: Answers) -> Iterator[tuple[str, Callable[[Path], Any]]]:
     """Yields the name of each file and the function that writes it; a figure is drawn only then."""
-    from regjax import plot
     from regjax.cli.spec import as_toml
 
     metric = tables.shown_metric(results, answers.choice)
     found = {"results.csv": results.to_pandas(), "summary.csv": results.summary(metric)}
     if answers.comparison is not None:
         found["comparison.csv"] = answers.comparison.table.drop(columns="sentence")
-    yield "sweep.toml", lambda path: path.write_text(as_toml(spec))
+    yield "sweep.toml", lambda path: path.write_text(as_toml(spec), "utf-8")
     for name, table in found.items():
         yield name, functools.partial(table.to_csv, index=False)
+    # Pictures come last: whatever becomes of them, the numbers are written.
+    from regjax import plot
+
     for name, draw in (("scores.png", plot.heatmap), ("curves.png", plot.curves)):
         yield name, functools.partial(terminal.save_figure, draw(results, metric=metric))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import signal
 import sys
@@ -147,6 +148,21 @@ def check_extra(what: str, module: str, extra: str) -> None:
         ) from None
 
 
+def check_drawing() -> None:
+    """Raises ValueError where Matplotlib cannot be imported or draw, before anything is trained."""
+    try:
+        from regjax.plot import figures  # noqa: F401, all that the pictures need
+        from regjax.plot.canvas import QuietFigure
+
+        figure = QuietFigure(figsize=(1, 1))
+        figure.text(0.5, 0.5, "λ")  # a text may need fonts, or LaTeX where a user's matplotlibrc wants it
+        save_figure(figure, io.BytesIO())
+    except Exception as error:  # a broken installation may raise anything
+        raise ValueError(
+            f"matplotlib must be able to draw the pictures, got {type(error).__name__}: {error}"
+        ) from error
+
+
 def writable_folder(out: str, names: Sequence[str]) -> Path:
     """Returns the folder, made where it is missing; raises OSError where no file can be made in it."""
     if not out:
@@ -198,6 +214,6 @@ def write(path: Path, save: Callable[[Path], Any]) -> None:
         part.unlink(missing_ok=True)
 
 
-def save_figure(figure: Any, path: Path, kind: str = "png") -> None:
+def save_figure(figure: Any, path: Path | io.BytesIO, kind: str = "png") -> None:
     """Writes a figure as PNG or another kind, whatever the path ends in."""
     figure.savefig(path, dpi=110, format=kind)

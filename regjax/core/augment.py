@@ -6,8 +6,6 @@ out is never a partner, and no value is taken from it.
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -20,10 +18,11 @@ from .random import (
     PARTNERS,
     SWAP,
     SWAP_ROWS,
-    one_generator,
+    betas,
     place_key,
     random_bits,
     random_normals,
+    uniforms,
 )
 
 
@@ -122,8 +121,7 @@ def mixup(batch: Data, partner: jax.Array, share: jax.Array) -> tuple[Data, Data
 
 def partners(key: jax.Array, step: ArrayLike, weights: jax.Array) -> jax.Array:
     """Returns a random permutation of the samples of weight above 0, `(n,)`; the others do not move."""
-    with one_generator():
-        u = jax.random.uniform(place_key(key, step, PARTNERS), weights.shape, jnp.float32)
+    u = uniforms(place_key(key, step, PARTNERS), weights.shape)
     held_out = weights <= 0
     # Training samples first, in random order; then each position that trains gets the next of them.
     order = jnp.argsort(jnp.where(held_out, 2.0, u))
@@ -132,8 +130,6 @@ def partners(key: jax.Array, step: ArrayLike, weights: jax.Array) -> jax.Array:
 
 def mixing_weight(key: jax.Array, step: ArrayLike, alpha: jax.Array) -> jax.Array:
     """Returns λ ~ Beta(α, α), a scalar in [0, 1]; 1 where α = 0, for which there is no Beta distribution."""
-    with one_generator():
-        drawn: Any = jax.random.beta(
-            place_key(key, step, MIXUP), jnp.where(alpha > 0, alpha, 1), jnp.where(alpha > 0, alpha, 1)
-        )
+    both = jnp.where(alpha > 0, alpha, 1)
+    drawn = betas(place_key(key, step, MIXUP), both, both)
     return jnp.where(alpha > 0, drawn, 1).astype(alpha.dtype)

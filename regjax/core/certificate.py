@@ -30,6 +30,7 @@ from .hparams import CLASSES_ONLY, PENALISED, HParams
 from .mlp import Layer, Params
 from .objective import cost, cost_and_grads
 from .penalties import penalty
+from .settings import own_settings
 
 # Hyperparameters of the objective, with the value of the lane in which they are on.
 STRENGTHS = {"l2": 0.7, "l1": 0.3, "activity_l2": 0.05, "label_smoothing": 0.1, "confidence_penalty": 0.2}
@@ -121,7 +122,7 @@ def _certify_program(
     config = Config(layer_sizes=sizes, activation=activation, dtype="float64")
     rng = np.random.default_rng(depth)
     problems = {loss: make_problem(config, loss, rng) for loss in losses}
-    with jax.enable_x64(True):  # thread-local
+    with own_settings("float64"):
         found = jax.tree.map(np.asarray, _differentiate(problems, config=config))
     return {loss: _errors_of_terms(loss, found[loss], problems[loss].direction) for loss in found}
 
@@ -238,7 +239,7 @@ def _differentiate(problems: dict[Loss, Problem], *, config: Config) -> dict[Los
     def one(problem: Problem, config: Config, lane: Lanes) -> Derivatives:
         params, data, _, (d_params, d_x) = problem
         batch, partners = mixup(
-            data._replace(x=lane.x, weights=lane.weights), jnp.arange(6, -1, -1), lane.share
+            data._replace(x=lane.x, weights=lane.weights), jnp.arange(6, -1, -1, jnp.int32), lane.share
         )
 
         def objective(params: Params, x: jax.Array) -> jax.Array:
@@ -250,7 +251,7 @@ def _differentiate(problems: dict[Loss, Problem], *, config: Config) -> dict[Los
             return objective(moved, batch.x + distance[1] * d_x)
 
         _, grads, dx = cost_and_grads(params, lane.hparams, batch, lane.masks, partners, config=config)
-        steps = STEP * jnp.eye(2)
+        steps = STEP * jnp.eye(2, dtype=jnp.float64)
         values = jax.vmap(along)(jnp.concatenate([steps, -steps]))
         oracle = jax.grad(objective, argnums=(0, 1))(params, batch.x)
         return Derivatives((grads, dx), oracle, (values[:2] - values[2:]) / (2 * STEP))
@@ -288,15 +289,16 @@ def _certify_proximal(name: str) -> Certificate:
     That is the condition of the minimum of ½·‖v - w‖² + penalty(v), where no entry of v is 0.
     """
     rng = np.random.default_rng(0)
-    with jax.enable_x64(True):
+    with own_settings("float64"):
         # Far enough from 0 that nothing becomes 0, where the penalty has a kink.
         w = rng.choice([-1.0, 1.0], (5, 3)) * rng.uniform(0.5, 1.5, (5, 3))
         strength = np.array([0.2]) if name == "l1_prox" else np.array(0.2)
         hparams = HParams(**{name: strength})
-        v = constrain((Layer(jnp.asarray(w), jnp.zeros((5, 1))),), hparams, jnp.ones(()), 1)[0].w
+        b, rate = jnp.zeros((5, 1), jnp.float64), jnp.ones((), jnp.float64)
+        v = constrain((Layer(jnp.asarray(w), b),), hparams, rate, 1)[0].w
 
         def value(v: jax.Array) -> jax.Array:
-            return penalty((Layer(v, jnp.zeros((5, 1))),), hparams)
+            return penalty((Layer(v, b),), hparams)
 
         ours, oracle = np.asarray(w - v), np.asarray(jax.grad(value)(v))
         d = _random_direction(v.shape, rng)

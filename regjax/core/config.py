@@ -6,14 +6,11 @@ compilation, and so may be axes of a grid, are in hparams.py.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import math
 import numbers
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
-
-import jax
 
 from .checks import check_choice, check_count, check_known, shown
 
@@ -190,8 +187,3 @@ def check_precision(precision: Precision, dtype: Any) -> None:
     """Raises ValueError where the operands of float64 products would be rounded to bfloat16."""
     if precision == "bfloat16" and dtype == "float64":
         raise ValueError("precision must be highest, high or default with float64, got 'bfloat16'")
-
-
-def local_x64(dtype: Dtype) -> contextlib.AbstractContextManager[Any]:
-    """Returns a context in which `dtype` exists: x64 for float64, never a global switch."""
-    return jax.enable_x64(True) if dtype == "float64" else contextlib.nullcontext()

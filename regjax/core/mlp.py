@@ -22,9 +22,10 @@ from jax import lax
 
 from .activations import ACTIVATIONS
 from .checks import check_choice
-from .config import Activation, Config, Dtype, Init, Loss, Precision, check_precision, local_x64
+from .config import Activation, Config, Dtype, Init, Loss, Precision, check_precision
 from .dropout import UnitMasks
-from .random import INIT, is_drawn_on_cpu, normals, on_cpu, one_generator, place_key
+from .random import INIT, is_drawn_on_cpu, normals, on_cpu, place_key, uniforms
+from .settings import own_settings
 
 # A product whose inner dimension is at most this is written as a sum of elementwise products, which XLA
 # fuses with the activation and the mask; see benchmarks/bench_layout.py for what that is worth.
@@ -70,7 +71,7 @@ def init_params(
     draw = functools.partial(_draw, shapes=shapes, init=init, dtype=dtype)
     if not is_drawn_on_cpu(key):
         return draw(key)
-    with local_x64(dtype):
+    with own_settings(dtype):
         return on_cpu(draw, key)
 
 
@@ -78,7 +79,7 @@ def _draw(key: jax.Array, shapes: Sequence[tuple[int, int]], init: Init, dtype: 
     if init in ("sklearn", "sklearn_logistic"):
         return _uniform(place_key(key, 0, INIT), shapes, 6.0 if init == "sklearn" else 2.0, dtype)
     params = []
-    with one_generator(), local_x64(dtype):
+    with own_settings(dtype):
         for normal, (fan_out, fan_in) in zip(normals(place_key(key, 0, INIT), shapes), shapes, strict=True):
             variance = {"tutorial": 1 / fan_in, "he": 2 / fan_in, "glorot": 2 / (fan_in + fan_out)}[init]
             w = (normal * math.sqrt(variance)).astype(dtype)
@@ -89,8 +90,8 @@ def _draw(key: jax.Array, shapes: Sequence[tuple[int, int]], init: Init, dtype: 
 def _uniform(key: jax.Array, shapes: Sequence[tuple[int, int]], factor: float, dtype: Dtype) -> Params:
     """Returns weights and biases drawn uniformly within ±√(factor/(fan_in + fan_out))."""
     sizes = [fan_out * (fan_in + 1) for fan_out, fan_in in shapes]
-    with one_generator(), local_x64(dtype):
-        drawn = jax.random.uniform(key, (sum(sizes),), jnp.float32, -1, 1)
+    with own_settings(dtype):
+        drawn = uniforms(key, (sum(sizes),), -1, 1)
         params = []
         parts = jnp.split(drawn, np.cumsum(sizes)[:-1])
         for part, (fan_out, fan_in) in zip(parts, shapes, strict=True):

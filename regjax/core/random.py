@@ -5,6 +5,9 @@
 `replicate_key` gives the key of a (seed, fold); everything else folds in the step, a fixed constant per
 place, and the layer. No draw depends on a hyperparameter, so switching one regulariser on leaves the
 draws of all others alone, and two configurations of one seed see the same randomness.
+
+Only this module draws from `jax.random` for training. It names the generator and the dtype of every draw,
+since JAX's defaults are the user's to change (tests/core/test_draws.py looks for draws elsewhere).
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from .checks import check_count, is_traced
+from .settings import GENERATOR, own_settings
 
 # One constant per place, never renumbered: stored results depend on them.
 INIT = 0
@@ -54,8 +58,18 @@ def replicate_key(seed: ArrayLike, fold: ArrayLike = 0) -> jax.Array:
     for name, value in (("seed", seed), ("fold", fold)):
         if not isinstance(value, jax.Array):
             check_count(name, value, at_least=0, at_most=MAX_SEED)
-    root = jax.random.key(0, impl="threefry2x32")
-    return jax.random.fold_in(jax.random.fold_in(root, seed), fold)
+    with own_settings("float32"):
+        return jax.random.fold_in(jax.random.fold_in(root_key(), seed), fold)
+
+
+def root_key() -> jax.Array:
+    """Returns the key of which all others are made: `jax.random.key(0)` as JAX's own settings have it."""
+    return as_key(jnp.zeros(2, jnp.uint32))  # not from a seed, to which JAX may add an offset
+
+
+def as_key(words: ArrayLike) -> jax.Array:
+    """Returns the key whose data are `words`, `(2,)` uint32, as `jax.random.key_data` returned them."""
+    return jax.random.wrap_key_data(jnp.asarray(words, jnp.uint32), impl=GENERATOR)
 
 
 def place_key(key: jax.Array, step: ArrayLike, place: int) -> jax.Array:
@@ -66,6 +80,18 @@ def place_key(key: jax.Array, step: ArrayLike, place: int) -> jax.Array:
 def one_generator() -> contextlib.AbstractContextManager[Any]:
     """Returns a context in which the draws of `jax.random` do not depend on jax_threefry_partitionable."""
     return jax.threefry_partitionable(True)
+
+
+def uniforms(key: jax.Array, shape: Sequence[int], low: float = 0.0, high: float = 1.0) -> jax.Array:
+    """Returns uniform numbers in [low, high), float32 whatever the dtype of the network."""
+    with one_generator():
+        return jax.random.uniform(key, shape, jnp.float32, low, high)
+
+
+def betas(key: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+    """Returns numbers of Beta(a, b), in the shape and dtype of `a`, which `b` shares."""
+    with one_generator():
+        return jax.random.beta(key, a, b, dtype=a.dtype)
 
 
 def is_drawn_on_cpu(key: jax.Array) -> bool:
@@ -98,7 +124,9 @@ def normals(key: jax.Array, shapes: Sequence[tuple[int, int]]) -> list[jax.Array
     Threefry, since each evaluation takes a good part of a second to compile.
     """
     sizes = [math.prod(shape) for shape in shapes]
-    layers = jax.random.key_data(jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(len(shapes))))
+    layers = jax.random.key_data(
+        jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(len(shapes), dtype=jnp.uint32))
+    )
     of_number = np.repeat(np.arange(len(shapes)), sizes)
     counters = np.concatenate([np.arange(size, dtype=np.uint32) for size in sizes])
     zeros = jnp.zeros(len(counters), jnp.uint32)
@@ -203,6 +231,5 @@ def epoch_order(key: jax.Array, epoch: ArrayLike, weights: jax.Array, *, shuffle
     """
     if not shuffle:
         return jnp.argsort(weights <= 0, stable=True)
-    with one_generator():
-        u = jax.random.uniform(place_key(key, epoch, BATCH), weights.shape, jnp.float32)
+    u = uniforms(place_key(key, epoch, BATCH), weights.shape)
     return jnp.argsort(jnp.where(weights > 0, u, 2.0))

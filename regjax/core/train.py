@@ -20,7 +20,7 @@ from jax.typing import ArrayLike
 from .augment import add_noise
 from .averaging import Average, average, init_average
 from .checks import is_traced
-from .config import Config, local_x64
+from .config import Config
 from .constraints import constrain
 from .data import Data, check_data, check_test, hide_held_out, pad_samples
 from .dropout import UnitMasks, draw_masks
@@ -34,6 +34,7 @@ from .objective import BatchSizes, resolve_loss
 from .optimizers import learning_rate_at, make_optimizer, update
 from .penalties import penalty
 from .random import is_drawn_on_cpu
+from .settings import own_settings
 
 
 class TrainState(NamedTuple):
@@ -276,7 +277,7 @@ def make_train(config: Config) -> Callable[..., Trained]:
             ValueError: a hyperparameter or a data set that does not fit the config; names it.
         """
         _check_x64(config, (hparams, data, test, stop))
-        with local_x64(config.dtype):
+        with own_settings(config.dtype):
             hparams = check_hparams(config, hparams)
             if config.draws != "jax":
                 raise ValueError(f"draws must be jax outside of a sweep, got {config.draws}")

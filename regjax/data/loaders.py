@@ -22,6 +22,8 @@ import numpy as np
 
 from regjax.core.checks import check_count, shortened, shown
 from regjax.core.data import Data, Task, check_two_classes
+from regjax.core.random import root_key
+from regjax.core.settings import own_settings
 from regjax.data.encode import encode, fit_statistics
 from regjax.data.files import ENDINGS as TABLES
 from regjax.data.files import Read, read_table
@@ -184,7 +186,8 @@ def load_samples(source: Source, reading: Reading = Reading()) -> Samples:  # no
     if ending not in TABLES:
         _check_options(text, ending, reading)
     if text == BUILT_IN:
-        return Samples(*two_regions(jax.random.key(0, impl="threefry2x32")))
+        with own_settings("float32"):
+            return Samples(*two_regions(root_key()))
     if text in BUNDLED:
         return _bundled(text, reading)
     if ending == ".mat":

@@ -27,7 +27,7 @@ from regjax.core.hparams import HParams
 from regjax.core.minibatches import weigh_classes
 from regjax.core.mlp import Layer
 from regjax.core.objective import resolve_loss
-from regjax.core.random import MASKS, epoch_order, place_key, random_bits
+from regjax.core.random import MASKS, as_key, epoch_order, place_key, random_bits
 from regjax.core.train import TrainState
 from regjax.engine.kernel import Array, Inputs, Program
 from regjax.engine.tiles import THREADS_PER_WARP, Tile, has_kernel, splits_of, tile_for
@@ -179,7 +179,7 @@ def _draw(
     steps = start + jnp.arange(size, dtype=jnp.int32)
 
     def bits_of(words: jax.Array, step: jax.Array) -> tuple[jax.Array | None, ...]:
-        key = place_key(jax.random.wrap_key_data(words), step, MASKS)
+        key = place_key(as_key(words), step, MASKS)
         found = []
         for layer, (units, on) in enumerate(zip(config.layer_sizes[:-1], masked, strict=True)):
             bits = random_bits(jax.random.fold_in(key, layer), units, columns) if on else None
@@ -188,10 +188,10 @@ def _draw(
         return tuple(found)
 
     def batches_of(words: jax.Array, weights: jax.Array) -> jax.Array:
-        key, first = jax.random.wrap_key_data(words), start // num_batches
-        epochs = first + jnp.arange(size // num_batches + 2)
+        key, first = as_key(words), start // num_batches
+        epochs = first + jnp.arange(size // num_batches + 2, dtype=jnp.int32)
         orders = jax.vmap(lambda e: epoch_order(key, e, weights, shuffle=config.shuffle))(epochs)
-        places = (steps % num_batches)[:, None] * columns + jnp.arange(columns)[None, :]
+        places = (steps % num_batches)[:, None] * columns + jnp.arange(columns, dtype=jnp.int32)[None, :]
         return orders[(steps // num_batches - first)[:, None], places].astype(jnp.int32)
 
     bits = jax.vmap(jax.vmap(bits_of, (None, 0)), (0, None))(keys, steps)

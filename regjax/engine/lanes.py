@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from regjax.core.config import Config, local_x64
+from regjax.core.config import Config
 from regjax.core.data import Data
 from regjax.core.early_stopping import keep_best
 from regjax.core.evaluate import all_finite, infer
@@ -32,7 +32,8 @@ from regjax.core.minibatches import weigh_classes
 from regjax.core.mlp import Params
 from regjax.core.objective import resolve_loss
 from regjax.core.penalties import penalty
-from regjax.core.random import epoch_order, is_drawn_on_cpu, on_cpu
+from regjax.core.random import as_key, epoch_order, is_drawn_on_cpu, on_cpu
+from regjax.core.settings import own_settings
 from regjax.core.train import Course, TrainState, init_state, run_segment
 from regjax.engine.workers import on_device
 
@@ -170,7 +171,7 @@ class ChunkDone(NamedTuple):
 def run_task(task: ChunkTask) -> ChunkDone:
     """Returns the chunk after the task's last end, with its records."""
     began = time.perf_counter()
-    with local_x64(task.config.dtype), on_device(task.device):
+    with own_settings(task.config.dtype), on_device(task.device):
         replicates, hparams = jax.device_put((task.replicates, task.hparams))
         # Only the loop reads the orders of all epochs; elsewhere they would be copied for each lane.
         seen = replicates._replace(orders=None)
@@ -225,7 +226,7 @@ def compile_loop(task: ChunkTask, steps: int = 0) -> None:
         task: a task of such a chunk.
         steps: 0 for the program whose bounds are traced, else one of `BLOCKS`, for that of as many steps.
     """
-    with local_x64(task.config.dtype), on_device(task.device):
+    with own_settings(task.config.dtype), on_device(task.device):
         replicates, hparams = jax.device_put((task.replicates, task.hparams))
         init = functools.partial(init_lanes, config=_config_of_loop(task.config))
         shapes = jax.eval_shape(init, replicates, hparams, task.params)
@@ -339,7 +340,7 @@ def init_lanes(
     """Returns the states before the first step, leaves `(R, r, …)`: with `params`, or drawn where None."""
 
     def init(replicate: Replicates, hparams: HParams, params: Params | None) -> TrainState:
-        key = jax.random.wrap_key_data(replicate.key)
+        key = as_key(replicate.key)
         return init_state(key, hparams, config=config, params=params)
 
     return _over_lanes(init, replicates, 2)(replicates, hparams, params)
@@ -373,7 +374,7 @@ def advance_lanes(
     """
 
     def advance(replicate: Replicates, hparams: HParams, state: TrainState) -> TrainState:
-        key = jax.random.wrap_key_data(replicate.key)
+        key = as_key(replicate.key)
         data = Data(replicate.x, replicate.y, replicate.train)
         watched = data._replace(weights=replicate.watched) if config.stop_on == "score" else None
         course = Course(num_batches, num_steps, watched, replicate.orders, steps)
@@ -388,11 +389,11 @@ def orders_of_lanes(replicates: Replicates, first: Any, *, epochs: int, config: 
 
     Epoch e is at place e modulo `epochs`, where `run_segment` looks for it.
     """
-    place = jnp.arange(epochs)
+    place = jnp.arange(epochs, dtype=jnp.int32)
     numbers = first + (place - first) % epochs
 
     def orders(replicate: Replicates) -> jax.Array:
-        key, data = jax.random.wrap_key_data(replicate.key), Data(replicate.x, replicate.y, replicate.train)
+        key, data = as_key(replicate.key), Data(replicate.x, replicate.y, replicate.train)
         weights = weigh_classes(data, config).weights
         return jax.vmap(lambda epoch: epoch_order(key, epoch, weights, shuffle=config.shuffle))(numbers)
 

@@ -10,6 +10,9 @@ intervals mean.
 
 from typing import TYPE_CHECKING, Any
 
+# Before any other import of Matplotlib, which fails where MPLBACKEND is not installed.
+from regjax.plot import backend as backend
+
 if TYPE_CHECKING:
     from regjax.plot.figures import (
         KINDS,
@@ -42,7 +45,7 @@ __all__ = [
 ]
 
 
-# Matplotlib takes a third of a second to import: it is when a figure is asked for.
+# The figures import the whole study: they are imported where one is asked for.
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'regjax.plot' has no attribute {name!r}")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from regjax.core import dropout
-from regjax.core.config import local_x64
+from regjax.core.random import as_key
+from regjax.core.settings import own_settings
 from regjax.plot.canvas import DIGITS, Panels, figure_or_new, root_of, set_title
 from regjax.plot.request import configuration_of, order_of
 from regjax.study.results import Results
@@ -76,9 +75,9 @@ def _draw_step(results: Results, index: int, step: int) -> tuple[int, dropout.Un
     config = design.configs[row.configuration]
     # Dropout's bits depend on the width: it must be that of training.
     width = design.padded.x.shape[1] if config.batch_size is None else config.batch_size
-    with local_x64(config.dtype):
+    with own_settings(config.dtype):
         drawn = dropout.draw_masks(
-            jax.random.wrap_key_data(jnp.asarray(design.key(row))),
+            as_key(design.key(row)),
             step,
             design.hparams[row.configuration]._replace(gaussian_dropout=None, dropconnect_keep_prob=None),
             config,

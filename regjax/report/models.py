@@ -13,14 +13,13 @@ import importlib.resources
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-import matplotlib
-import matplotlib.colors
 import numpy as np
 from bokeh import models
 from bokeh.document import Document
 from bokeh.plotting import figure
 
 from regjax.core.metrics import without_split
+from regjax.plot.backend import matplotlib
 from regjax.plot.palette import BLUE, CHOSEN, GREEN, NOTHING, VERDICTS, VERMILION, class_look
 from regjax.report.arrays import points_of
 from regjax.report.networks import BARS, labels_of

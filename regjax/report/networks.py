@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from regjax.core.config import Config, Loss, local_x64
+from regjax.core.config import Config, Loss
 from regjax.core.mlp import Params, decide, forward
 from regjax.core.objective import resolve_loss
+from regjax.core.settings import own_settings
 from regjax.report.compact import BUDGET, as_half
 from regjax.study.design import Design
 from regjax.study.records import num_params
@@ -186,7 +187,7 @@ def _predicted(results: Results, rows: list[int]) -> Iterator[tuple[int, np.ndar
             some = members[start : start + TOGETHER]
             params = [results.kept[row] for row in some]
             params += params[:1] * (TOGETHER - len(some))  # one shape, one program
-            with local_x64(config.dtype):
+            with own_settings(config.dtype):
                 stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *params)
                 found = np.asarray(_decided(stacked, x, config=config, loss=loss))
             yield from zip(some, found[: len(some), : design.data.x.shape[1]], strict=True)

@@ -24,12 +24,13 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from regjax.core.config import Config, local_x64
+from regjax.core.config import Config
 from regjax.core.hparams import HParams, check_hparams, check_loss
 from regjax.core.mlp import Layer, Params
 from regjax.core.numpy_random import draw_weights
 from regjax.core.objective import resolve_loss
 from regjax.core.random import replicate_key
+from regjax.core.settings import own_settings
 from regjax.core.train import TrainState
 from regjax.sklearn.epochs import (
     EPOCHS,
@@ -103,7 +104,7 @@ class RegMLP(Parameters):
         samples = self._split(X, y, sample_weight, random)
         num_trained = int(np.sum(samples.data.weights > 0))
         config = self._config(X.shape[1], self.n_outputs_, num_trained, X.dtype)
-        with local_x64(config.dtype):
+        with own_settings(config.dtype):
             hparams = check_hparams(config, HParams(**self._hparams(samples.mean_weight)))
             check_loss(hparams, resolve_loss(config, samples.data))
             run = Run(key, hparams, samples, config)
@@ -227,7 +228,7 @@ class RegMLP(Parameters):
         orders = None
         if config.batch_size is not None:
             orders = np.zeros((EPOCHS, data.x.shape[1]), np.int32)
-        with local_x64(config.dtype):
+        with own_settings(config.dtype):
             hparams = check_hparams(config, HParams(**self._hparams()))
             key = replicate_key(0)
             params = draw_weights(np.random.RandomState(0), config.layer_sizes, False, X.dtype)

@@ -15,10 +15,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from regjax.core.config import Config, local_x64
+from regjax.core.config import Config
 from regjax.core.data import Data
 from regjax.core.hparams import HParams, check_hparams
 from regjax.core.mlp import Layer, Params
+from regjax.core.random import root_key
+from regjax.core.settings import own_settings
 from regjax.core.train import TrainState, init_state
 from regjax.data.schema import Schema
 from regjax.data.splits import Splits
@@ -113,8 +115,8 @@ def as_state(found: Sequence[np.ndarray], config: Config, hparams: HParams) -> T
         config: the config of the row.
         hparams: the hyperparameters of the row; with `config` they decide which parts the state has.
     """
-    with local_x64(config.dtype):
-        key = jax.random.key(0, impl="threefry2x32")
+    with own_settings(config.dtype):
+        key = root_key()
         shape = jax.eval_shape(lambda key: init_state(key, hparams, config=config), key)
     return jax.tree.unflatten(jax.tree.structure(shape), found)
 

@@ -24,7 +24,7 @@ from regjax.core.hparams import OFF_VALUES, HParams, check_hparam
 from regjax.core.metrics import CLASS_METRICS, REAL_METRICS, UNITS, without_split
 from regjax.core.mlp import Params
 from regjax.core.numpy_random import draw_orders, draw_weights
-from regjax.core.random import replicate_key
+from regjax.core.random import as_key, replicate_key
 from regjax.data.encode import Statistics, encode, fit_statistics
 from regjax.data.schema import Schema
 from regjax.data.splits import Splits, standardisation
@@ -451,7 +451,7 @@ def _keys_of(seed: jax.Array, fold: jax.Array) -> jax.Array:
 
 @jax.jit
 def _fold_in_twice(key: jax.Array, words: jax.Array) -> jax.Array:
-    folded = jax.random.fold_in(jax.random.wrap_key_data(key), words[0])
+    folded = jax.random.fold_in(as_key(key), words[0])
     return jax.random.key_data(jax.random.fold_in(folded, words[1]))
 
 

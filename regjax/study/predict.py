@@ -8,11 +8,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from regjax.core.config import Loss, local_x64
+from regjax.core.config import Loss
 from regjax.core.data import as_numbers
 from regjax.core.metrics import metrics, without_split
 from regjax.core.mlp import Params, predict, predict_proba
 from regjax.core.objective import resolve_loss
+from regjax.core.settings import own_settings
 from regjax.data.table import as_pandas, is_frame
 from regjax.study.design import Design
 
@@ -57,7 +58,7 @@ def predicted(
     config = design.configs[where.configuration]
     x = design.encoded(rows, where.fold, design.stops_early(where.configuration))
     options: Any = {"activation": config.activation, "precision": config.precision}
-    with local_x64(config.dtype):
+    with own_settings(config.dtype):
         return np.asarray(run(params, x, loss=resolve_loss(config, design.data), **options))
 
 
@@ -86,7 +87,7 @@ def _metrics_of(mean: np.ndarray, design: Design, loss: Loss, fold: int) -> dict
             scores = mean if loss == "squared_error" else np.log(mean)
     # In float32 a probability may be 0, and its logit infinite.
     scores = np.nan_to_num(scores, posinf=1e4, neginf=-1e4)
-    with local_x64("float64"):
+    with own_settings("float64"):
         weights = jnp.asarray(design.splits.val[fold], jnp.float64)
         y = np.asarray(design.data.y)
         y = jnp.asarray(y.astype(np.float64) if loss == "squared_error" else y)

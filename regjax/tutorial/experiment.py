@@ -16,12 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from regjax.core.checks import check_count
-from regjax.core.config import Config, Dtype, local_x64
+from regjax.core.config import Config, Dtype
 from regjax.core.data import Data, check_data, pad_samples
 from regjax.core.dropout import UnitMasks, dropout_masks
 from regjax.core.hparams import HParams, check_hparams
 from regjax.core.mlp import Params
 from regjax.core.random import MAX_SEED, replicate_key
+from regjax.core.settings import own_settings
 from regjax.tutorial.functions import HIDDEN, as_params, frozen_masks, initialize_parameters
 from regjax.tutorial.training import Networks, train_networks
 
@@ -129,7 +130,7 @@ def run_experiment(
     train, test = check_samples(config, train, test)
     num_samples = train.x.shape[1]
     started = compiled = time.perf_counter()
-    with local_x64(config.dtype):
+    with own_settings(config.dtype):
         networks = _networks(config, hparams, train, test, settings)
         params, records = networks.params, []
         for step, after, record in train_networks(networks, _stops(settings.num_steps), config=config):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
-from matplotlib.figure import Figure
 
 from regjax.core.config import Config
 from regjax.core.data import Data
@@ -16,6 +16,9 @@ from regjax.plot.canvas import QuietFigure
 from regjax.plot.dropped import draw_masks
 from regjax.plot.samples import class_legend, draw_boundary, draw_points, name_features, plane
 from regjax.tutorial.experiment import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # A colour and a dash for each network: colour alone does not tell them apart for every reader.
 RUN_STYLES = (("#000000", "-"), ("#009E73", "--"), ("#CC79A7", "-."))

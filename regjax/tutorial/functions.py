@@ -26,6 +26,7 @@ from regjax.core.data import PAD_MULTIPLE, Data, check_data, pad_samples
 from regjax.core.dropout import UnitMasks, dropout_masks
 from regjax.core.hparams import HParams, check_hparam, check_hparams
 from regjax.core.random import replicate_key
+from regjax.core.settings import own_settings
 from regjax.data.loaders import load_mat
 from regjax.tutorial.training import Networks, train_networks
 
@@ -330,7 +331,7 @@ def model(
     samples = check_data(config, Data.from_arrays(X.T, Y.ravel(), task="classification"))
     masks = frozen_masks(config, samples, keep_prob)
     parameters = initialize_parameters(config.layer_sizes)
-    with jax.enable_x64(True):
+    with own_settings("float64"):
         # The loop trains networks side by side: this is one, with a leading axis of length 1.
         hparams, masks = jax.tree.map(lambda leaf: np.asarray(leaf)[None], (hparams, masks))
         key = replicate_key(0)  # nothing is drawn from it: weights and masks are given
@@ -426,7 +427,7 @@ def _check_keep_prob(keep_prob: float) -> None:
 
 def _float64(f: Callable[..., Any], *inputs: Any) -> Any:
     """Returns f(*inputs) as NumPy arrays, computed in float64; JAX's global setting stays as it is."""
-    with jax.enable_x64(True):
+    with own_settings("float64"):
         as_jax = jax.tree.map(_as_jax, inputs)
         return jax.tree.map(np.asarray, f(*as_jax))
 

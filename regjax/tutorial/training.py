@@ -49,7 +49,7 @@ def train_networks(
 ) -> Iterator[tuple[int, Params, History]]:
     """Yields (step, parameters, record), `(k, …)` each, at step 0 and at every stop.
 
-    With dtype "float64" the caller holds `local_x64` around the whole iteration.
+    With dtype "float64" the caller holds `own_settings` around the whole iteration.
 
     Args:
         networks: the networks, and their samples.
