@@ -46,7 +46,7 @@ class Spec(NamedTuple):
     """A resolved sweep, section by section; keys that are not there have no value (a test set, a metric).
 
     Attributes:
-        data: data, target, task, test, standardize.
+        data: data, target, task, test, standardize, standardize_target.
         config: fields of `Config`, with `hidden` in place of `layer_sizes`.
         grid: name -> canonical values, of all hyperparameters.
         sweep: seeds, folds, …, the questions, and the path of the store.

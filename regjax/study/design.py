@@ -25,7 +25,7 @@ from regjax.core.metrics import CLASS_METRICS, REAL_METRICS, UNITS, without_spli
 from regjax.core.mlp import Params
 from regjax.core.numpy_random import draw_orders, draw_weights
 from regjax.core.random import replicate_key
-from regjax.data.splits import Splits, standardisation
+from regjax.data.splits import Splits, standardisation, target_standardisation
 from regjax.study.configuration import NAMES, Configuration, is_mentioned, value_of
 from regjax.study.grid import Grid
 from regjax.study.words import describe
@@ -90,6 +90,8 @@ class Design:
         notes: sentences that the plan and the results show.
         fold_inputs: inputs of the samples in each fold, `(n_features, n)` each, where folds have their own;
             else None.
+        standardize_target: whether real targets are standardised by each fold's training part; `data` and
+            `test` hold them in their own unit, float64.
     """
 
     data: Data
@@ -105,6 +107,7 @@ class Design:
     standardize: bool
     notes: tuple[str, ...]
     fold_inputs: tuple[np.ndarray, ...] | None = None
+    standardize_target: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Returns the fields alone: cached functions beside them cannot be pickled."""
@@ -114,6 +117,11 @@ class Design:
     def has_own_inputs(self) -> bool:
         """Whether inputs differ between folds."""
         return (self.standardize or self.fold_inputs is not None) and self.num_folds > 1
+
+    @property
+    def has_own_targets(self) -> bool:
+        """Whether the targets that networks train on differ between folds."""
+        return self.standardize_target and self.num_folds > 1
 
     @property
     def num_folds(self) -> int:
@@ -313,6 +321,60 @@ class Design:
             ones = np.ones((len(self.data.x), 1))
             return np.zeros_like(ones), ones
         return standardisation(self.data, self.splits.trains(fold, stops))
+
+    def targets(self, fold: int, stops: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
+        """Returns y of the padded samples and of the test samples as a fold's networks see them.
+
+        Args:
+            fold: number of the fold.
+            stops: whether the networks train without the samples that early stopping watches.
+        """
+        return self._targets(fold, stops and self.standardize_target)
+
+    @functools.cached_property
+    def _targets(self) -> Callable[[int, bool], tuple[np.ndarray, np.ndarray | None]]:
+        """`_make_targets` with a cache that is dropped with the design."""
+        return functools.lru_cache(maxsize=64)(self._make_targets)
+
+    def _make_targets(self, fold: int, stops: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        y, test_y = self.padded.y, None if self.padded_test is None else self.padded_test.y
+        if not self.standardize_target:
+            return y, test_y
+        (mean, scale), dtype = self.target_standardisation(fold, stops), self.configs[0].dtype
+        largest = np.finfo(dtype).max
+
+        def standardised(own: np.ndarray) -> np.ndarray:
+            with np.errstate(over="ignore"):  # a held-out sample may hold any number
+                # Not ∞ in the end: in training it is multiplied by its weight 0.
+                return np.clip((own - mean) / scale, -largest, largest).astype(dtype)
+
+        return standardised(y), None if test_y is None else standardised(test_y)
+
+    def target_standardisation(self, fold: int, stops: bool = False) -> tuple[np.ndarray, float]:
+        """Returns the mean of each target, `(n_outputs, 1)`, and the scale of all; arguments as `targets`."""
+        if not self.standardize_target:
+            return np.zeros((len(self.data.y), 1)), 1.0
+        return target_standardisation(self.data, self.splits.trains(fold, stops))
+
+    def in_own_unit(self, predictions: np.ndarray, fold: int, stops: bool = False) -> np.ndarray:
+        """Returns predictions in the unit of the targets, float64; as they are without `standardize_target`.
+
+        Args:
+            predictions: of networks of the fold, `(…, n_outputs, n)`, or of their first outputs.
+            fold: number of the fold.
+            stops: as in `targets`.
+        """
+        if not self.standardize_target:
+            return predictions
+        mean, scale = self.target_standardisation(fold, stops)
+        return mean[: predictions.shape[-2]] + scale * predictions.astype(np.float64)
+
+    def target_scales(self) -> np.ndarray:
+        """Returns the scale of the targets of each row, `(rows,)`."""
+        early = [self.stops_early(index) for index in range(len(self.configs))]
+        folds = range(self.num_folds)
+        of = {stops: [self.target_standardisation(fold, stops)[1] for fold in folds] for stops in set(early)}
+        return np.concatenate([np.tile(of[stops], len(self.seeds)) for stops in early])
 
     def drawn(self, row: Row) -> tuple[Params | None, np.ndarray | None]:
         """Returns the weights that a row begins with, and the orders of its samples in each epoch, where

@@ -19,6 +19,8 @@ from regjax.study.design import Design
 def predicted(run: Callable[..., Any], design: Design, row: int, params: Params, X: ArrayLike) -> np.ndarray:
     """Returns the predictions of the network of a row, features-first as `mlp.predict` has them.
 
+    Real values are in the unit of the targets; where those are standardised they are float64.
+
     Args:
         run: `mlp.predict` or `mlp.predict_proba`.
         design: design of the sweep.
@@ -33,11 +35,13 @@ def predicted(run: Callable[..., Any], design: Design, row: int, params: Params,
     config, x = design.configs[where.configuration], np.asarray(X)
     if x.ndim != 2 or x.shape[1] != len(design.data.x):
         raise ValueError(f"X must be (n_samples, {len(design.data.x)}), got shape {x.shape}")
-    mean, scale = design.standardisation(where.fold, design.stops_early(where.configuration))
+    stops = design.stops_early(where.configuration)
+    mean, scale = design.standardisation(where.fold, stops)
     x = ((x.T - mean) / scale).astype(config.dtype)
     options: Any = {"activation": config.activation, "precision": config.precision}
     with local_x64(config.dtype):
-        return np.asarray(run(params, x, loss=resolve_loss(config, design.data), **options))
+        found = np.asarray(run(params, x, loss=resolve_loss(config, design.data), **options))
+    return design.in_own_unit(found, where.fold, stops)
 
 
 def ensemble_scores(design: Design, kept: Mapping[int, Params], metric: str) -> np.ndarray:

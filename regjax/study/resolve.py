@@ -49,6 +49,7 @@ class Options(TypedDict, total=False):
     test: Any
     groups: ArrayLike | None
     standardize: bool
+    standardize_target: bool
     epochs: int | None
     pairing: Pairing
     stopping: float
@@ -64,6 +65,7 @@ DEFAULTS: Options = {
     "test": None,
     "groups": None,
     "standardize": False,
+    "standardize_target": False,
     "epochs": None,
     "pairing": "paired",
     "stopping": STOPPING,
@@ -94,8 +96,9 @@ def make_design(
     asked: dict[str, Any] = {**DEFAULTS, **options}
     check_choice("pairing", asked["pairing"], get_args(Pairing))
     check_choice("task", asked["task"], get_args(Task))
-    if not isinstance(asked["standardize"], bool | np.bool_):
-        raise TypeError(f"standardize must be True or False, got {shown(asked['standardize'])}")
+    for name in ("standardize", "standardize_target"):
+        if not isinstance(asked[name], bool | np.bool_):
+            raise TypeError(f"{name} must be True or False, got {shown(asked[name])}")
     # The end layers of a mapping are fitted to the data, which are loaded below.
     hidden, base = as_config(config)
     found = as_grid(grid)
@@ -104,7 +107,7 @@ def make_design(
     if hidden is not None:
         base = fit_config(base, samples, hidden)
     with loaders.of_file(data):
-        samples, test = _checked(base, samples, test)
+        samples, test = _checked(base, samples, test, asked["standardize_target"])
     check_fraction("stopping", asked["stopping"])
     early = [watches(configuration, base) for configuration in found]
     splits = _resolve_splits(samples, asked, stops=any(early))
@@ -120,6 +123,7 @@ def make_design(
         configs=tuple(configs), hparams=tuple(hparams), num_batches=tuple(batches), seeds=seeds,
         pairing=asked["pairing"], standardize=bool(asked["standardize"]), notes=notes,
         fold_inputs=_check_fold_inputs(asked["fold_inputs"], samples, splits),
+        standardize_target=bool(asked["standardize_target"]),
     )  # fmt: skip
 
 
@@ -279,15 +283,25 @@ def _resolve_test(
     )
 
 
-def _checked(config: Config, samples: Data, test: Data | None) -> tuple[Data, Data | None]:
-    """Returns the checked samples, x in its own precision: it is standardised before it is rounded."""
+def _checked(
+    config: Config, samples: Data, test: Data | None, standardize_target: bool
+) -> tuple[Data, Data | None]:
+    """Returns the checked samples, x in its own precision: it is standardised before it is rounded.
+
+    So is y where it is standardised, in float64.
+    """
     checked = check_data(config, samples)
     checked_test = check_test(config, checked, test)
+    if standardize_target and resolve_loss(config, checked) != "squared_error":
+        raise ValueError("standardize_target must be used with real targets, got classes")
+
+    def own(data: Data, checked: Data) -> Data:
+        y = np.asarray(data.y, np.float64) if standardize_target else checked.y
+        return checked._replace(x=np.asarray(data.x), y=y)
+
     weights = unit_mean(samples.weights, len(samples.weights))
-    samples = checked._replace(x=np.asarray(samples.x), weights=weights)
-    if test is None or checked_test is None:
-        return samples, None
-    return samples, checked_test._replace(x=np.asarray(test.x))
+    samples = own(samples, checked)._replace(weights=weights)
+    return samples, None if test is None or checked_test is None else own(test, checked_test)
 
 
 def as_config(config: Config | Mapping[str, Any] | None) -> tuple[tuple[int, ...] | None, Config]:
