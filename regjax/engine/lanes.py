@@ -156,8 +156,8 @@ class ChunkDone(NamedTuple):
         states: training states after `stop` steps, leaves `(R, r, …)`; arrays of JAX where they are resident.
         records: metric -> `(records, R, r)`, one record per measured end, and one at step 0 where the task
             began there. Two of them mark which records are valid: `finite`, and with early stopping
-            `stopped`, whether the network stopped at this record or before. Of standardised targets they are in
-            units of the scale, as `examples` are; the recorder brings them back.
+            `stopped`, whether the network stopped at this record or before. Where targets are standardised
+            these and `examples` are in units of the scale; the recorder brings them back.
         examples: per-example validation scores, `(R, r, n)` each, or None where they were not wanted.
         stop: the number of steps done, fewer than asked for where every network diverged or stopped.
         seconds: wall-clock time that the task took.

@@ -337,18 +337,18 @@ class Design:
         return functools.lru_cache(maxsize=64)(self._make_targets)
 
     def _make_targets(self, fold: int, stops: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        y, test_y = self.padded.y, None if self.padded_test is None else self.padded_test.y
         if not self.standardize_target:
-            return y, test_y
+            return self.padded.y, None if self.padded_test is None else self.padded_test.y
         (mean, scale), dtype = self.target_standardisation(fold, stops), self.configs[0].dtype
         largest = np.finfo(dtype).max
 
-        def standardised(own: np.ndarray) -> np.ndarray:
+        def standardised(own: Data) -> np.ndarray:
             with np.errstate(over="ignore"):  # a held-out sample may hold any number
                 # Not ∞ in the end: in training it is multiplied by its weight 0.
-                return np.clip((own - mean) / scale, -largest, largest).astype(dtype)
+                y = np.clip((own.y - mean) / scale, -largest, largest)
+            return pad_samples(own._replace(y=y.astype(dtype))).y
 
-        return standardised(y), None if test_y is None else standardised(test_y)
+        return standardised(self.data), None if self.test is None else standardised(self.test)
 
     def target_standardisation(self, fold: int, stops: bool = False) -> tuple[np.ndarray, float]:
         """Returns the mean of each target, `(n_outputs, 1)`, and the scale of all; arguments as `targets`."""
