@@ -29,10 +29,16 @@ def real_points(n=60, outputs=1, seed=0):
     return X, y[:, 0] if outputs == 1 else y
 
 
-def sweep(X, y, config=None, grid=None, **options):
-    data = regjax.Data.from_arrays(X, y, np.linspace(0.5, 1.5, len(y)), task="regression")
+def sweep(X, y, **options):
+    """Returns the results of samples of unlike weights."""
+    return sweep_of(
+        regjax.Data.from_arrays(X, y, np.linspace(0.5, 1.5, len(y)), task="regression"), **options
+    )
+
+
+def sweep_of(data, config=None, grid=None, **options):
     options = {"seeds": 2, "folds": 3, "progress": False} | options
-    return regjax.sweep(data, CONFIG | (config or {}), GRID if grid is None else grid, **options)
+    return regjax.sweep(data, CONFIG | (config or {}), grid or GRID, **options)
 
 
 def by_hand(values, samples, weights):
@@ -77,9 +83,7 @@ def test_a_sweep_is_training_on_targets_standardised_by_hand(case):
         mean, scale = by_hand(y.T, samples, weights)
         own = regjax.Data(x, (y - mean[:, None]) / scale, weights)
         tested = None if test is None else test._replace(y=(test.y - mean[:, None]) / scale)
-        again = {"seeds": 2, "folds": 3, "progress": False} | options | {"test": tested}
-        again["config"] = CONFIG | again.get("config", {})
-        hand = regjax.sweep(own, again.pop("config"), again.pop("grid", GRID), **again)
+        hand = sweep_of(own, **options | {"test": tested})
         assert found.records.keys() == hand.records.keys()
         rows = [
             other
@@ -168,7 +172,7 @@ def test_a_network_diverges_by_what_it_computes_and_not_by_its_unit():
     config = {"dtype": "float32"}
     grid = {"learning_rate": [0.05, 1e30]}
     for unit in (1e-25, 1, 1e30):  # the squares of the ends are beyond float32
-        found = sweep(X, unit * y, config, grid, standardize_target=True)
+        found = sweep(X, unit * y, config=config, grid=grid, standardize_target=True)
         assert (found.diverged_at.reshape(2, -1) >= 0).all(axis=1).tolist() == [False, True]
         assert (found.diverged_at.reshape(2, -1)[0] < 0).all()
         scores = found.values("val_loss")[:6] / unit**2
@@ -189,7 +193,9 @@ def test_early_stopping_puts_back_the_record_of_the_lowest_loss():
     """Losses that differ in the last bit of float32 must not become equal when they are scaled."""
     X, y = real_points()
     config = {"dtype": "float32", "eval_every": 1, "num_steps": 60}
-    found = sweep(X, y * 1.9, config, {"patience": 100, "learning_rate": 0.3}, standardize_target=True)
+    found = sweep(
+        X, y * 1.9, config=config, grid={"patience": 100, "learning_rate": 0.3}, standardize_target=True
+    )
     for row in range(len(found)):
         fold = found.design.row(row).fold
         error = (found.predict(row, X) - 1.9 * y) ** 2 / 2
@@ -258,10 +264,12 @@ def test_targets_have_leading_axes_only_where_folds_have_their_own():
         return design, replicates_of(design, rows)
 
     design, found = of(False, folds=3, test=0.2)
+    assert design.padded_test is not None
     assert found.y is design.padded.y  # nothing is copied
     assert found.test_y is design.padded_test.y
     assert (found.axes(0).y, found.axes(0).test_y) == (None, None)
     design, found = of(True, folds=3, test=0.2)
+    assert design.padded_test is not None
     assert found.y.shape == (6, 1, design.padded.y.shape[1])
     assert found.test_y.shape == (6, 1, design.padded_test.y.shape[1])
     assert (found.axes(0).y, found.axes(0).test_y, found.axes(None).y) == (0, 0, None)
