@@ -67,6 +67,9 @@ DATA = {
     "standardize": Flag(
         "", "Standardise inputs by each fold's training part; off for two_regions and .mat files."
     ),
+    "standardize_target": Flag(
+        "", "Standardise real targets by each fold's training part; results are in their own unit."
+    ),
 }
 # Fields of `Config`, with `hidden` in place of `layer_sizes`, whose ends are fitted to the data.
 CONFIG = {

@@ -47,7 +47,7 @@ class Spec(NamedTuple):
     """A resolved sweep, section by section; keys that are not there have no value (a test set, a metric).
 
     Attributes:
-        data: data, target, task, what says how a table is read, test, standardize.
+        data: data, target, task, what says how a table is read, test, standardize, standardize_target.
         config: fields of `Config`, with `hidden` in place of `layer_sizes`.
         grid: name -> canonical values, of all hyperparameters.
         sweep: seeds, folds, …, the questions, and the path of the store.

@@ -64,13 +64,14 @@ class Replicates(NamedTuple):
         key: key data of each replicate, `(…, 2)` uint32.
         x: inputs of all samples, `(n_features, n)`; `(…, n_features, n)` where each fold is standardised by
             its own training part or has inputs of its own.
-        y: targets of all samples, without leading axes.
+        y: targets of all samples; with leading axes where each fold has targets standardised by its own
+            training part.
         train: training weights, `(…, n)`.
         val: validation weights, `(…, n)`, or None without a validation part.
         watched: weights of the samples that early stopping watches, `(…, n)`, or None without early stopping.
         orders: order of the samples in each epoch, `(…, epochs, n)`, or None where the loop draws it.
         test_x: inputs of the test set, with leading axes where `x` has them, or None without a test set.
-        test_y: targets of the test set, without leading axes, or None.
+        test_y: targets of the test set, with leading axes where `y` has them, or None.
         test: weights of the test set, without leading axes, or None.
     """
 
@@ -96,16 +97,17 @@ class Replicates(NamedTuple):
         Args:
             of_replicate: axis of the leaves that differ between replicates, or None to map none of them.
         """
-        of_x = of_replicate if np.ndim(self.x) > 2 else None
+        of_x, of_y = (of_replicate if np.ndim(leaf) > 2 else None for leaf in (self.x, self.y))
         return Replicates(
             key=of_replicate,
             x=of_x,
-            y=None,
+            y=of_y,
             train=of_replicate,
             val=None if self.val is None else of_replicate,
             watched=None if self.watched is None else of_replicate,
             orders=None if self.orders is None else of_replicate,
             test_x=None if self.test_x is None else of_x,
+            test_y=None if self.test_y is None else of_y,
         )
 
 
@@ -155,7 +157,8 @@ class ChunkDone(NamedTuple):
         states: training states after `stop` steps, leaves `(R, r, …)`; arrays of JAX where they are resident.
         records: metric -> `(records, R, r)`, one record per measured end, and one at step 0 where the task
             began there. Two of them mark which records are valid: `finite`, and with early stopping
-            `stopped`, whether the network stopped at this record or before.
+            `stopped`, whether the network stopped at this record or before. Where targets are standardised
+            these and `examples` are in units of the scale; the recorder brings them back.
         examples: per-example validation scores, `(R, r, n)` each, or None where they were not wanted.
         stop: the number of steps done, fewer than asked for where every network diverged or stopped.
         seconds: wall-clock time that the task took.

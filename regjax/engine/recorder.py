@@ -13,7 +13,7 @@ import numpy as np
 
 from regjax.core.config import Config
 from regjax.core.hparams import AVERAGES
-from regjax.core.metrics import LAST, RECORDED
+from regjax.core.metrics import LAST, RECORDED, without_split
 from regjax.core.mlp import Params
 from regjax.store.codec import as_params, leaves_under, under
 from regjax.store.store import Row
@@ -24,9 +24,15 @@ from regjax.study.records import final_records, num_records
 from regjax.study.results import Results
 from regjax.study.selection import best_so_far, higher_is_better
 
+# Power of the target's unit that a metric, or the term of one per example, has.
+POWERS = {"loss": 2, "cost": 2, "square": 2, "rmse": 1, "r2": 0}
+
 
 class Recorder:
     """The results of a sweep's rows so far.
+
+    Networks of standardised targets measure in units of the scale; here their metrics are brought back to
+    the unit of the targets, once, when a task's records come in. Stores and results have that unit.
 
     Args:
         design: the design of the sweep.
@@ -48,6 +54,11 @@ class Recorder:
     def __init__(self, design: Design, keep: Keep) -> None:
         rows = design.num_rows
         self.design, self.keep, self.dtype = design, keep, design.configs[0].dtype
+        self._scales = None
+        if design.standardize_target:
+            # float64, so that two losses never become equal by the scale: the lowest one says which
+            # parameters early stopping put back. The square of a scale may also be beyond float32.
+            self._scales, self.dtype = design.target_scales(), "float64"
         self.num_records = max(num_records(config) for config in design.configs)
         self.records: dict[str, np.ndarray] = {}
         self.diverged_at = np.full(rows, -1)
@@ -81,7 +92,7 @@ class Recorder:
         finite = np.logical_and.accumulate(finite | over, axis=0)
         for name, values in found.items():
             if name not in ("finite", "stopped"):
-                table = self._records_of(name)
+                table, values = self._records_of(name), self._in_own_unit(rows, name, values)
                 table[rows[:, None], places[None, :]] = np.where(finite & ~over, values, np.nan).T
         # `stopped` stays true: the last record says whether a row stopped, the first true one at which step.
         for column in np.flatnonzero(finite[-1] & stopped[-1]):
@@ -106,14 +117,18 @@ class Recorder:
         for row in rows:
             self.provenance[row] = continued(self.provenance[row], start, here)
 
-    def finish(self, row: int, params: Params | None, examples: Mapping[str, np.ndarray] | None) -> None:
+    def finish(self, row: int, params: Params, examples: Mapping[str, np.ndarray] | None) -> None:
         """Marks a row as finished.
 
         Args:
             row: the index of the row.
-            params: its final parameters, kept where `keep` asks for them; None where the store has none.
-            examples: per-example validation scores, `(n_val,)` each; None or empty without any.
+            params: its final parameters, kept where `keep` asks for them.
+            examples: per-example validation scores as `lanes.ChunkDone` has them, `(n_val,)` each, or None.
         """
+        self._finish(row, params, {n: self._in_own_unit(row, n, v) for n, v in (examples or {}).items()})
+
+    def _finish(self, row: int, params: Params | None, examples: Mapping[str, np.ndarray]) -> None:
+        """Marks a row as finished; its parameters are None where the store has none."""
         self.finished[row] = True
         if params is not None and self._wants(row):
             self.kept[row] = params
@@ -159,7 +174,7 @@ class Recorder:
         if stored.diverged_at < 0:
             params = leaves_under("params", arrays)  # empty where the sweep that trained the row kept none
             self.without_params += not params
-            self.finish(row, as_params(params) if params else None, under("examples", arrays))
+            self._finish(row, as_params(params) if params else None, under("examples", arrays))
 
     def results(
         self, plan: Plan, compile_seconds: float, train_seconds: float, notes: Sequence[str]
@@ -210,6 +225,12 @@ class Recorder:
         if name not in self.records:
             self.records[name] = np.full((len(self.finished), self.num_records), np.nan, self.dtype)
         return self.records[name]
+
+    def _in_own_unit(self, rows: np.ndarray | int, name: str, values: np.ndarray) -> np.ndarray:
+        """Returns values of a metric of these rows, in the last axis, in the unit of the targets."""
+        if self._scales is None:
+            return values
+        return np.asarray(values, np.float64) * self._scales[rows] ** POWERS[without_split(name)]
 
     def _wants(self, row: int) -> bool:
         """Returns whether the parameters of a finished row are kept, and drops those that they replace."""

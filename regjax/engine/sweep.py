@@ -61,6 +61,9 @@ def sweep(
             first, "none", or None for the data set's own.
         groups: `(n_samples,)`, labels; samples of one label stay in one fold.
         standardize: subtract the mean and divide by the scale of each fold's training part.
+        standardize_target: do so with real targets, all outputs by one scale. Networks then train on numbers
+            near 1, and l2, learning rates and tolerances mean the same in every unit; metrics, costs and
+            predictions are reported in the targets' own unit.
         epochs: a number of epochs, instead of config.num_steps; an epoch of a full batch is one step.
         executor: any `concurrent.futures.Executor`; None is a thread per core, or two per accelerator.
             Processes must be spawned, not forked, and each compiles for itself when its first task comes.
@@ -133,8 +136,8 @@ def plan(
         keep: as in `sweep`.
         questions: as in `sweep`.
         probe: whether to compile each group and train a chunk of it for a moment, to predict seconds.
-        **options: seeds, folds, validation, test, groups, standardize, epochs, pairing, stopping,
-            fold_inputs, target, task, as in `sweep`.
+        **options: seeds, folds, validation, test, groups, standardize, standardize_target, epochs,
+            pairing, stopping, fold_inputs, target, task, as in `sweep`.
 
     Raises:
         TypeError: as in `sweep`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -55,7 +56,8 @@ def task_of(
 
 def _trains_fused(design: Design, group: Group) -> bool:
     """Returns whether this machine trains chunks of a group by the kernel."""
-    if not is_fused(group.config, group.on):
+    # The kernel reads the same targets for all replicates.
+    if design.has_own_targets or not is_fused(group.config, group.on):
         return False
     columns = group.config.batch_size or design.padded.x.shape[1]
     return suits(group.config, columns, group.chunk, group.slots if group.shared else group.chunk)
@@ -112,26 +114,43 @@ def replicates_of(design: Design, rows: np.ndarray) -> Replicates:
     train, val, watched = (
         None if part[0] is None else stacked(list(part)) for part in zip(*weights, strict=True)
     )
-    if design.has_own_inputs:
-        inputs = [design.inputs(place.fold, stops[place.configuration]) for place in places]
-        x = stacked([x for x, _ in inputs])
-        test_x = None if design.test is None else stacked([t for _, t in inputs if t is not None])
-    else:  # the same for all rows: without leading axes it is copied to the device once
-        x, test_x = design.inputs(0, stops[places[0].configuration])
+    x, test_x = _of_folds(design.inputs, kinds, rows.shape, differ=design.has_own_inputs)
+    y, test_y = _of_folds(design.targets, kinds, rows.shape, differ=design.has_own_targets)
     test = design.padded_test
     orders = [design.drawn(place)[1] for place in places]
     return Replicates(
         key=stacked([design.key(place) for place in places]),
         x=x,
-        y=design.padded.y,
+        y=y,
         train=train,
         val=val,
         watched=watched,
         orders=None if orders[0] is None else stacked(orders),
         test_x=test_x,
-        test_y=None if test is None else test.y,
+        test_y=test_y,
         test=None if test is None else test.weights,
     )
+
+
+def _of_folds(
+    arrays_of: Callable[[int, bool], tuple[np.ndarray, np.ndarray | None]],
+    kinds: list[tuple[int, bool]],
+    shape: tuple[int, ...],
+    *,
+    differ: bool,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns the arrays of all samples and of the test samples, None without a test set.
+
+    Args:
+        arrays_of: (fold, whether early stopping watches samples) -> the two arrays.
+        kinds: the fold, and whether early stopping watches samples, of each row.
+        shape: leading axes of the arrays where the folds differ.
+        differ: whether the folds differ.
+    """
+    if not differ:  # the same for all rows: without leading axes it is copied to the device once
+        return arrays_of(*kinds[0])
+    arrays, tests = zip(*(arrays_of(*kind) for kind in kinds), strict=True)
+    return stack(list(arrays), shape), None if tests[0] is None else stack(list(tests), shape)
 
 
 def _first_params(design: Design, lanes: np.ndarray) -> Params | None:

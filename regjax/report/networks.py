@@ -76,11 +76,13 @@ def networks(results: Results, order: np.ndarray, rows: Kept) -> dict[str, Any]:
         shape: the place of each configuration's shape in `shapes`.
         shapes: layer sizes, activation, and how many parameters.
         inputs: the mean and scale of the two inputs, `(configurations, 4)`.
+        targets: the mean and scale of the first target, `(configurations, 2)`: 0 and 1 as it is.
     """
     design = results.design
     count = len(design.configurations)
     place, row_of = np.full(count, -1, np.int32), np.full(count, -1, np.int32)
     inputs = np.zeros((count, 4), np.float32)
+    targets = np.tile(np.array([0, 1], np.float32), (count, 1))
     shapes = {(c.layer_sizes, c.activation): c for c in design.configs}
     numbers = {key: number for number, key in enumerate(shapes)}
     shape = np.array([numbers[c.layer_sizes, c.activation] for c in design.configs])
@@ -93,8 +95,11 @@ def networks(results: Results, order: np.ndarray, rows: Kept) -> dict[str, Any]:
         if 2 * (size + flat.size) > BUDGET["networks"]:  # bytes of float16
             break
         place[configuration], row_of[configuration] = size, row
-        mean, scale = design.standardisation(design.row(row).fold, design.stops_early(configuration))
+        fold, stops = design.row(row).fold, design.stops_early(configuration)
+        mean, scale = design.standardisation(fold, stops)
         inputs[configuration] = np.concatenate([mean.ravel(), scale.ravel()])
+        mean, scale = design.target_standardisation(fold, stops)
+        targets[configuration] = mean[0, 0], scale
         parts.append(flat)
         size += flat.size
     return {
@@ -107,6 +112,7 @@ def networks(results: Results, order: np.ndarray, rows: Kept) -> dict[str, Any]:
             for c in shapes.values()
         ],
         "inputs": inputs.ravel(),
+        "targets": targets.ravel(),
     }
 
 
@@ -190,6 +196,7 @@ def _predicted(results: Results, rows: list[int]) -> Iterator[tuple[int, np.ndar
             with own_settings(config.dtype):
                 stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *params)
                 found = np.asarray(_decided(stacked, x, config=config, loss=loss))
+            found = design.in_own_unit(found[:, None], fold, stops)[:, 0]
             yield from zip(some, found[: len(some), : design.data.x.shape[1]], strict=True)
 
 

@@ -53,8 +53,8 @@ function differencesTo(b) {  // as comparison.py, since those of every pair woul
 const FUNCTIONS = {relu: z => Math.max(z, 0), tanh: Math.tanh, sigmoid: z => 1 / (1 + Math.exp(-z)), identity: z => z,
   gelu: z => z / (1 + Math.exp(-1.5957691216057308 * (z + 0.044715 * z ** 3)))};  // in its tanh form, within 5e-4
 function network(c) {  // returns the last layer as a function of x1 and x2; here, as pictures of all would not fit
-  const {shapes, shape, inputs, weights, place} = networks, {sizes, activation, count} = shapes[shape[c]];
-  const [m1, m2, s1, s2] = part(inputs, c, 4), flat = halves(weights.subarray(place[c]), 0, count);
+  const {shapes, shape, inputs, targets, weights, place} = networks, {sizes, activation, count} = shapes[shape[c]];
+  const [m1, m2, s1, s2] = part(inputs, c, 4), [m, s] = part(targets, c, 2), flat = halves(weights.subarray(place[c]), 0, count);
   return (x1, x2) => {
     let a = [(x1 - m1) / s1, (x2 - m2) / s2], at = 0;
     for (let l = 1; l < sizes.length; l++) {
@@ -62,7 +62,7 @@ function network(c) {  // returns the last layer as a function of x1 and x2; her
       const z = range(sizes[l]).map(r => a.reduce((s, v, k) => s + flat[at + r * cols + k] * v, flat[biases + r]));
       [a, at] = [l + 1 < sizes.length ? z.map(FUNCTIONS[activation]) : z, biases + sizes[l]];
     }
-    return a;
+    return a.map(v => m + s * v);  // all outputs have one scale; only the first is shown of real targets
   };
 }
 function shade(z) {  // the colour of the likeliest class as RGBA, paler where it is less sure

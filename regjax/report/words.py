@@ -183,7 +183,7 @@ def _facts(results: Results, about: About) -> list[tuple[str, str]]:
     """Returns (name, text) of the data, splits, networks, grid and machines of the sweep."""
     design = results.design
     config = design.configs[0]
-    kind = "real targets"
+    kind = "real targets" + (", standardised in each fold" if design.standardize_target else "")
     if np.issubdtype(design.data.y.dtype, np.integer):
         kind = f"classes {', '.join(labels_of(design)[:MOST_LISTED])}"
     fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}

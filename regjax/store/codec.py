@@ -156,6 +156,7 @@ def pack_design(design: Design) -> tuple[str, bytes]:
         "seeds": list(design.seeds),
         "pairing": design.pairing,
         "standardize": design.standardize,
+        "standardize_target": design.standardize_target,
         "notes": list(design.notes),
         "kind": design.splits.kind,
         "split_notes": list(design.splits.notes),
@@ -212,6 +213,7 @@ def unpack_design(text: str, splits: bytes, data: Data, test: Data | None) -> De
         notes=tuple(stored["notes"]),
         fold_inputs=tuple(weights[name] for name in own_inputs) or None,
         schema=None if stored.get("schema") is None else Schema.from_json(stored["schema"]),
+        standardize_target=stored.get("standardize_target", False),
     )
 
 

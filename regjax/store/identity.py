@@ -85,6 +85,9 @@ def _asked(design: Design) -> list[str]:
         "standardize": design.standardize,
         "pairing": design.pairing,
     }
+    # Later options are hashed only where they are on, so that old identities hold.
+    if design.standardize_target:
+        common["standardize_target"] = True
     if design.fold_inputs is not None:
         common["fold_inputs"] = [_hash_of_arrays(x) for x in design.fold_inputs]
     if design.coded and design.schema is not None:

@@ -27,7 +27,7 @@ from regjax.core.numpy_random import draw_orders, draw_weights
 from regjax.core.random import as_key, replicate_key
 from regjax.data.encode import Statistics, encode, fit_statistics
 from regjax.data.schema import Schema
-from regjax.data.splits import Splits, standardisation
+from regjax.data.splits import Splits, standardisation, target_standardisation
 from regjax.study.configuration import NAMES, Configuration, is_mentioned, value_of
 from regjax.study.grid import Grid
 from regjax.study.words import describe
@@ -94,6 +94,8 @@ class Design:
             else None.
         schema: what the columns of a table are; None for arrays. Where it is not plain, `data.x` and `test.x`
             hold coded columns, of which each fold makes its inputs.
+        standardize_target: whether real targets are standardised by each fold's training part; `data` and
+            `test` hold them in their own unit, float64.
     """
 
     data: Data
@@ -110,6 +112,7 @@ class Design:
     notes: tuple[str, ...]
     fold_inputs: tuple[np.ndarray, ...] | None = None
     schema: Schema | None = None
+    standardize_target: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
         """Returns the fields alone: cached functions beside them cannot be pickled."""
@@ -136,6 +139,11 @@ class Design:
     def input_names(self) -> tuple[str, ...]:
         """Names of the networks' inputs; x1, x2, … for arrays."""
         return tuple(self.column_inputs) if self.schema is None else self.schema.input_names
+
+    @property
+    def has_own_targets(self) -> bool:
+        """Whether the targets that networks train on differ between folds."""
+        return self.standardize_target and self.num_folds > 1
 
     @property
     def num_folds(self) -> int:
@@ -264,11 +272,6 @@ class Design:
         return describe(configuration, names, digits)
 
     @property
-    def column_inputs(self) -> dict[str, tuple[int, ...]]:
-        """Which inputs of the networks each column of the data has become: name -> their indices."""
-        return {f"x{index + 1}": (index,) for index in range(len(self.data.x))}
-
-    @property
     def evidence(self) -> Evidence:
         """The folds and seeds that means are taken over."""
         kind = "folds" if self.splits.kind == "folds" else "seeds"
@@ -377,6 +380,60 @@ class Design:
             ones = np.ones((len(self.data.x), 1))
             return np.zeros_like(ones), ones
         return standardisation(self.data, self.splits.trains(fold, stops))
+
+    def targets(self, fold: int, stops: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
+        """Returns y of the padded samples and of the test samples as a fold's networks see them.
+
+        Args:
+            fold: number of the fold.
+            stops: whether the networks train without the samples that early stopping watches.
+        """
+        return self._targets(fold, stops and self.standardize_target)
+
+    @functools.cached_property
+    def _targets(self) -> Callable[[int, bool], tuple[np.ndarray, np.ndarray | None]]:
+        """`_make_targets` with a cache that is dropped with the design."""
+        return functools.lru_cache(maxsize=64)(self._make_targets)
+
+    def _make_targets(self, fold: int, stops: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        if not self.standardize_target:
+            return self.padded.y, None if self.padded_test is None else self.padded_test.y
+        (mean, scale), dtype = self.target_standardisation(fold, stops), self.configs[0].dtype
+        largest = np.finfo(dtype).max
+
+        def standardised(own: Data) -> np.ndarray:
+            with np.errstate(over="ignore"):  # a held-out sample may hold any number
+                # Not ∞ in the end: in training it is multiplied by its weight 0.
+                y = np.clip((own.y - mean) / scale, -largest, largest)
+            return pad_samples(own._replace(y=y.astype(dtype))).y
+
+        return standardised(self.data), None if self.test is None else standardised(self.test)
+
+    def target_standardisation(self, fold: int, stops: bool = False) -> tuple[np.ndarray, float]:
+        """Returns the mean of each target, `(n_outputs, 1)`, and the scale of all; arguments as `targets`."""
+        if not self.standardize_target:
+            return np.zeros((len(self.data.y), 1)), 1.0
+        return target_standardisation(self.data, self.splits.trains(fold, stops))
+
+    def in_own_unit(self, predictions: np.ndarray, fold: int, stops: bool = False) -> np.ndarray:
+        """Returns predictions in the unit of the targets, float64; as they are without `standardize_target`.
+
+        Args:
+            predictions: of networks of the fold, `(…, n_outputs, n)`, or of their first outputs.
+            fold: number of the fold.
+            stops: as in `targets`.
+        """
+        if not self.standardize_target:
+            return predictions
+        mean, scale = self.target_standardisation(fold, stops)
+        return mean[: predictions.shape[-2]] + scale * predictions.astype(np.float64)
+
+    def target_scales(self) -> np.ndarray:
+        """Returns the scale of the targets of each row, `(rows,)`."""
+        early = [self.stops_early(index) for index in range(len(self.configs))]
+        folds = range(self.num_folds)
+        of = {stops: [self.target_standardisation(fold, stops)[1] for fold in folds] for stops in set(early)}
+        return np.concatenate([np.tile(of[stops], len(self.seeds)) for stops in early])
 
     def drawn(self, row: Row) -> tuple[Params | None, np.ndarray | None]:
         """Returns the weights that a row begins with, and the orders of its samples in each epoch, where

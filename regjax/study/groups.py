@@ -105,8 +105,9 @@ def make_groups(design: Design, backend: str = "cpu", devices: int = 1) -> tuple
 
 
 def own_inputs(design: Design, config: Config) -> int:
-    """Returns the bytes of inputs that a lane has for itself, where folds do not see the same inputs."""
-    return design.padded.x.size * np.dtype(config.dtype).itemsize if design.has_own_inputs else 0
+    """Returns the bytes of inputs and targets that a lane has for itself, where folds do not see the same."""
+    x, y = design.padded.x.size * design.has_own_inputs, design.padded.y.size * design.has_own_targets
+    return (x + y) * np.dtype(config.dtype).itemsize
 
 
 def _cpu_shape(design: Design, config: Config, num_members: int, alone: bool) -> tuple[int, int]:

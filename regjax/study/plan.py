@@ -286,17 +286,20 @@ def _memory(
     per = design.num_replicates
     data = design.padded
     itemsize = np.dtype(design.configs[0].dtype).itemsize
-    own = len(design.input_names) * data.x.shape[1] * itemsize
-    resident = data.x.nbytes + (design.num_folds * own if design.standardize or design.coded else 0)
-    resident += data.y.nbytes
+    inputs = len(design.input_names) * data.x.shape[1] * itemsize
+    resident = data.x.nbytes + (design.num_folds * inputs if design.standardize or design.coded else 0)
+    resident += data.y.nbytes * (1 + (design.num_folds if design.standardize_target else 0))
+    # In the unit of standardised targets records are float64, see the recorder.
+    recorded = np.dtype(np.float64).itemsize if design.standardize_target else itemsize
     # The cost, and each metric in training, in validation and on test samples.
     metrics = 1 + len(design.metrics) * (2 + (design.test is not None))
-    results = sum(per * num_records(config) * metrics * itemsize for config in design.configs)
+    results = sum(per * num_records(config) * metrics * recorded for config in design.configs)
     if design.splits.kind == "validation":
-        results += design.num_rows * int(design.splits.num_val[0]) * 2 * itemsize
+        results += design.num_rows * int(design.splits.num_val[0]) * 2 * recorded
     kept = {"all": per, "best": 1, "none": 0}[keep]
     needed = {"data": resident}
     if backend == "cpu":
+        own = inputs + data.y.size * design.has_own_targets * itemsize
         chunks = (group.chunk * (lane_bytes(group.config, data.x.shape[1]) + own) for group in groups)
         needed["chunks in work"] = num_workers * max(chunks)
     needed["results"] = results

@@ -47,6 +47,8 @@ def predicted(
 ) -> np.ndarray:
     """Returns the predictions of the network of a row, features-first as `mlp.predict` has them.
 
+    Real values are in the unit of the targets; where those are standardised they are float64.
+
     Args:
         run: `mlp.predict` or `mlp.predict_proba`.
         design: design of the sweep.
@@ -55,11 +57,12 @@ def predicted(
         rows: `(n_samples, columns)`, as `rows_of` returns them.
     """
     where = design.row(row)
-    config = design.configs[where.configuration]
-    x = design.encoded(rows, where.fold, design.stops_early(where.configuration))
+    config, stops = design.configs[where.configuration], design.stops_early(where.configuration)
+    x = design.encoded(rows, where.fold, stops)
     options: Any = {"activation": config.activation, "precision": config.precision}
     with own_settings(config.dtype):
-        return np.asarray(run(params, x, loss=resolve_loss(config, design.data), **options))
+        found = np.asarray(run(params, x, loss=resolve_loss(config, design.data), **options))
+    return design.in_own_unit(found, where.fold, stops)
 
 
 def ensemble_scores(design: Design, kept: Mapping[int, Params], metric: str) -> np.ndarray:

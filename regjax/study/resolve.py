@@ -51,6 +51,7 @@ class Options(TypedDict, total=False):
     time: ArrayLike | str | None
     weights: ArrayLike | str | None
     standardize: bool | None
+    standardize_target: bool | None
     epochs: int | None
     pairing: Pairing
     stopping: float
@@ -73,6 +74,7 @@ DEFAULTS: Options = {
     "time": None,
     "weights": None,
     "standardize": None,
+    "standardize_target": None,
     "epochs": None,
     "pairing": "paired",
     "stopping": STOPPING,
@@ -108,19 +110,25 @@ def make_design(
     asked: dict[str, Any] = {**DEFAULTS, **options}
     check_choice("pairing", asked["pairing"], get_args(Pairing))
     check_choice("task", asked["task"], get_args(Task))
-    standardize = asked["standardize"]
-    if not isinstance(standardize, bool | np.bool_ | None):
-        raise TypeError(f"standardize must be True, False or None, got {shown(standardize)}")
+    for name in ("standardize", "standardize_target"):
+        if not isinstance(asked[name], bool | np.bool_ | None):
+            raise TypeError(f"{name} must be True, False or None, got {shown(asked[name])}")
     # The end layers of a mapping are fitted to the data, which are loaded below.
     hidden, base = as_config(config)
     found = as_grid(grid)
     seeds = check_seeds(asked["seeds"])
     samples = resolve_samples(data, asked)
-    standardize = standardizes(data) if standardize is None else bool(standardize)
+    standardize, standardize_target = (
+        standardizes(data) if asked[name] is None else bool(asked[name])
+        for name in ("standardize", "standardize_target")
+    )
     if hidden is not None:
         base = fit_config(base, samples.train, hidden, num_inputs(samples))
+    # Of a table whose targets are classes there is nothing to standardise; to ask for it is a slip.
+    real = resolve_loss(base, samples.train) == "squared_error"
+    standardize_target = standardize_target and (real or asked["standardize_target"] is not None)
     with loaders.of_file(data):
-        train, test = checked_samples(base, samples)
+        train, test = checked_samples(base, samples, standardize_target)
     check_fraction("stopping", asked["stopping"])
     early = [watches(configuration, base) for configuration in found]
     stopping = asked["stopping"] if any(early) else None
@@ -137,6 +145,7 @@ def make_design(
         configs=tuple(configs), hparams=tuple(hparams), num_batches=tuple(batches), seeds=seeds,
         pairing=asked["pairing"], standardize=standardize, notes=notes,
         fold_inputs=_check_fold_inputs(asked["fold_inputs"], train, splits), schema=samples.schema,
+        standardize_target=standardize_target,
     )  # fmt: skip
 
 

@@ -214,6 +214,8 @@ class Results:
     def predict(self, row: int, X: ArrayLike, *, ensemble: bool = False) -> np.ndarray:
         """Returns what the network of a row predicts: labels `(n,)`, or real values `(n,)` or `(n, outputs)`.
 
+        Real values are in the unit of the targets, also where those were standardised for training.
+
         Args:
             row: number of the row.
             X: `(n_samples, n_features)`, as handed to `sweep`; of a table a frame, whose columns are found by

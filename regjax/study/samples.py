@@ -14,6 +14,7 @@ import numpy as np
 from regjax.core.checks import shown
 from regjax.core.config import Config
 from regjax.core.data import Data, Task, check_data, check_test, unit_mean
+from regjax.core.objective import resolve_loss
 from regjax.data import loaders
 from regjax.data.splits import SPLIT_SEED, hold_out_indices, take
 from regjax.data.table import (
@@ -178,9 +179,12 @@ def num_inputs(samples: Samples) -> int:
     return len(samples.train.x) if samples.schema is None else samples.schema.width
 
 
-def checked_samples(config: Config, samples: Samples) -> tuple[Data, Data | None]:
+def checked_samples(config: Config, samples: Samples, standardize_target: bool) -> tuple[Data, Data | None]:
     """Returns the checked training and test samples, x in its own precision: it is standardised before it is
-    rounded.
+    rounded. So is y where it is standardised, in float64.
+
+    Raises:
+        ValueError: arrays that do not fit the config, or classes that are to be standardised.
     """
     train, test, coded = samples.train, samples.test, samples.schema is not None and not samples.schema.plain
 
@@ -189,10 +193,14 @@ def checked_samples(config: Config, samples: Samples) -> tuple[Data, Data | None
         blank = np.broadcast_to(np.float32(0), (num_inputs(samples), data.x.shape[1]))
         return data._replace(x=blank) if coded else data
 
+    def own(data: Data, checked: Data) -> Data:
+        y = np.asarray(data.y, np.float64) if standardize_target else checked.y
+        return checked._replace(x=np.asarray(data.x), y=y)
+
     checked = check_data(config, seen(train))
     checked_test = check_test(config, checked, None if test is None else seen(test))
+    if standardize_target and resolve_loss(config, checked) != "squared_error":
+        raise ValueError("standardize_target must be used with real targets, got classes")
     weights = unit_mean(train.weights, len(train.weights))
-    found = checked._replace(x=np.asarray(train.x), weights=weights)
-    if test is None or checked_test is None:
-        return found, None
-    return found, checked_test._replace(x=np.asarray(test.x))
+    found = own(train, checked)._replace(weights=weights)
+    return found, None if test is None or checked_test is None else own(test, checked_test)

@@ -42,6 +42,7 @@ EVERY = {
     "task": ("regression", "regression"),
     "test": ("0.25", 0.25),
     "standardize": (True, True),
+    "standardize_target": (True, True),
     "hidden": ("8/4", [8, 4]),
     "activation": ("tanh", "tanh"),
     "loss": ("squared_error", "squared_error"),

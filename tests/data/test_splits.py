@@ -8,7 +8,14 @@ from sklearn.model_selection import GroupKFold, KFold, TimeSeriesSplit
 
 import regjax
 from regjax.core.data import Data
-from regjax.data.splits import hold_out, hold_out_indices, make_splits, standardisation, take
+from regjax.data.splits import (
+    hold_out,
+    hold_out_indices,
+    make_splits,
+    standardisation,
+    take,
+    target_standardisation,
+)
 
 X, Y = np.arange(10.0).reshape(5, 2), np.array([0, 1, 1, 0, 1])
 
@@ -190,6 +197,16 @@ def test_standardisation_is_of_the_training_samples_alone():
     np.testing.assert_allclose(scale, [[np.sqrt(2 / 3)], [1]])  # a constant feature is not divided
     mean, _ = standardisation(data, np.array([2.0, 1, 0, 0]))
     np.testing.assert_allclose(mean[0], 4 / 3)
+
+
+def test_targets_have_one_scale_of_all_outputs():
+    y = np.array([[1.0, 2, 3, 1e9], [7, 7, 7, 0], [0, 3, 6, np.inf]])
+    data = Data(np.zeros((1, 4)), y, np.ones(4))
+    mean, scale = target_standardisation(data, np.array([1.0, 1, 1, 0]))
+    np.testing.assert_allclose(mean, [[2], [7], [3]])
+    np.testing.assert_allclose(scale, np.sqrt((2 / 3 + 0 + 6) / 3))
+    mean, scale = target_standardisation(data._replace(y=y[1:2]), np.array([1.0, 1, 1, 0]))
+    assert (mean.tolist(), scale) == ([[7]], 1)  # constant targets are not divided
 
 
 def test_held_out_weights_have_mean_one():

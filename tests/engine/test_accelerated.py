@@ -49,6 +49,12 @@ SWEEPS = {
         [{"ema_decay": 0.9}, {"input_noise": 0.1}, {"l2": 0.1}],
         {"seeds": 2, "folds": 2, "standardize": True},
     ),
+    "targets": (
+        (SAMPLES[0], 5 + 100 * SAMPLES[0][:, :2]),
+        {"hidden": (5,), "num_steps": 40, "eval_every": 10, "batch_size": 8, "metrics": ("rmse",)},
+        {"l2": [0, 0.1], "keep_prob": [0.9, 0.8], "learning_rate": 0.1},
+        {"seeds": 2, "folds": 2, "test": 0.2, "standardize_target": True},
+    ),
 }
 
 
@@ -72,6 +78,7 @@ def accelerate(monkeypatch):
     [
         "dropout",
         "averaging",
+        "targets",
         pytest.param("diverging", marks=pytest.mark.bits),
         pytest.param("stopping", marks=pytest.mark.bits),
     ],

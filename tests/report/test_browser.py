@@ -16,6 +16,7 @@ from selenium.webdriver.common.keys import Keys
 
 import regjax
 from regjax.report import About, inputs, page
+from regjax.report import arrays as report_data
 from regjax.study.design import Design
 
 pytestmark = pytest.mark.slow
@@ -206,6 +207,30 @@ def test_large_targets(opened):
     np.testing.assert_allclose(found[:2], results.table("val_r2")[c, 0], rtol=1e-3)
     image = np.array(data_of(driver, "detail")["image"][0])
     assert len(np.unique(image)) > 20
+
+
+@pytest.mark.slow
+def test_the_plane_of_standardised_targets_is_in_their_own_unit(opened):
+    x = np.random.default_rng(0).standard_normal((40, 2))
+    config = {"hidden": (), "num_steps": 60, "eval_every": 20}
+    results = regjax.sweep(
+        (x, 3e5 + 1e5 * x[:, 0]), config, {"learning_rate": 0.3}, folds=2, standardize_target=True,
+        progress=False,
+    )  # fmt: skip
+    driver = opened(page(results, None, results.best()))
+    x0, x1, y0, y1 = report_data.plane_of(results.design)
+    side = (np.arange(80) + 0.5) / 80
+    grid = np.stack([a.ravel() for a in np.meshgrid(x0 + side * (x1 - x0), y0 + side * (y1 - y0))], axis=1)
+    y = np.asarray(results.design.data.y)[0]
+    share = np.clip((results.predict(0, grid) - y.min()) / np.ptp(y), 0, 1)
+    (image,) = data_of(driver, "detail")["image"]
+    bits = np.array(image, np.uint32)[:, None] >> np.array([0, 8, 16]) & 255
+    for label, rgb in enumerate(((0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2))):
+        sure = 2 * np.abs(1 - label - share) - 1
+        mine = sure > 0.01
+        assert mine.sum() > 1000
+        paint = 0.2 + 0.6 * sure[mine, None]
+        np.testing.assert_allclose(bits[mine], 255 - (255 - np.array(rgb)) * paint, atol=1)
 
 
 @pytest.mark.slow

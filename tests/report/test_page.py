@@ -146,6 +146,27 @@ def test_residuals_are_of_held_out_samples(real):
     np.testing.assert_allclose(predicted[data["place"][1]][:20], expected, rtol=1e-4)
 
 
+def test_what_is_shown_of_standardised_targets_is_in_their_own_unit():
+    x = np.random.default_rng(0).standard_normal((60, 3))
+    y = 3e5 + 1e5 * x[:, :2]
+    config = {"hidden": (4,), "num_steps": 40, "eval_every": 20}
+    options = {"folds": 2, "standardize_target": True, "progress": False}
+    results = regjax.sweep((x, y), config, regjax.grid(l2=[0, 0.1]), **options)
+    data = arrays(results)["predictions"]
+    shown = {name: values.reshape(-1, 60)[data["place"][0]] for name, values in data["columns"].items()}
+    fold_of = np.argmax(np.stack(results.design.splits.val) > 0, axis=0)
+    expected = np.stack([results.predict(fold, x)[:, 0] for fold in (0, 1)])[fold_of, np.arange(60)]
+    np.testing.assert_allclose(shown["predicted"], expected, rtol=1e-5)
+    np.testing.assert_allclose(shown["residual"], y[:, 0] - expected, rtol=1e-5, atol=0.1)
+    assert "3 features, real targets, standardised in each fold; no test samples" in page(
+        results, results.compare(), results.best()
+    )
+    planar = regjax.sweep((x[:, :2], y), config, {"l2": 0.1}, **options)
+    found = report_data.arrays_of(planar, "val_r2", None, None)["networks"]["targets"]
+    mean, scale = planar.design.target_standardisation(0)
+    np.testing.assert_allclose(found, [mean[0, 0], scale], rtol=1e-6)
+
+
 # -- words --------------------------------------------------------------------------------------------------
 
 

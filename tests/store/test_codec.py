@@ -1,5 +1,6 @@
 """Coding: arrays are safetensors files, nothing is pickled, and what is packed comes back."""
 
+import json
 import re
 from pathlib import Path
 
@@ -111,6 +112,15 @@ def test_a_design_comes_back_as_it_was(options):
     for index in range(len(design.configurations)):
         assert columns(index) == again(index)
         assert len(columns(index)) == len(ASKED_COLUMNS)
+
+
+def test_a_design_of_an_older_store_does_not_standardise_targets():
+    X, _ = points(60, 3, 2)
+    design = make_design((X, X[:, 0]), CONFIG | {"metrics": None}, folds=2, standardize_target=True)
+    text, packed = pack_design(design)
+    assert unpack_design(text, packed, design.data, None).standardize_target
+    older = {name: value for name, value in json.loads(text).items() if name != "standardize_target"}
+    assert not unpack_design(json.dumps(older), packed, design.data, None).standardize_target
 
 
 def test_data_of_other_arrays_are_refused():

@@ -64,6 +64,18 @@ def test_identities_and_keys_are_those_of_earlier_versions():
     assert own.key(own.row(1)).tolist() == [2237992798, 2009692004]
 
 
+def test_standardised_targets_are_in_the_identity_only_where_they_are_on():
+    X = np.arange(24.0).reshape(8, 3)
+
+    def first(**options):
+        return identities(make_design((X, X[:, 0]), {"num_steps": 3}, {"l2": [0, 0.1]}, folds=2, **options))[
+            0
+        ]
+
+    assert first() == first(standardize_target=False) == "920a64f1ddfceca31a1e953fa9a63f9f"
+    assert first(standardize_target=True) == "5ef1583659205149fbbd1b9ee7687919"
+
+
 def test_a_checksum_sees_every_value_and_every_byte_and_no_column_that_came_later():
     base = checksum_of(["id", 1, 2.5], b"bytes")
     assert base == "04e3aab724bb606e8fae9d91c74bca79cb7bcb3a3109153838d1bd6270078175"

@@ -148,6 +148,18 @@ def test_inputs_of_each_fold_are_counted(monkeypatch):
     assert lanes(True).chunk * (lane_bytes(lanes(True).config, 64) + X.size * 4) <= 2**22
 
 
+def test_targets_of_each_fold_are_counted(monkeypatch):
+    X, _ = points(64, 2)
+    monkeypatch.setattr(groups, "ACCELERATOR_BUDGET", 2**22)
+
+    def chunk(standardize_target, folds=2):
+        options = {"seeds": 500, "folds": folds, "standardize_target": standardize_target}
+        y = np.tile(X, 100)
+        return make_groups(make_design((X, y), {"num_steps": 20}, {"l2": 0}, **options), "gpu")[0].chunk
+
+    assert chunk(True) < chunk(False)
+
+
 def test_workers_of_accelerators_and_cores():
     assert default_workers("gpu", 1) == 2
     assert default_workers("gpu", 4) == 8

@@ -36,6 +36,8 @@ def test_the_ends_of_a_mapping_are_fitted_to_the_data():
     ("options", "error", "words"),
     [
         ({"standardize": 1}, TypeError, "standardize must be True or False, got 1"),
+        ({"standardize_target": 1}, TypeError, "standardize_target must be True or False, got 1"),
+        ({"standardize_target": True}, ValueError, "standardize_target must be used with real targets, got"),
         ({"groups": [0, 1], "folds": 2}, ValueError, r"groups must have shape \(211,\), got \(2,\)"),
         ({"groups": [0], "test": 0.2}, ValueError, "test must not be a fraction where groups are given"),
         (

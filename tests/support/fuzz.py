@@ -317,6 +317,7 @@ GOOD = {
     "task": '"auto"|"classification"|"regression"',
     "test": '"none"|0.25|0.5|0.001|0.999|1e-300|"test.csv"|"two_regions"|""',
     "standardize": "true|false",
+    "standardize_target": "false|true",
     "hidden": '[]|[3]|[4, 2]|3|"4/2"|"none"|[[3], [4, 2]]|"3,4/2"|[2147483647]',
     "activation": '"relu"|"tanh"|["relu", "gelu"]',
     "loss": '"auto"|"squared_error"|"softmax_cross_entropy"|"sigmoid_cross_entropy"',
@@ -405,7 +406,9 @@ def flag_texts(name: str) -> st.SearchStrategy[tuple[str, str]]:
 # ---- all of it
 
 TASKS, TARGETS = words("auto|auto|classification|regression"), st.none() | st.none() | words("y|a|é||no such")
-FLAGS = st.sampled_from([name for name in KEYS if name not in ("standardize", "allow_diverged")])
+FLAGS = st.sampled_from(
+    [name for name in KEYS if name not in ("standardize", "standardize_target", "allow_diverged")]
+)
 # kind -> (its part of all inputs, what is drawn, the check of it)
 KINDS: dict[str, tuple[float, st.SearchStrategy[Any], Callable[..., str]]] = {
     "csv, any bytes": (0.04, st.tuples(BYTES, TARGETS, TASKS), check_csv),
