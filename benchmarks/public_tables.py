@@ -2,8 +2,8 @@
 
 `python -m benchmarks.public_tables` writes the table of docs/tables.md. For each data set it writes a CSV
 file, runs `regjax sweep FILE --target NAME` and nothing else, and takes the validation score of the chosen
-configuration, corrected for the selection. Beside it stand, on the same folds, scikit-learn's MLPClassifier or
--Regressor behind the same preprocessing built by hand, and HistGradientBoosting, which takes gaps and
+configuration, corrected for the selection. Beside it stand, on the same folds, scikit-learn's MLPClassifier
+or -Regressor behind the same preprocessing built by hand, and HistGradientBoosting, which takes gaps and
 categories as they are. The data sets are in the packages of the extra `bench`.
 """
 

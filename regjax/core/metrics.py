@@ -30,6 +30,8 @@ UNITS = {
     "accuracy": ("share of samples", ""),
     "balanced_accuracy": ("mean share of a class", ""),
 }
+# Power of the target's unit that a metric, or the term of one per example, has.
+POWERS = {"loss": 2, "cost": 2, "square": 2, "rmse": 1, "r2": 0}
 # The metrics of a record, in the order of every table.
 RECORDED = (
     "train_cost",

@@ -13,7 +13,7 @@ import numpy as np
 
 from regjax.core.config import Config
 from regjax.core.hparams import AVERAGES
-from regjax.core.metrics import LAST, RECORDED, without_split
+from regjax.core.metrics import LAST, POWERS, RECORDED, without_split
 from regjax.core.mlp import Params
 from regjax.store.codec import as_params, leaves_under, under
 from regjax.store.store import Row
@@ -23,9 +23,6 @@ from regjax.study.provenance import continued, place_in_words
 from regjax.study.records import final_records, num_records
 from regjax.study.results import Results
 from regjax.study.selection import best_so_far, higher_is_better
-
-# Power of the target's unit that a metric, or the term of one per example, has.
-POWERS = {"loss": 2, "cost": 2, "square": 2, "rmse": 1, "r2": 0}
 
 
 class Recorder:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from regjax.core.checks import counted
 from regjax.study.choice import Choice
 from regjax.study.importance import Importance
 from regjax.study.records import num_params
 from regjax.study.results import Results
-from regjax.study.words import counted
 
 # Permutations of each column, and the multiplications that all of them may take: a few seconds of two cores.
 REPEATS, WORK = 5, 2e10

@@ -16,18 +16,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from regjax.core.checks import check_count
-from regjax.core.config import Config, Loss, local_x64
-from regjax.core.metrics import metrics, without_split
+from regjax.core.checks import check_count, counted
+from regjax.core.config import Config, Loss
+from regjax.core.metrics import POWERS, metrics, without_split
 from regjax.core.mlp import Params, forward
 from regjax.core.objective import resolve_loss
+from regjax.core.settings import own_settings
 from regjax.study import intervals
 from regjax.study.choice import Choice
 from regjax.study.comparison import unit_interval, unrounded
 from regjax.study.design import Design, Evidence
 from regjax.study.intervals import as_number
 from regjax.study.selection import higher_is_better
-from regjax.study.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -281,7 +281,7 @@ def _held_out(design: Design, fold: int, stops: bool, asked: Asked) -> _HeldOut:
         samples = np.sort(np.random.RandomState(asked.seed).permutation(samples)[:width])
     pad = [(0, 0), (0, width - len(samples))]  # one width, one program
     real = not np.issubdtype(design.data.y.dtype, np.integer)
-    y = np.asarray(design.data.y)[:, samples].astype(dtype if real else np.int32)
+    y = np.asarray(design.targets(fold, stops)[0])[:, samples].astype(dtype if real else np.int32)
     x = design.inputs(fold, stops)[0][:, samples]
     return _HeldOut(np.pad(x, pad), np.pad(y, pad), np.pad(val[samples], pad[1]).astype(dtype), len(samples))
 
@@ -301,7 +301,7 @@ def _scores_of(
     where = design.row(rows[0]).configuration
     config, stops = design.configs[where], design.stops_early(where)
     # The first column is none: the metric of the samples as they are.
-    moved = np.zeros((len(columns) + 1, len(design.data.x)), bool)
+    moved = np.zeros((len(columns) + 1, len(design.input_names)), bool)
     for place, inputs in enumerate(columns, 1):
         moved[place, list(inputs)] = True
     loss, name = resolve_loss(config, design.data), without_split(metric)
@@ -315,6 +315,8 @@ def _scores_of(
             [_in_chunks(program, params, held, x, moved, config) for x in held.permuted(asked)],
             axis=0,
         )
+        if design.standardize_target:  # in the unit of the target
+            found[mine] *= design.target_standardisation(fold, stops)[1] ** POWERS[name]
     return found[:, 0], found[:, 1:]
 
 
@@ -331,7 +333,7 @@ def _in_chunks(
     networks = max(1, min(len(params), BUDGET // each))
     columns = max(1, min(len(moved), BUDGET // (each * networks)))
     found = np.empty((len(params), len(moved)))
-    with local_x64(config.dtype):
+    with own_settings(config.dtype):
         for first in range(0, len(params), networks):
             some = params[first : first + networks]
             some += some[:1] * (networks - len(some))  # one shape, one program
