@@ -75,6 +75,11 @@ class Importance:
         return "\n".join([self.title, *lines, *self.notes])
 
     @property
+    def has_intervals(self) -> bool:
+        """Whether any column has an interval: with one fold, or one seed on one split, none has."""
+        return bool(self.table["low"].notna().any())
+
+    @property
     def title(self) -> str:
         """What is shown, in words."""
         return (
@@ -191,7 +196,7 @@ def importance(
         metric=metric,
         configuration=chosen,
         name=design.in_words(design.configurations[chosen]),
-        over=Evidence(design.evidence.kind, len(folds), len(seeds)).in_words(),
+        over=_over(design, len(folds), len(seeds)),
         repeats=repeats,
         notes=(*_rests_on(design, len(rows), len(folds), asked), SHARED),
     )
@@ -221,6 +226,13 @@ def _rows_of(results: Trained, configuration: int) -> list[int]:
             f"got none: {why}"
         )
     return rows
+
+
+def _over(design: Design, num_folds: int, num_seeds: int) -> str:
+    """Returns what the means are taken over, in words."""
+    if design.splits.kind == "folds" and num_folds == 1:  # the others' networks are missing
+        return f"in 1 fold, {counted(num_seeds, 'seed')}: no interval"
+    return Evidence(design.evidence.kind, num_folds, num_seeds).in_words()
 
 
 def _rests_on(design: Design, num_rows: int, num_folds: int, asked: Asked) -> Iterator[str]:
