@@ -248,7 +248,7 @@ def _rests_on(design: Design, num_rows: int, num_folds: int, asked: Asked) -> It
 
 
 class Asked(NamedTuple):
-    """How the columns are permuted: how often, from which seed, on how many samples of a fold at most."""
+    """How columns are permuted: how often, from which seed, and among how many samples of a fold at most."""
 
     repeats: int
     seed: int
@@ -312,8 +312,8 @@ def _scores_of(
     design = results.design
     where = design.row(rows[0]).configuration
     config, stops = design.configs[where], design.stops_early(where)
-    # The first column is none: the metric of the samples as they are.
-    moved = np.zeros((len(columns) + 1, len(design.data.x)), bool)
+    # The first line moves no input: its metric is that of the samples as they are.
+    moved = np.zeros((len(columns) + 1, config.layer_sizes[0]), bool)
     for place, inputs in enumerate(columns, 1):
         moved[place, list(inputs)] = True
     loss, name = resolve_loss(config, design.data), without_split(metric)
