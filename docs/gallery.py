@@ -23,7 +23,7 @@ from regjax.study.results import Results
 WIDTH = 880
 # Bytes from which a picture is reduced to 128 colours.
 LARGE = 140_000
-# (flags of the command line, the same grid in Python) of each sweep; a name of data before the flags.
+# (flags of the command line, the same grid in Python) of each sweep.
 SWEEPS = (
     (
         "--l2 0,0.03,0.1,0.3,1 --keep-prob 1,0.9,0.7",
@@ -34,7 +34,7 @@ SWEEPS = (
         {"l2": [0, 3, 30, 300], "learning_rate": [0.01, 0.1, 1, 3, 10]},
     ),
     ("--l1-prox 0,0.03,0.1,0.3,1,3", {"l1_prox": [0, 0.03, 0.1, 0.3, 1, 3]}),
-    ("iris --l2 0,0.1,1", {"l2": [0, 0.1, 1]}),
+    ("--data iris --l2 0,0.1,1", {"l2": [0, 0.1, 1]}),
 )
 STEPS, SEEDS, FOLDS = 2_000, 2, 5
 BUILT_IN = "two_regions"
@@ -133,7 +133,7 @@ def sweeps() -> list[Results]:
     return [
         regjax.sweep(data, config, grid, seeds=SEEDS, folds=FOLDS, standardize=data != BUILT_IN, **options)
         for data, grid in (
-            (BUILT_IN if flags[0] == "-" else flags.split()[0], grid) for flags, grid in SWEEPS
+            (flags.split()[1] if flags.startswith("--data") else BUILT_IN, grid) for flags, grid in SWEEPS
         )
     ]
 

@@ -71,8 +71,8 @@ def importance(
     ax.set_xlabel(f"{worse}\nright of 0: the column helps")
     ax.grid(axis="x", alpha=0.25)
     some = f"; {top} of {len(found.table):,} columns" if top < len(found.table) else ""
-    words = f"{found.title}{some}; thick: 95 % of each alone, thin: of all at once"
-    set_title(given or figure, words)
+    bars = "; thick: 95 % of each alone, thin: of all at once" if found.has_intervals else ""
+    set_title(given or figure, found.title + some + bars)
     return figure
 
 

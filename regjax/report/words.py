@@ -126,7 +126,8 @@ def inputs_in_words(importance: Importance | str | None) -> list[str]:
         return [] if importance is None else [importance]
     count = len(importance.table)
     some = f"; {MOST_COLUMNS} of {count:,} columns" if count > MOST_COLUMNS else ""
-    return [f"{importance.title}{some}{FRAME['thick_and_thin']}", *importance.notes]
+    bars = FRAME["thick_and_thin"] if importance.has_intervals else ""
+    return [importance.title + some + bars, *importance.notes]
 
 
 def baseline_in_words(comparison: Comparison | None) -> str:

@@ -75,6 +75,11 @@ class Importance:
         return "\n".join([self.title, *lines, *self.notes])
 
     @property
+    def has_intervals(self) -> bool:
+        """Whether any column has an interval: with one fold, or one seed on one split, none has."""
+        return bool(self.table["low"].notna().any())
+
+    @property
     def title(self) -> str:
         """What is shown, in words."""
         return (
@@ -191,7 +196,7 @@ def importance(
         metric=metric,
         configuration=chosen,
         name=design.in_words(design.configurations[chosen]),
-        over=Evidence(design.evidence.kind, len(folds), len(seeds)).in_words(),
+        over=_over(design, len(folds), len(seeds)),
         repeats=repeats,
         notes=(*_rests_on(design, len(rows), len(folds), asked), SHARED),
     )
@@ -223,6 +228,13 @@ def _rows_of(results: Trained, configuration: int) -> list[int]:
     return rows
 
 
+def _over(design: Design, num_folds: int, num_seeds: int) -> str:
+    """Returns what the means are taken over, in words."""
+    if design.splits.kind == "folds" and num_folds == 1:  # the others' networks are missing
+        return f"in 1 fold, {counted(num_seeds, 'seed')}: no interval"
+    return Evidence(design.evidence.kind, num_folds, num_seeds).in_words()
+
+
 def _rests_on(design: Design, num_rows: int, num_folds: int, asked: Asked) -> Iterator[str]:
     """Yields a sentence where some networks, or some of the samples, are left out."""
     if asked.max_samples is not None and asked.max_samples < design.splits.num_val.max():
@@ -236,7 +248,7 @@ def _rests_on(design: Design, num_rows: int, num_folds: int, asked: Asked) -> It
 
 
 class Asked(NamedTuple):
-    """How the columns are permuted: how often, from which seed, on how many samples of a fold at most."""
+    """How columns are permuted: how often, from which seed, and among how many samples of a fold at most."""
 
     repeats: int
     seed: int
@@ -300,8 +312,8 @@ def _scores_of(
     design = results.design
     where = design.row(rows[0]).configuration
     config, stops = design.configs[where], design.stops_early(where)
-    # The first column is none: the metric of the samples as they are.
-    moved = np.zeros((len(columns) + 1, len(design.input_names)), bool)
+    # The first line moves no input: its metric is that of the samples as they are.
+    moved = np.zeros((len(columns) + 1, config.layer_sizes[0]), bool)
     for place, inputs in enumerate(columns, 1):
         moved[place, list(inputs)] = True
     loss, name = resolve_loss(config, design.data), without_split(metric)

@@ -200,6 +200,8 @@ def test_missing_networks_are_said(results):
     best = swept(keep="best").importance()
     assert best.notes[0].startswith("This rests on 1 of 6 networks in 1 of 3 folds")
     assert np.isnan(best.table["se"]).all()
+    assert not best.has_intervals
+    assert best.over == "in 1 fold, 1 seed: no interval"
 
 
 def test_fewer_samples_are_said(results):
