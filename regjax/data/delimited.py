@@ -38,7 +38,7 @@ class Text(NamedTuple):
 def read_text(
     content: bytes,
     *,
-    spaces: bool,
+    ending: str,
     separator: str | None,
     decimal: str | None,
     header: bool | None,
@@ -48,7 +48,7 @@ def read_text(
 
     Args:
         content: the file.
-        spaces: whether white space may separate values, where `separator` is None.
+        ending: the file's, which says whether white space may part values.
         separator: one character, a space for any white space; None finds it.
         decimal: "." or ","; None finds it.
         header: whether the first line names the columns; None finds it.
@@ -60,7 +60,7 @@ def read_text(
     content, notes = as_utf8(content)
     if not content.strip():
         raise Refusal("must hold a table, got an empty file")
-    layout = find_layout(content, spaces, separator, header)
+    layout = find_layout(content, ending, separator, header)
     if layout.separator == " ":
         content = single_spaced(content.decode()).encode()
     starts, offset = check_lines(content, layout)

@@ -21,11 +21,10 @@ import pandas as pd
 from regjax.core.checks import shown
 from regjax.data.columns import name_columns
 from regjax.data.delimited import read_text
-from regjax.data.dialect import GAPS, SEPARATORS, find_header
+from regjax.data.dialect import GAPS, NUMBER, SEPARATORS, find_header
 from regjax.data.reading import Refusal, Source, read_with
 
 TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".data")
-SPACED_ENDINGS = (".txt", ".dat", ".data")  # where white space may part values
 OTHER_ENDINGS = {
     ".parquet": "a Parquet file",
     ".feather": "a Feather file",
@@ -145,11 +144,13 @@ def read_table(
             return _read_other(file, ending, header, gaps)
         content = file.read_bytes()
         if content.startswith(b"\x1f\x8b"):
-            content = gzip.decompress(content)
+            try:
+                content = gzip.decompress(content)
+            except EOFError:
+                raise Refusal("must be a whole gzip archive, got one that is cut") from None
         _check_content(content[:4096], file, ending)
-        spaces = ending in SPACED_ENDINGS
         asked = {"separator": _separator(separator), "decimal": _decimal(decimal), "header": header}
-        return Read(*read_text(content, spaces=spaces, gaps=gaps, **asked))
+        return Read(*read_text(content, ending=ending, gaps=gaps, **asked))
 
     return read_with(path, read, kind)
 
@@ -300,4 +301,6 @@ def _checked(
         )
     if not len(frame) or not len(frame.columns):
         raise Refusal(f"must hold rows, got {len(frame)} rows of {len(frame.columns)} columns")
+    if gaps:
+        frame = frame.mask(frame.isin([*gaps, *(float(word) for word in gaps if NUMBER.fullmatch(word))]))
     return Read(frame, numbers, header, tuple(notes))

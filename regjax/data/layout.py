@@ -23,6 +23,7 @@ from regjax.data.dialect import (
 from regjax.data.reading import Refusal
 
 SAMPLED = 200  # lines that are looked at
+SPACED_ENDINGS = (".txt", ".dat", ".data")  # endings of files in which white space may part values
 
 
 class Layout(NamedTuple):
@@ -48,7 +49,7 @@ def text_lines(content: bytes) -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline="")
 
 
-def find_layout(content: bytes, spaces: bool, separator: str | None, header: bool | None) -> Layout:
+def find_layout(content: bytes, ending: str, separator: str | None, header: bool | None) -> Layout:
     """Returns how a table is written, from its first lines.
 
     Raises:
@@ -56,12 +57,15 @@ def find_layout(content: bytes, spaces: bool, separator: str | None, header: boo
     """
     lines = list(itertools.islice(text_lines(content), SAMPLED + 1))
     whole = len(lines) <= SAMPLED
-    notes: list[str] = []
+    spaces, notes = ending in SPACED_ENDINGS, []
     if separator is None:
         separator, found = find_separator(lines, spaces, whole)
         if not separator:
-            raise Refusal(_one_column(lines, spaces))
-        if separator != ",":
+            raise Refusal(
+                "must have at least two columns, got one by tab, ';', '|', ',' and white space: "
+                "name the separator where it is another, or where one column is meant"
+            )
+        if separator != ("\t" if ending == ".tsv" else ","):
             notes.append(f"values are separated by {SEPARATOR_NAMES[separator]}")
     else:
         found = records(lines, separator)
@@ -107,24 +111,15 @@ def _shape(found: list[list[str]], header: bool = True) -> tuple[list[str], list
     return (first + [""] * width)[:width], below
 
 
-def _one_column(lines: Sequence[str], spaces: bool) -> str:
-    """Returns the message on a table in which no separator gives two columns."""
-    tried = "tab, ';', '|', ','" + ", white space" * spaces
-    if not spaces and find_separator(lines, True, True)[0]:
-        tried += "; white space parts it: name the separator space"
-    else:
-        tried += ": name the separator where it is another"
-    return f"must have at least two columns, got one by {tried}"
-
-
 def _header_note(header: bool, names: Sequence[str], lines: int) -> str:
     """Returns the sentence on what the first line was taken for."""
     shows = shortened(", ".join(names))
     if header:
-        return f"line 1 is taken for the columns' names ({shows}); --no-header takes it for values"
+        return f"the first line is taken for the columns' names ({shows}); --no-header takes it for values"
     called = f"x1 … x{len(names)}" if len(names) > 1 else "x1"
     return (
-        f"line 1 is taken for values ({shows}), and columns are called {called}; --header takes it for names"
+        f"the first line is taken for values ({shows}), and columns are called {called}; "
+        "--header takes it for names"
     )
 
 
@@ -135,7 +130,7 @@ def _check_names(names: Sequence[str]) -> None:
         if name and name in place:
             raise Refusal(
                 f"must have a name of its own for each column, got {shown(name)} for columns {place[name]} "
-                f"and {i}: rename one (--no-header where line 1 holds values)"
+                f"and {i}: rename one (--no-header where the first line holds values)"
             )
         place[name] = i
 
