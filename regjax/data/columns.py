@@ -59,9 +59,8 @@ def parse(
             **EXACT,
         )
 
-    commas = decimal == ","
-    sure = set() if commas else set(layout.texts)
-    frame = read(range(width), sorted(sure))
+    sure = layout.texts
+    frame = read(range(width), sure)
     # What came out as words after all, or as whole numbers that a float would round.
     late = [i for i in range(width) if i not in sure and (_no_number(frame[i]) or _is_rounded(frame[i]))]
     notes = []

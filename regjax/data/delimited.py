@@ -60,17 +60,15 @@ def read_text(
     content, notes = as_utf8(content)
     if not content.strip():
         raise Refusal("must hold a table, got an empty file")
-    layout = find_layout(content, ending, separator, header)
+    layout = find_layout(content, ending, separator, header, gaps)
     if layout.separator == " ":
         content = single_spaced(content.decode()).encode()
     starts, offset = check_lines(content, layout)
     notes += layout.notes
+    asked = decimal is not None
     if decimal is None:
         decimal = "," if sampled_commas(content, layout) else "."
         notes += ["numbers are read with a decimal comma"] * (decimal == ",")
-        asked = False
-    else:
-        asked = True
     frame, more = parse(content, offset, layout, decimal, gaps, asked)
     if len(frame) != len(starts):
         raise Refusal(
@@ -168,8 +166,7 @@ def check_lines(content: bytes, layout: Layout) -> tuple[array[int], int]:
 def _header_width(row: Sequence[str], layout: Layout, line: int) -> str:
     """Returns the message on a line of names that has more or fewer than the lines of values; "" for none."""
     width = len(layout.names)
-    named = [cell for cell in map(str.strip, row) if cell]
-    if len(row) == width or (abs(len(row) - width) == 1 and named == [name for name in layout.names if name]):
+    if len(row) == layout.heading:
         return ""
     many = f"{len(row)} value" + "s" * (len(row) != 1)
     return (
@@ -185,5 +182,6 @@ def _ragged(row: Sequence[str], width: int, separator: str, line: int) -> str:
     text = separator.join(row)
     for other, name in SEPARATOR_NAMES.items():
         if other != separator and width > 1 and [len(r) for r in records([text], other)] == [width]:
-            return f"{said}: it uses {name} where the others use {SEPARATOR_NAMES[separator]}"
+            others = SEPARATOR_NAMES.get(separator, repr(separator))
+            return f"{said}: it uses {name} where the others use {others}"
     return f"{said}: {shown(text.strip())}"

@@ -23,7 +23,8 @@ NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?)\s
 COMMA_NUMBER = re.compile(r"[+-]?\d*,\d+(?:e[+-]?\d+)?\s*", re.I | re.A)
 # One comma before each three digits: 1,234 may be a thousand or, of a decimal comma, a little more than one.
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+\s*", re.A)
-DATE = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}\b.*|\d{1,2}:\d{2}\b.*", re.A)
+TIME = r"\d{1,2}:\d{2}(?::\d{2}[.,\d]*)?(?:\s?[AaPp][Mm]|Z|[+-]\d\d:?\d\d)?"
+DATE = re.compile(rf"\d{{1,4}}([-/.])\d{{1,2}}\1\d{{1,4}}(?:[ T]{TIME})?|{TIME}", re.A)
 
 
 def records(lines: Iterable[str], separator: str) -> list[list[str]]:
@@ -89,7 +90,10 @@ def has_decimal_commas(cells: Iterable[str]) -> bool:
     commas = [cell for cell in cells if "," in cell]
     return (
         bool(commas)
-        and all(COMMA_NUMBER.fullmatch(cell) or re.fullmatch(r"[+-]?\d+\s*", cell, re.A) for cell in cells)
+        and all(
+            COMMA_NUMBER.fullmatch(cell) or re.fullmatch(r"[+-]?\d+(e[+-]?\d+)?\s*", cell, re.A | re.I)
+            for cell in cells
+        )
         and not all(map(THOUSANDS.fullmatch, commas))
     )
 
