@@ -7,6 +7,8 @@ import pickle
 import sys
 import zipfile
 
+import fuzz
+import fuzz_tables
 import numpy as np
 import openpyxl
 import pandas as pd
@@ -414,6 +416,26 @@ def test_what_is_written_is_read(tmp_path_factory, frame, separator, quoting, en
         else:
             assert found[name].dtype.kind in "if"
             np.testing.assert_array_equal(found[name].to_numpy(column.dtype), column.to_numpy())
+
+
+def judged(inputs):
+    """Asserts that fuzzed tables are each read or refused in a sentence, and that many are read."""
+    rows = fuzz.run(inputs, 0, fuzz_tables.KINDS)
+    assert {row["kind"]: row["faults"] for row in rows if row["fault"]} == {}
+    assert sum(row["inputs"] for row in rows) >= inputs
+    for row in rows:
+        assert sum(row[name] for name in fuzz.OUTCOMES) == row["inputs"]
+        assert row["success"] > 0.1 * row["inputs"] or "any bytes" in row["kind"], row
+
+
+@pytest.mark.slow
+def test_fuzzed_tables_are_read_or_refused_in_a_sentence():
+    judged(400)
+
+
+@pytest.mark.nightly
+def test_ten_thousand_fuzzed_tables_are_read_or_refused_in_a_sentence():
+    judged(10_000)
 
 
 def test_endings_are_those_that_are_read():
