@@ -13,13 +13,30 @@ import re
 from collections.abc import Iterable, Sequence
 
 # What stands for a gap in a column of numbers. In a column of text all but the empty one are words.
-GAPS = (
-    *("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "-nan", "-NaN"),
-    *("null", "NULL", "None", "?", "-", "."),
+GAPS = frozenset([""]) | frozenset(
+    [
+        "NA",
+        "N/A",
+        "n/a",
+        "#N/A",
+        "<NA>",
+        "NaN",
+        "nan",
+        "NAN",
+        "-nan",
+        "-NaN",
+        "null",
+        "NULL",
+        "None",
+        "?",
+        "-",
+        ".",
+    ]
 )
 SEPARATORS = {"tab": "\t", "semicolon": ";", "bar": "|", "comma": ",", "space": " "}
 SEPARATOR_NAMES = {"\t": "tab", ";": "';'", "|": "'|'", ",": "','", " ": "white space"}
 NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?)\s*", re.I | re.A)
+WHOLE = re.compile(r"[+-]?\d+(?:e[+-]?\d+)?\s*", re.I | re.A)
 COMMA_NUMBER = re.compile(r"[+-]?\d*,\d+(?:e[+-]?\d+)?\s*", re.I | re.A)
 # One comma before each three digits: 1,234 may be a thousand or, of a decimal comma, a little more than one.
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+\s*", re.A)
@@ -86,16 +103,14 @@ def is_number(cell: str) -> bool:
 
 def has_decimal_commas(cells: Iterable[str]) -> bool:
     """Returns whether cells are numbers of which some have a decimal comma, and not all may be thousands."""
-    cells = [cell for cell in cells if cell not in GAPS]
-    commas = [cell for cell in cells if "," in cell]
-    return (
-        bool(commas)
-        and all(
-            COMMA_NUMBER.fullmatch(cell) or re.fullmatch(r"[+-]?\d+(e[+-]?\d+)?\s*", cell, re.A | re.I)
-            for cell in cells
-        )
-        and not all(map(THOUSANDS.fullmatch, commas))
-    )
+    sure = False
+    for cell in cells:
+        if cell in GAPS or WHOLE.fullmatch(cell):
+            continue
+        if not COMMA_NUMBER.fullmatch(cell):
+            return False
+        sure = sure or not THOUSANDS.fullmatch(cell)
+    return sure
 
 
 def find_header(found: Sequence[Sequence[str]]) -> tuple[bool, bool]:

@@ -274,18 +274,15 @@ def _read_excel(file: Path, header: bool | None, gaps: Sequence[str]) -> Read:
 
 def _excel_column(cells: list[object], gaps: Sequence[str]) -> pd.Series:
     """Returns a column of a sheet: numbers, dates or booleans where all cells are, else words."""
-    filled = [
-        cell for cell in cells if cell is not None and not (isinstance(cell, str) and cell in (*GAPS, *gaps))
-    ]
-    kinds = {type(cell) for cell in filled}
+    filled = [None if isinstance(cell, str) and (cell in GAPS or cell in gaps) else cell for cell in cells]
+    kinds = {type(cell) for cell in filled if cell is not None}
     if kinds <= {int, float}:
-        kept = set(map(id, filled))
-        return pd.Series([cell if id(cell) in kept else None for cell in cells]).astype(
-            "int64" if kinds == {int} and len(filled) == len(cells) else "float64"
-        )
+        # Numbers of a sheet have 15 digits: as floats they lose none.
+        whole = kinds == {int} and None not in filled
+        return pd.Series(filled, dtype="float64").astype("int64" if whole else "float64")
     if len(kinds) == 1 and str not in kinds:
-        return pd.Series(cells).infer_objects()
-    words = [None if cell is None or cell == "" or cell in gaps else str(cell) for cell in cells]
+        return pd.Series(filled).infer_objects()
+    words = [None if cell in (None, "", *gaps) else str(cell) for cell in cells]
     return pd.Series(words, dtype="category")
 
 
@@ -301,6 +298,11 @@ def _checked(
         )
     if not len(frame) or not len(frame.columns):
         raise Refusal(f"must hold rows, got {len(frame)} rows of {len(frame.columns)} columns")
-    if gaps:
-        frame = frame.mask(frame.isin([*gaps, *(float(word) for word in gaps if NUMBER.fullmatch(word))]))
+    words = {*gaps, *(float(word) for word in gaps if NUMBER.fullmatch(word))}
+    for name in frame.columns if words else ():
+        column = frame[name]
+        # Cells of an object column may be lists, in which nothing is looked up.
+        hits = column.map(lambda cell: isinstance(cell, str | int | float) and cell in words).astype(bool)
+        if hits.any():
+            frame[name] = column.mask(hits)
     return Read(frame, numbers, header, tuple(notes))

@@ -6,6 +6,7 @@ import io
 import pickle
 import sys
 import zipfile
+from typing import Any
 
 import fuzz
 import fuzz_tables
@@ -163,7 +164,7 @@ def test_tables_of_text(tmp_path, name, content, options, expected, header, note
 
 def test_rows_keep_their_numbers_in_the_file(tmp_path):
     found = read_table(written(tmp_path, '\na,b\n"x\ny",2\n\n  \nz,4\n'))
-    assert found.numbers.tolist() == [3, 7]
+    assert list(found.numbers) == [3, 7]
     assert columns(found.frame) == {"a": ["x\ny", "z"], "b": [2, 4]}
     # Lines beyond those that are looked at first.
     text = "a,b\n" + "1,2\n" * 500 + "\n" + "x,\n" * 500
@@ -318,6 +319,7 @@ def test_columns_of_arrow_keep_their_types(tmp_path, ending):
 def test_a_workbook(tmp_path):
     path = tmp_path / "t.xlsx"
     book = openpyxl.Workbook()
+    sheet: Any = book.active
     for row in [
         ["a", "b", None, "c"],
         [1, "x", None, True],
@@ -325,21 +327,21 @@ def test_a_workbook(tmp_path):
         ["?", 2, None, False],
         [2.5, None, None, True],
     ]:
-        book.active.append(row)
+        sheet.append(row)
     book.create_sheet("more")
     book.save(path)
     found = read_table(path)
     assert same(
         columns(found.frame), {"a": [1.0, NAN, 2.5], "b": ["x", "2", None], "c": [True, False, True]}
     ), columns(found.frame)
-    assert found.numbers.tolist() == [2, 4, 5]
+    assert list(found.numbers) == [2, 4, 5]
     assert [note.split(",")[0] for note in found.notes] == [
         "only the first of 2 sheets is read", "column 3 has neither a name nor values and is left out",
     ]  # fmt: skip
     assert found.frame.c.dtype == bool
     headless = read_table(path, header=False)
     assert headless.frame.columns.tolist() == ["x1", "x2", "x3", "x4"]
-    assert headless.numbers.tolist() == [1, 2, 4, 5]
+    assert list(headless.numbers) == [1, 2, 4, 5]
     MIXED.to_excel(path, index=False)
     assert read_table(path).frame.dtypes.astype(str).str.split("[").str[0].to_dict() == {
         "float": "float64", "text": "category", "nullable": "float64", "bool": "bool",

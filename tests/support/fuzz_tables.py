@@ -157,7 +157,7 @@ DTYPES = words("Int64|boolean|category|float32|int8|str|object|Float64|datetime6
 
 
 @st.composite
-def tables(draw: st.DrawFn) -> pd.DataFrame:
+def tables(draw: st.DrawFn) -> Any:
     """Frames of columns of many types, with names and an index of many kinds."""
     kinds = draw(st.lists(st.sampled_from(list(COLUMNS)), max_size=5))
     frame = pd.DataFrame({i: pd.Series(COLUMNS[kind]) for i, kind in enumerate(kinds)})
@@ -185,7 +185,7 @@ def packed(draw: st.DrawFn, ending: str) -> bytes:
         elif ending == ".feather":
             frame.reset_index(drop=True).to_feather(content)
         else:
-            sheet = (book := openpyxl.Workbook()).active
+            sheet: Any = (book := openpyxl.Workbook()).active
             for row in [list(frame.columns), *frame.astype(object).to_numpy().tolist()]:
                 sheet.append([cell if isinstance(cell, PLAIN) and cell == cell else None for cell in row])
             book.properties.created = book.properties.modified = SOME_DATE
