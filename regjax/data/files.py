@@ -301,8 +301,7 @@ def _checked(
     words = {*gaps, *(float(word) for word in gaps if NUMBER.fullmatch(word))}
     for name in frame.columns if words else ():
         column = frame[name]
-        # Cells of an object column may be lists, in which nothing is looked up.
-        hits = column.map(lambda cell: isinstance(cell, str | int | float) and cell in words).astype(bool)
+        hits = np.array([type(cell) in (str, int, float) and cell in words for cell in column])
         if hits.any():
             frame[name] = column.mask(hits)
     return Read(frame, numbers, header, tuple(notes))
