@@ -12,6 +12,7 @@ import os
 import re
 import zipfile
 from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -301,7 +302,9 @@ def _checked(
     words = {*gaps, *(float(word) for word in gaps if NUMBER.fullmatch(word))}
     for name in frame.columns if words else ():
         column = frame[name]
-        hits = np.array([type(cell) in (str, int, float) and cell in words for cell in column])
+        # A boolean equals 1, and a cell may be a list.
+        plain = (isinstance(cell, str | Real) and not isinstance(cell, bool) for cell in column)
+        hits = np.array([is_plain and cell in words for is_plain, cell in zip(plain, column, strict=True)])
         if hits.any():
             frame[name] = column.mask(hits)
     return Read(frame, numbers, header, tuple(notes))

@@ -171,7 +171,8 @@ def tables(draw: st.DrawFn) -> Any:
     rows = draw(st.integers(0, 4))
     frame = frame[:rows] if wrong(draw, 3) else frame
     if len(names) > 1 and len(set(names)) == len(names) and wrong(draw, 4):
-        frame = frame.set_index(names[: draw(st.integers(1, 2))])
+        with contextlib.suppress(TypeError):  # dictionaries are no index
+            frame = frame.set_index(names[: draw(st.integers(1, 2))])
     return frame
 
 
