@@ -26,8 +26,17 @@ from regjax.data.reading import Refusal
 END = "\U0010fffe"  # a line put after the last one, of no text; it is missing where a quote is not closed
 
 
-class Text(NamedTuple):
-    """A text table: its columns, the line of each row, whether line 1 names columns, notes."""
+class Read(NamedTuple):
+    """A table as it stands in a file.
+
+    Attributes:
+        frame: the columns by their names, in the file's order. In a table of text they are int64 or float64
+            where all cells are numbers or gaps, else categories of the words as they are written.
+        numbers: the number of each row in the file, `(n,)`; None: row i stands in line i + 2, in line i + 1
+            of a file without header.
+        header: whether the file names its columns.
+        notes: sentences for the user on what was guessed.
+    """
 
     frame: pd.DataFrame
     numbers: np.ndarray | None
@@ -43,7 +52,7 @@ def read_text(
     decimal: str | None,
     header: bool | None,
     gaps: Sequence[str],
-) -> Text:
+) -> Read:
     """Returns a table of text.
 
     Args:
@@ -77,7 +86,7 @@ def read_text(
     frame, dropped = name_columns(frame, layout.names)
     first = 2 if layout.header else 1
     plain = bool(starts) and starts[0] == first and starts[-1] == first + len(starts) - 1
-    return Text(frame, None if plain else np.array(starts), layout.header, (*notes, *more, *dropped))
+    return Read(frame, None if plain else np.array(starts), layout.header, (*notes, *more, *dropped))
 
 
 def as_utf8(content: bytes) -> tuple[bytes, list[str]]:

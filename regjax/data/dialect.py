@@ -13,7 +13,9 @@ import re
 from collections.abc import Iterable, Sequence
 
 # What stands for a gap in a column of numbers. In a column of text all but the empty one are words.
-GAPS = frozenset(["", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "-nan", "-NaN", "null", "NULL", "None", "?", "-", "."])
+GAPS = frozenset({"", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "-nan", "-NaN"}) | {
+    *("null", "NULL", "None", "?", "-", "."),
+}
 SEPARATORS = {"tab": "\t", "semicolon": ";", "bar": "|", "comma": ",", "space": " "}
 SEPARATOR_NAMES = {"\t": "tab", ";": "';'", "|": "'|'", ",": "','", " ": "white space"}
 NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?)\s*", re.I | re.A)

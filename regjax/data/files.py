@@ -14,14 +14,13 @@ import zipfile
 from collections.abc import Sequence
 from numbers import Real
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from regjax.core.checks import shown
 from regjax.data.columns import name_columns
-from regjax.data.delimited import read_text
+from regjax.data.delimited import Read, read_text
 from regjax.data.dialect import GAPS, NUMBER, SEPARATORS, find_header
 from regjax.data.reading import Refusal, Source, read_with
 
@@ -70,24 +69,6 @@ TEXT_MAGIC = {
     rb"(%[^\n]*\s+)*@relation\s": "an ARFF file",
     rb"\{\\rtf": "an RTF document",
 }
-
-
-class Read(NamedTuple):
-    """A table as it stands in a file.
-
-    Attributes:
-        frame: the columns by their names, in the file's order. In a table of text they are int64 or float64
-            where all cells are numbers or gaps, else categories of the words as they are written.
-        numbers: the number of each row in the file, `(n,)`; None: row i stands in line i + 2, in line i + 1
-            of a file without header.
-        header: whether the file names its columns.
-        notes: sentences for the user on what was guessed.
-    """
-
-    frame: pd.DataFrame
-    numbers: np.ndarray | None
-    header: bool
-    notes: tuple[str, ...]
 
 
 def read_table(
@@ -151,7 +132,7 @@ def read_table(
                 raise Refusal("must be a whole gzip archive, got one that is cut") from None
         _check_content(content[:4096], file, ending)
         asked = {"separator": _separator(separator), "decimal": _decimal(decimal), "header": header}
-        return Read(*read_text(content, ending=ending, gaps=gaps, **asked))
+        return read_text(content, ending=ending, gaps=gaps, **asked)
 
     return read_with(path, read, kind)
 

@@ -1,6 +1,6 @@
 """Inputs of every kind for the loaders and the TOML: each must succeed, or be refused in one sentence.
 
-    python -m tests.fuzz [--inputs 10000] [--seed 0]
+    PYTHONPATH=.:tests/support python -m fuzz [--inputs 10000] [--seed 0]
 
 prints a table and exits with 1 on a fault: an error that the docstring does not promise, a message that
 is no sentence of ours, a warning, or a result that is not what it should be. Nothing is trained.
