@@ -16,6 +16,7 @@ import pandas as pd
 from regjax.core.checks import shown
 from regjax.data.dialect import COMMA_NUMBER, GAPS, NUMBER, THOUSANDS, WHOLE, has_decimal_commas
 from regjax.data.layout import Layout
+from regjax.data.reading import Refusal
 
 EXACT_WHOLE = 2**53  # whole numbers up to here are exact as floats
 # Before pandas 3 the default reads some numbers one bit off.
@@ -121,7 +122,11 @@ def _note(words: Sequence[str], name: str, decimal: str) -> list[str]:
 
 
 def name_columns(frame: pd.DataFrame, names: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
-    """Returns (the columns by their names, notes); a column with neither name nor values is left out."""
+    """Returns (the columns by their names, notes); a column with neither name nor values is left out.
+
+    Raises:
+        Refusal: no column is left.
+    """
     named, notes = {}, []
     for i, name in enumerate(names):
         if name:
@@ -133,6 +138,8 @@ def name_columns(frame: pd.DataFrame, names: Sequence[str]) -> tuple[pd.DataFram
             while named[i] in names:
                 named[i] += "'"
             notes.append(f"column {i + 1} has no name and is called {shown(named[i])}")
+    if not named:
+        raise Refusal("must hold values, got empty columns alone")
     kept = frame.loc[:, list(named)]
     kept.columns = pd.Index(list(named.values()), dtype=object)
     return kept, notes

@@ -15,7 +15,7 @@ import openpyxl
 import pandas as pd
 import pytest
 import scipy.io
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from regjax.data.dialect import GAPS, NUMBER
@@ -203,6 +203,7 @@ BAD = [
     ("empty", "t.csv", "", {}, "must hold a table, got an empty file"),
     ("blank", "t.csv", "\n \n", {}, "must hold a table, got an empty file"),
     ("names alone", "t.csv", "a,b\n", {}, "must hold rows, got one line alone, with the names a, b"),
+    ("empty columns", "t.csv", ",\n,\n", {}, "must hold values, got empty columns alone"),
     ("one column", "t.csv", "a\n1\n2\n",
      {}, "must have at least two columns, got one by tab, ';', '|', ',' and white"),
     ("two of one name", "t.csv", "a,b, a\n1,2,3\n",
@@ -404,6 +405,8 @@ def frames(draw):
     named=st.booleans(),
 )
 def test_what_is_written_is_read(tmp_path_factory, frame, separator, quoting, encoding, ends, zipped, named):
+    # A line end within a word is quoted where it is one of the table's own.
+    assume(ends != "\r" or quoting == csv.QUOTE_ALL or "\n" not in "".join(map(str, frame.to_numpy().flat)))
     text = frame.to_csv(None, index=False, sep=separator, quoting=quoting, lineterminator=ends)
     content = text.encode(encoding)
     path = tmp_path_factory.mktemp("written") / f"t.csv{'.gz' * zipped}"
