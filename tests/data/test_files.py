@@ -430,7 +430,8 @@ def judged(inputs):
     assert sum(row["inputs"] for row in rows) >= inputs
     for row in rows:
         assert sum(row[name] for name in fuzz.OUTCOMES) == row["inputs"]
-        assert row["success"] > 0.1 * row["inputs"] or "any bytes" in row["kind"], row
+        rarely = row["kind"] in ("text, any bytes", "wrong ending")
+        assert rarely or row["success"] > 0.1 * row["inputs"], row
 
 
 @pytest.mark.slow
