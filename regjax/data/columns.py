@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from regjax.core.checks import shown
-from regjax.data.dialect import COMMA_NUMBER, GAPS, NUMBER, THOUSANDS, has_decimal_commas
+from regjax.data.dialect import COMMA_NUMBER, GAPS, NUMBER, THOUSANDS, WHOLE, has_decimal_commas
 from regjax.data.layout import Layout
+from regjax.data.reading import Refusal
 
 EXACT_WHOLE = 2**53  # whole numbers up to here are exact as floats
 # Before pandas 3 the default reads some numbers one bit off.
@@ -38,7 +39,7 @@ def parse(
     """
     width = len(layout.names)
 
-    def read(columns: Sequence[int], texts: Sequence[int], kind: str = "category") -> pd.DataFrame:
+    def read(columns: Sequence[int], texts: Sequence[int], kind: str) -> Any:
         stream = io.BytesIO(content)
         stream.seek(offset)
         words = {i: ["", *gaps] if i in texts else [*GAPS, *gaps] for i in columns}
@@ -59,24 +60,17 @@ def parse(
             **EXACT,
         )
 
-    commas = decimal == ","
-    sure = set() if commas else set(layout.texts)
-    frame = read(range(width), sorted(sure))
-    # What came out as words after all, or as whole numbers that a float would round.
-    late = [i for i in range(width) if i not in sure and (_no_number(frame[i]) or _is_rounded(frame[i]))]
-    notes = []
+    frame = read(range(width), layout.texts, "category")
+    late = [i for i in range(width) if not _is_words(frame[i]) and not _is_exact(frame[i])]
     if late:
-        again = read(late, late)
+        again = read(late, late, "str").astype("category")
         for i in late:
-            if _no_number(frame[i]) or _loses_digits(again[i].cat.categories):
+            if frame[i].dtype.kind != "f" or _loses_digits(again[i].cat.categories):
                 frame[i] = again[i]
-    # pandas makes numbers or booleans of categories where it can make them of all: 01 and 1 would be one.
-    changed = [i for i in range(width) if _is_category(frame[i]) and not _holds_words(frame[i])]
-    if changed:
-        frame[changed] = read(changed, changed, "str").astype("category")
+    notes = []
     for i in range(width):
-        if _is_category(frame[i]):
-            words = list(frame[i].cat.categories)
+        if _is_words(frame[i]):
+            words = frame[i].cat.categories
             if decimal == "." and not asked and layout.separator != "," and has_decimal_commas(words):
                 found, more = parse(content, offset, layout, ",", gaps, True)
                 return found, ["numbers are read with a decimal comma", *more]
@@ -84,69 +78,68 @@ def parse(
     return frame, notes
 
 
-def _no_number(column: pd.Series) -> bool:
-    return column.dtype.kind not in "if"
+def _is_words(column: pd.Series) -> bool:
+    """Returns whether a column is one of words.
+
+    pandas makes numbers or booleans of categories where it can make them of all: then 01 and 1 are one.
+    """
+    is_category = isinstance(column.dtype, pd.CategoricalDtype)
+    return is_category and column.cat.categories.inferred_type in ("string", "empty")
 
 
-def _is_rounded(column: pd.Series) -> bool:
-    """Returns whether a column of floats holds finite ones beyond the whole numbers that are exact."""
+def _is_exact(column: pd.Series) -> bool:
+    """Returns whether a column holds numbers, and no finite one beyond the whole ones that a float holds."""
     if column.dtype.kind != "f":
-        return False
+        return column.dtype.kind == "i"
     values = column.to_numpy()
-    with np.errstate(invalid="ignore"):
-        return bool(((np.abs(values) >= EXACT_WHOLE) & np.isfinite(values)).any())
+    return not ((np.abs(values) >= EXACT_WHOLE) & np.isfinite(values)).any()
 
 
-def _is_category(column: pd.Series) -> bool:
-    return isinstance(column.dtype, pd.CategoricalDtype)
-
-
-def _holds_words(column: pd.Series) -> bool:
-    """Returns whether the categories of a column are text, or none."""
-    return column.cat.categories.inferred_type in ("string", "empty")
-
-
-def _loses_digits(words: pd.Index) -> bool:
-    """Returns whether words, or numbers that pandas made of them, are whole ones that a float would round."""
-    whole = (word for word in map(str, words) if re.fullmatch(r"[+-]?\d{16,300}\s*", word, re.A))
+def _loses_digits(words: Iterable[str]) -> bool:
+    """Returns whether some words are whole numbers that a float would round."""
+    whole = (word for word in words if re.fullmatch(r"[+-]?\d{16,300}\s*", word, re.A))
     return any(int(word) != int(float(word)) for word in whole)
-
-
-def _maybe_commas(word: str) -> bool:
-    return bool(COMMA_NUMBER.fullmatch(word) or THOUSANDS.fullmatch(word) or NUMBER.fullmatch(word))
 
 
 def _note(words: Sequence[str], name: str, decimal: str) -> list[str]:
     """Returns a sentence where the words of a column of text look like numbers."""
-    words = [word for word in words if word not in GAPS]
-    if not words:
+    example = next((word for word in words if word not in GAPS), None)
+    if example is None:
         return []
-    example = shown(words[0])
-    if any("," in word for word in words) and all(map(_maybe_commas, words)):
-        return [
-            f"column {shown(name)} is text, such as {example}: name the decimal mark ',' where these are "
-            "numbers, or take the commas out where they part thousands"
-        ]
-    if decimal == "," and all(map(NUMBER.fullmatch, words)):
-        return [f"column {shown(name)} is text, such as {example}: it has decimal points, and others commas"]
-    if all(re.fullmatch(r"[+-]?\d+\s*", word, re.A) for word in words):
-        return [f"column {shown(name)} is text, such as {example}: a float would round such whole numbers"]
+
+    def all_are(*patterns: re.Pattern[str]) -> bool:
+        return all(word in GAPS or any(p.fullmatch(word) for p in patterns) for word in words)
+
+    said = f"column {shown(name)} is text, such as {shown(example)}: "
+    if all_are(WHOLE):
+        return [said + "a float would round such whole numbers"]
+    if decimal == "," and all_are(NUMBER):
+        return [said + "it has decimal points, and others commas"]
+    if all_are(COMMA_NUMBER, THOUSANDS, NUMBER) and any("," in word for word in words):
+        do = "name the decimal mark ',' where these are numbers, or take out the commas between thousands"
+        return [said + do]
     return []
 
 
 def name_columns(frame: pd.DataFrame, names: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
-    """Returns (the columns by their names, notes); a column with neither name nor values is left out."""
+    """Returns (the columns by their names, notes); a column with neither name nor values is left out.
+
+    Raises:
+        Refusal: no column is left.
+    """
     named, notes = {}, []
     for i, name in enumerate(names):
         if name:
             named[i] = name
-        elif frame[i].isna().all():
+        elif bool(frame[i].isna().to_numpy().all()):
             notes.append(f"column {i + 1} has neither a name nor values and is left out")
         else:
             named[i] = f"column {i + 1}"
             while named[i] in names:
                 named[i] += "'"
             notes.append(f"column {i + 1} has no name and is called {shown(named[i])}")
-    frame = frame[list(named)]
-    frame.columns = pd.Index(list(named.values()), dtype=object)
-    return frame, notes
+    if not named:
+        raise Refusal("must hold values, got empty columns alone")
+    kept = frame.loc[:, list(named)]
+    kept.columns = pd.Index(list(named.values()), dtype=object)
+    return kept, notes

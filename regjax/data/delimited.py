@@ -26,8 +26,17 @@ from regjax.data.reading import Refusal
 END = "\U0010fffe"  # a line put after the last one, of no text; it is missing where a quote is not closed
 
 
-class Text(NamedTuple):
-    """A text table: its columns, the line of each row, whether line 1 names columns, notes."""
+class Read(NamedTuple):
+    """A table as it stands in a file.
+
+    Attributes:
+        frame: the columns by their names, in the file's order. In a table of text they are int64 or float64
+            where all cells are numbers or gaps, else categories of the words as they are written.
+        numbers: the number of each row in the file, `(n,)`; None: row i stands in line i + 2, in line i + 1
+            of a file without header.
+        header: whether the file names its columns.
+        notes: sentences for the user on what was guessed.
+    """
 
     frame: pd.DataFrame
     numbers: np.ndarray | None
@@ -38,17 +47,17 @@ class Text(NamedTuple):
 def read_text(
     content: bytes,
     *,
-    spaces: bool,
+    ending: str,
     separator: str | None,
     decimal: str | None,
     header: bool | None,
     gaps: Sequence[str],
-) -> Text:
+) -> Read:
     """Returns a table of text.
 
     Args:
         content: the file.
-        spaces: whether white space may separate values, where `separator` is None.
+        ending: the file's, which says whether white space may part values.
         separator: one character, a space for any white space; None finds it.
         decimal: "." or ","; None finds it.
         header: whether the first line names the columns; None finds it.
@@ -60,17 +69,15 @@ def read_text(
     content, notes = as_utf8(content)
     if not content.strip():
         raise Refusal("must hold a table, got an empty file")
-    layout = find_layout(content, spaces, separator, header)
+    layout = find_layout(content, ending, separator, header, gaps)
     if layout.separator == " ":
         content = single_spaced(content.decode()).encode()
     starts, offset = check_lines(content, layout)
     notes += layout.notes
+    asked = decimal is not None
     if decimal is None:
         decimal = "," if sampled_commas(content, layout) else "."
         notes += ["numbers are read with a decimal comma"] * (decimal == ",")
-        asked = False
-    else:
-        asked = True
     frame, more = parse(content, offset, layout, decimal, gaps, asked)
     if len(frame) != len(starts):
         raise Refusal(
@@ -79,7 +86,7 @@ def read_text(
     frame, dropped = name_columns(frame, layout.names)
     first = 2 if layout.header else 1
     plain = bool(starts) and starts[0] == first and starts[-1] == first + len(starts) - 1
-    return Text(frame, None if plain else np.array(starts), layout.header, (*notes, *more, *dropped))
+    return Read(frame, None if plain else np.array(starts), layout.header, (*notes, *more, *dropped))
 
 
 def as_utf8(content: bytes) -> tuple[bytes, list[str]]:
@@ -168,8 +175,7 @@ def check_lines(content: bytes, layout: Layout) -> tuple[array[int], int]:
 def _header_width(row: Sequence[str], layout: Layout, line: int) -> str:
     """Returns the message on a line of names that has more or fewer than the lines of values; "" for none."""
     width = len(layout.names)
-    named = [cell for cell in map(str.strip, row) if cell]
-    if len(row) == width or (abs(len(row) - width) == 1 and named == [name for name in layout.names if name]):
+    if len(row) == layout.heading:
         return ""
     many = f"{len(row)} value" + "s" * (len(row) != 1)
     return (
@@ -185,5 +191,6 @@ def _ragged(row: Sequence[str], width: int, separator: str, line: int) -> str:
     text = separator.join(row)
     for other, name in SEPARATOR_NAMES.items():
         if other != separator and width > 1 and [len(r) for r in records([text], other)] == [width]:
-            return f"{said}: it uses {name} where the others use {SEPARATOR_NAMES[separator]}"
+            others = SEPARATOR_NAMES.get(separator, repr(separator))
+            return f"{said}: it uses {name} where the others use {others}"
     return f"{said}: {shown(text.strip())}"

@@ -13,17 +13,18 @@ import re
 from collections.abc import Iterable, Sequence
 
 # What stands for a gap in a column of numbers. In a column of text all but the empty one are words.
-GAPS = (
-    *("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "-nan", "-NaN"),
+GAPS = frozenset({"", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NAN", "-nan", "-NaN"}) | {
     *("null", "NULL", "None", "?", "-", "."),
-)
+}
 SEPARATORS = {"tab": "\t", "semicolon": ";", "bar": "|", "comma": ",", "space": " "}
 SEPARATOR_NAMES = {"\t": "tab", ";": "';'", "|": "'|'", ",": "','", " ": "white space"}
 NUMBER = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?)\s*", re.I | re.A)
+WHOLE = re.compile(r"[+-]?\d+(?:e[+-]?\d+)?\s*", re.I | re.A)
 COMMA_NUMBER = re.compile(r"[+-]?\d*,\d+(?:e[+-]?\d+)?\s*", re.I | re.A)
 # One comma before each three digits: 1,234 may be a thousand or, of a decimal comma, a little more than one.
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+\s*", re.A)
-DATE = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}\b.*|\d{1,2}:\d{2}\b.*", re.A)
+TIME = r"\d{1,2}:\d{2}(?::\d{2}[.,\d]*)?(?:\s?[AaPp][Mm]|Z|[+-]\d\d:?\d\d)?"
+DATE = re.compile(rf"\d{{1,4}}([-/.])\d{{1,2}}\1\d{{1,4}}(?:[ T]{TIME})?|{TIME}", re.A)
 
 
 def records(lines: Iterable[str], separator: str) -> list[list[str]]:
@@ -53,20 +54,20 @@ def find_separator(lines: Sequence[str], spaces: bool, whole: bool) -> tuple[str
 
     Args:
         lines: first lines of a file.
-        spaces: whether white space may separate.
+        spaces: whether white space may separate where it does not part all lines alike.
         whole: whether these are all lines of the file; the last record may otherwise be cut and is left out.
 
     Returns:
         The separator and the records; ("", []) where no separator gives more than one value a line.
     """
     best, ranked = ("", []), (0.0, False, 0)
-    for separator in "\t;|," + " " * spaces:
+    for separator in "\t;|, ":
         found = records(lines, separator)
         found = found if whole or len(found) < 2 else found[:-1]
         widths = collections.Counter(map(len, found))
         # The commonest number of values; of two equally common ones the larger.
         width, count = max(widths.items(), key=lambda item: (item[1], item[0]), default=(0, 0))
-        if width < 2:
+        if width < 2 or (separator == " " and not spaces and count < len(found)):
             continue
         # In "1,5;2,5" each separator parts all lines alike; decimal commas say that it is the other one.
         commas = [cell for record in found for cell in record if "," in cell]
@@ -85,13 +86,14 @@ def is_number(cell: str) -> bool:
 
 def has_decimal_commas(cells: Iterable[str]) -> bool:
     """Returns whether cells are numbers of which some have a decimal comma, and not all may be thousands."""
-    cells = [cell for cell in cells if cell not in GAPS]
-    commas = [cell for cell in cells if "," in cell]
-    return (
-        bool(commas)
-        and all(COMMA_NUMBER.fullmatch(cell) or re.fullmatch(r"[+-]?\d+\s*", cell, re.A) for cell in cells)
-        and not all(map(THOUSANDS.fullmatch, commas))
-    )
+    sure = False
+    for cell in cells:
+        if cell in GAPS or WHOLE.fullmatch(cell):
+            continue
+        if not COMMA_NUMBER.fullmatch(cell):
+            return False
+        sure = sure or not THOUSANDS.fullmatch(cell)
+    return sure
 
 
 def find_header(found: Sequence[Sequence[str]]) -> tuple[bool, bool]:
@@ -104,13 +106,14 @@ def find_header(found: Sequence[Sequence[str]]) -> tuple[bool, bool]:
         found: the first records of a table, all of one width.
     """
     first, below = found[0], [list(column) for column in zip(*found[1:], strict=False)]
-    numbers = [cell for cell in first if is_number(cell)]
+    # "inf" may well be a name.
+    numbers = [cell for cell in first if is_number(cell) and not cell.lower().startswith("inf")]
     words = [cell for cell in first if cell and cell not in numbers]
     if any(DATE.fullmatch(cell) or cell in ("?", "nan", "NaN") for cell in words):
         return False, False
     # A word above numbers alone is a name, whatever the rest.
     named = any(
-        cell and not is_number(cell) and cell not in GAPS and all_numbers(column)
+        cell and cell not in numbers and cell not in GAPS and all_numbers(column)
         for cell, column in zip(first, below, strict=False)
     )
     if not numbers and named:
@@ -127,8 +130,10 @@ def find_header(found: Sequence[Sequence[str]]) -> tuple[bool, bool]:
         return len(set(first)) == len(first), False
     steps = {int(b) - int(a) for a, b in itertools.pairwise(numbers)}
     # Two numbers always count in equal steps: only neighbours such as 0, 1 or 1990, 1991 are then names.
-    counts = len(steps) == 1 and min(steps) >= 1
-    return counts and (len(numbers) > 2 or (steps == {1} and not repeated)), False
+    if len(numbers) == 2:
+        return steps == {1} and not repeated, False
+    years = len(numbers) > 5 and int(numbers[0]) > 1000 and int(numbers[-1]) < 2200
+    return min(steps, default=0) > 0 and (len(steps) == 1 or years), False
 
 
 def all_numbers(cells: Iterable[str]) -> bool:

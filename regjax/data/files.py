@@ -12,20 +12,19 @@ import os
 import re
 import zipfile
 from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from regjax.core.checks import shown
 from regjax.data.columns import name_columns
-from regjax.data.delimited import read_text
-from regjax.data.dialect import GAPS, SEPARATORS, find_header
+from regjax.data.delimited import Read, read_text
+from regjax.data.dialect import GAPS, NUMBER, SEPARATORS, find_header
 from regjax.data.reading import Refusal, Source, read_with
 
 TEXT_ENDINGS = (".csv", ".tsv", ".txt", ".dat", ".data")
-SPACED_ENDINGS = (".txt", ".dat", ".data")  # where white space may part values
 OTHER_ENDINGS = {
     ".parquet": "a Parquet file",
     ".feather": "a Feather file",
@@ -70,24 +69,6 @@ TEXT_MAGIC = {
     rb"(%[^\n]*\s+)*@relation\s": "an ARFF file",
     rb"\{\\rtf": "an RTF document",
 }
-
-
-class Read(NamedTuple):
-    """A table as it stands in a file.
-
-    Attributes:
-        frame: the columns by their names, in the file's order. In a table of text they are int64 or float64
-            where all cells are numbers or gaps, else categories of the words as they are written.
-        numbers: the number of each row in the file, `(n,)`; None: row i stands in line i + 2, in line i + 1
-            of a file without header.
-        header: whether the file names its columns.
-        notes: sentences for the user on what was guessed.
-    """
-
-    frame: pd.DataFrame
-    numbers: np.ndarray | None
-    header: bool
-    notes: tuple[str, ...]
 
 
 def read_table(
@@ -145,11 +126,13 @@ def read_table(
             return _read_other(file, ending, header, gaps)
         content = file.read_bytes()
         if content.startswith(b"\x1f\x8b"):
-            content = gzip.decompress(content)
+            try:
+                content = gzip.decompress(content)
+            except EOFError:
+                raise Refusal("must be a whole gzip archive, got one that is cut") from None
         _check_content(content[:4096], file, ending)
-        spaces = ending in SPACED_ENDINGS
         asked = {"separator": _separator(separator), "decimal": _decimal(decimal), "header": header}
-        return Read(*read_text(content, spaces=spaces, gaps=gaps, **asked))
+        return read_text(content, ending=ending, gaps=gaps, **asked)
 
     return read_with(path, read, kind)
 
@@ -273,18 +256,15 @@ def _read_excel(file: Path, header: bool | None, gaps: Sequence[str]) -> Read:
 
 def _excel_column(cells: list[object], gaps: Sequence[str]) -> pd.Series:
     """Returns a column of a sheet: numbers, dates or booleans where all cells are, else words."""
-    filled = [
-        cell for cell in cells if cell is not None and not (isinstance(cell, str) and cell in (*GAPS, *gaps))
-    ]
-    kinds = {type(cell) for cell in filled}
+    filled = [None if isinstance(cell, str) and (cell in GAPS or cell in gaps) else cell for cell in cells]
+    kinds = {type(cell) for cell in filled if cell is not None}
     if kinds <= {int, float}:
-        kept = set(map(id, filled))
-        return pd.Series([cell if id(cell) in kept else None for cell in cells]).astype(
-            "int64" if kinds == {int} and len(filled) == len(cells) else "float64"
-        )
+        # Numbers of a sheet have 15 digits: as floats they lose none.
+        whole = kinds == {int} and None not in filled
+        return pd.Series(filled, dtype="float64").astype("int64" if whole else "float64")
     if len(kinds) == 1 and str not in kinds:
-        return pd.Series(cells).infer_objects()
-    words = [None if cell is None or cell == "" or cell in gaps else str(cell) for cell in cells]
+        return pd.Series(filled).infer_objects()
+    words = [None if cell in (None, "", *gaps) else str(cell) for cell in cells]
     return pd.Series(words, dtype="category")
 
 
@@ -300,4 +280,12 @@ def _checked(
         )
     if not len(frame) or not len(frame.columns):
         raise Refusal(f"must hold rows, got {len(frame)} rows of {len(frame.columns)} columns")
+    words = {*gaps, *(float(word) for word in gaps if NUMBER.fullmatch(word))}
+    for name in frame.columns if words else ():
+        column = frame[name]
+        # A boolean equals 1, and a cell may be a list.
+        plain = (isinstance(cell, str | Real) and not isinstance(cell, bool) for cell in column)
+        hits = np.array([is_plain and cell in words for is_plain, cell in zip(plain, column, strict=True)])
+        if hits.any():
+            frame[name] = column.mask(hits)
     return Read(frame, numbers, header, tuple(notes))

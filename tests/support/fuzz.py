@@ -1,6 +1,6 @@
 """Inputs of every kind for the loaders and the TOML: each must succeed, or be refused in one sentence.
 
-    python -m tests.fuzz [--inputs 10000] [--seed 0]
+    PYTHONPATH=.:tests/support python -m fuzz [--inputs 10000] [--seed 0]
 
 prints a table and exits with 1 on a fault: an error that the docstring does not promise, a message that
 is no sentence of ours, a warning, or a result that is not what it should be. Nothing is trained.
@@ -409,8 +409,10 @@ TASKS, TARGETS = words("auto|auto|classification|regression"), st.none() | st.no
 FLAGS = st.sampled_from(
     [name for name in KEYS if name not in ("standardize", "standardize_target", "allow_diverged")]
 )
+Kind = tuple[float, st.SearchStrategy[Any], Callable[..., str]]
+Kinds = dict[str, Kind]
 # kind -> (its part of all inputs, what is drawn, the check of it)
-KINDS: dict[str, tuple[float, st.SearchStrategy[Any], Callable[..., str]]] = {
+KINDS: Kinds = {
     "csv, any bytes": (0.04, st.tuples(BYTES, TARGETS, TASKS), check_csv),
     "csv, changed": (0.08, st.tuples(mutated(csv_tables), TARGETS, TASKS), check_csv),
     "csv, built": (0.16, st.tuples(csv_tables(), TARGETS, TASKS), check_csv),
@@ -431,7 +433,7 @@ DRAWING = settings(
 OUTCOMES = ("success", "TypeError", "ValueError", "OSError", "fault")
 
 
-def run(inputs: int, seed: int) -> list[dict[str, Any]]:
+def run(inputs: int, seed: int, kinds: Kinds = KINDS) -> list[dict[str, Any]]:
     """Returns a row per kind: its name, how many inputs (all different), a count of each outcome, seconds.
 
     `faults` maps what went wrong to the first input that did it.
@@ -439,13 +441,14 @@ def run(inputs: int, seed: int) -> list[dict[str, Any]]:
     Args:
         inputs: of all kinds together, at least as many are fed.
         seed: of hypothesis.
+        kinds: the kinds of inputs.
     """
     with tempfile.TemporaryDirectory() as folder:
-        return [_run_kind(kind, inputs, seed, Path(folder)) for kind in KINDS]
+        return [_run_kind(kind, kinds[kind], inputs, seed, Path(folder)) for kind in kinds]
 
 
-def _run_kind(kind: str, inputs: int, seed: int, folder: Path) -> dict[str, Any]:
-    part, drawn, check = KINDS[kind]
+def _run_kind(kind: str, drawn_as: Kind, inputs: int, seed: int, folder: Path) -> dict[str, Any]:
+    part, drawn, check = drawn_as
     wanted, seen, seconds = math.ceil(part * inputs), set(), [0.0]
     outcomes: collections.Counter[str] = collections.Counter()
     faults: dict[str, str] = {}
@@ -470,15 +473,15 @@ def _run_kind(kind: str, inputs: int, seed: int, folder: Path) -> dict[str, Any]
     return row | {"seconds": sum(seconds), "slowest": max(seconds), "faults": faults}
 
 
-def main() -> None:
+def main(kinds: Kinds = KINDS) -> None:
     """Prints the table, and what went wrong."""
-    parser = argparse.ArgumentParser(description="Feeds the loaders and the TOML with inputs of every kind.")
+    parser = argparse.ArgumentParser(description="Feeds readers with inputs of every kind.")
     parser.add_argument("--inputs", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     faulthandler.enable()  # a reader that crashes says where
     jax.config.update("jax_platforms", "cpu")
-    rows = run(asked.inputs, asked.seed)
+    rows = run(asked.inputs, asked.seed, kinds)
     columns = ("inputs", *OUTCOMES)
     total: dict[str, Any] = {"kind": "all"} | {name: sum(row[name] for row in rows) for name in columns}
     print(f"{'kind':<16}" + "".join(f"{name:>12}" for name in columns))
