@@ -53,6 +53,7 @@ TESTED_IN = {
     "core.evaluate": "core/test_train.py",
     "core.gradients": "core/test_regularisers.py",
     "core.numpy_random": "data/test_loaders.py",
+    "core.settings": "engine/test_settings.py",
     "plot.along": "plot/test_figures.py",
     "plot.canvas": "plot/test_figures.py",
     "plot.cells": "plot/test_figures.py",
