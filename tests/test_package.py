@@ -53,6 +53,7 @@ TESTED_IN = {
     "core.evaluate": "core/test_train.py",
     "core.gradients": "core/test_regularisers.py",
     "core.numpy_random": "data/test_loaders.py",
+    "core.settings": "engine/test_settings.py",
     "data.ties": "data/test_splits.py",
     "data.columns": "data/test_files.py",
     "data.delimited": "data/test_files.py",

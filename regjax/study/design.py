@@ -25,6 +25,7 @@ from regjax.core.metrics import CLASS_METRICS, REAL_METRICS, UNITS, without_spli
 from regjax.core.mlp import Params
 from regjax.core.numpy_random import draw_orders, draw_weights
 from regjax.core.random import as_key, replicate_key
+from regjax.core.settings import own_settings
 from regjax.data.encode import Statistics, encode, fit_statistics
 from regjax.data.schema import Schema
 from regjax.data.splits import Splits, standardisation, target_standardisation
@@ -500,12 +501,14 @@ def _key_data(seed: int, fold: int) -> np.ndarray:
     return np.asarray(jax.random.key_data(replicate_key(seed, fold)))
 
 
+@own_settings("float32")
 @jax.jit
 @jax.vmap
 def _keys_of(seed: jax.Array, fold: jax.Array) -> jax.Array:
     return jax.random.key_data(replicate_key(seed, fold))
 
 
+@own_settings("float32")
 @jax.jit
 def _fold_in_twice(key: jax.Array, words: jax.Array) -> jax.Array:
     folded = jax.random.fold_in(as_key(key), words[0])

@@ -12,6 +12,7 @@ import numpy as np
 from regjax.core.config import Config
 from regjax.core.data import Data
 from regjax.core.mlp import Params, predict_proba
+from regjax.core.settings import own_settings
 from regjax.plot.canvas import QuietFigure
 from regjax.plot.dropped import draw_masks
 from regjax.plot.samples import class_legend, draw_boundary, draw_points, name_features, plane
@@ -106,6 +107,7 @@ def _title(run: Run) -> str:
     return f"{setting}\ntrain {run.final('train_accuracy'):.1%}, test {run.final('test_accuracy'):.1%}"
 
 
+@own_settings("float32")
 @functools.partial(jax.jit, static_argnames="config")
 def _probabilities(params: Params, x: jax.Array, *, config: Config) -> jax.Array:
     """Returns the probability of class 1 at points `(n_features, n)` for k stacked networks, `(k, n)`."""

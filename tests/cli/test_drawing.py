@@ -64,47 +64,9 @@ def test_compare_prints_its_table_before_its_pictures(options, tmp_path, monkeyp
     assert "l2" in capsys.readouterr().out
 
 
-INLINE = "module://matplotlib_inline.backend_inline"
-# Matplotlib is not imported before, and afterwards draws without a backend.
-DRAWS = """
-import importlib, os, sys
-importlib.import_module(sys.argv[1])
-from regjax.plot.canvas import QuietFigure
-QuietFigure().savefig("a.png")
-import matplotlib
-print(os.environ["MPLBACKEND"], matplotlib.rcParams._get_backend_or_none())
-"""
-
-
-@pytest.mark.parametrize(
-    ("module", "backend"),
-    [
-        ("regjax.plot.figures", INLINE),
-        ("regjax.report.models", INLINE),
-        ("regjax.tutorial.figures", INLINE),
-        ("regjax.plot.palette", "nonsense"),
-        ("regjax.plot.palette", "pdf"),
-    ],
-)
-def test_a_users_backend_is_kept_and_does_not_matter(module, backend, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", DRAWS, module],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env=os.environ | {"MPLBACKEND": backend},
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    kept, taken = done.stdout.split()
-    assert kept == backend
-    assert taken == {"pdf": "pdf", "nonsense": "None"}.get(backend, taken)
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-
-
 @pytest.mark.slow
 def test_every_command_that_draws_ignores_the_backend(tmp_path):
-    env = os.environ | {"MPLBACKEND": INLINE}
+    env = os.environ | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     for arguments in (
         [*SWEEP[:-1], "--store", "s.sqlite"],
         ["plot", "s.sqlite", "curves", "-o", "curves.png"],

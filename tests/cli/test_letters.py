@@ -90,7 +90,8 @@ def test_every_command_writes_what_can_be_read(encoding, tmp_path):
         assert (arguments[0], code) == (arguments[0], 0), err
         assert out.strip()
         assert "?" not in out + err
-    assert "lambda.png" in written(encoding, *commands[6])[1]
+    _, out, _ = written(encoding, *commands[6])
+    assert "lambda.png" in out
     code, _, err = written(encoding, "sweep", *tiny, "--keep-prob", "λ…中")
     assert code == 2
     assert "lambda" in err

@@ -1,6 +1,7 @@
 """Nothing in the source leans on a default of JAX that a user may change."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,11 @@ OF_KEYS = {"key", "PRNGKey", "wrap_key_data", "key_data", "fold_in", "split"}
 MAKERS = {"arange": 4, "zeros": 2, "ones": 2, "empty": 2, "full": 3, "linspace": 6, "eye": 4, "identity": 2}
 
 
+@functools.cache
 def calls(path):
-    """Every call of a dotted name in a file: (name, node)."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Call):
-            yield ast.unparse(node.func), node
+    """Every call in a file: (name of the function, node)."""
+    nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+    return [(ast.unparse(node.func), node) for node in nodes if isinstance(node, ast.Call)]
 
 
 def words(node):

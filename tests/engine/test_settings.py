@@ -4,10 +4,14 @@ All are made in this process, one after the other. Programs then compile once fo
 under the few settings that are left as they are.
 """
 
+import os
 import re
+import subprocess
+import sys
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
 
@@ -16,6 +20,7 @@ from regjax.data.loaders import load
 from regjax.engine.replay import replay
 from regjax.report import page
 from regjax.tutorial.experiment import Settings, run_experiment
+from regjax.tutorial.figures import decision_boundaries
 
 pytestmark = [pytest.mark.bits, pytest.mark.filterwarnings("ignore:Stochastic Optimizer")]
 
@@ -98,6 +103,8 @@ def of_runs(tmp_path):
     found = run_experiment(train, test, Settings(num_steps=50))
     yield [run.history for run in found.runs]
     yield found.masks
+    figure = decision_boundaries(found.runs, train, found.config, resolution=10)
+    yield [shade.get_paths()[0].vertices for ax in figure.axes for shade in ax.collections[:1]]
 
 
 def of_estimators(tmp_path):
@@ -163,3 +170,44 @@ def assert_same(one, other):
     one, other = np.asarray(one), np.asarray(other)
     assert one.dtype == other.dtype
     np.testing.assert_array_equal(one, other)
+
+
+# As a user's environment makes them, before JAX is imported.
+ENVIRONMENT = {
+    "JAX_ENABLE_X64": "1",
+    "JAX_DEFAULT_PRNG_IMPL": "unsafe_rbg",
+    "JAX_THREEFRY_PARTITIONABLE": "0",
+    "JAX_DEBUG_NANS": "1",
+    "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+    "JAX_NUMPY_RANK_PROMOTION": "raise",
+    "JAX_DEFAULT_MATMUL_PRECISION": "bfloat16",
+    "JAX_DISABLE_JIT": "1",
+}
+
+
+@pytest.mark.slow
+def test_the_command_line_gives_the_same_under_all_of_them_at_once(tmp_path):
+    def run(*words, **environment):
+        done = subprocess.run(
+            [sys.executable, "-m", "regjax", *words],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=os.environ | environment,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    grid = ["--data", "iris", "--mixup", "0,0.5", "--keep-prob", "0.8", "--input-noise", "0.1"]
+    short = ["--steps", "40", "--batch-size", "16", "--folds", "3", "--seeds", "1"]
+    for name, environment in (("plain", {}), ("set", ENVIRONMENT)):
+        run("sweep", *grid, *short, "--store", f"{name}.sqlite", "--out", name, **environment)
+        run("compare", "--steps", "20", "--out", name, **environment)
+        run("report", f"{name}.sqlite", "-o", f"{name}.html", **environment)
+    plain, settled = (pd.read_csv(tmp_path / name / "results.csv") for name in ("plain", "set"))
+    pd.testing.assert_frame_equal(
+        plain.drop(columns="seconds"), settled.drop(columns="seconds"), check_exact=True
+    )
+    for store, environment in (("plain", ENVIRONMENT), ("set", {})):
+        assert "to the bit" in run("replay", f"{store}.sqlite", "--row", "3", **environment)
