@@ -133,7 +133,7 @@ class Schema:
         self._check_names(names, source)
         found = np.empty((len(frame), len(self.kept)))
         for j, column in enumerate(self.kept):
-            cells = read_cells(frame.iloc[:, names.index(column.name)])
+            cells = read_cells(frame.iloc[:, names.index(column.name)], f"column {shown(column.name)}")
             if column.kind == "category":
                 found[:, j] = _codes(column, cells)
             else:
@@ -205,7 +205,13 @@ def take_schema(
         check_choice(f"columns: {name}", kind, KINDS)
     least = min(RARE, max(2, math.ceil(len(frame) / 100)))
     columns = tuple(
-        _column(name, read_cells(frame.iloc[:, j]), kinds.get(name), least, row_name)
+        _column(
+            name,
+            read_cells(frame.iloc[:, j], f"column {shown(name)}"),
+            kinds.get(name),
+            least,
+            row_name,
+        )
         for j, name in enumerate(names)
     )
     schema = Schema(columns, target, least)
@@ -289,10 +295,10 @@ def _check_few_words(name: str, cells: Cells, row_name: RowName) -> None:
         return
     rows = np.flatnonzero(words)
     more = f" and {len(rows) - 3:,} more" if len(rows) > 3 else ""
-    listed = ", ".join(row_name(int(row)) for row in rows[:3])
+    places = ", ".join(row_name(int(row)) for row in rows[:3])
     raise ValueError(
         f"column {shown(name)} must hold numbers in all rows or be named a category, got "
-        f"{listed(sorted(distinct))} in {listed}{more}: --gaps takes such words as gaps, "
+        f"{listed(sorted(distinct))} in {places}{more}: --gaps takes such words as gaps, "
         f"--columns {name}=category takes all values as categories"
     )
 

@@ -56,7 +56,7 @@ def _reading(asked: Mapping[str, Any]) -> Reading:
             raise TypeError(f"{name} must be a text, got {shown(asked[name])}")
     if not isinstance(asked["header"], bool | None):
         raise TypeError(f"header must be True, False or None, got {shown(asked['header'])}")
-    if isinstance(gaps, str) or not all(isinstance(word, str) for word in gaps):
+    if not isinstance(gaps, list | tuple) or not all(isinstance(word, str) for word in gaps):
         raise TypeError(f"gaps must be a list of words, got {shown(gaps)}")
     # Arrays of groups, times and weights are no matter of the table.
     roles = {
