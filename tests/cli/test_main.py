@@ -158,7 +158,7 @@ BAD = [
     (["--data", "{f}/words.csv"], "words.csv: must have a column besides the target that can be an input,"),
     (
         ["--data", "{f}/few_words.csv"],
-        "few_words.csv: column 'b' must hold numbers in all rows or be named a category, got 'red' in row 22:",
+        "few_words.csv: column 'b' must hold numbers in all rows or be named a category, got 'red' in row",
     ),
     (["--keep-prob", "0"], "keep_prob must be in (0, 1] in float32, got 0.0"),
     (["--keep-prob", "1.01"], "keep_prob must be in (0, 1] in float32, got 1.01"),

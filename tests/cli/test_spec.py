@@ -213,7 +213,10 @@ BAD_TOML = [
     ("[grid]\nlambda = [0]", "key of [grid] must be one of", "did you mean l2?"),
     ("[data]\ndata = [1, 2]", "data must be a text, got [1, 2]", ""),
     ("[data]\ntest = [1, 2]", "test must be none, a fraction or a path, got [1, 2]", ""),
-    *((f"[data]\n{name} = 3", f"{name} must be a text, got 3", "") for name in ("target", "task", "groups")),
+    *(
+        (f"[data]\n{name} = 3", f"{name} must be a text, got 3", "")
+        for name in ("target", "task", "groups", "separator")
+    ),
     *(
         (f"[data]\n{name} = 3", f"{name} must be a text, got 3", "")
         for name in ("time", "weights", "decimal")
