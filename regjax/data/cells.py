@@ -53,6 +53,13 @@ class Cells:
         found[~self.gaps] = of_text[self.text_of[~self.gaps]]
         return found
 
+    @property
+    def quantity(self) -> np.ndarray | None:
+        """The cells as a quantity, `(n,)`: numbers, days, 1 and 0 for booleans; NaN for gaps and words."""
+        if self.kind == "text" and len(self.texts) and set(self.texts) <= {"True", "False"}:
+            return np.where(self.gaps, np.nan, self.texts[self.text_of] == "True")
+        return self.days if self.kind == "date" else self.numbers
+
     @functools.cached_property
     def _distinct(self) -> tuple[np.ndarray, np.ndarray]:
         """The distinct texts, ascending, by value where they are numbers; and each cell's place in them."""

@@ -313,7 +313,7 @@ def _codes(column: Column, cells: Cells) -> np.ndarray:
 
 def _numbers(name: str, cells: Cells, kind: str, row_name: RowName) -> np.ndarray:
     """Returns the numbers or days of cells, `(n,)`, NaN in gaps; raises ValueError for words and infinity."""
-    found = cells.days if kind == "date" else cells.numbers
+    found = cells.days if kind == "date" else cells.quantity
     wrong = ~cells.gaps if found is None else np.isnan(found) & ~cells.gaps
     if wrong.any():
         row = int(np.argmax(wrong))

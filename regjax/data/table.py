@@ -82,7 +82,7 @@ class Reading:
 def is_frame(value: Any) -> bool:
     """Returns whether a value is a frame of pandas or polars."""
     module = type(value).__module__.partition(".")[0]
-    return module in ("pandas", "polars") and hasattr(value, "columns")
+    return module in ("pandas", "polars") and hasattr(type(value), "columns")
 
 
 def as_pandas(frame: Any) -> Any:

@@ -119,7 +119,7 @@ def _check_whole(cells: Cells, name: str) -> None:
     """Raises ValueError where numbers that are asked to be classes are not whole."""
     numbers = cells.numbers
     assert numbers is not None
-    uncoded = np.flatnonzero(numbers != np.floor(numbers))
+    uncoded = np.flatnonzero(~np.isfinite(numbers) | (numbers != np.floor(numbers)))
     if len(uncoded):
         at = int(uncoded[0])
         raise ValueError(
@@ -175,7 +175,7 @@ def _check_gaps(cells: Cells, name: str, row_name: RowName) -> None:
 def _quantity(cells: Cells, name: str, row_name: RowName) -> np.ndarray:
     """Returns real targets, `(n,)`; raises TypeError for words, ValueError for gaps and infinity."""
     _check_gaps(cells, name, row_name)
-    found = cells.days if cells.kind == "date" else cells.numbers
+    found = cells.quantity
     wrong = np.ones(len(cells.gaps), bool) if found is None else np.isnan(found)
     if wrong.any():
         row = int(np.argmax(wrong))
