@@ -219,7 +219,7 @@ def take_schema(
         reasons = "; ".join(f"{column.name}: {column.note}" for column in columns[:5])
         raise ValueError(
             f"must have a column besides the target that can be an input, got none ({shortened(reasons)}); "
-            "columns NAME=numeric or NAME=category takes one all the same"
+            "--columns NAME=numeric or NAME=category takes one all the same"
         )
     return schema
 
@@ -268,7 +268,7 @@ def _category(name: str, cells: Cells, asked: bool, least: int) -> Column:
     if asked and len(texts) == rows and rows > 2:
         raise ValueError(
             f"column {shown(name)} must have values that repeat to be a category, got {rows:,} different "
-            f"ones in {rows:,} rows: columns {name}=drop leaves it out"
+            f"ones in {rows:,} rows: --columns {name}=drop leaves it out"
         )
     if not asked:
         if len(texts) == 1 and not gaps:
@@ -314,18 +314,22 @@ def _codes(column: Column, cells: Cells) -> np.ndarray:
 def _numbers(name: str, cells: Cells, kind: str, row_name: RowName) -> np.ndarray:
     """Returns the numbers or days of cells, `(n,)`, NaN in gaps; raises ValueError for words and infinity."""
     found = cells.days if kind == "date" else cells.quantity
-    wrong = ~cells.gaps if found is None else np.isnan(found) & ~cells.gaps
+    if found is None or (cells.kind == "date" and kind != "date"):
+        found = np.full(len(cells.gaps), np.nan)
+    wrong = np.isnan(found) & ~cells.gaps
     if wrong.any():
         row = int(np.argmax(wrong))
         what = "dates" if kind == "date" else "numbers"
         raise ValueError(
             f"column {shown(name)} must hold {what}, got {shown(cells.text_at(row))} in {row_name(row)}"
         )
-    assert found is not None
     infinite = np.isinf(found)
     if infinite.any():
         row = int(np.argmax(infinite))
-        raise ValueError(f"column {shown(name)} must be finite, got {found[row]} in {row_name(row)}")
+        raise ValueError(
+            f"column {shown(name)} must be finite, got {found[row]} in {row_name(row)}: "
+            f"--gaps {cells.text_at(row)} takes it as a gap"
+        )
     return found
 
 

@@ -84,7 +84,10 @@ def read_targets(
         return Targets(_quantity(cells, name, row_name)[:, None], None, notes)
     labels = _labels(cells)
     if len(labels) == 1 and len(cells.gaps) > 1:
-        raise ValueError(f"{name} must have two classes at least, got {shown(labels[0].item())} in all rows")
+        raise ValueError(
+            f"{name} must have two classes at least, got {shown(labels[0].item())} in all rows: "
+            "there is nothing to learn"
+        )
     counted = labels.dtype.kind == "i" and np.array_equal(labels, np.arange(len(labels)))
     y = cells.text_of.astype(np.int32)[:, None]
     return Targets(y, None if counted else labels, notes)

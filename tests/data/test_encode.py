@@ -16,7 +16,7 @@ from regjax.data.schema import take_schema
 
 
 def by_hand(schema, frame, train, new):
-    """Returns the inputs of new rows, `(n, width)`, by a ColumnTransformer that is fitted on training rows."""
+    """Returns the inputs of new rows, `(n, width)`, by a ColumnTransformer of training rows."""
     parts, train_columns, new_columns = [], {}, {}
     for column in schema.kept:
         cells = [frame[column.name].iloc[train], new[column.name]]

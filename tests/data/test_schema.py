@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regjax.data.schema import Column, Schema, columns_in_words, take_schema
-import tables
 
 N = 40
 NOISE = np.random.default_rng(0).normal(size=N)
@@ -93,7 +93,7 @@ BAD = [
         {"p": ["red", "blue", "red", *map(str, range(3, 20)), "blue", *map(str, NOISE[21:])]},
         {},
         ValueError,
-        "got 'blue', 'red' in row 0 (counted from 0), row 1 (counted from 0), row 2 (counted from 0) and 1 more",
+        "'blue', 'red' in row 0 (counted from 0), row 1 (counted from 0), row 2 (counted from 0) and 1 more",
     ),
     ({"p": FEW}, {"p": "numeric"}, ValueError, "column 'p' must hold numbers, got 'b' in row 0"),
     ({"p": FEW}, {"p": "date"}, ValueError, "column 'p' must hold dates, got 'b' in row 0"),
@@ -179,6 +179,7 @@ BAD_ROWS = [
     ({"age": [1], "town": ["a"], "gap": [1], "z": [1]}, "training table alone, got 'z' besides"),
     ({"age": ["old"], "town": ["a"], "gap": [1]}, "column 'age' must hold numbers, got 'old' in line 1"),
     ({"age": [np.inf], "town": ["a"], "gap": [1]}, "column 'age' must be finite, got inf in line 1"),
+    ({"age": ["2020-01-01"], "town": ["a"], "gap": [1]}, "column 'age' must hold numbers, got '2020-01-01'"),
 ]
 
 
