@@ -219,8 +219,8 @@ def test_jax_grad_is_called_in_the_certificate_only():
 
 # The documented surface: all else may change without a word.
 SURFACE = {
-    "regjax": """Config HParams Data load_mat load_csv load_npz two_regions Layer init_params forward backward
-        predict predict_proba cost cost_and_grads dropout_masks replicate_key make_train Trained
+    "regjax": """Config HParams Data load_mat load_npz load_table two_regions Layer init_params forward
+        backward predict predict_proba cost cost_and_grads dropout_masks replicate_key make_train Trained
         check_gradient Grid grid random_grid sobol_grid sweep Questions Results load plan Plan
         RegMLPClassifier RegMLPRegressor RegGridSearchCV RegRandomizedSearchCV one_se""",
     "regjax.plot": """KINDS boundaries boundary curves data_set forest gap heatmap importance masks path

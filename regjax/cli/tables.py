@@ -102,7 +102,9 @@ def show_columns(design: Design) -> None:
     lines = [[escape(_names(names)), escape(words)] for words, names in of_words.items()]
     title = f"{counted(len(design.schema.columns), 'column')}, {counted(len(design.input_names), 'input')}"
     out = Console(width=1000, highlight=False)
-    out.print(_table(title, ["column", "what it is taken for"], lines, "the page of `regjax report`"))
+    table = _table(title, ["column", "what it is taken for"], lines, "the page of `regjax report`")
+    table.columns[1].justify = "left"  # words and no numbers
+    out.print(table)
     out.print(_target_in_words(design), soft_wrap=True, markup=False)
 
 

@@ -21,6 +21,8 @@ DATES = {
     r"\d{1,2}/\d{1,2}/\d{4}": "%m/%d/%Y",
     r"\d{1,2}/\d{1,2}/\d{4} ?": "%d/%m/%Y",
 }
+# The largest number up to which a float holds every whole number.
+MOST_EXACT = 2**53
 _DAY = np.timedelta64(1, "D") / np.timedelta64(1, "us")
 
 
@@ -50,6 +52,13 @@ class Cells:
         found = np.full(len(self.gaps), np.nan)
         found[~self.gaps] = of_text[self.text_of[~self.gaps]]
         return found
+
+    @property
+    def quantity(self) -> np.ndarray | None:
+        """The cells as a quantity, `(n,)`: numbers, days, 1 and 0 for booleans; NaN for gaps and words."""
+        if self.kind == "text" and len(self.texts) and set(self.texts) <= {"True", "False"}:
+            return np.where(self.gaps, np.nan, self.texts[self.text_of] == "True")
+        return self.days if self.kind == "date" else self.numbers
 
     @functools.cached_property
     def _distinct(self) -> tuple[np.ndarray, np.ndarray]:
@@ -90,8 +99,15 @@ class Cells:
         return str(self.texts[self.text_of[row]])
 
 
-def read_cells(column: Any) -> Cells:
+def read_cells(column: Any, name: str = "a column") -> Cells:
     """Returns the cells of a column: a pandas Series of any dtype, or what becomes one.
+
+    Args:
+        column: the column, `(n,)`.
+        name: what it is called in messages.
+
+    Raises:
+        TypeError: complex numbers.
 
     Example:
         >>> import pandas as pd
@@ -110,8 +126,12 @@ def read_cells(column: Any) -> Cells:
         dtype = series.dtype
     if pd.api.types.is_bool_dtype(dtype) and not isinstance(dtype, pd.CategoricalDtype):
         return _texts(series)
-    if pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_complex_dtype(dtype):
+    if pd.api.types.is_complex_dtype(dtype):
+        raise TypeError(f"{name} must hold numbers, dates or text, got dtype {dtype}")
+    if pd.api.types.is_numeric_dtype(dtype):
         numbers = series.to_numpy(np.float64, na_value=np.nan)
+        if pd.api.types.is_integer_dtype(dtype) and np.any(np.abs(numbers) >= MOST_EXACT):
+            return _texts(series)
         return Cells("number", np.isnan(numbers), numbers)
     if pd.api.types.is_datetime64_any_dtype(dtype):
         return _dates(series)
@@ -138,7 +158,7 @@ def _texts(series: Any) -> Cells:
     gaps = codes < 0
     cells = Cells("text", gaps, values)
     numbers = cells.numbers if names else None
-    if numbers is not None and not np.isnan(numbers[~gaps]).any():
+    if numbers is not None and not np.isnan(numbers[~gaps]).any() and not any(map(_is_rounded, names)):
         return cells if declared else Cells("number", gaps, numbers)
     days = _days_of(names) if names else None
     if days is None:
@@ -152,10 +172,10 @@ def _factorised(series: Any) -> Any:
     """Returns a column of texts or mixed values as a pandas Categorical of its distinct values."""
     import pandas as pd
 
-    try:
-        codes, values = pd.factorize(series, use_na_sentinel=True)
-    except TypeError:  # lists and other values without a hash
-        codes, values = pd.factorize(series.map(text_of, na_action="ignore"), use_na_sentinel=True)
+    if pd.api.types.infer_dtype(series, skipna=True) != "string" and series.dtype == object:
+        # Python holds True for 1, and lists have no hash.
+        series = series.map(text_of, na_action="ignore")
+    codes, values = pd.factorize(series, use_na_sentinel=True)
     return pd.Categorical.from_codes(codes, categories=pd.Index(list(values), dtype=object))
 
 
@@ -196,6 +216,11 @@ def text_of(value: Any) -> str:
         return str(int(value)) if number.is_integer() and abs(number) < 2**63 else str(number)
     text = str(value).strip()
     return "" if value is None or text in ("<NA>", "NaT") else text
+
+
+def _is_rounded(text: str) -> bool:
+    """Returns whether a text is a whole number that a float would round: it names something."""
+    return re.fullmatch(r"[+-]?\d{16,300}", text) is not None and int(float(text)) != int(text)
 
 
 def _number(text: str) -> float:

@@ -62,7 +62,11 @@ def _read_hdf5(content: bytes) -> dict[str, Any]:
             "version 7.3 needs h5py: pip install 'regjax[matlab]', or save it with -v7 in MATLAB"
         ) from None
     found: dict[str, Any] = {}
-    with h5py.File(io.BytesIO(content), "r") as file:
+    try:
+        opened = h5py.File(io.BytesIO(content), "r")
+    except OSError:  # it names no file, and its words are those of HDF5's own functions
+        raise ValueError("its header says version 7.3, and it is damaged") from None
+    with opened as file:
         for name, value in file.items():
             if name.startswith("#"):  # what references point to
                 continue

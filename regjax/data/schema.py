@@ -139,7 +139,7 @@ class Schema:
         self._check_names(names, source)
         found = np.empty((len(frame), len(self.kept)))
         for j, column in enumerate(self.kept):
-            cells = read_cells(frame.iloc[:, names.index(column.name)])
+            cells = read_cells(frame.iloc[:, names.index(column.name)], f"column {shown(column.name)}")
             if column.kind == "category":
                 found[:, j] = _codes(column, cells)
             else:
@@ -211,7 +211,13 @@ def take_schema(
         check_choice(f"columns: {name}", kind, KINDS)
     least = min(RARE, max(2, math.ceil(len(frame) / 100)))
     columns = tuple(
-        _column(name, read_cells(frame.iloc[:, j]), kinds.get(name), least, row_name)
+        _column(
+            name,
+            read_cells(frame.iloc[:, j], f"column {shown(name)}"),
+            kinds.get(name),
+            least,
+            row_name,
+        )
         for j, name in enumerate(names)
     )
     schema = Schema(columns, target, least)
@@ -219,7 +225,7 @@ def take_schema(
         reasons = "; ".join(f"{column.name}: {column.note}" for column in columns[:5])
         raise ValueError(
             f"must have a column besides the target that can be an input, got none ({shortened(reasons)}); "
-            "columns NAME=numeric or NAME=category takes one all the same"
+            "--columns NAME=numeric or NAME=category takes one all the same"
         )
     return schema
 
@@ -278,7 +284,7 @@ def _category(name: str, cells: Cells, asked: bool, least: int) -> Column:
     if asked and len(texts) == rows and rows > 2:
         raise ValueError(
             f"column {shown(name)} must have values that repeat to be a category, got {rows:,} different "
-            f"ones in {rows:,} rows: columns {name}=drop leaves it out"
+            f"ones in {rows:,} rows: --columns {name}=drop leaves it out"
         )
     if not asked:
         if len(texts) == 1 and not gaps:
@@ -305,10 +311,10 @@ def _check_few_words(name: str, cells: Cells, row_name: RowName) -> None:
         return
     rows = np.flatnonzero(words)
     more = f" and {len(rows) - 3:,} more" if len(rows) > 3 else ""
-    where = ", ".join(row_name(int(row)) for row in rows[:3])
+    places = ", ".join(row_name(int(row)) for row in rows[:3])
     raise ValueError(
         f"column {shown(name)} must hold numbers in all rows or be named a category, got "
-        f"{listed(sorted(distinct))} in {where}{more}: --gaps takes such words as gaps, "
+        f"{listed(sorted(distinct))} in {places}{more}: --gaps takes such words as gaps, "
         f"--columns {name}=category takes all values as categories"
     )
 
@@ -323,19 +329,23 @@ def _codes(column: Column, cells: Cells) -> np.ndarray:
 
 def _numbers(name: str, cells: Cells, kind: str, row_name: RowName) -> np.ndarray:
     """Returns the numbers or days of cells, `(n,)`, NaN in gaps; raises ValueError for words and infinity."""
-    found = cells.days if kind == "date" else cells.numbers
-    wrong = ~cells.gaps if found is None else np.isnan(found) & ~cells.gaps
+    found = cells.days if kind == "date" else cells.quantity
+    if found is None or (cells.kind == "date" and kind != "date"):
+        found = np.full(len(cells.gaps), np.nan)
+    wrong = np.isnan(found) & ~cells.gaps
     if wrong.any():
         row = int(np.argmax(wrong))
         what = "dates" if kind == "date" else "numbers"
         raise ValueError(
             f"column {shown(name)} must hold {what}, got {shown(cells.text_at(row))} in {row_name(row)}"
         )
-    assert found is not None
     infinite = np.isinf(found)
     if infinite.any():
         row = int(np.argmax(infinite))
-        raise ValueError(f"column {shown(name)} must be finite, got {found[row]} in {row_name(row)}")
+        raise ValueError(
+            f"column {shown(name)} must be finite, got {found[row]} in {row_name(row)}: "
+            f"--gaps {cells.text_at(row)} takes it as a gap"
+        )
     return found
 
 

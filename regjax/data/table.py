@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,7 +78,7 @@ class Reading:
 def is_frame(value: Any) -> bool:
     """Returns whether a value is a frame of pandas or polars."""
     module = type(value).__module__.partition(".")[0]
-    return module in ("pandas", "polars") and hasattr(value, "columns")
+    return module in ("pandas", "polars") and hasattr(type(value), "columns")
 
 
 def as_pandas(frame: Any) -> Any:
@@ -97,6 +97,17 @@ def as_pandas(frame: Any) -> Any:
     if twice is not None:
         raise ValueError(f"must have a name of its own for each column, got {shown(twice)} twice")
     return frame.set_axis(names, axis=1)
+
+
+def with_gaps(frame: Any, words: Sequence[str]) -> Any:
+    """Returns a frame of pandas with gaps in place of cells that are one of some words, such as "-999"."""
+    found = {}
+    for name in frame.columns:
+        cells = read_cells(frame[name], f"column {shown(name)}")
+        # Compared as texts, as in a file: "-999" stands for -999 and -999.0 too.
+        known = np.append(np.isin(cells.texts.astype(str), list(words)), False)
+        found[name] = frame[name].mask(known[cells.text_of])
+    return frame.assign(**found)
 
 
 def samples_of_frame(frame: Any, reading: Reading, row_name: RowName = position) -> Samples:

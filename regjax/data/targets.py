@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from regjax.core.checks import shortened, shown
 from regjax.core.data import Task
-from regjax.data.cells import Cells, read_cells
+from regjax.data.cells import MOST_EXACT, Cells, read_cells
 from regjax.data.schema import RowName, position
 
 # More different whole numbers than this are a quantity, unless they are 0, 1, … or 1, 2, … without a hole.
@@ -56,7 +56,7 @@ def read_targets(
         row_name: number of a row -> its name in messages.
 
     Raises:
-        TypeError: no numbers where the task is regression.
+        TypeError: no numbers where the task is regression, or complex ones.
         ValueError: gaps, infinity, one class alone, or a label that is none of `classes`.
 
     Example:
@@ -68,13 +68,13 @@ def read_targets(
     if array.ndim == 2 and array.shape[1] > 1:
         if task == "classification":
             raise ValueError(f"{name} must have one column of class labels, got {array.shape[1]}")
-        columns = [_quantity(read_cells(column), name, row_name) for column in array.T]
+        columns = [_quantity(read_cells(column, name), name, row_name) for column in array.T]
         return Targets(np.stack(columns, axis=1), None)
     if array.ndim == 2 and array.shape[1] == 1:
         array = np.asarray(array)[:, 0]
     if array.ndim != 1:
         raise ValueError(f"{name} must be one- or two-dimensional, got shape {np.shape(values)}")
-    cells = read_cells(array)
+    cells = read_cells(array, name)
     _check_gaps(cells, name, row_name)
     if classes is not None:
         return _known_classes(cells, np.asarray(classes), name, row_name)
@@ -84,7 +84,10 @@ def read_targets(
         return Targets(_quantity(cells, name, row_name)[:, None], None, notes)
     labels = _labels(cells)
     if len(labels) == 1 and len(cells.gaps) > 1:
-        raise ValueError(f"{name} must have two classes at least, got {shown(labels[0].item())} in all rows")
+        raise ValueError(
+            f"{name} must have two classes at least, got {shown(labels[0].item())} in all rows: "
+            "there is nothing to learn"
+        )
     counted = labels.dtype.kind == "i" and np.array_equal(labels, np.arange(len(labels)))
     y = cells.text_of.astype(np.int32)[:, None]
     return Targets(y, None if counted else labels, notes)
@@ -102,7 +105,8 @@ def _is_class(cells: Cells, task: Task, name: str) -> tuple[bool, str]:
         return True, ""
     numbers = cells.numbers
     assert numbers is not None
-    if not np.all(np.isfinite(numbers) & (numbers == np.floor(numbers))):
+    # All floats beyond 2⁵³ are whole: they say nothing about classes.
+    if not np.all((np.abs(numbers) <= MOST_EXACT) & (numbers == np.floor(numbers))):
         return False, ""
     found = np.unique(numbers)
     k, n = len(found), len(numbers)
@@ -118,7 +122,7 @@ def _check_whole(cells: Cells, name: str) -> None:
     """Raises ValueError where numbers that are asked to be classes are not whole."""
     numbers = cells.numbers
     assert numbers is not None
-    uncoded = np.flatnonzero(numbers != np.floor(numbers))
+    uncoded = np.flatnonzero(~np.isfinite(numbers) | (numbers != np.floor(numbers)))
     if len(uncoded):
         at = int(uncoded[0])
         raise ValueError(
@@ -138,10 +142,12 @@ def _labels(cells: Cells) -> np.ndarray:
 
 
 def _whole(text: str) -> int | None:
+    """Returns the whole number of 64 bits that a text is, or None."""
     try:
-        return int(text)
+        number = int(text)
     except ValueError:
         return None
+    return number if -(2**63) <= number < 2**63 and str(number) == text else None
 
 
 def _known_classes(cells: Cells, classes: np.ndarray, name: str, row_name: RowName) -> Targets:
@@ -172,7 +178,7 @@ def _check_gaps(cells: Cells, name: str, row_name: RowName) -> None:
 def _quantity(cells: Cells, name: str, row_name: RowName) -> np.ndarray:
     """Returns real targets, `(n,)`; raises TypeError for words, ValueError for gaps and infinity."""
     _check_gaps(cells, name, row_name)
-    found = cells.days if cells.kind == "date" else cells.numbers
+    found = cells.quantity
     wrong = np.ones(len(cells.gaps), bool) if found is None else np.isnan(found)
     if wrong.any():
         row = int(np.argmax(wrong))

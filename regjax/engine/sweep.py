@@ -47,7 +47,8 @@ def sweep(
     """Returns the results of training every configuration of a grid on every seed and fold.
 
     Args:
-        data: a `Data`; a pair (X, y) with X `(n_samples, n_features)`; or a data set's name or path.
+        data: a `Data`; a pair (X, y) with X `(n_samples, n_features)` or a frame; a frame of pandas or polars
+            that holds its target; or a data set's name or path.
         config: the static settings: a `Config`, or a mapping of its fields with `hidden` in place of
             `layer_sizes`, whose ends are then fitted to the data; None is the mapping without fields. Axes
             of the grid that are fields of Config (hidden, activation, …) replace its values.
@@ -59,11 +60,15 @@ def sweep(
         validation: a fraction of the samples to hold out once, instead of folds.
         test: samples that are measured and never ranked on: a `Data`, a pair, a path, a fraction to split off
             first, "none", or None for the data set's own.
-        groups: `(n_samples,)`, labels; samples of one label stay in one fold.
-        standardize: subtract the mean and divide by the scale of each fold's training part.
+        groups: name of a column of a table, or `(n_samples,)` labels; samples of one label stay in one fold.
+        time: name of a column of a table, or `(n_samples,)` numbers or dates; folds train on earlier samples
+            and validate on later ones.
+        weights: name of a column of a table, or `(n_samples,)` numbers >= 0: how much each sample counts.
+        standardize: subtract the mean and divide by the scale of each fold's training part. None does so for
+            tables and named data sets; arrays, .mat files and two_regions are taken as they are.
         standardize_target: do so with real targets, all outputs by one scale. Networks then train on numbers
             near 1, and l2, learning rates and tolerances mean the same in every unit; metrics, costs and
-            predictions are reported in the targets' own unit.
+            predictions are reported in the targets' own unit. None does so where inputs are standardised.
         epochs: a number of epochs, instead of config.num_steps; an epoch of a full batch is one step.
         executor: any `concurrent.futures.Executor`; None is a thread per core, or two per accelerator.
             Processes must be spawned, not forked, and each compiles for itself when its first task comes.
@@ -77,8 +82,15 @@ def sweep(
         keep: the parameters to keep: of "all" rows, of the "best" per configuration, or "none"; None lets the
             plan decide.
         progress: whether to show a bar on a terminal, or a function that is called with a `Progress`.
-        target: name of the target's column where data is a .csv file; None takes the last one.
-        task: "auto", "classification" or "regression", as in `Data.from_arrays`; not read for a `Data`.
+        target: name of the target's column in a table; None takes the last one.
+        task: "auto", "classification" or "regression"; "auto" takes text, booleans and few different whole
+            numbers for classes, whatever their dtype. Not read for a `Data`.
+        columns: name of a column of a table -> "numeric", "category", "date" or "drop", in place of what is
+            found.
+        separator: what parts the values of a text file: one character, or "tab", "space"; None finds it.
+        decimal: "." or ",", the sign before the decimals in a text file; None finds it.
+        header: whether the first line of a text file holds names; None finds it.
+        gaps: words that stand for a gap in a table, besides empty cells, NA and the like.
         questions: what will be asked of the results; checked before anything is compiled. A store keeps them
             for `regjax resume` and `regjax report`: those of the first time that this sweep is begun in it,
             and no later ones. None asks nothing beforehand.
@@ -136,8 +148,9 @@ def plan(
         keep: as in `sweep`.
         questions: as in `sweep`.
         probe: whether to compile each group and train a chunk of it for a moment, to predict seconds.
-        **options: seeds, folds, validation, test, groups, standardize, standardize_target, epochs,
-            pairing, stopping, fold_inputs, target, task, as in `sweep`.
+        **options: seeds, folds, validation, test, groups, time, weights, standardize, standardize_target,
+            epochs, pairing, stopping, fold_inputs, target, task, columns, separator, decimal, header, gaps, as
+            in `sweep`.
 
     Raises:
         TypeError: as in `sweep`.

@@ -27,6 +27,7 @@ from regjax.data.table import (
     samples_of_frame,
     samples_of_pair,
     targets_to_test,
+    with_gaps,
 )
 
 
@@ -57,7 +58,7 @@ def _reading(asked: Mapping[str, Any]) -> Reading:
             raise TypeError(f"{name} must be a text, got {shown(asked[name])}")
     if not isinstance(asked["header"], bool | None):
         raise TypeError(f"header must be True, False or None, got {shown(asked['header'])}")
-    if isinstance(gaps, str) or not all(isinstance(word, str) for word in gaps):
+    if not isinstance(gaps, list | tuple) or not all(isinstance(word, str) for word in gaps):
         raise TypeError(f"gaps must be a list of words, got {shown(gaps)}")
     # Arrays of groups, times and weights are no matter of the table.
     roles = {
@@ -81,13 +82,14 @@ def _resolve_data(data: Any, reading: Reading) -> Samples:
     """Returns the data set of what a user hands in."""
     if isinstance(data, str | os.PathLike):
         return loaders.load_samples(data, reading)
+    _check_no_text(reading)
     if is_frame(data):
-        return samples_of_frame(as_pandas(data), reading)
+        return samples_of_frame(_frame(data, reading), reading)
     pair = isinstance(data, tuple | list) and len(data) == 2 and not isinstance(data, Data)
     if reading.target is not None:
         raise ValueError(f"target must only be given with a table, got {shown(reading.target)}")
     if pair and is_frame(data[0]):
-        return samples_of_pair(as_pandas(data[0]), _column(data[1]), reading)
+        return samples_of_pair(_frame(data[0], reading), _column(data[1]), reading)
     _check_no_names(reading)
     if isinstance(data, Data):
         return Samples(data)
@@ -99,13 +101,27 @@ def _resolve_data(data: Any, reading: Reading) -> Samples:
     )
 
 
-def _check_no_names(reading: Reading) -> None:
-    """Raises ValueError for an option about columns where the data have no names."""
-    for name in ("columns", "groups", "time", "weights"):
+def _frame(frame: Any, reading: Reading) -> Any:
+    """Returns a frame of pandas, in which the words that stand for a gap are gaps."""
+    found = as_pandas(frame)
+    return with_gaps(found, reading.gaps) if reading.gaps else found
+
+
+def _check_no_text(reading: Reading) -> None:
+    """Raises ValueError for an option about the text of a file where the data are no file."""
+    for name in ("separator", "decimal", "header"):
         value = getattr(reading, name)
         if value is not None:
+            raise ValueError(f"{name} must only be given with a file of text, got {shown(value)}")
+
+
+def _check_no_names(reading: Reading) -> None:
+    """Raises ValueError for an option about columns where the data have no names."""
+    for name in ("columns", "groups", "time", "weights", "gaps"):
+        value = getattr(reading, name)
+        if value not in (None, ()):
             raise ValueError(
-                f"{name} must name columns of a table, and the data are arrays: got {shown(value)}"
+                f"{name} must only be given with a table, whose columns have names, got {shown(value)}"
             )
 
 
@@ -128,10 +144,12 @@ def _with_test(samples: Samples, test: Any, reading: Reading) -> Samples:
     if isinstance(test, str | os.PathLike):
         return samples._replace(test=loaders.load_test(test, samples, reading))
     if is_frame(test):
-        return samples._replace(test=frame_to_test(as_pandas(test), None, _named(samples, "test"), reading))
+        return samples._replace(
+            test=frame_to_test(_frame(test, reading), None, _named(samples, "test"), reading)
+        )
     if isinstance(test, tuple | list) and len(test) == 2:
         if is_frame(test[0]) and samples.schema is not None:
-            found = frame_to_test(as_pandas(test[0]), _column(test[1]), samples, reading)
+            found = frame_to_test(_frame(test[0], reading), _column(test[1]), samples, reading)
             return samples._replace(test=found)
         return samples._replace(test=_test_of_arrays(samples, *test))
     if isinstance(test, float | np.floating):

@@ -119,6 +119,7 @@ def files(tmp_path_factory):
     (folder / "cut.mat").write_bytes((folder / "good.mat").read_bytes()[:200])
     (folder / "text.mat").write_text("not a mat file")
     (folder / "words.csv").write_text("a,b,c\n1,2,0\n1,red,1\n")
+    (folder / "few_words.csv").write_text("a,b,c\n" + "1,2,0\n2,3,1\n" * 10 + "1,red,1\n")
     (folder / "a_file").write_text("")
     (folder / "stray.csv").write_text("a,b,c\n" + "1,2,0\n1,3,1\n" * 5 + "1,2,o\n")
     (folder / "pair.csv").write_text("a,b,c\n1,2,0\n3,4,1\n")
@@ -132,7 +133,7 @@ BAD = [
     (["--data", "two_region"], "got 'two_region'; did you mean two_regions?"),
     (["--data", "{f}/text.mat"], "must be a MATLAB 5 file, and could not be read as one"),
     (["--data", "{f}/cut.mat"], "{f}/cut.mat: must"),
-    (["--data", "{f}/a_file"], "data must be a .mat, .csv or .npz file, got the ending ''"),
+    (["--data", "{f}/a_file"], "a_file: data must be a file .csv, .tsv, .txt, .dat, .data, .gz, .parquet,"),
     (["--data", "{f}/no_yval.mat"], "must hold X, y, Xval, yval; without yval, it holds X, y, Xval"),
     (["--data", "{f}/empty_rows.mat"], "X must have at least one sample"),
     (["--data", "{f}/lengths.mat"], "X and y must have the same number of samples, got 6 and 4"),
@@ -154,7 +155,11 @@ BAD = [
     (["--seed", "4294967296"], "seed must be at most 4294967295, got 4294967296"),
     (["--steps", "2147483648"], "steps must be at most 2147483647"),
     (["--l2", "1e60"], "l2 must be a finite number >= 0 in float32, got 1e+60"),
-    (["--data", "{f}/words.csv"], "column 'b' must hold numbers, got 'red' in sample 1"),
+    (["--data", "{f}/words.csv"], "words.csv: must have a column besides the target that can be an input,"),
+    (
+        ["--data", "{f}/few_words.csv"],
+        "few_words.csv: column 'b' must hold numbers in all rows or be named a category, got 'red' in row",
+    ),
     (["--keep-prob", "0"], "keep_prob must be in (0, 1] in float32, got 0.0"),
     (["--keep-prob", "1.01"], "keep_prob must be in (0, 1] in float32, got 1.01"),
     (["--keep-prob", "nan"], "keep_prob must be in (0, 1] in float32, got nan"),

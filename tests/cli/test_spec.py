@@ -28,7 +28,7 @@ def test_keys_are_the_python_names_and_the_flags_with_dashes():
     arguments |= set(NAMES) | {"dropout"}
     assert keys <= arguments
     # What has no key: objects of Python, what the command line does itself, and what `hidden` says.
-    python_only = {"self", "config", "grid", "groups", "executor", "progress", "layer_sizes", "fold_inputs"}
+    python_only = {"self", "config", "grid", "executor", "progress", "layer_sizes", "fold_inputs"}
     python_only |= {"questions"}  # whose fields have keys
     assert arguments - keys == python_only
     flags = {o for parameter in sweep.params for o in parameter.opts}
@@ -40,6 +40,14 @@ def test_keys_are_the_python_names_and_the_flags_with_dashes():
 EVERY = {
     "data": ("iris", "iris"),
     "task": ("regression", "regression"),
+    "columns": ('"a=b, c"=drop,d=category', {"a=b, c": "drop", "d": "category"}),
+    "groups": ("patient", "patient"),
+    "time": ("year", "year"),
+    "weights": ("w", "w"),
+    "gaps": ("-999,unknown", ["-999", "unknown"]),
+    "separator": (";", ";"),
+    "decimal": (",", ","),
+    "header": (False, False),
     "test": ("0.25", 0.25),
     "standardize": (True, True),
     "standardize_target": (True, True),
@@ -206,6 +214,15 @@ BAD_TOML = [
     ("[grid]\nlambda = [0]", "key of [grid] must be one of", "did you mean l2?"),
     ("[data]\ndata = [1, 2]", "data must be a text, got [1, 2]", ""),
     ("[data]\ntest = [1, 2]", "test must be none, a fraction or a path, got [1, 2]", ""),
+    *(
+        (f"[data]\n{name} = 3", f"{name} must be a text, got 3", "")
+        for name in ("target", "task", "groups", "separator")
+    ),
+    *(
+        (f"[data]\n{name} = 3", f"{name} must be a text, got 3", "")
+        for name in ("time", "weights", "decimal")
+    ),
+    ("[data]\ncolums = 3", "key of [data] must be one of", "did you mean columns?"),
     ('[sweep]\nseeds = "x"', "seeds must be a whole number, got 'x'", ""),
     ("[sweep]\nrule = 3", "rule must be one of mean, one_se, got 3", ""),
     ("[sweep]\nover = 3", "over must be a list of names, got 3", ""),

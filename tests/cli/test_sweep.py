@@ -124,7 +124,9 @@ def test_regression_with_a_test_file_and_a_named_target(tmp_path, capsys):
 
 
 def test_a_test_file_is_read_with_the_classes_of_training(tmp_path):
-    pd.DataFrame({"a": np.arange(30.0), "b": ["x", "y", "z"] * 10}).to_csv(tmp_path / "t.csv", index=False)
+    pd.DataFrame({"a": np.arange(0, 60, 2), "b": ["x", "y", "z"] * 10}).to_csv(
+        tmp_path / "t.csv", index=False
+    )
     pd.DataFrame({"a": [1.0, 2.0], "b": ["z", "y"]}).to_csv(tmp_path / "v.csv", index=False)
     results = regjax.sweep(
         str(tmp_path / "t.csv"), {"num_steps": 1}, test=str(tmp_path / "v.csv"), progress=False
@@ -189,7 +191,7 @@ BAD = [
     (["--keep", "some"], "keep must be one of all, best, none"),
     (["--test", "1.5"], "test must be a fraction in (0, 1), got 1.5"),
     (["--test", "nowhere.npz"], "nowhere.npz: No such file or directory"),
-    (["--target", "b"], "target must only be given with a .csv file"),
+    (["--target", "b"], "target must only be given with a table"),
     (["--task", "guess"], "task must be one of"),
     (
         ["--task", "regression", "--data", "digits", "--loss", "softmax_cross_entropy"],

@@ -1,5 +1,6 @@
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.io
 from hypothesis import given, settings
@@ -76,16 +77,28 @@ def test_npz_never_unpickles(tmp_path):
         regjax.load_npz(path)
 
 
-def test_csv(tmp_path):
+def test_a_table_of_numbers_keeps_its_values(tmp_path):
     path = tmp_path / "d.csv"
-    path.write_text("a,b,kind\n1,2,red\n3,4,blue\n5,6,red\n")
-    data, test = regjax.load_csv(path)
-    assert test is None
-    np.testing.assert_array_equal(data.x, [[1, 3, 5], [2, 4, 6]])
+    path.write_text("a,b,kind\n1,2,red\n3,4,blue\n6,7,red\n")
+    data = regjax.load_table(path)
+    np.testing.assert_array_equal(data.x, [[1, 3, 6], [2, 4, 7]])
     assert data.y.tolist() == [[1, 0, 1]]
-    path.write_text("target,a\n0.5,1\n1.5,2\n")
-    data, _ = regjax.load_csv(path, target="target")
-    assert data.y.tolist() == [[0.5, 1.5]]
+    path.write_text("target,a\n0.5,1\n1.5,5\n2,2\n")
+    assert regjax.load_table(path, target="target").y.tolist() == [[0.5, 1.5, 2]]
+    assert regjax.load_table(path, target="a", task="regression").y.tolist() == [[1, 5, 2]]
+
+
+def test_a_mixed_table_is_standardised_filled_and_coded(tmp_path):
+    path = tmp_path / "d.csv"
+    path.write_text("age,town,y\n2,a,no\n,b,yes\n6,a,no\n7,b,yes\n")
+    frame = pd.DataFrame({"age": [2, None, 6, 7], "town": list("abab"), "y": ["no", "yes", "no", "yes"]})
+    filled = np.array([2, 6, 6, 7.0])
+    expected = [(filled - filled.mean()) / filled.std(), [0, 1, 0, 0], [1, 0, 1, 0], [0, 1, 0, 1]]
+    for data in (regjax.load_table(path), regjax.load_table(frame)):
+        np.testing.assert_allclose(data.x, expected, rtol=1e-12)
+        assert data.y.tolist() == [[0, 1, 0, 1]]
+    only = regjax.load_table(path, columns={"age": "drop"})
+    np.testing.assert_array_equal(only.x, [[1, 0, 1, 0], [0, 1, 0, 1]])
 
 
 def bad_files(folder):
@@ -97,15 +110,20 @@ def bad_files(folder):
     yield "empty.mat", b"", "must be a MATLAB 5 file"
     yield "cut.mat", good[: len(good) // 2], "must be a MATLAB 5 file|must hold X, y"
     yield "text.npz", b"not a zip", r"must be a NumPy \.npz archive"
-    yield "empty.csv", b"", "must be a table of comma-separated values"
-    yield "header.csv", b"a,b\n", "X must have at least one sample"
-    yield "words.csv", b"a,b\n1,0\nx,1\n", "column 'a' must hold numbers, got 'x' in sample 1"
-    yield "gap.csv", b"a,b\n1,0\n,1\n", "X must be finite, got nan in sample 1, column 0"
-    yield "gap_y.csv", b"a,b\n1,0\n2,\n", "target 'b' must have no gaps, got one in sample 1"
-    yield "headless.csv", b"0.1,0.2,1\n0.3,0.4,0\n", "must have a header line with names, got 0.1, 0.2, 1"
-    yield "one.csv", b"b\n1\n0\n", "X must have at least one column"
-    yield "binary.csv", bytes(range(256)) * 4, "must be a table|must hold numbers|must have"
-    yield "data.txt", b"1,2", r"must be a \.mat, \.csv or \.npz file, got the ending '\.txt'"
+    yield "empty.csv", b"", "must hold a table, got an empty file"
+    yield "header.csv", b"a,b\n", "must hold rows, got one line alone, with the names a, b"
+    words = b"a,b\n" + b"1,0\n2,1\n" * 10
+    yield "words.csv", words + b"x,1\n", "column 'a' must hold numbers .* got 'x' in row 22: --gaps"
+    yield "all_words.csv", b"a,b\n1,0\nx,1\n", r"must have a column .* an input, got none \(a: left out"
+    yield "gap.csv", b"a,b\n,0\n,1\n", r"must have a column .* an input, got none \(a: left out: empty"
+    yield "gap_y.csv", b"a,b\n1,0\n2,\n", "target 'b' must have no gaps, got one in row 3"
+    yield "infinite.csv", b"a,b\n1,0\n2,1\ninf,1\n", "column 'a' must be finite, got inf in row 4"
+    yield "ragged.csv", b"a,b\n1,0\n2,1,3\n1,1\n", "line 3 must have 2 values, got 3 values"
+    yield "headless.csv", b"0.1,0.2,1\n0.3,0.4,1\n", "target 'x3' must have two classes at least, got 1"
+    yield "one.csv", b"b\n1\n0\n", "must have at least two columns, got one by tab"
+    yield "binary.csv", bytes(range(256)) * 4, "must be text, got a NUL byte"
+    yield "data.txt", b"1,2", "must hold rows, got one line alone"
+    yield "data.foo", b"1,2", r"must be a file \.csv, .* or \.mat, got the ending '\.foo'"
 
 
 def test_bad_files(tmp_path):
@@ -128,8 +146,8 @@ def test_bad_files(tmp_path):
     with pytest.raises(IsADirectoryError):
         load(tmp_path)
     (tmp_path / "t.csv").write_text("a,b\n1,0\n")
-    with pytest.raises(ValueError, match="target must be one of a, b, got 'c'"):
-        regjax.load_csv(tmp_path / "t.csv", target="c")
+    with pytest.raises(ValueError, match=r"t\.csv: target must be one of 'a', 'b', got 'c'"):
+        regjax.load_table(tmp_path / "t.csv", target="c")
 
 
 @given(st.binary(max_size=300), st.sampled_from([".mat", ".npz", ".csv"]))
@@ -149,13 +167,13 @@ def test_any_bytes_load_or_are_refused_in_words(tmp_path_factory, content, endin
 
 def test_numeric_labels_mean_the_same_from_a_file_and_from_arrays(tmp_path):
     (tmp_path / "l.csv").write_text("a,label\n" + "1,1\n2,2\n" * 5)
-    data, _, classes = loaders.load_named(tmp_path / "l.csv")
-    np.testing.assert_array_equal(classes, [1, 2])
-    assert set(data.y[0].tolist()) == {0, 1}
+    found = loaders.load_samples(tmp_path / "l.csv")
+    np.testing.assert_array_equal(found.classes, [1, 2])
+    assert set(found.train.y[0].tolist()) == {0, 1}
     (tmp_path / "s.csv").write_text("a,label\n" + "1,-1\n2,1\n" * 5)
-    assert set(loaders.load_named(tmp_path / "s.csv")[0].y[0].tolist()) == {0, 1}
+    assert set(loaders.load_samples(tmp_path / "s.csv").train.y[0].tolist()) == {0, 1}
     np.savez(tmp_path / "l.npz", X=np.ones((4, 1)), y=np.array([3, 5, 3, 5]))
-    assert loaders.load_named(tmp_path / "l.npz")[0].y.tolist() == [[0, 1, 0, 1]]
+    assert loaders.load_samples(tmp_path / "l.npz").train.y.tolist() == [[0, 1, 0, 1]]
 
 
 def test_two_classes_with_test_samples_of_their_own_or_held_out(tmp_path):
@@ -195,7 +213,7 @@ def test_errors_name_the_arrays_of_the_file(tmp_path):
 
 def test_a_design_names_the_file_of_bad_data(tmp_path):
     path = str(tmp_path / "d.npz")
-    np.savez(path, X=X, y=[0, 1, 2, 0, 1])
+    np.savez(path, X=np.arange(12.0).reshape(6, 2), y=[0, 1, 2, 0, 1, 2])
     with pytest.raises(ValueError, match=r"d\.npz: data must have labels of two classes"):
         make_design(path, regjax.Config())
     np.savez(path, X=X * 1e60, y=Y)

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def test_numbers_of_a_big_endian_machine():
         (b"", "it has not the header of one"),
         (b"x" * 200, "it has not the header of one"),
         (saved(X=np.ones(3))[:-8], "it ends too early"),
-        (b" " * 124 + struct.pack("<H", 0x200) + b"IM", "save it with -v7"),
+        (b" " * 124 + struct.pack("<H", 0x200) + b"IM", "version 7.3, and it is damaged"),
         (b" " * 124 + struct.pack("<H", 0x300) + b"IM", "its header says version 0x300"),
     ],
     ids=["empty", "text", "cut", "version 0x200", "version 0x300"],  # the cut file contains the time
@@ -65,3 +66,21 @@ def test_numbers_of_a_big_endian_machine():
 def test_bad_content(content, words):
     with pytest.raises(ValueError, match=words):
         read_arrays(content)
+
+
+def test_version_7_3_needs_a_package_or_is_read_like_version_5(monkeypatch):
+    header = b"MATLAB 7.3 MAT-file".ljust(124) + struct.pack("<H", 0x200) + b"IM"
+    h5py, packed = pytest.importorskip("h5py"), io.BytesIO()
+    with h5py.File(packed, "w", userblock_size=512) as file:
+        file["X"] = np.arange(6.0).reshape(3, 2)  # HDF5 keeps MATLAB's arrays transposed
+        file["y"] = np.frombuffer("red".encode("utf-16-le"), "u2")[:, None]
+        file["y"].attrs["MATLAB_class"] = np.bytes_("char")
+        file["s"] = np.zeros((2, 1), "u8")
+        file["s"].attrs["MATLAB_class"] = np.bytes_("cell")
+    found = read_arrays(header + packed.getvalue()[128:])
+    np.testing.assert_array_equal(found["X"], np.arange(6.0).reshape(3, 2).T)
+    assert found["y"].tolist() == ["red"]
+    assert found["s"] is None
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ValueError, match=r"needs h5py: pip install 'regjax\[matlab\]', or save it with -v7"):
+        read_arrays(header)

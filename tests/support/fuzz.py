@@ -37,6 +37,7 @@ from hypothesis import strategies as st
 import regjax
 from regjax.cli import spec
 from regjax.data import loaders
+from regjax.data.table import Reading
 from regjax.study.plan import make_plan
 from regjax.study.resolve import make_design
 
@@ -83,8 +84,8 @@ def judge(call: Callable[[], Any], promise: Any, path: Path | None = None) -> tu
 
 
 def check_csv(content: bytes, folder: Path, target: str | None = None, task: Any = "auto") -> str:
-    """Returns what load_csv makes of a file: "success", or the type of a documented error."""
-    return _check_file(folder / "fuzz.csv", content, regjax.load_csv, {"target": target, "task": task})
+    """Returns what load_table makes of a file: "success", or the type of a documented error."""
+    return _check_file(folder / "fuzz.csv", content, regjax.load_table, {"target": target, "task": task})
 
 
 def check_npz(content: bytes, folder: Path, task: Any = "auto") -> str:
@@ -100,14 +101,18 @@ def check_mat(content: bytes, folder: Path) -> str:
 def _check_file(path: Path, content: bytes, loader: Callable[..., Any], options: dict[str, Any]) -> str:
     path.write_bytes(content)
     outcome, parts = judge(lambda: loader(path, **options), loader, path)
-    again, named = judge(lambda: loaders.load_named(path, **options), loaders.load, path)
-    assert again == outcome, f"{loader.__name__} gives {outcome}, load_named {again}"
+    again, found = judge(lambda: loaders.load_samples(path, Reading(**options)), loaders.load_samples, path)
+    assert again == outcome, f"{loader.__name__} gives {outcome}, load_samples {again}"
     if outcome != "success":
         return outcome
-    for part, same in zip(parts, named[:2], strict=True):
+    # Of a table the samples come whole; its folds make their inputs of coded columns.
+    parts = parts if loader is not regjax.load_table else (parts, None)
+    for part, same in zip(parts, found[:2], strict=True):
         if part is not None:
-            _check_rows(part, parts[0], named[2])
+            _check_rows(part, parts[0], found.classes)
             np.testing.assert_array_equal(part.y, same.y)
+    if found.schema is not None:
+        assert len(parts[0].x) == found.schema.width
     options = {"folds": 2, "standardize": True, **options}
     judge(lambda: make_design(path, {"hidden": 3}, **options).inputs(0), regjax.sweep, path)
     return outcome
@@ -314,6 +319,14 @@ def mat_files(draw: st.DrawFn, odd: bool = True) -> bytes:
 GOOD = {
     "data": '"two_regions"|"two_regions"|"iris"|"diabetes"|"none.csv"|"irs"|"."|""|"no.txt"|"/dev/null"',
     "target": '"a"',
+    "columns": '{a = "category"}|{a = "numbers"}|{b = "drop"}|{}',
+    "groups": '"a"|"y"|""',
+    "time": '"a"|"y"|""',
+    "weights": '"a"|"y"|""',
+    "gaps": '[]|["-9"]|[""]|[3]|"x"',
+    "separator": '","|"tab"|";"|""|",,"',
+    "decimal": '"."|","|""',
+    "header": "true|false",
     "task": '"auto"|"classification"|"regression"',
     "test": '"none"|0.25|0.5|0.001|0.999|1e-300|"test.csv"|"two_regions"|""',
     "standardize": "true|false",
@@ -407,7 +420,7 @@ def flag_texts(name: str) -> st.SearchStrategy[tuple[str, str]]:
 
 TASKS, TARGETS = words("auto|auto|classification|regression"), st.none() | st.none() | words("y|a|é||no such")
 FLAGS = st.sampled_from(
-    [name for name in KEYS if name not in ("standardize", "standardize_target", "allow_diverged")]
+    [name for name in KEYS if name not in ("standardize", "standardize_target", "allow_diverged", "header")]
 )
 Kind = tuple[float, st.SearchStrategy[Any], Callable[..., str]]
 Kinds = dict[str, Kind]
