@@ -315,7 +315,8 @@ def _numbers(name: str, cells: Cells, kind: str, row_name: RowName) -> np.ndarra
         raise ValueError(
             f"column {shown(name)} must hold {what}, got {shown(cells.text_at(row))} in {row_name(row)}"
         )
-    assert found is not None
+    if found is None:  # a column without values
+        return np.full(len(cells.gaps), np.nan)
     infinite = np.isinf(found)
     if infinite.any():
         row = int(np.argmax(infinite))
