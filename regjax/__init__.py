@@ -30,11 +30,17 @@ if TYPE_CHECKING:
     from regjax.core.random import replicate_key
     from regjax.core.train import Trained, make_train
     from regjax.data.loaders import load_mat, load_npz, load_table, two_regions
+    from regjax.engine.refit import refit
     from regjax.engine.sweep import load, plan, sweep
+    from regjax.sklearn.encoder import TableEncoder
     from regjax.sklearn.estimators import RegMLPClassifier, RegMLPRegressor
+    from regjax.sklearn.fitted import fit
     from regjax.sklearn.rules import one_se
     from regjax.sklearn.search import RegGridSearchCV, RegRandomizedSearchCV
+    from regjax.store.model_file import load_model, save_model
+    from regjax.store.onnx_file import export_onnx
     from regjax.study.grid import Grid, grid, random_grid, sobol_grid
+    from regjax.study.model import Model
     from regjax.study.plan import Plan
     from regjax.study.questions import Questions
     from regjax.study.results import Results
@@ -72,6 +78,13 @@ __all__ = [
     "load",
     "plan",
     "Plan",
+    "refit",
+    "Model",
+    "save_model",
+    "load_model",
+    "export_onnx",
+    "fit",
+    "TableEncoder",
     "RegMLPClassifier",
     "RegMLPRegressor",
     "RegGridSearchCV",
@@ -90,11 +103,17 @@ _DEFINED_IN = {
     "core.random": "replicate_key",
     "core.train": "Trained make_train",
     "data.loaders": "load_mat load_npz load_table two_regions",
+    "engine.refit": "refit",
     "engine.sweep": "load plan sweep",
+    "sklearn.encoder": "TableEncoder",
     "sklearn.estimators": "RegMLPClassifier RegMLPRegressor",
+    "sklearn.fitted": "fit",
     "sklearn.rules": "one_se",
     "sklearn.search": "RegGridSearchCV RegRandomizedSearchCV",
+    "store.model_file": "load_model save_model",
+    "store.onnx_file": "export_onnx",
     "study.grid": "Grid grid random_grid sobol_grid",
+    "study.model": "Model",
     "study.plan": "Plan",
     "study.questions": "Questions",
     "study.results": "Results",

@@ -83,6 +83,10 @@ TESTED_IN = {
     "sklearn.trained": "sklearn/test_search.py",
     "study.choice": "study/test_results.py",
     "study.configuration": "study/test_grid.py",
+    "cli.predict": "cli/test_fit.py",
+    "sklearn.fitted": "engine/test_refit.py",
+    "store.onnx_file": "store/test_onnx.py",
+    "study.inference": "study/test_model.py",
     "study.predict": "study/test_results.py",
     "study.records": "study/test_results.py",
     "study.words": "study/test_grid.py",
@@ -221,8 +225,9 @@ def test_jax_grad_is_called_in_the_certificate_only():
 SURFACE = {
     "regjax": """Config HParams Data load_mat load_npz load_table two_regions Layer init_params forward
         backward predict predict_proba cost cost_and_grads dropout_masks replicate_key make_train Trained
-        check_gradient Grid grid random_grid sobol_grid sweep Questions Results load plan Plan
-        RegMLPClassifier RegMLPRegressor RegGridSearchCV RegRandomizedSearchCV one_se""",
+        check_gradient Grid grid random_grid sobol_grid sweep Questions Results load plan Plan refit Model
+        save_model load_model export_onnx fit TableEncoder RegMLPClassifier RegMLPRegressor RegGridSearchCV
+        RegRandomizedSearchCV one_se""",
     "regjax.plot": """KINDS boundaries boundary curves data_set forest gap heatmap importance masks path
         stability""",
     "regjax.report": "About page",

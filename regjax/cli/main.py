@@ -1,5 +1,5 @@
 """The command line: `regjax sweep`, `plan`, `resume`, `show`, `export`, `plot`, `report`, `replay`,
-`compare` and `check`.
+`fit`, `predict`, `compare` and `check`.
 
 `regjax.__main__` calls `main`. Bad input gives one line and exit code 2, before anything is compiled or
 written; Ctrl-C gives 130.
@@ -18,9 +18,11 @@ import click
 from regjax.cli.check import check
 from regjax.cli.compare import compare
 from regjax.cli.export import export
+from regjax.cli.fit import fit
 from regjax.cli.letters import Context, adapt_output
 from regjax.cli.plan import plan
 from regjax.cli.plot import plot
+from regjax.cli.predict import predict
 from regjax.cli.replay import replay
 from regjax.cli.report import report
 from regjax.cli.resume import resume
@@ -66,6 +68,6 @@ def commands() -> None:
 
 
 commands.context_class = Context
-for command in (sweep, plan, resume, show, export, plot, report, replay, compare, check):
+for command in (sweep, plan, resume, show, export, plot, report, replay, fit, predict, compare, check):
     command.context_class = Context
     commands.add_command(command)

@@ -354,17 +354,29 @@ def _row_name(read: Read) -> RowName:
 
 
 def _mat(path: Source, reading: Reading) -> Samples:
-    arrays = read_with(path, lambda file: read_arrays(file.read_bytes()), "a MATLAB 5 file")
-    return _of_arrays(path, arrays, reading)
+    return _of_arrays(path, load_arrays(path), reading)
 
 
 def _npz(path: Source, reading: Reading) -> Samples:
+    return _of_arrays(path, load_arrays(path), reading)
+
+
+def load_arrays(path: Source) -> dict[str, Any]:
+    """Returns the named arrays of a .npz or .mat file; nothing is unpickled.
+
+    Raises:
+        OSError: the file cannot be opened.
+        ValueError: not such a file; names it.
+    """
+    if str(path).lower().endswith(".mat"):
+        return read_with(path, lambda file: read_arrays(file.read_bytes()), "a MATLAB 5 file")
+
     def read(file: Path) -> dict[str, Any]:
         # Opened here: NumPy leaves the file open where the archive is damaged.
         with open(file, "rb") as opened, np.lib.npyio.NpzFile(opened, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
 
-    return _of_arrays(path, read_with(path, read, "a NumPy .npz archive"), reading)
+    return read_with(path, read, "a NumPy .npz archive")
 
 
 def _of_arrays(path: Source, arrays: dict[str, Any], reading: Reading) -> Samples:

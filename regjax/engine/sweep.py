@@ -149,8 +149,8 @@ def plan(
         questions: as in `sweep`.
         probe: whether to compile each group and train a chunk of it for a moment, to predict seconds.
         **options: seeds, folds, validation, test, groups, time, weights, standardize, standardize_target,
-            epochs, pairing, stopping, fold_inputs, target, task, columns, separator, decimal, header, gaps, as
-            in `sweep`.
+            epochs, pairing, stopping, fold_inputs, target, task, columns, separator, decimal, header, gaps,
+            as in `sweep`.
 
     Raises:
         TypeError: as in `sweep`.

@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import erf, expit
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
@@ -43,19 +42,13 @@ from regjax.sklearn.epochs import (
     run_epochs,
     train_epochs,
 )
-from regjax.sklearn.parameters import Parameters
+from regjax.sklearn.parameters import ACTIVATIONS, Parameters
+from regjax.study.inference import ACTIVATIONS as FUNCTIONS
 
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
     "preprocessed."
 )
-_NUMPY: dict[str, Callable[[Any], Any]] = {
-    "identity": lambda z: z,
-    "logistic": expit,
-    "tanh": np.tanh,
-    "relu": lambda z: np.maximum(z, 0),
-    "gelu": lambda z: (z * (1 + erf(z / math.sqrt(2))) / 2).astype(z.dtype),
-}
 # A function of a layer's number, input and weights that returns input and weights with units dropped.
 Dropping = Callable[[int, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -251,7 +244,7 @@ class RegMLP(Parameters):
         check_is_fitted(self)
         a: Any = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
         a = a.astype(self.coefs_[0].dtype, copy=False)
-        f = _NUMPY[self.activation]
+        f = FUNCTIONS[ACTIVATIONS[self.activation]]
         for i, (w, b) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
             if dropping is not None:
                 a, w = dropping(i, a, w)

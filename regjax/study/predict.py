@@ -14,6 +14,7 @@ from regjax.core.metrics import metrics, without_split
 from regjax.core.mlp import Params, predict, predict_proba
 from regjax.core.objective import resolve_loss
 from regjax.core.settings import own_settings
+from regjax.data.schema import RowName, Schema, position
 from regjax.data.table import as_pandas, is_frame
 from regjax.study.design import Design
 
@@ -29,16 +30,30 @@ def rows_of(design: Design, X: Any) -> np.ndarray:
         TypeError: X is no frame where the table has gaps or categories, or holds no numbers.
         ValueError: X of another shape, or with columns that are missing or unknown.
     """
-    if design.schema is not None and is_frame(X):
-        return design.schema.code(as_pandas(X))
-    if design.coded:
+    return numbers_by(design.schema, len(design.data.x), X)
+
+
+def numbers_by(schema: Schema | None, num_columns: int, X: Any, row_name: RowName = position) -> np.ndarray:
+    """Returns samples as numbers, `(n_samples, columns)`; errors as in `rows_of`.
+
+    Args:
+        schema: schema of the table, or None for arrays.
+        num_columns: number of columns that the networks read.
+        X: as in `rows_of`.
+        row_name: number of a row of a frame -> its name in messages.
+    """
+    if schema is not None and is_frame(X):
+        return schema.code(as_pandas(X), row_name)
+    if schema is not None and not schema.plain:
         raise TypeError(
             "X must be a frame of pandas or polars with the columns of the training table, "
             f"got {type(X).__name__}"
         )
     x = as_numbers("X", X)
-    if x.ndim != 2 or x.shape[1] != len(design.data.x):
-        raise ValueError(f"X must be (n_samples, {len(design.data.x)}), got shape {x.shape}")
+    if x.ndim != 2 or x.shape[1] != num_columns:
+        raise ValueError(f"X must be (n_samples, {num_columns}), got shape {x.shape}")
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"X must hold numbers, got dtype {x.dtype}")
     return x
 
 

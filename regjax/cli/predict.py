@@ -1,0 +1,151 @@
+"""`regjax predict`: what a model file predicts for the rows of a table; `main` adds the command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+import numpy as np
+
+from regjax.cli import terminal
+from regjax.cli.terminal import UserError, ctrl_c, user_errors
+from regjax.cli.values import read_words
+
+if TYPE_CHECKING:
+    from regjax.study.model import Model
+
+
+class Table(NamedTuple):
+    """The rows of a file: features, the numbers of its rows, and the target's column where it is there."""
+
+    features: Any
+    numbers: np.ndarray
+    target: Any
+
+
+@click.command()
+@click.argument("model", metavar="MODEL")
+@click.argument("data", metavar="DATA")
+@click.option("-o", "out", metavar="FILE", help="Where the predictions go; by default to standard output.")
+@click.option("--separator", metavar="SIGN", help="Between the values of a text file; found by default.")
+@click.option("--decimal", metavar="SIGN", help="Before the decimals in a text file; found by default.")
+@click.option(
+    "--header/--no-header", default=None, help="The first line of a text file holds names; found by default."
+)
+@click.option("--gaps", metavar="WORD,…", help="Words that stand for a gap, besides NA, ? and the like.")
+def predict(model: str, data: str, out: str | None, gaps: str | None, **options: Any) -> None:
+    """Writes what a model predicts for each row of a table, as CSV.
+
+    MODEL is the file or folder that `regjax fit` wrote; DATA a table, or a .npz or .mat file with X. Columns
+    are found by name. For classes there is a column of probabilities for each. Where the target is in the
+    table, a line on standard error says how good the predictions are.
+    """
+    from regjax.data.loaders import of_file
+    from regjax.store.model_file import load_model, model_path
+
+    with user_errors():
+        found = load_model(model)
+        if out is not None:
+            for source in (data, str(model_path(model))):
+                if os.path.exists(out) and os.path.exists(source) and os.path.samefile(out, source):
+                    raise ValueError(f"predictions must not go into {source} itself, which is read")
+            terminal.writable_folder(os.path.dirname(out) or ".", [os.path.basename(out)])
+        words = read_words("gaps", gaps) if gaps is not None else []
+        table = _read(data, found, options | {"gaps": words})
+        with of_file(data):
+            rows = found.rows(table.features, lambda row: f"row {table.numbers[row]}")
+    if out is None:
+        outputs = _write(found, rows, table.numbers, sys.stdout)
+    else:
+        kept: list[np.ndarray] = []
+        with user_errors():
+            terminal.write(Path(out), _saver(found, rows, table.numbers, kept))
+        (outputs,) = kept
+        print(f"written: {out}")
+    if table.target is not None:
+        print(_score(found, outputs, table.target), file=sys.stderr)
+
+
+def _read(path: str, model: Model, options: dict[str, Any]) -> Table:
+    """Returns the rows of a file; arrays are numbered from 1."""
+    from regjax.data.loaders import load_arrays
+
+    if path.lower().endswith((".npz", ".mat")):
+        given = [name for name, value in options.items() if value not in (None, [])]
+        if given:
+            raise UserError(f"{given[0]} must only be given with a table, got {path}")
+        arrays = load_arrays(path)
+        if "X" not in arrays:
+            raise ValueError(f"{path}: must hold X, it holds {', '.join(arrays) or 'nothing'}")
+        X, y = np.atleast_1d(arrays["X"]), arrays.get("y")
+        return Table(X, np.arange(1, len(X) + 1), y.ravel() if y is not None and y.size == len(X) else None)
+    from regjax.data.files import read_table
+
+    read = read_table(path, **options)
+    first = 2 if read.header else 1
+    numbers = np.arange(first, first + len(read.frame)) if read.numbers is None else read.numbers
+    target = model.schema.target
+    has_target = target and target in read.frame.columns
+    return Table(read.frame, numbers, read.frame[target] if has_target else None)
+
+
+def _saver(
+    model: Model, rows: np.ndarray, numbers: np.ndarray, kept: list[np.ndarray]
+) -> Callable[[Path], None]:
+    """Returns a function that writes the predictions to a path, and keeps the predicted values."""
+
+    def save(path: Path) -> None:
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            kept.append(_write(model, rows, numbers, file))
+
+    return save
+
+
+def _write(model: Model, rows: np.ndarray, numbers: np.ndarray, file: Any) -> np.ndarray:
+    """Writes a line for each row, block by block, and returns the predicted labels or values."""
+    import pandas as pd
+
+    found, header = [], True
+    for place, outputs in model.in_blocks(rows):
+        ctrl_c.check()
+        answers = model.decide(outputs)
+        columns: dict[str, Any] = {"row": numbers[place]}
+        if model.classes is not None:
+            columns["prediction"] = answers
+            columns |= {f"p({label})": outputs[:, k] for k, label in enumerate(model.classes.tolist())}
+        elif answers.ndim == 1:
+            columns["prediction"] = answers
+        else:
+            columns |= {f"prediction {k + 1}": answers[:, k] for k in range(answers.shape[1])}
+        # Nine digits tell any two numbers of float32 apart.
+        pd.DataFrame(columns).to_csv(file, index=False, header=header, float_format="%.9g")
+        found.append(answers)
+        header = False
+    return np.concatenate(found)
+
+
+def _score(model: Model, answers: np.ndarray, target: Any) -> str:
+    """Returns a sentence on how good the predictions are, on the rows whose target is known."""
+    from regjax.data.cells import read_cells, text_of
+
+    cells = read_cells(target)
+    if model.classes is not None:
+        known = ~cells.gaps
+        truth = np.array([*cells.texts, ""], object)[cells.text_of]
+        texts = np.array([text_of(label) for label in answers.tolist()], object)
+        right = (truth == texts)[known]
+        what, value = "accuracy", float(np.mean(right)) if len(right) else None
+    else:
+        numbers = cells.days if cells.kind == "date" else cells.numbers
+        known = np.zeros(len(answers), bool) if numbers is None else np.isfinite(numbers)
+        errors = answers[known] - numbers[known] if numbers is not None and answers.ndim == 1 else []
+        what, value = "rmse", float(np.sqrt(np.mean(np.square(errors)))) if len(errors) else None
+    name = model.schema.target or "y"
+    if value is None:
+        return f"{name} is not known in these rows: no {what}"
+    rows = f"{int(known.sum()):,} rows" + ("" if known.all() else f" whose {name} is known")
+    return f"{what} {value:.4f} on these {rows}"
