@@ -169,7 +169,10 @@ def _whole(configuration: Configuration, config: Config) -> Configuration:
 
 def _target_scaling(design: Design) -> tuple[np.ndarray, float]:
     """Returns what takes the networks' outputs to the targets' unit: outputs · scale + mean."""
-    return np.zeros(design.configs[0].layer_sizes[-1]), 1.0
+    if not design.standardize_target:
+        return np.zeros(design.configs[0].layer_sizes[-1]), 1.0
+    mean, scale = design.target_standardisation(0, design.stops_early(0))
+    return mean[:, 0], scale
 
 
 def _statistics(design: Design) -> Statistics:

@@ -12,7 +12,7 @@ import functools
 import hashlib
 import itertools
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -30,44 +30,11 @@ from regjax.data.encode import Statistics, encode, fit_statistics
 from regjax.data.schema import Schema
 from regjax.data.splits import Splits, standardisation, target_standardisation
 from regjax.study.configuration import NAMES, Configuration, is_mentioned, value_of
+from regjax.study.evidence import Evidence, Row
 from regjax.study.grid import Grid
 from regjax.study.words import describe
 
 Pairing = Literal["paired", "independent"]
-
-
-class Row(NamedTuple):
-    """One network of a sweep: which configuration, seed and fold."""
-
-    configuration: int
-    seed: int
-    fold: int
-
-
-class Evidence(NamedTuple):
-    """The folds and seeds that a mean is taken over; `kind` is the unit of evidence: seeds on one split."""
-
-    kind: Literal["folds", "seeds"]
-    num_folds: int
-    num_seeds: int
-
-    @property
-    def df(self) -> int:
-        """Degrees of freedom of the interval; with 0 there is no interval."""
-        return (self.num_folds if self.kind == "folds" else self.num_seeds) - 1
-
-    def mean_in_words(self) -> str:
-        """Returns what a mean is taken over: "over 5 folds × 8 seeds"."""
-        seeds = f"{self.num_seeds} seed" + ("s" if self.num_seeds > 1 else "")
-        if self.kind == "folds":
-            return f"over {self.num_folds} folds × {seeds}"
-        return f"over {seeds} on this one split" if self.num_seeds > 1 else "1 seed on 1 split"
-
-    def in_words(self) -> str:
-        """Returns the same with what the interval rests on: "over 5 folds × 8 seeds (t, 4 df)"."""
-        if self.kind == "folds":
-            return f"{self.mean_in_words()} (t, {self.df} df)"
-        return self.mean_in_words() + (": says nothing about other data" if self.df else ": no interval")
 
 
 # Replicates above which their keys are drawn at once: one by one each takes half a millisecond.

@@ -25,7 +25,8 @@ from regjax.core.settings import own_settings
 from regjax.study import intervals
 from regjax.study.choice import Choice
 from regjax.study.comparison import unit_interval, unrounded
-from regjax.study.design import Design, Evidence
+from regjax.study.design import Design
+from regjax.study.evidence import Evidence
 from regjax.study.intervals import as_number
 from regjax.study.selection import higher_is_better
 

@@ -7,7 +7,7 @@ import numpy as np
 from sweeps import made_up
 
 from regjax.report.words import FRAME, SCRIPT, decision
-from regjax.study.design import Evidence
+from regjax.study.evidence import Evidence
 
 
 def text_of(name):
