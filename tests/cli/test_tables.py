@@ -238,10 +238,19 @@ def test_the_same_table_in_every_kind_of_file(ending, tmp_path, monkeypatch):
     np.testing.assert_allclose(found.inputs(1)[0], expected.inputs(1)[0], rtol=1e-6)
 
 
-def test_compare_takes_a_mixed_table_too(tmp_path, monkeypatch):
+def test_compare_takes_a_table_by_the_same_words(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    tables.passengers(80).rename(columns={"Survived": "survived"}).iloc[:, [*range(2, 12), 1]].to_csv(
-        "t.csv", index=False
-    )
-    done = regjax("compare", "t.csv", "--steps", 20, "--out", "o")
+    tables.passengers(80).to_csv("t.csv", index=False)
+    done = regjax("compare", "t.csv", "--target", "Survived", "--steps", 20, "--out", "o")
     assert done.returncode == 0, done.stderr
+    assert " features: no pictures" in done.stdout
+    for arguments, words in (
+        (["t.csv", "--target", "Pclass"], "t.csv: data must have labels of two classes, 0 and 1, for this loss, got 0, 1, 2"),
+        (["t.csv", "--target", "survived"], "t.csv: target must be one of 'PassengerId', 'Survived', "),
+        (["t.csv", "--data", "t.csv"], "data must be given once, got t.csv and --data t.csv"),
+        (["two_regions", "--target", "a"], "target must only be given with a table"),
+    ):
+        done = regjax("compare", *arguments, "--steps", 20, "--out", "o2")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert words in done.stderr
+        assert not os.path.exists("o2")
