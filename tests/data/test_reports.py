@@ -144,7 +144,7 @@ def test_the_files_of_a_course_are_read_as_they_come(tmp_path):
     design = make_design(str(tmp_path / "chips.txt"), CONFIG, folds=3)
     assert design.data.y.tolist() == [[0, 1] * 25]
     np.testing.assert_allclose(design.data.x.T, table[:, :2])
-    assert any(note.startswith("line 1 is taken for values") for note in design.notes)
+    assert design.input_names == ("x1", "x2")  # the first line holds values, and no names
 
 
 def test_a_quantity_in_whole_numbers_is_said_and_may_be_classes(tmp_path):
