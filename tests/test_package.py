@@ -43,7 +43,6 @@ TESTED_IN = {
     "cli.resume": "cli/test_sweep.py",
     "cli.show": "cli/test_sweep.py",
     "cli.stored": "cli/test_sweep.py",
-    "cli.tables": "cli/test_sweep.py",
     "cli.terminal": "cli/test_main.py",
     "cli.values": "cli/test_spec.py",
     "core.augment": "core/test_regularisers.py",

@@ -29,6 +29,7 @@ class Asked(NamedTuple):
     """The options of `regjax compare`, as click reads them."""
 
     source: str
+    target: str | None
     steps: str
     learning_rate: float
     l2: float
@@ -54,6 +55,14 @@ class Asked(NamedTuple):
         return check_count("steps", int(number) if number == int(number) else number)
 
     @property
+    def samples(self) -> tuple[Data, Data]:
+        """The training and test samples; raises as `load_two_classes`."""
+        from regjax.data.loaders import load_two_classes
+        from regjax.data.table import Reading
+
+        return load_two_classes(self.source, reading=Reading(target=self.target))
+
+    @property
     def settings(self) -> Settings:
         """The settings of the three networks; raises as `num_steps`."""
         from regjax.tutorial.experiment import Settings
@@ -65,10 +74,12 @@ class Asked(NamedTuple):
 
 
 @click.command()
+@click.argument("data", metavar="[DATA]", required=False)
 @click.option(
-    "--data", "source", default="two_regions", show_default=True, metavar="NAME|PATH",
-    help="two_regions, or a .mat, .npz or .csv file.",
+    "--data", "named", show_default="two_regions", metavar="NAME|PATH",
+    help="The same as DATA: a name, a table or arrays, as in `regjax sweep`.",
 )  # fmt: skip
+@click.option("--target", metavar="COLUMN", help="Target of a table; by default its last column.")
 @click.option("--steps", default="30000", show_default=True, metavar="N", help="Gradient steps.")
 @click.option("--learning-rate", default=0.3, show_default=True)
 @click.option("--l2", default=0.7, show_default=True, help="λ of the L2 network.")
@@ -89,13 +100,18 @@ class Asked(NamedTuple):
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @terminal.cache_option
 @click.pass_obj
-def compare(started: float, compilation_cache: bool, **options: Any) -> None:
+def compare(
+    started: float, compilation_cache: bool, data: str | None, named: str | None, **options: Any
+) -> None:
     """Trains one network three times: without regularisation, with L2, with dropout.
 
     The network has 20 and 3 hidden units and takes full-batch steps. The pictures are written to --out.
     """
     terminal.use_compilation_cache(compilation_cache)
-    asked = Asked(**options)
+    if data is not None and named is not None:
+        raise terminal.UserError(f"data must be given once, got {data} and --data {named}")
+    source = next((given for given in (data, named) if given is not None), "two_regions")
+    asked = Asked(source, **options)
     if asked.regularisers is None:
         _three_networks(asked, started)
     else:
@@ -104,12 +120,12 @@ def compare(started: float, compilation_cache: bool, **options: Any) -> None:
 
 def _three_networks(asked: Asked, started: float) -> None:
     """Trains without regularisation, with L2 and with dropout; draws the pictures and prints the table."""
-    from regjax.data.loaders import load_two_classes, of_file
+    from regjax.data.loaders import of_file
     from regjax.tutorial.experiment import check_samples, check_settings, run_experiment
 
     with user_errors():
         settings = asked.settings
-        train, test = load_two_classes(asked.source)
+        train, test = asked.samples
         config, _ = check_settings(len(train.x), settings)
         with of_file(asked.source):
             check_samples(config, train, test)
@@ -137,12 +153,11 @@ def _three_networks(asked: Asked, started: float) -> None:
 
 def _each_regulariser(asked: Asked, names: str) -> None:
     """Trains each regulariser beside none, prints the paired table, and draws the boundaries."""
-    from regjax.data.loaders import load_two_classes
     from regjax.tutorial import showcase
 
     with user_errors():
         chosen, num_steps = showcase.check_names(names), asked.num_steps
-        train, _ = load_two_classes(asked.source)
+        train, _ = asked.samples
         showcase.check_rate(asked.learning_rate)
         folder = terminal.writable_folder(asked.out, (SHEET,))
         terminal.check_drawing()

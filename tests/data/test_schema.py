@@ -23,7 +23,7 @@ MADE = [
     (np.array(FEW) == "a", "category", [" = False", " = True"], "category: 2 levels"),
     (pd.Categorical(FEW), "category", [" = a", " = b"], "category: 2 levels"),
     (pd.Categorical([3, 10] * 20), "category", [" = 3", " = 10"], "category: 2 levels"),
-    ([None, *FEW[1:]], "category", [" = a", " = b", " missing"], "2 levels, 1 gaps as a level"),
+    ([None, *FEW[1:]], "category", [" = a", " = b", " missing"], "category: 2 levels, 1 gap"),
     (["c", *FEW[1:]], "category", [" = a", " = b", " = other"], "2 levels, 1 rare one together"),
     (["c", "d", None, *FEW[3:]], "category", [" = a", " = b", " = other", " missing"], "2 rare ones"),
     (["None", "NA"] * 20, "category", [" = NA", " = None"], "category: 2 levels"),
