@@ -186,5 +186,4 @@ def _scaled(model: Model, regressor: Any) -> TransformedTargetRegressor:
     found: Any = TransformedTargetRegressor(regressor, transformer=scaler)
     found.regressor_, found.transformer_ = regressor, scaler
     found._training_dim = 1 if len(scaler.mean_) == 1 else 2
-    found.n_features_in_ = model.schema.width
     return found

@@ -6,6 +6,7 @@ numbers standardised, levels found, and the networks averaged.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 from collections.abc import Sequence
@@ -157,7 +158,9 @@ def _predictions(graph: _Graph, model: Model, x: str, taken: set[str]) -> list[A
     from onnx import TensorProto, helper
 
     each = [_network(graph, model, params, x) for params in model.networks]
-    mean = graph.add("Mean", *each) if len(each) > 1 else each[0]
+    # onnxruntime has the operator Mean in float32 alone.
+    total = functools.reduce(lambda one, other: graph.add("Add", one, other), each)
+    mean = graph.add("Mul", total, graph.constant(1 / len(each)))
     if model.classes is None:
         scaled = graph.add("Mul", mean, graph.constant(model.target_scale))
         name = _free("value", taken)
