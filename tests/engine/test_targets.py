@@ -303,5 +303,5 @@ def test_classes_have_no_targets_to_standardise():
     for data, config in [("two_regions", {}), ("iris", {"loss": "softmax_cross_entropy"})]:
         with pytest.raises(ValueError, match=re.escape("standardize_target must be used with real targets")):
             make_design(data, config, standardize_target=True)
-    with pytest.raises(TypeError, match="standardize_target must be True or False, got 1"):
+    with pytest.raises(TypeError, match="standardize_target must be True, False or None, got 1"):
         make_design("diabetes", standardize_target=1)

@@ -11,7 +11,7 @@ from sweeps import points
 
 import regjax
 from regjax.core import mlp
-from regjax.core.config import local_x64
+from regjax.core.settings import own_settings
 from regjax.study import inference
 from regjax.study import model as model_module
 
@@ -20,7 +20,7 @@ from regjax.study import model as model_module
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_networks_in_numpy_are_those_of_the_core(activation, dtype):
     rng = np.random.default_rng(0)
-    with local_x64(dtype):
+    with own_settings(dtype):
         for outputs, loss in (
             (1, "sigmoid_cross_entropy"),
             (3, "softmax_cross_entropy"),
