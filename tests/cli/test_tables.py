@@ -245,7 +245,10 @@ def test_compare_takes_a_table_by_the_same_words(tmp_path, monkeypatch):
     assert done.returncode == 0, done.stderr
     assert " features: no pictures" in done.stdout
     for arguments, words in (
-        (["t.csv", "--target", "Pclass"], "t.csv: data must have labels of two classes, 0 and 1, for this loss, got 0, 1, 2"),
+        (
+            ["t.csv", "--target", "Pclass"],
+            "t.csv: data must have labels of two classes, 0 and 1, for this loss, got 0, 1, 2",
+        ),
         (["t.csv", "--target", "survived"], "t.csv: target must be one of 'PassengerId', 'Survived', "),
         (["t.csv", "--data", "t.csv"], "data must be given once, got t.csv and --data t.csv"),
         (["two_regions", "--target", "a"], "target must only be given with a table"),
