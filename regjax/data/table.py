@@ -155,8 +155,8 @@ def samples_of_pair(
     train = Data(coded.T, found.y.T, unit_mean(weights, n))
     groups = None if "groups" not in extra else groups_of(extra["groups"], row_name)
     notes = list(found.notes)
-    if groups is None and not reading.grouped:
-        notes += [*_repeated(train), *_identifiers(features, schema)]
+    if not reading.grouped:
+        notes += [*_repeated(train, schema, groups), *_identifiers(features, schema, groups)]
     return Samples(
         train, None, found.classes, schema, groups, _numbers_of(extra, "time", row_name), tuple(notes)
     )
@@ -275,8 +275,10 @@ def _column_of(names: list[str], role: str, name: Any) -> str:
     return name
 
 
-def _repeated(data: Data) -> list[str]:
-    """Returns a note where rows stand in the table several times."""
+def _repeated(data: Data, schema: Schema, groups: np.ndarray | None) -> list[str]:
+    """Returns a note where rows stand in the table several times and no groups keep them together."""
+    if groups is not None:
+        return []
     import pandas as pd
 
     repeated = int(pd.DataFrame(np.concatenate([data.x, data.y]).T).duplicated().sum())
@@ -288,10 +290,10 @@ def _repeated(data: Data) -> list[str]:
     ]
 
 
-def _identifiers(features: Any, schema: Schema) -> list[str]:
-    """Returns a note for each column named as an identifier that repeats."""
+def _identifiers(features: Any, schema: Schema, groups: np.ndarray | None) -> list[str]:
+    """Returns a note for each column named as an identifier that repeats, where there are no groups."""
     found = []
-    for column in schema.columns:
+    for column in schema.columns if groups is None else ():
         if not _IDENTIFIER.fullmatch(column.name):
             continue
         cells = read_cells(features[column.name])

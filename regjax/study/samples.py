@@ -194,6 +194,19 @@ def _split_off(samples: Samples, fraction: float) -> Samples:
     )
 
 
+def _check_range(config: Config, samples: Samples, name: str, data: Data) -> None:
+    """Raises ValueError for a number in a table that the networks' dtype does not hold."""
+    assert samples.schema is not None
+    for column, cells in zip(samples.schema.kept, np.asarray(data.x), strict=True):
+        # Gaps compare as False. The checks of arrays say the same of these.
+        beyond = np.abs(cells) > np.finfo(config.dtype).max
+        if beyond.any():
+            raise ValueError(
+                f"{name} must be finite in {config.dtype}, got {cells[np.argmax(beyond)]:g} in column "
+                f"{shown(column.name)}"
+            )
+
+
 def num_inputs(samples: Samples) -> int:
     """Returns the number of the networks' inputs."""
     return len(samples.train.x) if samples.schema is None else samples.schema.width
@@ -206,29 +219,16 @@ def checked_samples(config: Config, samples: Samples) -> tuple[Data, Data | None
     train, test, coded = samples.train, samples.test, samples.schema is not None and not samples.schema.plain
 
     def seen(data: Data) -> Data:
-        # The inputs of a table are not made yet: only their number is checked here.
+        # The inputs of a table are not made yet: their number is checked here, and the table's numbers.
+        if coded:
+            _check_range(config, samples, "data" if data is train else "test", data)
         blank = np.broadcast_to(np.float32(0), (num_inputs(samples), data.x.shape[1]))
         return data._replace(x=blank) if coded else data
 
     checked = check_data(config, seen(train))
     checked_test = check_test(config, checked, None if test is None else seen(test))
-    for name, part in (("data", train), ("test", test)) if coded else ():
-        _check_range(config, samples, name, part)
     weights = unit_mean(train.weights, len(train.weights))
     found = checked._replace(x=np.asarray(train.x), weights=weights)
     if test is None or checked_test is None:
         return found, None
     return found, checked_test._replace(x=np.asarray(test.x))
-
-
-def _check_range(config: Config, samples: Samples, name: str, data: Data | None) -> None:
-    """Raises ValueError for a number in a table that the networks' dtype does not hold."""
-    assert samples.schema is not None
-    for column, cells in zip(samples.schema.kept, () if data is None else np.asarray(data.x), strict=False):
-        # Gaps compare as False. The checks of arrays say the same of these.
-        beyond = np.abs(cells) > np.finfo(config.dtype).max
-        if beyond.any():
-            raise ValueError(
-                f"{name} must be finite in {config.dtype}, got {cells[np.argmax(beyond)]:g} in column "
-                f"{shown(column.name)}"
-            )
