@@ -49,10 +49,13 @@ def fit_statistics(schema: Schema, coded: np.ndarray, *, standardize: bool = Tru
         filled = imputer.fit_transform(coded[:, numbers])
         median[numbers], mean[numbers], scale[numbers] = imputer.statistics_, 0.0, 1.0
         if standardize:
-            scaler = StandardScaler().fit(filled)
+            with np.errstate(over="ignore", invalid="ignore"):  # squares of numbers beyond 1e154
+                scaler = StandardScaler().fit(filled)
             mean[numbers], scale[numbers] = scaler.mean_, scaler.scale_
     rare = []
     for j, column in enumerate(schema.kept):
+        if column.kind != "category":
+            continue
         counts = np.bincount(coded[coded[:, j] >= 0, j].astype(int), minlength=len(column.levels))
         # Without an input for rare levels each keeps its own, however few rows it has.
         rare.append((counts[: len(column.levels)] < schema.least) & bool(column.rare))

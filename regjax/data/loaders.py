@@ -35,6 +35,7 @@ from regjax.data.table import (
     Reading,
     Samples,
     as_pandas,
+    check_plain,
     frame_to_test,
     is_frame,
     samples_of_arrays,
@@ -213,7 +214,7 @@ def load_test(source: Source, samples: Samples, reading: Reading) -> Data:
         ValueError: as in `load_samples`; or columns that are missing or unknown, or another number of them.
     """
     text = _checked_name(source)
-    if _ending(text) in TABLES and samples.schema is not None:
+    if _ending(text) in TABLES:
         read = read_table(
             text,
             separator=reading.separator,
@@ -221,8 +222,15 @@ def load_test(source: Source, samples: Samples, reading: Reading) -> Data:
             header=reading.header,
             gaps=reading.gaps,
         )
+        if samples.schema is None:
+            # Arrays have no names: columns are matched by position, and none is left out.
+            *features, target = read.frame.columns
+            schema = Schema(tuple(Column(name, "numeric") for name in features), target)
+            samples = samples._replace(schema=schema)
         with of_file(text):
             return frame_to_test(read.frame, None, samples, reading, _row_name(read))
+    with of_file(text):
+        check_plain(samples, "arrays")
     task: Task = "classification" if np.issubdtype(samples.train.y.dtype, np.integer) else "regression"
     found = load_samples(source, dataclasses.replace(reading, task=task, columns=None))
     if task == "regression" or (found.classes is None and samples.classes is None):
@@ -305,7 +313,7 @@ def _check_options(text: str, ending: str, reading: Reading) -> None:
     """Raises ValueError for an option that this kind of data set does not take."""
     for field in dataclasses.fields(Reading):
         value = getattr(reading, field.name)
-        if field.name != "task" and value not in (None, (), {}):
+        if field.name not in ("task", "grouped") and value not in (None, (), {}):
             raise ValueError(
                 f"{field.name} must only be given with a table (a file {', '.join(TABLES)}, or a frame), "
                 f"got {shown(value)} with {shortened(text)}"

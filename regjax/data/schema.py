@@ -221,6 +221,8 @@ def take_schema(
         for j, name in enumerate(names)
     )
     schema = Schema(columns, target, least)
+    if not columns:
+        raise ValueError("must have a column besides the target, got none")
     if not schema.kept:
         reasons = "; ".join(f"{column.name}: {column.note}" for column in columns[:5])
         raise ValueError(
@@ -306,7 +308,7 @@ def _check_few_words(name: str, cells: Cells, row_name: RowName) -> None:
     words = np.isnan(cells.numbers) & ~cells.gaps
     if not words.any() or words.sum() * 10 > (~cells.gaps).sum():
         return
-    distinct = {cells.text_at(row) for row in np.flatnonzero(words)}
+    distinct = {cells.text_at(row) for row in np.flatnonzero(words).tolist()}
     if len(distinct) > 5:
         return
     rows = np.flatnonzero(words)

@@ -61,6 +61,7 @@ class Reading:
         decimal: sign before the decimals in a text file; None finds it.
         header: whether the first line of a text file holds names; None finds it.
         gaps: words that stand for a gap, besides the usual ones.
+        grouped: whether groups come apart from the table, so that no note need ask for them.
     """
 
     target: str | None = None
@@ -73,6 +74,7 @@ class Reading:
     decimal: str | None = None
     header: bool | None = None
     gaps: tuple[str, ...] = ()
+    grouped: bool = False
 
 
 def is_frame(value: Any) -> bool:
@@ -118,6 +120,8 @@ def samples_of_frame(frame: Any, reading: Reading, row_name: RowName = position)
         ValueError: a column that is missing, or that cannot be what is asked of it; names column and row.
     """
     names = [str(name) for name in frame.columns]
+    if not names:
+        raise ValueError("must have a column for the target and one for an input, got no column")
     target = _column_of(names, "target", reading.target) if reading.target is not None else names[-1]
     return samples_of_pair(frame.drop(columns=[target]), frame[target], reading, row_name, target)
 
@@ -146,7 +150,9 @@ def samples_of_pair(
     weights = _numbers_of(extra, "weights", row_name)
     train = Data(coded.T, found.y.T, unit_mean(weights, n))
     groups = None if "groups" not in extra else groups_of(extra["groups"], row_name)
-    notes = (*found.notes, *_repeated(train, schema, groups), *_identifiers(features, schema, groups))
+    notes = list(found.notes)
+    if not reading.grouped:
+        notes += [*_repeated(train, schema, groups), *_identifiers(features, schema, groups)]
     return Samples(
         train, None, found.classes, schema, groups, _numbers_of(extra, "time", row_name), tuple(notes)
     )
@@ -192,6 +198,15 @@ def frame_to_test(
     if reading.weights is not None and reading.weights in frame.columns:
         weights = _numbers_of({"weights": frame[reading.weights]}, "weights", row_name)
     return Data(schema.code(frame, row_name, source).T, targets.T, unit_mean(weights, len(frame)))
+
+
+def check_plain(samples: Samples, given: str) -> None:
+    """Raises TypeError for test samples without names where the data are a table of gaps or categories."""
+    if samples.schema is not None and not samples.schema.plain:
+        raise TypeError(
+            "test must be a table with its target where the data are one with gaps or categories, "
+            f"got {given}"
+        )
 
 
 def targets_to_test(y: Any, samples: Samples, name: str = "y", row_name: RowName = position) -> np.ndarray:

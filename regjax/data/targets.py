@@ -78,7 +78,7 @@ def read_targets(
     _check_gaps(cells, name, row_name)
     if classes is not None:
         return _known_classes(cells, np.asarray(classes), name, row_name)
-    is_class, note = _is_class(cells, task, name)
+    is_class, note = _is_class(cells, task, name, row_name)
     notes = (note,) if note else ()
     if not is_class:
         return Targets(_quantity(cells, name, row_name)[:, None], None, notes)
@@ -93,11 +93,11 @@ def read_targets(
     return Targets(y, None if counted else labels, notes)
 
 
-def _is_class(cells: Cells, task: Task, name: str) -> tuple[bool, str]:
+def _is_class(cells: Cells, task: Task, name: str, row_name: RowName) -> tuple[bool, str]:
     """Returns whether targets are classes, and a note where the user may see it otherwise."""
     if task != "auto":
         if task == "classification" and cells.kind == "number":
-            _check_whole(cells, name)
+            _check_whole(cells, name, row_name)
         return task == "classification", ""
     if cells.kind == "date":
         return False, f"{name} holds dates, taken as a quantity: a number of days since 1970"
@@ -118,7 +118,7 @@ def _is_class(cells: Cells, task: Task, name: str) -> tuple[bool, str]:
     return few, f"{name} has {k:,} different whole numbers, taken for {taken}: --task {other} takes the other"
 
 
-def _check_whole(cells: Cells, name: str) -> None:
+def _check_whole(cells: Cells, name: str, row_name: RowName) -> None:
     """Raises ValueError where numbers that are asked to be classes are not whole."""
     numbers = cells.numbers
     assert numbers is not None
@@ -126,7 +126,7 @@ def _check_whole(cells: Cells, name: str) -> None:
     if len(uncoded):
         at = int(uncoded[0])
         raise ValueError(
-            f"{name} must hold whole numbers or text as class labels, got {numbers[at]} in sample {at}"
+            f"{name} must hold whole numbers or text as class labels, got {numbers[at]} in {row_name(at)}"
         )
 
 

@@ -135,6 +135,8 @@ def make_design(
     splits = make_splits(train, asked["folds"], asked["validation"], samples.groups, stopping, samples.time)
     if asked["fold_inputs"] is not None and (standardize or test is not None):
         raise ValueError("fold_inputs must not be given with standardize or test samples")
+    if asked["fold_inputs"] is not None and samples.schema is not None and not samples.schema.plain:
+        raise ValueError("fold_inputs must not be given with a table of gaps or categories")
     _check_class_weight(base, resolve_loss(base, train))
     marked = list(zip(found, early, strict=True))
     configs, hparams, batches = _resolve_configurations(base, marked, train, splits, asked["epochs"])

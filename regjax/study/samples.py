@@ -21,6 +21,7 @@ from regjax.data.table import (
     Reading,
     Samples,
     as_pandas,
+    check_plain,
     frame_to_test,
     is_frame,
     samples_of_arrays,
@@ -49,7 +50,9 @@ def resolve_samples(data: Any, asked: Mapping[str, Any]) -> Samples:
 
 def _reading(asked: Mapping[str, Any]) -> Reading:
     """Returns how the data set is read; raises TypeError for options of another kind."""
-    named = {name: asked[name] for name in ("target", "task", "columns", "separator", "decimal", "header")}
+    named: dict[str, Any] = {
+        name: asked[name] for name in ("target", "task", "columns", "separator", "decimal", "header")
+    }
     columns, gaps = asked["columns"], asked["gaps"]
     if columns is not None and not isinstance(columns, Mapping):
         raise TypeError(f"columns must map names of columns to kinds, got {shown(columns)}")
@@ -64,7 +67,8 @@ def _reading(asked: Mapping[str, Any]) -> Reading:
     roles = {
         name: asked[name] if isinstance(asked[name], str) else None for name in ("groups", "time", "weights")
     }
-    return Reading(**named, **roles, gaps=tuple(gaps))
+    grouped = asked["groups"] is not None and roles["groups"] is None
+    return Reading(**named, **roles, gaps=tuple(gaps), grouped=grouped)
 
 
 def standardizes(data: Any) -> bool:
@@ -140,6 +144,7 @@ def _with_test(samples: Samples, test: Any, reading: Reading) -> Samples:
     if isinstance(test, str) and test == "none":
         return samples._replace(test=None)
     if isinstance(test, Data):
+        check_plain(samples, "a regjax.Data")
         return samples._replace(test=test)
     if isinstance(test, str | os.PathLike):
         return samples._replace(test=loaders.load_test(test, samples, reading))
@@ -169,12 +174,10 @@ def _named(samples: Samples, name: str) -> Samples:
 
 def _test_of_arrays(samples: Samples, X: Any, y: Any) -> Data:
     """Returns test samples of arrays, by the classes of the training samples."""
+    check_plain(samples, "arrays")
     targets = targets_to_test(y, samples)
     kind: Task = "classification" if np.issubdtype(targets.dtype, np.integer) else "regression"
-    found = Data.from_arrays(X, targets, task=kind)
-    if samples.schema is not None and not samples.schema.plain:
-        raise TypeError("test must be a frame with its target where the data are a table, got arrays")
-    return found
+    return Data.from_arrays(X, targets, task=kind)
 
 
 def _split_off(samples: Samples, fraction: float) -> Samples:
@@ -192,6 +195,19 @@ def _split_off(samples: Samples, fraction: float) -> Samples:
     )
 
 
+def _check_range(config: Config, samples: Samples, name: str, data: Data) -> None:
+    """Raises ValueError for a number in a table that the networks' dtype does not hold."""
+    assert samples.schema is not None
+    for column, cells in zip(samples.schema.kept, np.asarray(data.x), strict=True):
+        # Gaps compare as False. The checks of arrays say the same of these.
+        beyond = np.abs(cells) > np.finfo(config.dtype).max
+        if beyond.any():
+            raise ValueError(
+                f"{name} must be finite in {config.dtype}, got {cells[np.argmax(beyond)]:g} in column "
+                f"{shown(column.name)}"
+            )
+
+
 def num_inputs(samples: Samples) -> int:
     """Returns the number of the networks' inputs."""
     return len(samples.train.x) if samples.schema is None else samples.schema.width
@@ -207,7 +223,9 @@ def checked_samples(config: Config, samples: Samples, standardize_target: bool) 
     train, test, coded = samples.train, samples.test, samples.schema is not None and not samples.schema.plain
 
     def seen(data: Data) -> Data:
-        # The inputs of a table are not made yet: only their number is checked here.
+        # The inputs of a table are not made yet: their number is checked here, and the table's numbers.
+        if coded:
+            _check_range(config, samples, "data" if data is train else "test", data)
         blank = np.broadcast_to(np.float32(0), (num_inputs(samples), data.x.shape[1]))
         return data._replace(x=blank) if coded else data
 

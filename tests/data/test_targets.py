@@ -149,7 +149,7 @@ BAD = [
         "classification",
         {},
         ValueError,
-        "whole numbers or text as class labels, got 2.5 in sample 1",
+        "whole numbers or text as class labels, got 2.5 in row 1",
     ),
     ([1.0, np.inf], "classification", {}, ValueError, "y must hold whole numbers or text"),
     (["a", "a"], "auto", {}, ValueError, "y must have two classes at least, got 'a' in all rows"),

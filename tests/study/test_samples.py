@@ -283,6 +283,7 @@ def test_words_for_gaps_hold_for_frames_as_for_files(tmp_path):
     np.testing.assert_array_equal(one.inputs(0)[0], other.inputs(0)[0])
 
 
+DATA = regjax.Data.from_arrays(np.ones((30, 4)), [0, 1] * 15)
 BAD = [
     (FRAME_30, {"separator": ";"}, ValueError, "separator must only be given with a file of text"),
     (FRAME_30, {"decimal": ","}, ValueError, "decimal must only be given with a file of text"),
@@ -297,7 +298,14 @@ BAD = [
     ((X, CODES), {"groups": "who"}, ValueError, "groups must only be given with a table"),
     ((X, CODES), {"target": "y"}, ValueError, "target must only be given with a table, got 'y'"),
     (FRAME_30, {"target": "z"}, ValueError, "target must be one of 'a', 'who', 'day', 'w', 'y', got 'z'"),
-    (FRAME_30, {"test": (X, CODES)}, TypeError, "test must be a frame with its target"),
+    (FRAME_30, {"test": (X, CODES)}, TypeError, "test must be a table with its target .* got arrays"),
+    (FRAME_30, {"test": DATA}, TypeError, "test must be a table with its target .* got a regjax.Data"),
+    (FRAME_30, {"fold_inputs": [], "standardize": False}, ValueError, "fold_inputs .* with a table of gaps"),
+    (FRAME_30[["y"]], {}, ValueError, "must have a column besides the target, got none"),
+    (pd.DataFrame(), {}, ValueError, "must have a column for the target and one for an input, got no column"),
+    (FRAME_30[:0], {}, ValueError, "must have at least one row below its names, got none"),
+    (FRAME_30.assign(a=FRAME_30["a"] * 1e60), {}, ValueError, "data must be finite in float32, got .*'a'"),
+    (FRAME_30, {"test": FRAME_30.assign(a=1e60)}, ValueError, r"test must be finite in float32, got 1e\+60"),
     ((FRAME_30, CODES[:30]), {"test": FRAME_30}, ValueError, "test must be a pair"),
     (FRAME_30, {"test": FRAME_30.drop(columns="y")}, ValueError, "must have the target 'y'"),
     (FRAME_30, {"test": FRAME_30.drop(columns="a")}, ValueError, "lacks 'a'"),
@@ -325,3 +333,37 @@ def test_a_test_frame_is_found_by_name_and_has_the_classes_of_training():
     test_inputs = late.inputs(0)[1]
     assert test_inputs is not None
     assert not test_inputs[levels].any()
+
+
+def test_files_of_arrays_are_no_test_rows_of_a_mixed_table(tmp_path):
+    np.savez(tmp_path / "t.npz", X=np.ones((4, 4)), y=[0, 1, 0, 1])
+    with pytest.raises(TypeError, match=r"t\.npz: test must be a table with its target .* got arrays"):
+        make_design(FRAME_30, CONFIG, folds=2, test=str(tmp_path / "t.npz"))
+
+
+def test_a_table_beside_arrays_is_matched_by_position_and_loses_no_column(tmp_path):
+    rows = pd.DataFrame({"constant": 1.0, "counter": range(6), "y": [0, 1] * 3})
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    design = make_design((X, CODES), CONFIG, folds=2, test=str(tmp_path / "t.csv"))
+    assert design.test is not None
+    np.testing.assert_array_equal(design.test.x, rows[["constant", "counter"]].T)
+    rows.assign(constant="x").to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(ValueError, match=r"t\.csv: column 'constant' must hold numbers, got 'x' in row 2"):
+        make_design((X, CODES), CONFIG, folds=2, test=str(tmp_path / "t.csv"))
+    rows.assign(counter=[None, *range(5)]).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(ValueError, match="test must be finite"):
+        make_design((X, CODES), CONFIG, folds=2, test=str(tmp_path / "t.csv"))
+
+
+def test_groups_beside_a_table_ask_for_no_groups():
+    frame = pd.concat([FRAME_30.rename(columns={"who": "patient_id"})] * 2, ignore_index=True)
+    asked = make_design(frame, CONFIG, folds=2)
+    assert sum("repeat" in note for note in asked.notes) == 2
+    given = make_design(frame, CONFIG, folds=2, groups=frame["patient_id"].to_numpy())
+    assert not any("repeat" in note for note in given.notes)
+
+
+def test_large_numbers_beside_categories_take_no_memory():
+    frame = FRAME_30.assign(a=FRAME_30["a"] * 1e18)
+    design = make_design(frame, CONFIG, folds=2)
+    assert np.abs(design.inputs(0)[0]).max() < 10
