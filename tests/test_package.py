@@ -76,7 +76,6 @@ TESTED_IN = {
     "study.choice": "study/test_results.py",
     "study.configuration": "study/test_grid.py",
     "cli.predict": "cli/test_fit.py",
-    "sklearn.fitted": "engine/test_refit.py",
     "store.onnx_file": "store/test_onnx.py",
     "study.inference": "study/test_model.py",
     "study.predict": "study/test_results.py",

@@ -43,7 +43,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         >>> encoder.get_feature_names_out().tolist()
         ['age', 'age missing', 'town = a', 'town = b']
         >>> encoder.transform(table[["town", "age"]]).round(1)[0].tolist()
-        [-0.5, 0.0, 1.0, 0.0]
+        [-0.6, 0.0, 1.0, 0.0]
     """
 
     _parameter_constraints = {  # noqa: RUF012  scikit-learn reads it from the class
