@@ -59,6 +59,7 @@ TESTED_IN = {
     "data.dialect": "data/test_files.py",
     "data.layout": "data/test_files.py",
     "data.reading": "data/test_loaders.py",
+    "study.evidence": "study/test_design.py",
     "plot.along": "plot/test_figures.py",
     "plot.canvas": "plot/test_figures.py",
     "plot.cells": "plot/test_figures.py",

@@ -61,7 +61,9 @@ def test_a_regression_predicts_in_the_unit_of_the_targets():
     assert np.corrcoef(found, frame["y"])[0, 1] > 0.7
     with pytest.raises(ValueError, match="predict_proba must have a model of classes, got a regression"):
         model.predict_proba(frame)
-    scaled = dataclasses.replace(model, target_mean=np.array([5.0]), target_scale=2.0)
+    scaled = dataclasses.replace(
+        model, target_mean=2 * model.target_mean + 5, target_scale=2 * model.target_scale
+    )
     np.testing.assert_allclose(scaled.predict(frame), 2 * found + 5)
 
 
