@@ -166,14 +166,14 @@ def _features(features: Any, schema: Any) -> Any:
 def as_markdown(lines: list[Line]) -> str:
     """Returns the table of docs/tables.md."""
     text = (
-        "| data set | rows | columns | inputs | gaps | score | regjax | MLP by hand | boosting | seconds |\n"
-        "|---|---|---|---|---|---|---|---|---|---|\n"
+        "| data set | rows | columns | inputs | gaps | score | regjax | MLP by hand | boosting |\n"
+        "|---|---|---|---|---|---|---|---|---|\n"
     )
     for line in lines:
         score = "accuracy" if line.metric == "val_accuracy" else "R²"
         text += (
             f"| {line.name} | {line.rows:,} | {line.columns} | {line.inputs} | {line.gaps:,} | {score} "
-            f"| {line.regjax:.3f} | {line.mlp:.3f} | {line.boosting:.3f} | {line.seconds:.0f} |\n"
+            f"| {line.regjax:.3f} | {line.mlp:.3f} | {line.boosting:.3f} |\n"
         )
     return text
 
