@@ -46,6 +46,7 @@ class Column:
         gaps: whether the table has gaps in it: an input says so, of a category as for a level.
         levels: of a category: the texts that have an input each, in order.
         rare: of a category: the texts of too few rows for an input each; they share one.
+        written: of dates in texts: how they are written, a key of `cells.DATES`.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Column:
     gaps: bool = False
     levels: tuple[str, ...] = ()
     rare: tuple[str, ...] = ()
+    written: str = ""
 
     @functools.cached_property
     def inputs(self) -> tuple[str, ...]:
@@ -133,7 +135,9 @@ class Schema:
         self._check_names(names, source)
         found = np.empty((len(frame), len(self.kept)))
         for j, column in enumerate(self.kept):
-            cells = read_cells(frame.iloc[:, names.index(column.name)], f"column {shown(column.name)}")
+            cells = read_cells(
+                frame.iloc[:, names.index(column.name)], f"column {shown(column.name)}", column.written
+            )
             if column.kind == "category":
                 found[:, j] = _codes(column, cells)
             else:
@@ -244,9 +248,11 @@ def _column(name: str, cells: Cells, asked: str | None, least: int, row_name: Ro
         if reason:
             return Column(name, "drop", f"left out: {reason}")
     words = "number" if kind == "numeric" else "date, as a number of days"
+    if kind == "date" and "/" in cells.written:
+        words = f"date ({cells.written}), as a number of days"
     if gaps:
         words += f"; {int(cells.gaps.sum()):,} gaps filled with the median, and an input that says so"
-    return Column(name, kind, words, gaps)
+    return Column(name, kind, words, gaps, written=cells.written if kind == "date" else "")
 
 
 def _no_input(present: np.ndarray, kind: str, rows: int) -> str:
