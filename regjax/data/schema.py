@@ -135,9 +135,8 @@ class Schema:
         self._check_names(names, source)
         found = np.empty((len(frame), len(self.kept)))
         for j, column in enumerate(self.kept):
-            cells = read_cells(
-                frame.iloc[:, names.index(column.name)], f"column {shown(column.name)}", column.written
-            )
+            series = frame.iloc[:, names.index(column.name)]
+            cells = read_cells(series, f"column {shown(column.name)}", column.written)
             if column.kind == "category":
                 found[:, j] = _codes(column, cells)
             else:
