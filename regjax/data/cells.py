@@ -14,12 +14,13 @@ from typing import Any, Literal
 import numpy as np
 
 CellKind = Literal["number", "date", "text"]
-# What dates look like -> the format that reads them; the first that fits all cells of a column is taken.
+# How dates are written -> what they look like, and the format that reads them. The first that fits all cells
+# of a column is taken; "month/day/year" fits many columns of "day/month/year" too, so that the user is told.
 DATES = {
-    r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}.*)?": "ISO8601",
-    r"\d{1,2}\.\d{1,2}\.\d{4}": "%d.%m.%Y",
-    r"\d{1,2}/\d{1,2}/\d{4}": "%m/%d/%Y",
-    r"\d{1,2}/\d{1,2}/\d{4} ?": "%d/%m/%Y",
+    "year-month-day": (r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}.*)?", "ISO8601"),
+    "day.month.year": (r"\d{1,2}\.\d{1,2}\.\d{4}", "%d.%m.%Y"),
+    "month/day/year": (r"\d{1,2}/\d{1,2}/\d{4}", "%m/%d/%Y"),
+    "day/month/year": (r"\d{1,2}/\d{1,2}/\d{4}", "%d/%m/%Y"),
 }
 # The largest number up to which a float holds every whole number.
 MOST_EXACT = 2**53
@@ -33,9 +34,18 @@ class Cells:
         kind: "number" where all cells that are no gap are numbers, "date" where all are dates, else "text":
             also for booleans and for what the user declared a category.
         gaps: whether a cell is a gap, `(n,)`.
+        written: how dates in texts are written, a key of `DATES`; else "".
     """
 
-    def __init__(self, kind: CellKind, gaps: np.ndarray, values: Any, days: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        kind: CellKind,
+        gaps: np.ndarray,
+        values: Any,
+        days: np.ndarray | None = None,
+        written: str = "",
+    ) -> None:
+        self.written = written
         self.kind: CellKind = kind
         self.gaps = gaps
         self.days = days
@@ -99,12 +109,13 @@ class Cells:
         return str(self.texts[self.text_of[row]])
 
 
-def read_cells(column: Any, name: str = "a column") -> Cells:
+def read_cells(column: Any, name: str = "a column", written: str = "") -> Cells:
     """Returns the cells of a column: a pandas Series of any dtype, or what becomes one.
 
     Args:
         column: the column, `(n,)`.
         name: what it is called in messages.
+        written: how dates are written, a key of `DATES`; "" finds it.
 
     Raises:
         TypeError: complex numbers.
@@ -138,10 +149,10 @@ def read_cells(column: Any, name: str = "a column") -> Cells:
     if pd.api.types.is_timedelta64_dtype(dtype):
         days = (series / pd.Timedelta(days=1)).to_numpy(np.float64)
         return Cells("number", np.isnan(days), days)
-    return _texts(series)
+    return _texts(series, written)
 
 
-def _texts(series: Any) -> Cells:
+def _texts(series: Any, written: str = "") -> Cells:
     """Returns cells of texts; of numbers or dates where all are, and are not declared a category."""
     import pandas as pd
 
@@ -160,12 +171,13 @@ def _texts(series: Any) -> Cells:
     numbers = cells.numbers if names else None
     if numbers is not None and not np.isnan(numbers[~gaps]).any() and not any(map(_is_rounded, names)):
         return cells if declared else Cells("number", gaps, numbers)
-    days = _days_of(names) if names else None
-    if days is None:
+    dates = _days_of(names, written) if names else None
+    if dates is None:
         return cells
+    days, written = dates
     found = np.full(len(gaps), np.nan)
     found[~gaps] = days[codes[~gaps]]
-    return Cells("date", gaps, values, found)
+    return Cells("date", gaps, values, found, written)
 
 
 def _factorised(series: Any) -> Any:
@@ -189,15 +201,21 @@ def _dates(series: Any) -> Cells:
     return Cells("date", gaps, _factorised(series.map(str, na_action="ignore")), days)
 
 
-def _days_of(texts: list[str]) -> np.ndarray | None:
-    """Returns dates as days since 1970, `(texts,)`, or None where they are no dates of one format."""
+def _days_of(texts: list[str], written: str) -> tuple[np.ndarray, str] | None:
+    """Returns dates as days since 1970, `(texts,)`, and how they are written; None where they are no dates.
+
+    Args:
+        texts: distinct texts.
+        written: a key of `DATES`, or "" to find it.
+    """
     import pandas as pd
 
-    for pattern, format_ in DATES.items():
+    for name in (written,) if written else DATES:
+        pattern, format_ = DATES[name]
         if all(re.fullmatch(pattern, text) for text in texts):
             found = pd.to_datetime(pd.Series(texts), format=format_, errors="coerce", utc=True)
             if not found.isna().any():
-                return found.dt.tz_localize(None).to_numpy("datetime64[us]").astype(np.float64) / _DAY
+                return found.dt.tz_localize(None).to_numpy("datetime64[us]").astype(np.float64) / _DAY, name
     return None
 
 

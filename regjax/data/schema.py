@@ -52,6 +52,7 @@ class Column:
         gaps: whether the table has gaps in it: an input says so, of a category as for a level.
         levels: of a category: the texts that have an input each, in order.
         rare: of a category: the texts of too few rows for an input each; they share one.
+        written: of dates in texts: how they are written, a key of `cells.DATES`.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Column:
     gaps: bool = False
     levels: tuple[str, ...] = ()
     rare: tuple[str, ...] = ()
+    written: str = ""
 
     @functools.cached_property
     def inputs(self) -> tuple[str, ...]:
@@ -139,7 +141,8 @@ class Schema:
         self._check_names(names, source)
         found = np.empty((len(frame), len(self.kept)))
         for j, column in enumerate(self.kept):
-            cells = read_cells(frame.iloc[:, names.index(column.name)], f"column {shown(column.name)}")
+            series = frame.iloc[:, names.index(column.name)]
+            cells = read_cells(series, f"column {shown(column.name)}", column.written)
             if column.kind == "category":
                 found[:, j] = _codes(column, cells)
             else:
@@ -250,11 +253,12 @@ def _column(name: str, cells: Cells, asked: str | None, least: int, row_name: Ro
         if reason:
             return Column(name, "drop", f"left out: {reason}")
     words = "number" if kind == "numeric" else "date, as a number of days"
+    if kind == "date" and "/" in cells.written:
+        words = f"date ({cells.written}), as a number of days"
     if gaps:
-        words += (
-            f"; {counted(int(cells.gaps.sum()), 'gap')} filled with the median, and an input that says so"
-        )
-    return Column(name, kind, words, gaps)
+        count = counted(int(cells.gaps.sum()), "gap")
+        words += f"; {count} filled with the median, and an input that says so"
+    return Column(name, kind, words, gaps, written=cells.written if kind == "date" else "")
 
 
 def _no_input(name: str, present: np.ndarray, kind: str, rows: int) -> str:

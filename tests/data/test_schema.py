@@ -192,6 +192,18 @@ def test_rows_that_do_not_fit_are_refused_in_words(columns, words):
     assert str(raised.value).startswith("column 'age'" if words.startswith("column") else "new.csv: ")
 
 
+@pytest.mark.parametrize(
+    ("first", "words"), [("13/02/2020", "day/month/year"), ("02/13/2020", "month/day/year")]
+)
+def test_dates_of_new_rows_are_read_as_those_of_the_table(first, words):
+    schema = take_schema(pd.DataFrame({"day": [first, "03/02/2020"] * 4, "x": NOISE[:8]}))
+    assert schema.columns[0].note == f"date ({words}), as a number of days"
+    days = schema.code(pd.DataFrame({"day": ["01/02/2020"], "x": [1.0]}))[0, 0]  # either order fits it
+    assert days == (pd.Timestamp("2020-02-01" if words[0] == "d" else "2020-01-02") - pd.Timestamp(0)).days
+    with pytest.raises(ValueError, match="column 'day' must hold dates, got '2020-01-01' in row 0"):
+        schema.code(pd.DataFrame({"day": ["2020-01-01"], "x": [1.0]}))
+
+
 def test_columns_of_the_same_words_share_a_line():
     words = columns_in_words(take_schema(TRAIN.assign(weight=NOISE)))
     assert words.startswith("age, weight: number; town: category: 2 levels; id: left out: a counter from 0")
