@@ -97,6 +97,21 @@ def test_a_column_without_values_is_all_gaps():
         np.testing.assert_array_equal(found, wanted)
 
 
+def test_levels_and_gaps_that_are_new_are_said():
+    frame, model = unseen(), fitted()
+    frame["flag"] = frame["flag"].astype(object)
+    frame.loc[[5, 6, 7, 8], ["flag", "large"]] = None
+    assert model.notes(model.rows(frame)) == (
+        "large has a gap, and has none in the training table: filled with the median, in row 5 (counted "
+        "from 0), row 6 (counted from 0), row 7 (counted from 0) and 1 more",
+        "town has a level that the training table does not have: none of its inputs is 1, in row 0 (counted "
+        "from 0)",
+        "flag has a gap, and has none in the training table: none of its inputs is 1, in row 5 (counted "
+        "from 0), row 6 (counted from 0), row 7 (counted from 0) and 1 more",
+    )
+    assert model.notes(model.rows(mixed())) == ()
+
+
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
