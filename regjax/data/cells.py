@@ -14,12 +14,19 @@ from typing import Any, Literal
 import numpy as np
 
 CellKind = Literal["number", "date", "text"]
+ISO = "ISO8601"  # year-month-day, which cannot be read otherwise
 # What dates look like -> the format that reads them; the first that fits all cells of a column is taken.
 DATES = {
-    r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}.*)?": "ISO8601",
+    r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}.*)?": ISO,
     r"\d{1,2}\.\d{1,2}\.\d{4}": "%d.%m.%Y",
     r"\d{1,2}/\d{1,2}/\d{4}": "%m/%d/%Y",
     r"\d{1,2}/\d{1,2}/\d{4} ?": "%d/%m/%Y",
+}
+# What a format reads, in messages.
+DATE_WORDS = {
+    "%d.%m.%Y": " as day.month.year",
+    "%m/%d/%Y": " as month/day/year",
+    "%d/%m/%Y": " as day/month/year",
 }
 _DAY = np.timedelta64(1, "D") / np.timedelta64(1, "us")
 
@@ -30,13 +37,17 @@ class Cells:
     Attributes:
         kind: "number" where all cells that are no gap are numbers, "date" where all are dates, else "text":
             also for booleans and for what the user declared a category.
+        format: of dates that are texts, what reads them; see `DATES`.
         gaps: whether a cell is a gap, `(n,)`.
     """
 
-    def __init__(self, kind: CellKind, gaps: np.ndarray, values: Any, days: np.ndarray | None = None) -> None:
+    def __init__(
+        self, kind: CellKind, gaps: np.ndarray, values: Any, days: np.ndarray | None = None, format: str = ""
+    ) -> None:
         self.kind: CellKind = kind
         self.gaps = gaps
         self.days = days
+        self.format = format
         self._values = values  # numbers as `(n,)` floats; texts as a pandas Categorical
 
     @functools.cached_property
@@ -44,7 +55,7 @@ class Cells:
         """The cells as numbers, `(n,)` float64, NaN for gaps and words; None where no text is a number."""
         if self.kind == "number":
             return self._values
-        of_text = np.array([_number(text) for text in self.texts])
+        of_text = np.array([number_of(text) for text in self.texts])
         if np.isnan(of_text).all():
             return None
         found = np.full(len(self.gaps), np.nan)
@@ -62,7 +73,7 @@ class Cells:
             return np.array(texts, object), text_of_cell
         texts, codes = list(self._values.categories), np.asarray(self._values.codes)
         used = np.flatnonzero(np.bincount(codes[codes >= 0], minlength=len(texts)))
-        numbers = [_number(texts[i]) for i in used]
+        numbers = [number_of(texts[i]) for i in used]
         by_value = not np.isnan(numbers).any() if len(used) else False
         keys = numbers if by_value else [texts[i] for i in used]
         order = used[sorted(range(len(used)), key=lambda i: keys[i])] if len(used) else used
@@ -84,6 +95,12 @@ class Cells:
     def counts(self) -> np.ndarray:
         """How many cells have each text, `(levels,)`."""
         return np.bincount(self.text_of[~self.gaps], minlength=len(self.texts))
+
+    def days_by(self, format: str) -> np.ndarray:
+        """Returns days since 1970, `(n,)`, of texts that a format of `DATES` reads; NaN where it does not."""
+        found = np.full(len(self.gaps), np.nan)
+        found[~self.gaps] = _days(self.texts.tolist(), format)[self.text_of[~self.gaps]]
+        return found
 
     def text_at(self, row: int) -> str:
         """Returns the text of a cell that is no gap."""
@@ -140,12 +157,10 @@ def _texts(series: Any) -> Cells:
     numbers = cells.numbers if names else None
     if numbers is not None and not np.isnan(numbers[~gaps]).any():
         return cells if declared else Cells("number", gaps, numbers)
-    days = _days_of(names) if names else None
-    if days is None:
+    format = _format_of(names) if names else None
+    if format is None:
         return cells
-    found = np.full(len(gaps), np.nan)
-    found[~gaps] = days[codes[~gaps]]
-    return Cells("date", gaps, values, found)
+    return Cells("date", gaps, values, cells.days_by(format), format)
 
 
 def _factorised(series: Any) -> Any:
@@ -169,16 +184,22 @@ def _dates(series: Any) -> Cells:
     return Cells("date", gaps, _factorised(series.map(str, na_action="ignore")), days)
 
 
-def _days_of(texts: list[str]) -> np.ndarray | None:
-    """Returns dates as days since 1970, `(texts,)`, or None where they are no dates of one format."""
+def _format_of(texts: list[str]) -> str | None:
+    """Returns the first format that reads all texts as dates, or None."""
+    for pattern, format in DATES.items():
+        fits = all(re.fullmatch(pattern, text) for text in texts)
+        if fits and not np.isnan(_days(texts, format)).any():
+            return format
+    return None
+
+
+def _days(texts: list[str], format: str) -> np.ndarray:
+    """Returns dates as days since 1970, `(texts,)`, NaN where the format does not fit."""
     import pandas as pd
 
-    for pattern, format_ in DATES.items():
-        if all(re.fullmatch(pattern, text) for text in texts):
-            found = pd.to_datetime(pd.Series(texts), format=format_, errors="coerce", utc=True)
-            if not found.isna().any():
-                return found.dt.tz_localize(None).to_numpy("datetime64[us]").astype(np.float64) / _DAY
-    return None
+    read = pd.to_datetime(pd.Series(texts, dtype=object), format=format, errors="coerce", utc=True)
+    days = read.dt.tz_localize(None).to_numpy("datetime64[us]").astype(np.float64) / _DAY
+    return np.where(read.isna(), np.nan, days)
 
 
 def text_of(value: Any) -> str:
@@ -198,7 +219,7 @@ def text_of(value: Any) -> str:
     return "" if value is None or text in ("<NA>", "NaT") else text
 
 
-def _number(text: str) -> float:
+def number_of(text: str) -> float:
     """Returns the number that a text is, or NaN."""
     # Python reads 1_000 and words such as nan as numbers; tables do not mean them.
     if not re.fullmatch(r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|[iI]nf(inity)?)", text):

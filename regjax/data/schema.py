@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from regjax.core.checks import check_choice, shortened, shown
-from regjax.data.cells import Cells, read_cells
+from regjax.data.cells import DATE_WORDS, ISO, Cells, number_of, read_cells, text_of
 
 Kind = Literal["numeric", "category", "date", "drop"]
 KINDS = get_args(Kind)
@@ -46,6 +46,8 @@ class Column:
         gaps: whether the table has gaps in it: an input says so, of a category as for a level.
         levels: of a category: the texts that have an input each, in order.
         rare: of a category: the texts of too few rows for an input each; they share one.
+        format: of dates that are texts, what reads them, in other files too: 1/2/2020 alone does not say
+            which is the month.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Column:
     gaps: bool = False
     levels: tuple[str, ...] = ()
     rare: tuple[str, ...] = ()
+    format: str = ""
 
     @functools.cached_property
     def inputs(self) -> tuple[str, ...]:
@@ -137,7 +140,7 @@ class Schema:
             if column.kind == "category":
                 found[:, j] = _codes(column, cells)
             else:
-                found[:, j] = _numbers(column.name, cells, column.kind, row_name)
+                found[:, j] = _numbers(column.name, cells, column.kind, row_name, column.format)
         return found
 
     def _check_names(self, names: Sequence[str], source: str) -> None:
@@ -238,7 +241,7 @@ def _column(name: str, cells: Cells, asked: str | None, least: int, row_name: Ro
     words = "number" if kind == "numeric" else "date, as a number of days"
     if gaps:
         words += f"; {int(cells.gaps.sum()):,} gaps filled with the median, and an input that says so"
-    return Column(name, kind, words, gaps)
+    return Column(name, kind, words, gaps, format=cells.format if kind == "date" else "")
 
 
 def _no_input(present: np.ndarray, kind: str, rows: int) -> str:
@@ -284,34 +287,44 @@ def _check_few_words(name: str, cells: Cells, row_name: RowName) -> None:
     words = np.isnan(cells.numbers) & ~cells.gaps
     if not words.any() or words.sum() * 10 > (~cells.gaps).sum():
         return
-    distinct = {cells.text_at(row) for row in np.flatnonzero(words)}
+    distinct = {cells.text_at(int(row)) for row in np.flatnonzero(words)}
     if len(distinct) > 5:
         return
     rows = np.flatnonzero(words)
     more = f" and {len(rows) - 3:,} more" if len(rows) > 3 else ""
-    listed = ", ".join(row_name(int(row)) for row in rows[:3])
+    where = ", ".join(row_name(int(row)) for row in rows[:3])
     raise ValueError(
         f"column {shown(name)} must hold numbers in all rows or be named a category, got "
-        f"{listed(sorted(distinct))} in {listed}{more}: --gaps takes such words as gaps, "
+        f"{listed(sorted(distinct))} in {where}{more}: --gaps takes such words as gaps, "
         f"--columns {name}=category takes all values as categories"
     )
 
 
 def _codes(column: Column, cells: Cells) -> np.ndarray:
     """Returns the codes of a category's cells, `(n,)`."""
-    of_text = np.array([column.code_of.get(text, UNSEEN) for text in cells.texts], np.float64)
+    code_of = column.code_of
+    if cells.kind == "number":
+        # Where other cells of a column are words, 01 and 1.0 stand as they are written; alone they are 1.
+        by_value = {text_of(number_of(level)): code for level, code in reversed(code_of.items())}
+        code_of = by_value | code_of
+    of_text = np.array([code_of.get(text, UNSEEN) for text in cells.texts], np.float64)
     found = np.full(len(cells.gaps), np.nan)
     found[~cells.gaps] = of_text[cells.text_of[~cells.gaps]]
     return found
 
 
-def _numbers(name: str, cells: Cells, kind: str, row_name: RowName) -> np.ndarray:
-    """Returns the numbers or days of cells, `(n,)`, NaN in gaps; raises ValueError for words and infinity."""
+def _numbers(name: str, cells: Cells, kind: str, row_name: RowName, format: str = "") -> np.ndarray:
+    """Returns the numbers or days of cells, `(n,)`, NaN in gaps; raises ValueError for words and infinity.
+
+    Dates that are texts are read by `format`, where one is given.
+    """
     found = cells.days if kind == "date" else cells.numbers
+    if format and cells.format not in ("", ISO, format):
+        found = cells.days_by(format)
     wrong = ~cells.gaps if found is None else np.isnan(found) & ~cells.gaps
     if wrong.any():
         row = int(np.argmax(wrong))
-        what = "dates" if kind == "date" else "numbers"
+        what = f"dates{DATE_WORDS.get(format, '')}" if kind == "date" else "numbers"
         raise ValueError(
             f"column {shown(name)} must hold {what}, got {shown(cells.text_at(row))} in {row_name(row)}"
         )

@@ -45,7 +45,7 @@ def test_labels_are_the_users(targets):
     frame, model = mixed(targets), fitted(targets)
     labels = model.predict(frame)
     assert set(labels.tolist()) <= set(LABELS[targets])
-    assert model.classes.tolist() == LABELS[targets]
+    assert np.asarray(model.classes).tolist() == LABELS[targets]
     probabilities = model.predict_proba(frame)
     assert probabilities.shape == (len(frame), len(LABELS[targets]))
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
@@ -95,6 +95,21 @@ def test_a_column_without_values_is_all_gaps():
         found = model.predict_proba(frame.assign(age=column, town=column))
         wanted = model.predict_proba(frame.assign(age=np.nan, town=None))
         np.testing.assert_array_equal(found, wanted)
+
+
+def test_dates_and_levels_are_read_as_in_the_training_table():
+    frame = pd.DataFrame(
+        {"day": ["25/12/2023", "01/02/2024", "02/02/2024", "3/2/2024"], "code": ["01", "1.50", "A", "A"]}
+    )
+    frame = pd.concat([frame] * 10, ignore_index=True).assign(y=["no", "yes"] * 20)
+    model = regjax.refit(regjax.sweep(frame, CONFIG, target="y", progress=False))
+    rows = model.rows(frame[["day", "code"]])
+    # Alone, 01/02/2024 may be January, and 01 and 1.50 are numbers.
+    for day, code in (("01/02/2024", 1.5), ("2024-02-01", "1.50"), (pd.Timestamp("2024-02-01"), 1.5)):
+        alone = pd.DataFrame({"day": [day], "code": [code]})
+        assert model.rows(alone).tolist() == [rows[1].tolist()]
+    with pytest.raises(ValueError, match="must hold dates as day/month/year, got '12/30/2024' in row 0"):
+        model.predict(pd.DataFrame({"day": ["12/30/2024"], "code": ["A"]}))
 
 
 def test_levels_and_gaps_that_are_new_are_said():
