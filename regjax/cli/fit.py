@@ -14,7 +14,7 @@ import click
 from regjax.cli import terminal
 from regjax.cli.stored import check_not_the_store, number_of, of_a_sweep
 from regjax.cli.terminal import Interrupted, training_errors, user_errors
-from regjax.core.checks import counted
+from regjax.core.checks import check_count, counted
 from regjax.study.words import duration
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def fit(
     """
     terminal.use_compilation_cache(compilation_cache)
     with user_errors():
+        check_count("ensemble", ensemble)
         file = _target(path, out, onnx)
         results, questions = _stored(path, number)
     began = time.perf_counter()

@@ -26,6 +26,10 @@ class Table(NamedTuple):
     numbers: np.ndarray
     target: Any
 
+    def row_name(self, row: int) -> str:
+        """Returns the name of a row in messages."""
+        return f"row {self.numbers[row]}"
+
 
 @click.command()
 @click.argument("model", metavar="MODEL")
@@ -57,7 +61,9 @@ def predict(model: str, data: str, out: str | None, gaps: str | None, **options:
         words = read_words("gaps", gaps) if gaps is not None else []
         table = _read(data, found, options | {"gaps": words})
         with of_file(data):
-            rows = found.rows(table.features, lambda row: f"row {table.numbers[row]}")
+            rows = found.rows(table.features, table.row_name)
+    for note in found.notes(rows, table.row_name):
+        print(f"note: {note}", file=sys.stderr)
     if out is None:
         outputs = _write(found, rows, table.numbers, sys.stdout)
     else:

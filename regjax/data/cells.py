@@ -56,7 +56,7 @@ class Cells:
         """The cells as numbers, `(n,)` float64, NaN for gaps and words; None where no text is a number."""
         if self.kind == "number":
             return self._values
-        of_text = np.array([_number(text) for text in self.texts])
+        of_text = np.array([number_of(text) for text in self.texts])
         if np.isnan(of_text).all():
             return None
         found = np.full(len(self.gaps), np.nan)
@@ -81,7 +81,7 @@ class Cells:
             return np.array(texts, object), text_of_cell
         texts, codes = list(self._values.categories), np.asarray(self._values.codes)
         used = np.flatnonzero(np.bincount(codes[codes >= 0], minlength=len(texts)))
-        numbers = [_number(texts[i]) for i in used]
+        numbers = [number_of(texts[i]) for i in used]
         by_value = not np.isnan(numbers).any() if len(used) else False
         keys = numbers if by_value else [texts[i] for i in used]
         order = used[sorted(range(len(used)), key=lambda i: keys[i])] if len(used) else used
@@ -241,7 +241,7 @@ def _is_rounded(text: str) -> bool:
     return re.fullmatch(r"[+-]?\d{16,300}", text) is not None and int(float(text)) != int(text)
 
 
-def _number(text: str) -> float:
+def number_of(text: str) -> float:
     """Returns the number that a text is, or NaN."""
     # Python reads 1_000 and words such as nan as numbers; tables do not mean them.
     if not re.fullmatch(r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|[iI]nf(inity)?)", text):

@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from regjax.core.checks import check_choice, counted, shortened, shown
-from regjax.data.cells import Cells, read_cells
+from regjax.data.cells import Cells, number_of, read_cells, text_of
 
 Kind = Literal["numeric", "category", "date", "drop"]
 KINDS = get_args(Kind)
@@ -327,7 +327,11 @@ def _check_few_words(name: str, cells: Cells, row_name: RowName) -> None:
 
 def _codes(column: Column, cells: Cells) -> np.ndarray:
     """Returns the codes of a category's cells, `(n,)`."""
-    of_text = np.array([column.code_of.get(text, UNSEEN) for text in cells.texts], np.float64)
+    code_of = column.code_of
+    if cells.kind == "number":
+        # Where other cells of a column are words, 01 and 1.0 stand as they are written; alone they are 1.
+        code_of = {text_of(number_of(level)): code for level, code in reversed(code_of.items())} | code_of
+    of_text = np.array([code_of.get(text, UNSEEN) for text in cells.texts], np.float64)
     found = np.full(len(cells.gaps), np.nan)
     found[~cells.gaps] = of_text[cells.text_of[~cells.gaps]]
     return found

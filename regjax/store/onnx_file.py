@@ -18,7 +18,7 @@ from regjax.data.schema import Column
 from regjax.store.model_file import write_beside
 from regjax.study.model import Model
 
-# Of the oldest runtime that has all of these operators: onnxruntime 1.14.
+# Old enough for runtimes of some years; all operators below are in these versions.
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
 
 

@@ -7,7 +7,7 @@ ONNX, and `sklearn/fitted.py` makes it a Pipeline.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from regjax.core.config import Config, Loss
 from regjax.core.mlp import Params
 from regjax.data.encode import Statistics, encode
-from regjax.data.schema import Column, RowName, Schema, position
+from regjax.data.schema import UNSEEN, Column, RowName, Schema, position
 from regjax.study.configuration import Configuration
 from regjax.study.inference import network_outputs
 from regjax.study.predict import numbers_by
@@ -149,6 +149,26 @@ class Model:
             raise ValueError(f"X must be finite, got {found[row, column]} in sample {row}, feature {column}")
         return found
 
+    def notes(self, rows: np.ndarray, row_name: RowName = position) -> tuple[str, ...]:
+        """Returns a sentence for each column with levels or gaps that the training table does not have.
+
+        Args:
+            rows: what `rows` returns.
+            row_name: number of a row -> its name in messages.
+        """
+        found = []
+        for column, cells in zip(self.schema.kept, rows.T, strict=True):
+            unseen = np.flatnonzero(cells == UNSEEN) if column.kind == "category" else []
+            if len(unseen):
+                words = "a level that the training table does not have: none of its inputs is 1"
+                found.append(f"{column.name} has {words}, {_listed(unseen, row_name)}")
+            gaps = [] if column.gaps else np.flatnonzero(np.isnan(cells))
+            if len(gaps):
+                filled = "none of its inputs is 1" if column.kind == "category" else "filled with the median"
+                words = f"a gap, and has none in the training table: {filled}"
+                found.append(f"{column.name} has {words}, {_listed(gaps, row_name)}")
+        return tuple(found)
+
     def outputs(self, rows: np.ndarray) -> np.ndarray:
         """Returns probabilities `(n, n_classes)` or real values `(n, n_outputs)` of what `rows` returns."""
         blocks = [block for _, block in self.in_blocks(rows)]
@@ -171,6 +191,12 @@ class Model:
         if self.classes is not None:
             return self.classes[np.argmax(outputs, axis=1)]
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+
+def _listed(rows: Sequence[int] | np.ndarray, row_name: RowName) -> str:
+    """Returns where rows are: "in row 3, row 9 and 4 more"."""
+    more = f" and {len(rows) - 3:,} more" if len(rows) > 3 else ""
+    return f"in {', '.join(row_name(int(row)) for row in rows[:3])}{more}"
 
 
 def plain_schema(num_columns: int) -> Schema:

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 import scipy.io
 from command_line import regjax as command
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from mixed_models import CONFIG, GRID, mixed, unseen
 
 import regjax
@@ -65,7 +67,10 @@ def test_predictions_are_those_of_the_model(folder, tmp_path):
     done = command(
         "predict", folder / "model" / "model.safetensors", tmp_path / "new.csv", "-o", tmp_path / "p.csv"
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"written: {tmp_path / 'p.csv'}\n", "")
+    assert (done.returncode, done.stdout) == (0, f"written: {tmp_path / 'p.csv'}\n")
+    assert done.stderr.splitlines() == [
+        "note: town has a level that the training table does not have: none of its inputs is 1, in row 2"
+    ]
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "p.csv", keep_default_na=False), found)
 
 
@@ -164,6 +169,38 @@ def test_other_columns_are_refused_by_name(folder, tmp_path, change, words):
     assert not (tmp_path / "p.csv").exists()
 
 
+PLAUSIBLE = {
+    "age": ["1", "-3.5", "", "NA"],
+    "large": ["2e6", "7"],
+    "town": ["Oslo", "Bø", "1", "ä", ""],
+    "flag": ["True", "False"],
+    "when": ["2020-01-01", "2021-12-31 10:00:00", ""],
+    "number": ["3", "x"],
+    "y": ["yes", "no", "", "maybe"],
+}
+ODD = ["1e400", "Oslo", "31/12/2020", '"', "x,y", "2020-01-01", "yes"]
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_table_is_predicted_or_refused_in_one_line(folder, tmp_path, data):
+    names = data.draw(st.permutations(["age", "large", "town", "flag", "when"]))
+    names += data.draw(st.lists(st.sampled_from(["number", "y", "more"]), unique=True, max_size=2))
+    odd = data.draw(st.booleans())
+    cell = {name: st.sampled_from([*PLAUSIBLE.get(name, ODD), *(ODD if odd else [])]) for name in names}
+    rows = data.draw(st.lists(st.tuples(*cell.values()), min_size=1, max_size=5))
+    separator = data.draw(st.sampled_from([",", ";", "\t"]))
+    text = "\n".join(separator.join(line) for line in [names, *rows])
+    (tmp_path / "any.csv").write_text(text, encoding="utf-8")
+    done = command("predict", folder / "model", tmp_path / "any.csv")
+    if done.returncode == 0:
+        assert done.stdout.count("\n") == 1 + len(rows)
+        return
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert done.stderr.startswith(f"regjax: error: {tmp_path / 'any.csv'}: ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_bad_files_and_folders_are_refused(folder, tmp_path):
     table, model = folder / "train.csv", folder / "model"
     damaged = tmp_path / "damaged.safetensors"
@@ -183,7 +220,7 @@ def test_bad_files_and_folders_are_refused(folder, tmp_path):
         (("fit", table), "train.csv"),
         (("fit", folder / "store.sqlite", "--sweep", 7), "sweep must be"),
         (("fit", folder / "store.sqlite", "--configuration", 5), "configuration must be"),
-        (("fit", folder / "store.sqlite", "--ensemble", 0), "seeds must be at least 1, got 0"),
+        (("fit", folder / "store.sqlite", "--ensemble", 0), "ensemble must be at least 1, got 0"),
         (
             ("fit", folder / "store.sqlite", "-o", folder / "store.sqlite"),
             "must not go into the store itself",

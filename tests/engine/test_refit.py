@@ -138,3 +138,19 @@ def test_the_test_samples_of_a_sweep_are_not_trained_on():
     assert model.training.num_rows == results.design.data.x.shape[1] == 120
     assert len(model.predict(frame)) == len(frame)
     assert isinstance(model.predict(pd.DataFrame(frame.iloc[:1])), np.ndarray)
+
+
+def test_of_a_search_it_is_the_best_estimator():
+    X, y = points(60, 3)
+    network = regjax.RegMLPClassifier(
+        (4,),
+        max_iter=30,
+        learning_rate_init=0.05,
+        tol=1e-3,
+        n_iter_no_change=3,
+        batch_size=16,
+        random_state=0,
+    )
+    search = regjax.RegGridSearchCV(network, {"alpha": [0.1, 10.0]}, cv=3).fit(X, y)
+    model = regjax.refit(search.results_, configuration=search.best_index_)
+    np.testing.assert_allclose(model.predict_proba(X), search.best_estimator_.predict_proba(X), atol=1e-6)

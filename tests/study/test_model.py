@@ -100,6 +100,36 @@ def test_a_column_without_values_is_all_gaps():
         np.testing.assert_array_equal(found, wanted)
 
 
+def test_dates_and_levels_are_read_as_in_the_training_table():
+    frame = pd.DataFrame(
+        {"day": ["25/12/2023", "01/02/2024", "02/02/2024", "3/2/2024"], "code": ["01", "1.50", "A", "A"]}
+    )
+    frame = pd.concat([frame] * 10, ignore_index=True).assign(y=["no", "yes"] * 20)
+    model = regjax.refit(regjax.sweep(frame, CONFIG, target="y", progress=False))
+    rows = model.rows(frame[["day", "code"]])
+    # Alone, 01/02/2024 may be January, and 01 and 1.50 are numbers.
+    for day, code in (("01/02/2024", 1.5), ("2024-02-01", "1.50"), (pd.Timestamp("2024-02-01"), 1.5)):
+        alone = pd.DataFrame({"day": [day], "code": [code]})
+        assert model.rows(alone).tolist() == [rows[1].tolist()]
+    with pytest.raises(ValueError, match="must hold dates as day/month/year, got '12/30/2024' in row 0"):
+        model.predict(pd.DataFrame({"day": ["12/30/2024"], "code": ["A"]}))
+
+
+def test_levels_and_gaps_that_are_new_are_said():
+    frame, model = unseen(), fitted()
+    frame["flag"] = frame["flag"].astype(object)
+    frame.loc[[5, 6, 7, 8], ["flag", "large"]] = None
+    assert model.notes(model.rows(frame)) == (
+        "large has a gap, and has none in the training table: filled with the median, in row 5 (counted "
+        "from 0), row 6 (counted from 0), row 7 (counted from 0) and 1 more",
+        "town has a level that the training table does not have: none of its inputs is 1, in row 0 (counted "
+        "from 0)",
+        "flag has a gap, and has none in the training table: none of its inputs is 1, in row 5 (counted "
+        "from 0), row 6 (counted from 0), row 7 (counted from 0) and 1 more",
+    )
+    assert model.notes(model.rows(mixed())) == ()
+
+
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
