@@ -210,7 +210,8 @@ def _days_of(texts: list[str], written: str) -> tuple[np.ndarray, str] | None:
     """
     import pandas as pd
 
-    for name in (written,) if written else DATES:
+    # ISO dates say themselves what they are, also where the training table has others.
+    for name in (written, "year-month-day") if written else DATES:
         pattern, format_ = DATES[name]
         if all(re.fullmatch(pattern, text) for text in texts):
             found = pd.to_datetime(pd.Series(texts), format=format_, errors="coerce", utc=True)

@@ -146,7 +146,7 @@ class Schema:
             if column.kind == "category":
                 found[:, j] = _codes(column, cells)
             else:
-                found[:, j] = _numbers(column.name, cells, column.kind, row_name)
+                found[:, j] = _numbers(column.name, cells, column.kind, row_name, column.written)
         return found
 
     def _check_names(self, names: Sequence[str], source: str) -> None:
@@ -337,15 +337,18 @@ def _codes(column: Column, cells: Cells) -> np.ndarray:
     return found
 
 
-def _numbers(name: str, cells: Cells, kind: str, row_name: RowName) -> np.ndarray:
-    """Returns the numbers or days of cells, `(n,)`, NaN in gaps; raises ValueError for words and infinity."""
+def _numbers(name: str, cells: Cells, kind: str, row_name: RowName, written: str = "") -> np.ndarray:
+    """Returns the numbers or days of cells, `(n,)`, NaN in gaps; raises ValueError for words and infinity.
+
+    `written` says how the dates of the training table are written, for the message.
+    """
     found = cells.days if kind == "date" else cells.quantity
     if found is None or (cells.kind == "date" and kind != "date"):
         found = np.full(len(cells.gaps), np.nan)
     wrong = np.isnan(found) & ~cells.gaps
     if wrong.any():
         row = int(np.argmax(wrong))
-        what = "dates" if kind == "date" else "numbers"
+        what = f"dates{f' as {written}' if written else ''}" if kind == "date" else "numbers"
         raise ValueError(
             f"column {shown(name)} must hold {what}, got {shown(cells.text_at(row))} in {row_name(row)}"
         )

@@ -200,8 +200,15 @@ def test_dates_of_new_rows_are_read_as_those_of_the_table(first, words):
     assert schema.columns[0].note == f"date ({words}), as a number of days"
     days = schema.code(pd.DataFrame({"day": ["01/02/2020"], "x": [1.0]}))[0, 0]  # either order fits it
     assert days == (pd.Timestamp("2020-02-01" if words[0] == "d" else "2020-01-02") - pd.Timestamp(0)).days
-    with pytest.raises(ValueError, match="column 'day' must hold dates, got '2020-01-01' in row 0"):
-        schema.code(pd.DataFrame({"day": ["2020-01-01"], "x": [1.0]}))
+    assert (
+        schema.code(pd.DataFrame({"day": [pd.Timestamp(days, unit="D").date().isoformat()], "x": [1.0]}))[
+            0, 0
+        ]
+        == days
+    )
+    other = {"13/02/2020": "02/13/2020", "02/13/2020": "13/02/2020"}[first]
+    with pytest.raises(ValueError, match=f"column 'day' must hold dates as {words}, got '{other}' in row 0"):
+        schema.code(pd.DataFrame({"day": [other], "x": [1.0]}))
 
 
 def test_columns_of_the_same_words_share_a_line():
