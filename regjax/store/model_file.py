@@ -169,7 +169,7 @@ def _metadata(content: bytes) -> dict[str, Any]:
     length = int.from_bytes(content[:8], "little")
     try:
         found = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["regjax"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ValueError("must be a model that regjax wrote, got another file with its checksum") from None
     return found if isinstance(found, dict) else {}
 

@@ -1,6 +1,8 @@
 """The predictions of a model: by name, of any order, in the user's labels and units."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -190,3 +192,11 @@ def test_a_model_says_what_it_is():
     assert repr(fitted(seeds=2)) == f"<regjax.Model: 2 networks of 12-5-1 units ({fitted().chosen.words})>"
     assert set(fitted().versions) >= {"regjax", "jax", "numpy"}
     assert swept().design.schema == fitted().schema
+
+
+def test_the_page_about_models_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (Path(regjax.__file__).parents[1] / "docs" / "models.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(code, "docs/models.md", "exec"), {})
+    assert (tmp_path / "model" / "model.safetensors").is_file()
