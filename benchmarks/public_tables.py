@@ -25,16 +25,15 @@ import numpy as np
 TABLES = {
     "penguins": ("palmerpenguins", "penguins", "species"),
     "penguins, raw": ("palmerpenguins", "penguins_raw", "Species"),
-    "Titanic": ("carData", "TitanicSurvival", "survived"),
-    "credit cards": ("AER", "CreditCard", "card"),
-    "orange juice": ("ISLR", "OJ", "Purchase"),
     "Pima, with gaps": ("MASS", "Pima.tr2", "type"),
-    "Chile's plebiscite": ("carData", "Chile", "vote"),
-    "affairs": ("statsmodels", "fair", "rate_marriage"),
     "salaries": ("carData", "Salaries", "salary"),
     "car seats": ("ISLR", "Carseats", "Sales"),
     "houses in Windsor": ("AER", "HousePrices", "price"),
     "fuel of cars": ("ggplot2", "mpg", "hwy"),
+    "Titanic": ("carData", "TitanicSurvival", "survived"),
+    "orange juice": ("ISLR", "OJ", "Purchase"),
+    "affairs": ("statsmodels", "fair", "rate_marriage"),
+    "credit cards": ("AER", "CreditCard", "card"),
 }
 
 

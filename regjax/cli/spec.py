@@ -27,8 +27,13 @@ from regjax.study.samples import standardizes
 
 # Two names for one thing; a flag of the one takes the other out of the file.
 RIVALS = (("folds", "validation"), ("num_steps", "epochs"), ("keep_prob", "dropout"))
-# The grid where no axis is named, and the options that are not given: more seeds than in Python, and a store.
+# The grid where no axis is named: the tutorial's λ for data that come scaled, decades for tables, whose networks
+# need stronger penalties when they are small (docs/tables.md has what that gains).
 DEFAULT_GRID = {"l2": [0.0, 0.01, 0.1, 0.7], "keep_prob": [1.0, 0.9, 0.8]}
+TABLE_GRID = {"l2": [0.0, 0.1, 1.0, 10.0], "keep_prob": [1.0, 0.9, 0.8]}
+# Hidden layers of a table's networks where none are named: three units after twenty are the tutorial's.
+TABLE_HIDDEN = (32,)
+# The options that are not given: more seeds than in Python, and a store.
 DEFAULTS = {
     "seeds": 4,
     "pairing": PYTHON_DEFAULTS.get("pairing"),
@@ -107,10 +112,13 @@ def resolve(path: str | None, flags: Mapping[str, Any]) -> Spec:
             raise ValueError(f"{one} must be given once, got it in [config] and in [grid]")
         if one != other and all(any(n in s for s in sections.values()) for n in (one, other)):
             raise ValueError(f"{one} and {other} must not both be given")
-    grid = _grid(sections["grid"])
-    config = _config(sections["config"], "epochs" in sections["sweep"])
+    data = _data(sections["data"])
+    is_table = standardizes(data["data"])
+    grid = _grid(sections["grid"], TABLE_GRID if is_table else DEFAULT_GRID)
+    hidden = {"hidden": TABLE_HIDDEN} if is_table else {}
+    config = _config(hidden | sections["config"], "epochs" in sections["sweep"])
     config = {name: value for name, value in config.items() if name not in grid}
-    return Spec(_data(sections["data"]), config, grid, _sweep(sections["sweep"]))
+    return Spec(data, config, grid, _sweep(sections["sweep"]))
 
 
 def read(path: str) -> dict[str, dict[str, Any]]:
@@ -213,9 +221,9 @@ def _config(given: dict[str, Any], in_epochs: bool) -> dict[str, Any]:
     return {"hidden": hidden} | fields
 
 
-def _grid(given: dict[str, Any]) -> dict[str, list[Any]]:
+def _grid(given: dict[str, Any], default: dict[str, Any]) -> dict[str, list[Any]]:
     axes = {n: values_of(n, v) if isinstance(v, str) else v for n, v in given.items()}
-    named = resolve_axes(axes or DEFAULT_GRID)
+    named = resolve_axes(axes or default)
     others = {name: [value_of({}, name)] for name in NAMES if name not in CONFIG_AXES}
     everything = others | named
     # In one order, whatever the order of asking: so that configurations are numbered alike.
