@@ -367,7 +367,8 @@ class Design:
         if not self.standardize_target:
             return self.padded.y, None if self.padded_test is None else self.padded_test.y
         (mean, scale), dtype = self.target_standardisation(fold, stops), self.configs[0].dtype
-        largest = np.finfo(dtype).max
+        # Its square is finite, so that the weight 0 of a held-out sample makes it 0 in every sum.
+        largest = np.sqrt(np.finfo(dtype).max) / 4
 
         def standardised(own: Data) -> np.ndarray:
             with np.errstate(over="ignore"):  # a held-out sample may hold any number
