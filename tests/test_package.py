@@ -308,7 +308,7 @@ def test_readme_toml_and_its_flags_ask_for_the_same_sweep(tmp_path):
     (block,) = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
     (tmp_path / "spec.toml").write_text(block)
     (line,) = re.findall(r"^\$ regjax plan (.*)$", readme, re.MULTILINE)
-    words = [*line.split(), "--rule", "one_se"]
+    words = ["--data", *line.split(), "--rule", "one_se"]  # the data stand first
     flags = dict(zip((w[2:].replace("-", "_") for w in words[::2]), words[1::2], strict=True))
     assert set(flags) <= set(options.FLAGS)
     assert spec.resolve(str(tmp_path / "spec.toml"), {}) == spec.resolve(None, flags)
