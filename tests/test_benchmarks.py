@@ -23,6 +23,7 @@ from benchmarks import (
     growth,
     limits,
     profile_step,
+    public_tables,
     table,
     whole,
 )
@@ -43,6 +44,15 @@ def test_bench_compare(monkeypatch, capsys, tmp_path):
     found = json.loads((tmp_path / "r.json").read_text())
     assert set(found["seconds"]) == {"numpy", "regjax, cold", "regjax, warm"}
     assert {"versions", "device", "cores", "date"} <= set(found)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of scikit-learn's network, which has not converged
+def test_public_tables(capsys):
+    (line,) = public_tables.main(["penguins", "--quick"])
+    assert (line.rows, line.columns, line.inputs, line.gaps) == (344, 7, 15, 19)
+    assert line.mlp > 0.95 < line.boosting
+    assert "| penguins | 344 | 7 | 15 | 19 | accuracy |" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -27,8 +27,8 @@ from regjax.study.samples import standardizes
 
 # Two names for one thing; a flag of the one takes the other out of the file.
 RIVALS = (("folds", "validation"), ("num_steps", "epochs"), ("keep_prob", "dropout"))
-# The grid where no axis is named: the tutorial's λ for data that come scaled, decades for tables, since networks
-# need stronger penalties where rows are few (docs/tables.md has what that gains).
+# The grid where no axis is named: the tutorial's λ for data that come scaled; decades for tables, whose rows
+# are often few, and networks then need stronger penalties (docs/tables.md says what that gains).
 DEFAULT_GRID = {"l2": [0.0, 0.01, 0.1, 0.7], "keep_prob": [1.0, 0.9, 0.8]}
 TABLE_GRID = {"l2": [0.0, 0.1, 1.0, 10.0], "keep_prob": [1.0, 0.9, 0.8]}
 # Hidden layers of a table's networks where none are named: three units after twenty are the tutorial's.
