@@ -25,9 +25,24 @@ import pandas as pd
 from fuzz import BYTES, CHANGES, changed, words, wrong
 from hypothesis import strategies as st
 
+import regjax
 from regjax.data.files import read_table
+from regjax.study.resolve import make_design
 
 # ---- the check
+
+
+def check_sweep(path: Path, options: dict[str, Any]) -> None:
+    """Makes the design of a sweep of a table that is read, and the inputs of its first fold."""
+    config = {"hidden": (), "num_steps": 1}
+    outcome, design = fuzz.judge(
+        lambda: make_design(str(path), config, folds=2, **options), regjax.sweep, path
+    )
+    if outcome == "success":
+        x, _ = design.inputs(0)
+        trains = design.splits.train[0] > 0
+        assert x.shape[0] == len(design.input_names)
+        assert np.isfinite(x[:, : len(trains)][:, trains]).all()
 
 
 def check_table(content: bytes, folder: Path, ending: str, options: tuple[tuple[str, Any], ...] = ()) -> str:
@@ -37,6 +52,7 @@ def check_table(content: bytes, folder: Path, ending: str, options: tuple[tuple[
     outcome, found = fuzz.judge(lambda: read_table(path, **dict(options)), read_table, path)
     if outcome != "success":
         return outcome
+    check_sweep(path, dict(options))
     frame, names = found.frame, list(found.frame.columns)
     assert len(frame) >= 1
     assert all(isinstance(name, str) for name in names)
