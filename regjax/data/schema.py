@@ -13,6 +13,7 @@ import difflib
 import functools
 import math
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -290,7 +291,7 @@ def _category(name: str, cells: Cells, asked: bool, least: int) -> Column:
     if asked and len(texts) == rows and rows > 2:
         raise ValueError(
             f"column {shown(name)} must have values that repeat to be a category, got {rows:,} different "
-            f"ones in {rows:,} rows: --columns {name}=drop leaves it out"
+            f"ones in {rows:,} rows: --columns {as_word(name)}=drop leaves it out"
         )
     if not asked:
         if len(texts) == 1 and not gaps:
@@ -321,7 +322,7 @@ def _check_few_words(name: str, cells: Cells, row_name: RowName) -> None:
     raise ValueError(
         f"column {shown(name)} must hold numbers in all rows or be named a category, got "
         f"{listed(sorted(distinct))} in {places}{more}: --gaps takes such words as gaps, "
-        f"--columns {name}=category takes all values as categories"
+        f"--columns {as_word(name)}=category takes all values as categories"
     )
 
 
@@ -360,6 +361,11 @@ def _numbers(name: str, cells: Cells, kind: str, row_name: RowName, written: str
             f"--gaps {cells.text_at(row)} takes it as a gap"
         )
     return found
+
+
+def as_word(name: str) -> str:
+    """Returns a name as a shell takes it: in quotes where it has spaces."""
+    return shlex.quote(shortened(name))
 
 
 def columns_in_words(schema: Schema) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from regjax.core.checks import shown
 from regjax.core.data import Data, Task, unit_mean
 from regjax.data.cells import read_cells
-from regjax.data.schema import RowName, Schema, is_identifier, listed, position, take_schema
+from regjax.data.schema import RowName, Schema, as_word, is_identifier, listed, position, take_schema
 from regjax.data.targets import read_targets
 
 # Share of rows that stand in the table before, from which on a note says so.
@@ -296,6 +296,6 @@ def _identifiers(features: Any, schema: Schema, groups: np.ndarray | None) -> li
         if 2 < len(cells.texts) < (~cells.gaps).sum():
             found.append(
                 f"{column.name} repeats ({len(cells.texts):,} values in {len(cells.gaps):,} rows): if rows "
-                f"of one value belong together, --groups {column.name} keeps them in one fold, and no input"
+                f"of one value belong together, --groups {as_word(column.name)} keeps them in one fold, and no input"
             )
     return found

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from regjax.core.checks import counted
 from regjax.study.words import duration
 
 
@@ -41,10 +42,10 @@ class Progress(NamedTuple):
 
     def __str__(self) -> str:
         if self.phase == "compile":
-            return f"compiling for {self.num_rows:,} networks"
+            return f"compiling for {counted(self.num_rows, 'network')}"
         left = "" if self.seconds_left is None else f", {duration(self.seconds_left)} left"
         best = f", best so far {self.best}" if self.best else ""
-        return f"{self.done:,} of {self.num_rows:,} networks done, {self.alive:,} alive{left}{best}"
+        return f"{self.done:,} of {counted(self.num_rows, 'network')} done, {self.alive:,} alive{left}{best}"
 
 
 Report = Callable[[Progress], None]
