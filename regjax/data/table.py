@@ -296,6 +296,7 @@ def _identifiers(features: Any, schema: Schema, groups: np.ndarray | None) -> li
         if 2 < len(cells.texts) < (~cells.gaps).sum():
             found.append(
                 f"{column.name} repeats ({len(cells.texts):,} values in {len(cells.gaps):,} rows): if rows "
-                f"of one value belong together, --groups {as_word(column.name)} keeps them in one fold, and no input"
+                f"of one value belong together, --groups {as_word(column.name)} keeps them in one fold, and "
+                "the column is no input"
             )
     return found

@@ -215,7 +215,7 @@ def test_the_passengers_of_a_ship_by_one_command(tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(one, other)
     # Pclass as a category has an input for each of its three classes.
     done = regjax("plan", "titanic.csv", "--target", "Survived", "--columns", "Pclass=category", "--no-probe")
-    assert "16-20-3-1" in done.stdout
+    assert "16-32-1" in done.stdout
 
 
 @pytest.mark.parametrize("ending", ["csv", "tsv", "csv.gz", "parquet", "feather", "xlsx"])
