@@ -57,7 +57,11 @@ DATA = {
     "groups": Flag("COLUMN", "Rows of one value stay in one fold, such as those of a patient.", read_text),
     "time": Flag("COLUMN", "Train on earlier rows, validate on later ones.", read_text),
     "weights": Flag("COLUMN", "How much each row counts.", read_text),
-    "gaps": Flag("WORD,…", "Words that stand for a gap, besides NA, NaN and the like.", read_words),
+    "gaps": Flag(
+        "WORD,…",
+        "Words that stand for a gap in any column; NA, NaN and the like do in columns of numbers.",
+        read_words,
+    ),
     "separator": Flag("SIGN", "Between the values of a text file; found by default.", read_text),
     "decimal": Flag("SIGN", "Before the decimals in a text file; found by default.", read_text),
     "header": Flag("", "The first line of a text file holds names; found by default."),

@@ -40,7 +40,11 @@ class Table(NamedTuple):
 @click.option(
     "--header/--no-header", default=None, help="The first line of a text file holds names; found by default."
 )
-@click.option("--gaps", metavar="WORD,…", help="Words that stand for a gap, besides NA, NaN and the like.")
+@click.option(
+    "--gaps",
+    metavar="WORD,…",
+    help="Words that stand for a gap in any column; NA, NaN and the like do in columns of numbers.",
+)
 def predict(model: str, data: str, out: str | None, gaps: str | None, **options: Any) -> None:
     """Writes what a model predicts for each row of a table, as CSV.
 

@@ -114,8 +114,12 @@ def _is_class(cells: Cells, task: Task, name: str, row_name: RowName) -> tuple[b
     few = k <= 2 or counted or (k <= MOST_CLASSES and ROWS_OF_A_CLASS * k <= n)
     if k < SAY_FROM and few:
         return True, ""
-    taken, other = ("classes", "regression") if few else ("a quantity (regression)", "classification")
-    return few, f"{name} has {k:,} different whole numbers, taken for {taken}: --task {other} takes the other"
+    taken, other = (
+        ("classes", "them for a quantity") if few else ("a quantity (regression)", "them for classes")
+    )
+    flag = "regression" if few else "classification"
+    note = f"{name} has {k:,} different whole numbers, taken for {taken}: --task {flag} takes {other}"
+    return few, note
 
 
 def _check_whole(cells: Cells, name: str, row_name: RowName) -> None:

@@ -29,7 +29,7 @@ Arm = tuple[tuple[str, Any], ...]
 
 OVERLAP = (
     "All configurations share the baseline's replicates, so their differences are not independent of each "
-    "other; and whether two intervals of `summary` overlap says nothing about their difference."
+    "other. Whether the intervals of two means overlap says nothing about their difference."
 )
 
 
