@@ -62,7 +62,7 @@ def predict(model: str, data: str, out: str | None, gaps: str | None, **options:
                 if os.path.exists(out) and os.path.exists(source) and os.path.samefile(out, source):
                     raise ValueError(f"predictions must not go into {source} itself, which is read")
             terminal.writable_folder(os.path.dirname(out) or ".", [os.path.basename(out)])
-        words = read_words("gaps", gaps) if gaps is not None else []
+        words = [*found.schema.gaps, *(read_words("gaps", gaps) if gaps is not None else [])]
         table = _read(data, found, options | {"gaps": words})
         with of_file(data):
             rows = found.rows(table.features, table.row_name)
@@ -85,13 +85,15 @@ def _read(path: str, model: Model, options: dict[str, Any]) -> Table:
     from regjax.data.loaders import load_arrays
 
     if path.lower().endswith((".npz", ".mat")):
-        given = [name for name, value in options.items() if value not in (None, [])]
+        given = [name for name, value in options.items() if value not in (None, [], [*model.schema.gaps])]
         if given:
             raise UserError(f"{given[0]} must only be given with a table, got {path}")
         arrays = load_arrays(path)
         if "X" not in arrays:
             raise ValueError(f"{path}: must hold X, it holds {', '.join(arrays) or 'nothing'}")
         X, y = np.atleast_1d(arrays["X"]), arrays.get("y")
+        if not len(X):
+            raise ValueError(f"{path}: X must hold rows, got none")
         return Table(X, np.arange(1, len(X) + 1), y.ravel() if y is not None and y.size == len(X) else None)
     from regjax.data.files import read_table
 
@@ -140,17 +142,16 @@ def _write(model: Model, rows: np.ndarray, numbers: np.ndarray, file: Any) -> np
 
 def _score(model: Model, answers: np.ndarray, target: Any) -> str:
     """Returns a sentence on how good the predictions are, on the rows whose target is known."""
-    from regjax.data.cells import read_cells, text_of
+    from regjax.data.cells import read_cells
+    from regjax.data.targets import codes_of
 
     cells = read_cells(target)
     if model.classes is not None:
         known = ~cells.gaps
-        truth = np.array([*cells.texts, ""], object)[cells.text_of]
-        texts = np.array([text_of(label) for label in answers.tolist()], object)
-        right = (truth == texts)[known]
+        right = (codes_of(cells, model.classes) == codes_of(read_cells(answers), model.classes))[known]
         what, value = "accuracy", float(np.mean(right)) if len(right) else None
     else:
-        numbers = cells.days if cells.kind == "date" else cells.numbers
+        numbers = cells.days if cells.kind == "date" else cells.quantity
         known = np.zeros(len(answers), bool) if numbers is None else np.isfinite(numbers)
         errors = answers[known] - numbers[known] if numbers is not None and answers.ndim == 1 else []
         what, value = "rmse", float(np.sqrt(np.mean(np.square(errors)))) if len(errors) else None

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+
+from regjax.core.checks import shown
 
 CellKind = Literal["number", "date", "text"]
 # How dates are written -> what they look like, and the format that reads them. The first that fits all cells
@@ -248,3 +251,14 @@ def number_of(text: str) -> float:
     if not re.fullmatch(r"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|[iI]nf(inity)?)", text):
         return np.nan
     return float(text)
+
+
+def with_gaps(frame: Any, words: Sequence[str]) -> Any:
+    """Returns a frame of pandas with gaps in place of cells that are one of some words, such as "-999"."""
+    found = {}
+    for name in frame.columns:
+        cells = read_cells(frame[name], f"column {shown(name)}")
+        # Compared as texts, as in a file: "-999" stands for -999 and -999.0 too.
+        known = np.append(np.isin(cells.texts.astype(str), list(words)), False)
+        found[name] = frame[name].mask(known[cells.text_of])
+    return frame.assign(**found)

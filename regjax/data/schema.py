@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from regjax.core.checks import check_choice, counted, shortened, shown
-from regjax.data.cells import Cells, number_of, read_cells, text_of
+from regjax.data.cells import Cells, number_of, read_cells, text_of, with_gaps
 
 Kind = Literal["numeric", "category", "date", "drop"]
 KINDS = get_args(Kind)
@@ -33,6 +33,9 @@ _IDENTIFIER = re.compile(
     r"(?i:(.*[_\s.-])?(id|ids|uid|uuid|identifier|key|index|row ?names?))|.*[a-z](Id|ID)"
     r"|(?i:patient|subject|column \d+|unnamed: \d+)"
 )
+
+# Texts that often stand for a gap.
+GAP_WORDS = ("NA", "N/A", "n/a", "na", "NaN", "nan", "null", "NULL", "None", "none", "?", "-", ".", "missing")
 
 RowName = Callable[[int], str]
 
@@ -90,11 +93,13 @@ class Schema:
         columns: all columns, those that are left out too.
         target: name of the target, or "" where it came apart from the table.
         least: rows that a level must have in a training part for its own input; see `encode.fit_statistics`.
+        gaps: words that the user named as gaps, in new rows too.
     """
 
     columns: tuple[Column, ...]
     target: str = ""
     least: int = 2
+    gaps: tuple[str, ...] = ()
 
     @functools.cached_property
     def kept(self) -> tuple[Column, ...]:
@@ -140,6 +145,8 @@ class Schema:
         """
         names = [str(name) for name in frame.columns]
         self._check_names(names, source)
+        if self.gaps:
+            frame = with_gaps(frame.set_axis(names, axis=1), self.gaps)
         found = np.empty((len(frame), len(self.kept)))
         for j, column in enumerate(self.kept):
             series = frame.iloc[:, names.index(column.name)]
@@ -149,6 +156,10 @@ class Schema:
             else:
                 found[:, j] = _numbers(column.name, cells, column.kind, row_name, column.written)
         return found
+
+    def left_out(self, name: str) -> bool:
+        """Returns whether a column is no input."""
+        return all(column.name != name for column in self.kept)
 
     def _check_names(self, names: Sequence[str], source: str) -> None:
         where = f"{source}: " if source else ""
@@ -179,7 +190,7 @@ class Schema:
             Column(**(entry | {"levels": tuple(entry["levels"]), "rare": tuple(entry["rare"])}))
             for entry in stored["columns"]
         ]
-        return cls(tuple(columns), stored["target"], stored["least"])
+        return cls(tuple(columns), stored["target"], stored["least"], tuple(stored["gaps"]))
 
 
 def take_schema(
@@ -304,6 +315,10 @@ def _category(name: str, cells: Cells, asked: bool, least: int) -> Column:
     inputs = [counted(len(levels), "level")] if levels else []
     inputs += [f"{counted(len(rare), 'rare one')} together"] if rare else []
     inputs += [f"{counted(int(cells.gaps.sum()), 'gap')} as a level"] if gaps else []
+    # In a column of texts NA may be a gap, or Namibia.
+    words = [text for text in texts if text in GAP_WORDS]
+    if words:
+        inputs.append(f"{listed(words)} taken for a level (--gaps {','.join(words)} takes it for a gap)")
     return Column(name, "category", f"category: {', '.join(inputs)}", gaps, levels, rare)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,17 +101,6 @@ def as_pandas(frame: Any) -> Any:
     return frame.set_axis(names, axis=1)
 
 
-def with_gaps(frame: Any, words: Sequence[str]) -> Any:
-    """Returns a frame of pandas with gaps in place of cells that are one of some words, such as "-999"."""
-    found = {}
-    for name in frame.columns:
-        cells = read_cells(frame[name], f"column {shown(name)}")
-        # Compared as texts, as in a file: "-999" stands for -999 and -999.0 too.
-        known = np.append(np.isin(cells.texts.astype(str), list(words)), False)
-        found[name] = frame[name].mask(known[cells.text_of])
-    return frame.assign(**found)
-
-
 def samples_of_frame(frame: Any, reading: Reading, row_name: RowName = position) -> Samples:
     """Returns the data set of a pandas frame that holds its target.
 
@@ -146,6 +135,14 @@ def samples_of_pair(
             extra[role] = features[_column_of(names, role, name)]
             kinds.setdefault(name, "drop")
     schema = take_schema(features, kinds, target=target, row_name=row_name)
+    role_of = {getattr(reading, role): role for role in extra if schema.left_out(getattr(reading, role))}
+    columns = tuple(
+        dataclasses.replace(column, note=f"{role_of[column.name]}, and no input")
+        if column.name in role_of
+        else column
+        for column in schema.columns
+    )
+    schema = dataclasses.replace(schema, columns=columns, gaps=reading.gaps)
     coded = schema.code(features, row_name)
     weights = _numbers_of(extra, "weights", row_name)
     train = Data(coded.T, found.y.T, unit_mean(weights, n))

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from regjax.core.checks import shortened, shown
 from regjax.core.data import Task
-from regjax.data.cells import MOST_EXACT, Cells, read_cells
+from regjax.data.cells import MOST_EXACT, Cells, number_of, read_cells, text_of
 from regjax.data.schema import RowName, position
 
 # More different whole numbers than this are a quantity, unless they are 0, 1, … or 1, 2, … without a hole.
@@ -156,17 +156,25 @@ def _whole(text: str) -> int | None:
 
 def _known_classes(cells: Cells, classes: np.ndarray, name: str, row_name: RowName) -> Targets:
     """Returns the classes of test samples by the labels of the training samples."""
-    known = read_cells(classes)
-    place = {text: i for i, text in enumerate(known.texts[known.text_of])}
-    codes = np.array([place.get(text, -1) for text in cells.texts])
-    y = codes[cells.text_of]
+    y = codes_of(cells, classes)
     if np.any(y < 0):
         row = int(np.argmax(y < 0))
-        names = shortened(", ".join(place))
+        names = shortened(", ".join(map(str, classes.tolist())))
         raise ValueError(
             f"{name} must hold the classes {names}, got {shortened(cells.text_at(row))} in {row_name(row)}"
         )
     return Targets(y.astype(np.int32)[:, None], classes)
+
+
+def codes_of(cells: Cells, classes: np.ndarray) -> np.ndarray:
+    """Returns the number of each cell's class, `(n,)`; -1 for a gap, and for a label not in `classes`."""
+    known = read_cells(classes)
+    place = {text: i for i, text in enumerate(known.texts[known.text_of])}
+    if cells.kind == "number":
+        # Beside words, labels such as 01 stand as they are written; in a file of them alone they are numbers.
+        place = {text_of(number_of(text)): i for text, i in reversed(place.items())} | place
+    codes = np.array([*(place.get(text, -1) for text in cells.texts), -1])
+    return codes[cells.text_of]
 
 
 def _check_gaps(cells: Cells, name: str, row_name: RowName) -> None:

@@ -16,6 +16,7 @@ from regjax.core.config import Config
 from regjax.core.data import Data, Task, check_data, check_test, unit_mean
 from regjax.core.objective import resolve_loss
 from regjax.data import loaders
+from regjax.data.cells import with_gaps
 from regjax.data.splits import SPLIT_SEED, hold_out_indices, take
 from regjax.data.table import (
     Reading,
@@ -28,7 +29,6 @@ from regjax.data.table import (
     samples_of_frame,
     samples_of_pair,
     targets_to_test,
-    with_gaps,
 )
 
 

@@ -211,6 +211,12 @@ def test_dates_of_new_rows_are_read_as_those_of_the_table(first, words):
         schema.code(pd.DataFrame({"day": [other], "x": [1.0]}))
 
 
+def test_a_word_that_may_be_a_gap_is_a_level_and_said_so():
+    schema = take_schema(pd.DataFrame({"sex": ["f", "m", "NA", "f"] * 5, "x": NOISE[:20]}))
+    words = "category: 3 levels, 'NA' taken for a level (--gaps NA takes it for a gap)"
+    assert (schema.columns[0].note, schema.columns[0].levels) == (words, ("NA", "f", "m"))
+
+
 def test_columns_of_the_same_words_share_a_line():
     words = columns_in_words(take_schema(TRAIN.assign(weight=NOISE)))
     assert words.startswith("age, weight: number; town: category: 2 levels; id: left out: a counter from 0")
