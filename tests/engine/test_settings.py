@@ -46,8 +46,6 @@ SETTINGS = [
     ("jax_transfer_guard", "disallow"),
     ("jax_disable_jit", True),
 ]
-# The most usual ones; with the others all but the training is slow.
-COMMON = [("jax_default_prng_impl", "rbg"), ("jax_enable_x64", True), ("jax_debug_nans", True)]
 
 
 def trained(**kept):
@@ -121,6 +119,7 @@ def of_estimators(tmp_path):
     yield [found.cv_results_["mean_test_score"], *found.best_estimator_.coefs_]
 
 
+# Training under each setting is quick; all else is slow.
 REST = [of_results, of_diverging_sweep, of_runs, of_estimators]
 CASES = [
     *((of_training, setting) for setting in SETTINGS if "promotion" not in setting[0]),
@@ -129,13 +128,7 @@ CASES = [
         for setting in SETTINGS
         if "promotion" in setting[0]
     ),
-    *((kind, setting) for kind in REST for setting in COMMON),
-    *(
-        pytest.param(kind, setting, marks=pytest.mark.slow)
-        for kind in REST
-        for setting in SETTINGS
-        if setting not in COMMON
-    ),
+    *(pytest.param(kind, setting, marks=pytest.mark.slow) for kind in REST for setting in SETTINGS),
 ]
 
 
