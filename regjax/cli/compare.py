@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from regjax.cli import terminal
+from regjax.cli.options import one_source
 from regjax.cli.terminal import Interrupted, ctrl_c, user_errors
 
 if TYPE_CHECKING:
@@ -108,10 +109,8 @@ def compare(
     The network has 20 and 3 hidden units and takes full-batch steps. The pictures are written to --out.
     """
     terminal.use_compilation_cache(compilation_cache)
-    if data is not None and named is not None:
-        raise terminal.UserError(f"data must be given once, got {data} and --data {named}")
-    source = next((given for given in (data, named) if given is not None), "two_regions")
-    asked = Asked(source, **options)
+    source = one_source(data, named)
+    asked = Asked("two_regions" if source is None else source, **options)
     if asked.regularisers is None:
         _three_networks(asked, started)
     else:

@@ -138,6 +138,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "grid": (*NAMES, "dropout"),
     "sweep": tuple(SWEEP),
 }
+# Flags that say how a table of text is read.
+TEXT = ("separator", "decimal", "header", "gaps")
 # The flag that `regjax compare` has too.
 SHORTER = {"num_steps": "--steps"}
 
@@ -150,20 +152,36 @@ def sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:
         flags = {name: value for name in FLAGS if (value := _once(name, given.pop(name))) is not None}
         path = source if source is not None and is_toml(source) else None
         if source is not None and path is None:
-            if "data" in flags:
-                raise UserError(f"data must be given once, got {source} and --data {flags['data']}")
-            flags["data"] = source
+            flags["data"] = one_source(source, flags.get("data"))
         return command(path=path, flags=flags, **given)
 
     found: Callable[..., Any] = collected
-    for name, option in reversed(FLAGS.items()):
-        flag = f"--{name.replace('_', '-')}"
-        if option.metavar:
-            names = [name, flag, *([SHORTER[name]] if name in SHORTER else [])]
-            found = click.option(*names, multiple=True, metavar=option.metavar, help=option.words)(found)
-        else:
-            found = click.option(name, f"{flag}/--no-{flag[2:]}", default=None, help=option.words)(found)
+    for name in reversed(FLAGS):
+        found = _flag(name, multiple=bool(FLAGS[name].metavar))(found)
     return click.argument("source", metavar="[DATA|SPEC.toml]", required=False)(found)
+
+
+def text_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the flags that say how a table of text is read, as `regjax sweep` has them."""
+    for name in reversed(TEXT):
+        command = _flag(name, multiple=False)(command)
+    return command
+
+
+def _flag(name: str, *, multiple: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Returns what adds a flag of the table to a command; `multiple` tells a flag that is given twice."""
+    option, flag = FLAGS[name], f"--{name.replace('_', '-')}"
+    if not option.metavar:
+        return click.option(name, f"{flag}/--no-{flag[2:]}", default=None, help=option.words)
+    names = [name, flag, *([SHORTER[name]] if name in SHORTER else [])]
+    return click.option(*names, multiple=multiple, metavar=option.metavar, help=option.words)
+
+
+def one_source(positional: str | None, flag: str | None) -> str | None:
+    """Returns the data set that a command is given, as an argument or by --data; None where it is not."""
+    if positional is not None and flag is not None:
+        raise UserError(f"data must be given once, got {positional} and --data {flag}")
+    return flag if positional is None else positional
 
 
 def is_toml(source: str) -> bool:

@@ -12,6 +12,7 @@ import click
 import numpy as np
 
 from regjax.cli import terminal
+from regjax.cli.options import text_options
 from regjax.cli.terminal import UserError, ctrl_c, user_errors
 from regjax.cli.values import read_words
 
@@ -35,16 +36,7 @@ class Table(NamedTuple):
 @click.argument("model", metavar="MODEL")
 @click.argument("data", metavar="DATA")
 @click.option("-o", "out", metavar="FILE", help="Where the predictions go; by default to standard output.")
-@click.option("--separator", metavar="SIGN", help="Between the values of a text file; found by default.")
-@click.option("--decimal", metavar="SIGN", help="Before the decimals in a text file; found by default.")
-@click.option(
-    "--header/--no-header", default=None, help="The first line of a text file holds names; found by default."
-)
-@click.option(
-    "--gaps",
-    metavar="WORD,…",
-    help="Words that stand for a gap in any column; NA, NaN and the like do in columns of numbers.",
-)
+@text_options
 def predict(model: str, data: str, out: str | None, gaps: str | None, **options: Any) -> None:
     """Writes what a model predicts for each row of a table, as CSV.
 
@@ -98,11 +90,9 @@ def _read(path: str, model: Model, options: dict[str, Any]) -> Table:
     from regjax.data.files import read_table
 
     read = read_table(path, **options)
-    first = 2 if read.header else 1
-    numbers = np.arange(first, first + len(read.frame)) if read.numbers is None else read.numbers
     target = model.schema.target
     has_target = target and target in read.frame.columns
-    return Table(read.frame, numbers, read.frame[target] if has_target else None)
+    return Table(read.frame, read.row_numbers, read.frame[target] if has_target else None)
 
 
 def _saver(
@@ -151,7 +141,7 @@ def _score(model: Model, answers: np.ndarray, target: Any) -> str:
         right = (codes_of(cells, model.classes) == codes_of(read_cells(answers), model.classes))[known]
         what, value = "accuracy", float(np.mean(right)) if len(right) else None
     else:
-        numbers = cells.days if cells.kind == "date" else cells.quantity
+        numbers = cells.quantity
         known = np.zeros(len(answers), bool) if numbers is None else np.isfinite(numbers)
         errors = answers[known] - numbers[known] if numbers is not None and answers.ndim == 1 else []
         what, value = "rmse", float(np.sqrt(np.mean(np.square(errors)))) if len(errors) else None

@@ -14,6 +14,7 @@ import numpy as np
 
 from regjax.core.checks import counted
 from regjax.core.metrics import without_split
+from regjax.data.schema import names_by_words
 from regjax.study.intervals import as_number
 from regjax.study.words import duration
 
@@ -94,12 +95,9 @@ def show_columns(design: Design) -> None:
 
     if design.schema is None:
         return
-    # Columns of the same words share a line, so that hundreds of pixels do not fill the screen.
-    of_words: dict[str, list[str]] = {}
-    for column in design.schema.columns:
-        of_words.setdefault(column.note or column.kind, []).append(column.name)
-    # Names are the user's: rich must not read [a] as a colour.
-    lines = [[escape(_names(names)), escape(words)] for words, names in of_words.items()]
+    # Columns of the same words share a line, so that hundreds of pixels do not fill the screen. Names are the
+    # user's: rich must not read [a] as a colour.
+    lines = [[escape(_names(names)), escape(words)] for words, names in names_by_words(design.schema).items()]
     title = f"{counted(len(design.schema.columns), 'column')}, {counted(len(design.input_names), 'input')}"
     out = Console(width=1000, highlight=False)
     table = _table(title, ["column", "what it is taken for"], lines, "the page of `regjax report`")

@@ -81,6 +81,12 @@ def check_known(
         raise ValueError(f"{what} must be one of {', '.join(known)}, got {shown(name)}{hint}")
 
 
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """Returns the end of a message about an unknown name: the nearest that is known, or "" without one."""
+    near = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 def counted(number: int, noun: str) -> str:
     """Returns a number with its noun: "1 fold", "1,200 networks"."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -43,6 +43,14 @@ class Read(NamedTuple):
     header: bool
     notes: tuple[str, ...]
 
+    @property
+    def row_numbers(self) -> np.ndarray:
+        """The number of each row in the file, `(n,)`, as a spreadsheet counts."""
+        if self.numbers is not None:
+            return self.numbers
+        first = 2 if self.header else 1
+        return np.arange(first, first + len(self.frame))
+
 
 def read_text(
     content: bytes,

@@ -1,7 +1,7 @@
-"""Data sets by name or path: the built-in 2-D set, scikit-learn's bundled ones, .mat, .csv and .npz files.
+"""Data sets by name or path: the built-in 2-D set, scikit-learn's bundled ones, tables, .mat and .npz files.
 
-`regjax.study.resolve` and the command line call `load_named`, `regjax compare` calls `load_two_classes`;
-users call `load_csv`, `load_mat`, `load_npz` and `two_regions`, which `regjax` exports. An error about a file
+`regjax.study.samples` calls `load_samples` and `load_test`, `regjax compare` calls `load_two_classes`; users
+call `load_table`, `load_mat`, `load_npz` and `two_regions`, which `regjax` exports. An error about a file
 begins with its path.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -20,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from regjax.core.checks import check_count, shortened, shown
+from regjax.core.checks import check_count, did_you_mean, shortened, shown
 from regjax.core.data import Data, Task, check_two_classes
 from regjax.core.random import root_key
 from regjax.core.settings import own_settings
@@ -98,7 +97,7 @@ def load_mat(path: Source, *, task: Task = "auto") -> tuple[Data, Data | None]:
         TypeError: X holds no numbers, or y neither numbers nor text; names the file.
         ValueError: not such a file, or arrays that are missing or do not fit; names the file.
     """
-    found = _mat(path, Reading(task=task))
+    found = _of_arrays(path, _matlab_arrays(path), Reading(task=task))
     return found.train, found.test
 
 
@@ -116,7 +115,7 @@ def load_npz(path: Source, *, task: Task = "auto") -> tuple[Data, Data | None]:
         TypeError: X holds no numbers, or y neither numbers nor text; names the file.
         ValueError: not such a file, or arrays that are missing or do not fit; names the file.
     """
-    found = _npz(path, Reading(task=task))
+    found = _of_arrays(path, _numpy_arrays(path), Reading(task=task))
     return found.train, found.test
 
 
@@ -191,10 +190,8 @@ def load_samples(source: Source, reading: Reading = Reading()) -> Samples:  # no
             return Samples(*two_regions(root_key()))
     if text in BUNDLED:
         return _bundled(text, reading)
-    if ending == ".mat":
-        return _mat(text, reading)
-    if ending == ".npz":
-        return _npz(text, reading)
+    if ending in (".mat", ".npz"):
+        return _of_arrays(text, load_arrays(text), reading)
     if ending in TABLES:
         return _table(text, reading)
     raise _unknown(text, ending)
@@ -215,13 +212,7 @@ def load_test(source: Source, samples: Samples, reading: Reading) -> Data:
     """
     text = _checked_name(source)
     if _ending(text) in TABLES:
-        read = read_table(
-            text,
-            separator=reading.separator,
-            decimal=reading.decimal,
-            header=reading.header,
-            gaps=reading.gaps,
-        )
+        read = _read_file(text, reading)
         if samples.schema is None:
             # Arrays have no names: columns are matched by position, and none is left out.
             *features, target = read.frame.columns
@@ -327,10 +318,9 @@ def _unknown(text: str, ending: str) -> Exception:
     kinds = f"{', '.join((*TABLES, '.npz'))} or .mat"
     if not ending and not os.path.exists(text):
         known = (BUILT_IN, *BUNDLED)
-        near = difflib.get_close_matches(text, known, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
         return ValueError(
-            f"data must be one of {', '.join(known)}, or a file {kinds}, got {shown(text)}{hint}"
+            f"data must be one of {', '.join(known)}, or a file {kinds}, got {shown(text)}"
+            + did_you_mean(text, known)
         )
     # A missing file or a folder is the likelier slip than a wrong ending: its OSError comes first.
     read_with(text, lambda file: None, "a file")
@@ -347,26 +337,22 @@ def _bundled(name: str, reading: Reading) -> Samples:
 
 
 def _table(path: Source, reading: Reading) -> Samples:
-    read = read_table(
-        path, separator=reading.separator, decimal=reading.decimal, header=reading.header, gaps=reading.gaps
-    )
+    read = _read_file(path, reading)
     with of_file(path):
         found = samples_of_frame(read.frame, reading, _row_name(read))
         return found._replace(notes=(*read.notes, *found.notes))
 
 
+def _read_file(path: Source, reading: Reading) -> Read:
+    return read_table(
+        path, separator=reading.separator, decimal=reading.decimal, header=reading.header, gaps=reading.gaps
+    )
+
+
 def _row_name(read: Read) -> RowName:
-    """Returns the names of a table's rows in messages: their numbers in the file, as a spreadsheet counts."""
-    first = 2 if read.header else 1
-    return lambda row: f"row {row + first if read.numbers is None else read.numbers[row]}"
-
-
-def _mat(path: Source, reading: Reading) -> Samples:
-    return _of_arrays(path, load_arrays(path), reading)
-
-
-def _npz(path: Source, reading: Reading) -> Samples:
-    return _of_arrays(path, load_arrays(path), reading)
+    """Returns the names of a table's rows in messages."""
+    numbers = read.row_numbers
+    return lambda row: f"row {numbers[row]}"
 
 
 def load_arrays(path: Source) -> dict[str, Any]:
@@ -376,9 +362,14 @@ def load_arrays(path: Source) -> dict[str, Any]:
         OSError: the file cannot be opened.
         ValueError: not such a file; names it.
     """
-    if str(path).lower().endswith(".mat"):
-        return read_with(path, lambda file: read_arrays(file.read_bytes()), "a MATLAB 5 file")
+    return _matlab_arrays(path) if str(path).lower().endswith(".mat") else _numpy_arrays(path)
 
+
+def _matlab_arrays(path: Source) -> dict[str, Any]:
+    return read_with(path, lambda file: read_arrays(file.read_bytes()), "a MATLAB 5 file")
+
+
+def _numpy_arrays(path: Source) -> dict[str, Any]:
     def read(file: Path) -> dict[str, Any]:
         # Opened here: NumPy leaves the file open where the archive is damaged.
         with open(file, "rb") as opened, np.lib.npyio.NpzFile(opened, allow_pickle=False) as archive:

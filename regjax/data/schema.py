@@ -19,7 +19,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from regjax.core.checks import check_choice, counted, shortened, shown
+from regjax.core.checks import check_choice, counted, did_you_mean, shortened, shown
 from regjax.data.cells import Cells, number_of, read_cells, text_of, with_gaps
 
 Kind = Literal["numeric", "category", "date", "drop"]
@@ -157,10 +157,6 @@ class Schema:
                 found[:, j] = _numbers(column.name, cells, column.kind, row_name, column.written)
         return found
 
-    def left_out(self, name: str) -> bool:
-        """Returns whether a column is no input."""
-        return all(column.name != name for column in self.kept)
-
     def _check_names(self, names: Sequence[str], source: str) -> None:
         where = f"{source}: " if source else ""
         missing = [column.name for column in self.kept if column.name not in names]
@@ -218,10 +214,9 @@ def take_schema(
     names = [str(name) for name in frame.columns]
     for name, kind in kinds.items():
         if name not in names:
-            near = difflib.get_close_matches(name, names, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
             raise ValueError(
-                f"columns must name columns of the table ({listed(names)}), got {shown(name)}{hint}"
+                f"columns must name columns of the table ({listed(names)}), got {shown(name)}"
+                + did_you_mean(name, names)
             )
         check_choice(f"columns: {name}", kind, KINDS)
     least = min(RARE, max(2, math.ceil(len(frame) / 100)))
@@ -383,12 +378,17 @@ def as_word(name: str) -> str:
     return shlex.quote(shortened(name))
 
 
+def names_by_words(schema: Schema) -> dict[str, list[str]]:
+    """Returns what was made of the columns -> the names of the columns that it was made of, in order."""
+    found: dict[str, list[str]] = {}
+    for column in schema.columns:
+        found.setdefault(column.note or column.kind, []).append(column.name)
+    return found
+
+
 def columns_in_words(schema: Schema) -> str:
     """Returns what was made of each column in one line; columns of the same words stand together."""
-    of_words: dict[str, list[str]] = {}
-    for column in schema.columns:
-        of_words.setdefault(column.note or column.kind, []).append(column.name)
-    return "; ".join(f"{', '.join(names)}: {words}" for words, names in of_words.items())
+    return "; ".join(f"{', '.join(names)}: {words}" for words, names in names_by_words(schema).items())
 
 
 def listed(names: Sequence[str]) -> str:

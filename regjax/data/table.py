@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from regjax.core.checks import shown
+from regjax.core.checks import did_you_mean, shown
 from regjax.core.data import Data, Task, unit_mean
 from regjax.data.cells import read_cells
 from regjax.data.schema import RowName, Schema, as_word, is_identifier, listed, position, take_schema
@@ -128,22 +128,23 @@ def samples_of_pair(
         y, reading.task, name=f"target {shown(target)}" if target else "y", row_name=row_name
     )
     # Columns that say how rows belong together are no inputs, unless the user asks for them.
-    kinds, extra = dict(reading.columns or {}), {}
+    kinds, extra, role_of = dict(reading.columns or {}), {}, {}
     for role in ("groups", "time", "weights"):
         name = getattr(reading, role)
         if name is not None:
             extra[role] = features[_column_of(names, role, name)]
             kinds.setdefault(name, "drop")
+            role_of[name] = role
     schema = take_schema(features, kinds, target=target, row_name=row_name)
-    role_of = {getattr(reading, role): role for role in extra if schema.left_out(getattr(reading, role))}
+    coded = schema.code(features, row_name)
     columns = tuple(
         dataclasses.replace(column, note=f"{role_of[column.name]}, and no input")
-        if column.name in role_of
+        if column.name in role_of and column.kind == "drop"
         else column
         for column in schema.columns
     )
+    # The words for gaps come last: in these rows they are gaps already.
     schema = dataclasses.replace(schema, columns=columns, gaps=reading.gaps)
-    coded = schema.code(features, row_name)
     weights = _numbers_of(extra, "weights", row_name)
     train = Data(coded.T, found.y.T, unit_mean(weights, n))
     groups = None if "groups" not in extra else groups_of(extra["groups"], row_name)
@@ -182,11 +183,10 @@ def frame_to_test(
     if y is None:
         names = [str(name) for name in frame.columns]
         if schema.target not in names:
-            near = difflib.get_close_matches(schema.target, names, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
             where = f"{source}: " if source else ""
             raise ValueError(
-                f"{where}must have the target {shown(schema.target)}, got the columns {listed(names)}{hint}"
+                f"{where}must have the target {shown(schema.target)}, got the columns {listed(names)}"
+                + did_you_mean(schema.target, names)
             )
         y, frame = frame[schema.target], frame.drop(columns=[schema.target])
     name = f"target {shown(schema.target)}" if schema.target else "y"

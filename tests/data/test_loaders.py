@@ -49,6 +49,14 @@ def test_mat_round_trip(tmp_path):
     assert test.x.shape == (2, 3)
 
 
+def test_a_loader_reads_its_kind_whatever_the_ending(tmp_path):
+    with open(tmp_path / "a.bin", "wb") as one, open(tmp_path / "b.mat", "wb") as other:
+        scipy.io.savemat(one, {"X": X, "y": Y[:, None]})
+        np.savez(other, X=X, y=Y)
+    np.testing.assert_array_equal(regjax.load_mat(tmp_path / "a.bin")[0].x, X.T)
+    np.testing.assert_array_equal(regjax.load_npz(tmp_path / "b.mat")[0].x, X.T)
+
+
 def test_labels_mean_the_same_in_train_and_test(tmp_path):
     # yval holds one class only: it must stay class 1, not become class 0.
     path = tmp_path / "d.npz"
