@@ -253,6 +253,8 @@ class RegMLPRegressor(RegressorMixin, RegMLP, Loss):
 
     def _validate(self, X: Any, y: Any, fresh: bool, incremental: bool) -> tuple[np.ndarray, np.ndarray]:
         X, y = self._validated(X, y, fresh, y_numeric=True)
+        if y.dtype.kind not in "biuf":
+            raise TypeError(f"y must hold numbers, got dtype {y.dtype}")
         return X, np.asarray(y, X.dtype).reshape(len(y), -1)
 
     def _num_outputs(self, y: np.ndarray) -> int:
