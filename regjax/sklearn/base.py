@@ -27,6 +27,7 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from regjax.core.config import Config
+from regjax.core.data import unit_mean
 from regjax.core.hparams import check_loss
 from regjax.core.mlp import Layer, Params
 from regjax.core.numpy_random import draw_weights
@@ -162,9 +163,11 @@ class RegMLP(Parameters):
                 raise ZeroDivisionError(NO_WEIGHT)
             if not np.any(val_weights):
                 raise ValueError("Sample weights must contain at least one non-zero number.")
+            # Not rescaled: sums of whole weights stay exact, and so do scores that are compared.
             watched = as_data(X_val, y_val, val_weights)
         mean_weight = float(np.mean(weights, dtype=np.float64))
-        return Samples(as_data(X, y, counted(weights, X.dtype)), watched, mean_weight)
+        data = as_data(X, y, unit_mean(counted(weights, X.dtype), len(X)))
+        return Samples(data, watched, mean_weight)
 
     def _begin(self, run: Run, fresh: bool, incremental: bool) -> TrainState:
         """Returns the state that training begins with: a new one, or where the last call left off."""
@@ -220,7 +223,7 @@ class RegMLP(Parameters):
         self.loss_ = losses[-1] if losses else math.nan
         self.t_ += int(np.sum(run.samples.data.weights > 0)) * self.n_iter_
         if run.config.schedule == "invscaling":
-            float(self.t_ + 1) ** self.power_t  # overflows where scikit-learn's does
+            _ = float(self.t_ + 1) ** self.power_t  # overflows where scikit-learn's does
         self._epochs_done = first + self.n_iter_
         stopped = int(cast(Any, reached.epochs).stopped_at) >= 0
         if not incremental and self.n_iter_ == self.max_iter and not stopped:

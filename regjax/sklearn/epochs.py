@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 
 from regjax.core.config import Config
-from regjax.core.data import Data, pad_samples, unit_mean
+from regjax.core.data import Data, pad_samples
 from regjax.core.hparams import HParams
 from regjax.core.mlp import Params
 from regjax.core.numpy_random import draw_orders
@@ -108,7 +108,7 @@ def as_data(X: np.ndarray, y: np.ndarray, weights: np.ndarray) -> Data:
         y: `(n_samples, n_outputs)`.
         weights: `(n_samples,)`, >= 0.
     """
-    data = Data(X.T, y.T, unit_mean(weights, len(X)).astype(X.dtype))
+    data = Data(X.T, y.T, weights.astype(X.dtype))
     n = len(X)
     size = 32
     while size < min(n, 1024):
