@@ -8,16 +8,18 @@ these the same network. Training is JAX; a fitted estimator predicts in NumPy al
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any, Self, cast
+from contextvars import ContextVar
+from typing import Any, NamedTuple, Self, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import _fit_context
+from sklearn.base import _fit_context, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
@@ -49,8 +51,35 @@ NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
     "preprocessed."
 )
+# What `fit` asks before it trains: a search sets a function that takes the network and the arguments of
+# `fit`, and returns whether the network needs no training of its own.
+INSTEAD: ContextVar[Callable[[RegMLP, Any, Any, Any], bool] | None] = ContextVar("INSTEAD", default=None)
+# What a fit tells beside its weights. A network that a search has trained finds it out when it is asked.
+TOLD = ("loss_", "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_")
+# Methods that decide what a fit computes: a class that overrides one is fitted alone.
+FITS = ("_fit", "_prepare", "_split", "_begin", "_train", "_take", "_config", "_hparams", "_optimizer")
 # A function of a layer's number, input and weights that returns input and weights with units dropped.
 Dropping = Callable[[int, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+class Trained(NamedTuple):
+    """A network that a search has trained with others.
+
+    Attributes:
+        params: its parameters, those that predict.
+        config: its config.
+        num_epochs: epochs that it was trained for.
+        num_samples: samples of an epoch.
+        seconds: its share of the time of its chunks.
+        seed: the random_state that it was trained with, where it has none of its own.
+    """
+
+    params: Params
+    config: Config
+    num_epochs: int
+    num_samples: int
+    seconds: float
+    seed: int | None = None
 
 
 class RegMLP(Parameters):
@@ -75,11 +104,32 @@ class RegMLP(Parameters):
         Raises:
             ValueError: invalid parameters or data; weights that are not finite after training.
         """
+        instead = INSTEAD.get()
+        if instead is not None and instead(self, X, y, sample_weight):
+            return self
         return self._fit(X, y, sample_weight, incremental=False)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool) -> Self:
         """Returns the estimator after `fit`, or after an epoch of `partial_fit`."""
         fresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        run, random = self._prepare(X, y, sample_weight, fresh=fresh, incremental=incremental)
+        with own_settings(run.config.dtype):
+            state = self._train(run, self._begin(run, fresh, incremental), random, incremental)
+        self._take(state, run.config)
+        return self
+
+    def _prepare(
+        self, X: Any, y: Any, sample_weight: Any, *, fresh: bool = True, incremental: bool = False
+    ) -> tuple[Run, np.random.RandomState]:
+        """Returns what training needs, and the generator that draws its orders; sets the first weights.
+
+        Args:
+            X: as in `fit`.
+            y: as in `fit`.
+            sample_weight: as in `fit`.
+            fresh: whether training begins with new weights.
+            incremental: whether `partial_fit` asks.
+        """
         X, y = self._validate(X, y, fresh, incremental)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
@@ -100,10 +150,7 @@ class RegMLP(Parameters):
         with own_settings(config.dtype):
             hparams = check_hparams(config, HParams(**self._hparams(samples.mean_weight)))
             check_loss(hparams, resolve_loss(config, samples.data))
-            run = Run(key, hparams, samples, config)
-            state = self._train(run, self._begin(run, fresh, incremental), random, incremental)
-        self._take(state, config)
-        return self
+            return Run(key, hparams, samples, config), random
 
     def _split(self, X: Any, y: Any, sample_weight: Any, random: Any) -> Samples:
         """Returns the samples to train on and those that early stopping watches."""
@@ -229,13 +276,41 @@ class RegMLP(Parameters):
             # The span is traced: a span without epochs compiles the program of every span.
             run_epochs(key, state, hparams, data, None, orders, Span(0, 0, 1, 1), config=config.program())
 
-    def _describe(self, like: RegMLP, config: Config, num_epochs: int) -> None:
-        """Writes the attributes of a network that a sweep has trained; `like` has validated the samples."""
-        if hasattr(like, "classes_"):
-            self.classes_ = like.classes_
-        self.n_features_in_, self.n_outputs_ = config.layer_sizes[0], config.layer_sizes[-1]
-        self.n_layers_, self.n_iter_ = len(config.layer_sizes), num_epochs
+    def _take_over(self, trained: Trained, samples: Callable[[], tuple[Any, Any, Any]]) -> None:
+        """Writes the attributes of a network that a search has trained; the samples are validated.
+
+        Args:
+            trained: the network.
+            samples: returns the arguments of `fit`, for what only a fit tells.
+        """
+        sizes = trained.config.layer_sizes
+        self.n_outputs_, self.n_layers_ = sizes[-1], len(sizes)
+        self.n_iter_, self.t_ = trained.num_epochs, trained.num_epochs * trained.num_samples
         self.out_activation_ = self._out_activation()
+        self._adopt(trained.params)
+        self._alone = functools.partial(self._fit_alone, trained.seed, samples)
+
+    def _fit_alone(self, seed: int | None, samples: Callable[[], tuple[Any, Any, Any]]) -> RegMLP:
+        """Returns a network like this one, fitted alone."""
+        alone = clone(self).set_params(verbose=False)
+        if alone.random_state is None:
+            alone.set_params(random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return alone._fit(*samples(), incremental=False)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in TOLD and "_alone" in vars(self):
+            alone = self._alone()
+            vars(self).update({told: vars(alone)[told] for told in TOLD if told in vars(alone)})
+            del self._alone
+            if name in vars(self):
+                return vars(self)[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __getstate__(self) -> Any:
+        """Returns what is pickled: without the samples that a search has trained on."""
+        return {name: value for name, value in super().__getstate__().items() if name != "_alone"}
 
     # -- prediction ----------------------------------------------------------------------------------------
 
@@ -285,3 +360,9 @@ class RegMLP(Parameters):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = False
         return tags
+
+
+def is_plain(network: RegMLP, *more: str) -> bool:
+    """Returns whether regjax's own methods fit a network; `more` names methods beside those of `FITS`."""
+    own = next(kind for kind in type(network).__mro__ if kind.__module__.startswith("regjax."))
+    return all(getattr(type(network), name) is getattr(own, name) for name in (*FITS, *more))
