@@ -55,12 +55,14 @@ class Done(NamedTuple):
         seeds: a random_state for each of a candidate's networks, by candidate; None leaves it its own.
         together: what scikit-learn's code takes over when it fits the others.
         results: results of the sweep; None where the candidates took several sweeps, or other ways.
+        num_recalled: number of networks that the store held.
     """
 
     adopted: dict[tuple[int, int, int], Adopted]
     seeds: dict[int, Sequence[int | None]]
     together: Together
     results: Results | None
+    num_recalled: int = 0
 
 
 def train_candidates(work: Work, candidates: Sequence[Mapping[str, Any]]) -> Done:
@@ -225,7 +227,7 @@ def _of_one_preprocessing(work: Work, groups: list[list[Candidate]], done: Done)
             continue
         done.adopted.update(found)
         done.seeds.update({member.number: results.design.seeds for member in members})
-        done = done._replace(results=results)
+        done = done._replace(results=results, num_recalled=done.num_recalled + results.recalled)
     return done
 
 

@@ -45,7 +45,10 @@ class _Running:
         work: the samples and, once they are made, the splits.
         clones: the estimators that scikit-learn is about to fit on a fold, in its order.
         seconds: of each fit so far its share of a sweep's time, or None where scikit-learn has measured it.
-        done: context of what is handed out while candidates are fitted.
+        results: results of a sweep, or None, for each time that candidates were evaluated.
+        num_seeds: how often each candidate is handed to scikit-learn.
+        said: number of fits of which a line was printed.
+        alone: the context of one process, and what else is undone at the end.
     """
 
     def __init__(self, search: Any) -> None:
@@ -55,7 +58,9 @@ class _Running:
         self.clones: Iterator[Any] = iter(())
         self.seconds: list[float | None] = []
         self.results: list[Any] = []
+        self.num_seeds, self.said = 1, 0
         self.alone = contextlib.ExitStack()
+        self.verbose = search.verbose
 
     def begin(self, X: Any, y: Any) -> None:
         """Puts a hook on the search's estimator, of which scikit-learn makes a clone for each fit."""
@@ -63,6 +68,9 @@ class _Running:
         self.work = Work(self.search, estimator, X, y, [], dict(self.routed.estimator.fit))
         # One process while candidates are handed out: their fits are done.
         self.alone.enter_context(joblib.parallel_config(backend="sequential"))
+
+        # The times of fits that are handed out are known later than scikit-learn would print them.
+        self.search.verbose = min(self.verbose, 1)
 
         def first() -> Any:
             # The estimator of which all others are clones, and which nobody else sees.
@@ -97,7 +105,11 @@ class _Running:
             if search.n_seeds > 1:  # the tree of callbacks has room for one fit per candidate and fold
                 context = {}
             done = train_candidates(work._replace(splits=splits), candidates)
+            self.num_seeds = search.n_seeds
             self.results.append(done.results)
+            if search.store is not None and self.verbose:
+                print(f"{done.num_recalled} of {len(seeded) * len(splits)} networks were in the store")
+            search.num_recalled_ = getattr(search, "num_recalled_", 0) + done.num_recalled
             self.clones = self._clones(done, len(candidates), len(splits))
             with done.together.handing_out():
                 return evaluate(seeded, cv=_Splits(splits), more_results=more_results, **context)
@@ -122,6 +134,7 @@ class _Running:
     def end(self) -> None:
         """Leaves the search as it was."""
         self.alone.close()
+        self.search.verbose = self.verbose
         if self.work is not None:
             self.search.estimator = self.work.estimator
 
@@ -164,10 +177,11 @@ class _Search:
             ValueError: invalid parameters or data; all fits failed.
         """
         self._running = _Running(self)
+        vars(self).pop("num_recalled_", None)
         try:
             cast(Any, super()).fit(X, y, **params)
-            results = self._running.results
-            self.results_ = results[0] if len(results) == 1 else None
+            if results := self._running.results:
+                self.results_ = results[0] if len(results) == 1 else None
         finally:
             self._running.end()
             del self._running
@@ -204,11 +218,21 @@ class _Search:
 
         `candidate_params` has each candidate once per seed, `out` a dict per candidate, seed and fold.
         """
-        seeds = self.n_seeds if self._running.work is not None else 1
-        for result, seconds in zip(out, self._running.seconds, strict=False):
+        running = self._running
+        if running.work is None:
+            return cast(Any, super())._format_results(candidate_params, n_splits, out, more_results)
+        for result, seconds in zip(out, running.seconds, strict=False):
             if seconds is not None:
                 result["fit_time"] = seconds
+        if running.verbose > 1:
+            for place in range(running.said, len(out)):
+                candidate, fold = divmod(place, n_splits)
+                parameters = candidate_params[candidate]
+                print(end_line(running.verbose, parameters, out[place], (fold, n_splits),
+                               (candidate, len(candidate_params))))  # fmt: skip
+            running.said = len(out)
         # The position in `out` of each candidate, fold and seed.
+        seeds = running.num_seeds
         positions = np.arange(len(out)).reshape(-1, seeds, n_splits).swapaxes(1, 2)
         scores = [result["test_scores"] for result in out]
         if isinstance(scores[0], dict):
@@ -217,6 +241,41 @@ class _Search:
             self.seed_scores_ = np.array(scores, float)[positions]
         means = [_mean([out[i] for i in cell]) for cell in positions.reshape(-1, seeds)]
         return cast(Any, super())._format_results(candidate_params[::seeds], n_splits, means, more_results)
+
+
+def end_line(
+    verbose: int,
+    parameters: Mapping[str, Any],
+    result: Mapping[str, Any],
+    split: tuple[int, int],
+    candidate: tuple[int, int],
+) -> str:
+    """Returns scikit-learn's line on a fit that has ended, with the network's share of the time.
+
+    Args:
+        verbose: as in the search, above 1.
+        parameters: parameters of the candidate.
+        result: scores and times of the fit.
+        split: number of the fold, and of all folds.
+        candidate: number of the candidate, and of all.
+    """
+    begun = f"[CV{f' {split[0] + 1}/{split[1]}' if verbose > 2 else ''}"
+    begun += f"; {candidate[0] + 1}/{candidate[1]}" if verbose > 9 else ""
+    said = ", ".join(f"{name}={parameters[name]}" for name in sorted(parameters))
+    said += ";" if said else ""
+    if verbose > 2:
+        test, train = result["test_scores"], result.get("train_scores")
+        if isinstance(test, dict):
+            for name in sorted(test):
+                said += (
+                    f" {name}: ({'' if train is None else f'train={train[name]:.3f}, '}test={test[name]:.3f})"
+                )
+        else:
+            said += ", score=" + (f"{test:.3f}" if train is None else f"(train={train:.3f}, test={test:.3f})")
+    seconds = joblib.logger.short_format_time(result["fit_time"] + result["score_time"])
+    said += f" total time={seconds}"
+    begun += "] END "
+    return begun + "." * (80 - len(begun) - len(said)) + said
 
 
 def has_networks(search: Any) -> bool:
