@@ -162,6 +162,7 @@ class Parameters(_Regularised):
             shuffle=bool(self.shuffle),
             epsilon_hat=True,
             stop_on="score" if self.early_stopping else "loss",
+            clip_loss=True,
             draws="sklearn",
             class_weight=self._class_weights() if class_weight == "own" else class_weight,
         )
