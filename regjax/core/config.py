@@ -15,9 +15,7 @@ from typing import Any, Literal, get_args
 from .checks import check_choice, check_count, check_known, shown
 
 Activation = Literal["relu", "tanh", "sigmoid", "gelu", "identity"]
-Loss = Literal[
-    "sigmoid_cross_entropy", "softmax_cross_entropy", "multilabel_cross_entropy", "squared_error"
-]
+Loss = Literal["sigmoid_cross_entropy", "softmax_cross_entropy", "multilabel_cross_entropy", "squared_error"]
 Optimizer = Literal["sgd", "momentum", "nesterov", "adam", "adamw"]
 Init = Literal["tutorial", "he", "glorot", "sklearn", "sklearn_logistic"]
 Dtype = Literal["float32", "float64"]

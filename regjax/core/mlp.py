@@ -250,7 +250,7 @@ def predict(
 
 
 def decide(logits: jax.Array, loss: Loss) -> jax.Array:
-    """Returns the prediction of logits: labels `(1, n)`, zeros and ones `(n_labels, n)`, or the logits themselves."""
+    """Returns the prediction of logits: classes `(1, n)`, labels `(n_labels, n)`, or real values."""
     _check_outputs(logits, loss)
     if loss in ("sigmoid_cross_entropy", "multilabel_cross_entropy"):
         return (logits > 0).astype(jnp.int32)
