@@ -38,6 +38,8 @@ from regjax.study.evidence import Row
 from regjax.study.grid import grid_from_list
 from regjax.study.plan import make_plan
 
+# Fewer fits of one shape than this many are not worth a program of their own.
+FEW = 4
 # Records of a run whose networks may stop: only at a record do those that have stopped make room.
 RECORDS = 10
 
@@ -196,10 +198,10 @@ class Together:
             alike.setdefault((shape, kind), []).append(name)
         for names in alike.values():
             wanted = [self._wanted[name] for name in names]
-            try:
-                found: list[Trained | None] = _trained(wanted, self._replicates, self.workers)
-            except Exception:  # raised again where the networks are fitted alone
-                found = [None] * len(names)
+            found: list[Trained | None] = [None] * len(names)
+            if len(names) >= FEW:
+                with contextlib.suppress(Exception):  # raised again where the networks are fitted alone
+                    found = _trained(wanted, self._replicates, self.workers)
             self._trained |= dict(zip(names, found, strict=True))
         self._wanted.clear()
         self._replicates.clear()
@@ -308,7 +310,7 @@ def _trained(
         key = fit.config, tuple((name, np.asarray(leaf).tobytes()) for name, leaf in asked.items())
         if key not in own:
             own[key] = len(own)
-            configurations += grid_from_list([{"l2": float(np.asarray(fit.hparams.l2))}])
+            configurations += grid_from_list([{"l2": float(np.mean(fit.hparams.l2))}])
             every = _every(fit)
             configs.append(dataclasses.replace(fit.config, eval_every=every, metrics=()))
             hparams.append(fit.hparams)
@@ -332,7 +334,9 @@ def _trained(
         stopped = int(results.stopped_at[row])
         steps = stopped if stopped >= 0 else fit.config.num_steps
         epochs, seconds = -(-steps // fit.num_batches), float(results.seconds[row])
-        found.append(Trained(results.params(row), fit.config, epochs, fit.num_samples, seconds, fit.seed))
+        found.append(
+            Trained(results.params(row), fit.config, epochs, fit.num_samples, seconds, stopped >= 0, fit.seed)
+        )
     return found
 
 
