@@ -42,6 +42,7 @@ from regjax.sklearn.epochs import (
     run_epochs,
     train_epochs,
 )
+from regjax.sklearn.lbfgs import fit_lbfgs
 from regjax.sklearn.parameters import ACTIVATIONS, Parameters
 from regjax.study.inference import ACTIVATIONS as FUNCTIONS
 
@@ -81,6 +82,9 @@ class RegMLP(Parameters):
         """Returns the estimator after `fit`, or after an epoch of `partial_fit`."""
         fresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         X, y = self._validate(X, y, fresh, incremental)
+        if self.solver == "lbfgs":
+            fit_lbfgs(self, X, y, sample_weight, fresh)
+            return self
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
         if incremental and self.early_stopping:

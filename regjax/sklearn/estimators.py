@@ -14,6 +14,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
     check_classification_targets,
@@ -22,6 +23,7 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import validate_data
 
 from regjax.sklearn.base import RegMLP
+from regjax.sklearn.lbfgs import check_stochastic
 from regjax.sklearn.parameters import ClassParameters, Loss, estimator
 
 
@@ -53,6 +55,7 @@ class RegMLPClassifier(ClassifierMixin, RegMLP, ClassParameters):
 
     class_weight: Annotated[Any, dict, StrOptions({"balanced"}), None] = None
 
+    @available_if(check_stochastic)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self,
@@ -184,6 +187,7 @@ class RegMLPRegressor(RegressorMixin, RegMLP, Loss):
         True
     """
 
+    @available_if(check_stochastic)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Returns the estimator after one more epoch, on these samples.
@@ -200,8 +204,8 @@ class RegMLPRegressor(RegressorMixin, RegMLP, Loss):
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Returns the predictions, `(n_samples,)` or `(n_samples, n_outputs)`."""
-        z = self._logits(X)
-        return z[:, 0] if z.shape[1] == 1 else z
+        found = self._real_values(self._logits(X))
+        return found[:, 0] if found.shape[1] == 1 else found
 
     def predict_samples(self, X: ArrayLike, n_samples: int = 100, random_state: Any = None) -> np.ndarray:
         """Returns what `predict` does, `n_samples` times, with units dropped as in training.
@@ -216,8 +220,12 @@ class RegMLPRegressor(RegressorMixin, RegMLP, Loss):
         References:
             Gal & Ghahramani 2016, "Dropout as a Bayesian approximation".
         """
-        found = np.stack(self._sampled_logits(X, n_samples, random_state))
+        found = self._real_values(np.stack(self._sampled_logits(X, n_samples, random_state)))
         return found[..., 0] if found.shape[-1] == 1 else found
+
+    def _real_values(self, z: np.ndarray) -> np.ndarray:
+        """Returns predictions, of the last layer's pre-activations."""
+        return np.exp(z) if self.out_activation_ == "exp" else z
 
     def _validate(self, X: Any, y: Any, fresh: bool, incremental: bool) -> tuple[np.ndarray, np.ndarray]:
         X, y = validate_data(
@@ -225,10 +233,11 @@ class RegMLPRegressor(RegressorMixin, RegMLP, Loss):
         )
         if y.ndim == 2 and y.shape[1] == 1:  # warns, as scikit-learn does
             y = column_or_1d(y, warn=True)
-        return X, np.asarray(y, X.dtype).reshape(len(y), -1)
+        # lbfgs computes in float64 whatever X is, as in scikit-learn.
+        return X, np.asarray(y, None if self.solver == "lbfgs" else X.dtype).reshape(len(y), -1)
 
     def _num_outputs(self, y: np.ndarray) -> int:
         return y.shape[1]
 
     def _out_activation(self) -> str:
-        return "identity"
+        return "exp" if self.loss == "poisson" else "identity"
