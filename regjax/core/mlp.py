@@ -216,7 +216,7 @@ def predict_proba(
         `(1, n)`, the probability of class 1, for sigmoid cross-entropy; `(n_classes, n)` for softmax.
 
     Raises:
-        ValueError: an unknown loss, one that does not fit the number of outputs, or squared error: a
+        ValueError: an unknown loss, one that does not fit the number of outputs, or one of real targets: a
             regression network has no probabilities.
     """
     logits, _ = forward(params, x, activation=activation, precision=precision)
@@ -248,13 +248,13 @@ def predict(
 
 
 def decide(logits: jax.Array, loss: Loss) -> jax.Array:
-    """Returns the prediction of logits: labels `(1, n)`, or the logits themselves for squared error."""
+    """Returns the prediction of logits: labels `(1, n)`, or real values `(n_outputs, n)`, exp for poisson."""
     _check_outputs(logits, loss)
     if loss == "sigmoid_cross_entropy":
         return (logits > 0).astype(jnp.int32)
     if loss == "softmax_cross_entropy":
         return jnp.argmax(logits, axis=0, keepdims=True).astype(jnp.int32)
-    return logits
+    return jnp.exp(logits) if loss == "poisson" else logits
 
 
 def _check_outputs(logits: jax.Array, loss: Loss) -> None:

@@ -106,6 +106,7 @@ def _shared(member: Candidate) -> tuple[str, str]:
     fixed.append(network.validation_fraction if network.early_stopping else None)
     # The schedule is part of the program, and only sgd reads it.
     fixed.append(network.solver if network.learning_rate != "constant" else None)
+    fixed += [getattr(network, "loss", None), network.solver == "lbfgs"]
     return preprocessing, cast(str, joblib.hash([*fixed, getattr(network, "class_weight", None)]))
 
 
@@ -117,6 +118,8 @@ def _needs_fits(work: Work, members: list[Candidate]) -> bool:
     so much that `batch_size` means another number of samples in each.
     """
     estimator = members[0].estimator
+    if members[0].network.solver == "lbfgs":
+        return True
     if any(len(np.intersect1d(train, test)) for train, test in work.splits):
         return True
     if any(m.network.early_stopping and not m.network.validation_fraction for m in members):

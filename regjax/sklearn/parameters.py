@@ -155,6 +155,7 @@ class Parameters(_Regularised):
         return Config(
             layer_sizes=(num_features, *self._hidden(), num_outputs),
             activation=cast(Any, ACTIVATIONS[self.activation]),
+            loss="poisson" if getattr(self, "loss", None) == "poisson" else "auto",
             optimizer=self._optimizer(),
             num_steps=self.max_iter * math.ceil(num_samples / size),
             batch_size=None if size >= num_samples else size,
