@@ -135,7 +135,7 @@ class RegMLP(Parameters):
         layers = zip(self.coefs_, self.intercepts_, strict=True)
         params: Any = tuple(Layer(cast(Any, w.T), cast(Any, b[:, None])) for w, b in layers)
         state = begin(run.key, run.hparams, params, config=run.config)
-        if fresh:
+        if fresh or not hasattr(self, "_state"):  # a warm start may go on from lbfgs
             self.loss_curve_: list[float] = []
             self.validation_scores_: list[float] | None = [] if self.early_stopping else None
             self.t_, self._epochs_done = 0, 0

@@ -2,25 +2,23 @@
 
 `RegMLP._fit` calls `fit_lbfgs`, and the searches `fit_many`; `Parameters._check` calls `check_lbfgs`.
 
-The objective is evaluated here, in NumPy and in scikit-learn's order of operations, and not by the core:
-L-BFGS amplifies a difference in the last bit to one in the first digit within a hundred iterations, so that
-any other order would lead to another network than scikit-learn's wherever max_iter ends the fit. For networks
-of this size it is also faster than a compiled program, which would be called once per evaluation. The tests
-hold it against the core's objective and its certified gradient.
+The objective is that of smooth.py, and SciPy's settings are scikit-learn's: from the same `random_state`
+comes the same network, to the bit.
 """
 
 from __future__ import annotations
 
+import collections
 import functools
 import itertools
-import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
-from scipy.special import expit, xlogy
-from scipy.stats import norm
 from sklearn.utils import check_random_state
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight
@@ -29,39 +27,10 @@ from threadpoolctl import ThreadpoolController
 from regjax.core.hparams import HYPERPARAMETERS
 from regjax.core.mlp import Layer
 from regjax.core.numpy_random import draw_weights
-from regjax.study.inference import ACTIVATIONS as FUNCTIONS
+from regjax.sklearn.smooth import Objective, Problem, unpack
 
-
-class Problem(NamedTuple):
-    """One network to train; arrays are samples first, as in scikit-learn.
-
-    Attributes:
-        x: `(n_samples, n_features)`.
-        y: targets, `(n_samples, n_outputs)`; of classes booleans, or shares of label smoothing.
-        weights: `(n_samples,)`, or None for 1.
-        start: the parameters that training begins with: weights of all layers, then biases, as one vector.
-        sizes: units of each layer.
-        activation: scikit-learn's name of the hidden layers' activation, or "gelu".
-        output: "identity", "exp", "logistic" or "softmax".
-        alpha: strength of the penalty on weights.
-        activity_l2: strength of the penalty on hidden activations.
-        confidence_penalty: strength of the output's negative entropy.
-        options: maxfun, maxiter and gtol of SciPy.
-        verbose: whether a line is printed after every iteration.
-    """
-
-    x: np.ndarray
-    y: np.ndarray
-    weights: np.ndarray | None
-    start: np.ndarray
-    sizes: tuple[int, ...]
-    activation: str
-    output: str
-    alpha: float
-    activity_l2: float
-    confidence_penalty: float
-    options: dict[str, Any]
-    verbose: bool
+# Fits that are made ready for each thread: their targets take memory.
+AHEAD = 4
 
 
 def check_lbfgs(network: Any) -> None:
@@ -71,18 +40,14 @@ def check_lbfgs(network: Any) -> None:
     is none, and the kink of l1 ends its line search.
     """
     for name, declared in HYPERPARAMETERS.items():
-        value = getattr(network, declared.sklearn, None) if declared.sklearn else None
-        if (
-            value is None
-            or declared.place in ("", "loss")
-            or (declared.place == "penalties" and name != "l1")
-        ):
+        if name != "l1" and declared.place in ("", "loss", "penalties"):
             continue
-        if np.any(np.asarray(declared.from_sklearn(value)) != declared.off):
+        value = getattr(network, declared.sklearn) if declared.sklearn else None
+        if value is not None and np.any(np.asarray(declared.from_sklearn(value)) != declared.off):
             off = "None" if declared.meaning == "bound" else "0"
             raise ValueError(
                 f"{declared.sklearn} must be {off} with solver 'lbfgs', got {value!r}: lbfgs minimises a "
-                "smooth function of the weights, take solver 'adam' or 'sgd'"
+                "smooth function of the weights; take solver 'adam' or 'sgd'"
             )
 
 
@@ -109,7 +74,94 @@ def fit_lbfgs(network: Any, X: np.ndarray, y: np.ndarray, sample_weight: Any, fr
         ValueError: a regulariser that lbfgs cannot honour; weights that are not finite after training.
     """
     problem = make_problem(network, X, y, sample_weight, fresh)
-    adopt(network, problem, solve(problem))
+    with one_thread:
+        found = solve(problem)
+    adopt(network, problem, found)
+
+
+class Fit(NamedTuple):
+    """One network to fit, and the arguments of its `fit`.
+
+    Attributes:
+        network: a `RegMLP` with solver "lbfgs", which is fitted in place.
+        X: `(n_samples, n_features)`.
+        y: targets.
+        sample_weight: `(n_samples,)`, or None.
+    """
+
+    network: Any
+    X: Any
+    y: Any
+    sample_weight: Any = None
+
+
+class Outcome(NamedTuple):
+    """What has become of one fit.
+
+    Attributes:
+        error: the error that `fit` would raise, or None.
+        seconds: time of the minimisation.
+    """
+
+    error: Exception | None
+    seconds: float
+
+
+def fit_many(fits: Iterable[Fit], *, workers: int) -> list[Outcome]:
+    """Returns the outcome of each fit, in order; the networks are then those of `fit`, to the bit.
+
+    Each is minimised by itself, in one of `workers` threads: NumPy and SciPy release Python's lock in what
+    takes long. A compiled loop over all networks at once, optax's lbfgs under `vmap`, takes 15 times as long
+    on breast_cancer: every step waits for the longest line search. Nor are its scores scikit-learn's.
+
+    Args:
+        fits: networks and their samples, taken from the iterator a few ahead of those that are done.
+        workers: number of threads, at least 1.
+    """
+    stop, outcomes = threading.Event(), cast(list[Outcome], [])
+    running: collections.deque[Any] = collections.deque()
+    with one_thread, ThreadPoolExecutor(workers) as pool:
+        try:
+            # What may warn runs in this thread, because filters of warnings hold for one thread at a time.
+            for fit in fits:
+                running.append((fit, *_begin(pool, fit, stop)))
+                if len(running) > AHEAD * workers:
+                    outcomes.append(_end(*running.popleft()))
+            return outcomes + [_end(*some) for some in running]
+        except BaseException:  # as Ctrl-C: those that run end at their next evaluation, others do not begin
+            stop.set()
+            raise
+
+
+def _begin(pool: ThreadPoolExecutor, fit: Fit, stop: threading.Event) -> tuple[Any, Any]:
+    """Returns the problem of a fit and the future of its solution, or None and the error of bad input."""
+    network = fit.network
+    try:
+        network._validate_params()
+        fresh = not (network.warm_start and hasattr(network, "coefs_"))
+        X, y = network._validate(fit.X, fit.y, fresh, False)
+        problem = make_problem(network, X, y, fit.sample_weight, fresh)
+    except Exception as error:
+        return None, error
+    return problem, pool.submit(_timed, problem, stop)
+
+
+def _timed(problem: Problem, stop: threading.Event) -> tuple[OptimizeResult, float]:
+    began = time.perf_counter()
+    return solve(problem, stop), time.perf_counter() - began
+
+
+def _end(fit: Fit, problem: Problem | None, found: Any) -> Outcome:
+    """Returns the outcome of a fit, and writes the attributes of its network."""
+    if problem is None:
+        return Outcome(found, 0.0)
+    seconds = 0.0
+    try:
+        result, seconds = found.result()
+        adopt(fit.network, problem, result)
+    except Exception as error:
+        return Outcome(error, seconds)
+    return Outcome(None, seconds)
 
 
 def make_problem(network: Any, X: np.ndarray, y: np.ndarray, sample_weight: Any, fresh: bool) -> Problem:
@@ -157,25 +209,54 @@ def _weighed(network: Any, y: np.ndarray, weights: np.ndarray | None) -> np.ndar
     return found * (np.sum(weights) / np.sum(found)) if np.any(found) else found
 
 
-def solve(problem: Problem) -> OptimizeResult:
-    """Returns SciPy's result of the minimisation, with scikit-learn's settings."""
-    iterations = itertools.count(1)
+def solve(problem: Problem, stop: threading.Event | None = None) -> OptimizeResult:
+    """Returns SciPy's result of the minimisation, with scikit-learn's settings.
+
+    Args:
+        problem: the network to train.
+        stop: event that ends the minimisation with an InterruptedError, from another thread.
+    """
+    iterations, objective = itertools.count(1), Objective(problem)
+
+    def evaluate(vector: np.ndarray) -> tuple[float, np.ndarray]:
+        if stop is not None and stop.is_set():
+            raise InterruptedError
+        return objective(vector)
 
     def report(intermediate_result: OptimizeResult) -> None:
         print(f"Iteration {next(iterations)}, loss = {intermediate_result.fun:.8f}")
 
-    # Products this small are slower on several threads of BLAS, up to twenty times on a busy machine.
-    with _blas().limit(limits=1, user_api="blas"):
-        return minimize(
-            Objective(problem), problem.start, jac=True, method="L-BFGS-B",
-            options=problem.options, callback=report if problem.verbose else None,
-        )  # fmt: skip
+    return minimize(
+        evaluate, problem.start, jac=True, method="L-BFGS-B",
+        options=problem.options, callback=report if problem.verbose else None,
+    )  # fmt: skip
 
 
-@functools.cache
-def _blas() -> ThreadpoolController:
-    """Returns the handle of the loaded BLAS libraries; to find them takes milliseconds."""
-    return ThreadpoolController()
+class _OneThread:
+    """A context in which BLAS takes one thread, whichever threads enter and leave it.
+
+    Products this small are slower on several: up to twenty times where other programs want the cores. The
+    number is that of the whole process, so the first to enter lowers it, and the last to leave restores it.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.inside = threading.Lock(), 0
+        self.controller = functools.cache(ThreadpoolController)  # to find the libraries takes milliseconds
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.inside += 1
+            if self.inside == 1:
+                self.limited = self.controller().limit(limits=1, user_api="blas")
+
+    def __exit__(self, *_: Any) -> None:
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                self.limited.restore_original_limits()
+
+
+one_thread = _OneThread()
 
 
 def adopt(network: Any, problem: Problem, result: OptimizeResult) -> None:
@@ -184,175 +265,5 @@ def adopt(network: Any, problem: Problem, result: OptimizeResult) -> None:
     network.loss_ = result.fun
     network.n_layers_ = len(problem.sizes)
     network.out_activation_ = problem.output
-    params: Any = [Layer(w.T, b[:, None]) for w, b in zip(*unpack(result.x, problem.sizes), strict=True)]
-    network._adopt(params)
-
-
-def unpack(vector: np.ndarray, sizes: tuple[int, ...]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Returns the weights `(fan_in, fan_out)` and the biases `(fan_out,)` of each layer, of one vector."""
-    shapes = [*itertools.pairwise(sizes), *((size,) for size in sizes[1:])]
-    ends = np.cumsum([math.prod(shape) for shape in shapes])
-    parts = [v.reshape(shape) for v, shape in zip(np.split(vector, ends[:-1]), shapes, strict=True)]
-    return parts[: len(sizes) - 1], parts[len(sizes) - 1 :]
-
-
-class Objective:
-    """The objective of a problem and its gradient, as a function of one vector of parameters.
-
-    Products, sums and clipped probabilities are scikit-learn's, operation for operation.
-    """
-
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-        self.binary = problem.output == "logistic"
-        self.total: Any = len(problem.x) if problem.weights is None else problem.weights.sum()
-
-    def __call__(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
-        """Returns the objective, and its gradient as one vector like `Problem.start`."""
-        p = self.problem
-        coefs, intercepts = unpack(vector, p.sizes)
-        zs, hidden, found = self._forward(coefs, intercepts)
-        value = OUTPUTS[p.output].loss(p.y, found, self._mean)
-        squares: Any = sum(np.dot(w.ravel(), w.ravel()) for w in coefs)
-        value += (0.5 * p.alpha) * squares / self.total
-        if p.confidence_penalty:
-            value += p.confidence_penalty * np.sum(self._mean(negative_entropy(found, self.binary)))
-        if p.activity_l2:
-            value += p.activity_l2 * sum(np.sum(self._mean(a * a)) for a in hidden)
-        return value, self._gradient(coefs, zs, hidden, found)
-
-    def _forward(
-        self, coefs: list[np.ndarray], intercepts: list[np.ndarray]
-    ) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
-        """Returns pre-activations and activations of the hidden layers, and the network's outputs."""
-        p = self.problem
-        f = ACTIVATIONS[p.activation].f
-        zs, hidden = [], []
-        a = p.x
-        for w, b in zip(coefs, intercepts, strict=True):
-            z = a @ w
-            z += b
-            if len(hidden) < len(coefs) - 1:
-                a = f(z)
-                zs.append(z)
-                hidden.append(a)
-        return zs, hidden, OUTPUTS[p.output].f(z)
-
-    def _gradient(
-        self, coefs: list[np.ndarray], zs: list[np.ndarray], hidden: list[np.ndarray], found: np.ndarray
-    ) -> np.ndarray:
-        """Returns the gradient of the objective in the parameters, as one vector."""
-        p = self.problem
-        weights = 1 if p.weights is None else p.weights[:, None]
-        derivative = ACTIVATIONS[p.activation].derivative
-        # The derivative of each loss in the last z, behind its own output.
-        delta = found - p.y
-        if p.confidence_penalty:
-            delta += p.confidence_penalty * negative_entropy_gradient(found, self.binary)
-        if p.weights is not None:
-            delta *= weights
-        d_coefs, d_intercepts = [], []
-        for w, a, z in zip(coefs[::-1], [p.x, *hidden][::-1], [None, *zs][::-1], strict=True):
-            dw = a.T @ delta
-            dw += p.alpha * w
-            dw /= self.total
-            d_coefs.append(dw.ravel())
-            d_intercepts.append(np.sum(delta, axis=0) / self.total)
-            if z is not None:
-                delta = delta @ w.T
-                if p.activity_l2:
-                    delta += 2 * p.activity_l2 * weights * a
-                derivative(z, a, delta)
-        return np.concatenate([*d_coefs[::-1], *d_intercepts[::-1]])
-
-    def _mean(self, values: np.ndarray) -> np.ndarray:
-        """Returns the weighted mean over samples, `(n_outputs,)`."""
-        return np.average(values, axis=0, weights=self.problem.weights)
-
-
-def negative_entropy(p: np.ndarray, binary: bool) -> np.ndarray:
-    """Returns p·log p of probabilities, a term per output; of binary outputs with that of 1 - p."""
-    return xlogy(p, p) + xlogy(1 - p, 1 - p) if binary else xlogy(p, p)
-
-
-def negative_entropy_gradient(p: np.ndarray, binary: bool) -> np.ndarray:
-    """d/dz: p·(log p + H), or p·(1 - p)·z of binary outputs."""
-    if binary:
-        return xlogy(p * (1 - p), p) - xlogy(p * (1 - p), 1 - p)
-    terms = xlogy(p, p)
-    return terms - p * terms.sum(axis=1)[:, None]
-
-
-class Activation(NamedTuple):
-    """An activation of hidden layers `f(z)`; `derivative(z, a, delta)` multiplies delta by da/dz in place."""
-
-    f: Callable[[np.ndarray], np.ndarray]
-    derivative: Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
-
-
-def _logistic_derivative(z: np.ndarray, a: np.ndarray, delta: np.ndarray) -> None:
-    delta *= a
-    delta *= 1 - a
-
-
-ACTIVATIONS = {
-    "identity": Activation(lambda z: z, lambda z, a, delta: None),
-    "logistic": Activation(expit, _logistic_derivative),
-    "tanh": Activation(np.tanh, lambda z, a, delta: np.multiply(delta, 1 - a**2, out=delta)),
-    "relu": Activation(lambda z: np.maximum(z, 0), lambda z, a, delta: np.copyto(delta, 0, where=a == 0)),
-    "gelu": Activation(
-        FUNCTIONS["gelu"],
-        lambda z, a, delta: np.multiply(delta, norm.cdf(z) + z * norm.pdf(z), out=delta),
-    ),
-}
-
-Mean = Callable[[np.ndarray], np.ndarray]
-
-
-class Output(NamedTuple):
-    """What the last layer's pre-activations become, `f(z)`, and the loss `loss(y, found, mean)` of that.
-
-    Attributes:
-        f: `(n_samples, n_outputs)`, of the same shape.
-        loss: a number; `mean` returns the weighted mean over samples, `(n_outputs,)`.
-    """
-
-    f: Callable[[np.ndarray], np.ndarray]
-    loss: Callable[[np.ndarray, np.ndarray, Mean], Any]
-
-
-def _softmax(z: np.ndarray) -> np.ndarray:
-    found = np.exp(z - z.max(axis=1)[:, None])
-    found /= found.sum(axis=1)[:, None]
-    return found
-
-
-def _squared_error(y: np.ndarray, found: np.ndarray, mean: Mean) -> Any:
-    # The mean over outputs, where the gradient is that of their sum: so it is in scikit-learn.
-    return 0.5 * mean((y - found) ** 2).mean()
-
-
-def _poisson(y: np.ndarray, found: np.ndarray, mean: Mean) -> Any:
-    return mean(xlogy(y, y / found) - y + found).sum()
-
-
-def _binary_cross_entropy(y: np.ndarray, found: np.ndarray, mean: Mean) -> Any:
-    p = _clipped(found)
-    return -mean(xlogy(y, p) + xlogy(1 - y, 1 - p)).sum()
-
-
-def _cross_entropy(y: np.ndarray, found: np.ndarray, mean: Mean) -> Any:
-    return -mean(xlogy(y, _clipped(found))).sum()
-
-
-def _clipped(p: np.ndarray) -> np.ndarray:
-    eps = np.finfo(p.dtype).eps
-    return np.clip(p, eps, 1 - eps)
-
-
-OUTPUTS = {
-    "identity": Output(lambda z: z, _squared_error),
-    "exp": Output(np.exp, _poisson),
-    "logistic": Output(expit, _binary_cross_entropy),
-    "softmax": Output(_softmax, _cross_entropy),
-}
+    layers: Any = zip(*unpack(result.x, problem.sizes), strict=True)
+    network._adopt([Layer(w.T, b[:, None]) for w, b in layers])
