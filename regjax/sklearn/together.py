@@ -170,7 +170,7 @@ class Together:
         if network.solver == "lbfgs":
             self._minimised[name] = Fit(own, X, y, sample_weight)
             return True
-        # Whoever asks the network itself for its weights now gets an error, and is run again when it has them.
+        # Whoever asks the network itself for its weights gets an error, and is run again when it has them.
         self._wanted[name] = self._as_wanted(own, *own._prepare(X, y, sample_weight), seed)
         return True
 
