@@ -46,8 +46,12 @@ INPUT = "adversarial"
 ANY = "any"
 
 NUM_OUTPUTS: dict[Loss, int] = {
-    "sigmoid_cross_entropy": 1, "softmax_cross_entropy": 3, "squared_error": 2, "poisson": 2,
-}  # fmt: skip
+    "sigmoid_cross_entropy": 1,
+    "softmax_cross_entropy": 3,
+    "multilabel_cross_entropy": 3,
+    "squared_error": 2,
+    "poisson": 2,
+}
 DEPTHS = (0, 1, 2, 3, 4)
 HIDDEN_WIDTHS = (5, 3, 6, 4)  # on both sides of mlp.SMALL_INNER
 NUM_FEATURES, NUM_SAMPLES = 3, 7
@@ -169,7 +173,9 @@ def make_problem(config: Config, loss: Loss, rng: np.random.Generator) -> Proble
     y = rng.standard_normal((sizes[-1], NUM_SAMPLES))
     if loss == "poisson":
         y = 3 * y**2  # on both sides of 1
-    if loss not in REAL_LOSSES:
+    if loss == "multilabel_cross_entropy":
+        y = rng.integers(0, 2, y.shape).astype(np.int32)
+    elif loss not in REAL_LOSSES:
         y = rng.integers(0, max(2, sizes[-1]), (1, NUM_SAMPLES)).astype(np.int32)
     weights = rng.uniform(0.5, 1.5, NUM_SAMPLES)
     weights[2] = 0  # a held-out sample

@@ -51,15 +51,6 @@ def check_lbfgs(network: Any) -> None:
             )
 
 
-def check_stochastic(network: Any) -> bool:
-    """Returns True where a network can be fitted epoch by epoch; else raises AttributeError."""
-    if network.solver == "lbfgs":
-        raise AttributeError(
-            f"partial_fit is only available for stochastic optimizers. {network.solver} is not stochastic."
-        )
-    return True
-
-
 def fit_lbfgs(network: Any, X: np.ndarray, y: np.ndarray, sample_weight: Any, fresh: bool) -> None:
     """Trains a network on checked samples, and writes its attributes.
 
