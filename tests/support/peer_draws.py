@@ -227,12 +227,16 @@ def _search(draw: Draws, model: str, task: str, weights: str, settings: dict[str
     if draw.sometimes(0.2):
         options |= {"scoring": repr(scorers[:2]), "refit": draw.one(repr(scorers[0]), "False")}
     elif draw.sometimes(0.4):
-        options["scoring"] = draw.one(*map(repr, scorers), "lambda model, X, y: float(model.predict(X[:1]).size)")
+        options["scoring"] = draw.one(
+            *map(repr, scorers), "lambda model, X, y: float(model.predict(X[:1]).size)"
+        )
     elif draw.sometimes(0.15):
         options["refit"] = "False"
     if draw.sometimes(0.25):
         grid = grid.replace("[0.001, 1.0]", "scipy.stats.loguniform(1e-4, 1)")
-        more = _arguments({"n_iter": "2", "random_state": draw.one("0", "np.random.RandomState(2)")} | options)
+        more = _arguments(
+            {"n_iter": "2", "random_state": draw.one("0", "np.random.RandomState(2)")} | options
+        )
         made = f"RandomizedSearchCV({model}, {{{grid}}}, {more})"
     else:
         made = f"GridSearchCV({model}, {{{grid}}}, {_arguments(options)})"

@@ -29,6 +29,24 @@ PEERS = {
     "RandomizedSearchCV": RandomizedSearchCV,
 }
 OURS = {name: getattr(regjax, f"Reg{name}") for name in PEERS}
+
+
+class _Rounded:
+    """A network of scikit-learn whose gradients are rounded anew: each moves by its last bit, or not."""
+
+    def _backprop(self, X: Any, *args: Any) -> Any:
+        loss, *gradients = super()._backprop(X, *args)  # pyright: ignore
+        if not hasattr(self, "_bits"):
+            self._bits = np.random.default_rng(0)
+        for part in (part for parts in gradients for part in parts):
+            part *= 1 + np.finfo(part.dtype).eps * self._bits.integers(-1, 2, part.shape).astype(part.dtype)
+        return loss, *gradients
+
+
+# scikit-learn's networks under other rounding: what they differ by from PEERS, rounding alone can do.
+ROUNDED = PEERS | {
+    name: type(name, (_Rounded, PEERS[name]), {}) for name in ("MLPClassifier", "MLPRegressor")
+}
 HEADER = """
 import numpy as np
 import pandas as pd
@@ -128,9 +146,8 @@ def differences(
         elif texts and one.error is not None and words(one.error) != words(other.error):
             lines.append(f"{at}says {words(one.error):.400}\n    ours {words(other.error):.400}")
         if one.warned != other.warned:
-            lines.append(
-                f"{at}warns {_brief(one.warned - other.warned)}, only ours {_brief(other.warned - one.warned)}"
-            )
+            lines.append(f"{at}warns {_brief(one.warned - other.warned)}")
+            lines.append(f"    only ours {_brief(other.warned - one.warned)}")
         if not _same_lines(one.printed, other.printed):
             lines.append(f"{at}prints {one.printed[-300:]!r}\n    ours {other.printed[-300:]!r}")
         for name, value in one.seen.items():

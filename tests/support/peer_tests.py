@@ -1,7 +1,7 @@
 """scikit-learn's own test modules, run on this package's classes.
 
-tests/sklearn/test_peer_mlp.py and test_peer_searches.py call it. The source is read from the installed scikit-learn
-each time, so that its next version brings its new tests.
+tests/sklearn/test_peer_mlp.py and test_peer_searches.py call it. The source is read from the installed
+scikit-learn each time, so that its next version brings its new tests.
 """
 
 import ast
@@ -19,7 +19,7 @@ class _Without(ast.NodeTransformer):
     def __init__(self, names: Iterable[str]) -> None:
         self.names, self.taken = set(names), set()
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:  # noqa: N802  (ast's name)
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
         self.taken |= {alias.name for alias in node.names} & self.names
         node.names = [alias for alias in node.names if alias.name not in self.names]
         return node if node.names else None
