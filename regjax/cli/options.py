@@ -99,6 +99,7 @@ CONFIG = {
     "stop_on": Flag(
         "loss|score|none", "Stop after --n-iter-no-change epochs no better by --tol, as scikit-learn."
     ),
+    "clip_loss": Flag("", "Stop on the loss as scikit-learn clips it; with --stop-on."),
     "draws": Flag(
         "jax|sklearn", "What draws weights and orders of samples: sklearn as random_state = seed does."
     ),

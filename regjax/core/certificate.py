@@ -45,7 +45,12 @@ LANES = ("none", *STRENGTHS, *DRAWN, "all")
 INPUT = "adversarial"
 ANY = "any"
 
-NUM_OUTPUTS: dict[Loss, int] = {"sigmoid_cross_entropy": 1, "softmax_cross_entropy": 3, "squared_error": 2}
+NUM_OUTPUTS: dict[Loss, int] = {
+    "sigmoid_cross_entropy": 1,
+    "softmax_cross_entropy": 3,
+    "multilabel_cross_entropy": 3,
+    "squared_error": 2,
+}
 DEPTHS = (0, 1, 2, 3, 4)
 HIDDEN_WIDTHS = (5, 3, 6, 4)  # on both sides of mlp.SMALL_INNER
 NUM_FEATURES, NUM_SAMPLES = 3, 7
@@ -165,7 +170,9 @@ def make_problem(config: Config, loss: Loss, rng: np.random.Generator) -> Proble
     )
     x = rng.standard_normal((NUM_FEATURES, NUM_SAMPLES))
     y = rng.standard_normal((sizes[-1], NUM_SAMPLES))
-    if loss != "squared_error":
+    if loss == "multilabel_cross_entropy":
+        y = rng.integers(0, 2, y.shape).astype(np.int32)
+    elif loss != "squared_error":
         y = rng.integers(0, max(2, sizes[-1]), (1, NUM_SAMPLES)).astype(np.int32)
     weights = rng.uniform(0.5, 1.5, NUM_SAMPLES)
     weights[2] = 0  # a held-out sample

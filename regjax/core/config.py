@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 from .checks import check_choice, check_count, check_known, shown
 
 Activation = Literal["relu", "tanh", "sigmoid", "gelu", "identity"]
-Loss = Literal["sigmoid_cross_entropy", "softmax_cross_entropy", "squared_error"]
+Loss = Literal["sigmoid_cross_entropy", "softmax_cross_entropy", "multilabel_cross_entropy", "squared_error"]
 Optimizer = Literal["sgd", "momentum", "nesterov", "adam", "adamw"]
 Init = Literal["tutorial", "he", "glorot", "sklearn", "sklearn_logistic"]
 Dtype = Literal["float32", "float64"]
@@ -34,7 +34,8 @@ class Config:
             layer.
         activation: activation of every hidden layer; the output layer is linear and gives logits.
         loss: "auto" takes squared error for real targets, and for class labels sigmoid cross-entropy
-            with one output and softmax cross-entropy with several.
+            with one output and softmax cross-entropy with several. Labels of which a sample may have any
+            number take multilabel cross-entropy, in `make_train` and the estimators.
         optimizer: one of optax's: "sgd", "momentum", "nesterov", "adam", "adamw".
         num_steps: gradient steps, at least 1.
         batch_size: samples per step, or None for the full batch.
@@ -61,6 +62,9 @@ class Config:
         stop_on: whether a run stops after n_iter_no_change epochs that are no better by tol: "loss", in
             the mean objective of the epoch's batches; "score", in the accuracy or R² of samples that are
             held out for it, and the best parameters are put back. None never stops.
+        clip_loss: whether the cross-entropy by which a run stops is scikit-learn's, of probabilities that are
+            clipped at the dtype's eps. Gradients are never clipped. Where a regulariser is on that
+            scikit-learn lacks, a class weight or gelu, the loss stays the true one.
         draws: the generator of initial weights and orders of samples: "jax", from (seed, fold, step); or, in
             a sweep, "sklearn": NumPy's, from the seed, which gives scikit-learn's for random_state = seed.
         metrics: metrics that are recorded beside the loss: () is the loss alone, None all that fit the
@@ -93,6 +97,7 @@ class Config:
     shuffle: bool = True
     epsilon_hat: bool = False
     stop_on: StopOn | None = None
+    clip_loss: bool = False
     draws: Literal["jax", "sklearn"] = "jax"
     metrics: tuple[Metric, ...] | None = None
 
@@ -121,6 +126,7 @@ class Config:
             ("batches", ("equal", "all")),
             ("shuffle", (True, False)),
             ("epsilon_hat", (True, False)),
+            ("clip_loss", (True, False)),
             ("draws", ("jax", "sklearn")),
             ("stop_on", (None, *get_args(StopOn))),
         ):

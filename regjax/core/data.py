@@ -28,7 +28,8 @@ class Data(NamedTuple):
 
     Attributes:
         x: `(n_features, n)`, real.
-        y: `(1, n)` integer class labels 0, 1, …; or `(n_outputs, n)` real targets.
+        y: `(1, n)` integer class labels 0, 1, …; `(n_labels, n)` integers, 1 where a sample has a label, for
+            multilabel cross-entropy; or `(n_outputs, n)` real targets.
         weights: `(n,)`, >= 0, mean 1 over the samples above 0; 0 is a sample that is held out.
     """
 
@@ -265,6 +266,10 @@ def check_data(config: Config, data: Data, *, name: str = "data") -> Data:
 
 def _check_num_classes(config: Config, y: Any) -> int:
     num_outputs = config.layer_sizes[-1]
+    if config.loss == "multilabel_cross_entropy":
+        if y.shape[0] != num_outputs:
+            raise ValueError(f"y must have layer_sizes[-1] = {num_outputs} labels, got {y.shape[0]}")
+        return 2
     if y.shape[0] != 1:
         raise ValueError(f"y must have shape (1, n) for class labels, got {y.shape}")
     two_class = config.loss == "sigmoid_cross_entropy" or (config.loss == "auto" and num_outputs == 1)

@@ -127,7 +127,7 @@ HYPERPARAMETERS: dict[str, Hyperparameter] = {
         shape="hidden", simpler="smaller", cheap=True, sklearn="dropout", meaning="rate"),
     "input_keep_prob": _H(PROBABILITY, "Probability of keeping an input feature.", place="masks", off=1.0,
         simpler="smaller", cheap=True, sklearn="input_dropout", meaning="rate"),
-    "momentum": _H(SHARE, "Momentum of the optimizers momentum and nesterov.", default=0.9,
+    "momentum": _H(FRACTION, "Momentum of the optimizers momentum and nesterov.", default=0.9,
         optimizers=("momentum", "nesterov"), sklearn="momentum"),
     "b1": _H(SHARE, "Decay of Adam's mean of gradients.", default=0.9, optimizers=_ADAM, sklearn="beta_1"),
     "b2": _H(SHARE, "Decay of Adam's mean of squared gradients.", default=0.999, optimizers=_ADAM,
@@ -202,6 +202,8 @@ PENALISED = _names(lambda h: h.proximal)
 CHEAP = _names(lambda h: h.cheap)
 # Needs class labels.
 CLASSES_ONLY = _names(lambda h: h.classes)
+# The regularisers that scikit-learn's networks lack: all but l2.
+BEYOND_SKLEARN = _names(lambda h: bool(h.place) and h.sklearn != "alpha")
 # Added later, and never off: their defaults enter no identity.
 LATER = _names(lambda h: h.later)
 
@@ -241,6 +243,13 @@ def _shape(name: str, config: Config) -> tuple[int, ...]:
 def switched_on(hparams: HParams) -> tuple[str, ...]:
     """Returns the regularisers that are on and so are compiled in: with `Config`, they make the program."""
     return tuple(name for name in ABSENT if getattr(hparams, name) is not None)
+
+
+def is_sklearns(hparams: HParams) -> ArrayLike:
+    """Returns whether no regulariser is on that scikit-learn's networks lack; the values may be traced."""
+    on = [jnp.any(getattr(hparams, name) != OFF_VALUES[name]) for name in BEYOND_SKLEARN
+          if getattr(hparams, name) is not None]  # fmt: skip
+    return ~jnp.any(jnp.stack(on)) if on else True
 
 
 def without(hparams: HParams, names: Sequence[str] = ABSENT) -> HParams:

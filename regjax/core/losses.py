@@ -26,7 +26,7 @@ def sigmoid_cross_entropy(logits: jax.Array, y: jax.Array) -> jax.Array:
     """loss = -y·log σ(z) - (1 - y)·log(1 - σ(z)) = log(1 + exp(z)) - z·y.
 
     Args:
-        logits: z, `(1, n)`; with more outputs, their losses are summed.
+        logits: z, `(1, n)`.
         y: targets in [0, 1], same shape, integer or real.
 
     Returns:
@@ -72,6 +72,29 @@ def softmax_cross_entropy_gradient(logits: jax.Array, y: jax.Array) -> jax.Array
     return jax.nn.softmax(logits, axis=0) - _one_hot(logits, y).astype(logits.dtype)
 
 
+def multilabel_cross_entropy(logits: jax.Array, y: jax.Array) -> jax.Array:
+    """loss = Σ_k log(1 + exp(z_k)) - z_k·y_k: each output is a label of its own, which a sample has or not.
+
+    Args:
+        logits: z, `(n_labels, n)`.
+        y: 1 where the sample has the label, else 0, same shape.
+
+    Returns:
+        Loss per example, `(n,)`, nats, summed over the labels.
+
+    References:
+        Bishop 2006, §5.2, the error of several binary classifications.
+    """
+    chex.assert_equal_shape([logits, y])
+    z, y = logits, y.astype(logits.dtype)
+    return jnp.sum(jax.nn.softplus(z) - z * y, axis=0)
+
+
+def multilabel_cross_entropy_gradient(logits: jax.Array, y: jax.Array) -> jax.Array:
+    """dloss/dz_k = σ(z_k) - y_k, `(n_labels, n)`."""
+    return lax.logistic(logits) - y.astype(logits.dtype)
+
+
 def squared_error(logits: jax.Array, y: jax.Array) -> jax.Array:
     """loss = ½·Σ_k (z_k - y_k)²: with the ½, summed over outputs.
 
@@ -100,13 +123,14 @@ def squared_error_gradient(logits: jax.Array, y: jax.Array) -> jax.Array:
 def smoothed(f: Callable[..., jax.Array], logits: jax.Array, y: jax.Array, eps: jax.Array) -> jax.Array:
     """loss = (1 - ε)·loss(y) + ε/K·Σ_k loss(k): the targets share ε over all K classes.
 
-    A cross-entropy is linear in its target, so this is the loss of the target (1 - ε)·y + ε/K; with one
-    logit K = 2, and y becomes (1 - ε)·y + ε/2. Linear in f too: with a gradient for f it is the gradient.
+    A cross-entropy is linear in its target, so this is the loss of the target (1 - ε)·y + ε/K; where each
+    logit has its own target K = 2, and y becomes (1 - ε)·y + ε/2. Linear in f too: with a gradient for f it
+    is the gradient.
 
     Args:
         f: a cross-entropy, or its gradient.
         logits: z, `(n_outputs, n)`.
-        y: class labels, `(1, n)`.
+        y: class labels, `(1, n)`, or one row of zeros and ones per logit.
         eps: ε in [0, 1), a scalar.
 
     Returns:
@@ -115,35 +139,36 @@ def smoothed(f: Callable[..., jax.Array], logits: jax.Array, y: jax.Array, eps: 
     References:
         Szegedy et al. 2016, §7.
     """
-    num_classes = max(2, logits.shape[0])
+    num_classes = 2 if y.shape == logits.shape else logits.shape[0]
     every = (f(logits, jnp.full_like(y, k)) for k in range(num_classes))
     return (1 - eps) * f(logits, y) + eps / num_classes * functools.reduce(operator.add, every)
 
 
-def negative_entropy(logits: jax.Array) -> jax.Array:
+def negative_entropy(logits: jax.Array, softmax: bool) -> jax.Array:
     """-H = Σ_k p_k·log p_k of the output's distribution p, per example, `(n,)`, nats.
 
-    p is softmax(z); with one logit, that of two classes. loss + β·(-H) penalises confidence.
+    p is softmax(z); without `softmax` each logit has two classes, whose entropies are summed. loss + β·(-H)
+    penalises confidence.
 
     References:
         Pereyra, Tucker, Chorowski, Kaiser, Hinton 2017, eq. 2.
     """
-    log_p = _log_probabilities(logits)
+    log_p = _log_probabilities(logits, softmax)
     return jnp.sum(jnp.exp(log_p) * log_p, axis=0)
 
 
-def negative_entropy_gradient(logits: jax.Array) -> jax.Array:
-    """d(-H)/dz_k = p_k·(log p_k + H), `(n_classes, n)`; with one logit p·(1 - p)·z."""
-    if logits.shape[0] == 1:
+def negative_entropy_gradient(logits: jax.Array, softmax: bool) -> jax.Array:
+    """d(-H)/dz_k = p_k·(log p_k + H), `(n_classes, n)`; without `softmax` p_k·(1 - p_k)·z_k."""
+    if not softmax:
         p = lax.logistic(logits)
         return p * lax.logistic(-logits) * logits
-    log_p = _log_probabilities(logits)
+    log_p = _log_probabilities(logits, softmax)
     p = jnp.exp(log_p)
     return p * (log_p - jnp.sum(p * log_p, axis=0, keepdims=True))
 
 
-def _log_probabilities(logits: jax.Array) -> jax.Array:
-    if logits.shape[0] == 1:
+def _log_probabilities(logits: jax.Array, softmax: bool) -> jax.Array:
+    if not softmax:
         return jnp.concatenate([jax.nn.log_sigmoid(logits), jax.nn.log_sigmoid(-logits)])
     return jax.nn.log_softmax(logits, axis=0)
 
@@ -201,6 +226,7 @@ class LossPair(NamedTuple):
 LOSSES: dict[str, LossPair] = {
     "sigmoid_cross_entropy": LossPair(sigmoid_cross_entropy, sigmoid_cross_entropy_gradient),
     "softmax_cross_entropy": LossPair(softmax_cross_entropy, softmax_cross_entropy_gradient),
+    "multilabel_cross_entropy": LossPair(multilabel_cross_entropy, multilabel_cross_entropy_gradient),
     "squared_error": LossPair(squared_error, squared_error_gradient),
 }
 
@@ -217,7 +243,7 @@ def regularised_loss(logits: jax.Array, y: jax.Array, loss: Loss, hparams: HPara
     f, h = LOSSES[loss].f, hparams
     found = f(logits, y) if h.label_smoothing is None else smoothed(f, logits, y, h.label_smoothing)
     if h.confidence_penalty is not None:
-        found = found + h.confidence_penalty * negative_entropy(logits)
+        found = found + h.confidence_penalty * negative_entropy(logits, loss == "softmax_cross_entropy")
     return found
 
 
@@ -226,5 +252,30 @@ def regularised_loss_gradient(logits: jax.Array, y: jax.Array, loss: Loss, hpara
     g, h = LOSSES[loss].gradient, hparams
     found = g(logits, y) if h.label_smoothing is None else smoothed(g, logits, y, h.label_smoothing)
     if h.confidence_penalty is not None:
-        found = found + h.confidence_penalty * negative_entropy_gradient(logits)
+        softmax = loss == "softmax_cross_entropy"
+        found = found + h.confidence_penalty * negative_entropy_gradient(logits, softmax)
     return found
+
+
+def clipped_loss(logits: jax.Array, y: jax.Array, loss: Loss) -> jax.Array:
+    """Returns a cross-entropy per example, `(n,)`, of probabilities in [eps, 1 - eps] of the logits' dtype.
+
+    It decides when a run stops, as in scikit-learn, and has no gradient. The operations are scikit-learn's,
+    in its order. Other losses are returned as they are.
+
+    Args:
+        logits: z, `(n_outputs, n)`.
+        y: targets.
+        loss: name of the loss.
+
+    References:
+        scikit-learn 1.9, `sklearn.neural_network._base`, `log_loss` and `binary_log_loss`.
+    """
+    if loss not in ("sigmoid_cross_entropy", "softmax_cross_entropy", "multilabel_cross_entropy"):
+        return LOSSES[loss].f(logits, y)
+    eps = jnp.finfo(logits.dtype).eps
+    if loss == "softmax_cross_entropy":
+        p = jnp.clip(jax.nn.softmax(logits, axis=0), eps, 1 - eps)
+        return -jnp.sum(jnp.where(_one_hot(logits, y), jnp.log(p), 0), axis=0)
+    p = jnp.clip(lax.logistic(logits), eps, 1 - eps)
+    return -jnp.sum(jnp.log(jnp.where(y > 0, p, 1 - p)), axis=0)

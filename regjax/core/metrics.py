@@ -53,8 +53,9 @@ def metrics(
     """Returns the metrics as scalars: `loss` (mean data loss, no penalty), and those of the kind of target.
 
     For classes `accuracy`, `balanced_accuracy` (mean recall of the classes that have samples) and `roc_auc`
-    (two classes, or the mean over classes of each against the rest); for real targets `rmse` and `r2` (both
-    averaged over outputs). With `only`, the loss and those that it names.
+    (two classes, or the mean over classes of each against the rest); for multilabel cross-entropy `accuracy`
+    alone, the share of samples all of whose labels are right; for real targets `rmse` and `r2` (both averaged
+    over outputs). With `only`, the loss and those that it names.
     """
     wanted = METRICS if only is None else only
     per_example = examples(logits, y, loss=loss)
@@ -68,7 +69,7 @@ def metrics(
         return {name: value for name, value in found.items() if name == "loss" or name in wanted}
     if "accuracy" in wanted:
         found["accuracy"] = _mean(per_example["right"], weights)
-    if "balanced_accuracy" not in wanted and "roc_auc" not in wanted:
+    if loss == "multilabel_cross_entropy" or not {"balanced_accuracy", "roc_auc"} & set(wanted):
         return found
     # `(n_classes, n)`, also for one logit: the score of each class, and whether the sample belongs to it.
     scores = jnp.concatenate([-logits, logits]) if len(logits) == 1 else jax.nn.softmax(logits, axis=0)
@@ -88,6 +89,25 @@ def metrics(
     return found
 
 
+def finite_r2(z: jax.Array, y: jax.Array, weights: jax.Array) -> jax.Array:
+    """Returns R² averaged over outputs, a scalar, as early stopping watches it.
+
+    Of an output whose targets do not vary it is 1 where every prediction is right, else 0; NaN where a
+    prediction is not finite.
+
+    References:
+        scikit-learn's `r2_score` with force_finite, and `MLPRegressor`, whose score it is.
+    """
+    error = _mean((z - y) ** 2, weights)
+    spread = _mean((y - _mean(y, weights)[:, None]) ** 2, weights)
+    # The mean of equal targets may be rounded, and then their spread is not 0.
+    seen = weights > 0
+    varies = jnp.max(jnp.where(seen, y, -jnp.inf), axis=1) > jnp.min(jnp.where(seen, y, jnp.inf), axis=1)
+    varies = varies & (spread > 0)
+    r2 = jnp.where(varies, 1 - error / jnp.where(varies, spread, 1), jnp.where(error > 0, 0.0, 1.0))
+    return jnp.where(jnp.all(jnp.isfinite(z)), jnp.mean(r2), jnp.nan)
+
+
 def examples(logits: jax.Array, y: jax.Array, *, loss: Loss) -> dict[str, jax.Array]:
     """Returns the terms of the metrics per example, `(n,)` each: `loss`, and `right` (0 or 1) or `square`.
 
@@ -97,7 +117,7 @@ def examples(logits: jax.Array, y: jax.Array, *, loss: Loss) -> dict[str, jax.Ar
     if loss == "squared_error":
         found["square"] = jnp.mean((logits - y) ** 2, axis=0)
     else:
-        found["right"] = (decide(logits, loss) == y)[0].astype(logits.dtype)
+        found["right"] = jnp.all(decide(logits, loss) == y, axis=0).astype(logits.dtype)
     return found
 
 

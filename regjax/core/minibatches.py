@@ -99,6 +99,8 @@ def weigh_classes(data: Data, config: Config) -> Data:
         return data
     if not jnp.issubdtype(data.y.dtype, jnp.integer):
         raise ValueError(f"class_weight must be used with classes, got real targets of dtype {data.y.dtype}")
+    if len(data.y) > 1:
+        raise ValueError(f"class_weight must be None for {len(data.y)} labels, got {config.class_weight}")
     if config.class_weight != "balanced":
         return data._replace(weights=weights_of_classes(data.y, data.weights, config.class_weight))
     num_classes = max(2, config.layer_sizes[-1])

@@ -213,7 +213,8 @@ def predict_proba(
         precision: precision of the matrix products.
 
     Returns:
-        `(1, n)`, the probability of class 1, for sigmoid cross-entropy; `(n_classes, n)` for softmax.
+        `(1, n)`, the probability of class 1, for sigmoid cross-entropy; `(n_classes, n)` for softmax;
+        `(n_labels, n)`, the probability of each label, for multilabel cross-entropy.
 
     Raises:
         ValueError: an unknown loss, one that does not fit the number of outputs, or squared error: a
@@ -221,7 +222,7 @@ def predict_proba(
     """
     logits, _ = forward(params, x, activation=activation, precision=precision)
     _check_outputs(logits, loss)
-    if loss == "sigmoid_cross_entropy":
+    if loss in ("sigmoid_cross_entropy", "multilabel_cross_entropy"):
         return jax.nn.sigmoid(logits)
     if loss == "softmax_cross_entropy":
         return jax.nn.softmax(logits, axis=0)
@@ -238,7 +239,8 @@ def predict(
 ) -> jax.Array:
     """Returns predictions in inference mode, `(1, n)` labels or `(n_outputs, n)` real values.
 
-    A two-class network predicts 1 where the probability is above ½. Arguments as in `predict_proba`.
+    A two-class network predicts 1 where the probability is above ½, and multilabel cross-entropy does so for
+    each label, `(n_labels, n)`. Arguments as in `predict_proba`.
 
     Raises:
         ValueError: an unknown loss, or one that does not fit the number of outputs.
@@ -248,9 +250,9 @@ def predict(
 
 
 def decide(logits: jax.Array, loss: Loss) -> jax.Array:
-    """Returns the prediction of logits: labels `(1, n)`, or the logits themselves for squared error."""
+    """Returns the prediction of logits: classes `(1, n)`, labels `(n_labels, n)`, or real values."""
     _check_outputs(logits, loss)
-    if loss == "sigmoid_cross_entropy":
+    if loss in ("sigmoid_cross_entropy", "multilabel_cross_entropy"):
         return (logits > 0).astype(jnp.int32)
     if loss == "softmax_cross_entropy":
         return jnp.argmax(logits, axis=0, keepdims=True).astype(jnp.int32)

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 from .config import Config, Loss
 from .data import Data
 from .dropout import Masks, UnitMasks
-from .hparams import HParams, check_loss
-from .losses import regularised_loss, regularised_loss_gradient
+from .hparams import HParams, check_loss, is_sklearns
+from .losses import clipped_loss, regularised_loss, regularised_loss_gradient
 from .mlp import Layer, Params, Residuals, backward, forward
 from .penalties import activity_penalty, activity_penalty_gradient, penalty, penalty_gradient
 
@@ -105,10 +105,13 @@ def data_cost_and_grads(
 ) -> tuple[jax.Array, Params, jax.Array]:
     """Returns the data term of the objective, and its gradients in `params` and in `data.x`.
 
-    Arguments as in `cost`.
+    With config.clip_loss the term is that of `clipped_loss`; the gradients never are. Arguments as in `cost`.
     """
     logits, residuals = _forward(params, data.x, masks, config)
     value = _data_terms(logits, residuals, hparams, data, partners, config) / sizes.num_samples
+    if config.clip_loss and config.class_weight is None and config.activation != "gelu":
+        clipped = jnp.sum(data.weights * clipped_loss(logits, data.y, resolve_loss(config, data)))
+        value = jnp.where(is_sklearns(hparams), clipped / sizes.num_samples, value)
     d_logits = _loss_gradient(logits, hparams, data, config, sizes)
     if partners is not None:
         d_logits = d_logits + _loss_gradient(logits, hparams, partners, config, sizes)

@@ -51,6 +51,7 @@ _LOOP_ONLY: dict[str, Any] = {
     "batches": "equal",
     "shuffle": True,
     "epsilon_hat": False,
+    "clip_loss": False,
 }
 
 

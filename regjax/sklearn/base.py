@@ -8,49 +8,112 @@ these the same network. Training is JAX; a fitted estimator predicts in NumPy al
 from __future__ import annotations
 
 import copy
+import dataclasses
+import functools
+import itertools
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any, Self, cast
+from contextvars import ContextVar
+from typing import Any, NamedTuple, Self, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import _fit_context
+from scipy import sparse
+from sklearn.base import _fit_context, clone, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from regjax.core.config import Config
-from regjax.core.hparams import HParams, check_hparams, check_loss
+from regjax.core.hparams import check_loss
 from regjax.core.mlp import Layer, Params
 from regjax.core.numpy_random import draw_weights
 from regjax.core.objective import resolve_loss
 from regjax.core.random import replicate_key
 from regjax.core.settings import own_settings
 from regjax.core.train import TrainState
+from regjax.sklearn.dense import as_dense
 from regjax.sklearn.epochs import (
     EPOCHS,
+    NO_WEIGHT,
+    Curves,
     Run,
     Samples,
     Span,
     as_data,
     begin,
+    counted,
     order_drawer,
     run_epochs,
     train_epochs,
 )
-from regjax.sklearn.parameters import ACTIVATIONS, Parameters
+from regjax.sklearn.parameters import ACTIVATIONS, STOCHASTIC, Parameters
 from regjax.study.inference import ACTIVATIONS as FUNCTIONS
 
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
     "preprocessed."
 )
+# What `fit` asks before it trains: a search sets a function that takes the network and the arguments of
+# `fit`, and returns whether the network needs no training of its own.
+INSTEAD: ContextVar[Callable[[RegMLP, Any, Any, Any], bool] | None] = ContextVar("INSTEAD", default=None)
+# What a fit tells beside its weights. A network that a search has trained finds it out when it is asked.
+TOLD = ("loss_", "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_")
+# Methods that decide what a fit computes: a class that overrides one is fitted alone.
+FITS = (
+    "_fit",
+    "_draw",
+    "_run_of",
+    "_split",
+    "_begin",
+    "_train",
+    "_take",
+    "_config",
+    "_hparams",
+    "_optimizer",
+)
 # A function of a layer's number, input and weights that returns input and weights with units dropped.
 Dropping = Callable[[int, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+class Drawn(NamedTuple):
+    """What a fit draws before it trains.
+
+    Attributes:
+        sizes: units per layer.
+        random: the generator, which goes on to draw the split and the orders.
+        key: key of the masks.
+    """
+
+    sizes: tuple[int, ...]
+    random: np.random.RandomState
+    key: jax.Array
+
+
+class Trained(NamedTuple):
+    """A network that a search has trained with others.
+
+    Attributes:
+        params: its parameters, those that predict.
+        config: its config.
+        num_epochs: epochs that it was trained for.
+        num_samples: samples of an epoch.
+        seconds: its share of the time of its chunks.
+        converged: whether it stopped before its last epoch.
+        seed: the random_state that it was trained with, where it has none of its own.
+    """
+
+    params: Params
+    config: Config
+    num_epochs: int
+    num_samples: int
+    seconds: float
+    converged: bool
+    seed: int | None
 
 
 class RegMLP(Parameters):
@@ -68,50 +131,94 @@ class RegMLP(Parameters):
         """Returns the estimator, fitted.
 
         Args:
-            X: `(n_samples, n_features)`.
-            y: `(n_samples,)`; for regression also `(n_samples, n_outputs)`.
-            sample_weight: `(n_samples,)`, >= 0.
+            X: `(n_samples, n_features)`; a sparse one is made dense, where it fits into memory.
+            y: `(n_samples,)`; for regression also `(n_samples, n_outputs)`, for classification also labels
+                of which a sample may have several, `(n_samples, n_labels)`, 0 or 1.
+            sample_weight: `(n_samples,)`, >= 0, not all 0.
 
         Raises:
             ValueError: invalid parameters or data; weights that are not finite after training.
+            ZeroDivisionError: a batch, or the samples that early stopping watches, without weight.
         """
+        instead = INSTEAD.get()
+        if instead is not None and instead(self, X, y, sample_weight):
+            return self
         return self._fit(X, y, sample_weight, incremental=False)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool) -> Self:
         """Returns the estimator after `fit`, or after an epoch of `partial_fit`."""
         fresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        X, y, sample_weight, drawn = self._draw(X, y, sample_weight, fresh, incremental)
+        self._fit_stochastic(X, y, sample_weight, drawn, fresh, incremental)
+        return self
+
+    def _draw(
+        self, X: Any, y: Any, sample_weight: Any, fresh: bool, incremental: bool
+    ) -> tuple[Any, Any, Any, Drawn]:
+        """Returns checked X, y and weights, and what is drawn before training; sets the first weights."""
+        sizes = self._hidden()
         X, y = self._validate(X, y, fresh, incremental)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
-        if incremental and self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
         # One generator draws weights, split and orders in scikit-learn's order. The masks of dropout have a
         # key of their own, drawn from a copy, so that they change none of these draws.
         random = check_random_state(self.random_state)
         key = replicate_key(int(copy.deepcopy(random).randint(np.iinfo(np.int32).max)))
         self.n_outputs_ = self._num_outputs(y)
+        sizes = (X.shape[1], *sizes, self.n_outputs_)
         if fresh:
-            sizes = (X.shape[1], *self._hidden(), self.n_outputs_)
             drawn: Any = draw_weights(random, sizes, self.activation == "logistic", X.dtype)
             self.coefs_, self.intercepts_ = [w.T for w, _ in drawn], [b[:, 0] for _, b in drawn]
-        samples = self._split(X, y, sample_weight, random)
-        num_trained = int(np.sum(samples.data.weights > 0))
-        config = self._config(X.shape[1], self.n_outputs_, num_trained, X.dtype)
+        else:
+            sizes = self._sizes_before(sizes)
+            X = X.astype(self.coefs_[0].dtype, copy=False)
+        return X, y, sample_weight, Drawn(sizes, random, key)
+
+    def _sizes_before(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the units per layer of the network that is trained on, as scikit-learn leaves them.
+
+        Raises:
+            ValueError: another number of layers or of outputs is asked for.
+        """
+        before = (*(w.shape[0] for w in self.coefs_), self.coefs_[-1].shape[1])
+        for what, asked, had in (
+            ("hidden_layer_sizes must have as many layers", len(sizes) - 2, len(before) - 2),
+            ("y must have as many outputs", sizes[-1], before[-1]),
+        ):
+            if asked != had:
+                raise ValueError(f"{what} as in the previous call to fit, {had}, got {asked}")
+        return before
+
+    def _fit_stochastic(
+        self, X: Any, y: Any, sample_weight: Any, drawn: Drawn, fresh: bool, incremental: bool
+    ) -> None:
+        """Trains by sgd or adam."""
+        if incremental and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        run = self._run_of(X, y, sample_weight, drawn)
+        with own_settings(run.config.dtype):
+            begun = self._begin(run, fresh, incremental)
+            state = self._train(run, begun, drawn.random, incremental)
+        self._take(begun, state, run.config, fresh)
+
+    def _run_of(self, X: Any, y: Any, sample_weight: Any, drawn: Drawn) -> Run:
+        """Returns what stays the same throughout a training by sgd or adam."""
+        samples = self._split(X, y, sample_weight, drawn.random)
+        num_samples = int(np.sum(samples.data.weights > 0))
+        config = self._config(drawn.sizes[0], drawn.sizes[-1], num_samples, X.dtype)
+        config = dataclasses.replace(config, layer_sizes=drawn.sizes)
         with own_settings(config.dtype):
-            hparams = check_hparams(config, HParams(**self._hparams(samples.mean_weight)))
+            hparams = self._checked_hparams(config, samples.mean_weight)
             check_loss(hparams, resolve_loss(config, samples.data))
-            run = Run(key, hparams, samples, config)
-            state = self._train(run, self._begin(run, fresh, incremental), random, incremental)
-        self._take(state, config)
-        return self
+        return Run(drawn.key, hparams, samples, config)
 
     def _split(self, X: Any, y: Any, sample_weight: Any, random: Any) -> Samples:
         """Returns the samples to train on and those that early stopping watches."""
         weights: Any = np.ones(len(X), X.dtype) if sample_weight is None else sample_weight
         watched = None
         if self.early_stopping:
-            # scikit-learn stratifies two classes, but not more.
-            stratify = y[:, 0] if self._out_activation() == "logistic" else None
+            # scikit-learn stratifies two classes, as booleans, but neither more classes nor labels.
+            stratify = y.astype(bool) if is_classifier(self) and self.n_outputs_ == 1 else None
             parts: Any = train_test_split(
                 X, y, weights, random_state=random, test_size=self.validation_fraction, stratify=stratify
             )
@@ -121,10 +228,11 @@ class RegMLP(Parameters):
                     "The validation set is too small. Increase 'validation_fraction' or the size of your "
                     "dataset."
                 )
+            if not np.any(weights) or not np.any(val_weights):
+                raise ZeroDivisionError(NO_WEIGHT)
             watched = as_data(X_val, y_val, val_weights)
-        seen = weights[weights > 0]
-        mean_weight = float(np.mean(seen, dtype=np.float64)) if len(seen) else 1.0
-        return Samples(as_data(X, y, weights), watched, mean_weight)
+        mean_weight = float(np.mean(weights, dtype=np.float64))
+        return Samples(as_data(X, y, counted(weights, X.dtype)), watched, mean_weight)
 
     def _begin(self, run: Run, fresh: bool, incremental: bool) -> TrainState:
         """Returns the state that training begins with: a new one, or where the last call left off."""
@@ -132,12 +240,15 @@ class RegMLP(Parameters):
         params: Any = tuple(Layer(cast(Any, w.T), cast(Any, b[:, None])) for w, b in layers)
         state = begin(run.key, run.hparams, params, config=run.config)
         if fresh:
-            self.loss_curve_: list[float] = []
-            self.validation_scores_: list[float] | None = [] if self.early_stopping else None
-            self.t_, self._epochs_done = 0, 0
-            return state
-        before = self._state
+            self.loss_curve_, self.t_, self._state = [], 0, None
+        if fresh or not self.early_stopping or not isinstance(self.validation_scores_, list):
+            self.validation_scores_ = [] if self.early_stopping else None
+        before: TrainState | None = getattr(self, "_state", None)
         epochs = cast(Any, state.epochs)
+        if before is None:  # a new network, or one of a search
+            self._epochs_done = 0
+            self.loss_curve_, self.t_ = getattr(self, "loss_curve_", []), getattr(self, "t_", 0)
+            return state._replace(epochs=epochs._replace(seen=jnp.full_like(epochs.seen, self.t_)))
         if before.epochs is not None and (before.epochs.params is None) == (epochs.params is None):
             epochs = jax.tree.map(jnp.asarray, before.epochs)
         # The stop of the last call is lifted. `warm_start` makes a new optimizer, whose learning rate has
@@ -161,16 +272,17 @@ class RegMLP(Parameters):
         last = first + (1 if incremental else self.max_iter)
         draw = order_drawer(random, run.samples.data, run.config, self.shuffle)
         reached, losses = state, cast(list[float], [])
+        factor = float(cast(Any, state.epochs).factor)
         try:
-            for reached, loss, score in train_epochs(run, state, first, last, draw):  # noqa: B007
-                losses += loss.tolist()
-                if self.validation_scores_ is not None:
-                    self.validation_scores_ += score.tolist()
+            for reached, curves in train_epochs(run, state, first, last, draw):  # noqa: B007
                 if self.verbose:
-                    for epoch in range(len(losses) - len(loss), len(losses)):
-                        print(f"Iteration {epoch + 1}, loss = {losses[epoch]:.8f}")
+                    self._print(len(losses), curves, factor)
+                losses += curves.loss.tolist()
+                factor = float(curves.factor[-1])
+                if self.validation_scores_ is not None:
+                    self.validation_scores_ += curves.score.tolist()
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warnings.warn("Training interrupted by user.", stacklevel=5)
         self.n_iter_ = len(losses)
         self.loss_curve_ += losses
         self.loss_ = losses[-1] if losses else math.nan
@@ -178,24 +290,64 @@ class RegMLP(Parameters):
         self._epochs_done = first + self.n_iter_
         stopped = int(cast(Any, reached.epochs).stopped_at) >= 0
         if not incremental and self.n_iter_ == self.max_iter and not stopped:
-            warnings.warn(
-                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "
-                "hasn't converged yet.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+            self._warn_of_the_end()
         return reached
 
-    def _take(self, state: TrainState, config: Config) -> None:
-        """Writes the attributes of a fitted network."""
+    def _warn_of_the_end(self) -> None:
+        """Warns that training ended with its last epoch."""
+        warnings.warn(
+            f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "
+            "hasn't converged yet.",
+            ConvergenceWarning,
+            stacklevel=6,
+        )
+
+    def _print(self, done: int, curves: Curves, factor: float) -> None:
+        """Prints what scikit-learn prints of these epochs.
+
+        Args:
+            done: epochs of this call before them.
+            curves: of the epochs.
+            factor: the factor of the learning rate before them.
+        """
+        what = "Validation score did not improve" if self.early_stopping else "Training loss did not improve"
+        reason = f"{what} more than tol={self.tol:f} for {self.n_iter_no_change} consecutive epochs."
+        adaptive = self.solver == "sgd" and self.learning_rate == "adaptive"
+        for epoch, loss, score, after, stopped in zip(itertools.count(done + 1), *curves, strict=False):
+            print(f"Iteration {epoch}, loss = {loss:.8f}")
+            if self.early_stopping:
+                print(f"Validation score: {score:f}")
+            if stopped:
+                print(f"{reason}{' Learning rate too small.' if adaptive else ''} Stopping.")
+            elif adaptive and after < factor:
+                print(f"{reason} Setting learning rate to {self.learning_rate_init * after:f}")
+            factor = after
+
+    def _take(self, begun: TrainState, state: TrainState, config: Config, fresh: bool) -> None:
+        """Writes the attributes of a fitted network; `begun` is the state that training began with."""
         state = jax.tree.map(np.asarray, state)
         self._state = state
         epochs = cast(Any, state.epochs)
-        self.best_loss_ = None if self.early_stopping else float(epochs.best)
-        self.best_validation_score_ = float(epochs.best) if self.early_stopping else None
+        best = float(epochs.best)
+        self.best_loss_ = None if self.early_stopping else best
+        self.best_validation_score_ = best if self.early_stopping else None
+        self._no_improvement_count = int(epochs.waited)
         self.n_layers_ = len(config.layer_sizes)
         self.out_activation_ = self._out_activation()
-        self._adopt(state.predicting if epochs.params is None else epochs.params)
+        params = state.params if epochs.params is None else epochs.params
+        if self.early_stopping:
+            # In scikit-learn the network goes on in place of the best one: without a better score this call
+            # returns its last parameters.
+            if not fresh and best == float(cast(Any, begun.epochs).best):
+                params = state.params
+            elif best == -math.inf and self.n_iter_:
+                warnings.warn(
+                    "No validation score was finite: the network is returned as it was before training. "
+                    "The data may contain large values and need to be preprocessed.",
+                    ConvergenceWarning,
+                    stacklevel=5,
+                )
+        self._adopt(params)
 
     def _adopt(self, params: Params) -> None:
         """Sets the parameters that predict; raises ValueError where they are not finite."""
@@ -207,12 +359,15 @@ class RegMLP(Parameters):
     # -- methods that a search calls ------------------------------------------------------------------------
 
     def _as_samples(self, X: Any, y: Any, sample_weight: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns checked X, y `(n_samples, n_outputs)` and weights, of all samples of a search."""
+        """Returns checked X, y `(n_samples, n_outputs)` and weights, of all samples of a search.
+
+        A weight of 0 is as small as `counted` makes it, so that its sample is in the batches of a sweep too.
+        """
         X, y = self._validate(X, y, True, False)
         if sample_weight is None:
             return X, y, np.ones(len(X))
         weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        return X, y, weights
+        return X, y, counted(weights, X.dtype)
 
     def _compile(self, X: np.ndarray, y: np.ndarray) -> None:
         """Compiles the program of `fit` for checked samples of this shape."""
@@ -222,27 +377,66 @@ class RegMLP(Parameters):
         if config.batch_size is not None:
             orders = np.zeros((EPOCHS, data.x.shape[1]), np.int32)
         with own_settings(config.dtype):
-            hparams = check_hparams(config, HParams(**self._hparams()))
+            hparams = self._checked_hparams(config)
             key = replicate_key(0)
             params = draw_weights(np.random.RandomState(0), config.layer_sizes, False, X.dtype)
             state = begin(key, hparams, params, config=config)
             # The span is traced: a span without epochs compiles the program of every span.
             run_epochs(key, state, hparams, data, None, orders, Span(0, 0, 1, 1), config=config.program())
 
-    def _describe(self, like: RegMLP, config: Config, num_epochs: int) -> None:
-        """Writes the attributes of a network that a sweep has trained; `like` has validated the samples."""
-        if hasattr(like, "classes_"):
-            self.classes_ = like.classes_
-        self.n_features_in_, self.n_outputs_ = config.layer_sizes[0], config.layer_sizes[-1]
-        self.n_layers_, self.n_iter_ = len(config.layer_sizes), num_epochs
+    def _prepare(self, X: Any, y: Any, sample_weight: Any) -> tuple[Run, np.random.RandomState]:
+        """Returns what `fit` trains on, and the generator of its orders; sets the first weights."""
+        X, y, sample_weight, drawn = self._draw(X, y, sample_weight, True, False)
+        return self._run_of(X, y, sample_weight, drawn), drawn.random
+
+    def _take_over(self, trained: Trained, samples: Callable[[], tuple[Any, Any, Any]]) -> None:
+        """Writes the attributes of a network that a search has trained; the samples are validated.
+
+        Args:
+            trained: the network.
+            samples: returns the arguments of `fit`, for what only a fit tells.
+        """
+        sizes = trained.config.layer_sizes
+        self.n_outputs_, self.n_layers_ = sizes[-1], len(sizes)
+        self.n_iter_, self.t_ = trained.num_epochs, trained.num_epochs * trained.num_samples
         self.out_activation_ = self._out_activation()
+        self._adopt(trained.params)
+        if not trained.converged:
+            self._warn_of_the_end()
+        self._alone = functools.partial(self._fit_alone, trained.seed, samples)
+
+    def _fit_alone(self, seed: int | None, samples: Callable[[], tuple[Any, Any, Any]]) -> RegMLP:
+        """Returns a network like this one, fitted alone."""
+        alone = clone(self).set_params(verbose=False)
+        if alone.random_state is None:
+            alone.set_params(random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return alone._fit(*samples(), incremental=False)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in TOLD and "_alone" in vars(self):
+            alone = self._alone()
+            vars(self).update({told: vars(alone)[told] for told in TOLD if told in vars(alone)})
+            del self._alone
+            if name in vars(self):
+                return vars(self)[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __getstate__(self) -> Any:
+        """Returns what is pickled: without the samples that a search has trained on."""
+        return {name: value for name, value in super().__getstate__().items() if name != "_alone"}
 
     # -- prediction ----------------------------------------------------------------------------------------
 
     def _logits(self, X: Any, dropping: Dropping | None = None) -> np.ndarray:
         """Returns the last layer's pre-activations, `(n_samples, n_outputs)`."""
         check_is_fitted(self)
-        a: Any = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        a: Any = validate_data(
+            self, X, accept_sparse=("csr", "csc"), dtype=(np.float64, np.float32), reset=False
+        )
+        if dropping is not None and sparse.issparse(a):
+            a = as_dense(a)
         a = a.astype(self.coefs_[0].dtype, copy=False)
         f = FUNCTIONS[ACTIVATIONS[self.activation]]
         for i, (w, b) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
@@ -277,11 +471,35 @@ class RegMLP(Parameters):
         dropping = self._drop(check_random_state(random_state))
         return [self._logits(X, dropping) for _ in range(n_samples)]
 
-    def _data_dtype(self) -> Any:
-        """Returns the dtypes that X may have; "auto" follows it."""
-        return (np.float64, np.float32) if self.dtype == "auto" else np.dtype(self.dtype)
+    def _validated(self, X: Any, y: Any, fresh: bool, **options: Any) -> tuple[np.ndarray, Any]:
+        """Returns checked X, dense, and y; a column of y becomes one-dimensional, with a warning.
+
+        `fresh` says whether the network is new, which sets the number and names of features.
+        """
+        # The dtype "auto" follows X.
+        dtype = (np.float64, np.float32) if self.dtype == "auto" else np.dtype(self.dtype)
+        X, y = validate_data(
+            self, X, y, accept_sparse=("csr", "csc"), multi_output=True, dtype=dtype, reset=fresh, **options
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return as_dense(X), y
+
+    def _check_solver(self) -> bool:
+        """Returns whether the solver takes a step at a time, which `partial_fit` needs, or says why not."""
+        if self.solver not in STOCHASTIC:
+            raise AttributeError(
+                f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
+            )
+        return True
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = False
+        tags.input_tags.sparse = True
         return tags
+
+
+def is_plain(network: RegMLP, *more: str) -> bool:
+    """Returns whether regjax's own methods fit a network; `more` names methods beside those of `FITS`."""
+    own = next(kind for kind in type(network).__mro__ if kind.__module__.startswith("regjax."))
+    return all(getattr(type(network), name) is getattr(own, name) for name in (*FITS, *more))

@@ -25,6 +25,10 @@ from regjax.core.train import Course, TrainState, init_state, run_segment
 
 # Epochs of one compiled call. A run that has stopped, or Ctrl-C, waits for the end of the call.
 EPOCHS = 10
+# The weight of a sample whose weight is 0: it is in the batches, as in scikit-learn, but adds nothing.
+NOTHING = {"float32": 1e-30, "float64": 1e-200}
+# NumPy's words, where scikit-learn divides by a sum of weights that is 0.
+NO_WEIGHT = "Weights sum to zero, can't be normalized"
 # XLA's older code for fusions and LLVM's first level compile in a third of the time, and for one network
 # the program is as fast.
 QUICK: Any = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}
@@ -42,6 +46,22 @@ class Samples(NamedTuple):
     data: Data
     watched: Data | None
     mean_weight: float
+
+
+class Curves(NamedTuple):
+    """What is known of each of a few epochs, `(n_epochs,)` each.
+
+    Attributes:
+        loss: mean objective of its batches.
+        score: on the watched samples after it; NaN where none are watched.
+        factor: the factor of the learning rate after it.
+        stopped: whether the run has stopped.
+    """
+
+    loss: Any
+    score: Any
+    factor: Any
+    stopped: Any
 
 
 class Run(NamedTuple):
@@ -67,6 +87,17 @@ class Span(NamedTuple):
     last: Any
     num_batches: Any
     num_steps: Any
+
+
+def counted(weights: np.ndarray, dtype: Any) -> np.ndarray:
+    """Returns weights in which 0 is so small that it adds nothing, but counts as a sample that is trained on.
+
+    Args:
+        weights: `(n_samples,)`, >= 0, not all 0.
+        dtype: dtype of the network.
+    """
+    nothing = NOTHING[np.dtype(dtype).name] * np.mean(weights, dtype=np.float64)
+    return np.where(weights > 0, weights, nothing)
 
 
 def as_data(X: np.ndarray, y: np.ndarray, weights: np.ndarray) -> Data:
@@ -113,10 +144,28 @@ def order_drawer(
     return draw
 
 
+def check_batches(orders: np.ndarray | None, data: Data, config: Config) -> None:
+    """Raises ZeroDivisionError, as scikit-learn does, where a batch has samples of weight 0 alone.
+
+    Args:
+        orders: orders of the samples in each epoch, `(epochs, n)`, or None where a batch holds all.
+        data: training samples, whose weights `counted` has replaced.
+        config: batch_size and dtype.
+    """
+    weights = np.asarray(data.weights)
+    seen = weights > 2 * NOTHING[config.dtype]
+    num_samples = int(np.sum(weights > 0))
+    if orders is None or config.batch_size is None or np.sum(seen) == num_samples:
+        return
+    starts = np.arange(0, num_samples, config.batch_size)
+    if not np.logical_or.reduceat(seen[orders[:, :num_samples]], starts, axis=1).all():
+        raise ZeroDivisionError(NO_WEIGHT)
+
+
 def train_epochs(
     run: Run, state: TrainState, first: int, last: int, draw: Callable[[int], np.ndarray | None]
-) -> Iterator[tuple[TrainState, np.ndarray, np.ndarray]]:
-    """Yields the state after every few epochs, with the losses and scores of these epochs.
+) -> Iterator[tuple[TrainState, Curves]]:
+    """Yields the state after every few epochs, with the curves of these epochs.
 
     Args:
         run: values that stay the same.
@@ -124,24 +173,29 @@ def train_epochs(
         first: epochs done.
         last: largest number of epochs.
         draw: the function that `order_drawer` returns.
+
+    Raises:
+        ZeroDivisionError: a batch of samples of weight 0 alone.
     """
     config, data = run.config, run.samples.data
     num_samples = int(np.sum(np.asarray(data.weights) > 0))
     num_batches = 1 if config.batch_size is None else math.ceil(num_samples / config.batch_size)
     for epoch in range(first, last, EPOCHS):
         count = min(EPOCHS, last - epoch)
-        state, curves = run_epochs(
-            run.key, state, run.hparams, data, run.samples.watched, draw(count),
+        orders = draw(count)
+        state, found = run_epochs(
+            run.key, state, run.hparams, data, run.samples.watched, orders,
             Span(epoch, last, num_batches, config.num_steps), config=config.program(),
         )  # fmt: skip
-        loss, score, over = (np.asarray(curve)[:count] for curve in curves)
-        ran = int(np.argmax(over)) + 1 if over.any() else count
-        yield state, loss[:ran], score[:ran]
-        if over.any():
+        stopped = np.asarray(found.stopped)[:count]
+        ran = int(np.argmax(stopped)) + 1 if stopped.any() else count
+        check_batches(None if orders is None else orders[:ran], data, config)
+        yield state, Curves(*(np.asarray(curve)[:ran] for curve in found))
+        if stopped.any():
             return
 
 
-def run_epochs(*args: Any, config: Config) -> tuple[TrainState, tuple[jax.Array, jax.Array, jax.Array]]:
+def run_epochs(*args: Any, config: Config) -> tuple[TrainState, Curves]:
     """Returns the result of `_run_epochs`, compiled, for its arguments."""
     return _program()(*args, config=config)
 
@@ -168,8 +222,8 @@ def _run_epochs(
     span: Span,
     *,
     config: Config,
-) -> tuple[TrainState, tuple[jax.Array, jax.Array, jax.Array]]:
-    """Returns the state after `EPOCHS` epochs, and loss, score and whether the run has stopped after each.
+) -> tuple[TrainState, Curves]:
+    """Returns the state after `EPOCHS` epochs, and the curves of these.
 
     The orders of the samples are `(EPOCHS, n)`, or None where a batch holds all samples.
     """
@@ -183,7 +237,7 @@ def _run_epochs(
         course = Course(span.num_batches, span.num_steps, watched, orders)
         state = run_segment(key, state, hparams, data, start, stop, course=course, config=config)
         epochs = cast(Any, state.epochs)
-        return state, (epochs.loss, epochs.score, epochs.stopped_at >= 0)
+        return state, Curves(epochs.loss, epochs.score, epochs.factor, epochs.stopped_at >= 0)
 
     epochs = jnp.asarray(span.first, jnp.int32) + jnp.arange(EPOCHS, dtype=jnp.int32)
     return lax.scan(one, state, (epochs, orders))

@@ -11,15 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
-from sklearn.utils import column_or_1d
+from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import (
-    _check_partial_fit_first_call,
-    check_classification_targets,
-    unique_labels,
-)
-from sklearn.utils.validation import validate_data
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
 from regjax.sklearn.base import RegMLP
 from regjax.sklearn.parameters import ClassParameters, Loss, estimator
@@ -53,44 +49,55 @@ class RegMLPClassifier(ClassifierMixin, RegMLP, ClassParameters):
 
     class_weight: Annotated[Any, dict, StrOptions({"balanced"}), None] = None
 
+    @available_if(lambda est: est._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(
         self,
         X: ArrayLike,
         y: ArrayLike,
-        classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
     ) -> Self:
         """Returns the estimator after one more epoch, on these samples.
 
         Args:
             X: `(n_samples, n_features)`.
-            y: `(n_samples,)`.
+            y: `(n_samples,)`, or `(n_samples, n_labels)` of zeros and ones.
+            sample_weight: `(n_samples,)`, >= 0, not all 0.
             classes: every class that any call will have; needed in the first call, ignored later.
-            sample_weight: `(n_samples,)`, >= 0.
 
         Raises:
             ValueError: invalid parameters or data; an unknown class; `early_stopping=True`.
         """
         if _check_partial_fit_first_call(self, classes):
-            check_classification_targets(y)
+            several = type_of_target(y).startswith("multilabel")
+            self._label_binarizer = LabelBinarizer().fit(y if several else classes)
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
-        """Returns the most probable class of each sample, `(n_samples,)`."""
+        """Returns the most probable class of each sample, `(n_samples,)`.
+
+        Where a sample may have several labels: a one for each that is more probable than not,
+        `(n_samples, n_labels)`.
+        """
         z = self._logits(X)
+        if self._has_labels():
+            # Sparse where y was sparse.
+            return self._label_binarizer.inverse_transform(expit(z))
         # One output is the logit of the second class.
         chosen = (z[:, 0] > 0).astype(int) if z.shape[1] == 1 else z.argmax(axis=1)
         # Where the data have but one class, that one.
         return self.classes_[np.minimum(chosen, len(self.classes_) - 1)]
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
-        """Returns the probability of each class, `(n_samples, n_classes)`."""
+        """Returns the probability of each class, `(n_samples, n_classes)`, or of each label."""
         return self._probabilities(self._logits(X))
 
     def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
         """Returns the logarithm of `predict_proba`."""
         z = self._logits(X)
+        if self._has_labels():
+            return log_expit(z)
         if len(self.classes_) == 1:
             return np.zeros_like(z)
         if z.shape[1] == 1:
@@ -116,6 +123,8 @@ class RegMLPClassifier(ClassifierMixin, RegMLP, ClassParameters):
 
     def _probabilities(self, z: np.ndarray) -> np.ndarray:
         """Returns the probabilities of the classes, of the last layer's pre-activations."""
+        if self._has_labels():
+            return expit(z)
         if len(self.classes_) == 1:
             return np.ones_like(z)
         if z.shape[1] == 1:
@@ -123,15 +132,18 @@ class RegMLPClassifier(ClassifierMixin, RegMLP, ClassParameters):
         return softmax(z, axis=1)
 
     def _validate(self, X: Any, y: Any, fresh: bool, incremental: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Returns checked X, and the indices of the labels y in `classes_`, `(n_samples, 1)`."""
-        X, y = validate_data(self, X, y, dtype=self._data_dtype(), reset=fresh)
-        y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
+        """Returns checked X, and y as `Data` has it, samples first.
+
+        That is the index of each label in `classes_`, `(n_samples, 1)`, or zeros and ones,
+        `(n_samples, n_labels)`.
+        """
+        X, y = self._validated(X, y, fresh)
         # In the first call of `partial_fit` the user names the classes.
-        if fresh and not (incremental and hasattr(self, "classes_")):
-            self.classes_ = unique_labels(y)
+        if not hasattr(self, "classes_") or not (self.warm_start or incremental):
+            self._label_binarizer = LabelBinarizer().fit(y)
+            self.classes_ = self._label_binarizer.classes_
         classes = unique_labels(y)
-        if not fresh and not incremental and set(classes) != set(self.classes_):
+        if self.warm_start and set(classes) != set(self.classes_):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
                 f"Previously got {self.classes_}, `y` has {classes}"
@@ -141,13 +153,27 @@ class RegMLPClassifier(ClassifierMixin, RegMLP, ClassParameters):
                 "`y` has classes not in `self.classes_`. "
                 f"`self.classes_` has {self.classes_}. 'y' has {classes}."
             )
+        if self._has_labels():
+            if self.class_weight is not None:
+                raise ValueError(f"class_weight must be None for several labels, got {self.class_weight!r}")
+            return X, np.asarray(self._label_binarizer.transform(y), np.int32)
         return X, np.searchsorted(self.classes_, y).astype(np.int32)[:, None]
 
+    def _has_labels(self) -> bool:
+        """Returns whether a sample may have several labels, each of which is an output."""
+        binarizer = getattr(self, "_label_binarizer", None)
+        return binarizer is not None and binarizer.y_type_.startswith("multilabel")
+
     def _num_outputs(self, y: np.ndarray) -> int:
+        if self._has_labels():
+            return y.shape[1]
         return 1 if len(self.classes_) <= 2 else len(self.classes_)
 
     def _out_activation(self) -> str:
-        return "logistic" if self.n_outputs_ == 1 else "softmax"
+        return "logistic" if self.n_outputs_ == 1 or self._has_labels() else "softmax"
+
+    def _core_loss(self) -> Any:
+        return "multilabel_cross_entropy" if self._has_labels() else "auto"
 
     def _class_weights(self) -> Any:
         if not isinstance(self.class_weight, dict):
@@ -155,6 +181,11 @@ class RegMLPClassifier(ClassifierMixin, RegMLP, ClassParameters):
         found = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_)
         # The core has two weights for one output, also where the data have but one class.
         return (*found.tolist(), *[1.0] * (2 - len(found)))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
 
 
 @estimator
@@ -184,6 +215,7 @@ class RegMLPRegressor(RegressorMixin, RegMLP, Loss):
         True
     """
 
+    @available_if(lambda est: est._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Returns the estimator after one more epoch, on these samples.
@@ -220,11 +252,7 @@ class RegMLPRegressor(RegressorMixin, RegMLP, Loss):
         return found[..., 0] if found.shape[-1] == 1 else found
 
     def _validate(self, X: Any, y: Any, fresh: bool, incremental: bool) -> tuple[np.ndarray, np.ndarray]:
-        X, y = validate_data(
-            self, X, y, dtype=self._data_dtype(), multi_output=True, y_numeric=True, reset=fresh
-        )
-        if y.ndim == 2 and y.shape[1] == 1:  # warns, as scikit-learn does
-            y = column_or_1d(y, warn=True)
+        X, y = self._validated(X, y, fresh, y_numeric=True)
         return X, np.asarray(y, X.dtype).reshape(len(y), -1)
 
     def _num_outputs(self, y: np.ndarray) -> int:

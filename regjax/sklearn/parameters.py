@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 import textwrap
 import warnings
 from collections.abc import Iterator
@@ -21,18 +22,22 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from regjax.core import hparams
+from regjax.core.checks import shown
 from regjax.core.config import Config
-from regjax.core.hparams import HYPERPARAMETERS, HParams, Hyperparameter, check_hparams
+from regjax.core.hparams import HYPERPARAMETERS, HParams, Hyperparameter, check_hparam, check_hparams
 
 _Class = TypeVar("_Class", bound=type)
 
 # scikit-learn's names of the activations, and the core's.
 ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu", "gelu": "gelu"}
+# The solvers that take a step at a time.
+STOCHASTIC = ("sgd", "adam")
 
 _COUNT = Interval(Integral, 1, None, closed="left")
 _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 _BELOW_ONE = Interval(Real, 0, 1, closed="left")
+_FRACTION = Interval(Real, 0, 1, closed="both")
 # scikit-learn's constraint for each of the core's ranges. The estimators have a rate of dropping where the
 # core has a probability of keeping.
 _CONSTRAINTS = {
@@ -42,7 +47,7 @@ _CONSTRAINTS = {
     hparams.PROBABILITY: _BELOW_ONE,
     hparams.BOUND: _POSITIVE,
     hparams.FINITE: _POSITIVE,
-    hparams.FRACTION: Interval(Real, 0, 1, closed="both"),
+    hparams.FRACTION: _FRACTION,
     hparams.COUNT: Interval(Real, 1, None, closed="left"),
 }
 
@@ -73,7 +78,7 @@ class _FromScikitLearn(BaseEstimator):
     tol: NotNegative = 1e-4
     verbose: Annotated[Any, "verbose"] = False
     warm_start: Flag = False
-    momentum: BelowOne = 0.9
+    momentum: Annotated[float, _FRACTION] = 0.9
     nesterovs_momentum: Flag = True
     early_stopping: Flag = False
     validation_fraction: BelowOne = 0.1
@@ -81,6 +86,7 @@ class _FromScikitLearn(BaseEstimator):
     beta_2: BelowOne = 0.999
     epsilon: Positive = 1e-8
     n_iter_no_change: Annotated[Any, _COUNT, Options(Real, {np.inf})] = 10
+    max_fun: Count = 15000
     dtype: Annotated[str, StrOptions({"auto", "float32", "float64"})] = "auto"
 
 
@@ -129,7 +135,12 @@ class Parameters(_Regularised):
     def _hidden(self) -> tuple[int, ...]:
         """Returns the numbers of hidden units."""
         given = self.hidden_layer_sizes
-        hidden = tuple(int(size) for size in (given if hasattr(given, "__iter__") else [given]))
+        try:
+            hidden = tuple(
+                operator.index(size) for size in (given if hasattr(given, "__iter__") else [given])
+            )
+        except TypeError:
+            raise TypeError(f"hidden_layer_sizes must hold whole numbers, got {shown(given)}") from None
         if any(size <= 0 for size in hidden):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {list(hidden)}.")
         return hidden
@@ -137,13 +148,13 @@ class Parameters(_Regularised):
     def _check(self) -> None:
         """Raises ValueError for parameters that no data could make valid."""
         self._validate_params()
-        config = self._config(1, 1, 10**6, np.float64, class_weight=None)
-        check_hparams(config, HParams(**self._hparams()))
+        dtype = np.float64 if self.dtype == "auto" else self.dtype
+        self._checked_hparams(self._config(1, 1, 10**6, dtype, class_weight=None))
 
     def _config(
         self, num_features: int, num_outputs: int, num_samples: int, dtype: Any, *, class_weight: Any = "own"
     ) -> Config:
-        """Returns the core's configuration for `num_samples` training samples that have a weight.
+        """Returns the core's configuration for `num_samples` training samples.
 
         The class_weight "own" is the estimator's, which needs its classes to be known.
         """
@@ -151,8 +162,10 @@ class Parameters(_Regularised):
         return Config(
             layer_sizes=(num_features, *self._hidden(), num_outputs),
             activation=cast(Any, ACTIVATIONS[self.activation]),
+            loss=self._core_loss(),
             optimizer=self._optimizer(),
-            num_steps=self.max_iter * math.ceil(num_samples / size),
+            # The core counts steps in 32 bits, and no run takes as many.
+            num_steps=min(self.max_iter * math.ceil(num_samples / size), 2**31 - 1),
             batch_size=None if size >= num_samples else size,
             init="sklearn_logistic" if self.activation == "logistic" else "sklearn",
             dtype=cast(Any, np.dtype(dtype).name),
@@ -162,9 +175,14 @@ class Parameters(_Regularised):
             shuffle=bool(self.shuffle),
             epsilon_hat=True,
             stop_on="score" if self.early_stopping else "loss",
+            clip_loss=True,
             draws="sklearn",
             class_weight=self._class_weights() if class_weight == "own" else class_weight,
         )
+
+    def _core_loss(self) -> Any:
+        """Returns the loss, as `Config` takes it."""
+        return "auto"
 
     def _optimizer(self) -> Any:
         """Returns the core's optimizer."""
@@ -194,18 +212,53 @@ class Parameters(_Regularised):
         """Returns the weights of the classes, as `Config` takes them."""
         return None
 
-    def _hparams(self, mean_weight: float = 1.0) -> dict[str, Any]:
-        """Returns the core's hyperparameters, by name; `mean_weight` is the mean weight of the samples."""
+    def _hparams(self, mean_weight: float = 1.0, dtype: Any = None) -> dict[str, Any]:
+        """Returns the core's hyperparameters, by name.
+
+        Args:
+            mean_weight: mean weight of the training samples.
+            dtype: dtype of the network; None takes that of the parameter `dtype`, or float64.
+        """
         found = {}
         # The core rescales the weights to mean 1, where scikit-learn divides a batch's loss by its sum of
         # weights: the penalties' strengths are divided by the mean to stay as strong beside the loss.
         for name, declared in HYPERPARAMETERS.items():
             if declared.sklearn and hasattr(self, declared.sklearn):
-                value = declared.from_sklearn(getattr(self, declared.sklearn))
+                given = getattr(self, declared.sklearn)
+                try:
+                    value = declared.from_sklearn(given)
+                except (TypeError, ValueError):
+                    raise TypeError(
+                        f"{declared.sklearn} must be numbers {_range_of(declared)}, got {shown(given)}"
+                    ) from None
                 found[name] = value / mean_weight if declared.meaning == "strength" else value
         # The core takes no infinity here.
         found["n_iter_no_change"] = min(found["n_iter_no_change"], 1e9)
+        # An epsilon that the dtype rounds to 0 divides 0 by 0. The smallest number changes no other step.
+        dtype = dtype if dtype is not None else "float64" if self.dtype == "auto" else self.dtype
+        found["eps"] = max(found["eps"], float(np.finfo(dtype).tiny))
         return found
+
+    def _checked_hparams(self, config: Config, mean_weight: float = 1.0) -> HParams:
+        """Returns the core's hyperparameters, checked; messages speak of the estimator's parameters."""
+        found = self._hparams(mean_weight, config.dtype)
+        for name, value in found.items():
+            try:
+                check_hparam(config, name, value)
+            except (TypeError, ValueError) as error:
+                declared = HYPERPARAMETERS[name]
+                # "keep_prob must be in (0, 1], got 0.0" becomes "dropout must be in [0, 1), got 1.0".
+                wanted, got = str(error).replace(name, declared.sklearn, 1).rsplit(", got ", 1)
+                wanted = wanted.replace(declared.range.words, _range_of(declared))
+                if not got.startswith("shape"):
+                    got = shown(getattr(self, declared.sklearn))
+                raise type(error)(f"{wanted}, got {got}") from None
+        return check_hparams(config, HParams(**found))
+
+
+def _range_of(declared: Hyperparameter) -> str:
+    """Returns the words of an estimator's parameter for its range: a rate is 1 - the core's probability."""
+    return hparams.SHARE.words if declared.meaning == "rate" else declared.range.words
 
 
 # The parameters of the regularisers that need class labels.

@@ -6,49 +6,24 @@ scikit-learn's own `fit` scores, ranks and refits. Users make them; `import regj
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import inspect
+import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Integral
-from typing import Any, Self, cast
+from typing import Any, cast
 
+import joblib
 import numpy as np
-from sklearn.base import clone, is_classifier
-from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import (
-    GridSearchCV,
-    ParameterGrid,
-    ParameterSampler,
-    RandomizedSearchCV,
-    check_cv,
-)
-from sklearn.utils import indexable
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import _check_method_params
 
-from regjax.sklearn.candidates import train_candidates
-from regjax.sklearn.trained import Trained, Work, network_of
-
-
-class _Trained(FrozenEstimator):
-    """A fitted estimator where scikit-learn fits a clone: parameters are set, and `fit` does nothing.
-
-    Where the fit has failed, `fit` raises the error.
-    """
-
-    def __init__(self, estimator: Any, error: Exception | None = None) -> None:
-        super().__init__(estimator)
-        self.error = error
-
-    def set_params(self, **params: Any) -> Any:
-        return self
-
-    def fit(self, X: Any, y: Any = None, *args: Any, **params: Any) -> Self:
-        if self.error is not None:
-            raise self.error
-        return self
+from regjax.sklearn.candidates import Done, networks_in, seeded, train_candidates
+from regjax.sklearn.trained import Work
 
 
 class _Splits:
@@ -61,8 +36,131 @@ class _Splits:
         return iter(self.splits)
 
 
+class _Running:
+    """A search while it runs; scikit-learn's own `fit` calls the search's methods, and they call these.
+
+    Attributes:
+        search: the search.
+        routed: metadata of scikit-learn's routing.
+        work: the samples and, once they are made, the splits.
+        clones: the estimators that scikit-learn is about to fit on a fold, in its order.
+        seconds: of each fit so far its share of a sweep's time, or None where scikit-learn has measured it.
+        results: results of a sweep, or None, for each time that candidates were evaluated.
+        num_seeds: how often each candidate is handed to scikit-learn.
+        said: number of fits of which a line was printed.
+        alone: the context of one process, and what else is undone at the end.
+    """
+
+    def __init__(self, search: Any) -> None:
+        self.search = search
+        self.routed: Any = None
+        self.work: Any = None
+        self.clones: Iterator[Any] = iter(())
+        self.seconds: list[float | None] = []
+        self.results: list[Any] = []
+        self.num_seeds, self.said = 1, 0
+        self.alone = contextlib.ExitStack()
+        self.verbose = search.verbose
+
+    def begin(self, X: Any, y: Any) -> None:
+        """Puts a hook on the search's estimator, of which scikit-learn makes a clone for each fit."""
+        estimator = self.search.estimator
+        self.work = Work(self.search, estimator, X, y, [], dict(self.routed.estimator.fit))
+        # One process while candidates are handed out: their fits are done.
+        self.alone.enter_context(joblib.parallel_config(backend="sequential"))
+
+        # The times of fits that are handed out are known later than scikit-learn would print them.
+        self.search.verbose = min(self.verbose, 1)
+
+        def first() -> Any:
+            # The estimator of which all others are clones, and which nobody else sees.
+            self.search.estimator = estimator
+            return _hooked(estimator, self.clone)
+
+        self.search.estimator = _hooked(estimator, first)
+
+    def clone(self) -> Any:
+        """Returns the next estimator that scikit-learn fits."""
+        following = next(self.clones, None)
+        return clone(self.work.estimator) if following is None else following
+
+    def evaluating(self, evaluate: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns scikit-learn's function that evaluates candidates, with all of them trained before."""
+
+        def evaluated(
+            candidate_params: Iterable[dict[str, Any]],
+            cv: Any = None,
+            more_results: Any = None,
+            **context: Any,
+        ) -> Any:
+            search, work = self.search, self.work
+            candidates = list(candidate_params)
+            # Once, because a splitter may draw others the next time.
+            cv = search._checked_cv_orig if cv is None else cv
+            splits = [
+                (np.asarray(a), np.asarray(b))
+                for a, b in cv.split(work.X, work.y, **self.routed.splitter.split)
+            ]
+            seeded = [candidate for candidate in candidates for _ in range(search.n_seeds)]
+            if search.n_seeds > 1:  # the tree of callbacks has room for one fit per candidate and fold
+                context = {}
+            done = train_candidates(work._replace(splits=splits), candidates)
+            self.num_seeds = search.n_seeds
+            self.results.append(done.results)
+            if search.store is not None and self.verbose:
+                print(f"{done.num_recalled} of {len(seeded) * len(splits)} networks were in the store")
+            search.num_recalled_ = getattr(search, "num_recalled_", 0) + done.num_recalled
+            self.clones = self._clones(done, len(candidates), len(splits))
+            with done.together.handing_out():
+                return evaluate(seeded, cv=_Splits(splits), more_results=more_results, **context)
+
+        return evaluated
+
+    def _clones(self, done: Done, num_candidates: int, num_splits: int) -> Iterator[Any]:
+        """Yields the estimators that scikit-learn fits, in its order; some take over trained weights."""
+        for number, seed, fold in itertools.product(
+            range(num_candidates), range(self.search.n_seeds), range(num_splits)
+        ):
+            adopted = done.adopted.get((number, seed, fold))
+            random_state = done.seeds[number][seed] if number in done.seeds else None
+            self.seconds.append(None if adopted is None else adopted.seconds)
+            estimator = clone(self.work.estimator)
+            if adopted is not None:
+                estimator.fit = functools.partial(_take_over, estimator, adopted.take)
+            elif random_state is not None:
+                estimator.fit = functools.partial(_fit_seeded, estimator, random_state)
+            yield estimator
+
+    def end(self) -> None:
+        """Leaves the search as it was."""
+        self.alone.close()
+        self.search.verbose = self.verbose
+        if self.work is not None:
+            self.search.estimator = self.work.estimator
+
+
+def _hooked(estimator: Any, hook: Callable[[], Any]) -> Any:
+    """Returns a copy of an estimator of which `hook` makes the clones."""
+    copied = copy.copy(estimator)
+    copied.__sklearn_clone__ = hook
+    return copied
+
+
+def _take_over(estimator: Any, take: Callable[[Any], None], X: Any, y: Any = None, **params: Any) -> Any:
+    """The `fit` of an estimator whose network is trained."""
+    del estimator.fit
+    take(estimator)
+    return estimator
+
+
+def _fit_seeded(estimator: Any, seed: int, *args: Any, **params: Any) -> Any:
+    """The `fit` of an estimator whose networks have a seed of their own."""
+    del estimator.fit
+    return seeded(estimator, seed).fit(*args, **params)
+
+
 class _Search:
-    """The `fit` of both searches."""
+    """What both searches have beside scikit-learn's."""
 
     results_: Any
     seed_scores_: Any
@@ -71,82 +169,127 @@ class _Search:
         """Returns the search after training all candidates on all folds, and the best on all samples.
 
         Args:
-            X: `(n_samples, n_features)`, or what the first step of a Pipeline takes.
+            X: `(n_samples, n_features)`, or what the estimator takes.
             y: targets.
             **params: sample_weight and groups, as in scikit-learn.
 
         Raises:
-            TypeError: the estimator is no network of regjax, and does not end in one.
             ValueError: invalid parameters or data; all fits failed.
         """
-        self._validate_params()
-        network_of(self.estimator)
-        X, y = indexable(X, y)
-        # scikit-learn's `fit` runs on a copy of the search. Each clone of the estimator that it makes there,
-        # to fit it on a fold, is a network that the sweep has trained.
-        run = copy.copy(self)
-        run.cv = splitter = cast(Any, check_cv(self.cv, y, classifier=is_classifier(self.estimator)))
-        # One process, because the fits are done; no lines of its own.
-        run.n_jobs, run.verbose = 1, 0
-        routed = self._get_routed_params_for_fit(_check_method_params(X, params=params))
-        # Once, because a splitter may draw others the next time.
-        splits = [(np.asarray(a), np.asarray(b)) for a, b in splitter.split(X, y, **routed.splitter.split)]
-        run._work = Work(self, X, y, splits, dict(routed.estimator.fit))
-        run.estimator = copy.copy(self.estimator)
-        run.estimator.__sklearn_clone__ = functools.partial(next, run._clones())
-        cast(Any, super(_Search, run)).fit(X, y, **params)
-        del run.estimator.__sklearn_clone__
-        vars(self).update({n: v for n, v in vars(run).items() if n.endswith("_") and not n.startswith("_")})
+        self._running = _Running(self)
+        vars(self).pop("num_recalled_", None)
+        try:
+            cast(Any, super()).fit(X, y, **params)
+            if results := self._running.results:
+                self.results_ = results[0] if len(results) == 1 else None
+        finally:
+            self._running.end()
+            del self._running
         return self
 
-    def _clones(self: Any) -> Iterator[Any]:
-        """Yields the estimators that replace the clones of scikit-learn's `fit`, in its order."""
-        # First the estimator of which all others are clones.
-        yield self.estimator
-        # Then one for each candidate, seed and fold. All are trained when the first is asked for.
-        found, self.results_ = train_candidates(self._work, self._candidates)
-        seeds = range(self.n_seeds)
-        self._trained = [fold[seed] for folds in found for seed in seeds for fold in folds]
-        for estimator, error, _ in self._trained:
-            yield _Trained(self.estimator if estimator is None else estimator, error)
-        # Last those that are fitted: the best candidate, on all samples.
-        while True:
-            yield clone(self._work.search.estimator)
+    def __getstate__(self) -> Any:
+        return {n: v for n, v in cast(Any, super()).__getstate__().items() if n != "_running"}
 
-    # scikit-learn hands its callbacks to a search that names `callback_ctx`, which this one does not.
-    def _run_search(self: Any, evaluate_candidates: Callable[..., Any], **_: Any) -> None:
-        """Hands the candidates to scikit-learn, each once for every seed."""
-        self._candidates: list[dict[str, Any]] = list(self._drawn())
-        splits = self._work.splits
-        if self._work.search.verbose:
-            print(
-                f"Fitting {len(splits)} folds for each of {len(self._candidates)} candidates, totalling "
-                f"{len(splits) * len(self._candidates) * self.n_seeds} fits"
-            )
-        seeded = [candidate for candidate in self._candidates for _ in range(self.n_seeds)]
-        evaluate_candidates(seeded, cv=_Splits(splits))
+    # scikit-learn's `fit` calls the following.
+
+    def _get_routed_params_for_fit(self: Any, params: Any) -> Any:
+        self._running.routed = cast(Any, super())._get_routed_params_for_fit(params)
+        return self._running.routed
+
+    def _check_input_parameters(self: Any, X: Any, y: Any, split_params: Any) -> None:
+        cast(Any, super())._check_input_parameters(X, y, split_params)
+        if has_networks(self):
+            self._running.begin(X, y)
+
+    def _run_search(self: Any, evaluate_candidates: Callable[..., Any], *, callback_ctx: Any = None) -> None:
+        if self._running.work is not None:
+            self._running.alone.close()
+            evaluate_candidates = self._running.evaluating(evaluate_candidates)
+        cast(Any, super())._run_search(evaluate_candidates, callback_ctx=callback_ctx)
 
     def _format_results(
-        self: Any, candidate_params: list[Any], n_splits: int, out: list[dict[str, Any]], more_results=None
+        self: Any,
+        candidate_params: list[Any],
+        n_splits: int,
+        out: list[dict[str, Any]],
+        more_results: Any = None,
     ) -> dict[str, Any]:
         """Returns scikit-learn's `cv_results_`, of means over seeds; writes `seed_scores_`.
 
         `candidate_params` has each candidate once per seed, `out` a dict per candidate, seed and fold.
         """
-        trained: list[Trained] = self._trained
-        for result, (_, _, seconds) in zip(out, trained, strict=True):
-            result["fit_time"] = seconds
+        running = self._running
+        if running.work is None:
+            return cast(Any, super())._format_results(candidate_params, n_splits, out, more_results)
+        for result, seconds in zip(out, running.seconds, strict=False):
+            if seconds is not None:
+                result["fit_time"] = seconds
+        if running.verbose > 1:
+            for place in range(running.said, len(out)):
+                candidate, fold = divmod(place, n_splits)
+                parameters = candidate_params[candidate]
+                print(end_line(running.verbose, parameters, out[place], (fold, n_splits),
+                               (candidate, len(candidate_params))))  # fmt: skip
+            running.said = len(out)
         # The position in `out` of each candidate, fold and seed.
-        positions = np.arange(len(out)).reshape(-1, self.n_seeds, n_splits).swapaxes(1, 2)
+        seeds = running.num_seeds
+        positions = np.arange(len(out)).reshape(-1, seeds, n_splits).swapaxes(1, 2)
         scores = [result["test_scores"] for result in out]
         if isinstance(scores[0], dict):
             self.seed_scores_ = {name: np.array([s[name] for s in scores])[positions] for name in scores[0]}
         else:
             self.seed_scores_ = np.array(scores, float)[positions]
-        means = [_mean([out[i] for i in cell]) for cell in positions.reshape(-1, self.n_seeds)]
-        return cast(Any, super())._format_results(
-            candidate_params[:: self.n_seeds], n_splits, means, more_results
-        )
+        means = [_mean([out[i] for i in cell]) for cell in positions.reshape(-1, seeds)]
+        return cast(Any, super())._format_results(candidate_params[::seeds], n_splits, means, more_results)
+
+
+def end_line(
+    verbose: int,
+    parameters: Mapping[str, Any],
+    result: Mapping[str, Any],
+    split: tuple[int, int],
+    candidate: tuple[int, int],
+) -> str:
+    """Returns scikit-learn's line on a fit that has ended, with the network's share of the time.
+
+    Args:
+        verbose: as in the search, above 1.
+        parameters: parameters of the candidate.
+        result: scores and times of the fit.
+        split: number of the fold, and of all folds.
+        candidate: number of the candidate, and of all.
+    """
+    begun = f"[CV{f' {split[0] + 1}/{split[1]}' if verbose > 2 else ''}"
+    begun += f"; {candidate[0] + 1}/{candidate[1]}" if verbose > 9 else ""
+    said = ", ".join(f"{name}={parameters[name]}" for name in sorted(parameters))
+    said += ";" if said else ""
+    if verbose > 2:
+        test, train = result["test_scores"], result.get("train_scores")
+        if isinstance(test, dict):
+            for name in sorted(test):
+                said += (
+                    f" {name}: ({'' if train is None else f'train={train[name]:.3f}, '}test={test[name]:.3f})"
+                )
+        else:
+            said += ", score=" + (f"{test:.3f}" if train is None else f"(train={train:.3f}, test={test:.3f})")
+    seconds = joblib.logger.short_format_time(result["fit_time"] + result["score_time"])
+    said += f" total time={seconds}"
+    begun += "] END "
+    return begun + "." * (80 - len(begun) - len(said)) + said
+
+
+def has_networks(search: Any) -> bool:
+    """Returns whether a search may meet a network: in its estimator or among the values of parameters."""
+    given = getattr(search, "param_grid", None) or getattr(search, "param_distributions", None)
+    grids = given if isinstance(given, list | tuple) else [given]
+    values = [value for grid in grids if isinstance(grid, Mapping) for value in grid.values()]
+    listed = [
+        one
+        for value in values
+        if isinstance(value, list | tuple | np.ndarray)
+        for one in np.ravel(np.array([None, *value], dtype=object))
+    ]
+    return any(networks_in(one) for one in [search.estimator, *listed])
 
 
 def _mean(results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -229,9 +372,6 @@ class RegGridSearchCV(_Search, GridSearchCV):
 
     __init__: Any = _extended(GridSearchCV)
 
-    def _drawn(self) -> Iterable[dict[str, Any]]:
-        return ParameterGrid(self.param_grid)
-
 
 class RegRandomizedSearchCV(_Search, RandomizedSearchCV):
     """scikit-learn's `RandomizedSearchCV` for regjax's networks: all candidates are trained at once.
@@ -257,6 +397,3 @@ class RegRandomizedSearchCV(_Search, RandomizedSearchCV):
     }
 
     __init__: Any = _extended(RandomizedSearchCV)
-
-    def _drawn(self) -> Iterable[dict[str, Any]]:
-        return ParameterSampler(self.param_distributions, self.n_iter, random_state=self.random_state)

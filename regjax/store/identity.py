@@ -34,6 +34,7 @@ NEUTRAL: dict[str, object] = {
     "shuffle": True,
     "epsilon_hat": False,
     "stop_on": None,
+    "clip_loss": False,
     "draws": "jax",
     "metrics": None,
 }

@@ -79,6 +79,7 @@ EVERY = {
     "shuffle": (False, False),
     "epsilon_hat": (True, True),
     "stop_on": ("loss", "loss"),
+    "clip_loss": (True, True),
     "draws": ("sklearn", "sklearn"),
     "metrics": ("accuracy,roc_auc", ["accuracy", "roc_auc"]),
     "tol": ("0.01", 0.01),

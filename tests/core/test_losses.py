@@ -5,19 +5,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import expit, softmax
+from sklearn.neural_network._base import binary_log_loss, log_loss
 
 from regjax.core.config import Loss
-from regjax.core.losses import LOSSES
+from regjax.core.losses import LOSSES, clipped_loss, smoothed
 
 
 def example(name, key=0, n=9):
     rng = np.random.default_rng(key)
-    outputs = {"sigmoid_cross_entropy": 1, "softmax_cross_entropy": 4, "squared_error": 2}[name]
+    outputs = {"sigmoid_cross_entropy": 1, "softmax_cross_entropy": 4}.get(name, 2)
     logits = 3 * rng.standard_normal((outputs, n))
     logits[:, 0] = 0  # where a dead network's output lies
     y = rng.standard_normal((outputs, n))
     if name == "sigmoid_cross_entropy":
         y = rng.integers(0, 2, (1, n)).astype(np.int32)
+    elif name == "multilabel_cross_entropy":
+        y = rng.integers(0, 2, (outputs, n)).astype(np.int32)
     elif name == "softmax_cross_entropy":
         y = rng.integers(0, outputs, (1, n)).astype(np.int32)
     return logits, y
@@ -73,6 +77,43 @@ def test_softmax_of_two_classes_is_sigmoid_of_the_difference(x64):
     np.testing.assert_allclose(
         LOSSES["softmax_cross_entropy"].f(two, y), LOSSES["sigmoid_cross_entropy"].f(z, y), rtol=1e-12
     )
+
+
+def test_labels_of_a_sample_are_losses_of_their_own(x64):
+    logits, y = map(jnp.asarray, example("multilabel_cross_entropy"))
+    one, several = LOSSES["sigmoid_cross_entropy"], LOSSES["multilabel_cross_entropy"]
+    alone = [one.f(logits[k : k + 1], y[k : k + 1]) for k in range(2)]
+    np.testing.assert_allclose(several.f(logits, y), alone[0] + alone[1], rtol=1e-14)
+    np.testing.assert_array_equal(several.gradient(logits, y)[1:], one.gradient(logits[1:], y[1:]))
+    smooth = smoothed(several.f, logits, y, jnp.asarray(0.2))
+    np.testing.assert_allclose(smooth, several.f(logits, 0.8 * y.astype(float) + 0.1), rtol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_clipped_loss_is_scikit_learns(dtype, x64):
+    rng, n = np.random.default_rng(0), 200
+    for name, outputs, theirs in (
+        ("sigmoid_cross_entropy", 1, log_loss),
+        ("sigmoid_cross_entropy", 1, binary_log_loss),
+        ("softmax_cross_entropy", 4, log_loss),
+        ("multilabel_cross_entropy", 3, binary_log_loss),
+    ):
+        # From probabilities near a half to those that are clipped, on both sides.
+        z = (rng.standard_normal((n, outputs)) * np.geomspace(0.1, 1e4, n)[:, None]).astype(dtype)
+        p = expit(z) if name != "softmax_cross_entropy" else softmax(z, axis=1)
+        labels = rng.integers(0, max(2, outputs), (n, 1))
+        y = labels if outputs == 1 else labels == np.arange(outputs)
+        if name == "multilabel_cross_entropy":
+            y = rng.integers(0, 2, (n, outputs))
+        ours = clipped_loss(jnp.asarray(z.T), jnp.asarray((labels if outputs == 4 else y).T, jnp.int32), name)
+        assert ours.dtype == dtype
+        each = [theirs(y[[i]].astype(bool), p[[i]].astype(dtype)) for i in range(n)]
+        # A probability of almost 1 is a whole number of steps of eps below it.
+        exact = {"rtol": 1e-12, "atol": 1e-15} if dtype == np.float64 else {"rtol": 1e-4, "atol": 3e-7}
+        np.testing.assert_allclose(ours, each, **exact)
+        assert np.max(ours) < 40 * outputs
+    real = jnp.asarray(rng.standard_normal((2, 5)))
+    np.testing.assert_array_equal(clipped_loss(real, real, "squared_error"), jnp.zeros(5))
 
 
 def test_shapes_that_do_not_fit_are_refused():

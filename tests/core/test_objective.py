@@ -46,7 +46,7 @@ def test_one_strength_per_layer(x64):
     np.testing.assert_allclose(penalty(params, per_layer), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("loss", ["sigmoid_cross_entropy", "softmax_cross_entropy", "squared_error"])
+@pytest.mark.parametrize("loss", get_args(Loss))
 def test_gradient_without_masks_and_with_batch_sizes(loss, x64):
     """`regjax check` covers the product with masks; here inference mode and a minibatch's sizes."""
     params, data = problem(loss=loss)

@@ -333,12 +333,16 @@ def test_confidence_penalty_by_hand(x64):
     for logits, probabilities in (
         (jnp.log(p)[:, None], p),
         (jnp.log(0.25 / 0.75) * jnp.ones((1, 1)), [0.25, 0.75]),
+        # Two labels, each with an entropy of its own.
+        (jnp.log(jnp.asarray([[0.25 / 0.75], [0.1 / 0.9]])), [0.25, 0.75, 0.1, 0.9]),
     ):
         expected = np.sum(np.asarray(probabilities) * np.log(probabilities))
-        assert float(negative_entropy(logits)[0]) == pytest.approx(expected)
+        found = negative_entropy(logits, softmax=len(probabilities) == 3)
+        assert float(found[0]) == pytest.approx(expected)
     for extreme in (1e9, -1e9):
-        assert np.isfinite(negative_entropy(jnp.full((1, 1), extreme))).all()
-        assert np.isfinite(negative_entropy(jnp.asarray([[extreme], [0.0]]))).all()
+        assert np.isfinite(negative_entropy(jnp.full((1, 1), extreme), softmax=False)).all()
+        for softmax in (True, False):
+            assert np.isfinite(negative_entropy(jnp.asarray([[extreme], [0.0]]), softmax=softmax)).all()
 
 
 def test_l1_prox_meets_the_optimality_condition_with_exact_zeros(x64):

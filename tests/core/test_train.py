@@ -358,7 +358,7 @@ def test_float64_under_a_foreign_transformation_wants_its_context():
         (regjax.HParams(keep_prob=0), ValueError, r"keep_prob must be in \(0, 1\] in float32, got 0"),
         (regjax.HParams(keep_prob=(0.5, 1.2)), ValueError, r"keep_prob must be in \(0, 1\]"),
         (regjax.HParams(keep_prob=(0.5, 0.5, 0.5)), ValueError, r"or 2 \(one per hidden layer\)"),
-        (regjax.HParams(momentum=1), ValueError, r"momentum must be in \[0, 1\) in float32, got 1"),
+        (regjax.HParams(momentum=1.5), ValueError, r"momentum must be in \[0, 1\] in float32, got 1.5"),
         (regjax.HParams(keep_prob=True), TypeError, r"keep_prob must be in \(0, 1\], got True"),
     ],
 )

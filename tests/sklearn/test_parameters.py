@@ -15,8 +15,6 @@ from regjax.core.hparams import HYPERPARAMETERS, STRENGTH, Hyperparameter
 from regjax.sklearn import parameters
 
 NAMES = {declared.sklearn: declared for declared in HYPERPARAMETERS.values() if declared.sklearn}
-# What regjax's estimators leave out.
-LBFGS = {"max_fun"}
 
 
 @pytest.mark.parametrize(
@@ -25,8 +23,7 @@ LBFGS = {"max_fun"}
 def test_names_defaults_and_positions_are_scikit_learns(ours, peer):
     found, wanted = inspect.signature(ours).parameters, inspect.signature(peer).parameters
     for name, parameter in wanted.items():
-        if name not in LBFGS:
-            assert found[name].default == parameter.default, name
+        assert found[name].default == parameter.default, name
     positional = [name for name, p in found.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
     assert positional == (["loss"] if ours is RegMLPRegressor else []) + ["hidden_layer_sizes", "activation"]
     assert [name for name, p in wanted.items() if p.kind is p.POSITIONAL_OR_KEYWORD] == positional
