@@ -51,6 +51,7 @@ from regjax.sklearn.epochs import (
     run_epochs,
     train_epochs,
 )
+from regjax.sklearn.lbfgs import fit_lbfgs
 from regjax.sklearn.parameters import ACTIVATIONS, STOCHASTIC, Parameters
 from regjax.study.inference import ACTIVATIONS as FUNCTIONS
 
@@ -148,6 +149,9 @@ class RegMLP(Parameters):
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool) -> Self:
         """Returns the estimator after `fit`, or after an epoch of `partial_fit`."""
         fresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        if self.solver == "lbfgs":
+            fit_lbfgs(self, *self._validate(X, y, fresh, incremental), sample_weight, fresh)
+            return self
         X, y, sample_weight, drawn = self._draw(X, y, sample_weight, fresh, incremental)
         self._fit_stochastic(X, y, sample_weight, drawn, fresh, incremental)
         return self

@@ -232,8 +232,8 @@ class RegMLPRegressor(RegressorMixin, RegMLP, Loss):
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Returns the predictions, `(n_samples,)` or `(n_samples, n_outputs)`."""
-        z = self._logits(X)
-        return z[:, 0] if z.shape[1] == 1 else z
+        found = self._real_values(self._logits(X))
+        return found[:, 0] if found.shape[1] == 1 else found
 
     def predict_samples(self, X: ArrayLike, n_samples: int = 100, random_state: Any = None) -> np.ndarray:
         """Returns what `predict` does, `n_samples` times, with units dropped as in training.
@@ -248,15 +248,23 @@ class RegMLPRegressor(RegressorMixin, RegMLP, Loss):
         References:
             Gal & Ghahramani 2016, "Dropout as a Bayesian approximation".
         """
-        found = np.stack(self._sampled_logits(X, n_samples, random_state))
+        found = self._real_values(np.stack(self._sampled_logits(X, n_samples, random_state)))
         return found[..., 0] if found.shape[-1] == 1 else found
+
+    def _real_values(self, z: np.ndarray) -> np.ndarray:
+        """Returns predictions, of the last layer's pre-activations."""
+        return np.exp(z) if self.out_activation_ == "exp" else z
 
     def _validate(self, X: Any, y: Any, fresh: bool, incremental: bool) -> tuple[np.ndarray, np.ndarray]:
         X, y = self._validated(X, y, fresh, y_numeric=True)
-        return X, np.asarray(y, X.dtype).reshape(len(y), -1)
+        # lbfgs computes in float64 whatever X is, as in scikit-learn.
+        return X, np.asarray(y, None if self.solver == "lbfgs" else X.dtype).reshape(len(y), -1)
 
     def _num_outputs(self, y: np.ndarray) -> int:
         return y.shape[1]
 
     def _out_activation(self) -> str:
-        return "identity"
+        return "exp" if self.loss == "poisson" else "identity"
+
+    def _core_loss(self) -> Any:
+        return "poisson" if self.loss == "poisson" else "auto"

@@ -155,6 +155,8 @@ def _settings(model: Model) -> dict[str, Any]:
     }
     if config.schedule in ("invscaling", "adaptive"):
         found["learning_rate"] = config.schedule
+    if config.loss == "poisson":
+        found["loss"] = "poisson"
     if config.optimizer == "sgd":
         found["momentum"] = 0.0
     if config.stop_on is None:  # all epochs are trained

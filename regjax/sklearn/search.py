@@ -332,31 +332,35 @@ class RegGridSearchCV(_Search, GridSearchCV):
     The parameters are scikit-learn's, and two more; these differ:
 
     Args:
-        estimator: a `RegMLPClassifier` or `RegMLPRegressor`, or a Pipeline that ends in one. The steps before
-            it are fitted once per fold, and per distinct setting of them.
-        n_jobs: tasks at a time; None takes a thread per core.
+        estimator: any estimator. A `RegMLPClassifier` or `RegMLPRegressor`, alone or at the end of a
+            Pipeline, is trained for all candidates at once; the steps before it are fitted once per fold and
+            per distinct setting of them. So is a network inside another estimator, such as a
+            `OneVsRestClassifier`. What has no network in it scikit-learn fits.
+        n_jobs: tasks at a time; None takes a thread per core. Where there are networks, candidates without
+            one are fitted one after the other.
         refit: as in scikit-learn; `regjax.one_se()` takes the simplest within one standard error of the best.
-        verbose: above 0 shows a bar on a terminal.
-        pre_dispatch: is not used.
-        error_score: as in scikit-learn; a network that diverges has failed.
+        verbose: as in scikit-learn, and above 0 a bar on a terminal. A line's time is the network's share of
+            the time of its chunk.
         n_seeds: networks per candidate and fold. `split{i}_…` are means over them, `std_test_score` is over
             folds, `seed_scores_` has all.
-        store: path of a run store, see `regjax.sweep`: a network that it holds is not trained again.
+        store: path of a run store, see `regjax.sweep`: a network that it holds is not trained again. It keeps
+            the rows of a sweep.
 
     Attributes:
         cv_results_: scikit-learn's keys. `mean_fit_time` is a network's share of the time of its chunk.
         seed_scores_: test scores, `(candidates, folds, seeds)`; with several scorers, a mapping by name.
         results_: the `regjax.Results` of the sweep, for its tables and plots. None where the candidates took
-            several sweeps: they differ in the steps before the network, or in max_iter, learning_rate,
-            shuffle, early_stopping, class_weight, dtype or random_state.
+            several sweeps, since they differ in the steps before the network, or in max_iter, learning_rate,
+            shuffle, class_weight, dtype or random_state; or where some are no rows of a sweep: with early
+            stopping, sample weights, solver="lbfgs", several labels per sample, a network inside another
+            estimator, folds that lack a class, repeat samples or mean batches of several sizes.
+        num_recalled_: number of networks that the store held.
 
     With a whole number as random_state the networks and scores are scikit-learn's, to rounding; the seeds are
-    random_state, random_state + 1, …. There are two exceptions: with `early_stopping` all candidates of a
-    fold watch the same samples; and with sample weights alpha is divided by their mean over all samples, not
-    over those of a fold.
+    random_state, random_state + 1, ….
 
     Raises:
-        TypeError: by `fit`, where the estimator is no network of regjax and does not end in one.
+        ValueError: by `fit`, invalid parameters or data; all fits failed.
 
     Example:
         >>> import regjax

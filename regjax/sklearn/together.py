@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import joblib
 import numpy as np
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
 
@@ -33,11 +34,14 @@ from regjax.data.splits import Splits
 from regjax.engine.sweep import run
 from regjax.sklearn.base import INSTEAD, RegMLP, Trained, is_plain
 from regjax.sklearn.epochs import Run
+from regjax.sklearn.lbfgs import Fit, fit_many
 from regjax.study.design import Design
 from regjax.study.evidence import Row
 from regjax.study.grid import grid_from_list
-from regjax.study.plan import make_plan
+from regjax.study.plan import default_workers, make_plan
 
+# Fewer fits of one shape than this many are not worth a program of their own.
+FEW = 4
 # Records of a run whose networks may stop: only at a record do those that have stopped make room.
 RECORDS = 10
 
@@ -95,7 +99,10 @@ class Together:
         self.workers = workers
         self._wanted: dict[str, _Wanted] = {}
         self._replicates: dict[str, _Replicate] = {}
-        self._trained: dict[str, Trained | None] = {}
+        # Fits by lbfgs, which are minimised beside one another.
+        self._minimised: dict[str, Fit] = {}
+        # Networks by name of a fit: None where one failed or went without the others.
+        self._trained: dict[str, Trained | RegMLP | None] = {}
         # Networks without a seed draw from this one, so that what surrounds them sees the same global draws
         # in both runs.
         self._random: np.random.RandomState | None = None
@@ -116,17 +123,21 @@ class Together:
             again = []
             before = anywhere.get_state()
             for fit in waiting:
-                known = len(self._wanted)
+                known = self._num_noted
                 with self._noting(), contextlib.suppress(Exception):
                     fit()
                     continue
-                if len(self._wanted) > known:
+                if self._num_noted > known:
                     again.append(fit)
             anywhere.set_state(before)
-            if not self._wanted:
+            if not self._num_noted:
                 return
             self._train()
             waiting = again
+
+    @property
+    def _num_noted(self) -> int:
+        return len(self._wanted) + len(self._minimised)
 
     @contextlib.contextmanager
     def _noting(self) -> Iterator[None]:
@@ -146,18 +157,21 @@ class Together:
             return self._hand_out(name, network, X, y, sample_weight)
         if name in self._trained or not is_plain(network):
             raise NotFittedError("this network is fitted alone")
-        if name in self._wanted:
-            network._validate(X, y, True, False)
+        network._validate(X, y, True, False)
+        if name in self._wanted or name in self._minimised:
             return True
         seed = None
         if network.random_state is None:
             self._random = self._random or np.random.RandomState(check_random_state(None).randint(2**31))
             seed = int(self._random.randint(np.iinfo(np.int32).max))
-            network.set_params(random_state=seed)
-        run, random = network._prepare(X, y, sample_weight)
-        self._wanted[name] = self._as_wanted(network, run, random, seed)
-        # Whoever asks for its weights now gets an error, and is run again when it has them.
-        del network.coefs_, network.intercepts_
+        own = clone(network)
+        if seed is not None:
+            own.set_params(random_state=seed)
+        if network.solver == "lbfgs":
+            self._minimised[name] = Fit(own, X, y, sample_weight)
+            return True
+        # Whoever asks the network itself for its weights gets an error, and is run again when it has them.
+        self._wanted[name] = self._as_wanted(own, *own._prepare(X, y, sample_weight), seed)
         return True
 
     def _as_wanted(
@@ -196,13 +210,17 @@ class Together:
             alike.setdefault((shape, kind), []).append(name)
         for names in alike.values():
             wanted = [self._wanted[name] for name in names]
-            try:
-                found: list[Trained | None] = _trained(wanted, self._replicates, self.workers)
-            except Exception:  # raised again where the networks are fitted alone
-                found = [None] * len(names)
+            found: list[Trained | None] = [None] * len(names)
+            if len(names) >= FEW:
+                with contextlib.suppress(Exception):  # raised again where the networks are fitted alone
+                    found = _trained(wanted, self._replicates, self.workers)
             self._trained |= dict(zip(names, found, strict=True))
-        self._wanted.clear()
-        self._replicates.clear()
+        fits = self._minimised.values()
+        outcomes = fit_many(fits, workers=self.workers or default_workers())
+        for name, fit, outcome in zip(self._minimised, fits, outcomes, strict=True):
+            self._trained[name] = fit.network if outcome.error is None else None
+        for noted in (self._wanted, self._replicates, self._minimised):
+            noted.clear()
 
     # -- handing out ----------------------------------------------------------------------------------------
 
@@ -225,7 +243,11 @@ class Together:
         found = self._trained[name]
         assert found is not None
         network._validate(X, y, True, False)
-        network._take_over(found, lambda: (X, y, sample_weight))
+        if isinstance(found, Trained):
+            network._take_over(found, lambda: (X, y, sample_weight))
+        else:
+            own = network.get_params()
+            vars(network).update({name: value for name, value in vars(found).items() if name not in own})
         return True
 
 
@@ -308,7 +330,7 @@ def _trained(
         key = fit.config, tuple((name, np.asarray(leaf).tobytes()) for name, leaf in asked.items())
         if key not in own:
             own[key] = len(own)
-            configurations += grid_from_list([{"l2": float(np.asarray(fit.hparams.l2))}])
+            configurations += grid_from_list([{"l2": float(np.mean(fit.hparams.l2))}])
             every = _every(fit)
             configs.append(dataclasses.replace(fit.config, eval_every=every, metrics=()))
             hparams.append(fit.hparams)
@@ -332,7 +354,9 @@ def _trained(
         stopped = int(results.stopped_at[row])
         steps = stopped if stopped >= 0 else fit.config.num_steps
         epochs, seconds = -(-steps // fit.num_batches), float(results.seconds[row])
-        found.append(Trained(results.params(row), fit.config, epochs, fit.num_samples, seconds, fit.seed))
+        found.append(
+            Trained(results.params(row), fit.config, epochs, fit.num_samples, seconds, stopped >= 0, fit.seed)
+        )
     return found
 
 

@@ -13,7 +13,6 @@ from numbers import Integral
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-import scipy.sparse
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
@@ -21,6 +20,7 @@ from sklearn.utils._indexing import _safe_indexing
 from sklearn.utils.validation import _check_feature_names, _num_samples
 
 from regjax.sklearn.base import RegMLP, Trained, is_plain
+from regjax.sklearn.dense import as_dense
 from regjax.study.results import Results
 
 # Methods by which a Pipeline fits its steps: a class that overrides one fits them by itself.
@@ -171,11 +171,6 @@ def _fold(work: Work, pipelines: list[Pipeline], train: np.ndarray, test: np.nda
     return Fold(train, test, x, like, levels, time.perf_counter() - began)
 
 
-def as_dense(x: Any) -> Any:
-    """Returns samples with a sparse matrix made dense; anything else as it is."""
-    return x.toarray() if scipy.sparse.issparse(x) else x
-
-
 def _copy(step: Any) -> Any:
     return clone(step) if hasattr(step, "get_params") else step
 
@@ -218,7 +213,9 @@ def from_row(
     config = design.configs[place.configuration]
     steps = stopped_at if stopped_at >= 0 else config.num_steps
     epochs = -(-steps // design.num_batches[place.configuration])
-    trained = Trained(results.params(row), config, epochs, len(fold.train), seconds, place.seed)
+    trained = Trained(
+        results.params(row), config, epochs, len(fold.train), seconds, stopped_at >= 0, place.seed
+    )
 
     def take(estimator: Any) -> None:
         pipelines, network = inside(estimator)

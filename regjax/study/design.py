@@ -157,7 +157,10 @@ class Design:
 
     def in_units(self, metric: str) -> str:
         """Returns a metric, with or without its split, and its unit: the label of its axis in a figure."""
-        unit = UNITS.get(without_split(metric), ("", ""))[not np.issubdtype(self.data.y.dtype, np.integer)]
+        real = not np.issubdtype(self.data.y.dtype, np.integer)
+        unit = UNITS.get(without_split(metric), ("", ""))[real]
+        if self.configs[0].loss == "poisson" and without_split(metric) in ("loss", "cost"):
+            unit = "nats"
         return f"{metric} ({unit})" if unit else metric
 
     @property

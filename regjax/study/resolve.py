@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from regjax.core.checks import check_choice, check_count, check_known, shown
-from regjax.core.config import Config, Loss
+from regjax.core.config import REAL_LOSSES, Config, Loss
 from regjax.core.data import Data, Task
 from regjax.core.hparams import HYPERPARAMETERS, HParams, check_hparams, check_loss
 from regjax.core.objective import resolve_loss
@@ -124,9 +124,11 @@ def make_design(
     )
     if hidden is not None:
         base = fit_config(base, samples.train, hidden, num_inputs(samples))
-    # Of a table whose targets are classes there is nothing to standardise; to ask for it is a slip.
-    real = resolve_loss(base, samples.train) == "squared_error"
-    standardize_target = standardize_target and (real or asked["standardize_target"] is not None)
+    if base.loss in REAL_LOSSES and samples.classes is not None:
+        raise ValueError(f"task must be regression for loss {base.loss}, got {shown(asked['task'])}: classes")
+    # Of classes there is nothing to standardise, and poisson takes counts as they are; to ask is a slip.
+    squared = resolve_loss(base, samples.train) == "squared_error"
+    standardize_target = standardize_target and (squared or asked["standardize_target"] is not None)
     with loaders.of_file(data):
         train, test = checked_samples(base, samples, standardize_target)
     check_fraction("stopping", asked["stopping"])
@@ -163,7 +165,7 @@ def _check_names(options: Mapping[str, Any]) -> None:
 def _check_class_weight(config: Config, loss: Loss) -> None:
     """Raises ValueError where the weights of classes do not fit the targets."""
     given, num_classes = config.class_weight, max(2, config.layer_sizes[-1])
-    if given is not None and loss == "squared_error":
+    if given is not None and loss in REAL_LOSSES:
         raise ValueError("class_weight must be used with classes, got real targets")
     if isinstance(given, tuple) and len(given) != num_classes:
         raise ValueError(
@@ -269,7 +271,7 @@ def fit_config(config: Config, data: Data, hidden: tuple[int, ...], num_inputs: 
         num_inputs: number of the networks' inputs; None is that of `data.x`.
     """
     num_outputs = len(data.y)
-    if np.issubdtype(data.y.dtype, np.integer):
+    if np.issubdtype(data.y.dtype, np.integer) and config.loss not in REAL_LOSSES:
         largest = int(np.max(data.y))
         two = largest <= 1 and config.loss in ("auto", "sigmoid_cross_entropy")
         num_outputs = 1 if two else max(2, largest + 1)

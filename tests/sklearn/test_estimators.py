@@ -251,7 +251,8 @@ def test_bad_input_is_said_in_scikit_learns_words():
     for bad, words in (
         ({"alpha": -1}, "The 'alpha' parameter of RegMLPClassifier must be a float in the range"),
         ({"dropout": 1.0}, "The 'dropout' parameter"),
-        ({"solver": "lbfgs"}, "The 'solver' parameter of RegMLPClassifier must be a str among"),
+        ({"solver": "newton"}, "The 'solver' parameter of RegMLPClassifier must be a str among"),
+        ({"solver": "lbfgs", "dropout": 0.5}, "dropout must be 0 with solver 'lbfgs', got 0.5"),
         ({"solver": "rmsprop"}, "The 'solver' parameter"),
         ({"max_norm": 0}, "The 'max_norm' parameter"),
         ({"class_weight": "even"}, "The 'class_weight' parameter"),
@@ -261,7 +262,7 @@ def test_bad_input_is_said_in_scikit_learns_words():
         with pytest.raises(ValueError, match=words):
             RegMLPClassifier((3,)).set_params(**bad).fit(X, y)
     with pytest.raises(ValueError, match="The 'loss' parameter of RegMLPRegressor"):
-        RegMLPRegressor("poisson").fit(X, y)
+        RegMLPRegressor("gamma").fit(X, y)
     with pytest.raises(ValueError, match="The validation set is too small"):
         RegMLPRegressor(early_stopping=True, validation_fraction=0.01).fit(X[:50], y[:50])
     wild = {"solver": "sgd", "learning_rate_init": 1e3, "activation": "identity", "max_iter": 60}
