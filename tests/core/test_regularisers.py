@@ -243,7 +243,7 @@ def assert_same_and_finite(a, b):
 
 
 @pytest.mark.bits
-@pytest.mark.parametrize("batch_size", [None, 16])
+@pytest.mark.parametrize("batch_size", [pytest.param(None, marks=pytest.mark.slow), 16])
 def test_held_out_samples_change_no_bit(batch_size):
     config = dataclasses.replace(SMALL, batch_size=batch_size)
     for name in ON.keys() - {"average_from"}:

@@ -1,0 +1,24 @@
+"""scikit-learn's tests of its networks, `neural_network/tests/test_mlp.py`, on the estimators."""
+
+import pytest
+from peer_tests import expecting, run_with
+
+import regjax
+
+# scikit-learn's tests are written for Python's own filters.
+pytestmark = pytest.mark.filterwarnings("default")
+
+DIFFERENCES: dict[str, str] = {}
+
+run_with(
+    {"MLPClassifier": regjax.RegMLPClassifier, "MLPRegressor": regjax.RegMLPRegressor},
+    "sklearn.neural_network.tests.test_mlp",
+    globals(),
+)
+expected = expecting(DIFFERENCES)
+
+
+@pytest.fixture
+def global_random_seed() -> int:
+    """scikit-learn's conftest has it, and this number by default."""
+    return 42
