@@ -105,7 +105,8 @@ def train_candidates(work: Work, candidates: Sequence[Mapping[str, Any]]) -> Don
 
 def with_parameters(estimator: Any, parameters: Mapping[str, Any]) -> Any:
     """Returns a new estimator with a candidate's parameters; raises ValueError for one that it lacks."""
-    return clone(estimator).set_params(**cast(Any, clone(dict(parameters), safe=False)))
+    made: Any = clone(estimator)
+    return made.set_params(**cast(Any, clone(dict(parameters), safe=False)))
 
 
 def networks_in(estimator: Any) -> dict[str, RegMLP]:

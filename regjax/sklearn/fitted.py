@@ -114,7 +114,7 @@ def _network(model: Model, params: Params, seed: int, classes: np.ndarray | None
     if classes is not None:
         network.classes_ = classes
     network._adopt(params)
-    network._describe(network, model.config, model.training.epochs)
+    network._describe(model.config, model.training.epochs)
     return network
 
 

@@ -124,7 +124,7 @@ class _Running:
             adopted = done.adopted.get((number, seed, fold))
             random_state = done.seeds[number][seed] if number in done.seeds else None
             self.seconds.append(None if adopted is None else adopted.seconds)
-            estimator = clone(self.work.estimator)
+            estimator: Any = clone(self.work.estimator)
             if adopted is not None:
                 estimator.fit = functools.partial(_take_over, estimator, adopted.take)
             elif random_state is not None:
@@ -200,6 +200,9 @@ class _Search:
         cast(Any, super())._check_input_parameters(X, y, split_params)
         if has_networks(self):
             self._running.begin(X, y)
+        elif self.n_seeds > 1 or self.store is not None:
+            asked = f"n_seeds={self.n_seeds}" if self.n_seeds > 1 else "store"
+            raise ValueError(f"estimator must hold a network of regjax with {asked}, got {self.estimator}")
 
     def _run_search(self: Any, evaluate_candidates: Callable[..., Any], *, callback_ctx: Any = None) -> None:
         if self._running.work is not None:

@@ -224,7 +224,6 @@ def from_row(
         for name in ("classes_", "_label_binarizer"):
             if hasattr(like, name):
                 setattr(network, name, getattr(like, name))
-        network.n_features_in_ = config.layer_sizes[0]
         _check_feature_names(network, fold.like, reset=True)
         network._take_over(trained, functools.partial(_samples, fold, y))
 

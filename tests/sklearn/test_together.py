@@ -275,3 +275,16 @@ def test_seeds_of_a_network_inside_another_estimator(counted):
 def test_bagged_networks_are_trained_together(counted):
     both(BaggingClassifier(classifier(), 4, random_state=0), {"estimator__alpha": [0.1, 1.0]}, cv=2)
     assert sum(count for count, _ in counted) == 16
+
+
+def test_networks_are_trained_before_their_samples_fill_the_memory(counted, monkeypatch):
+    monkeypatch.setattr(together, "BUDGET", 4_000)
+    both(classifier(early_stopping=True, max_iter=20), {"alpha": [0.1, 0.2, 0.3, 1.0, 2.0]}, cv=2)
+    assert len(counted) > 1 or sum(count for count, _ in counted) < 10
+
+
+def test_a_store_says_which_networks_it_does_not_keep(tmp_path):
+    early = classifier(early_stopping=True)
+    search = RegGridSearchCV(early, {"alpha": [0.1, 1.0]}, cv=2, store=tmp_path / "runs.sqlite")
+    with pytest.warns(UserWarning, match="store keeps the rows of sweeps alone, and 4 networks"):
+        search.fit(X, Y)
