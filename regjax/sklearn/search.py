@@ -354,9 +354,10 @@ class RegGridSearchCV(_Search, GridSearchCV):
         seed_scores_: test scores, `(candidates, folds, seeds)`; with several scorers, a mapping by name.
         results_: the `regjax.Results` of the sweep, for its tables and plots. None where the candidates took
             several sweeps, since they differ in the steps before the network, or in max_iter, learning_rate,
-            shuffle, class_weight, dtype or random_state; or where some are no rows of a sweep: with early
-            stopping, sample weights, solver="lbfgs", several labels per sample, a network inside another
-            estimator, folds that lack a class, repeat samples or mean batches of several sizes.
+            shuffle, class_weight, dtype or random_state, with early stopping also in hidden_layer_sizes; or
+            where some are no rows of a sweep: with sample weights, solver="lbfgs", several labels per sample,
+            a network inside another estimator, folds that lack a class, repeat samples, mean batches of
+            several sizes, or list the training samples of batches in another order than theirs.
         num_recalled_: number of networks that the store held.
 
     With a whole number as random_state the networks and scores are scikit-learn's, to rounding; the seeds are

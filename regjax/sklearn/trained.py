@@ -101,11 +101,10 @@ def as_candidate(number: int, parameters: Mapping[str, Any], estimator: Any) -> 
     """Returns a candidate whose network can be a row of a sweep; None where it cannot.
 
     It cannot where its class overrides how it is fitted, where a Pipeline around it does, and where its
-    parameters are not valid. With early stopping the watched samples depend on the network, and a generator
-    as random_state is at another place in each network.
+    parameters are not valid. A generator as random_state is at another place in each network.
     """
     pipelines, network = inside(estimator)
-    if not isinstance(network, RegMLP) or not is_plain(network, "fit") or network.early_stopping:
+    if not isinstance(network, RegMLP) or not is_plain(network, "fit"):
         return None
     if not all(_is_plain(pipeline) for pipeline in pipelines):
         return None
