@@ -186,8 +186,8 @@ def watched_as_sklearn(
     """
     from sklearn.model_selection import train_test_split
 
-    train, watched = train_test_split(samples, random_state=random, test_size=held_out, stratify=labels)
-    return train, watched
+    parts = train_test_split(samples, random_state=random, test_size=held_out, stratify=labels)
+    return np.asarray(parts[0]), np.asarray(parts[1])
 
 
 def _fold_indices(data: Data, folds: Any, groups: ArrayLike | None, ties: Ties | None) -> Pairs:

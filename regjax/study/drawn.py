@@ -65,7 +65,7 @@ def _order_of_fit(
     try:
         train, watched = watched_as_sklearn(random, samples, int(np.count_nonzero(stop)), labels)
     except ValueError:  # a class with one sample
-        watched = samples[:0]
+        train = watched = samples[:0]
     if set(watched) == set(np.flatnonzero(stop)):
         return train
     random.set_state(before)
