@@ -79,7 +79,6 @@ TESTED_IN = {
     "report.inputs": "report/test_page.py",
     "report.models": "report/test_page.py",
     "report.networks": "report/test_page.py",
-    "sklearn.base": "sklearn/test_estimators.py",
     "sklearn.candidates": "sklearn/test_search.py",
     "sklearn.dense": "sklearn/test_estimators.py",
     "sklearn.smooth": "sklearn/test_lbfgs.py",

@@ -249,7 +249,7 @@ class RegMLP(Parameters):
         state = begin(run.key, run.hparams, params, config=run.config)
         if fresh:
             self.loss_curve_, self.t_, self._state = [], 0, None
-        if fresh or not self.early_stopping or not isinstance(self.validation_scores_, list):
+        if fresh or not self.early_stopping or not getattr(self, "validation_scores_", None):
             self.validation_scores_ = [] if self.early_stopping else None
         before: TrainState | None = getattr(self, "_state", None)
         epochs = cast(Any, state.epochs)
@@ -290,7 +290,7 @@ class RegMLP(Parameters):
                 if self.validation_scores_ is not None:
                     self.validation_scores_ += curves.score.tolist()
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=5)
+            warnings.warn("Training interrupted by user.", stacklevel=6)
         self.n_iter_ = len(losses)
         self.loss_curve_ += losses
         self.loss_ = losses[-1] if losses else math.nan
@@ -344,18 +344,18 @@ class RegMLP(Parameters):
         self._no_improvement_count = int(epochs.waited)
         self.n_layers_ = len(config.layer_sizes)
         self.out_activation_ = self._out_activation()
-        params = state.params if epochs.params is None else epochs.params
+        params = state.predicting
         if self.early_stopping:
             # In scikit-learn the network goes on in place of the best one: without a better score this call
             # returns its last parameters.
             if not fresh and best == float(cast(Any, begun.epochs).best):
-                params = state.params
+                params = state._replace(epochs=None).measured
             elif best == -math.inf and self.n_iter_:
                 warnings.warn(
                     "No validation score was finite: the network is returned as it was before training. "
                     "The data may contain large values and need to be preprocessed.",
                     ConvergenceWarning,
-                    stacklevel=5,
+                    stacklevel=6,
                 )
         self._adopt(params)
 
