@@ -149,7 +149,7 @@ def core_objective(network, problem, y, weights, vector):
         config = Config(
             layer_sizes=problem.sizes,
             activation=ACTIVATIONS[network.activation],
-            loss="poisson" if problem.output == "exp" else "auto",
+            loss=network._core_loss(),
             dtype="float64",
         )
         strengths = {"activity_l2": network.activity_l2}
@@ -167,16 +167,16 @@ def core_objective(network, problem, y, weights, vector):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("output", ["identity", "exp", "logistic", "softmax"])
+@pytest.mark.parametrize("output", ["identity", "exp", "logistic", "softmax", "several labels"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_objective_is_the_cores_whose_gradient_is_certified(activation, output, weighted):
     rng = np.random.default_rng(len(activation) + len(output))
     X = rng.standard_normal((40, 3))
     labels = rng.integers(0, 3 if output == "softmax" else 2, 40)
     own = {"activation": activation, "alpha": 0.3, "activity_l2": 0.05, "hidden_layer_sizes": (5, 4)}
-    if output in ("logistic", "softmax"):
+    if output in ("logistic", "softmax", "several labels"):
         network = RegMLPClassifier(label_smoothing=0.1, confidence_penalty=0.2, **own)
-        targets = labels
+        targets = rng.integers(0, 2, (40, 3)) if output == "several labels" else labels
     else:
         network = RegMLPRegressor("poisson" if output == "exp" else "squared_error", **own)
         targets = rng.poisson(2, 40).astype(float) if output == "exp" else rng.standard_normal(40)
