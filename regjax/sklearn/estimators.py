@@ -95,8 +95,9 @@ class RegMLPClassifier(ClassifierMixin, RegMLP, ClassParameters):
     def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
         """Returns the logarithm of `predict_proba`."""
         z = self._logits(X)
-        if self._has_labels():
-            return log_expit(z)
+        if self._has_labels():  # equal where the probabilities are, as in scikit-learn
+            with np.errstate(divide="ignore"):
+                return np.log(expit(z))
         if len(self.classes_) == 1:
             return np.zeros_like(z)
         if z.shape[1] == 1:
