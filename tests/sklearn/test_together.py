@@ -184,8 +184,8 @@ class First(RegMLPClassifier):
 class Cautious(Pipeline):
     """Says 2 from a fifth on."""
 
-    def predict(self, X):
-        found = self.predict_proba(X)
+    def predict(self, X, **params):
+        found = self.predict_proba(X, **params)
         return np.where(found[:, 2] > 0.2, 2, found.argmax(axis=1))
 
 
