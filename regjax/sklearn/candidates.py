@@ -255,7 +255,7 @@ def _of_one_preprocessing(work: Work, groups: list[list[Candidate]], done: Done)
             swept = [_swept(work, members, folds, seeds[part.start : part.stop]) for part in parts]
         except (OSError, StoreError):
             raise
-        except Exception:  # raised again where the candidates are fitted
+        except Exception:  # scikit-learn fits these candidates, and says what is wrong
             continue
         for part, (rows, results) in zip(parts, swept, strict=True):
             done.sweeps.append(results)

@@ -184,7 +184,7 @@ class First(RegMLPClassifier):
 class Cautious(Pipeline):
     """Says 2 from a fifth on."""
 
-    def predict(self, X, **params):
+    def predict(self, X, **params):  # pyright: ignore[reportIncompatibleVariableOverride, reportIncompatibleMethodOverride]
         found = self.predict_proba(X, **params)
         return np.where(found[:, 2] > 0.2, 2, found.argmax(axis=1))
 
@@ -301,3 +301,20 @@ def test_a_store_says_which_networks_it_does_not_keep(tmp_path):
     for recalled in (0, 4):
         search = RegGridSearchCV(early, {"alpha": [0.1, 1.0]}, cv=2, store=path).fit(X, Y)
         assert search.num_recalled_ == recalled
+
+
+def test_fits_that_differ_in_weights_alone_are_two():
+    shared = together.Together()
+    weights = [np.linspace(0.1, 3, 90), np.linspace(3, 0.1, 90)]
+    networks = [classifier() for _ in weights * 2]
+
+    def fit(network, weight):
+        return lambda: clone(network).fit(X, Y, weight)
+
+    shared.record([fit(network, w) for network, w in zip(networks, weights * 2, strict=True)])
+    with shared.handing_out():
+        for network, weight in zip(networks, weights * 2, strict=True):
+            network.fit(X, Y, weight)
+    apart = [classifier().fit(X, Y, weight) for weight in weights]
+    for network, alone in zip(networks, apart * 2, strict=True):
+        np.testing.assert_allclose(network.coefs_[0], alone.coefs_[0], rtol=1e-8)
