@@ -20,18 +20,60 @@ TOLERANCES = {"float64": 1e-8, "float32": 1e-4}
 AMPLIFIED = 1e-2
 # Epochs over which a program must agree even where rounding decides in the end.
 FEW = 2
+# Where scikit-learn stops by an error that ours does not make: the words of its error or warning, and why.
+# The statements before are compared all the same.
+OWN_ERRORS = {
+    "unsupported operand type(s) for -: 'nonetype' and 'float'": "a warm start without early_stopping after "
+    "one with it: scikit-learn compares its best loss, which is None",
+    "has no attribute 'loss_curve_'": "a warm start by sgd or adam after lbfgs, which has no loss_curve_",
+    "has no attribute 'validation_scores_'": "a warm start with early_stopping after one without",
+    "weights sum to zero, can't be normalized": "a batch of samples whose weights are all 0: scikit-learn "
+    "takes the mean of nothing; ours makes a step by the penalty alone",
+}
 
 
-def shortened(program: list[str]) -> list[str]:
-    """Returns a program with so few epochs and evaluations that rounding cannot grow."""
+def shortened(program):
+    """Returns a program with so few epochs that rounding cannot grow."""
     lines = [re.sub(r"max_iter=\d+", f"max_iter={FEW}", line) for line in program]
     return [line.replace("'max_iter': [4, 12]", f"'max_iter': [1, {FEW}]") for line in lines]
 
 
-def rounding_decides(program: list[str], tolerance: float) -> bool:
-    """Returns whether scikit-learn's own result is another where its gradients are rounded otherwise."""
-    small = AMPLIFIED * tolerance
+def on_scaled_data(program):
+    """Returns a program without the statement that takes its inputs out of scale."""
+    return [line for line in program if not line.startswith("X = X * np.array")]
+
+
+def tolerance_of(program):
+    return TOLERANCES["float32" if any("float32" in line for line in program) else "float64"]
+
+
+def compared(program):
+    """Returns a line for each difference between scikit-learn's run of a program and ours."""
+    peer, ours, tolerance = run(program, PEERS), run(program, OURS), tolerance_of(program)
+    said = " ".join([*(text for step in peer for _, text in step.warned), str(peer[-1].error).lower()])
+    if any(words in said for words in OWN_ERRORS):
+        peer = peer[:-1]
+    return differences(peer, ours, tolerance, tolerance)
+
+
+def rounding_decides(program):
+    """Returns whether scikit-learn's own result is another where it rounds otherwise."""
+    small = AMPLIFIED * tolerance_of(program)
     return bool(differences(run(program, PEERS), run(program, ROUNDED), small, small, texts=False))
+
+
+def compared_while_rounding_is_small(program):
+    """Returns the differences of a program; of a chaotic one, such as that of unscaled data, while it is not.
+
+    Where rounding decides at last, the first epochs must agree; where it decides already there, as in units
+    that are saturated in float32, of which the gradient is 0 or the least number, those on scaled data.
+    """
+    for milder in (shortened, on_scaled_data):
+        found = compared(program)
+        if not found or not rounding_decides(program):
+            return found, program
+        program = milder(program)
+    return compared(program), program
 
 
 def programs():
@@ -42,11 +84,5 @@ def programs():
 
 @pytest.mark.parametrize("number", programs())
 def test_a_random_program_does_what_it_does_in_scikit_learn(number):
-    program = draw_program(SEED, number)
-    tolerance = TOLERANCES["float32" if any("float32" in line for line in program) else "float64"]
-    found = differences(run(program, PEERS), run(program, OURS), tolerance, tolerance)
-    if found and rounding_decides(program, tolerance):
-        # Chaotic training, such as that of unscaled data: equal as long as rounding has not grown.
-        program = shortened(program)
-        found = differences(run(program, PEERS), run(program, OURS), tolerance, tolerance)
+    found, program = compared_while_rounding_is_small(draw_program(SEED, number))
     assert not found, "\n".join(["", *found, "", as_script(program, "ours")])

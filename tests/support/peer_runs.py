@@ -159,7 +159,7 @@ def differences(
             lines.append(f"{at}raises {one.error!r:.300}, ours {other.error!r:.300}")
         elif texts and one.error is not None and words(one.error) != words(other.error):
             lines.append(f"{at}says {words(one.error):.400}\n    ours {words(other.error):.400}")
-        if one.warned != other.warned:
+        if not _same_lines(_lines(one.warned), _lines(other.warned), rtol):
             lines.append(f"{at}warns {_brief(one.warned - other.warned)}")
             lines.append(f"    only ours {_brief(other.warned - one.warned)}")
         if not _same_lines(one.printed, other.printed, rtol):
@@ -175,11 +175,16 @@ def differences(
 
 
 def _brief(warned: set[tuple[str, str]]) -> list[str]:
-    return sorted(f"{category}: {text[:160]}" for category, text in warned)
+    # The end of a list of failures says what has failed.
+    return sorted(f"{category}: {text[:120]} … {text[120:][-180:]}" for category, text in warned)
+
+
+def _lines(warned: set[tuple[str, str]]) -> str:
+    return "\n".join(": ".join(warning) for warning in sorted(warned))
 
 
 def _same_lines(one: str, other: str, rtol: float) -> bool:
-    """Returns whether printed words are the same; numbers may differ in the last digit printed."""
+    """Returns whether words are the same; numbers in them may differ in the last digit printed."""
     number = re.compile(r"-?\d+\.\d+(?:e[+-]\d+)?|nan|inf")
     if number.sub("#", one) != number.sub("#", other):
         return False
