@@ -139,7 +139,8 @@ class RegMLP(Parameters):
 
         Raises:
             ValueError: invalid parameters or data; weights that are not finite after training.
-            ZeroDivisionError: a batch, or the samples that early stopping watches, without weight.
+            ZeroDivisionError: a batch whose samples have weight 0.
+            OverflowError: a power_t too large for the number of samples.
         """
         instead = INSTEAD.get()
         if instead is not None and instead(self, X, y, sample_weight):
@@ -232,8 +233,10 @@ class RegMLP(Parameters):
                     "The validation set is too small. Increase 'validation_fraction' or the size of your "
                     "dataset."
                 )
-            if not np.any(weights) or not np.any(val_weights):
+            if not np.any(weights):
                 raise ZeroDivisionError(NO_WEIGHT)
+            if not np.any(val_weights):
+                raise ValueError("Sample weights must contain at least one non-zero number.")
             watched = as_data(X_val, y_val, val_weights)
         mean_weight = float(np.mean(weights, dtype=np.float64))
         return Samples(as_data(X, y, counted(weights, X.dtype)), watched, mean_weight)
@@ -291,6 +294,8 @@ class RegMLP(Parameters):
         self.loss_curve_ += losses
         self.loss_ = losses[-1] if losses else math.nan
         self.t_ += int(np.sum(run.samples.data.weights > 0)) * self.n_iter_
+        if run.config.schedule == "invscaling":
+            float(self.t_ + 1) ** self.power_t  # overflows where scikit-learn's does
         self._epochs_done = first + self.n_iter_
         stopped = int(cast(Any, reached.epochs).stopped_at) >= 0
         if not incremental and self.n_iter_ == self.max_iter and not stopped:
@@ -441,7 +446,8 @@ class RegMLP(Parameters):
         )
         if dropping is not None and sparse.issparse(a):
             a = as_dense(a)
-        a = a.astype(self.coefs_[0].dtype, copy=False)
+        if self.dtype != "auto":
+            a = a.astype(self.dtype, copy=False)
         f = FUNCTIONS[ACTIVATIONS[self.activation]]
         for i, (w, b) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
             if dropping is not None:

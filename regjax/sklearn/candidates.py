@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import math
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -92,6 +93,12 @@ def train_candidates(work: Work, candidates: Sequence[Mapping[str, Any]]) -> Don
         states = next(iter(networks.values())).random_state
         done.seeds[number] = seeds_of(states, count) if count > 1 else [None]
         fits += _fits(work, candidates[number], done.seeds[number])
+    if fits and work.search.store is not None:
+        warnings.warn(
+            f"store keeps the rows of sweeps alone, and {len(fits)} networks of this search are none: see "
+            "docs/scikit-learn.md, Searches",
+            stacklevel=2,
+        )
     done.together.record(fits)
     return done if sum(map(len, groups)) == 1 and not fits else done._replace(results=None)
 
@@ -165,7 +172,8 @@ def _fits_folds(work: Work, member: Candidate) -> bool:
     """Returns whether a candidate's networks can be rows of a sweep over the search's folds.
 
     They cannot where a fold lacks a class in training; where the folds differ so much that `batch_size` means
-    another number of samples in each; and where callbacks watch a Pipeline fit its steps.
+    another number of samples in each; where batches depend on the order of a fold's training samples, which a
+    sweep does not know; and where callbacks watch a Pipeline fit its steps.
     """
     if member.pipelines and getattr(work.search, "_skl_callbacks", None):
         return False
@@ -175,7 +183,9 @@ def _fits_folds(work: Work, member: Candidate) -> bool:
         y = np.ravel(work.y)
         if any(len(np.unique(y[train])) < len(np.unique(y)) for train, _ in work.splits):
             return False
-    return len({_batch_of(member.network, len(train)) for train, _ in work.splits}) == 1
+    sizes = {_batch_of(member.network, len(train)) for train, _ in work.splits}
+    ascending = all(np.all(np.diff(train) > 0) for train, _ in work.splits)
+    return len(sizes) == 1 and (ascending or sizes == {None})
 
 
 def _batch_of(network: RegMLP, num_samples: int) -> int | None:

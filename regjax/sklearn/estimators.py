@@ -257,6 +257,8 @@ class RegMLPRegressor(RegressorMixin, RegMLP, Loss):
 
     def _validate(self, X: Any, y: Any, fresh: bool, incremental: bool) -> tuple[np.ndarray, np.ndarray]:
         X, y = self._validated(X, y, fresh, y_numeric=True)
+        if y.dtype.kind not in "biuf":
+            raise TypeError(f"y must hold numbers, got dtype {y.dtype}")
         # lbfgs computes in float64 whatever X is, as in scikit-learn.
         return X, np.asarray(y, None if self.solver == "lbfgs" else X.dtype).reshape(len(y), -1)
 

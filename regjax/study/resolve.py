@@ -117,6 +117,8 @@ def make_design(
     hidden, base = as_config(config)
     found = as_grid(grid)
     seeds = check_seeds(asked["seeds"])
+    if base.loss == "poisson" and asked["task"] == "auto":
+        asked["task"] = "regression"  # counts are whole numbers, which are labels otherwise
     samples = resolve_samples(data, asked)
     standardize, standardize_target = (
         standardizes(data) if asked[name] is None else bool(asked[name])
@@ -124,8 +126,8 @@ def make_design(
     )
     if hidden is not None:
         base = fit_config(base, samples.train, hidden, num_inputs(samples))
-    if base.loss in REAL_LOSSES and samples.classes is not None:
-        raise ValueError(f"task must be regression for loss {base.loss}, got {shown(asked['task'])}: classes")
+    if base.loss == "poisson" and samples.classes is not None:
+        raise ValueError(f"task must be regression for loss poisson, got {shown(asked['task'])}")
     # Of classes there is nothing to standardise, and poisson takes counts as they are; to ask is a slip.
     squared = resolve_loss(base, samples.train) == "squared_error"
     standardize_target = standardize_target and (squared or asked["standardize_target"] is not None)

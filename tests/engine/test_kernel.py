@@ -62,6 +62,12 @@ CASES = {
         {"real": True, "x_per_fold": True},
         Tile(16, 2, 1),
     ),
+    "poisson of two outputs": (
+        {"layer_sizes": (2, 4, 2), "activation": "tanh", "loss": "poisson"},
+        {"learning_rate": 0.01},
+        {"real": True, "lanes": 2},
+        Tile(16, 2, 1),
+    ),
     "one network alone, two classes, one layer": (
         {"layer_sizes": (2, 1)}, {"input_keep_prob": 0.5}, {"slots": 1, "lanes": 1}, Tile(32, 1, 1)
     ),
