@@ -79,7 +79,6 @@ TESTED_IN = {
     "report.inputs": "report/test_page.py",
     "report.models": "report/test_page.py",
     "report.networks": "report/test_page.py",
-    "sklearn.base": "sklearn/test_estimators.py",
     "sklearn.candidates": "sklearn/test_search.py",
     "sklearn.trained": "sklearn/test_search.py",
     "study.choice": "study/test_results.py",
