@@ -430,7 +430,7 @@ class RegMLP(Parameters):
             del self._alone
             if name in vars(self):
                 return vars(self)[name]
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return super().__getattribute__(name)  # raises the first error again, with its reason
 
     def __getstate__(self) -> Any:
         """Returns what is pickled: without the samples that a search has trained on."""
@@ -482,7 +482,7 @@ class RegMLP(Parameters):
         return [self._logits(X, dropping) for _ in range(n_samples)]
 
     def _validated(self, X: Any, y: Any, fresh: bool, **options: Any) -> tuple[np.ndarray, Any]:
-        """Returns checked X, dense, and y; a column of y becomes one-dimensional, with a warning.
+        """Returns checked X, dense but for lbfgs, and y; a column of y becomes one-dimensional and warns.
 
         `fresh` says whether the network is new, which sets the number and names of features.
         """
@@ -493,7 +493,8 @@ class RegMLP(Parameters):
         )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        return as_dense(X), y
+        # lbfgs, in NumPy, multiplies sparse rows as they are.
+        return X if self.solver == "lbfgs" else as_dense(X), y
 
     def _check_solver(self) -> bool:
         """Returns whether the solver takes a step at a time, which `partial_fit` needs, or says why not."""

@@ -26,8 +26,7 @@ class RegMLPClassifier(ClassifierMixin, RegMLP, ClassParameters):
     """A classifier: scikit-learn's `MLPClassifier`, trained by regjax, with every regulariser.
 
     The parameters of scikit-learn's `MLPClassifier` have its names, defaults and meanings, and from the same
-    `random_state` comes the same network. The solver "lbfgs" is left out; the activation "gelu" is added.
-    The other parameters:
+    `random_state` comes the same network. The activation "gelu" is added. The other parameters:
 
     Args:
         dtype: "float32", "float64", or "auto", which follows X.
@@ -96,8 +95,9 @@ class RegMLPClassifier(ClassifierMixin, RegMLP, ClassParameters):
     def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
         """Returns the logarithm of `predict_proba`."""
         z = self._logits(X)
-        if self._has_labels():
-            return log_expit(z)
+        if self._has_labels():  # equal where the probabilities are, as in scikit-learn
+            with np.errstate(divide="ignore"):
+                return np.log(expit(z))
         if len(self.classes_) == 1:
             return np.zeros_like(z)
         if z.shape[1] == 1:
@@ -193,11 +193,9 @@ class RegMLPRegressor(RegressorMixin, RegMLP, Loss):
     """A regressor: scikit-learn's `MLPRegressor`, trained by regjax, with every regulariser.
 
     The parameters of scikit-learn's `MLPRegressor` have its names, defaults and meanings, and from the same
-    `random_state` comes the same network. The solver "lbfgs" is left out; the activation "gelu" is added.
-    The other parameters:
+    `random_state` comes the same network. The activation "gelu" is added. The other parameters:
 
     Args:
-        loss: "squared_error"; scikit-learn's "poisson" is left out.
         dtype: "float32", "float64", or "auto", which follows X.
         {regularisers}
 

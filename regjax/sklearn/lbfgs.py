@@ -56,7 +56,7 @@ def fit_lbfgs(network: Any, X: np.ndarray, y: np.ndarray, sample_weight: Any, fr
 
     Args:
         network: a `RegMLP`.
-        X: `(n_samples, n_features)`.
+        X: `(n_samples, n_features)`, dense or sparse.
         y: as `RegMLP._validate` returns it.
         sample_weight: `(n_samples,)` as the user gave it, or None.
         fresh: whether initial weights are drawn; otherwise training goes on from those that are there.

@@ -26,7 +26,7 @@ class Problem(NamedTuple):
     """One network to train; arrays are samples first, as in scikit-learn.
 
     Attributes:
-        x: `(n_samples, n_features)`.
+        x: `(n_samples, n_features)`, dense or sparse.
         y: targets, `(n_samples, n_outputs)`; of classes booleans, or shares of label smoothing.
         weights: `(n_samples,)`, or None for 1.
         start: the parameters that training begins with: weights of all layers, then biases, as one vector.
@@ -40,7 +40,7 @@ class Problem(NamedTuple):
         verbose: whether a line is printed after every iteration.
     """
 
-    x: np.ndarray
+    x: Any
     y: np.ndarray
     weights: np.ndarray | None
     start: np.ndarray
@@ -77,7 +77,7 @@ class Objective:
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self.binary = problem.output == "logistic"
-        self.total: Any = len(problem.x) if problem.weights is None else problem.weights.sum()
+        self.total: Any = problem.x.shape[0] if problem.weights is None else problem.weights.sum()
 
     def __call__(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
         """Returns the objective, and its gradient as one vector like `Problem.start`."""

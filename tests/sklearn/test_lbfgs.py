@@ -7,7 +7,15 @@ import warnings
 import jax
 import numpy as np
 import pytest
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_linnerud, load_wine
+from scipy.sparse import csr_array
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_diabetes,
+    load_iris,
+    load_linnerud,
+    load_wine,
+    make_multilabel_classification,
+)
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import scale
@@ -37,7 +45,8 @@ def samples(name, kind="scaled"):
     if kind == "as they come":
         return X, y
     X, y = scale(X), scale(y) if name in REAL else y
-    return {"scaled": X, "float32": X.astype(np.float32), "by columns": np.asfortranarray(X)}[kind], y
+    made = {"scaled": np.asarray, "float32": np.float32, "by columns": np.asfortranarray, "sparse": csr_array}
+    return made[kind](X), y
 
 
 def both(settings, X, y, weights=None):
@@ -74,7 +83,7 @@ def check_equal(theirs, ours, X):
 
 
 @pytest.mark.parametrize("name", LOADERS)
-@pytest.mark.parametrize("kind", ["scaled", "as they come", "float32", "by columns"])
+@pytest.mark.parametrize("kind", ["scaled", "as they come", "float32", "by columns", "sparse"])
 def test_the_network_is_scikit_learns_to_the_bit(name, kind):
     X, y = samples(name, kind)
     rng = np.random.default_rng(len(name) + len(kind))
@@ -92,6 +101,15 @@ def test_the_network_is_scikit_learns_to_the_bit(name, kind):
             settings["loss"] = "poisson"
         weights = rng.uniform(0, 2, len(y)) if rng.random() < 0.5 else None
         check_equal(*both(settings, X, y, weights), X)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_several_labels_are_scikit_learns(activation):
+    X, y = make_multilabel_classification(80, n_classes=4, random_state=0)
+    settings = {"activation": activation, "hidden_layer_sizes": (5,), "random_state": 0, "max_iter": 50}
+    weights = np.random.default_rng(0).uniform(0, 2, 80)
+    for given, kind in itertools.product((None, weights), (np.asarray, csr_array)):
+        check_equal(*both(settings, kind(X), y, given), X)
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "adam", "sgd"])
@@ -131,7 +149,7 @@ def core_objective(network, problem, y, weights, vector):
         config = Config(
             layer_sizes=problem.sizes,
             activation=ACTIVATIONS[network.activation],
-            loss="poisson" if problem.output == "exp" else "auto",
+            loss=network._core_loss(),
             dtype="float64",
         )
         strengths = {"activity_l2": network.activity_l2}
@@ -149,16 +167,16 @@ def core_objective(network, problem, y, weights, vector):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("output", ["identity", "exp", "logistic", "softmax"])
+@pytest.mark.parametrize("output", ["identity", "exp", "logistic", "softmax", "several labels"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_objective_is_the_cores_whose_gradient_is_certified(activation, output, weighted):
     rng = np.random.default_rng(len(activation) + len(output))
     X = rng.standard_normal((40, 3))
     labels = rng.integers(0, 3 if output == "softmax" else 2, 40)
     own = {"activation": activation, "alpha": 0.3, "activity_l2": 0.05, "hidden_layer_sizes": (5, 4)}
-    if output in ("logistic", "softmax"):
+    if output in ("logistic", "softmax", "several labels"):
         network = RegMLPClassifier(label_smoothing=0.1, confidence_penalty=0.2, **own)
-        targets = labels
+        targets = rng.integers(0, 2, (40, 3)) if output == "several labels" else labels
     else:
         network = RegMLPRegressor("poisson" if output == "exp" else "squared_error", **own)
         targets = rng.poisson(2, 40).astype(float) if output == "exp" else rng.standard_normal(40)
