@@ -39,9 +39,10 @@ def draw_program(seed: int, number: int) -> list[str]:
     count = draw.one(12, 30, 30, 60)
     program = [*_data(draw, task, count, number), f"sample_weight = {_weights(draw)}"]
     settings = _settings(draw, task, use)
-    if use == "search":
-        # Networks that are trained together neither draw from NumPy's own generator nor print in turn.
+    if use == "search" or settings["solver"] == "'lbfgs'":
+        # Networks that are trained together do not print in turn, and lbfgs as SciPy's version does.
         settings.pop("verbose", None)
+    if use == "search":
         settings["random_state"] = settings["random_state"].replace("None", "2")
     name = "MLPRegressor" if task in ("real", "outputs", "counts") else "MLPClassifier"
     model = f"{name}({_arguments(settings)})"

@@ -165,12 +165,15 @@ def differences(
             lines.append(f"    only ours {_brief(other.warned - one.warned)}")
         if not _same_lines(one.printed, other.printed, rtol):
             lines.append(f"{at}prints {one.printed[-300:]!r}\n    ours {other.printed[-300:]!r}")
+        ties = _equally_good(one.seen, other.seen, rtol)
         for name, value in one.seen.items():
+            if ties and name != "cv_results_":
+                continue
             if name not in other.seen:
                 lines.append(f"{at}{name} is missing")
             else:
                 lines += [at + line for line in compared(name, value, other.seen[name], rtol, atol)]
-        if lines:
+        if lines or ties:
             break
     return lines
 
@@ -216,6 +219,14 @@ def compared(name: str, one: Any, other: Any, rtol: float, atol: float) -> list[
     else:
         return _compared_values(name, one, other, rtol, atol)
     return [line for pair in pairs for line in compared(*pair, rtol, atol)]
+
+
+def _equally_good(one: Mapping[str, Any], other: Mapping[str, Any], rtol: float) -> bool:
+    """Returns whether two searches chose other candidates, of which rounding alone makes one the better."""
+    if one.get("best_index_") == other.get("best_index_"):
+        return False
+    scores = one.get("best_score_", np.nan), other.get("best_score_", np.nan)
+    return bool(abs(scores[0] - scores[1]) <= rtol * (1 + abs(scores[0])))
 
 
 def _same_ranks(key: str, one: Mapping[str, Any], other: Mapping[str, Any], rtol: float) -> bool:
