@@ -80,6 +80,8 @@ TESTED_IN = {
     "report.models": "report/test_page.py",
     "report.networks": "report/test_page.py",
     "sklearn.candidates": "sklearn/test_search.py",
+    "sklearn.dense": "sklearn/test_estimators.py",
+    "sklearn.smooth": "sklearn/test_lbfgs.py",
     "sklearn.trained": "sklearn/test_search.py",
     "study.choice": "study/test_results.py",
     "study.configuration": "study/test_grid.py",
