@@ -26,7 +26,7 @@ from regjax.core.data import Data
 from regjax.core.hparams import HYPERPARAMETERS, check_hparams
 from regjax.core.mlp import Layer
 from regjax.core.objective import cost_and_grads
-from regjax.sklearn.lbfgs import Fit, fit_many, make_problem
+from regjax.sklearn.lbfgs import Fit, fit_many, make_problem, solve
 from regjax.sklearn.parameters import ACTIVATIONS
 from regjax.sklearn.smooth import Objective, unpack
 
@@ -319,6 +319,22 @@ def test_many_are_each_as_fitted_alone():
         assert outcome.seconds > 0
         alone = RegMLPClassifier(**fit.network.get_params()).fit(fit.X, fit.y, fit.sample_weight)
         check_equal(alone, fit.network, X)
+
+
+@pytest.mark.parametrize("large", [True, False])
+def test_large_products_keep_the_threads_of_blas(monkeypatch, large):
+    X, y = samples("wine")
+    seen = []
+
+    def solved(problem):
+        seen.append(num_threads())
+        return solve(problem)
+
+    monkeypatch.setattr("regjax.sklearn.lbfgs.solve", solved)
+    monkeypatch.setattr("regjax.sklearn.lbfgs.LARGE", len(y) * (13 * 4 + 4 * 3) + (0 if large else 1))
+    with threadpool_limits(2):
+        RegMLPClassifier((4,), solver="lbfgs", alpha=10).fit(X, y)
+    assert seen[0] == [2 if large else 1] * len(seen[0])
 
 
 def test_ctrl_c_ends_all_that_run(monkeypatch):
