@@ -307,7 +307,8 @@ def clipped_loss(logits: jax.Array, y: jax.Array, loss: Loss) -> jax.Array:
         return LOSSES[loss].f(logits, y)
     eps = jnp.finfo(logits.dtype).eps
     if loss == "softmax_cross_entropy":
-        p = jnp.clip(jax.nn.softmax(logits, axis=0), eps, 1 - eps)
-        return -jnp.sum(jnp.where(_one_hot(logits, y), jnp.log(p), 0), axis=0)
+        # Only the probability of the sample's own class is in the loss.
+        p = jnp.sum(jnp.where(_one_hot(logits, y), jax.nn.softmax(logits, axis=0), 0), axis=0)
+        return -jnp.log(jnp.clip(p, eps, 1 - eps))
     p = jnp.clip(lax.logistic(logits), eps, 1 - eps)
     return -jnp.sum(jnp.log(jnp.where(y > 0, p, 1 - p)), axis=0)

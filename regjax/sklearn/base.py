@@ -151,7 +151,8 @@ class RegMLP(Parameters):
         """Returns the estimator after `fit`, or after an epoch of `partial_fit`."""
         fresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         if self.solver == "lbfgs":
-            fit_lbfgs(self, *self._validate(X, y, fresh, incremental), sample_weight, fresh)
+            checked_X, checked_y = self._validate(X, y, fresh, incremental)
+            fit_lbfgs(self, checked_X, checked_y, sample_weight, fresh)
             return self
         X, y, sample_weight, drawn = self._draw(X, y, sample_weight, fresh, incremental)
         self._fit_stochastic(X, y, sample_weight, drawn, fresh, incremental)
@@ -248,7 +249,7 @@ class RegMLP(Parameters):
         state = begin(run.key, run.hparams, params, config=run.config)
         if fresh:
             self.loss_curve_, self.t_, self._state = [], 0, None
-        if fresh or not self.early_stopping or not isinstance(self.validation_scores_, list):
+        if fresh or not self.early_stopping or not getattr(self, "validation_scores_", None):
             self.validation_scores_ = [] if self.early_stopping else None
         before: TrainState | None = getattr(self, "_state", None)
         epochs = cast(Any, state.epochs)
@@ -289,13 +290,13 @@ class RegMLP(Parameters):
                 if self.validation_scores_ is not None:
                     self.validation_scores_ += curves.score.tolist()
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=5)
+            warnings.warn("Training interrupted by user.", stacklevel=6)
         self.n_iter_ = len(losses)
         self.loss_curve_ += losses
         self.loss_ = losses[-1] if losses else math.nan
         self.t_ += int(np.sum(run.samples.data.weights > 0)) * self.n_iter_
         if run.config.schedule == "invscaling":
-            float(self.t_ + 1) ** self.power_t  # overflows where scikit-learn's does
+            _ = float(self.t_ + 1) ** self.power_t  # overflows where scikit-learn's does
         self._epochs_done = first + self.n_iter_
         stopped = int(cast(Any, reached.epochs).stopped_at) >= 0
         if not incremental and self.n_iter_ == self.max_iter and not stopped:
@@ -343,18 +344,18 @@ class RegMLP(Parameters):
         self._no_improvement_count = int(epochs.waited)
         self.n_layers_ = len(config.layer_sizes)
         self.out_activation_ = self._out_activation()
-        params = state.params if epochs.params is None else epochs.params
+        params = state.predicting
         if self.early_stopping:
             # In scikit-learn the network goes on in place of the best one: without a better score this call
             # returns its last parameters.
             if not fresh and best == float(cast(Any, begun.epochs).best):
-                params = state.params
+                params = state._replace(epochs=None).measured
             elif best == -math.inf and self.n_iter_:
                 warnings.warn(
                     "No validation score was finite: the network is returned as it was before training. "
                     "The data may contain large values and need to be preprocessed.",
                     ConvergenceWarning,
-                    stacklevel=5,
+                    stacklevel=6,
                 )
         self._adopt(params)
 
@@ -398,6 +399,12 @@ class RegMLP(Parameters):
         X, y, sample_weight, drawn = self._draw(X, y, sample_weight, True, False)
         return self._run_of(X, y, sample_weight, drawn), drawn.random
 
+    def _describe(self, config: Config, num_epochs: int) -> None:
+        """Writes the attributes that a network of a config has after so many epochs."""
+        self.n_features_in_, self.n_outputs_ = config.layer_sizes[0], config.layer_sizes[-1]
+        self.n_layers_, self.n_iter_ = len(config.layer_sizes), num_epochs
+        self.out_activation_ = self._out_activation()
+
     def _take_over(self, trained: Trained, samples: Callable[[], tuple[Any, Any, Any]]) -> None:
         """Writes the attributes of a network that a search has trained; the samples are validated.
 
@@ -405,10 +412,8 @@ class RegMLP(Parameters):
             trained: the network.
             samples: returns the arguments of `fit`, for what only a fit tells.
         """
-        sizes = trained.config.layer_sizes
-        self.n_outputs_, self.n_layers_ = sizes[-1], len(sizes)
-        self.n_iter_, self.t_ = trained.num_epochs, trained.num_epochs * trained.num_samples
-        self.out_activation_ = self._out_activation()
+        self._describe(trained.config, trained.num_epochs)
+        self.t_ = trained.num_epochs * trained.num_samples
         self._adopt(trained.params)
         if not trained.converged:
             self._warn_of_the_end()
@@ -416,7 +421,8 @@ class RegMLP(Parameters):
 
     def _fit_alone(self, seed: int | None, samples: Callable[[], tuple[Any, Any, Any]]) -> RegMLP:
         """Returns a network like this one, fitted alone."""
-        alone = clone(self).set_params(verbose=False)
+        alone: Any = clone(self)
+        alone.set_params(verbose=False)
         if alone.random_state is None:
             alone.set_params(random_state=seed)
         with warnings.catch_warnings():
@@ -426,7 +432,7 @@ class RegMLP(Parameters):
     def __getattr__(self, name: str) -> Any:
         if name in TOLD and "_alone" in vars(self):
             alone = self._alone()
-            vars(self).update({told: vars(alone)[told] for told in TOLD if told in vars(alone)})
+            self.__dict__.update({told: vars(alone)[told] for told in TOLD if told in vars(alone)})
             del self._alone
             if name in vars(self):
                 return vars(self)[name]

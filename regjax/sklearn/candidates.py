@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import math
 import threading
 import warnings
@@ -26,6 +27,8 @@ from sklearn.utils.validation import _check_method_params, _num_samples
 
 from regjax.core.config import Config
 from regjax.core.data import Data
+from regjax.core.numpy_random import draw_weights
+from regjax.data.splits import watched_as_sklearn
 from regjax.engine.sweep import sweep
 from regjax.sklearn.base import RegMLP
 from regjax.sklearn.together import RECORDS, Together
@@ -55,15 +58,25 @@ class Done(NamedTuple):
         adopted: the networks of rows of a sweep, by (candidate, seed, fold).
         seeds: a random_state for each of a candidate's networks, by candidate; None leaves it its own.
         together: what scikit-learn's code takes over when it fits the others.
-        results: results of the sweep; None where the candidates took several sweeps, or other ways.
-        num_recalled: number of networks that the store held.
+        sweeps: results of the sweeps.
+        num_others: number of networks that are no rows of a sweep.
     """
 
     adopted: dict[tuple[int, int, int], Adopted]
     seeds: dict[int, Sequence[int | None]]
     together: Together
-    results: Results | None
-    num_recalled: int = 0
+    sweeps: list[Results]
+    num_others: int = 0
+
+    @property
+    def results(self) -> Results | None:
+        """The results of the sweep; None where the candidates took several sweeps, or other ways."""
+        return self.sweeps[0] if len(self.sweeps) == 1 and not self.num_others else None
+
+    @property
+    def num_recalled(self) -> int:
+        """Number of networks that the store held."""
+        return sum(results.recalled for results in self.sweeps)
 
 
 def train_candidates(work: Work, candidates: Sequence[Mapping[str, Any]]) -> Done:
@@ -79,11 +92,10 @@ def train_candidates(work: Work, candidates: Sequence[Mapping[str, Any]]) -> Don
         StoreError: the store is damaged where this search reads it.
     """
     estimators = [with_parameters(work.estimator, parameters) for parameters in candidates]
-    groups = _groups(work, candidates, estimators)
-    done = Done({}, {}, Together(_num_workers(work.search)), None)
+    done = Done({}, {}, Together(_num_workers(work.search)), [])
     # One preprocessing after the other, so that the samples of one are in memory at a time.
-    for by_fixed in groups:
-        done = _of_one_preprocessing(work, by_fixed, done)
+    for by_fixed in _groups(work, candidates, estimators):
+        _of_one_preprocessing(work, by_fixed, done)
     fits, count = [], work.search.n_seeds
     for number, estimator in enumerate(estimators):
         networks = networks_in(estimator)
@@ -100,12 +112,13 @@ def train_candidates(work: Work, candidates: Sequence[Mapping[str, Any]]) -> Don
             stacklevel=2,
         )
     done.together.record(fits)
-    return done if sum(map(len, groups)) == 1 and not fits else done._replace(results=None)
+    return done._replace(num_others=len(fits))
 
 
 def with_parameters(estimator: Any, parameters: Mapping[str, Any]) -> Any:
     """Returns a new estimator with a candidate's parameters; raises ValueError for one that it lacks."""
-    return clone(estimator).set_params(**cast(Any, clone(dict(parameters), safe=False)))
+    made: Any = clone(estimator)
+    return made.set_params(**cast(Any, clone(dict(parameters), safe=False)))
 
 
 def networks_in(estimator: Any) -> dict[str, RegMLP]:
@@ -184,14 +197,16 @@ def _fits_folds(work: Work, member: Candidate) -> bool:
         if any(len(np.unique(y[train])) < len(np.unique(y)) for train, _ in work.splits):
             return False
     sizes = {_batch_of(member.network, len(train)) for train, _ in work.splits}
+    # The order also decides which samples early stopping watches.
+    orderless = sizes == {None} and not member.network.early_stopping
     ascending = all(np.all(np.diff(train) > 0) for train, _ in work.splits)
-    return len(sizes) == 1 and (ascending or sizes == {None})
+    return len(sizes) == 1 and (ascending or orderless)
 
 
 def _batch_of(network: RegMLP, num_samples: int) -> int | None:
     """Returns the samples of a batch in a fold of so many, or None where it holds all."""
     size = 200 if network.batch_size == "auto" else network.batch_size
-    return None if size >= num_samples else size
+    return None if size >= network._num_trained(num_samples) else size
 
 
 def _preprocessing(member: Candidate) -> Any:
@@ -219,57 +234,77 @@ def _fixed(member: Candidate) -> str:
     fixed = [type(network), *(getattr(network, name) for name in FIXED)]
     # The schedule is part of the program, and only sgd reads it.
     fixed.append(network.solver if network.learning_rate != "constant" else None)
+    if network.early_stopping:
+        # The generator that chooses the watched samples has drawn the weights before.
+        fixed += [network.validation_fraction, network._hidden()]
     return repr(_identity([*fixed, getattr(network, "class_weight", None), getattr(network, "loss", None)]))
 
 
-def _of_one_preprocessing(work: Work, groups: list[list[Candidate]], done: Done) -> Done:
-    """Returns `done` with the candidates behind the same steps; those that fail are left to scikit-learn."""
+def _of_one_preprocessing(work: Work, groups: list[list[Candidate]], done: Done) -> None:
+    """Adds the candidates behind the same steps to `done`; those that fail are left to scikit-learn."""
     try:
         folds = preprocessed(work, groups[0][0].pipelines)
     except Exception:  # raised again where the candidates are fitted
-        return done
+        return
     for members in groups:
+        like = members[0].network
+        seeds = seeds_of(like.random_state, work.search.n_seeds)
+        # With early stopping each seed watches other samples, and a sweep has one such part of each fold.
+        parts = [range(i, i + 1) for i in range(len(seeds))] if like.early_stopping else [range(len(seeds))]
         try:
-            found, results = _swept(work, members, folds)
+            swept = [_swept(work, members, folds, seeds[part.start : part.stop]) for part in parts]
         except (OSError, StoreError):
             raise
-        except Exception:  # raised again where the candidates are fitted
+        except Exception:  # scikit-learn fits these candidates, and says what is wrong
             continue
-        done.adopted.update(found)
-        done.seeds.update({member.number: results.design.seeds for member in members})
-        done = done._replace(results=results, num_recalled=done.num_recalled + results.recalled)
-    return done
+        for part, (rows, results) in zip(parts, swept, strict=True):
+            done.sweeps.append(results)
+            for (number, seed, fold), row in rows.items():
+                adopted = from_row(members[number], results, row, like, folds[fold], work.y)
+                if adopted is not None:
+                    done.adopted[members[number].number, part[seed], fold] = adopted
+        done.seeds.update({member.number: seeds for member in members})
 
 
 def _swept(
-    work: Work, members: list[Candidate], folds: list[Fold]
-) -> tuple[dict[tuple[int, int, int], Adopted], Results]:
-    """Returns the networks of candidates as rows of one sweep, and its results."""
+    work: Work, members: list[Candidate], folds: list[Fold], seeds: list[int]
+) -> tuple[dict[tuple[int, int, int], int], Results]:
+    """Returns the rows of candidates in one sweep, by (member, seed, fold), and its results."""
     # The first candidate's network validates the samples for all: shapes and classes are taken from it.
     like = members[0].network
     x, y, weights = like._as_samples(folds[0].x, work.y, None)
     for member in members:
         if hasattr(like, "classes_"):
             member.network.classes_ = like.classes_
-    num_trained = min(len(fold.train) for fold in folds)
+    num_trained = like._num_trained(min(len(fold.train) for fold in folds))
     shape = x.shape[1], like._num_outputs(y), num_trained, x.dtype
     configs = [member.network._config(*shape) for member in members]
     grid, indices = _grid(members, configs)
-    if work.search.refit and len({c.program() for c in configs}) == 1:
+    if work.search.refit and len({c.program() for c in configs}) == 1 and not like.early_stopping:
         # The program that fits the best candidate compiles in the background while the sweep trains. Not a
         # daemon: a thread that is cut off while it compiles ends the whole process.
         threading.Thread(target=_compile, args=(clone(like), x, y, like)).start()
     config = _records(like, members, configs, num_trained)
-    results = _run(work, like, folds, Data(x.T, y.T, weights), config, grid)
-    found = {}
-    for member, configuration in zip(members, indices, strict=True):
-        for seed in range(work.search.n_seeds):
-            for f, fold in enumerate(folds):
-                row = results.design.index(configuration, seed, f)
-                adopted = from_row(member, results, row, like, fold, work.y)
-                if adopted is not None:
-                    found[member.number, seed, f] = adopted
-    return found, results
+    watched = _watched(like, y, folds, seeds[0], configs[0]) if like.early_stopping else None
+    results = _run(work, like, folds, Data(x.T, y.T, weights), (config, grid, seeds, watched))
+    index = results.design.index
+    places = itertools.product(enumerate(indices), range(len(seeds)), range(len(folds)))
+    return {(m, seed, f): index(configuration, seed, f) for (m, configuration), seed, f in places}, results
+
+
+def _watched(like: RegMLP, y: np.ndarray, folds: list[Fold], seed: int, config: Config) -> list[np.ndarray]:
+    """Returns the samples of each fold that `fit` would watch."""
+    found = []
+    for fold in folds:
+        random = np.random.RandomState(seed)
+        draw_weights(random, config.layer_sizes, False, config.dtype)
+        labels = (
+            y[fold.train, 0].astype(bool) if config.layer_sizes[-1] == 1 and is_classifier(like) else None
+        )
+        found.append(watched_as_sklearn(random, fold.train, like.validation_fraction, labels)[1])
+    if min(map(len, found)) < 2:
+        raise ValueError("the validation set is too small")
+    return found
 
 
 def _records(like: RegMLP, members: list[Candidate], configs: list[Config], num_trained: int) -> Config:
@@ -280,18 +315,19 @@ def _records(like: RegMLP, members: list[Candidate], configs: list[Config], num_
     every = max(1, math.ceil(epochs / RECORDS)) * min(batches) if may_stop else epochs * max(batches)
     # scikit-learn's scorers measure, so a record holds the least that regjax's own tables need.
     config = dataclasses.replace(configs[0], eval_every=every, metrics=("accuracy", "r2"))
-    if may_stop or like.learning_rate in ("invscaling", "adaptive"):
+    if may_stop or like.early_stopping or like.learning_rate in ("invscaling", "adaptive"):
         return config
     # Nothing depends on the loss of an epoch, so it need not be summed up.
     return dataclasses.replace(config, stop_on=None)
 
 
-def _run(work: Work, like: RegMLP, folds: list[Fold], data: Data, config: Config, grid: Grid) -> Results:
-    """Returns the sweep over all configurations, seeds and folds."""
+def _run(work: Work, like: RegMLP, folds: list[Fold], data: Data, asked: tuple[Any, ...]) -> Results:
+    """Returns the sweep over folds; `asked` is its config, grid, seeds and the watched samples, or None."""
     search, has_steps = work.search, any(any(fold.steps) for fold in folds)
+    config, grid, seeds, watched = asked
     return sweep(
         data, config, grid,
-        seeds=seeds_of(like.random_state, search.n_seeds),
+        seeds=seeds,
         folds=[(fold.train, fold.test) for fold in folds],
         fold_inputs=[fold.x for fold in folds] if has_steps else None,
         epochs=like.max_iter,
@@ -299,6 +335,7 @@ def _run(work: Work, like: RegMLP, folds: list[Fold], data: Data, config: Config
         workers=_num_workers(search),
         store=search.store,
         progress=bool(search.verbose),
+        **({} if watched is None else {"stopping": watched}),
     )  # fmt: skip
 
 

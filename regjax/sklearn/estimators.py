@@ -5,7 +5,7 @@ Users make them, alone, in a Pipeline or in a search of regjax/sklearn/search.py
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -82,7 +82,7 @@ class RegMLPClassifier(ClassifierMixin, RegMLP, ClassParameters):
         z = self._logits(X)
         if self._has_labels():
             # Sparse where y was sparse.
-            return self._label_binarizer.inverse_transform(expit(z))
+            return cast(Any, self._label_binarizer.inverse_transform(expit(z)))
         # One output is the logit of the second class.
         chosen = (z[:, 0] > 0).astype(int) if z.shape[1] == 1 else z.argmax(axis=1)
         # Where the data have but one class, that one.

@@ -114,10 +114,7 @@ def _network(model: Model, params: Params, seed: int, classes: np.ndarray | None
     if classes is not None:
         network.classes_ = classes
     network._adopt(params)
-    sizes = model.config.layer_sizes
-    network.n_features_in_, network.n_outputs_ = sizes[0], sizes[-1]
-    network.n_layers_, network.n_iter_ = len(sizes), model.training.epochs
-    network.out_activation_ = network._out_activation()
+    network._describe(model.config, model.training.epochs)
     return network
 
 

@@ -124,7 +124,7 @@ class _Running:
             adopted = done.adopted.get((number, seed, fold))
             random_state = done.seeds[number][seed] if number in done.seeds else None
             self.seconds.append(None if adopted is None else adopted.seconds)
-            estimator = clone(self.work.estimator)
+            estimator: Any = clone(self.work.estimator)
             if adopted is not None:
                 estimator.fit = functools.partial(_take_over, estimator, adopted.take)
             elif random_state is not None:
@@ -200,6 +200,9 @@ class _Search:
         cast(Any, super())._check_input_parameters(X, y, split_params)
         if has_networks(self):
             self._running.begin(X, y)
+        elif self.n_seeds > 1 or self.store is not None:
+            asked = f"n_seeds={self.n_seeds}" if self.n_seeds > 1 else "store"
+            raise ValueError(f"estimator must hold a network of regjax with {asked}, got {self.estimator}")
 
     def _run_search(self: Any, evaluate_candidates: Callable[..., Any], *, callback_ctx: Any = None) -> None:
         if self._running.work is not None:
@@ -351,9 +354,10 @@ class RegGridSearchCV(_Search, GridSearchCV):
         seed_scores_: test scores, `(candidates, folds, seeds)`; with several scorers, a mapping by name.
         results_: the `regjax.Results` of the sweep, for its tables and plots. None where the candidates took
             several sweeps, since they differ in the steps before the network, or in max_iter, learning_rate,
-            shuffle, class_weight, dtype or random_state; or where some are no rows of a sweep: with early
-            stopping, sample weights, solver="lbfgs", several labels per sample, a network inside another
-            estimator, folds that lack a class, repeat samples or mean batches of several sizes.
+            shuffle, class_weight, dtype or random_state, with early stopping also in hidden_layer_sizes; or
+            where some are no rows of a sweep: with sample weights, solver="lbfgs", several labels per sample,
+            a network inside another estimator, folds that lack a class, repeat samples, mean batches of
+            several sizes, or list the training samples of batches in another order than theirs.
         num_recalled_: number of networks that the store held.
 
     With a whole number as random_state the networks and scores are scikit-learn's, to rounding; the seeds are

@@ -42,6 +42,8 @@ from regjax.study.plan import default_workers, make_plan
 
 # Fewer fits of one shape than this many are not worth a program of their own.
 FEW = 4
+# Bytes of samples that may be noted before the networks on them are trained.
+BUDGET = 512 * 2**20
 # Records of a run whose networks may stop: only at a record do those that have stopped make room.
 RECORDS = 10
 
@@ -123,17 +125,22 @@ class Together:
             again = []
             before = anywhere.get_state()
             for fit in waiting:
-                known = self._num_noted
+                known, ended = self._num_noted, False
                 with self._noting(), contextlib.suppress(Exception):
                     fit()
-                    continue
-                if self._num_noted > known:
+                    ended = True
+                if not ended and self._num_noted > known:
                     again.append(fit)
+                if self._num_bytes > BUDGET:
+                    self._train()
             anywhere.set_state(before)
-            if not self._num_noted:
-                return
             self._train()
             waiting = again
+
+    @property
+    def _num_bytes(self) -> int:
+        of_replicates = sum(replicate.x.nbytes for replicate in self._replicates.values())
+        return of_replicates + sum(getattr(fit.X, "nbytes", 0) for fit in self._minimised.values())
 
     @property
     def _num_noted(self) -> int:
@@ -164,14 +171,15 @@ class Together:
         if network.random_state is None:
             self._random = self._random or np.random.RandomState(check_random_state(None).randint(2**31))
             seed = int(self._random.randint(np.iinfo(np.int32).max))
-        own = clone(network)
+        own: Any = clone(network)
         if seed is not None:
             own.set_params(random_state=seed)
         if network.solver == "lbfgs":
             self._minimised[name] = Fit(own, X, y, sample_weight)
             return True
         # Whoever asks the network itself for its weights gets an error, and is run again when it has them.
-        self._wanted[name] = self._as_wanted(own, *own._prepare(X, y, sample_weight), seed)
+        run, random = own._prepare(X, y, sample_weight)
+        self._wanted[name] = self._as_wanted(own, run, random, seed)
         return True
 
     def _as_wanted(
@@ -247,7 +255,7 @@ class Together:
             network._take_over(found, lambda: (X, y, sample_weight))
         else:
             own = network.get_params()
-            vars(network).update({name: value for name, value in vars(found).items() if name not in own})
+            network.__dict__.update({n: value for n, value in vars(found).items() if n not in own})
         return True
 
 
@@ -263,7 +271,7 @@ def _digest(*parts: Any) -> str:
     for part in parts:
         array = np.ascontiguousarray(part)
         if array.dtype.kind == "O":
-            digest.update(joblib.hash(array).encode())
+            digest.update(str(joblib.hash(array)).encode())
             continue
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(array.tobytes() if array.dtype.kind in "USMm" else array.view(np.uint8).data)

@@ -101,11 +101,10 @@ def as_candidate(number: int, parameters: Mapping[str, Any], estimator: Any) -> 
     """Returns a candidate whose network can be a row of a sweep; None where it cannot.
 
     It cannot where its class overrides how it is fitted, where a Pipeline around it does, and where its
-    parameters are not valid. With early stopping the watched samples depend on the network, and a generator
-    as random_state is at another place in each network.
+    parameters are not valid. A generator as random_state is at another place in each network.
     """
     pipelines, network = inside(estimator)
-    if not isinstance(network, RegMLP) or not is_plain(network, "fit") or network.early_stopping:
+    if not isinstance(network, RegMLP) or not is_plain(network, "fit"):
         return None
     if not all(_is_plain(pipeline) for pipeline in pipelines):
         return None
@@ -224,7 +223,6 @@ def from_row(
         for name in ("classes_", "_label_binarizer"):
             if hasattr(like, name):
                 setattr(network, name, getattr(like, name))
-        network.n_features_in_ = config.layer_sizes[0]
         _check_feature_names(network, fold.like, reset=True)
         network._take_over(trained, functools.partial(_samples, fold, y))
 

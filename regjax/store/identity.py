@@ -108,6 +108,8 @@ def _asked(design: Design) -> list[str]:
 def _program(config: Config, data: Data) -> dict[str, Any]:
     """Returns the fields of a config that are hashed; "auto" losses are named."""
     fields = dataclasses.asdict(config)
+    if config.stop_on != "loss":
+        del fields["clip_loss"]  # the loss then decides nothing
     fields = {name: value for name, value in fields.items() if NEUTRAL.get(name, UNSET) != value}
     return fields | {"loss": resolve_loss(config, data)}
 

@@ -54,7 +54,7 @@ class Options(TypedDict, total=False):
     standardize_target: bool | None
     epochs: int | None
     pairing: Pairing
-    stopping: float
+    stopping: float | Sequence[Any]
     fold_inputs: Sequence[ArrayLike] | None
     target: str | None
     task: Task
@@ -133,7 +133,8 @@ def make_design(
     standardize_target = standardize_target and (squared or asked["standardize_target"] is not None)
     with loaders.of_file(data):
         train, test = checked_samples(base, samples, standardize_target)
-    check_fraction("stopping", asked["stopping"])
+    if not isinstance(asked["stopping"], list | tuple):
+        check_fraction("stopping", asked["stopping"])
     early = [watches(configuration, base) for configuration in found]
     stopping = asked["stopping"] if any(early) else None
     splits = make_splits(train, asked["folds"], asked["validation"], samples.groups, stopping, samples.time)

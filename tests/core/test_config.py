@@ -27,6 +27,7 @@ CONFIG = regjax.Config(layer_sizes=(2, 5, 4, 1))
         ),
         ({"loss": "hinge"}, ValueError, "loss must be one of auto, sigmoid_cross_entropy"),
         ({"optimizer": "lbfgs"}, ValueError, "optimizer must be one of sgd, momentum"),
+        ({"clip_loss": "yes"}, ValueError, "clip_loss must be one of True, False, got 'yes'"),
         ({"init": "zeros"}, ValueError, "init must be one of tutorial, he, glorot"),
         ({"dtype": "float16"}, ValueError, "dtype must be one of float32, float64"),
         ({"metrics": "accuracy"}, TypeError, "metrics must be names or None, got 'accuracy'"),

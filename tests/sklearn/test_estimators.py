@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cases import some_slow
+from peers import same_networks
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 # set before SciPy is imported.
 CHECKS = """
 import warnings
+from unittest import SkipTest
 from sklearn.utils.estimator_checks import parametrize_with_checks, estimator_checks_generator
 from regjax import RegMLPClassifier, RegMLPRegressor, RegGridSearchCV, RegRandomizedSearchCV
 warnings.simplefilter("ignore")
@@ -45,7 +47,12 @@ estimators = {
 count = 0
 for estimator in estimators[KIND]:
     for instance, check in estimator_checks_generator(estimator):
-        check(instance)  # a skipped check raises too
+        try:
+            check(instance)
+        except SkipTest as reason:
+            # scikit-learn's network has no decision_function either, and skips this one check too.
+            if not str(reason).endswith("does not have a decision_function method."):
+                raise
         count += 1
 print(count)
 """
@@ -64,22 +71,6 @@ def test_scikit_learns_checks(kind, least):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert int(done.stdout.split()[-1]) >= least
-
-
-def same_networks(peer, ours, X, y, **fit):
-    peer.fit(X, y, **fit)
-    ours.fit(X, y, **fit)
-    for name in ("coefs_", "intercepts_"):
-        for one, other in zip(getattr(peer, name), getattr(ours, name), strict=True):
-            np.testing.assert_allclose(other, one, rtol=1e-8, atol=1e-10)
-    np.testing.assert_allclose(ours.loss_curve_, peer.loss_curve_, rtol=1e-9)
-    for name in ("n_iter_", "n_layers_", "n_outputs_", "out_activation_", "t_", "n_features_in_"):
-        assert getattr(ours, name) == getattr(peer, name)
-    for name in ("best_loss_", "best_validation_score_"):
-        assert getattr(ours, name) == pytest.approx(getattr(peer, name))
-    if peer.validation_scores_ is not None:
-        np.testing.assert_allclose(ours.validation_scores_, peer.validation_scores_)
-    np.testing.assert_allclose(ours.predict(X[:20]), peer.predict(X[:20]), rtol=1e-8)
 
 
 SETTINGS = [

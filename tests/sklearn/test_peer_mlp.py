@@ -8,7 +8,11 @@ import regjax
 # scikit-learn's tests are written for Python's own filters.
 pytestmark = pytest.mark.filterwarnings("default")
 
-DIFFERENCES: dict[str, str] = {}
+DIFFERENCES = {
+    "test_gradient": "calls _loss_grad_lbfgs; the core's tests have the gradients' own",
+    "test_learning_rate_warmstart": "reads _optimizer.learning_rate; test_peer_random.py has its effect",
+    "test_adaptive_learning_rate": "reads _optimizer.learning_rate; test_peer_random.py has its effect",
+}
 
 run_with(
     {"MLPClassifier": regjax.RegMLPClassifier, "MLPRegressor": regjax.RegMLPRegressor},

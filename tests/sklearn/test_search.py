@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, ShuffleSplit, Stra
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.svm import SVC
 
 import regjax
 from regjax import RegGridSearchCV, RegMLPClassifier, RegMLPRegressor, RegRandomizedSearchCV
@@ -256,6 +257,8 @@ def test_random_search():
 
 def test_what_it_cannot_do_is_said():
     X, y = iris()
+    with pytest.raises(ValueError, match="estimator must hold a network of regjax with n_seeds=2, got SVC"):
+        RegGridSearchCV(SVC(), {"C": [1]}, n_seeds=2).fit(X, y)
     with pytest.raises(ValueError, match="The 'n_seeds' parameter of RegGridSearchCV"):
         RegGridSearchCV(NETWORK, GRID, n_seeds=0).fit(X, y)
     with pytest.raises(ValueError, match="Invalid parameter 'strength'"):

@@ -12,7 +12,7 @@ from sklearn.datasets import load_diabetes, load_iris
 from sklearn.ensemble import BaggingClassifier, StackingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
+from sklearn.model_selection import GridSearchCV, ShuffleSplit, TimeSeriesSplit
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.naive_bayes import GaussianNB
@@ -115,7 +115,7 @@ def test_samples_that_a_sweep_cannot_have(counted):
         ({"cv": TimeSeriesSplit(4), "estimator": {"batch_size": 20}}, 16),
         ({"fit": {"sample_weight": np.linspace(0.1, 3, 90)}}, 12),
         ({"estimator": {"random_state": np.random.RandomState(3)}}, 12),
-        ({"estimator": {"early_stopping": True, "max_iter": 40}}, 12),
+        ({"cv": ShuffleSplit(3, random_state=0), "estimator": {"early_stopping": True}}, 12),
     ]:
         counted.clear()
         both(classifier(**options.pop("estimator", {})), grid, **options)
@@ -127,8 +127,17 @@ def test_samples_that_a_sweep_cannot_have(counted):
 
 def test_early_stopping_watches_what_fit_watches(counted):
     grid = {"alpha": [0.001, 0.1], "hidden_layer_sizes": [(4,), (5,)]}
-    both(classifier(early_stopping=True, max_iter=40), grid, scoring=lambda e, X, y: e.n_iter_, cv=2)
-    assert counted == [(8, 0)]
+    network = classifier(early_stopping=True, max_iter=40, batch_size=16)
+    search = both(network, grid, scoring=lambda e, X, y: e.n_iter_, cv=2)
+    # Rows of a sweep for each size of the hidden layer, since the generator draws the weights first.
+    assert counted == []
+    assert search.results_ is None
+    search = both(network, {"alpha": [0.001, 0.1]}, scoring="neg_log_loss")
+    assert len(search.results_.design.splits.stop) == 3
+    two = Y < 2
+    both(network, {"alpha": [0.001, 0.1]}, X[two], Y[two], scoring="neg_log_loss")
+    y = YR[:90]
+    both(regressor(early_stopping=True, max_iter=40, batch_size=16), {"alpha": [0.1, 1.0]}, XR[:90], y)
 
 
 class Hidden(TransformerMixin, BaseEstimator):
@@ -175,8 +184,8 @@ class First(RegMLPClassifier):
 class Cautious(Pipeline):
     """Says 2 from a fifth on."""
 
-    def predict(self, X):
-        found = self.predict_proba(X)
+    def predict(self, X, **params):  # pyright: ignore[reportIncompatibleVariableOverride, reportIncompatibleMethodOverride]
+        found = self.predict_proba(X, **params)
         return np.where(found[:, 2] > 0.2, 2, found.argmax(axis=1))
 
 
@@ -275,3 +284,37 @@ def test_seeds_of_a_network_inside_another_estimator(counted):
 def test_bagged_networks_are_trained_together(counted):
     both(BaggingClassifier(classifier(), 4, random_state=0), {"estimator__alpha": [0.1, 1.0]}, cv=2)
     assert sum(count for count, _ in counted) == 16
+
+
+def test_networks_are_trained_before_their_samples_fill_the_memory(counted, monkeypatch):
+    monkeypatch.setattr(together, "BUDGET", 4_000)
+    both(OneVsRestClassifier(classifier()), {"estimator__alpha": [0.1, 0.2, 0.3, 1.0, 2.0]}, cv=2)
+    assert len(counted) > 1 or sum(count for count, _ in counted) < 30
+
+
+def test_a_store_says_which_networks_it_does_not_keep(tmp_path):
+    path = tmp_path / "runs.sqlite"
+    inside = OneVsRestClassifier(classifier())
+    with pytest.warns(UserWarning, match="store keeps the rows of sweeps alone, and 4 networks"):
+        RegGridSearchCV(inside, {"estimator__alpha": [0.1, 1.0]}, cv=2, store=path).fit(X, Y)
+    early = classifier(early_stopping=True, batch_size=16)
+    for recalled in (0, 4):
+        search = RegGridSearchCV(early, {"alpha": [0.1, 1.0]}, cv=2, store=path).fit(X, Y)
+        assert search.num_recalled_ == recalled
+
+
+def test_fits_that_differ_in_weights_alone_are_two():
+    shared = together.Together()
+    weights = [np.linspace(0.1, 3, 90), np.linspace(3, 0.1, 90)]
+    networks = [classifier() for _ in weights * 2]
+
+    def fit(network, weight):
+        return lambda: clone(network).fit(X, Y, weight)
+
+    shared.record([fit(network, w) for network, w in zip(networks, weights * 2, strict=True)])
+    with shared.handing_out():
+        for network, weight in zip(networks, weights * 2, strict=True):
+            network.fit(X, Y, weight)
+    apart = [classifier().fit(X, Y, weight) for weight in weights]
+    for network, alone in zip(networks, apart * 2, strict=True):
+        np.testing.assert_allclose(network.coefs_[0], alone.coefs_[0], rtol=1e-8)

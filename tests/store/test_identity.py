@@ -50,6 +50,15 @@ def test_identity_is_what_was_asked_for():
     assert identities(make_design((X, y), CONFIG)) != one
 
 
+def test_the_clipped_loss_is_in_the_identity_only_where_it_decides():
+    def rows(**config):
+        return identities(make_design("two_regions", CONFIG | config, {"l2": [0.1]}, seeds=1, folds=2))
+
+    assert rows(clip_loss=True) == rows()
+    assert rows(clip_loss=True, stop_on="score") == rows(stop_on="score")
+    assert not set(rows(clip_loss=True, stop_on="loss")) & set(rows(stop_on="loss"))
+
+
 def test_every_hyperparameter_is_in_the_identity():
     grids = [{}, *({name: 3.0 if name == "n_iter_no_change" else 0.25} for name in HParams._fields)]
     found = [row for grid in grids for row in identities(make_design("two_regions", CONFIG, grid, folds=2))]

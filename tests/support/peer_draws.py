@@ -39,9 +39,11 @@ def draw_program(seed: int, number: int) -> list[str]:
     count = draw.one(12, 30, 30, 60)
     program = [*_data(draw, task, count, number), f"sample_weight = {_weights(draw)}"]
     settings = _settings(draw, task, use)
-    if use == "search" and settings["random_state"] == "None":
-        # Networks that are trained together do not draw from NumPy's own generator one after the other.
-        settings["random_state"] = "2"
+    if use == "search" or settings["solver"] == "'lbfgs'":
+        # Networks that are trained together do not print in turn, and lbfgs as SciPy's version does.
+        settings.pop("verbose", None)
+    if use == "search":
+        settings["random_state"] = settings["random_state"].replace("None", "2")
     name = "MLPRegressor" if task in ("real", "outputs", "counts") else "MLPClassifier"
     model = f"{name}({_arguments(settings)})"
     weights = "" if "None" in program[-1] else ", sample_weight=sample_weight"

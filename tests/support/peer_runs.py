@@ -159,27 +159,36 @@ def differences(
             lines.append(f"{at}raises {one.error!r:.300}, ours {other.error!r:.300}")
         elif texts and one.error is not None and words(one.error) != words(other.error):
             lines.append(f"{at}says {words(one.error):.400}\n    ours {words(other.error):.400}")
-        if one.warned != other.warned:
+        # A fit that fails may do so before it warns of something else.
+        if one.error is None and not _same_lines(_lines(one.warned), _lines(other.warned), rtol):
             lines.append(f"{at}warns {_brief(one.warned - other.warned)}")
             lines.append(f"    only ours {_brief(other.warned - one.warned)}")
         if not _same_lines(one.printed, other.printed, rtol):
             lines.append(f"{at}prints {one.printed[-300:]!r}\n    ours {other.printed[-300:]!r}")
+        ties = _equally_good(one.seen, other.seen, rtol)
         for name, value in one.seen.items():
+            if ties and name != "cv_results_":
+                continue
             if name not in other.seen:
                 lines.append(f"{at}{name} is missing")
             else:
                 lines += [at + line for line in compared(name, value, other.seen[name], rtol, atol)]
-        if lines:
+        if lines or ties:
             break
     return lines
 
 
 def _brief(warned: set[tuple[str, str]]) -> list[str]:
-    return sorted(f"{category}: {text[:160]}" for category, text in warned)
+    # The end of a list of failures says what has failed.
+    return sorted(f"{category}: {text[:120]} … {text[120:][-180:]}" for category, text in warned)
+
+
+def _lines(warned: set[tuple[str, str]]) -> str:
+    return "\n".join(": ".join(warning) for warning in sorted(warned))
 
 
 def _same_lines(one: str, other: str, rtol: float) -> bool:
-    """Returns whether printed words are the same; numbers may differ in the last digit printed."""
+    """Returns whether words are the same; numbers in them may differ in the last digit printed."""
     number = re.compile(r"-?\d+\.\d+(?:e[+-]\d+)?|nan|inf")
     if number.sub("#", one) != number.sub("#", other):
         return False
@@ -210,6 +219,14 @@ def compared(name: str, one: Any, other: Any, rtol: float, atol: float) -> list[
     else:
         return _compared_values(name, one, other, rtol, atol)
     return [line for pair in pairs for line in compared(*pair, rtol, atol)]
+
+
+def _equally_good(one: Mapping[str, Any], other: Mapping[str, Any], rtol: float) -> bool:
+    """Returns whether two searches chose other candidates, of which rounding alone makes one the better."""
+    if one.get("best_index_") == other.get("best_index_"):
+        return False
+    scores = one.get("best_score_", np.nan), other.get("best_score_", np.nan)
+    return bool(abs(scores[0] - scores[1]) <= rtol * (1 + abs(scores[0])))
 
 
 def _same_ranks(key: str, one: Mapping[str, Any], other: Mapping[str, Any], rtol: float) -> bool:
