@@ -3,7 +3,6 @@
 import itertools
 import threading
 import warnings
-from typing import Any
 
 import jax
 import numpy as np
