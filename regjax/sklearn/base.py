@@ -1,8 +1,7 @@
-"""`RegMLP`, the base of `RegMLPClassifier` and `RegMLPRegressor`: training and prediction.
+"""`RegMLP`, the base of `RegMLPClassifier` and `RegMLPRegressor`: training.
 
 The numbers are scikit-learn's: from the same `random_state` come the same weights and batches, and from
-these the same network. Training is JAX; a fitted estimator predicts in NumPy alone. The estimators inherit
-`RegMLP`, and the searches train many of them at once.
+these the same network. The estimators inherit `RegMLP`, and the searches train many of them at once.
 """
 
 from __future__ import annotations
@@ -21,12 +20,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import sparse
 from sklearn.base import _fit_context, clone, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from regjax.core.config import Config
 from regjax.core.hparams import check_loss
@@ -52,8 +50,8 @@ from regjax.sklearn.epochs import (
     train_epochs,
 )
 from regjax.sklearn.lbfgs import fit_lbfgs
-from regjax.sklearn.parameters import ACTIVATIONS, STOCHASTIC, Parameters
-from regjax.study.inference import ACTIVATIONS as FUNCTIONS
+from regjax.sklearn.parameters import STOCHASTIC
+from regjax.sklearn.predicting import Predicting
 
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
@@ -77,8 +75,6 @@ FITS = (
     "_hparams",
     "_optimizer",
 )
-# A function of a layer's number, input and weights that returns input and weights with units dropped.
-Dropping = Callable[[int, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class Drawn(NamedTuple):
@@ -117,7 +113,7 @@ class Trained(NamedTuple):
     seed: int | None
 
 
-class RegMLP(Parameters):
+class RegMLP(Predicting):
     """A multi-layer perceptron; the base of the two estimators, and not used alone.
 
     An estimator defines `_validate`, which returns checked X and y, with y in columns; `_num_outputs`, the
@@ -442,50 +438,7 @@ class RegMLP(Parameters):
         """Returns what is pickled: without the samples that a search has trained on."""
         return {name: value for name, value in super().__getstate__().items() if name != "_alone"}
 
-    # -- prediction ----------------------------------------------------------------------------------------
-
-    def _logits(self, X: Any, dropping: Dropping | None = None) -> np.ndarray:
-        """Returns the last layer's pre-activations, `(n_samples, n_outputs)`."""
-        check_is_fitted(self)
-        a: Any = validate_data(
-            self, X, accept_sparse=("csr", "csc"), dtype=(np.float64, np.float32), reset=False
-        )
-        if dropping is not None and sparse.issparse(a):
-            a = as_dense(a)
-        if self.dtype != "auto":
-            a = a.astype(self.dtype, copy=False)
-        f = FUNCTIONS[ACTIVATIONS[self.activation]]
-        for i, (w, b) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
-            if dropping is not None:
-                a, w = dropping(i, a, w)
-            a = a @ w + b
-            if i < len(self.coefs_) - 1:
-                a = f(a)
-        return a
-
-    def _drop(self, random: np.random.RandomState) -> Dropping:
-        """Returns a function that draws what training's dropout does to a layer's input and weights."""
-        hidden = len(self.coefs_) - 1
-        rates = [self.input_dropout, *np.broadcast_to(self.dropout, hidden)]
-        sigmas = [0.0, *np.broadcast_to(self.gaussian_dropout, hidden)]
-        weight_rates = np.broadcast_to(self.dropconnect, hidden + 1)
-
-        def dropped(i: int, a: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            if rates[i]:
-                a = a * (random.random_sample(a.shape) >= rates[i]) / (1 - rates[i])
-            if sigmas[i]:
-                a = a * random.normal(1, sigmas[i], a.shape)
-            if weight_rates[i]:
-                w = w * (random.random_sample(w.shape) >= weight_rates[i]) / (1 - weight_rates[i])
-            return a, w
-
-        return dropped
-
-    def _sampled_logits(self, X: Any, n_samples: int, random_state: Any) -> list[np.ndarray]:
-        """Returns `n_samples` times what `_logits` returns, with units dropped anew each time."""
-        check_is_fitted(self)
-        dropping = self._drop(check_random_state(random_state))
-        return [self._logits(X, dropping) for _ in range(n_samples)]
+    # -- checks ---------------------------------------------------------------------------------------------
 
     def _validated(self, X: Any, y: Any, fresh: bool, **options: Any) -> tuple[np.ndarray, Any]:
         """Returns checked X, dense but for lbfgs, and y; a column of y becomes one-dimensional and warns.

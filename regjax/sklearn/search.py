@@ -1,162 +1,22 @@
 """`RegGridSearchCV`, `RegRandomizedSearchCV`: scikit-learn's searches, all candidates trained at once.
 
-Candidates × folds × seeds of a network, alone or at the end of a Pipeline, are rows of one sweep;
-scikit-learn's own `fit` scores, ranks and refits. Users make them; `import regjax` has both.
+scikit-learn's own `fit` makes folds, scores, ranks and refits; running.py hands it the networks, which are
+trained before. Users make the searches; `import regjax` has both.
 """
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import functools
 import inspect
-import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable
 from numbers import Integral
 from typing import Any, cast
 
-import joblib
 import numpy as np
-from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.utils._param_validation import Interval
 
-from regjax.sklearn.candidates import Done, networks_in, seeded, train_candidates
-from regjax.sklearn.trained import Work
-
-
-class _Splits:
-    """A splitter that returns splits which have been made."""
-
-    def __init__(self, splits: list[tuple[np.ndarray, np.ndarray]]) -> None:
-        self.splits = splits
-
-    def split(self, X: Any, y: Any = None, **params: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        return iter(self.splits)
-
-
-class _Running:
-    """A search while it runs; scikit-learn's own `fit` calls the search's methods, and they call these.
-
-    Attributes:
-        search: the search.
-        routed: metadata of scikit-learn's routing.
-        work: the samples and, once they are made, the splits.
-        clones: the estimators that scikit-learn is about to fit on a fold, in its order.
-        seconds: of each fit so far its share of a sweep's time, or None where scikit-learn has measured it.
-        results: results of a sweep, or None, for each time that candidates were evaluated.
-        num_seeds: how often each candidate is handed to scikit-learn.
-        said: number of fits of which a line was printed.
-        alone: the context of one process, and what else is undone at the end.
-    """
-
-    def __init__(self, search: Any) -> None:
-        self.search = search
-        self.routed: Any = None
-        self.work: Any = None
-        self.clones: Iterator[Any] = iter(())
-        self.seconds: list[float | None] = []
-        self.results: list[Any] = []
-        self.num_seeds, self.said = 1, 0
-        self.alone = contextlib.ExitStack()
-        self.verbose = search.verbose
-
-    def begin(self, X: Any, y: Any) -> None:
-        """Puts a hook on the search's estimator, of which scikit-learn makes a clone for each fit."""
-        estimator = self.search.estimator
-        self.work = Work(self.search, estimator, X, y, [], dict(self.routed.estimator.fit))
-        # One process while candidates are handed out: their fits are done.
-        self.alone.enter_context(joblib.parallel_config(backend="sequential"))
-
-        # The times of fits that are handed out are known later than scikit-learn would print them.
-        self.search.verbose = min(self.verbose, 1)
-
-        def first() -> Any:
-            # The estimator of which all others are clones, and which nobody else sees.
-            self.search.estimator = estimator
-            return _hooked(estimator, self.clone)
-
-        self.search.estimator = _hooked(estimator, first)
-
-    def clone(self) -> Any:
-        """Returns the next estimator that scikit-learn fits."""
-        following = next(self.clones, None)
-        return clone(self.work.estimator) if following is None else following
-
-    def evaluating(self, evaluate: Callable[..., Any]) -> Callable[..., Any]:
-        """Returns scikit-learn's function that evaluates candidates, with all of them trained before."""
-
-        def evaluated(
-            candidate_params: Iterable[dict[str, Any]],
-            cv: Any = None,
-            more_results: Any = None,
-            **context: Any,
-        ) -> Any:
-            search, work = self.search, self.work
-            candidates = list(candidate_params)
-            # Once, because a splitter may draw others the next time.
-            cv = search._checked_cv_orig if cv is None else cv
-            splits = [
-                (np.asarray(a), np.asarray(b))
-                for a, b in cv.split(work.X, work.y, **self.routed.splitter.split)
-            ]
-            seeded = [candidate for candidate in candidates for _ in range(search.n_seeds)]
-            if search.n_seeds > 1:  # the tree of callbacks has room for one fit per candidate and fold
-                context = {}
-            done = train_candidates(work._replace(splits=splits), candidates)
-            self.num_seeds = search.n_seeds
-            self.results.append(done.results)
-            if search.store is not None and self.verbose:
-                print(f"{done.num_recalled} of {len(seeded) * len(splits)} networks were in the store")
-            search.num_recalled_ = getattr(search, "num_recalled_", 0) + done.num_recalled
-            self.clones = self._clones(done, len(candidates), len(splits))
-            with done.together.handing_out():
-                return evaluate(seeded, cv=_Splits(splits), more_results=more_results, **context)
-
-        return evaluated
-
-    def _clones(self, done: Done, num_candidates: int, num_splits: int) -> Iterator[Any]:
-        """Yields the estimators that scikit-learn fits, in its order; some take over trained weights."""
-        for number, seed, fold in itertools.product(
-            range(num_candidates), range(self.search.n_seeds), range(num_splits)
-        ):
-            adopted = done.adopted.get((number, seed, fold))
-            random_state = done.seeds[number][seed] if number in done.seeds else None
-            self.seconds.append(None if adopted is None else adopted.seconds)
-            estimator: Any = clone(self.work.estimator)
-            if adopted is not None:
-                estimator.fit = functools.partial(_take_over, estimator, adopted.take)
-            elif random_state is not None:
-                estimator.fit = functools.partial(_fit_seeded, estimator, random_state)
-            yield estimator
-
-    def end(self) -> None:
-        """Leaves the search as it was."""
-        self.alone.close()
-        self.search.verbose = self.verbose
-        if self.work is not None:
-            self.search.estimator = self.work.estimator
-
-
-def _hooked(estimator: Any, hook: Callable[[], Any]) -> Any:
-    """Returns a copy of an estimator of which `hook` makes the clones."""
-    copied = copy.copy(estimator)
-    copied.__sklearn_clone__ = hook
-    return copied
-
-
-def _take_over(estimator: Any, take: Callable[[Any], None], X: Any, y: Any = None, **params: Any) -> Any:
-    """The `fit` of an estimator whose network is trained."""
-    del estimator.fit
-    take(estimator)
-    return estimator
-
-
-def _fit_seeded(estimator: Any, seed: int, *args: Any, **params: Any) -> Any:
-    """The `fit` of an estimator whose networks have a seed of their own."""
-    del estimator.fit
-    return seeded(estimator, seed).fit(*args, **params)
+from regjax.sklearn.running import Running, has_networks
 
 
 class _Search:
@@ -176,7 +36,7 @@ class _Search:
         Raises:
             ValueError: invalid parameters or data; all fits failed.
         """
-        self._running = _Running(self)
+        self._running = Running(self)
         vars(self).pop("num_recalled_", None)
         try:
             cast(Any, super()).fit(X, y, **params)
@@ -224,16 +84,7 @@ class _Search:
         running = self._running
         if running.work is None:
             return cast(Any, super())._format_results(candidate_params, n_splits, out, more_results)
-        for result, seconds in zip(out, running.seconds, strict=False):
-            if seconds is not None:
-                result["fit_time"] = seconds
-        if running.verbose > 1:
-            for place in range(running.said, len(out)):
-                candidate, fold = divmod(place, n_splits)
-                parameters = candidate_params[candidate]
-                print(end_line(running.verbose, parameters, out[place], (fold, n_splits),
-                               (candidate, len(candidate_params))))  # fmt: skip
-            running.said = len(out)
+        running.tell(candidate_params, n_splits, out)
         # The position in `out` of each candidate, fold and seed.
         seeds = running.num_seeds
         positions = np.arange(len(out)).reshape(-1, seeds, n_splits).swapaxes(1, 2)
@@ -244,55 +95,6 @@ class _Search:
             self.seed_scores_ = np.array(scores, float)[positions]
         means = [_mean([out[i] for i in cell]) for cell in positions.reshape(-1, seeds)]
         return cast(Any, super())._format_results(candidate_params[::seeds], n_splits, means, more_results)
-
-
-def end_line(
-    verbose: int,
-    parameters: Mapping[str, Any],
-    result: Mapping[str, Any],
-    split: tuple[int, int],
-    candidate: tuple[int, int],
-) -> str:
-    """Returns scikit-learn's line on a fit that has ended, with the network's share of the time.
-
-    Args:
-        verbose: as in the search, above 1.
-        parameters: parameters of the candidate.
-        result: scores and times of the fit.
-        split: number of the fold, and of all folds.
-        candidate: number of the candidate, and of all.
-    """
-    begun = f"[CV{f' {split[0] + 1}/{split[1]}' if verbose > 2 else ''}"
-    begun += f"; {candidate[0] + 1}/{candidate[1]}" if verbose > 9 else ""
-    said = ", ".join(f"{name}={parameters[name]}" for name in sorted(parameters))
-    said += ";" if said else ""
-    if verbose > 2:
-        test, train = result["test_scores"], result.get("train_scores")
-        if isinstance(test, dict):
-            for name in sorted(test):
-                said += (
-                    f" {name}: ({'' if train is None else f'train={train[name]:.3f}, '}test={test[name]:.3f})"
-                )
-        else:
-            said += ", score=" + (f"{test:.3f}" if train is None else f"(train={train:.3f}, test={test:.3f})")
-    seconds = joblib.logger.short_format_time(result["fit_time"] + result["score_time"])
-    said += f" total time={seconds}"
-    begun += "] END "
-    return begun + "." * (80 - len(begun) - len(said)) + said
-
-
-def has_networks(search: Any) -> bool:
-    """Returns whether a search may meet a network: in its estimator or among the values of parameters."""
-    given = getattr(search, "param_grid", None) or getattr(search, "param_distributions", None)
-    grids = given if isinstance(given, list | tuple) else [given]
-    values = [value for grid in grids if isinstance(grid, Mapping) for value in grid.values()]
-    listed = [
-        one
-        for value in values
-        if isinstance(value, list | tuple | np.ndarray)
-        for one in np.ravel(np.array([None, *value], dtype=object))
-    ]
-    return any(networks_in(one) for one in [search.estimator, *listed])
 
 
 def _mean(results: list[dict[str, Any]]) -> dict[str, Any]:
