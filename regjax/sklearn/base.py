@@ -411,6 +411,7 @@ class RegMLP(Predicting):
         self._describe(trained.config, trained.num_epochs)
         self.t_ = trained.num_epochs * trained.num_samples
         self._adopt(trained.params)
+        self._num_of_batch(trained.num_samples)  # warns where fewer are there than it asks for
         if not trained.converged:
             self._warn_of_the_end()
         self._alone = functools.partial(self._fit_alone, trained.seed, samples)

@@ -278,7 +278,9 @@ def _swept(
             member.network.classes_ = like.classes_
     num_trained = like._num_trained(min(len(fold.train) for fold in folds))
     shape = x.shape[1], like._num_outputs(y), num_trained, x.dtype
-    configs = [member.network._config(*shape) for member in members]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is said where a network takes its weights over
+        configs = [member.network._config(*shape) for member in members]
     grid, indices = _grid(members, configs)
     if work.search.refit and len({c.program() for c in configs}) == 1 and not like.early_stopping:
         # The program that fits the best candidate compiles in the background while the sweep trains. Not a

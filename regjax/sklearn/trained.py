@@ -212,9 +212,8 @@ def from_row(
     config = design.configs[place.configuration]
     steps = stopped_at if stopped_at >= 0 else config.num_steps
     epochs = -(-steps // design.num_batches[place.configuration])
-    trained = Trained(
-        results.params(row), config, epochs, len(fold.train), seconds, stopped_at >= 0, place.seed
-    )
+    num_samples = member.network._num_trained(len(fold.train))
+    trained = Trained(results.params(row), config, epochs, num_samples, seconds, stopped_at >= 0, place.seed)
 
     def take(estimator: Any) -> None:
         pipelines, network = inside(estimator)
