@@ -15,6 +15,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
@@ -245,7 +246,7 @@ def switched_on(hparams: HParams) -> tuple[str, ...]:
     return tuple(name for name in ABSENT if getattr(hparams, name) is not None)
 
 
-def is_sklearns(hparams: HParams) -> ArrayLike:
+def is_sklearns(hparams: HParams) -> jax.Array | bool:
     """Returns whether no regulariser is on that scikit-learn's networks lack; the values may be traced."""
     on = [jnp.any(getattr(hparams, name) != OFF_VALUES[name]) for name in BEYOND_SKLEARN
           if getattr(hparams, name) is not None]  # fmt: skip

@@ -27,6 +27,7 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from regjax.core.config import Config
+from regjax.core.data import unit_mean
 from regjax.core.hparams import check_loss
 from regjax.core.mlp import Layer, Params
 from regjax.core.numpy_random import draw_weights
@@ -234,9 +235,11 @@ class RegMLP(Predicting):
                 raise ZeroDivisionError(NO_WEIGHT)
             if not np.any(val_weights):
                 raise ValueError("Sample weights must contain at least one non-zero number.")
+            # Not rescaled: sums of whole weights stay exact, and so do scores that are compared.
             watched = as_data(X_val, y_val, val_weights)
         mean_weight = float(np.mean(weights, dtype=np.float64))
-        return Samples(as_data(X, y, counted(weights, X.dtype)), watched, mean_weight)
+        data = as_data(X, y, unit_mean(counted(weights, X.dtype), len(X)))
+        return Samples(data, watched, mean_weight)
 
     def _begin(self, run: Run, fresh: bool, incremental: bool) -> TrainState:
         """Returns the state that training begins with: a new one, or where the last call left off."""

@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 
 from regjax.core.config import Config
-from regjax.core.data import Data, pad_samples, unit_mean
+from regjax.core.data import Data, pad_samples
 from regjax.core.hparams import HParams
 from regjax.core.mlp import Params
 from regjax.core.numpy_random import draw_orders
@@ -27,6 +27,8 @@ from regjax.core.train import Course, TrainState, init_state, run_segment
 EPOCHS = 10
 # The weight of a sample whose weight is 0: it is in the batches, as in scikit-learn, but adds nothing.
 NOTHING = {"float32": 1e-30, "float64": 1e-200}
+# Compiled programs that are kept: each maps some 200 pieces of memory, and Linux allows a process 65,530.
+MOST_PROGRAMS = 100
 # NumPy's words, where scikit-learn divides by a sum of weights that is 0.
 NO_WEIGHT = "Weights sum to zero, can't be normalized"
 # XLA's older code for fusions and LLVM's first level compile in a third of the time, and for one network
@@ -108,7 +110,7 @@ def as_data(X: np.ndarray, y: np.ndarray, weights: np.ndarray) -> Data:
         y: `(n_samples, n_outputs)`.
         weights: `(n_samples,)`, >= 0.
     """
-    data = Data(X.T, y.T, unit_mean(weights, len(X)).astype(X.dtype))
+    data = Data(X.T, y.T, weights.astype(X.dtype))
     n = len(X)
     size = 32
     while size < min(n, 1024):
@@ -197,11 +199,20 @@ def train_epochs(
 
 def run_epochs(*args: Any, config: Config) -> tuple[TrainState, Curves]:
     """Returns the result of `_run_epochs`, compiled, for its arguments."""
+    _compiled.add((config, *(np.shape(leaf) for leaf in jax.tree.leaves(args))))
+    if len(_compiled) > MOST_PROGRAMS:
+        _compiled.clear()
+        _program().clear_cache()
+        begin.clear_cache()
     return _program()(*args, config=config)
 
 
+# The configs and shapes that the programs in memory were compiled for.
+_compiled: set[Any] = set()
+
+
 @functools.cache
-def _program() -> Callable[..., Any]:
+def _program() -> Any:
     """Returns the compiled `_run_epochs`, with the options `QUICK` where the compiler has them."""
     options = QUICK if jax.default_backend() == "cpu" else None
     if options is not None:

@@ -73,7 +73,7 @@ class RegMLPClassifier(ClassifierMixin, RegMLP, ClassParameters):
             self._label_binarizer = LabelBinarizer().fit(y if several else classes)
         return self._fit(X, y, sample_weight, incremental=True)
 
-    def predict(self, X: ArrayLike) -> np.ndarray:
+    def predict(self, X: ArrayLike) -> Any:
         """Returns the most probable class of each sample, `(n_samples,)`.
 
         Where a sample may have several labels: a one for each that is more probable than not,
