@@ -82,7 +82,6 @@ TESTED_IN = {
     "sklearn.candidates": "sklearn/test_search.py",
     "sklearn.predicting": "sklearn/test_estimators.py",
     "sklearn.running": "sklearn/test_together.py",
-    "sklearn.smooth": "sklearn/test_lbfgs.py",
     "sklearn.trained": "sklearn/test_search.py",
     "study.choice": "study/test_results.py",
     "study.configuration": "study/test_grid.py",

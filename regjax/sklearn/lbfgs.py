@@ -9,6 +9,7 @@ comes the same network, to the bit.
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import itertools
 import threading
@@ -31,6 +32,8 @@ from regjax.sklearn.smooth import Objective, Problem, unpack
 
 # Fits that are made ready for each thread: their targets take memory.
 AHEAD = 4
+# Products of two numbers in a forward pass from which one fit gains by several threads of BLAS.
+LARGE = 10**8
 
 
 def check_lbfgs(network: Any) -> None:
@@ -65,7 +68,8 @@ def fit_lbfgs(network: Any, X: np.ndarray, y: np.ndarray, sample_weight: Any, fr
         ValueError: a regulariser that lbfgs cannot honour; weights that are not finite after training.
     """
     problem = make_problem(network, X, y, sample_weight, fresh)
-    with one_thread:
+    products = X.shape[0] * sum(a * b for a, b in itertools.pairwise(problem.sizes))
+    with one_thread if products < LARGE else contextlib.nullcontext():
         found = solve(problem)
     adopt(network, problem, found)
 
@@ -226,8 +230,8 @@ def solve(problem: Problem, stop: threading.Event | None = None) -> OptimizeResu
 class _OneThread:
     """A context in which BLAS takes one thread, whichever threads enter and leave it.
 
-    Products this small are slower on several: up to twenty times where other programs want the cores. The
-    number is that of the whole process, so the first to enter lowers it, and the last to leave restores it.
+    Small products are slower on several: up to fifty times where other programs want the cores. The number
+    is that of the whole process, so the first to enter lowers it, and the last to leave restores it.
     """
 
     def __init__(self) -> None:

@@ -1,10 +1,9 @@
-"""The solver lbfgs: scikit-learn's network to the bit, and the core's objective where it is ours."""
+"""The solver lbfgs and the loss poisson: scikit-learn's networks, alone and many at once."""
 
 import itertools
 import threading
 import warnings
 
-import jax
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
@@ -21,14 +20,9 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.preprocessing import scale
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from regjax import Config, HParams, RegMLPClassifier, RegMLPRegressor
-from regjax.core.data import Data
-from regjax.core.hparams import HYPERPARAMETERS, check_hparams
-from regjax.core.mlp import Layer
-from regjax.core.objective import cost_and_grads
-from regjax.sklearn.lbfgs import Fit, fit_many, make_problem
-from regjax.sklearn.parameters import ACTIVATIONS
-from regjax.sklearn.smooth import Objective, unpack
+from regjax import RegMLPClassifier, RegMLPRegressor
+from regjax.core.hparams import HYPERPARAMETERS
+from regjax.sklearn.lbfgs import Fit, fit_many, solve
 
 LOADERS = {
     "iris": load_iris,
@@ -141,54 +135,6 @@ def test_poisson_of_negative_targets_has_no_loss_as_in_scikit_learn():
     assert np.isnan(theirs.loss_)
     assert np.isnan(ours.loss_)
     np.testing.assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=1e-8)
-
-
-def core_objective(network, problem, y, weights, vector):
-    """Returns the core's objective and its hand-derived gradient at a vector, in float64."""
-    with jax.enable_x64(True):
-        config = Config(
-            layer_sizes=problem.sizes,
-            activation=ACTIVATIONS[network.activation],
-            loss=network._core_loss(),
-            dtype="float64",
-        )
-        strengths = {"activity_l2": network.activity_l2}
-        if isinstance(network, RegMLPClassifier):
-            strengths["label_smoothing"] = network.label_smoothing
-            strengths["confidence_penalty"] = network.confidence_penalty
-        hparams = check_hparams(config, HParams(l2=network.alpha, **strengths))
-        params = tuple(
-            Layer(np.array(w.T), b[:, None]) for w, b in zip(*unpack(vector, problem.sizes), strict=True)
-        )
-        weights = np.ones(len(y)) if weights is None else weights
-        value, grads, _ = cost_and_grads(params, hparams, Data(problem.x.T, y.T, weights), config=config)
-        parts = [layer.w.T.ravel() for layer in grads] + [layer.b.ravel() for layer in grads]
-        return float(value), np.concatenate([np.asarray(part) for part in parts])
-
-
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("output", ["identity", "exp", "logistic", "softmax", "several labels"])
-@pytest.mark.parametrize("weighted", [False, True])
-def test_the_objective_is_the_cores_whose_gradient_is_certified(activation, output, weighted):
-    rng = np.random.default_rng(len(activation) + len(output))
-    X = rng.standard_normal((40, 3))
-    labels = rng.integers(0, 3 if output == "softmax" else 2, 40)
-    own = {"activation": activation, "alpha": 0.3, "activity_l2": 0.05, "hidden_layer_sizes": (5, 4)}
-    if output in ("logistic", "softmax", "several labels"):
-        network = RegMLPClassifier(label_smoothing=0.1, confidence_penalty=0.2, **own)
-        targets = rng.integers(0, 2, (40, 3)) if output == "several labels" else labels
-    else:
-        network = RegMLPRegressor("poisson" if output == "exp" else "squared_error", **own)
-        targets = rng.poisson(2, 40).astype(float) if output == "exp" else rng.standard_normal(40)
-    network.set_params(solver="lbfgs", random_state=0)
-    weights = rng.uniform(0.5, 2, 40) if weighted else None
-    X, y = network._validate(X, targets, True, False)
-    problem = make_problem(network, X, y, weights, True)
-    # Biases too are away from 0; the initial ones of scikit-learn are.
-    value, gradient = Objective(problem)(problem.start)
-    wanted, wanted_gradient = core_objective(network, problem, y, weights, problem.start)
-    assert value == pytest.approx(wanted, rel=1e-13)
-    np.testing.assert_allclose(gradient, wanted_gradient, rtol=1e-11, atol=1e-15)
 
 
 @pytest.mark.parametrize("given", ["balanced", {0: 1.0, 1: 3.0, 2: 0.5}])
@@ -319,6 +265,22 @@ def test_many_are_each_as_fitted_alone():
         assert outcome.seconds > 0
         alone = RegMLPClassifier(**fit.network.get_params()).fit(fit.X, fit.y, fit.sample_weight)
         check_equal(alone, fit.network, X)
+
+
+@pytest.mark.parametrize("large", [True, False])
+def test_large_products_keep_the_threads_of_blas(monkeypatch, large):
+    X, y = samples("wine")
+    seen = []
+
+    def solved(problem):
+        seen.append(num_threads())
+        return solve(problem)
+
+    monkeypatch.setattr("regjax.sklearn.lbfgs.solve", solved)
+    monkeypatch.setattr("regjax.sklearn.lbfgs.LARGE", len(y) * (13 * 4 + 4 * 3) + (0 if large else 1))
+    with threadpool_limits(2):
+        RegMLPClassifier((4,), solver="lbfgs", alpha=10).fit(X, y)
+    assert seen[0] == [2 if large else 1] * len(seen[0])
 
 
 def test_ctrl_c_ends_all_that_run(monkeypatch):
