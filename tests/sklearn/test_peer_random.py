@@ -31,8 +31,6 @@ OWN_ERRORS = {
     "one with it: scikit-learn compares its best loss, which is None",
     "has no attribute 'loss_curve_'": "a warm start by sgd or adam after lbfgs, which has no loss_curve_",
     "has no attribute 'validation_scores_'": "a warm start with early_stopping after one without",
-    "weights sum to zero, can't be normalized": "a batch of samples whose weights are all 0: scikit-learn "
-    "takes the mean of nothing; ours makes a step by the penalty alone",
 }
 # And where ours stops by an error that scikit-learn does not make.
 OUR_ERRORS = {
