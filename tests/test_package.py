@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cases import slow_but
 
 ROOT = Path(__file__).parents[1]
 
@@ -79,6 +80,8 @@ TESTED_IN = {
     "report.models": "report/test_page.py",
     "report.networks": "report/test_page.py",
     "sklearn.candidates": "sklearn/test_search.py",
+    "sklearn.predicting": "sklearn/test_estimators.py",
+    "sklearn.running": "sklearn/test_together.py",
     "sklearn.trained": "sklearn/test_search.py",
     "study.choice": "study/test_results.py",
     "study.configuration": "study/test_grid.py",
@@ -95,6 +98,11 @@ PATHS = {
     for path in sorted((ROOT / "regjax").rglob("*.py"))
 }
 MODULES = [name for name in PATHS if "." in name and not name.endswith("__init__")]
+# Those whose doctests train for seconds.
+TRAINING = {
+    "sklearn.search", "sklearn.fitted", "sklearn.rules", "sklearn.estimators", "tutorial.functions",
+    "tutorial.experiment", "study.model",
+}  # fmt: skip
 NAMED_TUPLES = {"_make", "_asdict", "_fields", "_field_defaults", "_replace"}
 
 
@@ -277,7 +285,7 @@ def test_every_public_function_has_a_docstring():
                     assert not named or ast.get_docstring(node), f"{module}: {node.name}"
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", slow_but(MODULES, set(MODULES) - TRAINING))
 def test_doctests_of(module):
     __import__(f"regjax.{module}")
     failed, _ = doctest.testmod(sys.modules[f"regjax.{module}"])

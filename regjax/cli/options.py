@@ -79,7 +79,7 @@ DATA = {
 CONFIG = {
     "hidden": Flag("UNITS", "Hidden layers, such as 20/3, or none."),
     "activation": Flag("NAME", "relu, tanh, sigmoid, gelu or identity."),
-    "loss": Flag("NAME", "auto, sigmoid_cross_entropy, softmax_cross_entropy or squared_error."),
+    "loss": Flag("NAME", "auto, sigmoid_cross_entropy, softmax_cross_entropy, squared_error or poisson."),
     "optimizer": Flag("NAME", "sgd, momentum, nesterov, adam or adamw."),
     "num_steps": Flag("N", "Gradient steps."),
     "batch_size": Flag("N|full", "Samples per step."),

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .augment import mixup
-from .config import Activation, Config, Loss
+from .config import REAL_LOSSES, Activation, Config, Loss
 from .constraints import constrain
 from .data import Data
 from .dropout import Masks
@@ -50,6 +50,7 @@ NUM_OUTPUTS: dict[Loss, int] = {
     "softmax_cross_entropy": 3,
     "multilabel_cross_entropy": 3,
     "squared_error": 2,
+    "poisson": 2,
 }
 DEPTHS = (0, 1, 2, 3, 4)
 HIDDEN_WIDTHS = (5, 3, 6, 4)  # on both sides of mlp.SMALL_INNER
@@ -170,9 +171,11 @@ def make_problem(config: Config, loss: Loss, rng: np.random.Generator) -> Proble
     )
     x = rng.standard_normal((NUM_FEATURES, NUM_SAMPLES))
     y = rng.standard_normal((sizes[-1], NUM_SAMPLES))
+    if loss == "poisson":
+        y = 3 * y**2  # on both sides of 1
     if loss == "multilabel_cross_entropy":
         y = rng.integers(0, 2, y.shape).astype(np.int32)
-    elif loss != "squared_error":
+    elif loss not in REAL_LOSSES:
         y = rng.integers(0, max(2, sizes[-1]), (1, NUM_SAMPLES)).astype(np.int32)
     weights = rng.uniform(0.5, 1.5, NUM_SAMPLES)
     weights[2] = 0  # a held-out sample
@@ -211,11 +214,11 @@ def _make_lanes(sizes: Sequence[int], data: Data, loss: Loss, rng: np.random.Gen
     weight_masks: Any = tuple(
         factors((b, a), dropconnect_keep_prob=dropped(b, a)) for a, b in itertools.pairwise(sizes)
     )
-    asked = [name for name in STRENGTHS if loss != "squared_error" or name not in CLASSES_ONLY]
+    asked = [name for name in STRENGTHS if loss not in REAL_LOSSES or name not in CLASSES_ONLY]
     # What is not asked is None, and so no leaf: also the learning rate, which the objective does not read.
     hparams = HParams(*[None] * len(HParams._fields))
     hparams = hparams._replace(**{name: np.where(is_on(name), STRENGTHS[name], 0.0) for name in asked})
-    of_class = 1.0 if loss == "squared_error" else rng.uniform(0.5, 2.0, 3)[data.y[0]]
+    of_class = 1.0 if loss in REAL_LOSSES else rng.uniform(0.5, 2.0, 3)[data.y[0]]
     return Lanes(
         hparams,
         Masks(unit_masks, weight_masks),
@@ -273,7 +276,7 @@ def _errors_of_terms(loss: Loss, found: Derivatives, direction: tuple[Any, Any])
     """Returns the two errors of a `Certificate`, `(2,)`, of each term that goes with the loss."""
     parts = zip(found.ours, found.oracle, found.slopes.T, direction, strict=True)
     in_params, in_x = (_errors(*part) for part in parts)
-    absent = (*CLASSES_ONLY, "class_weight") if loss == "squared_error" else ()
+    absent = (*CLASSES_ONLY, "class_weight") if loss in REAL_LOSSES else ()
     terms = {lane: in_params[:, i] for i, lane in enumerate(LANES) if lane not in absent}
     return terms | {INPUT: np.max(in_x, axis=1)}
 

@@ -15,7 +15,9 @@ from typing import Any, Literal, get_args
 from .checks import check_choice, check_count, check_known, shown
 
 Activation = Literal["relu", "tanh", "sigmoid", "gelu", "identity"]
-Loss = Literal["sigmoid_cross_entropy", "softmax_cross_entropy", "multilabel_cross_entropy", "squared_error"]
+Loss = Literal[
+    "sigmoid_cross_entropy", "softmax_cross_entropy", "multilabel_cross_entropy", "squared_error", "poisson"
+]
 Optimizer = Literal["sgd", "momentum", "nesterov", "adam", "adamw"]
 Init = Literal["tutorial", "he", "glorot", "sklearn", "sklearn_logistic"]
 Dtype = Literal["float32", "float64"]
@@ -23,6 +25,9 @@ Precision = Literal["highest", "high", "default", "bfloat16"]
 Schedule = Literal["constant", "cosine", "exponential", "invscaling", "adaptive"]
 StopOn = Literal["loss", "score"]
 Metric = Literal["loss", "accuracy", "balanced_accuracy", "roc_auc", "rmse", "r2"]
+
+# The losses of real targets; the others are of class labels.
+REAL_LOSSES: tuple[Loss, ...] = ("squared_error", "poisson")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,7 +40,8 @@ class Config:
         activation: activation of every hidden layer; the output layer is linear and gives logits.
         loss: "auto" takes squared error for real targets, and for class labels sigmoid cross-entropy
             with one output and softmax cross-entropy with several. Labels of which a sample may have any
-            number take multilabel cross-entropy, in `make_train` and the estimators.
+            number take multilabel cross-entropy, in `make_train` and the estimators. "poisson", for counts
+            and rates >= 0, is half the Poisson deviance; predictions are then exp of the logits.
         optimizer: one of optax's: "sgd", "momentum", "nesterov", "adam", "adamw".
         num_steps: gradient steps, at least 1.
         batch_size: samples per step, or None for the full batch.

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .checks import check_choice, is_traced, shortened
-from .config import Config
+from .config import REAL_LOSSES, Config
 
 # Samples are padded to a multiple of this: a whole number of AVX-512 registers of float32.
 PAD_MULTIPLE = 16
@@ -242,9 +242,9 @@ def check_data(config: Config, data: Data, *, name: str = "data") -> Data:
             "Data is features-first inside, Data.from_arrays takes (n_samples, n_features)"
         )
     classes = np.issubdtype(y.dtype, np.integer)
-    real = config.loss == "squared_error" or not classes
+    real = config.loss in REAL_LOSSES or not classes
     if real:
-        if config.loss not in ("auto", "squared_error"):
+        if config.loss not in ("auto", *REAL_LOSSES):
             raise TypeError(f"y must hold class labels for {config.loss}, got dtype {y.dtype}")
         if y.shape[0] != num_outputs:
             raise ValueError(f"y must have layer_sizes[-1] = {num_outputs} outputs, got {y.shape[0]}")
@@ -258,6 +258,8 @@ def check_data(config: Config, data: Data, *, name: str = "data") -> Data:
             x = _cast_finite(name, x, weights, config.dtype)
         if real and not is_traced(y):
             y = _cast_finite("y", y, weights, config.dtype)
+            if config.loss == "poisson" and np.any(y[:, weights > 0] < 0):
+                raise ValueError(f"y must be >= 0 for loss poisson, got {np.min(y[:, weights > 0]):g}")
     if config.batch_size is not None and name == "data":
         num_train = x.shape[1] if is_traced(weights) else int(np.sum(weights > 0))
         if config.batch_size > num_train:

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from .augment import add_noise
-from .config import Config
+from .config import REAL_LOSSES, Config
 from .data import Data, hide_held_out
 from .dropout import UnitMasks, draw_masks
 from .hparams import HParams
 from .metrics import examples, finite_r2, metrics
 from .minibatches import weigh_classes
-from .mlp import Params, forward
+from .mlp import Params, decide, forward
 from .objective import cost, full_batch_sizes, resolve_loss
 from .penalties import penalty
 
@@ -41,8 +41,8 @@ def evaluate(params: Params, data: Data, *, config: Config) -> dict[str, jax.Arr
 def score(params: Params, data: Data, config: Config) -> jax.Array:
     """Returns the accuracy of classes, or `finite_r2` of real targets: a scalar, more is better."""
     logits, loss = infer(params, data, config), resolve_loss(config, data)
-    if loss == "squared_error":
-        return finite_r2(logits, data.y, data.weights)
+    if loss in REAL_LOSSES:
+        return finite_r2(decide(logits, loss), data.y, data.weights)
     accuracy = metrics(logits, data.y, data.weights, loss=loss, only=("accuracy",))["accuracy"]
     # The two sums of weights may round apart, and then nothing wrong would be less than 1.
     wrong = (data.weights > 0) & (examples(logits, data.y, loss=loss)["right"] == 0)

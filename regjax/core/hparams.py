@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .checks import is_traced, shown
-from .config import Config, Loss, Optimizer
+from .config import REAL_LOSSES, Config, Loss, Optimizer
 
 Place = Literal[
     "", "data noise", "masks", "loss", "penalties", "gradient", "update", "constraint", "average", "stop"
@@ -285,8 +285,8 @@ def check_hparams(config: Config, hparams: HParams) -> HParams:
 def check_loss(hparams: HParams, loss: Loss) -> None:
     """Raises ValueError for what needs classes where there are none."""
     for name in CLASSES_ONLY:
-        if loss == "squared_error" and getattr(hparams, name) is not None:
-            raise ValueError(f"{name} must be used with classes, got loss squared_error, of a regression")
+        if loss in REAL_LOSSES and getattr(hparams, name) is not None:
+            raise ValueError(f"{name} must be used with classes, got loss {loss}, of a regression")
 
 
 def check_hparam(config: Config, name: str, value: Any) -> Any:

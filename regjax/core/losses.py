@@ -117,6 +117,37 @@ def squared_error_gradient(logits: jax.Array, y: jax.Array) -> jax.Array:
     return logits - y.astype(logits.dtype)
 
 
+def poisson(logits: jax.Array, y: jax.Array) -> jax.Array:
+    """loss = Σ_k y_k·log(y_k/μ_k) - y_k + μ_k with μ = exp(z): half the Poisson deviance.
+
+    0·log 0 is 0. Of negative targets the loss is NaN.
+
+    Args:
+        logits: z, logarithms of the predictions, `(n_outputs, n)`.
+        y: targets >= 0, same shape.
+
+    Returns:
+        Loss per example, `(n,)`, nats.
+
+    References:
+        McCullagh & Nelder 1989, §2.3; scikit-learn's `MLPRegressor(loss="poisson")`.
+    """
+    chex.assert_equal_shape([logits, y])
+    z, y = logits, y.astype(logits.dtype)
+    excess = z - jnp.log(jnp.where(y == 0, 1, y))  # log(μ/y)
+    # With μ = y·exp(excess) nothing large cancels. Below 1 nothing is large, and exp(excess) may overflow.
+    large = y >= 1
+    of_large = jnp.where(large, excess, 0)
+    return jnp.sum(
+        jnp.where(large, y * (jnp.expm1(of_large) - of_large), jnp.exp(z) - y - y * excess), axis=0
+    )
+
+
+def poisson_gradient(logits: jax.Array, y: jax.Array) -> jax.Array:
+    """dloss/dz = exp(z) - y, `(n_outputs, n)`."""
+    return jnp.exp(logits) - y.astype(logits.dtype)
+
+
 # -- regularised losses -------------------------------------------------------------------------------------
 
 
@@ -228,6 +259,7 @@ LOSSES: dict[str, LossPair] = {
     "softmax_cross_entropy": LossPair(softmax_cross_entropy, softmax_cross_entropy_gradient),
     "multilabel_cross_entropy": LossPair(multilabel_cross_entropy, multilabel_cross_entropy_gradient),
     "squared_error": LossPair(squared_error, squared_error_gradient),
+    "poisson": LossPair(poisson, poisson_gradient),
 }
 
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from .config import Loss, Metric
+from .config import REAL_LOSSES, Loss, Metric
 from .losses import LOSSES
 from .mlp import decide
 
@@ -24,7 +24,7 @@ REAL_METRICS = {"loss": False, "rmse": False, "r2": True}
 METRICS = CLASS_METRICS | REAL_METRICS
 # Units of a metric: for classes, for real targets. The other metrics have none.
 UNITS = {
-    "loss": ("nats", "squared units of the target"),
+    "loss": ("nats", "squared units of the target"),  # nats with poisson
     "cost": ("nats", "squared units of the target"),
     "rmse": ("", "units of the target"),
     "accuracy": ("share of samples", ""),
@@ -60,8 +60,8 @@ def metrics(
     wanted = METRICS if only is None else only
     per_example = examples(logits, y, loss=loss)
     found = {"loss": _mean(per_example["loss"], weights)}
-    if loss == "squared_error":
-        mean_square = _mean((logits - y) ** 2, weights)
+    if loss in REAL_LOSSES:
+        mean_square = _mean((decide(logits, loss) - y) ** 2, weights)
         centre = _mean(y, weights)[:, None]
         spread = _mean((y - centre) ** 2, weights)
         found["rmse"] = jnp.mean(jnp.sqrt(mean_square))
@@ -114,8 +114,8 @@ def examples(logits: jax.Array, y: jax.Array, *, loss: Loss) -> dict[str, jax.Ar
     `square` is the squared error, averaged over outputs.
     """
     found = {"loss": LOSSES[loss].f(logits, y)}
-    if loss == "squared_error":
-        found["square"] = jnp.mean((logits - y) ** 2, axis=0)
+    if loss in REAL_LOSSES:
+        found["square"] = jnp.mean((decide(logits, loss) - y) ** 2, axis=0)
     else:
         found["right"] = jnp.all(decide(logits, loss) == y, axis=0).astype(logits.dtype)
     return found

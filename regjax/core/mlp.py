@@ -217,7 +217,7 @@ def predict_proba(
         `(n_labels, n)`, the probability of each label, for multilabel cross-entropy.
 
     Raises:
-        ValueError: an unknown loss, one that does not fit the number of outputs, or squared error: a
+        ValueError: an unknown loss, one that does not fit the number of outputs, or one of real targets: a
             regression network has no probabilities.
     """
     logits, _ = forward(params, x, activation=activation, precision=precision)
@@ -250,13 +250,16 @@ def predict(
 
 
 def decide(logits: jax.Array, loss: Loss) -> jax.Array:
-    """Returns the prediction of logits: classes `(1, n)`, labels `(n_labels, n)`, or real values."""
+    """Returns the prediction of logits.
+
+    That is classes `(1, n)`, labels `(n_labels, n)`, or real values `(n_outputs, n)`: exp for poisson.
+    """
     _check_outputs(logits, loss)
     if loss in ("sigmoid_cross_entropy", "multilabel_cross_entropy"):
         return (logits > 0).astype(jnp.int32)
     if loss == "softmax_cross_entropy":
         return jnp.argmax(logits, axis=0, keepdims=True).astype(jnp.int32)
-    return logits
+    return jnp.exp(logits) if loss == "poisson" else logits
 
 
 def _check_outputs(logits: jax.Array, loss: Loss) -> None:

@@ -111,7 +111,7 @@ def data_cost_and_grads(
     value = _data_terms(logits, residuals, hparams, data, partners, config) / sizes.num_samples
     if config.clip_loss and config.class_weight is None and config.activation != "gelu":
         clipped = jnp.sum(data.weights * clipped_loss(logits, data.y, resolve_loss(config, data)))
-        value = jnp.where(is_sklearns(hparams), clipped / sizes.num_samples, value)
+        value = jnp.where(jnp.asarray(is_sklearns(hparams)), clipped / sizes.num_samples, value)
     d_logits = _loss_gradient(logits, hparams, data, config, sizes)
     if partners is not None:
         d_logits = d_logits + _loss_gradient(logits, hparams, partners, config, sizes)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,7 +70,7 @@ def make_splits(
     folds: Any = None,
     validation: float | None = None,
     groups: ArrayLike | None = None,
-    stopping: float | None = None,
+    stopping: float | Sequence[ArrayLike] | None = None,
     time: ArrayLike | None = None,
 ) -> Splits:
     """Returns the splits of a sweep.
@@ -83,7 +83,7 @@ def make_splits(
         groups: `(n,)`, text or numbers; samples of one group stay together. A splitter of the user must be
             one that takes groups.
         stopping: a fraction of each training part for early stopping to watch, in (0, 1), stratified for
-            class labels, or of the groups; None takes none.
+            class labels, or of the groups; or the indices of those samples in each fold; None takes none.
         time: `(n,)`, numbers or dates, in place of groups. `folds=J` then cuts the samples by time into
             J + 1 blocks of about equal size; fold j trains on the first j blocks and is scored on the next.
             `validation` and `stopping` take the last samples. Samples of one time stay together.
@@ -124,7 +124,10 @@ def make_splits(
     if stopping is None:
         return splits
     # Of each training part, not of the data: early stopping must not see a fold's validation samples.
-    stop = np.stack([_watched(data, weights, stopping, ties) for weights in train])
+    if isinstance(stopping, float | int | np.number):
+        stop = np.stack([_watched(data, weights, float(stopping), ties) for weights in train])
+    else:
+        stop = _as_watched(stopping, train)
     splits = splits._replace(stop=stop)
     early = np.stack([splits.trains(fold, True) for fold in range(len(train))])
     fewer = _absent_classes(data, early, stop, kind, ("training", "watched"))
@@ -152,6 +155,39 @@ def _watched(data: Data, train: np.ndarray, fraction: float, ties: Ties | None) 
     ties = None if ties is None else ties.of(samples)
     chosen = _parted(part, "stopping", fraction, SPLIT_SEED, ties, " in each training part")[1]
     return _part_weights(train, samples[chosen], "stopping")
+
+
+def _as_watched(stopping: Sequence[ArrayLike], train: np.ndarray) -> np.ndarray:
+    """Returns the weights of samples that early stopping watches, `(J, n)`, of their indices in each fold."""
+    if len(stopping) != len(train):
+        raise ValueError(f"stopping must list samples of each of {len(train)} folds, got {len(stopping)}")
+    found = []
+    for fold, (indices, weights) in enumerate(zip(stopping, train, strict=True)):
+        watched = _checked_indices(indices, train.shape[1], fold, "stopping")
+        if np.any(weights[watched] == 0) or np.count_nonzero(weights) == len(watched):
+            raise ValueError(f"stopping must list a part of the training samples, got others in fold {fold}")
+        found.append(_part_weights(weights, watched, "stopping"))
+    return np.stack(found)
+
+
+def watched_as_sklearn(
+    random: np.random.RandomState, samples: np.ndarray, held_out: float, labels: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the samples that scikit-learn's `MLPClassifier` trains on, in its order, and those it watches.
+
+    Args:
+        random: generator that has drawn the weights; it is advanced.
+        samples: indices of the training samples.
+        held_out: a fraction, or a number of samples.
+        labels: two classes to stratify by, of these samples, or None.
+
+    Raises:
+        ValueError: too few samples, or a class with one.
+    """
+    from sklearn.model_selection import train_test_split
+
+    parts = train_test_split(samples, random_state=random, test_size=held_out, stratify=labels)
+    return np.asarray(parts[0]), np.asarray(parts[1])
 
 
 def _fold_indices(data: Data, folds: Any, groups: ArrayLike | None, ties: Ties | None) -> Pairs:
@@ -215,7 +251,7 @@ def _indices_of_splitter(data: Data, splitter: Any, groups: ArrayLike | None) ->
         return [(np.asarray(train), np.asarray(val)) for train, val in found]
 
 
-def _checked_indices(indices: Any, n: int, fold: int) -> np.ndarray:
+def _checked_indices(indices: Any, n: int, fold: int, name: str = "folds") -> np.ndarray:
     """Returns distinct indices of samples, also of a boolean mask `(n,)`."""
     try:
         array = np.asarray(indices)
@@ -224,9 +260,9 @@ def _checked_indices(indices: Any, n: int, fold: int) -> np.ndarray:
     if array.dtype.kind == "b" and array.shape == (n,):
         return np.flatnonzero(array)
     if array.ndim != 1 or array.dtype.kind not in "iu" or len(np.unique(array)) != len(array):
-        raise ValueError(f"folds must list distinct sample indices, got others in fold {fold}")
+        raise ValueError(f"{name} must list distinct sample indices, got others in fold {fold}")
     if len(array) and not 0 <= array.min() <= array.max() < n:
-        raise ValueError(f"folds must list sample indices from 0 to {n - 1}, got others in fold {fold}")
+        raise ValueError(f"{name} must list sample indices from 0 to {n - 1}, got others in fold {fold}")
     return array
 
 

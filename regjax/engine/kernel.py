@@ -26,7 +26,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plt
 
 from regjax.core.activations import ACTIVATIONS
-from regjax.core.config import Config, Loss
+from regjax.core.config import REAL_LOSSES, Config, Loss
 from regjax.core.hparams import HParams
 from regjax.core.optimizers import learning_rate_at, make_optimizer
 from regjax.engine.tiles import Piece, Tile, blocks_of, is_vector, pieces_of, splits_of
@@ -346,8 +346,9 @@ class Program:
         vector = logits[0].ndim > 1
         blocks = blocks_of(self.config, self.config.num_layers, self.tile.splits)
         firsts = [block.first for block in blocks] if vector else list(range(len(logits)))
-        if self.loss == "squared_error":
-            return [z - _targets(y, first, z) for first, z in zip(firsts, logits, strict=True)]
+        if self.loss in REAL_LOSSES:
+            found = [jnp.exp(z) if self.loss == "poisson" else z for z in logits]
+            return [z - _targets(y, first, z) for first, z in zip(firsts, found, strict=True)]
         over: Callable[..., Any] = (lambda f, z: f(z, axis=1)) if vector else (lambda f, z: z)
         largest = functools.reduce(jnp.maximum, [over(jnp.max, z) for z in logits])
         powers = [jnp.exp(z - _like(largest, z)) for z in logits]

@@ -66,7 +66,7 @@ class Recorder:
         self.kept: dict[int, Params] = {}
         self.examples: dict[str, np.ndarray] | None = None
         self.provenance = [""] * rows
-        self.without_params = 0
+        self.without_params = self.recalled = 0
         self._best_kept: dict[int, tuple[float, int]] = {}
 
     def record(
@@ -161,6 +161,7 @@ class Recorder:
 
     def recall(self, row: int, stored: Row) -> None:
         """Adds a finished row from the store."""
+        self.recalled += 1
         arrays = stored.arrays
         self.recall_records(row, arrays)
         self.diverged_at[row] = stored.diverged_at
@@ -198,6 +199,7 @@ class Recorder:
             compile_seconds=compile_seconds,
             train_seconds=train_seconds,
             notes=(*notes, *self._notes()),
+            recalled=self.recalled,
         )
 
     def _notes(self) -> list[str]:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from regjax.core.checks import check_count
-from regjax.core.config import Config
+from regjax.core.config import REAL_LOSSES, Config
 from regjax.core.objective import resolve_loss
 from regjax.data.encode import Statistics
 from regjax.data.splits import make_splits
@@ -134,7 +134,7 @@ def _model(trained: Results, chosen: Chosen) -> Model:
     config, num_outputs = design.configs[0], design.configs[0].layer_sizes[-1]
     classes = None
     loss = resolve_loss(config, design.data)
-    if loss != "squared_error":
+    if loss not in REAL_LOSSES:
         classes = np.arange(max(2, num_outputs)) if design.classes is None else design.classes
     mean, scale = _target_scaling(design)
     return Model(

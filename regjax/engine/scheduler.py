@@ -364,7 +364,12 @@ class Scheduler:
     def _finish(self, chunk: Chunk, done: ChunkDone, at_its_end: bool) -> None:
         """Hands parameters and per-example scores of finished rows to the recorder."""
         recorder, predicting = self.recorder, None
+        # A record notices only afterwards that config.stop_on has ended a run.
+        epochs = done.states.epochs
+        stopped_at = None if epochs is None else np.asarray(epochs.stopped_at)
         for i, j, row in chunk.places:
+            if stopped_at is not None and recorder.stopped_at[row] >= 0:
+                recorder.stopped_at[row] = stopped_at[i, j]
             if recorder.diverged_at[row] < 0 and (at_its_end or recorder.stopped_at[row] >= 0):
                 if predicting is None:  # copied from the device once, and only where it is read
                     predicting = jax.device_get(done.states.predicting)

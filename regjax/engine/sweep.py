@@ -76,7 +76,7 @@ def sweep(
         pairing: "paired": all configurations of a (seed, fold) share weights, batches and draws;
             "independent": each has its own.
         stopping: the fraction of each training part that early stopping watches, and that a configuration
-            with patience does not train on.
+            with patience does not train on; or a list with the indices of these samples for each fold.
         fold_inputs: X as each fold sees it, `(n_samples, n_features)` each, where every fold has its own (a
             preprocessing that was fitted on its training part); that of `data` is then not read.
         keep: the parameters to keep: of "all" rows, of the "best" per configuration, or "none"; None lets the

@@ -1,30 +1,30 @@
-"""`RegMLP`, the base of `RegMLPClassifier` and `RegMLPRegressor`: training and prediction.
+"""`RegMLP`, the base of `RegMLPClassifier` and `RegMLPRegressor`: training.
 
 The numbers are scikit-learn's: from the same `random_state` come the same weights and batches, and from
-these the same network. Training is JAX; a fitted estimator predicts in NumPy alone. The estimators inherit
-`RegMLP`, and the searches train many of them at once.
+these the same network. The estimators inherit `RegMLP`, and the searches train many of them at once.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import itertools
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any, Self, cast
+from contextvars import ContextVar
+from typing import Any, NamedTuple, Self, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import sparse
-from sklearn.base import _fit_context, is_classifier
+from sklearn.base import _fit_context, clone, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from regjax.core.config import Config
 from regjax.core.data import unit_mean
@@ -50,18 +50,71 @@ from regjax.sklearn.epochs import (
     run_epochs,
     train_epochs,
 )
-from regjax.sklearn.parameters import ACTIVATIONS, STOCHASTIC, Parameters
-from regjax.study.inference import ACTIVATIONS as FUNCTIONS
+from regjax.sklearn.lbfgs import fit_lbfgs
+from regjax.sklearn.parameters import STOCHASTIC
+from regjax.sklearn.predicting import Predicting
 
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
     "preprocessed."
 )
-# A function of a layer's number, input and weights that returns input and weights with units dropped.
-Dropping = Callable[[int, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+# What `fit` asks before it trains: a search sets a function that takes the network and the arguments of
+# `fit`, and returns whether the network needs no training of its own.
+INSTEAD: ContextVar[Callable[[RegMLP, Any, Any, Any], bool] | None] = ContextVar("INSTEAD", default=None)
+# What a fit tells beside its weights. A network that a search has trained finds it out when it is asked.
+TOLD = ("loss_", "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_")
+# Methods that decide what a fit computes: a class that overrides one is fitted alone.
+FITS = (
+    "_fit",
+    "_draw",
+    "_run_of",
+    "_split",
+    "_begin",
+    "_train",
+    "_take",
+    "_config",
+    "_hparams",
+    "_optimizer",
+)
 
 
-class RegMLP(Parameters):
+class Drawn(NamedTuple):
+    """What a fit draws before it trains.
+
+    Attributes:
+        sizes: units per layer.
+        random: the generator, which goes on to draw the split and the orders.
+        key: key of the masks.
+    """
+
+    sizes: tuple[int, ...]
+    random: np.random.RandomState
+    key: jax.Array
+
+
+class Trained(NamedTuple):
+    """A network that a search has trained with others.
+
+    Attributes:
+        params: its parameters, those that predict.
+        config: its config.
+        num_epochs: epochs that it was trained for.
+        num_samples: samples of an epoch.
+        seconds: its share of the time of its chunks.
+        converged: whether it stopped before its last epoch.
+        seed: the random_state that it was trained with, where it has none of its own.
+    """
+
+    params: Params
+    config: Config
+    num_epochs: int
+    num_samples: int
+    seconds: float
+    converged: bool
+    seed: int | None
+
+
+class RegMLP(Predicting):
     """A multi-layer perceptron; the base of the two estimators, and not used alone.
 
     An estimator defines `_validate`, which returns checked X and y, with y in columns; `_num_outputs`, the
@@ -86,11 +139,27 @@ class RegMLP(Parameters):
             ZeroDivisionError: a batch whose samples have weight 0.
             OverflowError: a power_t too large for the number of samples.
         """
+        instead = INSTEAD.get()
+        if instead is not None and instead(self, X, y, sample_weight):
+            return self
         return self._fit(X, y, sample_weight, incremental=False)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool) -> Self:
         """Returns the estimator after `fit`, or after an epoch of `partial_fit`."""
         fresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        if self.solver == "lbfgs":
+            checked_X, checked_y = self._validate(X, y, fresh, incremental)
+            fit_lbfgs(self, checked_X, checked_y, sample_weight, fresh)
+        else:
+            X, y, sample_weight, drawn = self._draw(X, y, sample_weight, fresh, incremental)
+            self._fit_stochastic(X, y, sample_weight, drawn, fresh, incremental)
+        self._check_finite()
+        return self
+
+    def _draw(
+        self, X: Any, y: Any, sample_weight: Any, fresh: bool, incremental: bool
+    ) -> tuple[Any, Any, Any, Drawn]:
+        """Returns checked X, y and weights, and what is drawn before training; sets the first weights."""
         sizes = self._hidden()
         X, y = self._validate(X, y, fresh, incremental)
         if sample_weight is not None:
@@ -107,8 +176,7 @@ class RegMLP(Parameters):
         else:
             sizes = self._sizes_before(sizes)
             X = X.astype(self.coefs_[0].dtype, copy=False)
-        self._fit_stochastic(X, y, sample_weight, (sizes, random, key), fresh, incremental)
-        return self
+        return X, y, sample_weight, Drawn(sizes, random, key)
 
     def _sizes_before(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
         """Returns the units per layer of the network that is trained on, as scikit-learn leaves them.
@@ -126,22 +194,27 @@ class RegMLP(Parameters):
         return before
 
     def _fit_stochastic(
-        self, X: Any, y: Any, sample_weight: Any, drawn: tuple[Any, Any, Any], fresh: bool, incremental: bool
+        self, X: Any, y: Any, sample_weight: Any, drawn: Drawn, fresh: bool, incremental: bool
     ) -> None:
-        """Trains by sgd or adam; `drawn` is the units per layer, the generator and the key of the masks."""
-        sizes, random, key = drawn
+        """Trains by sgd or adam."""
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
-        samples = self._split(X, y, sample_weight, random)
-        config = self._config(sizes[0], sizes[-1], int(np.sum(samples.data.weights > 0)), X.dtype)
-        config = dataclasses.replace(config, layer_sizes=sizes)
+        run = self._run_of(X, y, sample_weight, drawn)
+        with own_settings(run.config.dtype):
+            begun = self._begin(run, fresh, incremental)
+            state = self._train(run, begun, drawn.random, incremental)
+        self._take(begun, state, run.config, fresh)
+
+    def _run_of(self, X: Any, y: Any, sample_weight: Any, drawn: Drawn) -> Run:
+        """Returns what stays the same throughout a training by sgd or adam."""
+        samples = self._split(X, y, sample_weight, drawn.random)
+        num_samples = int(np.sum(samples.data.weights > 0))
+        config = self._config(drawn.sizes[0], drawn.sizes[-1], num_samples, X.dtype)
+        config = dataclasses.replace(config, layer_sizes=drawn.sizes)
         with own_settings(config.dtype):
             hparams = self._checked_hparams(config, samples.mean_weight)
             check_loss(hparams, resolve_loss(config, samples.data))
-            run = Run(key, hparams, samples, config)
-            begun = self._begin(run, fresh, incremental)
-            state = self._train(run, begun, random, incremental)
-        self._take(begun, state, config, fresh)
+        return Run(drawn.key, hparams, samples, config)
 
     def _split(self, X: Any, y: Any, sample_weight: Any, random: Any) -> Samples:
         """Returns the samples to train on and those that early stopping watches."""
@@ -227,13 +300,17 @@ class RegMLP(Parameters):
         self._epochs_done = first + self.n_iter_
         stopped = int(cast(Any, reached.epochs).stopped_at) >= 0
         if not incremental and self.n_iter_ == self.max_iter and not stopped:
-            warnings.warn(
-                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "
-                "hasn't converged yet.",
-                ConvergenceWarning,
-                stacklevel=6,
-            )
+            self._warn_of_the_end()
         return reached
+
+    def _warn_of_the_end(self) -> None:
+        """Warns that training ended with its last epoch."""
+        warnings.warn(
+            f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization "
+            "hasn't converged yet.",
+            ConvergenceWarning,
+            stacklevel=6,
+        )
 
     def _print(self, done: int, curves: Curves, factor: float) -> None:
         """Prints what scikit-learn prints of these epochs.
@@ -283,9 +360,12 @@ class RegMLP(Parameters):
         self._adopt(params)
 
     def _adopt(self, params: Params) -> None:
-        """Sets the parameters that predict; raises ValueError where they are not finite."""
+        """Sets the parameters that predict."""
         self.coefs_ = [np.array(w.T, order="C") for w, _ in params]
         self.intercepts_ = [np.array(b[:, 0]) for _, b in params]
+
+    def _check_finite(self) -> None:
+        """Raises ValueError where a weight is not finite."""
         if not all(np.isfinite(part).all() for part in (*self.coefs_, *self.intercepts_)):
             raise ValueError(NOT_FINITE)
 
@@ -317,62 +397,59 @@ class RegMLP(Parameters):
             # The span is traced: a span without epochs compiles the program of every span.
             run_epochs(key, state, hparams, data, None, orders, Span(0, 0, 1, 1), config=config.program())
 
-    def _describe(self, like: RegMLP, config: Config, num_epochs: int) -> None:
-        """Writes the attributes of a network that a sweep has trained; `like` has validated the samples."""
-        for name in ("classes_", "_label_binarizer"):
-            if hasattr(like, name):
-                setattr(self, name, getattr(like, name))
+    def _prepare(self, X: Any, y: Any, sample_weight: Any) -> tuple[Run, np.random.RandomState]:
+        """Returns what `fit` trains on, and the generator of its orders; sets the first weights."""
+        X, y, sample_weight, drawn = self._draw(X, y, sample_weight, True, False)
+        return self._run_of(X, y, sample_weight, drawn), drawn.random
+
+    def _describe(self, config: Config, num_epochs: int) -> None:
+        """Writes the attributes that a network of a config has after so many epochs."""
         self.n_features_in_, self.n_outputs_ = config.layer_sizes[0], config.layer_sizes[-1]
         self.n_layers_, self.n_iter_ = len(config.layer_sizes), num_epochs
         self.out_activation_ = self._out_activation()
 
-    # -- prediction ----------------------------------------------------------------------------------------
+    def _take_over(self, trained: Trained, samples: Callable[[], tuple[Any, Any, Any]]) -> None:
+        """Writes the attributes of a network that a search has trained; the samples are validated.
 
-    def _logits(self, X: Any, dropping: Dropping | None = None) -> np.ndarray:
-        """Returns the last layer's pre-activations, `(n_samples, n_outputs)`."""
-        check_is_fitted(self)
-        a: Any = validate_data(
-            self, X, accept_sparse=("csr", "csc"), dtype=(np.float64, np.float32), reset=False
-        )
-        if dropping is not None and sparse.issparse(a):
-            a = as_dense(a)
-        if self.dtype != "auto":
-            a = a.astype(self.dtype, copy=False)
-        f = FUNCTIONS[ACTIVATIONS[self.activation]]
-        for i, (w, b) in enumerate(zip(self.coefs_, self.intercepts_, strict=True)):
-            if dropping is not None:
-                a, w = dropping(i, a, w)
-            a = a @ w + b
-            if i < len(self.coefs_) - 1:
-                a = f(a)
-        return a
+        Args:
+            trained: the network.
+            samples: returns the arguments of `fit`, for what only a fit tells.
+        """
+        self._describe(trained.config, trained.num_epochs)
+        self.t_ = trained.num_epochs * trained.num_samples
+        self._adopt(trained.params)
+        self._num_of_batch(trained.num_samples)  # warns where fewer are there than it asks for
+        if not trained.converged:
+            self._warn_of_the_end()
+        self._alone = functools.partial(self._fit_alone, trained.seed, samples)
 
-    def _drop(self, random: np.random.RandomState) -> Dropping:
-        """Returns a function that draws what training's dropout does to a layer's input and weights."""
-        hidden = len(self.coefs_) - 1
-        rates = [self.input_dropout, *np.broadcast_to(self.dropout, hidden)]
-        sigmas = [0.0, *np.broadcast_to(self.gaussian_dropout, hidden)]
-        weight_rates = np.broadcast_to(self.dropconnect, hidden + 1)
+    def _fit_alone(self, seed: int | None, samples: Callable[[], tuple[Any, Any, Any]]) -> RegMLP:
+        """Returns a network like this one, fitted alone."""
+        alone: Any = clone(self)
+        alone.set_params(verbose=False)
+        if alone.random_state is None:
+            alone.set_params(random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return alone._fit(*samples(), incremental=False)
 
-        def dropped(i: int, a: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            if rates[i]:
-                a = a * (random.random_sample(a.shape) >= rates[i]) / (1 - rates[i])
-            if sigmas[i]:
-                a = a * random.normal(1, sigmas[i], a.shape)
-            if weight_rates[i]:
-                w = w * (random.random_sample(w.shape) >= weight_rates[i]) / (1 - weight_rates[i])
-            return a, w
+    def __getattr__(self, name: str) -> Any:
+        if name in TOLD and "_alone" in vars(self):
+            alone = self._alone()
+            self.__dict__.update({told: vars(alone)[told] for told in TOLD if told in vars(alone)})
+            del self._alone
+            if name in vars(self):
+                return vars(self)[name]
+        return super().__getattribute__(name)  # raises the first error again, with its reason
 
-        return dropped
+    def __getstate__(self) -> Any:
+        """Returns what is pickled: without the samples that a search has trained on."""
+        return {name: value for name, value in super().__getstate__().items() if name != "_alone"}
 
-    def _sampled_logits(self, X: Any, n_samples: int, random_state: Any) -> list[np.ndarray]:
-        """Returns `n_samples` times what `_logits` returns, with units dropped anew each time."""
-        check_is_fitted(self)
-        dropping = self._drop(check_random_state(random_state))
-        return [self._logits(X, dropping) for _ in range(n_samples)]
+    # -- checks ---------------------------------------------------------------------------------------------
 
     def _validated(self, X: Any, y: Any, fresh: bool, **options: Any) -> tuple[np.ndarray, Any]:
-        """Returns checked X, dense, and y; a column of y becomes one-dimensional, with a warning.
+        """Returns checked X, dense but for lbfgs, and y; a column of y becomes one-dimensional and warns.
 
         `fresh` says whether the network is new, which sets the number and names of features.
         """
@@ -383,7 +460,8 @@ class RegMLP(Parameters):
         )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        return as_dense(X), y
+        # lbfgs, in NumPy, multiplies sparse rows as they are.
+        return X if self.solver == "lbfgs" else as_dense(X), y
 
     def _check_solver(self) -> bool:
         """Returns whether the solver takes a step at a time, which `partial_fit` needs, or says why not."""
@@ -397,3 +475,9 @@ class RegMLP(Parameters):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def is_plain(network: RegMLP, *more: str) -> bool:
+    """Returns whether regjax's own methods fit a network; `more` names methods beside those of `FITS`."""
+    own = next(kind for kind in type(network).__mro__ if kind.__module__.startswith("regjax."))
+    return all(getattr(type(network), name) is getattr(own, name) for name in (*FITS, *more))

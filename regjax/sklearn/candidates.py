@@ -1,136 +1,206 @@
-"""The training of a search's candidates: those that can be are rows of one sweep, the others fit alone.
+"""The training of a search's candidates, all at once where that can be.
 
-The searches of regjax/sklearn/search.py call `train_candidates`.
+The networks of most candidates are rows of one sweep, which a store can keep. What stands inside another
+estimator, or sees samples that a sweep cannot have, is trained by `together.py`. What is left, such as an
+estimator without a network, scikit-learn fits. The searches of regjax/sklearn/search.py call
+`train_candidates`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import itertools
 import math
 import threading
-from collections.abc import Sequence
-from typing import Any, cast
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
 import joblib
 import numpy as np
-from sklearn import get_config
 from sklearn.base import clone, is_classifier
-from sklearn.pipeline import Pipeline
+from sklearn.utils.metaestimators import _safe_split
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import _check_method_params, _num_samples
 
 from regjax.core.config import Config
 from regjax.core.data import Data
+from regjax.core.numpy_random import draw_weights
+from regjax.data.splits import watched_as_sklearn
 from regjax.engine.sweep import sweep
 from regjax.sklearn.base import RegMLP
+from regjax.sklearn.together import RECORDS, Together
 from regjax.sklearn.trained import (
+    Adopted,
     Candidate,
     Fold,
-    Trained,
     Work,
+    as_candidate,
     from_row,
-    network_of,
-    one_by_one,
     preprocessed,
-    sample_weight,
     seeds_of,
 )
+from regjax.store.database import StoreError
 from regjax.study.configuration import NAMES, Configuration, value_of
 from regjax.study.grid import Grid, grid_from_list
 from regjax.study.results import Results
 
-# Records of a run whose networks may stop: only at a record do those that have stopped make room.
-RECORDS = 10
 # Parameters that are the same for all rows of a sweep.
-FIXED = ("max_iter", "shuffle", "learning_rate", "early_stopping", "dtype", "random_state", "warm_start")
+FIXED = ("max_iter", "shuffle", "learning_rate", "dtype", "random_state", "warm_start")
 
 
-def train_candidates(
-    work: Work, candidates: Sequence[dict[str, Any]]
-) -> tuple[list[list[list[Trained]]], Results | None]:
-    """Returns the estimators of each candidate, fold and seed, and the results of the sweep.
+class Done(NamedTuple):
+    """What has been trained of a search.
 
-    The results are None where the candidates took several sweeps, or none.
+    Attributes:
+        adopted: the networks of rows of a sweep, by (candidate, seed, fold).
+        seeds: a random_state for each of a candidate's networks, by candidate; None leaves it its own.
+        together: what scikit-learn's code takes over when it fits the others.
+        sweeps: results of the sweeps.
+        num_others: number of networks that are no rows of a sweep.
+    """
+
+    adopted: dict[tuple[int, int, int], Adopted]
+    seeds: dict[int, Sequence[int | None]]
+    together: Together
+    sweeps: list[Results]
+    num_others: int = 0
+
+    @property
+    def results(self) -> Results | None:
+        """The results of the sweep; None where the candidates took several sweeps, or other ways."""
+        return self.sweeps[0] if len(self.sweeps) == 1 and not self.num_others else None
+
+    @property
+    def num_recalled(self) -> int:
+        """Number of networks that the store held."""
+        return sum(results.recalled for results in self.sweeps)
+
+
+def train_candidates(work: Work, candidates: Sequence[Mapping[str, Any]]) -> Done:
+    """Returns the trained networks of all candidates, seeds and folds of a search.
 
     Args:
         work: the search, its samples and its splits.
         candidates: parameters of each candidate.
+
+    Raises:
+        ValueError: a parameter that the estimator does not have.
+        OSError: the store cannot be written.
+        StoreError: the store is damaged where this search reads it.
     """
-    found: list[Any] = [None] * len(candidates)
-    # Candidates by the steps before the network, then by what a sweep holds fixed.
-    groups: dict[Any, dict[Any, list[Candidate]]] = {}
-    for number, parameters in enumerate(candidates):
-        try:
-            member = _candidate(work, number, parameters)
-        except Exception as error:
-            if work.search.error_score == "raise":
-                raise
-            found[number] = [[Trained(None, error, 0.0)] * work.search.n_seeds] * len(work.splits)
-            continue
-        preprocessing, fixed = _shared(member)
-        groups.setdefault(preprocessing, {}).setdefault(fixed, []).append(member)
-    only_one = sum(map(len, groups.values())) == 1
-    results = None
+    estimators = [with_parameters(work.estimator, parameters) for parameters in candidates]
+    done = Done({}, {}, Together(_num_workers(work.search)), [])
     # One preprocessing after the other, so that the samples of one are in memory at a time.
-    for by_fixed in groups.values():
-        folds = preprocessed(work, next(iter(by_fixed.values()))[0].estimator)
-        for members in by_fixed.values():
-            if folds is None or _needs_fits(work, members):
-                found_here = [one_by_one(work, member) for member in members]
-            else:
-                found_here, swept = _swept(work, members, folds)
-                results = swept if only_one else None
-            for member, of_member in zip(members, found_here, strict=True):
-                found[member.number] = of_member
-    return found, results
+    for by_fixed in _groups(work, candidates, estimators):
+        _of_one_preprocessing(work, by_fixed, done)
+    fits, count = [], work.search.n_seeds
+    for number, estimator in enumerate(estimators):
+        networks = networks_in(estimator)
+        if number in done.seeds or not networks:
+            continue
+        # With one seed, the candidate's own random_state, whatever it is.
+        states = next(iter(networks.values())).random_state
+        done.seeds[number] = seeds_of(states, count) if count > 1 else [None]
+        fits += _fits(work, candidates[number], done.seeds[number])
+    if fits and work.search.store is not None:
+        warnings.warn(
+            f"store keeps the rows of sweeps alone, and {len(fits)} networks of this search are none: see "
+            "docs/scikit-learn.md, Searches",
+            stacklevel=2,
+        )
+    done.together.record(fits)
+    return done._replace(num_others=len(fits))
 
 
-def _candidate(work: Work, number: int, parameters: dict[str, Any]) -> Candidate:
-    """Returns a candidate with its parameters; raises the error of parameters that are not valid."""
-    estimator: Any = clone(work.search.estimator)
-    estimator.set_params(**cast(Any, clone(parameters, safe=False)))
-    network = network_of(estimator)
-    network._check()
-    return Candidate(number, estimator, network)
+def with_parameters(estimator: Any, parameters: Mapping[str, Any]) -> Any:
+    """Returns a new estimator with a candidate's parameters; raises ValueError for one that it lacks."""
+    made: Any = clone(estimator)
+    return made.set_params(**cast(Any, clone(dict(parameters), safe=False)))
 
 
-def _shared(member: Candidate) -> tuple[str, str]:
-    """Returns keys of the steps before the network, and of the parameters that the rows of a sweep share."""
-    estimator, network = member.estimator, member.network
-    before = estimator.steps[:-1] if isinstance(estimator, Pipeline) else []
-    steps = [(name, type(step).__qualname__, getattr(step, "get_params", dict)()) for name, step in before]
-    try:
-        preprocessing = cast(str, joblib.hash(steps))
-    except Exception:  # a step that cannot be pickled, such as one that holds a lambda
-        preprocessing = repr(steps)
-    fixed = [getattr(network, name) for name in FIXED]
-    fixed.append(network.validation_fraction if network.early_stopping else None)
-    # The schedule is part of the program, and only sgd reads it.
-    fixed.append(network.solver if network.learning_rate != "constant" else None)
-    return preprocessing, cast(str, joblib.hash([*fixed, getattr(network, "class_weight", None)]))
+def networks_in(estimator: Any) -> dict[str, RegMLP]:
+    """Returns the networks inside an estimator, by the parameter that holds them; "" is the estimator."""
+    if isinstance(estimator, type) or not hasattr(estimator, "get_params"):
+        return {}
+    own = {"": estimator} if isinstance(estimator, RegMLP) else {}
+    found = estimator.get_params(deep=True)
+    return own | {name: value for name, value in found.items() if isinstance(value, RegMLP)}
 
 
-def _needs_fits(work: Work, members: list[Candidate]) -> bool:
-    """Returns whether candidates must be fitted one by one.
+def seeded(estimator: Any, seed: int | None) -> Any:
+    """Returns an estimator with this random_state in all networks inside it; None leaves them their own."""
+    if seed is not None:
+        names = [f"{name}__random_state".removeprefix("__") for name in networks_in(estimator)]
+        estimator.set_params(**dict.fromkeys(names, seed))
+    return estimator
 
-    That is so where a fold trains on samples that it scores, or lacks a class in training; where early
-    stopping holds no samples out; where a Pipeline routes metadata to its steps; or where the folds differ
-    so much that `batch_size` means another number of samples in each.
+
+def _fits(work: Work, parameters: Mapping[str, Any], seeds: Sequence[int | None]) -> list[Callable[[], Any]]:
+    """Returns functions that fit a candidate as scikit-learn does, for each seed and fold."""
+
+    def fit(seed: int | None, train: np.ndarray) -> None:
+        estimator = seeded(with_parameters(work.estimator, parameters), seed)
+        some = _check_method_params(work.X, params=work.fit_params, indices=train)
+        X, y = _safe_split(estimator, work.X, work.y, train)
+        estimator.fit(*((X,) if y is None else (X, y)), **some)
+
+    return [functools.partial(fit, seed, train) for seed in seeds for train, _ in work.splits]
+
+
+# -- candidates that are rows of a sweep ------------------------------------------------------------------
+
+
+def _groups(
+    work: Work, candidates: Sequence[Mapping[str, Any]], estimators: Sequence[Any]
+) -> list[list[list[Candidate]]]:
+    """Returns the candidates that can be rows: by the steps before the network, then by sweep."""
+    found: dict[Any, dict[Any, list[Candidate]]] = {}
+    if not _has_plain_folds(work):
+        return []
+    for number, (parameters, estimator) in enumerate(zip(candidates, estimators, strict=True)):
+        member = as_candidate(number, parameters, estimator)
+        if member is not None and _fits_folds(work, member):
+            found.setdefault(_preprocessing(member), {}).setdefault(_fixed(member), []).append(member)
+    return [list(by_fixed.values()) for by_fixed in found.values()]
+
+
+def _has_plain_folds(work: Work) -> bool:
+    """Returns whether a sweep can have the folds: no sample counts twice or has a weight."""
+    if work.y is None or any(value is not None for value in work.fit_params.values()):
+        return False
+    n = _num_samples(work.X)
+    for pair in work.splits:
+        both = np.concatenate(pair)
+        if both.dtype.kind not in "iu" or not len(pair[0]) or not len(pair[1]):
+            return False
+        if both.min() < 0 or both.max() >= n or len(np.unique(both)) < len(both):
+            return False
+    return True
+
+
+def _fits_folds(work: Work, member: Candidate) -> bool:
+    """Returns whether a candidate's networks can be rows of a sweep over the search's folds.
+
+    They cannot where a fold lacks a class in training; where the folds differ so much that `batch_size` means
+    another number of samples in each; where batches depend on the order of a fold's training samples, which a
+    sweep does not know; and where callbacks watch a Pipeline fit its steps.
     """
-    estimator = members[0].estimator
-    if any(len(np.intersect1d(train, test)) for train, test in work.splits):
-        return True
-    if any(m.network.early_stopping and not m.network.validation_fraction for m in members):
-        return True
-    if isinstance(estimator, Pipeline) and work.fit_params and get_config()["enable_metadata_routing"]:
-        return True
-    if is_classifier(estimator):
-        y = np.asarray(work.y)
+    if member.pipelines and getattr(work.search, "_skl_callbacks", None):
+        return False
+    if is_classifier(member.network):
+        if type_of_target(work.y) not in ("binary", "multiclass"):
+            return False
+        y = np.ravel(work.y)
         if any(len(np.unique(y[train])) < len(np.unique(y)) for train, _ in work.splits):
-            return True
-    weights = sample_weight(estimator, work.fit_params)
-    counts = [len(train) if weights is None else int(np.sum(np.asarray(weights)[train] > 0))
-              for train, _ in work.splits]  # fmt: skip
-    return any(len({_batch_of(member.network, count) for count in counts}) > 1 for member in members)
+            return False
+    sizes = {_batch_of(member.network, len(train)) for train, _ in work.splits}
+    # The order also decides which samples early stopping watches.
+    orderless = sizes == {None} and not member.network.early_stopping
+    ascending = all(np.all(np.diff(train) > 0) for train, _ in work.splits)
+    return len(sizes) == 1 and (ascending or orderless)
 
 
 def _batch_of(network: RegMLP, num_samples: int) -> int | None:
@@ -139,31 +209,104 @@ def _batch_of(network: RegMLP, num_samples: int) -> int | None:
     return None if size >= network._num_trained(num_samples) else size
 
 
-def _swept(work: Work, members: list[Candidate], folds: list[Fold]) -> tuple[list[Any], Results]:
-    """Returns the estimators of each candidate, fold and seed as rows of one sweep, and its results."""
+def _preprocessing(member: Candidate) -> Any:
+    """Returns a key of the steps before the network: what the candidate says about them."""
+    own = member.prefix
+    said = {
+        name: _identity(value)
+        for name, value in member.parameters.items()
+        if not name.startswith(own) and f"{name}__" != own
+    }
+    return frozenset(said.items())
+
+
+def _identity(value: Any) -> Any:
+    """Returns a hash of all that an object holds; the object's own where it cannot be hashed."""
+    try:
+        return joblib.hash(value)
+    except Exception:  # it cannot be pickled, such as one that holds a lambda
+        return id(value)
+
+
+def _fixed(member: Candidate) -> str:
+    """Returns a key of what the rows of a sweep share."""
+    network = member.network
+    fixed = [type(network), *(getattr(network, name) for name in FIXED)]
+    # The schedule is part of the program, and only sgd reads it.
+    fixed.append(network.solver if network.learning_rate != "constant" else None)
+    if network.early_stopping:
+        # The generator that chooses the watched samples has drawn the weights before.
+        fixed += [network.validation_fraction, network._hidden()]
+    return repr(_identity([*fixed, getattr(network, "class_weight", None), getattr(network, "loss", None)]))
+
+
+def _of_one_preprocessing(work: Work, groups: list[list[Candidate]], done: Done) -> None:
+    """Adds the candidates behind the same steps to `done`; those that fail are left to scikit-learn."""
+    try:
+        folds = preprocessed(work, groups[0][0].pipelines)
+    except Exception:  # raised again where the candidates are fitted
+        return
+    for members in groups:
+        like = members[0].network
+        seeds = seeds_of(like.random_state, work.search.n_seeds)
+        # With early stopping each seed watches other samples, and a sweep has one such part of each fold.
+        parts = [range(i, i + 1) for i in range(len(seeds))] if like.early_stopping else [range(len(seeds))]
+        try:
+            swept = [_swept(work, members, folds, seeds[part.start : part.stop]) for part in parts]
+        except (OSError, StoreError):
+            raise
+        except Exception:  # scikit-learn fits these candidates, and says what is wrong
+            continue
+        for part, (rows, results) in zip(parts, swept, strict=True):
+            done.sweeps.append(results)
+            for (number, seed, fold), row in rows.items():
+                adopted = from_row(members[number], results, row, like, folds[fold], work.y)
+                if adopted is not None:
+                    done.adopted[members[number].number, part[seed], fold] = adopted
+        done.seeds.update({member.number: seeds for member in members})
+
+
+def _swept(
+    work: Work, members: list[Candidate], folds: list[Fold], seeds: list[int]
+) -> tuple[dict[tuple[int, int, int], int], Results]:
+    """Returns the rows of candidates in one sweep, by (member, seed, fold), and its results."""
     # The first candidate's network validates the samples for all: shapes and classes are taken from it.
     like = members[0].network
-    weights = sample_weight(members[0].estimator, work.fit_params)
-    x, y, weights = like._as_samples(folds[0].x, work.y, weights)
+    x, y, weights = like._as_samples(folds[0].x, work.y, None)
     for member in members:
         if hasattr(like, "classes_"):
             member.network.classes_ = like.classes_
-    num_trained = min(like._num_trained(int(np.sum(weights[fold.train] > 0))) for fold in folds)
+    num_trained = like._num_trained(min(len(fold.train) for fold in folds))
     shape = x.shape[1], like._num_outputs(y), num_trained, x.dtype
-    configs = [member.network._config(*shape) for member in members]
-    grid, indices = _grid(members, configs, float(np.mean(weights[weights > 0])))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is said where a network takes its weights over
+        configs = [member.network._config(*shape) for member in members]
+    grid, indices = _grid(members, configs)
     if work.search.refit and len({c.program() for c in configs}) == 1 and not like.early_stopping:
-        # The program that fits the best candidate compiles in the background while the sweep trains.
-        threading.Thread(target=_compile, args=(clone(like), x, y, like), daemon=True).start()
-    data = Data(x.T, y.T, weights)
-    results = _run(work, like, folds, data, _records(like, members, configs, num_trained), grid)
-    row = results.design.index
-    found = [
-        [[from_row(member, results, row(configuration, seed, f), like, fold)
-          for seed in range(work.search.n_seeds)] for f, fold in enumerate(folds)]
-        for member, configuration in zip(members, indices, strict=True)
-    ]  # fmt: skip
-    return found, results
+        # The program that fits the best candidate compiles in the background while the sweep trains. Not a
+        # daemon: a thread that is cut off while it compiles ends the whole process.
+        threading.Thread(target=_compile, args=(clone(like), x, y, like)).start()
+    config = _records(like, members, configs, num_trained)
+    watched = _watched(like, y, folds, seeds[0], configs[0]) if like.early_stopping else None
+    results = _run(work, like, folds, Data(x.T, y.T, weights), (config, grid, seeds, watched))
+    index = results.design.index
+    places = itertools.product(enumerate(indices), range(len(seeds)), range(len(folds)))
+    return {(m, seed, f): index(configuration, seed, f) for (m, configuration), seed, f in places}, results
+
+
+def _watched(like: RegMLP, y: np.ndarray, folds: list[Fold], seed: int, config: Config) -> list[np.ndarray]:
+    """Returns the samples of each fold that `fit` would watch."""
+    found = []
+    for fold in folds:
+        random = np.random.RandomState(seed)
+        draw_weights(random, config.layer_sizes, False, config.dtype)
+        labels = (
+            y[fold.train, 0].astype(bool) if config.layer_sizes[-1] == 1 and is_classifier(like) else None
+        )
+        found.append(watched_as_sklearn(random, fold.train, like.validation_fraction, labels)[1])
+    if min(map(len, found)) < 2:
+        raise ValueError("the validation set is too small")
+    return found
 
 
 def _records(like: RegMLP, members: list[Candidate], configs: list[Config], num_trained: int) -> Config:
@@ -180,30 +323,36 @@ def _records(like: RegMLP, members: list[Candidate], configs: list[Config], num_
     return dataclasses.replace(config, stop_on=None)
 
 
-def _run(work: Work, like: RegMLP, folds: list[Fold], data: Data, config: Config, grid: Grid) -> Results:
-    """Returns the sweep over all configurations, seeds and folds."""
-    search, has_steps = work.search, any(fold.steps for fold in folds)
+def _run(work: Work, like: RegMLP, folds: list[Fold], data: Data, asked: tuple[Any, ...]) -> Results:
+    """Returns the sweep over folds; `asked` is its config, grid, seeds and the watched samples, or None."""
+    search, has_steps = work.search, any(any(fold.steps) for fold in folds)
+    config, grid, seeds, watched = asked
     return sweep(
         data, config, grid,
-        seeds=seeds_of(like.random_state, search.n_seeds),
+        seeds=seeds,
         folds=[(fold.train, fold.test) for fold in folds],
         fold_inputs=[fold.x for fold in folds] if has_steps else None,
         epochs=like.max_iter,
-        stopping=float(like.validation_fraction) or 0.1,
         keep="all",
-        workers=search.n_jobs if search.n_jobs is not None and search.n_jobs > 0 else None,
+        workers=_num_workers(search),
         store=search.store,
         progress=bool(search.verbose),
+        **({} if watched is None else {"stopping": watched}),
     )  # fmt: skip
 
 
-def _grid(members: list[Candidate], configs: list[Config], mean_weight: float) -> tuple[Grid, list[int]]:
+def _num_workers(search: Any) -> int | None:
+    """Returns the number of tasks at a time, None for a thread per core."""
+    return search.n_jobs if search.n_jobs is not None and search.n_jobs > 0 else None
+
+
+def _grid(members: list[Candidate], configs: list[Config]) -> tuple[Grid, list[int]]:
     """Returns the distinct configurations, and the index of each candidate's among them."""
     indices: dict[Any, int] = {}
     distinct: list[Configuration] = []
     found = []
     for member, config in zip(members, configs, strict=True):
-        asked = member.network._hparams(mean_weight) | {
+        asked = member.network._hparams() | {
             "hidden": config.layer_sizes[1:-1],
             "activation": config.activation,
             "optimizer": config.optimizer,

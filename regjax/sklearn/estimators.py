@@ -5,7 +5,7 @@ Users make them, alone, in a Pipeline or in a search of regjax/sklearn/search.py
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,8 +26,7 @@ class RegMLPClassifier(ClassifierMixin, RegMLP, ClassParameters):
     """A classifier: scikit-learn's `MLPClassifier`, trained by regjax, with every regulariser.
 
     The parameters of scikit-learn's `MLPClassifier` have its names, defaults and meanings, and from the same
-    `random_state` comes the same network. The solver "lbfgs" is left out; the activation "gelu" is added.
-    The other parameters:
+    `random_state` comes the same network. The activation "gelu" is added. The other parameters:
 
     Args:
         dtype: "float32", "float64", or "auto", which follows X.
@@ -83,7 +82,7 @@ class RegMLPClassifier(ClassifierMixin, RegMLP, ClassParameters):
         z = self._logits(X)
         if self._has_labels():
             # Sparse where y was sparse.
-            return self._label_binarizer.inverse_transform(expit(z))
+            return cast(Any, self._label_binarizer.inverse_transform(expit(z)))
         # One output is the logit of the second class.
         chosen = (z[:, 0] > 0).astype(int) if z.shape[1] == 1 else z.argmax(axis=1)
         # Where the data have but one class, that one.
@@ -96,8 +95,9 @@ class RegMLPClassifier(ClassifierMixin, RegMLP, ClassParameters):
     def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
         """Returns the logarithm of `predict_proba`."""
         z = self._logits(X)
-        if self._has_labels():
-            return log_expit(z)
+        if self._has_labels():  # equal where the probabilities are, as in scikit-learn
+            with np.errstate(divide="ignore"):
+                return np.log(expit(z))
         if len(self.classes_) == 1:
             return np.zeros_like(z)
         if z.shape[1] == 1:
@@ -193,11 +193,9 @@ class RegMLPRegressor(RegressorMixin, RegMLP, Loss):
     """A regressor: scikit-learn's `MLPRegressor`, trained by regjax, with every regulariser.
 
     The parameters of scikit-learn's `MLPRegressor` have its names, defaults and meanings, and from the same
-    `random_state` comes the same network. The solver "lbfgs" is left out; the activation "gelu" is added.
-    The other parameters:
+    `random_state` comes the same network. The activation "gelu" is added. The other parameters:
 
     Args:
-        loss: "squared_error"; scikit-learn's "poisson" is left out.
         dtype: "float32", "float64", or "auto", which follows X.
         {regularisers}
 
@@ -232,8 +230,8 @@ class RegMLPRegressor(RegressorMixin, RegMLP, Loss):
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Returns the predictions, `(n_samples,)` or `(n_samples, n_outputs)`."""
-        z = self._logits(X)
-        return z[:, 0] if z.shape[1] == 1 else z
+        found = self._real_values(self._logits(X))
+        return found[:, 0] if found.shape[1] == 1 else found
 
     def predict_samples(self, X: ArrayLike, n_samples: int = 100, random_state: Any = None) -> np.ndarray:
         """Returns what `predict` does, `n_samples` times, with units dropped as in training.
@@ -248,17 +246,25 @@ class RegMLPRegressor(RegressorMixin, RegMLP, Loss):
         References:
             Gal & Ghahramani 2016, "Dropout as a Bayesian approximation".
         """
-        found = np.stack(self._sampled_logits(X, n_samples, random_state))
+        found = self._real_values(np.stack(self._sampled_logits(X, n_samples, random_state)))
         return found[..., 0] if found.shape[-1] == 1 else found
+
+    def _real_values(self, z: np.ndarray) -> np.ndarray:
+        """Returns predictions, of the last layer's pre-activations."""
+        return np.exp(z) if self.out_activation_ == "exp" else z
 
     def _validate(self, X: Any, y: Any, fresh: bool, incremental: bool) -> tuple[np.ndarray, np.ndarray]:
         X, y = self._validated(X, y, fresh, y_numeric=True)
         if y.dtype.kind not in "biuf":
             raise TypeError(f"y must hold numbers, got dtype {y.dtype}")
-        return X, np.asarray(y, X.dtype).reshape(len(y), -1)
+        # lbfgs computes in float64 whatever X is, as in scikit-learn.
+        return X, np.asarray(y, None if self.solver == "lbfgs" else X.dtype).reshape(len(y), -1)
 
     def _num_outputs(self, y: np.ndarray) -> int:
         return y.shape[1]
 
     def _out_activation(self) -> str:
-        return "identity"
+        return "exp" if self.loss == "poisson" else "identity"
+
+    def _core_loss(self) -> Any:
+        return "poisson" if self.loss == "poisson" else "auto"

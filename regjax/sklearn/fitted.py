@@ -114,7 +114,7 @@ def _network(model: Model, params: Params, seed: int, classes: np.ndarray | None
     if classes is not None:
         network.classes_ = classes
     network._adopt(params)
-    network._describe(network, model.config, model.training.epochs)
+    network._describe(model.config, model.training.epochs)
     return network
 
 
@@ -155,6 +155,8 @@ def _settings(model: Model) -> dict[str, Any]:
     }
     if config.schedule in ("invscaling", "adaptive"):
         found["learning_rate"] = config.schedule
+    if config.loss == "poisson":
+        found["loss"] = "poisson"
     if config.optimizer == "sgd":
         found["momentum"] = 0.0
     if config.stop_on is None:  # all epochs are trained

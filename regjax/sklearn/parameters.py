@@ -25,6 +25,7 @@ from regjax.core import hparams
 from regjax.core.checks import shown
 from regjax.core.config import Config
 from regjax.core.hparams import HYPERPARAMETERS, HParams, Hyperparameter, check_hparam, check_hparams
+from regjax.sklearn.lbfgs import check_lbfgs
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -66,7 +67,7 @@ class _FromScikitLearn(BaseEstimator):
     hidden_layer_sizes: Annotated[Any, "array-like", _COUNT] = (100,)
     activation: Annotated[str, StrOptions(set(ACTIVATIONS))] = "relu"
     _: dataclasses.KW_ONLY
-    solver: Annotated[str, StrOptions({"sgd", "adam"})] = "adam"
+    solver: Annotated[str, StrOptions({"lbfgs", "sgd", "adam"})] = "adam"
     alpha: NotNegative = 0.0001
     batch_size: Annotated[Any, StrOptions({"auto"}), _COUNT] = "auto"
     learning_rate: Annotated[str, StrOptions({"constant", "invscaling", "adaptive"})] = "constant"
@@ -86,7 +87,7 @@ class _FromScikitLearn(BaseEstimator):
     beta_2: BelowOne = 0.999
     epsilon: Positive = 1e-8
     n_iter_no_change: Annotated[Any, _COUNT, Options(Real, {np.inf})] = 10
-    max_fun: Count = 15000
+    max_fun: Count = 15_000
     dtype: Annotated[str, StrOptions({"auto", "float32", "float64"})] = "auto"
 
 
@@ -148,6 +149,8 @@ class Parameters(_Regularised):
     def _check(self) -> None:
         """Raises ValueError for parameters that no data could make valid."""
         self._validate_params()
+        if self.solver == "lbfgs":
+            check_lbfgs(self)
         dtype = np.float64 if self.dtype == "auto" else self.dtype
         self._checked_hparams(self._config(1, 1, 10**6, dtype, class_weight=None))
 
@@ -272,7 +275,7 @@ class Loss:
     Dataclasses collect the fields of the last base first, so as the last base it comes first here too.
     """
 
-    loss: Annotated[str, StrOptions({"squared_error"})] = "squared_error"
+    loss: Annotated[str, StrOptions({"squared_error", "poisson"})] = "squared_error"
 
 
 @dataclass_transform()

@@ -1,68 +1,26 @@
 """`RegGridSearchCV`, `RegRandomizedSearchCV`: scikit-learn's searches, all candidates trained at once.
 
-Candidates × folds × seeds of a network, alone or at the end of a Pipeline, are rows of one sweep;
-scikit-learn's own `fit` scores, ranks and refits. Users make them; `import regjax` has both.
+scikit-learn's own `fit` makes folds, scores, ranks and refits; running.py hands it the networks, which are
+trained before. Users make the searches; `import regjax` has both.
 """
 
 from __future__ import annotations
 
-import copy
-import functools
 import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from numbers import Integral
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import numpy as np
-from sklearn.base import clone, is_classifier
-from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import (
-    GridSearchCV,
-    ParameterGrid,
-    ParameterSampler,
-    RandomizedSearchCV,
-    check_cv,
-)
-from sklearn.utils import indexable
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import _check_method_params
 
-from regjax.sklearn.candidates import train_candidates
-from regjax.sklearn.trained import Trained, Work, network_of
-
-
-class _Trained(FrozenEstimator):
-    """A fitted estimator where scikit-learn fits a clone: parameters are set, and `fit` does nothing.
-
-    Where the fit has failed, `fit` raises the error.
-    """
-
-    def __init__(self, estimator: Any, error: Exception | None = None) -> None:
-        super().__init__(estimator)
-        self.error = error
-
-    def set_params(self, **params: Any) -> Any:
-        return self
-
-    def fit(self, X: Any, y: Any = None, *args: Any, **params: Any) -> Self:
-        if self.error is not None:
-            raise self.error
-        return self
-
-
-class _Splits:
-    """A splitter that returns splits which have been made."""
-
-    def __init__(self, splits: list[tuple[np.ndarray, np.ndarray]]) -> None:
-        self.splits = splits
-
-    def split(self, X: Any, y: Any = None, **params: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        return iter(self.splits)
+from regjax.sklearn.running import Running, has_networks
 
 
 class _Search:
-    """The `fit` of both searches."""
+    """What both searches have beside scikit-learn's."""
 
     results_: Any
     seed_scores_: Any
@@ -71,82 +29,72 @@ class _Search:
         """Returns the search after training all candidates on all folds, and the best on all samples.
 
         Args:
-            X: `(n_samples, n_features)`, or what the first step of a Pipeline takes.
+            X: `(n_samples, n_features)`, or what the estimator takes.
             y: targets.
             **params: sample_weight and groups, as in scikit-learn.
 
         Raises:
-            TypeError: the estimator is no network of regjax, and does not end in one.
             ValueError: invalid parameters or data; all fits failed.
         """
-        self._validate_params()
-        network_of(self.estimator)
-        X, y = indexable(X, y)
-        # scikit-learn's `fit` runs on a copy of the search. Each clone of the estimator that it makes there,
-        # to fit it on a fold, is a network that the sweep has trained.
-        run = copy.copy(self)
-        run.cv = splitter = cast(Any, check_cv(self.cv, y, classifier=is_classifier(self.estimator)))
-        # One process, because the fits are done; no lines of its own.
-        run.n_jobs, run.verbose = 1, 0
-        routed = self._get_routed_params_for_fit(_check_method_params(X, params=params))
-        # Once, because a splitter may draw others the next time.
-        splits = [(np.asarray(a), np.asarray(b)) for a, b in splitter.split(X, y, **routed.splitter.split)]
-        run._work = Work(self, X, y, splits, dict(routed.estimator.fit))
-        run.estimator = copy.copy(self.estimator)
-        run.estimator.__sklearn_clone__ = functools.partial(next, run._clones())
-        cast(Any, super(_Search, run)).fit(X, y, **params)
-        del run.estimator.__sklearn_clone__
-        vars(self).update({n: v for n, v in vars(run).items() if n.endswith("_") and not n.startswith("_")})
+        self._running = Running(self)
+        vars(self).pop("num_recalled_", None)
+        try:
+            cast(Any, super()).fit(X, y, **params)
+            if results := self._running.results:
+                self.results_ = results[0] if len(results) == 1 else None
+        finally:
+            self._running.end()
+            del self._running
         return self
 
-    def _clones(self: Any) -> Iterator[Any]:
-        """Yields the estimators that replace the clones of scikit-learn's `fit`, in its order."""
-        # First the estimator of which all others are clones.
-        yield self.estimator
-        # Then one for each candidate, seed and fold. All are trained when the first is asked for.
-        found, self.results_ = train_candidates(self._work, self._candidates)
-        seeds = range(self.n_seeds)
-        self._trained = [fold[seed] for folds in found for seed in seeds for fold in folds]
-        for estimator, error, _ in self._trained:
-            yield _Trained(self.estimator if estimator is None else estimator, error)
-        # Last those that are fitted: the best candidate, on all samples.
-        while True:
-            yield clone(self._work.search.estimator)
+    def __getstate__(self) -> Any:
+        return {n: v for n, v in cast(Any, super()).__getstate__().items() if n != "_running"}
 
-    # scikit-learn hands its callbacks to a search that names `callback_ctx`, which this one does not.
-    def _run_search(self: Any, evaluate_candidates: Callable[..., Any], **_: Any) -> None:
-        """Hands the candidates to scikit-learn, each once for every seed."""
-        self._candidates: list[dict[str, Any]] = list(self._drawn())
-        splits = self._work.splits
-        if self._work.search.verbose:
-            print(
-                f"Fitting {len(splits)} folds for each of {len(self._candidates)} candidates, totalling "
-                f"{len(splits) * len(self._candidates) * self.n_seeds} fits"
-            )
-        seeded = [candidate for candidate in self._candidates for _ in range(self.n_seeds)]
-        evaluate_candidates(seeded, cv=_Splits(splits))
+    # scikit-learn's `fit` calls the following.
+
+    def _get_routed_params_for_fit(self: Any, params: Any) -> Any:
+        self._running.routed = cast(Any, super())._get_routed_params_for_fit(params)
+        return self._running.routed
+
+    def _check_input_parameters(self: Any, X: Any, y: Any, split_params: Any) -> None:
+        cast(Any, super())._check_input_parameters(X, y, split_params)
+        if has_networks(self):
+            self._running.begin(X, y)
+        elif self.n_seeds > 1 or self.store is not None:
+            asked = f"n_seeds={self.n_seeds}" if self.n_seeds > 1 else "store"
+            raise ValueError(f"estimator must hold a network of regjax with {asked}, got {self.estimator}")
+
+    def _run_search(self: Any, evaluate_candidates: Callable[..., Any], *, callback_ctx: Any = None) -> None:
+        if self._running.work is not None:
+            self._running.alone.close()
+            evaluate_candidates = self._running.evaluating(evaluate_candidates)
+        cast(Any, super())._run_search(evaluate_candidates, callback_ctx=callback_ctx)
 
     def _format_results(
-        self: Any, candidate_params: list[Any], n_splits: int, out: list[dict[str, Any]], more_results=None
+        self: Any,
+        candidate_params: list[Any],
+        n_splits: int,
+        out: list[dict[str, Any]],
+        more_results: Any = None,
     ) -> dict[str, Any]:
         """Returns scikit-learn's `cv_results_`, of means over seeds; writes `seed_scores_`.
 
         `candidate_params` has each candidate once per seed, `out` a dict per candidate, seed and fold.
         """
-        trained: list[Trained] = self._trained
-        for result, (_, _, seconds) in zip(out, trained, strict=True):
-            result["fit_time"] = seconds
+        running = self._running
+        if running.work is None:
+            return cast(Any, super())._format_results(candidate_params, n_splits, out, more_results)
+        running.tell(candidate_params, n_splits, out)
         # The position in `out` of each candidate, fold and seed.
-        positions = np.arange(len(out)).reshape(-1, self.n_seeds, n_splits).swapaxes(1, 2)
+        seeds = running.num_seeds
+        positions = np.arange(len(out)).reshape(-1, seeds, n_splits).swapaxes(1, 2)
         scores = [result["test_scores"] for result in out]
         if isinstance(scores[0], dict):
             self.seed_scores_ = {name: np.array([s[name] for s in scores])[positions] for name in scores[0]}
         else:
             self.seed_scores_ = np.array(scores, float)[positions]
-        means = [_mean([out[i] for i in cell]) for cell in positions.reshape(-1, self.n_seeds)]
-        return cast(Any, super())._format_results(
-            candidate_params[:: self.n_seeds], n_splits, means, more_results
-        )
+        means = [_mean([out[i] for i in cell]) for cell in positions.reshape(-1, seeds)]
+        return cast(Any, super())._format_results(candidate_params[::seeds], n_splits, means, more_results)
 
 
 def _mean(results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -189,31 +137,36 @@ class RegGridSearchCV(_Search, GridSearchCV):
     The parameters are scikit-learn's, and two more; these differ:
 
     Args:
-        estimator: a `RegMLPClassifier` or `RegMLPRegressor`, or a Pipeline that ends in one. The steps before
-            it are fitted once per fold, and per distinct setting of them.
-        n_jobs: tasks at a time; None takes a thread per core.
+        estimator: any estimator. A `RegMLPClassifier` or `RegMLPRegressor`, alone or at the end of a
+            Pipeline, is trained for all candidates at once; the steps before it are fitted once per fold and
+            per distinct setting of them. So is a network inside another estimator, such as a
+            `OneVsRestClassifier`. What has no network in it scikit-learn fits.
+        n_jobs: tasks at a time; None takes a thread per core. Where there are networks, candidates without
+            one are fitted one after the other.
         refit: as in scikit-learn; `regjax.one_se()` takes the simplest within one standard error of the best.
-        verbose: above 0 shows a bar on a terminal.
-        pre_dispatch: is not used.
-        error_score: as in scikit-learn; a network that diverges has failed.
+        verbose: as in scikit-learn, and above 0 a bar on a terminal. A line's time is the network's share of
+            the time of its chunk.
         n_seeds: networks per candidate and fold. `split{i}_…` are means over them, `std_test_score` is over
             folds, `seed_scores_` has all.
-        store: path of a run store, see `regjax.sweep`: a network that it holds is not trained again.
+        store: path of a run store, see `regjax.sweep`: a network that it holds is not trained again. It keeps
+            the rows of a sweep.
 
     Attributes:
         cv_results_: scikit-learn's keys. `mean_fit_time` is a network's share of the time of its chunk.
         seed_scores_: test scores, `(candidates, folds, seeds)`; with several scorers, a mapping by name.
         results_: the `regjax.Results` of the sweep, for its tables and plots. None where the candidates took
-            several sweeps: they differ in the steps before the network, or in max_iter, learning_rate,
-            shuffle, early_stopping, class_weight, dtype or random_state.
+            several sweeps, since they differ in the steps before the network, or in max_iter, learning_rate,
+            shuffle, class_weight, dtype or random_state, with early stopping also in hidden_layer_sizes; or
+            where some are no rows of a sweep: with sample weights, solver="lbfgs", several labels per sample,
+            a network inside another estimator, folds that lack a class, repeat samples, mean batches of
+            several sizes, or list the training samples of batches in another order than theirs.
+        num_recalled_: number of networks that the store held.
 
     With a whole number as random_state the networks and scores are scikit-learn's, to rounding; the seeds are
-    random_state, random_state + 1, …. There are two exceptions: with `early_stopping` all candidates of a
-    fold watch the same samples; and with sample weights alpha is divided by their mean over all samples, not
-    over those of a fold.
+    random_state, random_state + 1, ….
 
     Raises:
-        TypeError: by `fit`, where the estimator is no network of regjax and does not end in one.
+        ValueError: by `fit`, invalid parameters or data; all fits failed.
 
     Example:
         >>> import regjax
@@ -228,9 +181,6 @@ class RegGridSearchCV(_Search, GridSearchCV):
     _parameter_constraints: dict[str, Any] = {**GridSearchCV._parameter_constraints, **_OWN_CONSTRAINTS}  # noqa: RUF012
 
     __init__: Any = _extended(GridSearchCV)
-
-    def _drawn(self) -> Iterable[dict[str, Any]]:
-        return ParameterGrid(self.param_grid)
 
 
 class RegRandomizedSearchCV(_Search, RandomizedSearchCV):
@@ -257,6 +207,3 @@ class RegRandomizedSearchCV(_Search, RandomizedSearchCV):
     }
 
     __init__: Any = _extended(RandomizedSearchCV)
-
-    def _drawn(self) -> Iterable[dict[str, Any]]:
-        return ParameterSampler(self.param_distributions, self.n_iter, random_state=self.random_state)

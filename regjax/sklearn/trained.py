@@ -1,14 +1,14 @@
-"""Fitted estimators of a search's candidates: out of the rows of a sweep, or fitted one by one.
+"""Fitted estimators out of the rows of a sweep.
 
-regjax/sklearn/candidates.py calls it, before a sweep for the inputs of the network in each fold, and after
-it for the estimators that scikit-learn scores.
+`regjax/sklearn/candidates.py` asks here, before a sweep, whether a candidate can be rows of one and what its
+networks see in each fold; and after it for the estimators that scikit-learn scores.
 """
 
 from __future__ import annotations
 
-import copy
+import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Integral
 from typing import Any, NamedTuple, cast
 
@@ -17,10 +17,14 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils._indexing import _safe_indexing
-from sklearn.utils.validation import _check_feature_names, _check_method_params, _num_samples
+from sklearn.utils.validation import _check_feature_names, _num_samples
 
-from regjax.sklearn.base import NOT_FINITE, RegMLP
+from regjax.sklearn.base import RegMLP, Trained, is_plain
+from regjax.sklearn.dense import as_dense
 from regjax.study.results import Results
+
+# Methods by which a Pipeline fits its steps: a class that overrides one fits them by itself.
+_FITS = ("fit", "_fit", "_final_estimator", "_check_method_params", "_iter")
 
 
 class Work(NamedTuple):
@@ -28,6 +32,7 @@ class Work(NamedTuple):
 
     Attributes:
         search: the search, for its parameters.
+        estimator: its estimator.
         X: the features, as the user gave them.
         y: the targets, as the user gave them.
         splits: training and test indices of each fold.
@@ -35,6 +40,7 @@ class Work(NamedTuple):
     """
 
     search: Any
+    estimator: Any
     X: Any
     y: Any
     splits: list[tuple[np.ndarray, np.ndarray]]
@@ -42,17 +48,24 @@ class Work(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A candidate whose parameters are valid.
+    """A candidate that can be rows of a sweep.
 
     Attributes:
         number: its index among the candidates.
-        estimator: the search's estimator with the candidate's parameters.
-        network: the estimator, or the last step of a Pipeline.
+        parameters: its parameters.
+        pipelines: the Pipelines around its network, from the outermost inwards.
+        network: the network.
     """
 
     number: int
-    estimator: Any
+    parameters: Mapping[str, Any]
+    pipelines: list[Pipeline]
     network: RegMLP
+
+    @property
+    def prefix(self) -> str:
+        """What stands before the names of the network's own parameters."""
+        return "".join(f"{pipeline.steps[-1][0]}__" for pipeline in self.pipelines)
 
 
 class Fold(NamedTuple):
@@ -63,7 +76,7 @@ class Fold(NamedTuple):
         test: indices of the test samples.
         x: all samples as the network's input, `(n_samples, n_features)`.
         like: the training samples as the network gets them; their columns may have names.
-        steps: the fitted steps before the network.
+        steps: the fitted steps before the network, for each Pipeline.
         seconds: time of fitting these steps.
     """
 
@@ -71,44 +84,42 @@ class Fold(NamedTuple):
     test: np.ndarray
     x: Any
     like: Any
-    steps: list[tuple[str, Any]]
+    steps: list[list[tuple[str, Any]]]
     seconds: float
 
 
-class Trained(NamedTuple):
-    """A fitted estimator of one candidate, fold and seed.
+def inside(estimator: Any) -> tuple[list[Pipeline], Any]:
+    """Returns the Pipelines around an estimator's last step, from the outermost inwards, and that step."""
+    pipelines = []
+    while isinstance(estimator, Pipeline):
+        pipelines.append(estimator)
+        estimator = estimator.steps[-1][1]
+    return pipelines, estimator
 
-    Attributes:
-        estimator: the fitted estimator, or None where fitting failed.
-        error: the error of a failed fit, or None.
-        seconds: time of the fit.
+
+def as_candidate(number: int, parameters: Mapping[str, Any], estimator: Any) -> Candidate | None:
+    """Returns a candidate whose network can be a row of a sweep; None where it cannot.
+
+    It cannot where its class overrides how it is fitted, where a Pipeline around it does, and where its
+    parameters are not valid. A generator as random_state is at another place in each network.
     """
-
-    estimator: Any
-    error: Exception | None
-    seconds: float
-
-
-def network_of(estimator: Any) -> RegMLP:
-    """Returns the network that an estimator is, or a Pipeline ends in.
-
-    Raises:
-        TypeError: the estimator is no network of regjax, and does not end in one.
-    """
-    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
-    if not isinstance(last, RegMLP):
-        raise TypeError(
-            "estimator must be a RegMLPClassifier or a RegMLPRegressor, or a Pipeline that ends in one, got "
-            f"{type(last).__name__}; for others take scikit-learn's GridSearchCV"
-        )
-    return last
+    pipelines, network = inside(estimator)
+    if not isinstance(network, RegMLP) or not is_plain(network, "fit"):
+        return None
+    if not all(_is_plain(pipeline) for pipeline in pipelines):
+        return None
+    if network.solver not in ("sgd", "adam") or not isinstance(network.random_state, Integral | None):
+        return None
+    try:
+        network._check()
+    except Exception:  # raised again where the candidate is fitted
+        return None
+    return Candidate(number, parameters, pipelines, network)
 
 
-def sample_weight(estimator: Any, fit_params: Mapping[str, Any]) -> Any:
-    """Returns the sample weights that metadata hold for the network, or None."""
-    if isinstance(estimator, Pipeline):
-        return fit_params.get(f"{estimator.steps[-1][0]}__sample_weight")
-    return fit_params.get("sample_weight")
+def _is_plain(pipeline: Pipeline) -> bool:
+    own = all(getattr(type(pipeline), name) is getattr(Pipeline, name) for name in _FITS)
+    return own and pipeline.transform_input is None
 
 
 def seeds_of(random_state: Any, count: int) -> list[int]:
@@ -122,50 +133,67 @@ def seeds_of(random_state: Any, count: int) -> list[int]:
     return list(found)
 
 
-def preprocessed(work: Work, estimator: Any) -> list[Fold] | None:
+def preprocessed(work: Work, pipelines: list[Pipeline]) -> list[Fold]:
     """Returns each fold with its samples after the steps before the network, fitted on its training part.
 
-    None where a sweep cannot hold the result: a step fails, returns a sparse matrix, or returns as many
-    columns as depends on the fold.
+    Raises:
+        ValueError: a sweep cannot hold the result: a step does not return a matrix of numbers, or the number
+            of columns depends on the fold.
+        Exception: whatever a step raises.
     """
-    if not isinstance(estimator, Pipeline) or len(estimator.steps) == 1:
-        return [Fold(train, test, work.X, work.X, [], 0.0) for train, test in work.splits]
-    network = f"{estimator.steps[-1][0]}__"
-    fit_params = {name: v for name, v in work.fit_params.items() if not name.startswith(network)}
-    found = []
-    for train, test in work.splits:
-        try:
-            fold = _fold(work, estimator, train, test, fit_params)
-        except Exception:  # raised again, fold by fold, where the candidates are fitted one by one
-            return None
-        if fold is None:
-            return None
-        found.append(fold)
-    return found if len({fold.x.shape for fold in found}) == 1 else None
+    if not any(len(pipeline.steps) > 1 for pipeline in pipelines):
+        x = as_dense(work.X)
+        nothing: list[list[tuple[str, Any]]] = [[] for _ in pipelines]
+        return [Fold(train, test, x, x, nothing, 0.0) for train, test in work.splits]
+    found = [_fold(work, pipelines, train, test) for train, test in work.splits]
+    if len({fold.x.shape for fold in found}) > 1:
+        raise ValueError("the number of columns depends on the fold")
+    return found
 
 
-def _fold(
-    work: Work, estimator: Pipeline, train: np.ndarray, test: np.ndarray, fit_params: dict[str, Any]
-) -> Fold | None:
-    """Returns one fold of `preprocessed`; None where the steps do not return a matrix of numbers."""
+def _fold(work: Work, pipelines: list[Pipeline], train: np.ndarray, test: np.ndarray) -> Fold:
+    """Returns one fold of `preprocessed`."""
     began = time.perf_counter()
-    before = Pipeline(
-        [(name, clone(s) if hasattr(s, "get_params") else s) for name, s in estimator.steps[:-1]]
-    )
-    some = _check_method_params(work.X, params=fit_params, indices=train)
-    y_train = None if work.y is None else _safe_indexing(work.y, train)
-    like = before.fit_transform(_safe_indexing(work.X, train), y_train, **some)
-    seen, rest = np.asarray(like), np.asarray(before.transform(_safe_indexing(work.X, test)))
+    levels = [[(name, _copy(step)) for name, step in pipeline.steps[:-1]] for pipeline in pipelines]
+    # One Pipeline of all steps; a name may stand in two of the user's.
+    steps = [(f"{i}-{name}", step) for i, level in enumerate(levels) for name, step in level]
+    before = Pipeline(steps)
+    like = as_dense(before.fit_transform(_safe_indexing(work.X, train), _part(work.y, train)))
+    seen, rest = np.asarray(like), np.asarray(as_dense(before.transform(_safe_indexing(work.X, test))))
     if seen.ndim != 2 or rest.ndim != 2 or seen.dtype.kind not in "fiub":
-        return None
+        raise ValueError("a step does not return a matrix of numbers")
     # Samples that are in neither part stay 0: no network trains on them or is scored on them.
     x = np.zeros((_num_samples(work.X), seen.shape[1]), seen.dtype)
     x[train], x[test] = seen, rest
-    return Fold(train, test, x, like, before.steps, time.perf_counter() - began)
+    fitted = iter(before.steps)
+    levels = [[(name, next(fitted)[1]) for name, _ in level] for level in levels]
+    return Fold(train, test, x, like, levels, time.perf_counter() - began)
 
 
-def from_row(member: Candidate, results: Results, row: int, like: RegMLP, fold: Fold) -> Trained:
-    """Returns the fitted estimator of one row of a sweep.
+def _copy(step: Any) -> Any:
+    return clone(step) if hasattr(step, "get_params") else step
+
+
+def _part(y: Any, indices: np.ndarray) -> Any:
+    return None if y is None else _safe_indexing(y, indices)
+
+
+class Adopted(NamedTuple):
+    """A network that a row of a sweep holds, for an estimator that scikit-learn is about to fit.
+
+    Attributes:
+        take: gives the weights to the estimator.
+        seconds: the row's share of the sweep's time.
+    """
+
+    take: Callable[[Any], None]
+    seconds: float
+
+
+def from_row(
+    member: Candidate, results: Results, row: int, like: RegMLP, fold: Fold, y: Any
+) -> Adopted | None:
+    """Returns the network of one row of a sweep; None where the row diverged.
 
     Args:
         member: the candidate of the row.
@@ -173,42 +201,34 @@ def from_row(member: Candidate, results: Results, row: int, like: RegMLP, fold: 
         row: number of the row.
         like: the network that has validated the samples, for their shapes and classes.
         fold: the fold of the row.
+        y: the targets of all samples, as the user gave them.
     """
+    if results.diverged_at[row] >= 0:
+        return None
     design = results.design
     # All configurations of a sweep share the steps before the network.
     seconds = float(results.seconds[row]) + fold.seconds / len(design.configurations)
-    if results.diverged_at[row] >= 0:
-        return Trained(None, ValueError(NOT_FINITE), seconds)
-    network: Any = copy.copy(member.network)  # not fitted, so nothing is shared that fitting writes
-    network._adopt(results.params(row))
-    configuration, stopped_at = design.row(row).configuration, int(results.stopped_at[row])
-    config = design.configs[configuration]
+    place, stopped_at = design.row(row), int(results.stopped_at[row])
+    config = design.configs[place.configuration]
     steps = stopped_at if stopped_at >= 0 else config.num_steps
-    network._describe(like, config, -(-steps // design.num_batches[configuration]))
-    _check_feature_names(network, fold.like, reset=True)
-    if not isinstance(member.estimator, Pipeline):
-        return Trained(network, None, seconds)
-    return Trained(Pipeline([*fold.steps, (member.estimator.steps[-1][0], network)]), None, seconds)
+    epochs = -(-steps // design.num_batches[place.configuration])
+    num_samples = member.network._num_trained(len(fold.train))
+    trained = Trained(results.params(row), config, epochs, num_samples, seconds, stopped_at >= 0, place.seed)
+
+    def take(estimator: Any) -> None:
+        pipelines, network = inside(estimator)
+        for pipeline, steps in zip(pipelines, fold.steps, strict=True):
+            pipeline.steps[:-1] = steps
+        for name in ("classes_", "_label_binarizer"):
+            if hasattr(like, name):
+                setattr(network, name, getattr(like, name))
+        _check_feature_names(network, fold.like, reset=True)
+        network._take_over(trained, functools.partial(_samples, fold, y))
+
+    return Adopted(take, seconds)
 
 
-def one_by_one(work: Work, member: Candidate) -> list[list[Trained]]:
-    """Returns a candidate fitted as scikit-learn does: a list over seeds, for each fold."""
-    found = []
-    for train, _ in work.splits:
-        some = _check_method_params(work.X, params=work.fit_params, indices=train)
-        X, y = _safe_indexing(work.X, train), _safe_indexing(work.y, train)
-        of_fold = []
-        for seed in seeds_of(member.network.random_state, work.search.n_seeds):
-            # The seeds of a sweep: with one seed, the candidate's own random_state where it is a number.
-            estimator: Any = clone(member.estimator)
-            network_of(estimator).set_params(random_state=seed)
-            began, error = time.perf_counter(), None
-            try:
-                estimator.fit(X, y, **some)
-            except Exception as failure:
-                if work.search.error_score == "raise":
-                    raise
-                error = failure
-            of_fold.append(Trained(estimator, error, time.perf_counter() - began))
-        found.append(of_fold)
-    return found
+def _samples(fold: Fold, y: Any) -> tuple[Any, Any, None]:
+    """Returns the arguments of `fit` in a fold."""
+    X = fold.like if any(fold.steps) else _safe_indexing(fold.x, fold.train)
+    return X, _part(y, fold.train), None

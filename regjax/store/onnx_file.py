@@ -195,6 +195,8 @@ def _network(graph: _Graph, model: Model, params: Sequence[Any], x: str) -> str:
     if model.loss == "sigmoid_cross_entropy":
         p = graph.add("Sigmoid", a)
         return graph.add("Concat", graph.add("Sub", graph.constant(1.0), p), p, axis=1)
+    if model.loss == "poisson":
+        return graph.add("Exp", a)
     return a if model.loss == "squared_error" else graph.add("Softmax", a, axis=1)
 
 

@@ -23,13 +23,13 @@ from regjax.core.data import Data, pad_samples
 from regjax.core.hparams import OFF_VALUES, HParams, check_hparam
 from regjax.core.metrics import CLASS_METRICS, REAL_METRICS, UNITS, without_split
 from regjax.core.mlp import Params
-from regjax.core.numpy_random import draw_orders, draw_weights
 from regjax.core.random import as_key, replicate_key
 from regjax.core.settings import own_settings
 from regjax.data.encode import Statistics, encode, fit_statistics
 from regjax.data.schema import Schema
 from regjax.data.splits import Splits, standardisation, target_standardisation
 from regjax.study.configuration import NAMES, Configuration, is_mentioned, value_of
+from regjax.study.drawn import draw_as_sklearn
 from regjax.study.evidence import Evidence, Row
 from regjax.study.grid import Grid
 from regjax.study.words import describe
@@ -157,7 +157,10 @@ class Design:
 
     def in_units(self, metric: str) -> str:
         """Returns a metric, with or without its split, and its unit: the label of its axis in a figure."""
-        unit = UNITS.get(without_split(metric), ("", ""))[not np.issubdtype(self.data.y.dtype, np.integer)]
+        real = not np.issubdtype(self.data.y.dtype, np.integer)
+        unit = UNITS.get(without_split(metric), ("", ""))[real]
+        if self.configs[0].loss == "poisson" and without_split(metric) in ("loss", "cost"):
+            unit = "nats"
         return f"{metric} ({unit})" if unit else metric
 
     @property
@@ -417,19 +420,10 @@ class Design:
 
     @functools.cached_property
     def _drawn(self) -> Callable[..., tuple[Params, np.ndarray | None]]:
-        """`_draw` with a cache that is dropped with the design."""
-        return functools.lru_cache(maxsize=64)(self._draw)
-
-    def _draw(
-        self, config: Config, num_batches: int, seed: int, fold: int, stops: bool
-    ) -> tuple[Params, np.ndarray | None]:
-        random = np.random.RandomState(seed)
-        params = draw_weights(random, config.layer_sizes, config.init == "sklearn_logistic", config.dtype)
-        if config.batch_size is None:
-            return params, None
-        samples = np.flatnonzero(self.splits.trains(fold, stops) > 0)
-        width, epochs = self.padded.x.shape[1], -(-config.num_steps // num_batches)
-        return params, draw_orders(random, samples, epochs, width, config.shuffle)[0]
+        """`draw_as_sklearn` for this design, with a cache that is dropped with it."""
+        width = self.padded.x.shape[1]
+        draw = functools.partial(draw_as_sklearn, self.data, self.splits, width)
+        return functools.lru_cache(maxsize=64)(draw)
 
     def key(self, row: Row) -> np.ndarray:
         """Returns the key data of a row, `(2,)`: that of its replicate, or its own where not paired."""

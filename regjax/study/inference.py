@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.special import erf, expit, softmax
 
-from regjax.core.config import Activation, Loss
+from regjax.core.config import REAL_LOSSES, Activation, Loss
 from regjax.core.mlp import Params
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
@@ -41,8 +41,8 @@ def network_outputs(params: Params, x: np.ndarray, activation: Activation, loss:
         for w, b in params[:-1]:
             a = f(np.asarray(w) @ a + np.asarray(b))
         z = np.asarray(params[-1].w) @ a + np.asarray(params[-1].b)
-    if loss == "squared_error":
-        return z.T
+    if loss in REAL_LOSSES:
+        return np.exp(z).T if loss == "poisson" else z.T
     if loss == "sigmoid_cross_entropy":
         p = expit(z[0])
         return np.stack([1 - p, p], axis=1)

@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from regjax.core.config import Loss
+from regjax.core.config import REAL_LOSSES, Loss
 from regjax.core.data import as_numbers
 from regjax.core.metrics import metrics, without_split
 from regjax.core.mlp import Params, predict, predict_proba
@@ -88,7 +88,7 @@ def ensemble_scores(design: Design, kept: Mapping[int, Params], metric: str) -> 
         rows = [design.index(configuration, seed, fold) for seed in range(len(design.seeds))]
         if all(row in kept for row in rows):
             loss = resolve_loss(design.configs[configuration], design.data)
-            run = predict if loss == "squared_error" else predict_proba
+            run = predict if loss in REAL_LOSSES else predict_proba
             each = [predicted(run, design, row, kept[row], samples) for row in rows]
             mean = np.mean(each, axis=0).astype(np.float64)
             found[configuration, fold] = _metrics_of(mean, design, loss, fold)[without_split(metric)]
@@ -97,7 +97,8 @@ def ensemble_scores(design: Design, kept: Mapping[int, Params], metric: str) -> 
 
 def _metrics_of(mean: np.ndarray, design: Design, loss: Loss, fold: int) -> dict[str, float]:
     """Returns the metrics of averaged predictions, `(outputs, n)`, on the held-out samples of a fold."""
-    # Metrics take logits: those of these probabilities, for several classes up to a constant.
+    # Metrics take logits: those of these probabilities, for several classes up to a constant; the logits of
+    # poisson are logarithms too.
     with np.errstate(divide="ignore"):
         if loss == "sigmoid_cross_entropy":
             scores = np.log(mean) - np.log1p(-mean)
@@ -108,6 +109,6 @@ def _metrics_of(mean: np.ndarray, design: Design, loss: Loss, fold: int) -> dict
     with own_settings("float64"):
         weights = jnp.asarray(design.splits.val[fold], jnp.float64)
         y = np.asarray(design.data.y)
-        y = jnp.asarray(y.astype(np.float64) if loss == "squared_error" else y)
+        y = jnp.asarray(y.astype(np.float64) if loss in REAL_LOSSES else y)
         found = metrics(jnp.asarray(scores), y, weights, loss=loss)
         return {name: float(value) for name, value in found.items()}

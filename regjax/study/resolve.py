@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from regjax.core.checks import check_choice, check_count, check_known, shown
-from regjax.core.config import Config, Loss
+from regjax.core.config import REAL_LOSSES, Config, Loss
 from regjax.core.data import Data, Task
 from regjax.core.hparams import HYPERPARAMETERS, HParams, check_hparams, check_loss
 from regjax.core.objective import resolve_loss
@@ -54,7 +54,7 @@ class Options(TypedDict, total=False):
     standardize_target: bool | None
     epochs: int | None
     pairing: Pairing
-    stopping: float
+    stopping: float | Sequence[Any]
     fold_inputs: Sequence[ArrayLike] | None
     target: str | None
     task: Task
@@ -117,6 +117,8 @@ def make_design(
     hidden, base = as_config(config)
     found = as_grid(grid)
     seeds = check_seeds(asked["seeds"])
+    if base.loss == "poisson" and asked["task"] == "auto":
+        asked["task"] = "regression"  # counts are whole numbers, which are labels otherwise
     samples = resolve_samples(data, asked)
     standardize, standardize_target = (
         standardizes(data) if asked[name] is None else bool(asked[name])
@@ -124,12 +126,15 @@ def make_design(
     )
     if hidden is not None:
         base = fit_config(base, samples.train, hidden, num_inputs(samples))
-    # Of a table whose targets are classes there is nothing to standardise; to ask for it is a slip.
-    real = resolve_loss(base, samples.train) == "squared_error"
-    standardize_target = standardize_target and (real or asked["standardize_target"] is not None)
+    if base.loss == "poisson" and samples.classes is not None:
+        raise ValueError(f"task must be regression for loss poisson, got {shown(asked['task'])}")
+    # Of classes there is nothing to standardise, and poisson takes counts as they are; to ask is a slip.
+    squared = resolve_loss(base, samples.train) == "squared_error"
+    standardize_target = standardize_target and (squared or asked["standardize_target"] is not None)
     with loaders.of_file(data):
         train, test = checked_samples(base, samples, standardize_target)
-    check_fraction("stopping", asked["stopping"])
+    if not isinstance(asked["stopping"], list | tuple):
+        check_fraction("stopping", asked["stopping"])
     early = [watches(configuration, base) for configuration in found]
     stopping = asked["stopping"] if any(early) else None
     splits = make_splits(train, asked["folds"], asked["validation"], samples.groups, stopping, samples.time)
@@ -163,7 +168,7 @@ def _check_names(options: Mapping[str, Any]) -> None:
 def _check_class_weight(config: Config, loss: Loss) -> None:
     """Raises ValueError where the weights of classes do not fit the targets."""
     given, num_classes = config.class_weight, max(2, config.layer_sizes[-1])
-    if given is not None and loss == "squared_error":
+    if given is not None and loss in REAL_LOSSES:
         raise ValueError("class_weight must be used with classes, got real targets")
     if isinstance(given, tuple) and len(given) != num_classes:
         raise ValueError(
@@ -269,7 +274,7 @@ def fit_config(config: Config, data: Data, hidden: tuple[int, ...], num_inputs: 
         num_inputs: number of the networks' inputs; None is that of `data.x`.
     """
     num_outputs = len(data.y)
-    if np.issubdtype(data.y.dtype, np.integer):
+    if np.issubdtype(data.y.dtype, np.integer) and config.loss not in REAL_LOSSES:
         largest = int(np.max(data.y))
         two = largest <= 1 and config.loss in ("auto", "sigmoid_cross_entropy")
         num_outputs = 1 if two else max(2, largest + 1)

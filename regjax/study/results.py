@@ -69,6 +69,7 @@ class Results:
         compile_seconds: wall-clock time before the first step.
         train_seconds: wall-clock time of the rest.
         notes: sentences on what happened while training.
+        recalled: number of rows that were not trained, because a store held them.
     """
 
     design: Design
@@ -84,6 +85,7 @@ class Results:
     compile_seconds: float
     train_seconds: float
     notes: tuple[str, ...] = ()
+    recalled: int = 0
 
     def __len__(self) -> int:
         return len(self.seconds)

@@ -235,8 +235,10 @@ def checked_samples(config: Config, samples: Samples, standardize_target: bool) 
 
     checked = check_data(config, seen(train))
     checked_test = check_test(config, checked, None if test is None else seen(test))
-    if standardize_target and resolve_loss(config, checked) != "squared_error":
-        raise ValueError("standardize_target must be used with real targets, got classes")
+    loss = resolve_loss(config, checked)
+    if standardize_target and loss != "squared_error":
+        wanted = "squared_error, got loss poisson" if loss == "poisson" else "real targets, got classes"
+        raise ValueError(f"standardize_target must be used with {wanted}")
     weights = unit_mean(train.weights, len(train.weights))
     found = own(train, checked)._replace(weights=weights)
     return found, None if test is None or checked_test is None else own(test, checked_test)

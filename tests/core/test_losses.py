@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import expit, softmax
+from sklearn.metrics import mean_poisson_deviance
 from sklearn.neural_network._base import binary_log_loss, log_loss
 
-from regjax.core.config import Loss
+from regjax.core.config import REAL_LOSSES, Loss
 from regjax.core.losses import LOSSES, clipped_loss, smoothed
 
 
@@ -24,6 +25,9 @@ def example(name, key=0, n=9):
         y = rng.integers(0, 2, (outputs, n)).astype(np.int32)
     elif name == "softmax_cross_entropy":
         y = rng.integers(0, outputs, (1, n)).astype(np.int32)
+    elif name == "poisson":
+        y = 5 * y**2
+        y[:, 1:4] = 0, 0.5, 1
     return logits, y
 
 
@@ -56,6 +60,9 @@ def test_values_worked_by_hand():
     # ½·((3-1)² + (0-4)²) = 10: with the ½, summed over outputs.
     got = LOSSES["squared_error"].f(jnp.array([[3.0], [0.0]]), jnp.array([[1.0], [4.0]]))
     assert got.tolist() == [10.0]
+    # μ = 1 for y = 0: μ - y = 1. μ = 2 for y = 4: 4·log(4/2) - 4 + 2. μ = y = 3: 0.
+    got = LOSSES["poisson"].f(jnp.log(jnp.array([[1.0, 2.0, 3.0]])), jnp.array([[0.0, 4.0, 3.0]]))
+    np.testing.assert_allclose(got, [1, 4 * math.log(2) - 2, 0], rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -63,12 +70,38 @@ def test_values_worked_by_hand():
 def test_huge_logits_stay_finite_in_float32(name, size):
     f, gradient = LOSSES[name]
     logits, y = example(name)
-    logits = jnp.asarray(np.where(logits > 0, size, -size), jnp.float32)
-    y = jnp.asarray(y, jnp.float32 if name == "squared_error" else jnp.int32)
+    logits = np.where(logits > 0, size, -size)
+    if name == "poisson":  # exp(89) is beyond float32
+        logits = np.minimum(logits, 88)
+    logits = jnp.asarray(logits, jnp.float32)
+    y = jnp.asarray(y, jnp.float32 if name in REAL_LOSSES else jnp.int32)
     assert f(logits, y).dtype == gradient(logits, y).dtype == jnp.float32
     assert f(logits, y).shape == (logits.shape[1],)
     assert jnp.isfinite(f(logits, y)).all()
     assert jnp.isfinite(gradient(logits, y)).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_poisson_is_half_the_deviance_and_keeps_its_digits(seed, x64):
+    rng = np.random.default_rng(seed)
+    y = rng.choice([0, 1e-3, 0.7, 1, 3, 1e3, 1e7], (2, 50))
+    z = np.log(np.where(y == 0, 1, y)) + rng.standard_normal((2, 50)) * rng.choice([1e-3, 1, 5], (2, 50))
+    f, gradient = LOSSES["poisson"]
+    ours = np.asarray(f(jnp.asarray(z), jnp.asarray(y)))
+    exact, of_y = np.longdouble(z), np.longdouble(y)
+    wanted = of_y * (np.log(np.where(y == 0, 1, of_y)) - exact) - of_y + np.exp(exact)
+    np.testing.assert_allclose(ours, wanted.sum(axis=0).astype(float), rtol=1e-11, atol=1e-12 * y.max())
+    deviance = [mean_poisson_deviance(y[:, i], np.exp(z[:, i])) for i in range(50)]  # of 2: half of twice
+    np.testing.assert_allclose(ours, deviance, rtol=1e-9, atol=1e-14 * y.max())
+    with jax.enable_x64(False):
+        single = np.asarray(f(jnp.asarray(z, jnp.float32), jnp.asarray(y, jnp.float32)))
+    # Rounding z moves log μ - log y by as much.
+    slope = np.abs(gradient(jnp.asarray(z), jnp.asarray(y))) * (np.abs(z) + 1)
+    assert (np.abs(single - ours) <= 1e-6 * (1 + ours + slope.sum(axis=0))).all()
+    # No value is lost that the dtype can hold: y is tiny, so that μ/y is not one.
+    assert f(jnp.array([[25.0]], jnp.float32), jnp.array([[1e-30]], jnp.float32))[0] == pytest.approx(
+        math.exp(25), rel=1e-6
+    )
 
 
 def test_softmax_of_two_classes_is_sigmoid_of_the_difference(x64):

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 import regjax
 from regjax.core.augment import add_noise, mixing_weight, mixup, partners
+from regjax.core.config import REAL_LOSSES
 from regjax.core.constraints import project_rows, shrink_columns, soft_threshold
 from regjax.core.data import Data, check_data
 from regjax.core.dropout import draw_masks, keep_prob_at
@@ -45,7 +46,7 @@ from regjax.core.train import Course, init_state, run_segment
 
 KEY = regjax.replicate_key(5, 2)
 SIZES = {0: (3,), 1: (3, 5), 2: (3, 5, 3), 3: (3, 5, 3, 4)}
-OUTPUTS = {"sigmoid_cross_entropy": 1, "softmax_cross_entropy": 3, "squared_error": 2}
+OUTPUTS = {"sigmoid_cross_entropy": 1, "softmax_cross_entropy": 3, "squared_error": 2, "poisson": 2}
 # A value of each that is on, and not the only one of its kind.
 ON = {
     "l2": 0.7,
@@ -82,7 +83,9 @@ def samples(loss, n=9, seed=0):
     rng = np.random.default_rng(seed)
     outputs = OUTPUTS[loss]
     y = rng.standard_normal((outputs, n))
-    if loss != "squared_error":
+    if loss == "poisson":
+        y = 3 * y**2
+    if loss not in REAL_LOSSES:
         y = rng.integers(0, max(2, outputs), (1, n)).astype(np.int32)
     weights = rng.uniform(0.5, 1.5, n)
     weights[4] = 0
@@ -149,7 +152,7 @@ def both_gradients(params, hparams, data, *, config):
 
 def check_gradient_of(values, loss, depth):
     with jax.enable_x64(True):
-        if loss == "squared_error":
+        if loss in REAL_LOSSES:
             values = {name: v for name, v in values.items() if name not in CLASSES_ONLY}
         config, hparams, params = problem(loss, depth, values)
         # Compiled, jax.grad's softmax may be NaN: its maximum, computed twice, need not equal itself.
@@ -240,7 +243,7 @@ def assert_same_and_finite(a, b):
 
 
 @pytest.mark.bits
-@pytest.mark.parametrize("batch_size", [None, 16])
+@pytest.mark.parametrize("batch_size", [pytest.param(None, marks=pytest.mark.slow), 16])
 def test_held_out_samples_change_no_bit(batch_size):
     config = dataclasses.replace(SMALL, batch_size=batch_size)
     for name in ON.keys() - {"average_from"}:

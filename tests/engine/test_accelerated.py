@@ -261,7 +261,7 @@ def test_two_devices_share_the_chunks_and_give_the_bits_of_one():
 
 
 @pytest.mark.bits
-@pytest.mark.parametrize("size", [None, 20])
+@pytest.mark.parametrize("size", [pytest.param(None, marks=pytest.mark.slow), 20])
 def test_segments_in_blocks_give_the_bits_of_segments_in_one_piece(monkeypatch, size):
     config = Config(num_steps=45, eval_every=15, batch_size=size)
     grid = {"l2": [0, 0.1, 1, 2], "keep_prob": 0.9}

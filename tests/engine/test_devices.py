@@ -43,7 +43,9 @@ def test_float64_training_is_the_same_on_both_devices(cpu_and_gpu):
         assert finding.holds is not False, finding
 
 
-@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.bits), "float64"])
+@pytest.mark.parametrize(
+    "dtype", [pytest.param("float32", marks=[pytest.mark.bits, pytest.mark.slow]), "float64"]
+)
 def test_initial_weights_drawn_on_the_cpu_are_those_drawn_in_place(monkeypatch, dtype):
     """The way of a GPU, on the CPU: eager, inside of a traced function, by make_train and by a sweep."""
     config = regjax.Config(layer_sizes=(2, 3, 1), num_steps=20, eval_every=20, dtype=dtype, metrics=())

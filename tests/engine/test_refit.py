@@ -122,6 +122,7 @@ def test_a_network_that_diverges_is_refused():
         regjax.refit(results)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_inputs_that_a_pipeline_made_are_refused():
     X, y = points(40, 2)
     network = regjax.RegMLPClassifier((3,), max_iter=5, random_state=0)
@@ -140,6 +141,7 @@ def test_the_test_samples_of_a_sweep_are_not_trained_on():
     assert isinstance(model.predict(pd.DataFrame(frame.iloc[:1])), np.ndarray)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_of_a_search_it_is_the_best_estimator():
     X, y = points(60, 3)
     network = regjax.RegMLPClassifier(

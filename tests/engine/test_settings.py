@@ -119,15 +119,16 @@ def of_estimators(tmp_path):
     yield [found.cv_results_["mean_test_score"], *found.best_estimator_.coefs_]
 
 
-# Training under each setting is quick; all else is slow.
+def dear(name, value):
+    """Whether training under a setting compiles programs of its own, as another setting does, too."""
+    return "promotion" in name or value == "rbg"
+
+
+# Training under the other settings is quick; all else is slow.
 REST = [of_results, of_diverging_sweep, of_runs, of_estimators]
 CASES = [
-    *((of_training, setting) for setting in SETTINGS if "promotion" not in setting[0]),
-    *(
-        pytest.param(of_training, setting, marks=pytest.mark.slow)
-        for setting in SETTINGS
-        if "promotion" in setting[0]
-    ),
+    *((of_training, setting) for setting in SETTINGS if not dear(*setting)),
+    *(pytest.param(of_training, setting, marks=pytest.mark.slow) for setting in SETTINGS if dear(*setting)),
     *(pytest.param(kind, setting, marks=pytest.mark.slow) for kind in REST for setting in SETTINGS),
 ]
 

@@ -150,7 +150,11 @@ def test_another_unit_of_the_targets_is_another_unit_of_the_results_and_nothing_
 @pytest.mark.parametrize("huge", [1e6, 1e30])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"grid": {"patience": 5, "keep_prob": 0.9}}, {"config": {"batch_size": 8, "dtype": "float32"}}],
+    [
+        pytest.param({}, marks=pytest.mark.slow),
+        pytest.param({"grid": {"patience": 5, "keep_prob": 0.9}}, marks=pytest.mark.slow),
+        {"config": {"batch_size": 8, "dtype": "float32"}},
+    ],
 )
 @pytest.mark.bits
 def test_held_out_targets_change_no_parameter_by_a_bit(options, huge):
@@ -208,7 +212,7 @@ def test_early_stopping_puts_back_the_record_of_the_lowest_loss():
 @pytest.mark.parametrize(
     "options",
     [
-        {"config": {"dtype": "float32"}},
+        pytest.param({"config": {"dtype": "float32"}}, marks=pytest.mark.slow),
         {"folds": None, "validation": 0.3, "grid": {"patience": [None, 6], "learning_rate": 0.3}},
     ],
 )

@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
+from cases import slow_but
 from matplotlib.figure import Figure
 from sweeps import made_up
 
@@ -136,7 +137,9 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", slow_but(CASES, {"one_sample", "one_value", "regression", "nothing_held_out"})
+)
 def test_every_kind_is_drawn_or_says_why_not(case):
     results = CASES[case]()
     for kind in plot.KINDS:

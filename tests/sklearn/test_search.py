@@ -145,14 +145,17 @@ def test_seeds_are_averaged_in_folds():
     assert several.fit(X, y).seed_scores_["f1_macro"].shape == (2, 3, 2)
 
 
-def test_what_is_in_the_store_is_not_trained_again(tmp_path, monkeypatch):
+def test_what_is_in_the_store_is_not_trained_again(tmp_path, monkeypatch, capsys):
     from regjax.engine import scheduler
 
     X, y = iris()
     search = RegGridSearchCV(pipeline(), {"network__alpha": [0.1, 1]}, cv=CV, store=tmp_path / "s.sqlite")
     first = search.fit(X, y).cv_results_["mean_test_score"]
     monkeypatch.setattr(scheduler, "run_task", lambda task: pytest.fail("trained again"))
-    again = clone(search).set_params(store=str(tmp_path / "s.sqlite")).fit(X, y)
+    assert search.num_recalled_ == 0
+    again = clone(search).set_params(store=str(tmp_path / "s.sqlite"), verbose=1).fit(X, y)
+    assert again.num_recalled_ == again.results_.recalled == 6
+    assert "6 of 6 networks were in the store" in capsys.readouterr().out
     np.testing.assert_array_equal(first, again.cv_results_["mean_test_score"])
     loaded = regjax.load(tmp_path / "s.sqlite")
     np.testing.assert_array_equal(loaded.design.fold_inputs[1], again.results_.design.fold_inputs[1])
@@ -186,10 +189,12 @@ def test_networks_stop_on_their_training_loss():
     # As the network does alone, to within the records at which a sweep looks.
     alone = clone(network).set_params(alpha=0.01).fit(X, y)
     assert 0 < alone.n_iter_ < 400
-    early = clone(network).set_params(early_stopping=True, validation_fraction=0.2)
-    search = RegGridSearchCV(early, {"alpha": [0.01, 1]}, cv=CV).fit(X, y)
-    assert (search.results_.stopped_at > 0).any()
-    assert search.results_.design.splits.stop is not None
+    scored = RegGridSearchCV(network, {"alpha": [0.01, 1]}, cv=CV, scoring=lambda e, X, y: e.n_iter_)
+    peer = GridSearchCV(network, {"alpha": [0.01, 1]}, cv=CV, scoring=scored.scoring).fit(X, y)
+    # The epoch, not the record at which the sweep sees it.
+    assert scored.fit(X, y).cv_results_["split0_test_score"].tolist() == [
+        *peer.cv_results_["split0_test_score"]
+    ]
 
 
 @pytest.mark.slow
@@ -252,8 +257,8 @@ def test_random_search():
 
 def test_what_it_cannot_do_is_said():
     X, y = iris()
-    with pytest.raises(TypeError, match="estimator must be a RegMLPClassifier or a RegMLPRegressor"):
-        RegGridSearchCV(SVC(), {"C": [1]}).fit(X, y)
+    with pytest.raises(ValueError, match="estimator must hold a network of regjax with n_seeds=2, got SVC"):
+        RegGridSearchCV(SVC(), {"C": [1]}, n_seeds=2).fit(X, y)
     with pytest.raises(ValueError, match="The 'n_seeds' parameter of RegGridSearchCV"):
         RegGridSearchCV(NETWORK, GRID, n_seeds=0).fit(X, y)
     with pytest.raises(ValueError, match="Invalid parameter 'strength'"):

@@ -1,9 +1,14 @@
 """Parameters of tests over products of axes, most of which run with the slow tests."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import pytest
+
+
+def slow_but(values: Iterable, fast: Container) -> list:
+    """Returns the values as parameters of a test; all but those in `fast` have the mark `slow`."""
+    return [value if value in fast else pytest.param(value, marks=pytest.mark.slow) for value in values]
 
 
 def some_slow(*axes: Iterable, every: int) -> list:

@@ -23,6 +23,7 @@ def two_regions():
     return regjax.two_regions(jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_the_tutorials_figures_digit_for_digit(tutorial_mat):
     found = run_experiment(*regjax.load_mat(tutorial_mat), Settings(numpy_rng=True, dtype="float64"))
     for run in found.runs:
@@ -52,6 +53,7 @@ def test_numpy_streams_are_those_of_the_reference(name, options, streams):
         assert run.history["cost"][steps.index(step)] == pytest.approx(cost, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_lanes_are_single_trainings():
     """The three lanes are what `make_train` gives for the same key."""
     train, test = two_regions()
@@ -81,7 +83,7 @@ def test_progress_ends_with_the_run():
 
 
 @pytest.mark.bits
-@pytest.mark.parametrize("numpy_rng", [False, True])
+@pytest.mark.parametrize("numpy_rng", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_keep_prob_one_is_no_dropout(numpy_rng):
     train, test = two_regions()
     found = run_experiment(train, test, Settings(num_steps=50, keep_prob=1, numpy_rng=numpy_rng))

@@ -1,0 +1,28 @@
+"""scikit-learn's tests of its networks, `neural_network/tests/test_mlp.py`, on the estimators."""
+
+import pytest
+from peer_tests import expecting, run_with
+
+import regjax
+
+# scikit-learn's tests expect warnings, and let others pass.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+DIFFERENCES = {
+    "test_gradient": "calls _loss_grad_lbfgs; the core's tests have the gradients' own",
+    "test_learning_rate_warmstart": "reads _optimizer.learning_rate; test_peer_random.py has its effect",
+    "test_adaptive_learning_rate": "reads _optimizer.learning_rate; test_peer_random.py has its effect",
+}
+
+run_with(
+    {"MLPClassifier": regjax.RegMLPClassifier, "MLPRegressor": regjax.RegMLPRegressor},
+    "sklearn.neural_network.tests.test_mlp",
+    globals(),
+)
+expected = expecting(DIFFERENCES)
+
+
+@pytest.fixture
+def global_random_seed() -> int:
+    """scikit-learn's conftest has it, and this number by default."""
+    return 42
