@@ -1,6 +1,7 @@
 """Searches over whatever holds a network: scikit-learn's scores, and the networks trained together."""
 
 import contextlib
+import functools
 import io
 
 import numpy as np
@@ -304,17 +305,13 @@ def test_a_store_says_which_networks_it_does_not_keep(tmp_path):
 
 
 def test_fits_that_differ_in_weights_alone_are_two():
-    shared = together.Together()
-    weights = [np.linspace(0.1, 3, 90), np.linspace(3, 0.1, 90)]
-    networks = [classifier() for _ in weights * 2]
-
-    def fit(network, weight):
-        return lambda: clone(network).fit(X, Y, weight)
-
-    shared.record([fit(network, w) for network, w in zip(networks, weights * 2, strict=True)])
+    shared, weights = together.Together(), [np.linspace(0.1, 3, 90), np.linspace(3, 0.1, 90)]
+    fits = [(classifier(alpha=alpha), weight) for alpha in (0.1, 0.2, 0.3, 0.4) for weight in weights]
+    shared.record([functools.partial(clone(network).fit, X, Y, weight) for network, weight in fits])
     with shared.handing_out():
-        for network, weight in zip(networks, weights * 2, strict=True):
+        for network, weight in fits:
             network.fit(X, Y, weight)
-    apart = [classifier().fit(X, Y, weight) for weight in weights]
-    for network, alone in zip(networks, apart * 2, strict=True):
+            assert "_state" not in vars(network)
+    for network, weight in fits:
+        alone = clone(network).fit(X, Y, weight)
         np.testing.assert_allclose(network.coefs_[0], alone.coefs_[0], rtol=1e-8)

@@ -37,19 +37,23 @@ def test_the_order_is_that_of_a_fit_that_watches_the_same():
     data, _, config = problem(0.25)
     by_hand = [drawn_by_hand(data, config, samples) for samples in (np.arange(24), np.arange(6, N))]
     _, splits, _ = problem([watched for watched, _ in by_hand])
+    assert splits.stop is not None
     for fold, (watched, order) in enumerate(by_hand):
         assert set(np.flatnonzero(splits.stop[fold])) == set(watched)
         _, orders = draw_as_sklearn(data, splits, 32, config, 4, 7, fold, True)
+        assert orders is not None
         np.testing.assert_array_equal(orders[0, :18], order)
         assert orders.shape == (5, 32)
         # Of another seed the fit would watch others: the order then begins from the samples as they stand.
         _, other = draw_as_sklearn(data, splits, 32, config, 4, 8, fold, True)
+        assert other is not None
         assert set(other[0, :18]) == set(order)
 
 
 def test_without_early_stopping_it_is_the_order_of_the_samples():
     data, splits, config = problem(None)
     _, orders = draw_as_sklearn(data, splits, 32, config, 5, 7, 0, False)
+    assert orders is not None
     random = np.random.RandomState(7)
     draw_weights(random, config.layer_sizes, False, "float64")
     positions = np.arange(24)
