@@ -31,7 +31,7 @@ from regjax.core.config import Config
 from regjax.core.data import unit_mean
 from regjax.core.hparams import check_loss
 from regjax.core.mlp import Layer, Params
-from regjax.core.numpy_random import draw_orders, draw_weights
+from regjax.core.numpy_random import draw_weights
 from regjax.core.objective import resolve_loss
 from regjax.core.random import replicate_key
 from regjax.core.settings import own_settings
@@ -207,7 +207,7 @@ class RegMLP(Predicting):
         # As in scikit-learn, partial_fit goes on with the optimizer that is there, whatever is set since.
         made_by = copy.copy(self)
         if incremental:
-            vars(made_by).update(getattr(self, "_optimizer_params", {}))
+            made_by.__dict__.update(getattr(self, "_optimizer_params", {}))
         self._optimizer_params = {name: getattr(made_by, name) for name in OF_OPTIMIZER}
         run = made_by._run_of(X, y, sample_weight, drawn)
         with own_settings(run.config.dtype):
@@ -305,7 +305,8 @@ class RegMLP(Predicting):
         if self.shuffle and not isinstance(self.random_state, Integral):
             # Whoever else draws from this generator finds it as after these epochs, and no more.
             random.set_state(before)
-            draw_orders(random, np.arange(num_samples), self.n_iter_, num_samples, True)
+            for _ in range(self.n_iter_):
+                random.shuffle(np.arange(num_samples))
         self.loss_curve_ += losses
         self.loss_ = losses[-1] if losses else math.nan
         self.t_ += num_samples * self.n_iter_

@@ -65,7 +65,7 @@ def compared(program):
     """Returns a line for each difference between scikit-learn's run of a program and ours."""
     peer, ours, tolerance = run(program, PEERS), run(program, OURS), tolerance_of(program)
     for step in ours:
-        step.warned = {one for one in step.warned if not any(words in one[1] for words in OUR_WARNINGS)}
+        step.warned = {one for one in step.warned if not any(text in one[1] for text in OUR_WARNINGS)}
     last = min(stops_at(peer, OWN_ERRORS), stops_at(ours, OUR_ERRORS))
     return differences(peer[:last], ours[:last], tolerance, tolerance)
 
