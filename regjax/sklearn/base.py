@@ -156,9 +156,10 @@ class RegMLP(Predicting):
         if self.solver == "lbfgs":
             checked_X, checked_y = self._validate(X, y, fresh, incremental)
             fit_lbfgs(self, checked_X, checked_y, sample_weight, fresh)
-            return self
-        X, y, sample_weight, drawn = self._draw(X, y, sample_weight, fresh, incremental)
-        self._fit_stochastic(X, y, sample_weight, drawn, fresh, incremental)
+        else:
+            X, y, sample_weight, drawn = self._draw(X, y, sample_weight, fresh, incremental)
+            self._fit_stochastic(X, y, sample_weight, drawn, fresh, incremental)
+        self._check_finite()
         return self
 
     def _draw(
@@ -375,9 +376,12 @@ class RegMLP(Predicting):
         self._adopt(params)
 
     def _adopt(self, params: Params) -> None:
-        """Sets the parameters that predict; raises ValueError where they are not finite."""
+        """Sets the parameters that predict."""
         self.coefs_ = [np.array(w.T, order="C") for w, _ in params]
         self.intercepts_ = [np.array(b[:, 0]) for _, b in params]
+
+    def _check_finite(self) -> None:
+        """Raises ValueError where a weight is not finite."""
         if not all(np.isfinite(part).all() for part in (*self.coefs_, *self.intercepts_)):
             raise ValueError(NOT_FINITE)
 

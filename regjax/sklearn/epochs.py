@@ -203,7 +203,7 @@ def run_epochs(*args: Any, config: Config) -> tuple[TrainState, Curves]:
     if len(_compiled) > MOST_PROGRAMS:
         _compiled.clear()
         _program().clear_cache()
-        begin.clear_cache()
+        cast(Any, begin).clear_cache()
     return _program()(*args, config=config)
 
 

@@ -154,6 +154,7 @@ def _end(fit: Fit, problem: Problem | None, found: Any) -> Outcome:
     try:
         result, seconds = found.result()
         adopt(fit.network, problem, result)
+        fit.network._check_finite()
     except Exception as error:
         return Outcome(error, seconds)
     return Outcome(None, seconds)

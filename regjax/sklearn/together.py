@@ -162,7 +162,9 @@ class Together:
         name = _name_of(network, X, y, sample_weight)
         if self._trained.get(name) is not None:
             return self._hand_out(name, network, X, y, sample_weight)
-        if name in self._trained or not is_plain(network):
+        # A batch of weights 0 is an error that a sweep does not know.
+        weightless = sample_weight is not None and not np.all(np.asarray(sample_weight) > 0)
+        if name in self._trained or not is_plain(network) or weightless:
             raise NotFittedError("this network is fitted alone")
         network._validate(X, y, True, False)
         if name in self._wanted or name in self._minimised:
