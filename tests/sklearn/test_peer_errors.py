@@ -156,7 +156,7 @@ TAKEN = [
     "GridSearchCV(clf, grid, cv=2, pre_dispatch='2 *').fit(X, y)",
     "RandomizedSearchCV(clf, {}, cv=2).fit(X, y)",
 ]
-# Where NumPy or Python speaks through scikit-learn, ours says what is wrong, in an exception of the same kind.
+# Where NumPy or Python speaks through scikit-learn, ours says what is wrong, by an exception of that kind.
 OTHER_WORDS = {
     "clf.set_params(hidden_layer_sizes=(3.9,)).fit(X, y)": "hidden_layer_sizes must hold whole numbers, got",
     "reg.fit(X, np.where(y > 0, 'a', 'b'))": "y must hold numbers, got dtype <U1",
