@@ -14,6 +14,7 @@ import math
 import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
+from numbers import Integral
 from typing import Any, NamedTuple, Self, cast
 
 import jax
@@ -76,6 +77,11 @@ FITS = (
     "_hparams",
     "_optimizer",
 )
+# Parameters of scikit-learn's optimizer, which it keeps from one partial_fit to the next.
+OF_OPTIMIZER = (
+    "solver", "learning_rate", "learning_rate_init", "power_t", "momentum", "nesterovs_momentum", "beta_1",
+    "beta_2", "epsilon",
+)  # fmt: skip
 
 
 class Drawn(NamedTuple):
@@ -199,7 +205,12 @@ class RegMLP(Predicting):
         """Trains by sgd or adam."""
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
-        run = self._run_of(X, y, sample_weight, drawn)
+        # As in scikit-learn, partial_fit goes on with the optimizer that is there, whatever is set since.
+        made_by = copy.copy(self)
+        if incremental:
+            made_by.__dict__.update(getattr(self, "_optimizer_params", {}))
+        self._optimizer_params = {name: getattr(made_by, name) for name in OF_OPTIMIZER}
+        run = made_by._run_of(X, y, sample_weight, drawn)
         with own_settings(run.config.dtype):
             begun = self._begin(run, fresh, incremental)
             state = self._train(run, begun, drawn.random, incremental)
@@ -276,10 +287,10 @@ class RegMLP(Predicting):
         self, run: Run, state: TrainState, random: np.random.RandomState, incremental: bool
     ) -> TrainState:
         """Returns the state after the last epoch, and writes the curves."""
-        first = self._epochs_done
+        first, num_samples = self._epochs_done, int(np.sum(run.samples.data.weights > 0))
         last = first + (1 if incremental else self.max_iter)
         draw = order_drawer(random, run.samples.data, run.config, self.shuffle)
-        reached, losses = state, cast(list[float], [])
+        reached, losses, before = state, cast(list[float], []), random.get_state()
         factor = float(cast(Any, state.epochs).factor)
         try:
             for reached, curves in train_epochs(run, state, first, last, draw):  # noqa: B007
@@ -292,9 +303,14 @@ class RegMLP(Predicting):
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=6)
         self.n_iter_ = len(losses)
+        if self.shuffle and not isinstance(self.random_state, Integral):
+            # Whoever else draws from this generator finds it as after these epochs, and no more.
+            random.set_state(before)
+            for _ in range(self.n_iter_):
+                random.shuffle(np.arange(num_samples))
         self.loss_curve_ += losses
         self.loss_ = losses[-1] if losses else math.nan
-        self.t_ += int(np.sum(run.samples.data.weights > 0)) * self.n_iter_
+        self.t_ += num_samples * self.n_iter_
         if run.config.schedule == "invscaling":
             _ = float(self.t_ + 1) ** self.power_t  # overflows where scikit-learn's does
         self._epochs_done = first + self.n_iter_

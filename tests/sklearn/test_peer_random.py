@@ -65,7 +65,7 @@ def compared(program):
     """Returns a line for each difference between scikit-learn's run of a program and ours."""
     peer, ours, tolerance = run(program, PEERS), run(program, OURS), tolerance_of(program)
     for step in ours:
-        step.warned = {one for one in step.warned if not any(words in one[1] for words in OUR_WARNINGS)}
+        step.warned = {one for one in step.warned if not any(text in one[1] for text in OUR_WARNINGS)}
     last = min(stops_at(peer, OWN_ERRORS), stops_at(ours, OUR_ERRORS))
     return differences(peer[:last], ours[:last], tolerance, tolerance)
 
@@ -110,3 +110,35 @@ def programs():
 def test_a_random_program_does_what_it_does_in_scikit_learn(number):
     found, program = compared_while_rounding_is_small(draw_program(SEED, number))
     assert not found, "\n".join(["", *found, "", as_script(program, "ours")])
+
+
+DATA = [
+    "rng = np.random.default_rng(0)",
+    "X = rng.standard_normal((30, 3))",
+    "y = (X[:, 0] > 0).astype(int)",
+    "net = {'hidden_layer_sizes': (4,), 'max_iter': 15, 'tol': 0.1, 'n_iter_no_change': 2}",
+]
+# What few draws do.
+RARE = {
+    "two fits draw from one generator": [
+        "random = np.random.RandomState(0)",
+        "model = MLPClassifier(**net, batch_size=7, random_state=random).fit(X, y)",
+        "model = MLPClassifier(**net, random_state=random).fit(X, y)",
+        "model = MLPClassifier(**net, early_stopping=True, random_state=random).fit(X, y)",
+        "found = random.random_sample(3)",
+    ],
+    "partial_fit goes on with its optimizer": [
+        "model = MLPClassifier(**net, random_state=0)",
+        "model.partial_fit(X, y, classes=[0, 1])",
+        "model.set_params(learning_rate_init=0.1, solver='sgd')",
+        "model.partial_fit(X, y)",
+        "model.fit(X, y)",
+        "model.set_params(momentum=0.1).partial_fit(X, y)",
+    ],
+}
+
+
+@pytest.mark.parametrize("program", RARE.values(), ids=RARE)
+def test_a_rare_program_does_what_it_does_in_scikit_learn(program):
+    found = compared([*DATA, *program])
+    assert not found, "\n".join(["", *found, "", as_script([*DATA, *program], "ours")])

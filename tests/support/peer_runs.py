@@ -5,6 +5,7 @@ what it leaves in the names `model` and `found` is compared after each of them, 
 errors and printed lines.
 """
 
+import collections
 import contextlib
 import copy
 import io
@@ -124,10 +125,20 @@ def run(program: Sequence[str], classes: Mapping[str, type]) -> list[Step]:
 def words(message: object) -> str:
     """Returns a text with scikit-learn's class names, single spaces, and without addresses and times."""
     text = re.sub(r"Traceback \(most recent call last\):\n(?:[ \t].*\n)*", "", str(message))
-    text = re.sub(r"reg(?=mlp|gridsearch|randomizedsearch)", "", text.lower())
+    text = _grouped(re.sub(r"reg(?=mlp|gridsearch|randomizedsearch)", "", text.lower()))
     text = " ".join(re.sub(r"0x[0-9a-f]+|[\d.]+(s|min)\b", "…", text).split())
     # How the text of a long estimator is shortened depends on the length of its class's name.
     return re.sub(r"when fitting .*", "when fitting …", text)
+
+
+def _grouped(text: str) -> str:
+    """Returns a search's report of failures with those of one message in one group, whatever raised them."""
+    head, *groups = re.split(r"-{80}\n", text)
+    counts = collections.Counter()
+    for group in groups:
+        count, _, message = group.partition(" fits failed with the following error:")
+        counts[message.strip()] += int(count) if count.isdigit() else 0
+    return "\n".join([head, *(f"{count} fits failed: {message}" for message, count in counts.items())])
 
 
 def attributes(model: Any) -> dict[str, Any]:
