@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from .config import Config
-from .data import Data
+from .data import Data, hide_held_out
 from .losses import balanced_weights, weights_of_classes
 from .objective import BatchSizes, full_batch_sizes
 from .random import epoch_order
@@ -60,13 +60,15 @@ def make_batches(
         order = order_of(epoch, index, order)
         if config.batches == "equal":
             chosen = lax.dynamic_slice_in_dim(order, index * size, size)
-            batch = Data(by_sample[chosen].T, data.y[:, chosen], data.weights[chosen])
+            batch = hide_held_out(Data(by_sample[chosen].T, data.y[:, chosen], data.weights[chosen]))
             return batch, BatchSizes(float(size), sizes.num_train), order
         positions = index * size + lax.iota(jnp.int32, size)
         # Beyond the end the last sample fills the batch, with weight 0.
         chosen = order[jnp.minimum(positions, len(order) - 1)]
         filled = positions < num_samples
-        batch = Data(by_sample[chosen].T, data.y[:, chosen], jnp.where(filled, data.weights[chosen], 0))
+        weights = jnp.where(filled, data.weights[chosen], 0)
+        # Hidden in the batch, not in the data: those would be copied for each network, whose folds differ.
+        batch = hide_held_out(Data(by_sample[chosen].T, data.y[:, chosen], weights))
         weight, count = jnp.sum(batch.weights), jnp.sum(jnp.where(filled, counted[chosen], 0))
         # A batch without samples changes nothing, but must not divide by 0.
         safe = [jnp.where(total > 0, total, 1) for total in (weight, count)]

@@ -151,7 +151,9 @@ def run_segment(
     """
     num_batches, num_steps, watched, orders, steps = course
     num_steps = config.num_steps if num_steps is None else num_steps
-    data = hide_held_out(jax.tree.map(jnp.asarray, data))
+    data = jax.tree.map(jnp.asarray, data)
+    if config.batch_size is None:  # a batch of some samples hides those of weight 0 itself
+        data = hide_held_out(data)
     counted, data = data.weights, weigh_classes(data, config)
     if num_batches is None:
         num_batches = batches_per_epoch(data.weights, config)

@@ -163,6 +163,7 @@ class ChunkDone(NamedTuple):
         examples: per-example validation scores, `(R, r, n)` each, or None where they were not wanted.
         stop: the number of steps done, fewer than asked for where every network diverged or stopped.
         seconds: wall-clock time that the task took.
+        moving: the part of it in which data went to the device, whatever the number of steps.
     """
 
     states: TrainState
@@ -170,13 +171,15 @@ class ChunkDone(NamedTuple):
     examples: dict[str, np.ndarray] | None
     stop: int
     seconds: float
+    moving: float = 0.0
 
 
 def run_task(task: ChunkTask) -> ChunkDone:
     """Returns the chunk after the task's last end, with its records."""
     began = time.perf_counter()
     with own_settings(task.config.dtype), on_device(task.device):
-        replicates, hparams = jax.device_put((task.replicates, task.hparams))
+        replicates, hparams = jax.block_until_ready(jax.device_put((task.replicates, task.hparams)))
+        moving = time.perf_counter() - began
         # Only the loop reads the orders of all epochs; elsewhere they would be copied for each lane.
         seen = replicates._replace(orders=None)
         states, records, step = _trained(task, replicates, seen, hparams)
@@ -188,7 +191,7 @@ def run_task(task: ChunkTask) -> ChunkDone:
         scores = jax.tree.map(np.array, scores)
         states = jax.block_until_ready(states) if task.resident else jax.tree.map(np.array, states)
     stacked = {name: np.stack([r[name] for r in records]) for name in records[0]} if records else {}
-    return ChunkDone(states, stacked, scores, step, time.perf_counter() - began)
+    return ChunkDone(states, stacked, scores, step, time.perf_counter() - began, moving)
 
 
 def _trained(

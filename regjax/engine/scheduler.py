@@ -41,6 +41,8 @@ from regjax.study.results import Results
 TASK_SECONDS = 1.0
 # The same for rows that may stop early: their lanes become free more often.
 STOPPING_SECONDS = 0.1
+# A task's steps should take at least so many times as long as moving its inputs.
+LEAST_SHARE = 5
 # Least seconds of a trial run that a prediction of seconds is based on.
 PROBE_SECONDS = 0.25
 # For the first guess of a step's seconds: operations per second of a chunk, and seconds of overhead. On an
@@ -86,6 +88,9 @@ class Scheduler:
         self.notes: list[str] = []
         # Seconds of one step of a chunk, for each group: a guess until its first task is done.
         self.step_seconds = [self._guess(group) for group in plan.groups]
+        # Seconds that a task takes whatever the number of its steps: inputs are stacked and go to the device.
+        self.moving_seconds = [0.0] * len(plan.groups)
+        self.stacking = 0.0
         # Steps of the longest task of each group so far.
         self.longest = [0] * len(plan.groups)
         # Number of tasks that each device has been given.
@@ -311,11 +316,15 @@ class Scheduler:
         wave, group = chunk.wave, self.waves.groups[chunk.wave.group]
         if chunk.step not in wave.ends:
             seconds = min(TASK_SECONDS, STOPPING_SECONDS) if group.stops_early else TASK_SECONDS
+            # Large inputs that are moved for few steps would take more time than the steps.
+            seconds = max(seconds, LEAST_SHARE * self.moving_seconds[wave.group])
             steps = max(1, int(seconds / self.step_seconds[wave.group]))
             if self.workers.accelerated and not self.longest[wave.group]:
                 steps = min(steps, FIRST_STEPS)
             wave.ends[chunk.step] = ends_from(group.config, chunk.step, steps)
+        began = time.perf_counter()
         task = task_of(self.design, group, chunk, *wave.ends[chunk.step])
+        self.stacking = time.perf_counter() - began
         accelerated, resident = self.workers.accelerated, self.workers.resident
         return task._replace(device=chunk.device, overlap=accelerated, resident=resident)
 
@@ -330,7 +339,9 @@ class Scheduler:
         self._record(chunk, task, done)
         here = how(self.design, group._replace(slots=shape[0], lanes=shape[1]))
         self.recorder.trained(rows, chunk.step, done.seconds / len(rows), here)
-        self._time(wave.group, done.stop - chunk.step, done.seconds)
+        moving = done.moving + self.stacking
+        self.moving_seconds[wave.group] += 0.5 * (moving - self.moving_seconds[wave.group])
+        self._time(wave.group, done.stop - chunk.step, done.seconds - done.moving)
         self.steps_done[rows] = done.stop
         at_its_end = done.stop == group.config.num_steps
         self._finish(chunk, done, at_its_end)

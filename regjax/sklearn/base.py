@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable
 from contextvars import ContextVar
 from numbers import Integral
-from typing import Any, NamedTuple, Self, cast
+from typing import Any, Self, cast
 
 import jax
 import jax.numpy as jnp
@@ -41,9 +41,11 @@ from regjax.sklearn.epochs import (
     EPOCHS,
     NO_WEIGHT,
     Curves,
+    Drawn,
     Run,
     Samples,
     Span,
+    Trained,
     as_data,
     begin,
     counted,
@@ -84,42 +86,6 @@ OF_OPTIMIZER = (
 )  # fmt: skip
 
 
-class Drawn(NamedTuple):
-    """What a fit draws before it trains.
-
-    Attributes:
-        sizes: units per layer.
-        random: the generator, which goes on to draw the split and the orders.
-        key: key of the masks.
-    """
-
-    sizes: tuple[int, ...]
-    random: np.random.RandomState
-    key: jax.Array
-
-
-class Trained(NamedTuple):
-    """A network that a search has trained with others.
-
-    Attributes:
-        params: its parameters, those that predict.
-        config: its config.
-        num_epochs: epochs that it was trained for.
-        num_samples: samples of an epoch.
-        seconds: its share of the time of its chunks.
-        converged: whether it stopped before its last epoch.
-        seed: the random_state that it was trained with, where it has none of its own.
-    """
-
-    params: Params
-    config: Config
-    num_epochs: int
-    num_samples: int
-    seconds: float
-    converged: bool
-    seed: int | None
-
-
 class RegMLP(Predicting):
     """A multi-layer perceptron; the base of the two estimators, and not used alone.
 
@@ -146,13 +112,16 @@ class RegMLP(Predicting):
             OverflowError: a power_t too large for the number of samples.
         """
         instead = INSTEAD.get()
-        if instead is not None and instead(self, X, y, sample_weight):
+        goes_on = self.warm_start and hasattr(self, "coefs_")
+        if instead is not None and not goes_on and instead(self, X, y, sample_weight):
             return self
         return self._fit(X, y, sample_weight, incremental=False)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool) -> Self:
         """Returns the estimator after `fit`, or after an epoch of `partial_fit`."""
         fresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        if not fresh:
+            self._tell()
         if self.solver == "lbfgs":
             checked_X, checked_y = self._validate(X, y, fresh, incremental)
             fit_lbfgs(self, checked_X, checked_y, sample_weight, fresh)
@@ -449,18 +418,22 @@ class RegMLP(Predicting):
             warnings.simplefilter("ignore")
             return alone._fit(*samples(), incremental=False)
 
+    def _tell(self) -> None:
+        """Takes over all that a fit alone knows, where a search has trained this network with others."""
+        alone = self.__dict__.pop("_alone", None)
+        if alone is not None:
+            own = self.get_params()
+            self.__dict__.update({n: value for n, value in vars(alone()).items() if n not in own})
+
     def __getattr__(self, name: str) -> Any:
         if name in TOLD and "_alone" in vars(self):
-            alone = self._alone()
-            self.__dict__.update({told: vars(alone)[told] for told in TOLD if told in vars(alone)})
-            del self._alone
-            if name in vars(self):
-                return vars(self)[name]
+            self._tell()
         return super().__getattribute__(name)  # raises the first error again, with its reason
 
     def __getstate__(self) -> Any:
-        """Returns what is pickled: without the samples that a search has trained on."""
-        return {name: value for name, value in super().__getstate__().items() if name != "_alone"}
+        """Returns what is pickled: a copy knows what a fit alone knows, and needs no samples for it."""
+        self._tell()
+        return super().__getstate__()
 
     # -- checks ---------------------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ from regjax.core.numpy_random import draw_weights
 from regjax.data.splits import watched_as_sklearn
 from regjax.engine.sweep import sweep
 from regjax.sklearn.base import RegMLP
-from regjax.sklearn.together import RECORDS, Together
+from regjax.sklearn.together import RECORDS, Together, left_to_scikit_learn
 from regjax.sklearn.trained import (
     Adopted,
     Candidate,
@@ -42,7 +42,6 @@ from regjax.sklearn.trained import (
     preprocessed,
     seeds_of,
 )
-from regjax.store.database import StoreError
 from regjax.study.configuration import NAMES, Configuration, value_of
 from regjax.study.grid import Grid, grid_from_list
 from regjax.study.results import Results
@@ -77,6 +76,11 @@ class Done(NamedTuple):
     def num_recalled(self) -> int:
         """Number of networks that the store held."""
         return sum(results.recalled for results in self.sweeps)
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows of the sweeps; equal candidates share theirs."""
+        return sum(map(len, self.sweeps))
 
 
 def train_candidates(work: Work, candidates: Sequence[Mapping[str, Any]]) -> Done:
@@ -242,20 +246,20 @@ def _fixed(member: Candidate) -> str:
 
 def _of_one_preprocessing(work: Work, groups: list[list[Candidate]], done: Done) -> None:
     """Adds the candidates behind the same steps to `done`; those that fail are left to scikit-learn."""
-    try:
+    folds: list[Fold] = []
+    with contextlib.suppress(Exception):  # raised again where the candidates are fitted
         folds = preprocessed(work, groups[0][0].pipelines)
-    except Exception:  # raised again where the candidates are fitted
+    if not folds:
         return
     for members in groups:
         like = members[0].network
         seeds = seeds_of(like.random_state, work.search.n_seeds)
         # With early stopping each seed watches other samples, and a sweep has one such part of each fold.
         parts = [range(i, i + 1) for i in range(len(seeds))] if like.early_stopping else [range(len(seeds))]
-        try:
+        swept: list[Any] = []
+        with left_to_scikit_learn():
             swept = [_swept(work, members, folds, seeds[part.start : part.stop]) for part in parts]
-        except (OSError, StoreError):
-            raise
-        except Exception:  # scikit-learn fits these candidates, and says what is wrong
+        if not swept:
             continue
         for part, (rows, results) in zip(parts, swept, strict=True):
             done.sweeps.append(results)

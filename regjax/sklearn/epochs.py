@@ -73,6 +73,42 @@ class Run(NamedTuple):
     config: Config
 
 
+class Drawn(NamedTuple):
+    """What a fit draws before it trains.
+
+    Attributes:
+        sizes: units per layer.
+        random: the generator, which goes on to draw the split and the orders.
+        key: key of the masks.
+    """
+
+    sizes: tuple[int, ...]
+    random: np.random.RandomState
+    key: jax.Array
+
+
+class Trained(NamedTuple):
+    """A network that a search has trained with others.
+
+    Attributes:
+        params: its parameters, those that predict.
+        config: its config.
+        num_epochs: epochs that it was trained for.
+        num_samples: samples of an epoch.
+        seconds: its share of the time of its chunks.
+        converged: whether it stopped before its last epoch.
+        seed: the random_state that it was trained with, where it has none of its own.
+    """
+
+    params: Params
+    config: Config
+    num_epochs: int
+    num_samples: int
+    seconds: float
+    converged: bool
+    seed: int | None
+
+
 class Span(NamedTuple):
     """The epochs of a compiled call; traced, so that one program serves every span.
 

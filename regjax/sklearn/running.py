@@ -62,7 +62,8 @@ class Running:
         """Puts a hook on the search's estimator, of which scikit-learn makes a clone for each fit."""
         estimator = self.search.estimator
         self.work = Work(self.search, estimator, X, y, [], dict(self.routed.estimator.fit))
-        # One process while candidates are handed out: their fits are done.
+        # One process and thread while candidates are noted and handed out, also for what surrounds a network:
+        # their fits are done, and no other process knows of them.
         self.alone.enter_context(joblib.parallel_config(backend="sequential"))
 
         # The times of fits that are handed out are known later than scikit-learn would print them.
@@ -104,7 +105,7 @@ class Running:
             self.num_seeds = search.n_seeds
             self.results.append(done.results)
             if search.store is not None and self.verbose:
-                print(f"{done.num_recalled} of {len(seeded) * len(splits)} networks were in the store")
+                print(f"{done.num_recalled} of {done.num_rows} networks were in the store")
             search.num_recalled_ = getattr(search, "num_recalled_", 0) + done.num_recalled
             self.clones = self._clones(done, len(candidates), len(splits))
             with done.together.handing_out():
@@ -179,12 +180,8 @@ def has_networks(search: Any) -> bool:
     given = getattr(search, "param_grid", None) or getattr(search, "param_distributions", None)
     grids = given if isinstance(given, list | tuple) else [given]
     values = [value for grid in grids if isinstance(grid, Mapping) for value in grid.values()]
-    listed = [
-        one
-        for value in values
-        if isinstance(value, list | tuple | np.ndarray)
-        for one in np.ravel(np.array([None, *value], dtype=object))
-    ]
+    lists = [v for v in values if isinstance(v, list | tuple | np.ndarray) and getattr(v, "ndim", 1) > 0]
+    listed = [one for value in lists for one in value]
     return any(networks_in(one) for one in [search.estimator, *listed])
 
 

@@ -37,7 +37,8 @@ class _Search:
             ValueError: invalid parameters or data; all fits failed.
         """
         self._running = Running(self)
-        vars(self).pop("num_recalled_", None)
+        for name in ("results_", "seed_scores_", "num_recalled_"):
+            vars(self).pop(name, None)
         try:
             cast(Any, super()).fit(X, y, **params)
             if results := self._running.results:
@@ -66,9 +67,9 @@ class _Search:
 
     def _run_search(self: Any, evaluate_candidates: Callable[..., Any], *, callback_ctx: Any = None) -> None:
         if self._running.work is not None:
-            self._running.alone.close()
             evaluate_candidates = self._running.evaluating(evaluate_candidates)
         cast(Any, super())._run_search(evaluate_candidates, callback_ctx=callback_ctx)
+        self._running.alone.close()
 
     def _format_results(
         self: Any,

@@ -10,9 +10,10 @@ scikit-learn's whatever surrounds the network. `regjax/sklearn/candidates.py` ca
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import hashlib
-import io
+import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -32,16 +33,19 @@ from regjax.core.mlp import Layer, Params
 from regjax.core.numpy_random import draw_orders
 from regjax.data.splits import Splits
 from regjax.engine.sweep import run
-from regjax.sklearn.base import INSTEAD, RegMLP, Trained, is_plain
-from regjax.sklearn.epochs import Run, check_batches
+from regjax.sklearn.base import INSTEAD, RegMLP, is_plain
+from regjax.sklearn.epochs import Run, Trained, check_batches
 from regjax.sklearn.lbfgs import Fit, fit_many
+from regjax.store.database import StoreError
 from regjax.study.design import Design
 from regjax.study.evidence import Row
 from regjax.study.grid import grid_from_list
 from regjax.study.plan import default_workers, make_plan
 
-# Fewer fits of one shape than this many are not worth a program of their own.
-FEW = 4
+# Seconds that fits of one shape would take alone, below which they are not worth a program of their own.
+WORTH = 2.0
+# Seconds of a step of a network alone, and products in a second.
+STEP, RATE = 50e-6, 5e9
 # Bytes of samples that may be noted before the networks on them are trained.
 BUDGET = 512 * 2**20
 # Records of a run whose networks may stop: only at a record do those that have stopped make room.
@@ -150,8 +154,8 @@ class Together:
     def _noting(self) -> Iterator[None]:
         token = INSTEAD.set(self._note)
         try:
-            # What the user's steps say is said once, in the second run.
-            with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            # What the user's steps warn of, they warn of once, in the second run.
+            with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 yield
         finally:
@@ -221,8 +225,8 @@ class Together:
         for names in alike.values():
             wanted = [self._wanted[name] for name in names]
             found: list[Trained | None] = [None] * len(names)
-            if len(names) >= FEW:
-                with contextlib.suppress(Exception):  # raised again where the networks are fitted alone
+            if sum(map(_seconds_alone, wanted)) >= WORTH:
+                with left_to_scikit_learn():
                     found = _trained(wanted, self._replicates, self.workers)
             self._trained |= dict(zip(names, found, strict=True))
         fits = self._minimised.values()
@@ -257,8 +261,34 @@ class Together:
             network._take_over(found, lambda: (X, y, sample_weight))
         else:
             own = network.get_params()
-            network.__dict__.update({n: value for n, value in vars(found).items() if n not in own})
+            told = {name: value for name, value in vars(found).items() if name not in own}
+            network.__dict__.update(copy.deepcopy(told))
         return True
+
+
+@contextlib.contextmanager
+def left_to_scikit_learn() -> Iterator[None]:
+    """A context whose errors are left to scikit-learn's code, which meets them again where it fits.
+
+    Errors that no data of a user explain are told: without them all would only be slower.
+    """
+    try:
+        yield
+    except (OSError, StoreError):
+        raise
+    except (ValueError, TypeError, ArithmeticError):
+        pass
+    except Exception as error:
+        warnings.warn(
+            f"networks are fitted one after the other, because all at once failed: {error!r}", stacklevel=2
+        )
+
+
+def _seconds_alone(fit: _Wanted) -> float:
+    """Returns a guess of the seconds that a fit takes alone, without compiling."""
+    batch = fit.num_samples if fit.config.batch_size is None else fit.config.batch_size
+    products = 6 * batch * sum(a * b for a, b in itertools.pairwise(fit.config.layer_sizes))
+    return fit.config.num_steps * (STEP + products / RATE)
 
 
 def _name_of(network: RegMLP, X: Any, y: Any, sample_weight: Any) -> str:

@@ -19,8 +19,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils._indexing import _safe_indexing
 from sklearn.utils.validation import _check_feature_names, _num_samples
 
-from regjax.sklearn.base import RegMLP, Trained, is_plain
-from regjax.sklearn.dense import as_dense
+from regjax.sklearn.base import RegMLP, is_plain
+from regjax.sklearn.dense import COPIES, as_dense
+from regjax.sklearn.epochs import Trained
+from regjax.study.plan import free_memory
 from regjax.study.results import Results
 
 # Methods by which a Pipeline fits its steps: a class that overrides one fits them by itself.
@@ -75,7 +77,7 @@ class Fold(NamedTuple):
         train: indices of the training samples.
         test: indices of the test samples.
         x: all samples as the network's input, `(n_samples, n_features)`.
-        like: the training samples as the network gets them; their columns may have names.
+        like: no samples, as the network gets them; their columns may have names.
         steps: the fitted steps before the network, for each Pipeline.
         seconds: time of fitting these steps.
     """
@@ -119,7 +121,8 @@ def as_candidate(number: int, parameters: Mapping[str, Any], estimator: Any) -> 
 
 def _is_plain(pipeline: Pipeline) -> bool:
     own = all(getattr(type(pipeline), name) is getattr(Pipeline, name) for name in _FITS)
-    return own and pipeline.transform_input is None
+    # Fitted steps that a cache holds are not fitted again by scikit-learn's own code.
+    return own and pipeline.transform_input is None and pipeline.memory is None
 
 
 def seeds_of(random_state: Any, count: int) -> list[int]:
@@ -145,7 +148,12 @@ def preprocessed(work: Work, pipelines: list[Pipeline]) -> list[Fold]:
         x = as_dense(work.X)
         nothing: list[list[tuple[str, Any]]] = [[] for _ in pipelines]
         return [Fold(train, test, x, x, nothing, 0.0) for train, test in work.splits]
-    found = [_fold(work, pipelines, train, test) for train, test in work.splits]
+    found = []
+    for train, test in work.splits:
+        found.append(_fold(work, pipelines, train, test))
+        free, needed = free_memory(), COPIES * len(work.splits) * found[0].x.nbytes
+        if free is not None and needed > free / 2:
+            raise ValueError(f"the inputs of {len(work.splits)} folds take {needed / 1e9:.1f} GB")
     if len({fold.x.shape for fold in found}) > 1:
         raise ValueError("the number of columns depends on the fold")
     return found
@@ -167,7 +175,7 @@ def _fold(work: Work, pipelines: list[Pipeline], train: np.ndarray, test: np.nda
     x[train], x[test] = seen, rest
     fitted = iter(before.steps)
     levels = [[(name, next(fitted)[1]) for name, _ in level] for level in levels]
-    return Fold(train, test, x, like, levels, time.perf_counter() - began)
+    return Fold(train, test, x, _safe_indexing(like, []), levels, time.perf_counter() - began)
 
 
 def _copy(step: Any) -> Any:
@@ -230,5 +238,4 @@ def from_row(
 
 def _samples(fold: Fold, y: Any) -> tuple[Any, Any, None]:
     """Returns the arguments of `fit` in a fold."""
-    X = fold.like if any(fold.steps) else _safe_indexing(fold.x, fold.train)
-    return X, _part(y, fold.train), None
+    return np.asarray(fold.x)[fold.train], _part(y, fold.train), None

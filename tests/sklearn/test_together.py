@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import io
+import pickle
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from sklearn.svm import SVC
 
 from regjax import RegGridSearchCV, RegMLPClassifier, RegMLPRegressor
+from regjax.core.config import Config
 from regjax.sklearn import together
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -53,6 +55,8 @@ def counted(monkeypatch):
         return networks
 
     monkeypatch.setattr(together, "_trained", trained)
+    # However little there is to train.
+    monkeypatch.setattr(together, "WORTH", 0)
     return found
 
 
@@ -304,6 +308,7 @@ def test_a_store_says_which_networks_it_does_not_keep(tmp_path):
         assert search.num_recalled_ == recalled
 
 
+@pytest.mark.usefixtures("counted")
 def test_fits_that_differ_in_weights_alone_are_two():
     shared, weights = together.Together(), [np.linspace(0.1, 3, 90), np.linspace(3, 0.1, 90)]
     fits = [(classifier(alpha=alpha), weight) for alpha in (0.1, 0.2, 0.3, 0.4) for weight in weights]
@@ -315,3 +320,52 @@ def test_fits_that_differ_in_weights_alone_are_two():
     for network, weight in fits:
         alone = clone(network).fit(X, Y, weight)
         np.testing.assert_allclose(network.coefs_[0], alone.coefs_[0], rtol=1e-8)
+
+
+class Repeated(RegMLPClassifier):
+    """Goes on from where a fit has ended: by fits again, or by one epoch more."""
+
+    def fit(self, X, y, sample_weight=None):
+        network = classifier(warm_start=self.warm_start, alpha=self.alpha)
+        network.fit(X, y)
+        for _ in range(2):
+            network.fit(X, y) if self.warm_start else network.partial_fit(X, y)
+        self.__dict__.update({name: v for name, v in vars(network).items() if name not in self.get_params()})
+        return self
+
+
+@pytest.mark.usefixtures("counted")
+@pytest.mark.parametrize("warm_start", [True, False])
+def test_a_network_goes_on_from_weights_that_were_taken_over(warm_start):
+    both(Repeated(warm_start=warm_start), {"alpha": [0.1, 1.0]}, scoring="neg_log_loss")
+
+
+def test_a_copy_of_a_scored_network_knows_what_a_fit_tells():
+    kept = []
+
+    def scorer(estimator, X, y):
+        kept.append(pickle.loads(pickle.dumps(estimator)))
+        return 1.0
+
+    RegGridSearchCV(classifier(), {"alpha": [0.1]}, cv=2, scoring=scorer, refit=False).fit(X, Y)
+    assert [len(network.loss_curve_) for network in kept] == [8, 8]
+
+
+def test_little_to_train_is_not_trained_together():
+    fit = together._Wanted(Config(layer_sizes=(4, 4, 3), num_steps=8), None, "", 60, 1, None)
+    assert together._seconds_alone(fit) < 1e-3
+    assert together._seconds_alone(fit._replace(config=Config(layer_sizes=(64, 256, 10), num_steps=2000))) > 1
+
+
+def test_a_cache_of_fitted_steps_is_used(tmp_path):
+    pipeline = Pipeline([("step", StandardScaler()), ("network", classifier())], memory=str(tmp_path))
+    search = both(pipeline, {"network__alpha": [0.1, 1.0]})
+    assert search.results_ is None
+    assert list(tmp_path.rglob("*.pkl"))
+
+
+def test_a_search_that_fits_again_forgets_what_it_had():
+    search = RegGridSearchCV(classifier(), {"alpha": [0.1]}, cv=2).fit(X, Y)
+    assert search.results_ is not None
+    search.set_params(estimator=SVC(), param_grid={"C": [1.0]}).fit(X, Y)
+    assert not hasattr(search, "results_")
