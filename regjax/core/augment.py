@@ -1,7 +1,7 @@
 """Noise on the samples of a step before the network sees them: noise, swapped values, mixed pairs.
 
-`train` and `evaluate.measure` call `add_noise`. Only samples of weight above 0 take part: one that is held
-out is never a partner, and no value is taken from it.
+`train` and `evaluate.measure` call `add_noise`. Only samples that add to a sum take part: one that is held
+out, or has weight 0, is never a partner, and no value is taken from it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from .data import Data
+from .data import Data, adds_nothing
 from .hparams import HParams
 from .random import (
     INPUT_NOISE,
@@ -85,8 +85,9 @@ def swap_noise(key: jax.Array, step: ArrayLike, batch: Data, samples: Data, prob
         Jahrer 2017, first place in Porto Seguro's Safe Driver Prediction: denoising autoencoders.
     """
     shape = batch.x.shape
-    seen = jnp.argsort(samples.weights <= 0)  # a stable sort: training samples come first
-    count = jnp.sum(samples.weights > 0, dtype=jnp.int32)
+    held_out = adds_nothing(samples.weights)
+    seen = jnp.argsort(held_out)  # a stable sort: training samples come first
+    count = jnp.sum(~held_out, dtype=jnp.int32)
     u = random_bits(place_key(key, step, SWAP_ROWS), *shape).astype(jnp.float32) * jnp.float32(2**-16)
     # 16 bits: of more than 65,536 samples some are never drawn. The product may be rounded up to count.
     chosen = seen[jnp.minimum((u * count.astype(jnp.float32)).astype(jnp.int32), count - 1)]
@@ -122,7 +123,7 @@ def mixup(batch: Data, partner: jax.Array, share: jax.Array) -> tuple[Data, Data
 def partners(key: jax.Array, step: ArrayLike, weights: jax.Array) -> jax.Array:
     """Returns a random permutation of the samples of weight above 0, `(n,)`; the others do not move."""
     u = uniforms(place_key(key, step, PARTNERS), weights.shape)
-    held_out = weights <= 0
+    held_out = adds_nothing(weights)
     # Training samples first, in random order; then each position that trains gets the next of them.
     order = jnp.argsort(jnp.where(held_out, 2.0, u))
     return jnp.zeros_like(order).at[jnp.argsort(held_out)].set(order)

@@ -20,6 +20,10 @@ from .config import REAL_LOSSES, Config
 # Samples are padded to a multiple of this: a whole number of AVX-512 registers of float32.
 PAD_MULTIPLE = 16
 
+# Weight, beside a mean of 1, of a sample that is in the batches of training but adds nothing to a sum:
+# scikit-learn's networks have samples of weight 0 in theirs.
+NOTHING = {"float32": 1e-30, "float64": 1e-200}
+
 Task = Literal["auto", "classification", "regression"]
 
 
@@ -305,6 +309,11 @@ def pad_samples(data: Data, multiple: int = PAD_MULTIPLE) -> Data:
         return xp.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, extra)])
 
     return data if extra == 0 else Data(*map(pad, data))
+
+
+def adds_nothing(weights: jax.Array) -> jax.Array:
+    """Returns which samples have weight 0, or that of `NOTHING`, times any weight of a class."""
+    return weights <= 1e6 * NOTHING[str(weights.dtype)]
 
 
 def hide_held_out(data: Data) -> Data:

@@ -352,7 +352,7 @@ def _grid(members: list[Candidate], configs: list[Config]) -> tuple[Grid, list[i
     distinct: list[Configuration] = []
     found = []
     for member, config in zip(members, configs, strict=True):
-        asked = member.network._hparams() | {
+        asked = member.network._hparams(dtype=config.dtype) | {
             "hidden": config.layer_sizes[1:-1],
             "activation": config.activation,
             "optimizer": config.optimizer,

@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 
 from regjax.core.config import Config
-from regjax.core.data import Data, pad_samples
+from regjax.core.data import NOTHING, Data, pad_samples
 from regjax.core.hparams import HParams
 from regjax.core.mlp import Params
 from regjax.core.numpy_random import draw_orders
@@ -25,8 +25,6 @@ from regjax.core.train import Course, TrainState, init_state, run_segment
 
 # Epochs of one compiled call. A run that has stopped, or Ctrl-C, waits for the end of the call.
 EPOCHS = 10
-# The weight of a sample whose weight is 0: it is in the batches, as in scikit-learn, but adds nothing.
-NOTHING = {"float32": 1e-30, "float64": 1e-200}
 # Compiled programs that are kept: each maps some 200 pieces of memory, and Linux allows a process 65,530.
 MOST_PROGRAMS = 100
 # NumPy's words, where scikit-learn divides by a sum of weights that is 0.

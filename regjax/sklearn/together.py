@@ -33,7 +33,7 @@ from regjax.core.numpy_random import draw_orders
 from regjax.data.splits import Splits
 from regjax.engine.sweep import run
 from regjax.sklearn.base import INSTEAD, RegMLP, Trained, is_plain
-from regjax.sklearn.epochs import Run
+from regjax.sklearn.epochs import Run, check_batches
 from regjax.sklearn.lbfgs import Fit, fit_many
 from regjax.study.design import Design
 from regjax.study.evidence import Row
@@ -162,9 +162,7 @@ class Together:
         name = _name_of(network, X, y, sample_weight)
         if self._trained.get(name) is not None:
             return self._hand_out(name, network, X, y, sample_weight)
-        # A batch of weights 0 is an error that a sweep does not know.
-        weightless = sample_weight is not None and not np.all(np.asarray(sample_weight) > 0)
-        if name in self._trained or not is_plain(network) or weightless:
+        if name in self._trained or not is_plain(network):
             raise NotFittedError("this network is fitted alone")
         network._validate(X, y, True, False)
         if name in self._wanted or name in self._minimised:
@@ -205,6 +203,8 @@ class Together:
             if config.batch_size is not None:
                 order = np.flatnonzero(joined[2] > 0)
                 orders = draw_orders(random, order, epochs, joined[0].shape[1], config.shuffle)[0]
+                # A batch of weights 0 is an error that a sweep does not know: the network is fitted alone.
+                check_batches(orders, data, config)
             self._replicates[name] = _Replicate(key, *joined, params, orders)
         return _Wanted(config, run.hparams, name, n, num_batches, seed)
 

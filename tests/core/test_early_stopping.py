@@ -6,6 +6,7 @@ import pytest
 
 import regjax
 from regjax.core.early_stopping import init_best, keep_best
+from regjax.core.evaluate import score
 from regjax.core.hparams import check_hparams
 from regjax.core.mlp import Layer
 from regjax.core.train import init_state, run_segment
@@ -47,3 +48,19 @@ def test_the_clipped_loss_decides_nothing_but_the_stop(own, outputs):
         np.testing.assert_allclose(clipped.epochs.loss, plain.epochs.loss, rtol=1e-5)
     else:
         assert clipped.epochs.loss < -np.log(np.finfo(np.float32).eps)
+
+
+def test_a_score_without_an_error_is_1():
+    """Whatever the weights are: one that is less by a rounding would be beaten by the same network."""
+    config = regjax.Config(layer_sizes=(1, 1))
+    rng = np.random.default_rng(0)
+    params = (Layer(np.ones((1, 1), np.float32), np.zeros((1, 1), np.float32)),)
+    for n in range(3, 60):
+        x = rng.standard_normal((1, n)).astype(np.float32)
+        weights = rng.random(n).astype(np.float32) * (rng.random(n) > 0.3)
+        y = (x > 0) ^ (weights == 0)
+        data = regjax.Data(x, y.astype(np.int32), weights)
+        assert float(score(params, data, config)) == 1
+    weights[:3] = 1
+    y[0, :3] = ~y[0, :3]
+    assert 0 < float(score(params, regjax.Data(x, y.astype(np.int32), weights), config)) < 1

@@ -144,6 +144,22 @@ def test_samples_of_weight_0_stay_in_the_batches(own, dtype):
         ours.fit(X, y, np.zeros(150))
 
 
+@pytest.mark.parametrize(
+    "own", [{"mixup": 0.5}, {"swap_noise": 0.3}, {"class_weight": "balanced"}, {"sam": 0.1}]
+)
+@pytest.mark.parametrize("batch_size", ["auto", 40])
+def test_a_sample_of_weight_0_leaves_no_trace(own, batch_size):
+    X, y = load_iris(return_X_y=True)
+    weights = np.arange(150.0) % 3
+    network = RegMLPClassifier(batch_size=batch_size, **SMALL, **own)
+    for dtype in (np.float32, np.float64):
+        expected = network.fit(X.astype(dtype), y, weights).coefs_
+        other = np.where(weights[:, None] > 0, X, 1e3).astype(dtype)
+        found = network.fit(other, y, weights).coefs_
+        for one, two in zip(expected, found, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
 def test_a_batch_without_weight_is_an_error_of_scikit_learns_kind():
     X, y = load_iris(return_X_y=True)
     weights = (np.arange(150) >= 20).astype(float)

@@ -268,6 +268,7 @@ def test_many_are_each_as_fitted_alone():
 
 
 @pytest.mark.parametrize("large", [True, False])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_large_products_keep_the_threads_of_blas(monkeypatch, large):
     X, y = samples("wine")
     seen = []
