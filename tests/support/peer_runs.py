@@ -60,6 +60,8 @@ class _Rounded:
 ROUNDED = PEERS | {
     name: type(name, (_Rounded, PEERS[name]), {}) for name in ("MLPClassifier", "MLPRegressor")
 }
+# Warnings that are neither scikit-learn's nor ours: NumPy's of overflow and the like, and JAX's of its cache.
+OTHERS = re.compile("^RuntimeWarning|persistent compilation cache")
 HEADER = """
 import numpy as np
 import pandas as pd
@@ -236,8 +238,7 @@ def _equally_good(one: Mapping[str, Any], other: Mapping[str, Any], rtol: float)
     """Returns whether two searches chose other candidates, of which rounding alone makes one the better."""
     if one.get("best_index_") == other.get("best_index_"):
         return False
-    scores = one.get("best_score_", np.nan), other.get("best_score_", np.nan)
-    return bool(abs(scores[0] - scores[1]) <= rtol * (1 + abs(scores[0])))
+    return bool(np.isclose(*(run.get("best_score_", np.nan) for run in (one, other)), rtol=rtol, atol=rtol))
 
 
 def _same_ranks(key: str, one: Mapping[str, Any], other: Mapping[str, Any], rtol: float) -> bool:
@@ -246,7 +247,7 @@ def _same_ranks(key: str, one: Mapping[str, Any], other: Mapping[str, Any], rtol
         return False
     scores = np.asarray(one[key.replace("rank", "mean")])
     return all(
-        abs(scores[i] - scores[j]) <= rtol * (1 + abs(scores[i])) or (a < b) == (c < d)
+        np.isclose(scores[i], scores[j], rtol=rtol, atol=rtol) or (a < b) == (c < d)
         for i, (a, c) in enumerate(zip(one[key], other[key], strict=True))
         for j, (b, d) in enumerate(zip(one[key], other[key], strict=True))
     )
