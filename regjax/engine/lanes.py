@@ -163,7 +163,7 @@ class ChunkDone(NamedTuple):
         examples: per-example validation scores, `(R, r, n)` each, or None where they were not wanted.
         stop: the number of steps done, fewer than asked for where every network diverged or stopped.
         seconds: wall-clock time that the task took.
-        moving: the part of it in which data went to the device, whatever the number of steps.
+        moving: the part of it in which data went to the device.
     """
 
     states: TrainState
@@ -185,8 +185,7 @@ def run_task(task: ChunkTask) -> ChunkDone:
         states, records, step = _trained(task, replicates, seen, hparams)
         scores = None
         if task.want_examples:
-            config = _config_of_records(task.config)
-            scores = examples_of_lanes(seen, states.predicting, config=config)
+            scores = examples_of_lanes(seen, states.predicting, config=_config_of_records(task.config))
         # Copies, not views: a view would keep the device from reusing the buffer in the next segment.
         scores = jax.tree.map(np.array, scores)
         states = jax.block_until_ready(states) if task.resident else jax.tree.map(np.array, states)
