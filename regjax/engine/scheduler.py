@@ -41,7 +41,7 @@ from regjax.study.results import Results
 TASK_SECONDS = 1.0
 # The same for rows that may stop early: their lanes become free more often.
 STOPPING_SECONDS = 0.1
-# A task's steps should take at least so many times as long as moving its inputs.
+# A task's steps should take so many times as long as moving its inputs, but no longer than TASK_SECONDS.
 LEAST_SHARE = 5
 # Least seconds of a trial run that a prediction of seconds is based on.
 PROBE_SECONDS = 0.25
@@ -317,7 +317,7 @@ class Scheduler:
         if chunk.step not in wave.ends:
             seconds = min(TASK_SECONDS, STOPPING_SECONDS) if group.stops_early else TASK_SECONDS
             # Large inputs that are moved for few steps would take more time than the steps.
-            seconds = max(seconds, LEAST_SHARE * self.moving_seconds[wave.group])
+            seconds = max(seconds, min(TASK_SECONDS, LEAST_SHARE * self.moving_seconds[wave.group]))
             steps = max(1, int(seconds / self.step_seconds[wave.group]))
             if self.workers.accelerated and not self.longest[wave.group]:
                 steps = min(steps, FIRST_STEPS)
