@@ -161,7 +161,7 @@ def check_gradient_of(values, loss, depth):
         assert relative_error(ours, theirs) < 1e-9
 
 
-@pytest.mark.parametrize(("name", "depth"), some_slow(ON, SIZES, every=2))
+@pytest.mark.parametrize(("name", "depth"), some_slow(ON, SIZES, every=4))
 def test_gradient_alone(name, depth):
     loss = list(OUTPUTS)[depth % 2] if name in CLASSES_ONLY else list(OUTPUTS)[depth % 3]
     check_gradient_of({name: ON[name]}, loss, depth)

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 import reference
+from cases import slow_but
 
 import regjax
 from regjax.core import train as training
@@ -109,7 +110,7 @@ def test_metrics_worked_by_hand():
 
 
 @pytest.mark.bits
-@pytest.mark.parametrize("batch_size", [None, 32])
+@pytest.mark.parametrize("batch_size", slow_but([None, 32], [32]))
 def test_compiled_loop_is_a_python_loop(batch_size):
     config = dataclasses.replace(SMALL, batch_size=batch_size, optimizer="adam")
     data = pad_samples(check_data(config, two_regions()[0]))

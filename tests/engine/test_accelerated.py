@@ -11,6 +11,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from cases import slow_but
 from small import CONFIG, GRID
 from stores import assert_same_table, make_design
 from sweeps import points
@@ -83,7 +84,7 @@ def accelerate(monkeypatch):
         pytest.param("stopping", marks=pytest.mark.bits),
     ],
 )
-@pytest.mark.parametrize("seconds", [1.0, 1e-9])
+@pytest.mark.parametrize("seconds", slow_but([1.0, 1e-9], [1e-9]))
 def test_an_accelerators_path_changes_no_bit(name, seconds, monkeypatch):
     monkeypatch.setattr(scheduler, "TASK_SECONDS", seconds)
     design = designed(name)
@@ -248,6 +249,7 @@ for accelerated, backend, shape in [(True, "gpu", (2, 8)), (False, "cpu", (2, 8)
 """
 
 
+@pytest.mark.slow
 def test_two_devices_share_the_chunks_and_give_the_bits_of_one():
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
     paths = os.pathsep.join(filter(None, sys.path))

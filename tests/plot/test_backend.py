@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from cases import slow_but
 
 INLINE = "module://matplotlib_inline.backend_inline"
 # Matplotlib is not imported before, and afterwards draws without a backend.
@@ -20,13 +21,16 @@ print(os.environ["MPLBACKEND"], matplotlib.rcParams._get_backend_or_none())
 
 @pytest.mark.parametrize(
     ("module", "backend"),
-    [
-        ("regjax.plot.figures", INLINE),
-        ("regjax.report.models", INLINE),
-        ("regjax.tutorial.figures", INLINE),
-        ("regjax.plot.palette", "nonsense"),
-        ("regjax.plot.palette", "pdf"),
-    ],
+    slow_but(
+        [
+            ("regjax.plot.figures", INLINE),
+            ("regjax.report.models", INLINE),
+            ("regjax.tutorial.figures", INLINE),
+            ("regjax.plot.palette", "nonsense"),
+            ("regjax.plot.palette", "pdf"),
+        ],
+        [("regjax.plot.figures", INLINE), ("regjax.plot.palette", "nonsense")],
+    ),
 )
 def test_a_users_backend_is_kept_and_does_not_matter(module, backend, tmp_path):
     done = subprocess.run(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from cases import slow_but
 from peers import assert_same_network, same_networks
 from scipy import sparse
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
@@ -130,7 +131,7 @@ def test_a_setting_of_ones_own_stops_on_the_true_loss():
         {"shuffle": False, "batch_size": 40},
     ],
 )
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("dtype", slow_but([np.float64, np.float32], [np.float64]))
 def test_samples_of_weight_0_stay_in_the_batches(own, dtype):
     X, y = load_iris(return_X_y=True)
     weights = np.arange(150.0) % 5
@@ -147,7 +148,7 @@ def test_samples_of_weight_0_stay_in_the_batches(own, dtype):
 @pytest.mark.parametrize(
     "own", [{"mixup": 0.5}, {"swap_noise": 0.3}, {"class_weight": "balanced"}, {"sam": 0.1}]
 )
-@pytest.mark.parametrize("batch_size", ["auto", 40])
+@pytest.mark.parametrize("batch_size", slow_but(["auto", 40], [40]))
 def test_a_sample_of_weight_0_leaves_no_trace(own, batch_size):
     X, y = load_iris(return_X_y=True)
     weights = np.arange(150.0) % 3

@@ -8,7 +8,15 @@ import pytest
 
 def slow_but(values: Iterable, fast: Container) -> list:
     """Returns the values as parameters of a test; all but those in `fast` have the mark `slow`."""
-    return [value if value in fast else pytest.param(value, marks=pytest.mark.slow) for value in values]
+    return [
+        value if value in fast else pytest.param(*as_arguments(value), marks=pytest.mark.slow)
+        for value in values
+    ]
+
+
+def as_arguments(value: object) -> tuple:
+    """Returns a parameter's values: a tuple has one for each name of the test's arguments."""
+    return value if isinstance(value, tuple) else (value,)
 
 
 def some_slow(*axes: Iterable, every: int) -> list:
