@@ -120,7 +120,9 @@ class RegMLP(Predicting):
     def _fit(self, X: Any, y: Any, sample_weight: Any, *, incremental: bool) -> Self:
         """Returns the estimator after `fit`, or after an epoch of `partial_fit`."""
         fresh = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-        if not fresh:
+        if fresh:  # of what a search has trained nothing is left
+            self.__dict__.pop("_alone", None)
+        else:
             self._tell()
         if self.solver == "lbfgs":
             checked_X, checked_y = self._validate(X, y, fresh, incremental)

@@ -351,6 +351,18 @@ def test_a_copy_of_a_scored_network_knows_what_a_fit_tells():
     assert [len(network.loss_curve_) for network in kept] == [8, 8]
 
 
+def test_a_scored_network_can_be_fitted_anew():
+    kept = []
+
+    def scorer(estimator, X, y):
+        kept.append(estimator)
+        return 1.0
+
+    RegGridSearchCV(classifier(), {"alpha": [0.1]}, cv=2, scoring=scorer, refit=False).fit(X, Y)
+    anew = kept[0].fit(X, Y)
+    np.testing.assert_array_equal(anew.coefs_[0], classifier(alpha=0.1).fit(X, Y).coefs_[0])
+
+
 def test_little_to_train_is_not_trained_together():
     fit = together._Wanted(Config(layer_sizes=(4, 4, 3), num_steps=8), None, "", 60, 1, None)
     assert together._seconds_alone(fit) < 1e-3
