@@ -61,7 +61,7 @@ class _Replicate(NamedTuple):
         y: targets, `(n_outputs, n)`.
         train: training weights, `(n,)`.
         watched: weights of the samples that early stopping watches, `(n,)`, or None.
-        params: first weights by layer sizes.
+        params: first weights.
         orders: order of the samples in each epoch, `(epochs, n)`, or None.
     """
 
@@ -116,9 +116,9 @@ class Together:
     # -- noting ---------------------------------------------------------------------------------------------
 
     def record(self, fits: list[Callable[[], Any]]) -> None:
-        """Runs fits until all networks in them are trained, without an output, a warning or an error.
+        """Runs fits until all networks in them are trained, without a warning or an error.
 
-        A fit that needs what an untrained network computes ends in an error; it runs again when that network
+        What the steps around a network print is printed in both runs. A fit that needs what an untrained network computes ends in an error; it runs again when that network
         is trained.
 
         Args:
