@@ -118,8 +118,8 @@ class Together:
     def record(self, fits: list[Callable[[], Any]]) -> None:
         """Runs fits until all networks in them are trained, without a warning or an error.
 
-        What the steps around a network print is printed in both runs. A fit that needs what an untrained network computes ends in an error; it runs again when that network
-        is trained.
+        What the steps around a network print is printed in both runs. A fit that needs what an untrained
+        network computes ends in an error; it runs again when that network is trained.
 
         Args:
             fits: functions without arguments, each of which fits a new estimator.
