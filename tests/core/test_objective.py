@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cases import some_slow
 
 import regjax
 from regjax.core.certificate import make_problem
@@ -61,8 +62,7 @@ def test_gradient_without_masks_and_with_batch_sizes(loss, x64):
     assert float(value) == pytest.approx(float(objective(params, data.x)), rel=1e-14)
 
 
-@pytest.mark.parametrize("loss", get_args(Loss))
-@pytest.mark.parametrize("activation", get_args(Activation))
+@pytest.mark.parametrize(("activation", "loss"), some_slow(get_args(Activation), get_args(Loss), every=5))
 def test_what_bfloat16_costs_in_accuracy(activation, loss):
     """Each operand is off by up to 2⁻⁹ of itself; no error grows beyond a few times that."""
     params, data = problem(dataclasses.replace(CONFIG, layer_sizes=(3, 16, 8, 1)), loss)

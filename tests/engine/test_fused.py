@@ -18,7 +18,8 @@ from regjax.engine.tiles import Tile, fits, pieces_of
 from regjax.store.store import Store
 from regjax.study.plan import make_plan
 
-pytestmark = pytest.mark.bits
+# What the kernel itself computes is tested fast in test_kernel.py.
+pytestmark = [pytest.mark.bits, pytest.mark.slow]
 
 # Records are measured by one program: they differ by what the parameters differ, times a slope near 1.
 TOLERANCE = 2e-5

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from cases import some_slow
 from mixed_models import CONFIG, LABELS, fitted, mixed, swept, unseen
 from sweeps import points
 
@@ -55,8 +56,7 @@ def test_predictions_agree_with_gaps_rare_and_unseen_levels(tmp_path, targets, s
     assert session.get_modelmeta().custom_metadata_map["target"] == "y"
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(("activation", "dtype"), some_slow(ACTIVATIONS, ["float32", "float64"], every=4))
 def test_all_activations_agree(tmp_path, activation, dtype):
     model = fitted("three", 2, activation=activation, dtype=dtype, hidden=(6, 4))
     check(model, unseen(), tmp_path / "m.onnx")

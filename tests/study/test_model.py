@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import polars
 import pytest
+from cases import some_slow
 from mixed_models import CONFIG, LABELS, fitted, mixed, swept, unseen
 from sweeps import points
 
@@ -19,8 +20,9 @@ from regjax.study import inference
 from regjax.study import model as model_module
 
 
-@pytest.mark.parametrize("activation", inference.ACTIVATIONS)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("activation", "dtype"), some_slow(inference.ACTIVATIONS, ["float32", "float64"], every=4)
+)
 def test_networks_in_numpy_are_those_of_the_core(activation, dtype):
     rng = np.random.default_rng(0)
     with own_settings(dtype):
