@@ -124,12 +124,16 @@ def dear(name, value):
     return any(word in name for word in ("promotion", "prng_impl", "disable_jit"))
 
 
-# Training under the other settings is quick; all else is slow.
+# Training under the other settings is quick. All else is slow, and most of it runs at night.
 REST = [of_results, of_diverging_sweep, of_runs, of_estimators]
 CASES = [
     *((of_training, setting) for setting in SETTINGS if not dear(*setting)),
     *(pytest.param(of_training, setting, marks=pytest.mark.slow) for setting in SETTINGS if dear(*setting)),
-    *(pytest.param(kind, setting, marks=pytest.mark.slow) for kind in REST for setting in SETTINGS),
+    *(
+        pytest.param(kind, setting, marks=pytest.mark.slow if (i + j) % 4 == 0 else pytest.mark.nightly)
+        for i, kind in enumerate(REST)
+        for j, setting in enumerate(SETTINGS)
+    ),
 ]
 
 
