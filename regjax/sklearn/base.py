@@ -358,17 +358,6 @@ class RegMLP(Predicting):
 
     # -- methods that a search calls ------------------------------------------------------------------------
 
-    def _as_samples(self, X: Any, y: Any, sample_weight: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns checked X, y `(n_samples, n_outputs)` and weights, of all samples of a search.
-
-        A weight of 0 is as small as `counted` makes it, so that its sample is in the batches of a sweep too.
-        """
-        X, y = self._validate(X, y, True, False)
-        if sample_weight is None:
-            return X, y, np.ones(len(X))
-        weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        return X, y, counted(weights, X.dtype)
-
     def _compile(self, X: np.ndarray, y: np.ndarray) -> None:
         """Compiles the program of `fit` for checked samples of this shape."""
         config = self._config(X.shape[1], self._num_outputs(y), len(X), X.dtype)

@@ -164,9 +164,12 @@ def _groups(
     found: dict[Any, dict[Any, list[Candidate]]] = {}
     if not _has_plain_folds(work):
         return []
+    # Both are asked for each candidate, and the same for all.
+    whole = functools.cache(functools.partial(_trains_on_all_classes, work))
+    ascending = all(np.all(np.diff(train) > 0) for train, _ in work.splits)
     for number, (parameters, estimator) in enumerate(zip(candidates, estimators, strict=True)):
         member = as_candidate(number, parameters, estimator)
-        if member is not None and _fits_folds(work, member):
+        if member is not None and _fits_folds(work, member, whole, ascending):
             found.setdefault(_preprocessing(member), {}).setdefault(_fixed(member), []).append(member)
     return [list(by_fixed.values()) for by_fixed in found.values()]
 
@@ -185,25 +188,34 @@ def _has_plain_folds(work: Work) -> bool:
     return True
 
 
-def _fits_folds(work: Work, member: Candidate) -> bool:
+def _trains_on_all_classes(work: Work) -> bool:
+    """Returns whether each sample has one class, and each fold all classes in training."""
+    if type_of_target(work.y) not in ("binary", "multiclass"):
+        return False
+    y = np.ravel(work.y)
+    return all(len(np.unique(y[train])) == len(np.unique(y)) for train, _ in work.splits)
+
+
+def _fits_folds(work: Work, member: Candidate, whole: Callable[[], bool], ascending: bool) -> bool:
     """Returns whether a candidate's networks can be rows of a sweep over the search's folds.
 
     They cannot where a fold lacks a class in training; where the folds differ so much that `batch_size` means
     another number of samples in each; where batches depend on the order of a fold's training samples, which a
     sweep does not know; and where callbacks watch a Pipeline fit its steps.
+
+    Args:
+        work: the search, its samples and its splits.
+        member: the candidate.
+        whole: returns what `_trains_on_all_classes` does; asked of classifiers alone.
+        ascending: whether the training samples of each fold are in ascending order.
     """
     if member.pipelines and getattr(work.search, "_skl_callbacks", None):
         return False
-    if is_classifier(member.network):
-        if type_of_target(work.y) not in ("binary", "multiclass"):
-            return False
-        y = np.ravel(work.y)
-        if any(len(np.unique(y[train])) < len(np.unique(y)) for train, _ in work.splits):
-            return False
+    if is_classifier(member.network) and not whole():
+        return False
     sizes = {_batch_of(member.network, len(train)) for train, _ in work.splits}
     # The order also decides which samples early stopping watches.
     orderless = sizes == {None} and not member.network.early_stopping
-    ascending = all(np.all(np.diff(train) > 0) for train, _ in work.splits)
     return len(sizes) == 1 and (ascending or orderless)
 
 
@@ -276,7 +288,7 @@ def _swept(
     """Returns the rows of candidates in one sweep, by (member, seed, fold), and its results."""
     # The first candidate's network validates the samples for all: shapes and classes are taken from it.
     like = members[0].network
-    x, y, weights = like._as_samples(folds[0].x, work.y, None)
+    x, y = like._validate(folds[0].x, work.y, True, False)
     for member in members:
         if hasattr(like, "classes_"):
             member.network.classes_ = like.classes_
@@ -292,7 +304,7 @@ def _swept(
         threading.Thread(target=_compile, args=(clone(like), x, y, like)).start()
     config = _records(like, members, configs, num_trained)
     watched = _watched(like, y, folds, seeds[0], configs[0]) if like.early_stopping else None
-    results = _run(work, like, folds, Data(x.T, y.T, weights), (config, grid, seeds, watched))
+    results = _run(work, like, folds, Data(x.T, y.T, np.ones(len(x))), (config, grid, seeds, watched))
     index = results.design.index
     places = itertools.product(enumerate(indices), range(len(seeds)), range(len(folds)))
     return {(m, seed, f): index(configuration, seed, f) for (m, configuration), seed, f in places}, results

@@ -95,7 +95,6 @@ class Trained(NamedTuple):
         config: its config.
         num_epochs: epochs that it was trained for.
         num_samples: samples of an epoch.
-        seconds: its share of the time of its chunks.
         converged: whether it stopped before its last epoch.
         seed: the random_state that it was trained with, where it has none of its own.
     """
@@ -104,7 +103,6 @@ class Trained(NamedTuple):
     config: Config
     num_epochs: int
     num_samples: int
-    seconds: float
     converged: bool
     seed: int | None
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import hashlib
 import itertools
 import math
 import warnings
@@ -36,7 +35,9 @@ from regjax.engine.sweep import run
 from regjax.sklearn.base import INSTEAD, RegMLP, is_plain
 from regjax.sklearn.epochs import Run, Trained, check_batches
 from regjax.sklearn.lbfgs import Fit, fit_many
+from regjax.sklearn.trained import trained_row
 from regjax.store.database import StoreError
+from regjax.store.identity import hash_of_arrays
 from regjax.study.design import Design
 from regjax.study.evidence import Row
 from regjax.study.grid import grid_from_list
@@ -201,7 +202,7 @@ class Together:
         key = np.asarray(jax.random.key_data(run.key))
         epochs = config.num_steps // num_batches
         drawn = repr((epochs, config.batch_size is None, config.shuffle, config.layer_sizes))
-        name = _digest(drawn, key, *joined[:3], params[0].w)
+        name = hash_of_arrays(drawn, key, *joined[:3], params[0].w)
         if name not in self._replicates:
             orders = None
             if config.batch_size is not None:
@@ -293,21 +294,14 @@ def _seconds_alone(fit: _Wanted) -> float:
 
 def _name_of(network: RegMLP, X: Any, y: Any, sample_weight: Any) -> str:
     """Returns a hash of all that a fit depends on."""
-    parts = [part if isinstance(part, np.ndarray) else joblib.hash(part) for part in (X, y, sample_weight)]
-    return _digest(joblib.hash((type(network), network.get_params())), *parts)
+    own = joblib.hash((type(network), network.get_params()))
+    return hash_of_arrays(own, *(_hashable(part) for part in (X, y, sample_weight)))
 
 
-def _digest(*parts: Any) -> str:
-    """Returns a hash of texts and arrays."""
-    digest = hashlib.sha256()
-    for part in parts:
-        array = np.ascontiguousarray(part)
-        if array.dtype.kind == "O":
-            digest.update(str(joblib.hash(array)).encode())
-            continue
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(array.tobytes() if array.dtype.kind in "USMm" else array.view(np.uint8).data)
-    return digest.hexdigest()
+def _hashable(part: Any) -> Any:
+    """Returns an array of plain values as it is, and of anything else a hash."""
+    plain = isinstance(part, np.ndarray) and part.dtype.kind != "O"
+    return part if plain else joblib.hash(part)
 
 
 def _joined(data: Data, watched: Data | None) -> tuple[Any, Any, Any, Any]:
@@ -386,18 +380,9 @@ def _trained(
     )  # fmt: skip
     plan = make_plan(design, workers=workers, keep="all", backend=jax.default_backend())
     results = run(design, plan=plan, rows=sorted(set(rows)))
-    found: list[Trained | None] = []
-    for fit, row in zip(wanted, rows, strict=True):
-        if results.diverged_at[row] >= 0:
-            found.append(None)
-            continue
-        stopped = int(results.stopped_at[row])
-        steps = stopped if stopped >= 0 else fit.config.num_steps
-        epochs, seconds = -(-steps // fit.num_batches), float(results.seconds[row])
-        found.append(
-            Trained(results.params(row), fit.config, epochs, fit.num_samples, seconds, stopped >= 0, fit.seed)
-        )
-    return found
+    return [
+        trained_row(results, row, fit.num_samples, fit.seed) for fit, row in zip(wanted, rows, strict=True)
+    ]
 
 
 def _every(fit: _Wanted) -> int:

@@ -211,17 +211,12 @@ def from_row(
         fold: the fold of the row.
         y: the targets of all samples, as the user gave them.
     """
-    if results.diverged_at[row] >= 0:
-        return None
-    design = results.design
-    # All configurations of a sweep share the steps before the network.
-    seconds = float(results.seconds[row]) + fold.seconds / len(design.configurations)
-    place, stopped_at = design.row(row), int(results.stopped_at[row])
-    config = design.configs[place.configuration]
-    steps = stopped_at if stopped_at >= 0 else config.num_steps
-    epochs = -(-steps // design.num_batches[place.configuration])
     num_samples = member.network._num_trained(len(fold.train))
-    trained = Trained(results.params(row), config, epochs, num_samples, seconds, stopped_at >= 0, place.seed)
+    trained = trained_row(results, row, num_samples, results.design.row(row).seed)
+    if trained is None:
+        return None
+    # All configurations of a sweep share the steps before the network.
+    seconds = float(results.seconds[row]) + fold.seconds / len(results.design.configurations)
 
     def take(estimator: Any) -> None:
         pipelines, network = inside(estimator)
@@ -234,6 +229,25 @@ def from_row(
         network._take_over(trained, functools.partial(_samples, fold, y))
 
     return Adopted(take, seconds)
+
+
+def trained_row(results: Results, row: int, num_samples: int, seed: int | None) -> Trained | None:
+    """Returns the network of a row; None where the row diverged.
+
+    Args:
+        results: the results of the row's sweep.
+        row: number of the row.
+        num_samples: samples of an epoch.
+        seed: the random_state that it was trained with, where the estimator has none of its own.
+    """
+    if results.diverged_at[row] >= 0:
+        return None
+    design, stopped_at = results.design, int(results.stopped_at[row])
+    configuration = design.row(row).configuration
+    config = design.configs[configuration]
+    steps = stopped_at if stopped_at >= 0 else config.num_steps
+    epochs = -(-steps // design.num_batches[configuration])
+    return Trained(results.params(row), config, epochs, num_samples, stopped_at >= 0, seed)
 
 
 def _samples(fold: Fold, y: Any) -> tuple[Any, Any, None]:

@@ -44,7 +44,7 @@ DIGITS = 32
 
 def fingerprint(data: Data) -> str:
     """Returns the SHA-256 of a data set's shapes, dtypes and values."""
-    return _hash_of_arrays(*data)
+    return hash_of_arrays(*data)
 
 
 def identities(design: Design) -> list[str]:
@@ -90,7 +90,7 @@ def _asked(design: Design) -> list[str]:
     if design.standardize_target:
         common["standardize_target"] = True
     if design.fold_inputs is not None:
-        common["fold_inputs"] = [_hash_of_arrays(x) for x in design.fold_inputs]
+        common["fold_inputs"] = [hash_of_arrays(x) for x in design.fold_inputs]
     if design.coded and design.schema is not None:
         # What decides the inputs besides the data; names do not.
         columns = [(c.kind, c.gaps, len(c.levels), bool(c.rare)) for c in design.schema.kept]
@@ -117,7 +117,7 @@ def _program(config: Config, data: Data) -> dict[str, Any]:
 def _hash_of_split(splits: Splits, fold: int, stops_early: bool) -> str:
     """Returns a hash of the weights of a fold, with the stopping weights only where a row may stop early."""
     watched = [splits.stop[fold]] if stops_early and splits.stop is not None else []
-    return _hash_of_arrays(splits.train[fold], splits.val[fold], *watched)
+    return hash_of_arrays(splits.train[fold], splits.val[fold], *watched)
 
 
 def digest(value: Any) -> str:
@@ -151,7 +151,8 @@ def _hash_of_text(value: Any) -> str:
     return hashlib.sha256(repr(value).encode()).hexdigest()
 
 
-def _hash_of_arrays(*arrays: Any) -> str:
+def hash_of_arrays(*arrays: Any) -> str:
+    """Returns the SHA-256 of the dtypes, shapes and values of arrays."""
     found = hashlib.sha256()
     for array in map(np.ascontiguousarray, arrays):
         found.update(f"{array.dtype.str}{array.shape}".encode())
