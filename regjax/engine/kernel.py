@@ -137,18 +137,18 @@ class Program:
 
     # -- what a subclass defines --------------------------------------------------------------------------
 
-    @staticmethod
-    def lay_out(params: Params) -> jax.Array:
+    @classmethod
+    def lay_out(cls, params: Params) -> jax.Array:
         """Returns parameters, leaves `(lanes, …)`, as one array; `place` says where each piece lies."""
         raise NotImplementedError
 
-    @staticmethod
-    def restore(flat: jax.Array, sizes: tuple[int, ...]) -> Params:
+    @classmethod
+    def restore(cls, flat: jax.Array, sizes: tuple[int, ...]) -> Params:
         """Returns the parameters that `lay_out` was given."""
         raise NotImplementedError
 
-    @staticmethod
-    def lay_out_samples(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    @classmethod
+    def lay_out_samples(cls, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Returns x `(replicates or 1, n_features, n)` and y `(1 or n_outputs, n)` as they are read."""
         raise NotImplementedError
 
@@ -227,27 +227,38 @@ class Program:
         self.write(arrays, lax.fori_loop(start, stop, step, (self.read(arrays), ahead))[0])
 
     def update(self, params: list[Any], opt_state: Any, grads: list[Any], i: Any) -> tuple[Any, Any]:
-        """Returns the parameters and the optimizer's state after an update, as `train._step` does."""
-        config, h = self.config, self.hparams
-        for index, (kind, p) in enumerate(zip(self.kinds, params, strict=True)):
-            if kind.weights:  # the strengths are divided by n
-                l2, l1 = (like(self.penalties[name][kind.layer], p) for name in ("l2", "l1"))
-                grads[index] = self.fma(l1, jnp.sign(p), self.fma(l2, p, grads[index]))
-        rate = learning_rate_at(i, config, h)
-        # A hyperparameter is `(threads,)`; one beside `(threads, units)` needs an axis more.
-        done = []
-        for index, (p, grad) in enumerate(zip(params, grads, strict=True)):
-            own = h._replace(**{name: like(getattr(h, name), p) for name in self.numbers})
-            state = _of_piece(opt_state, index)
-            with jax.numpy_dtype_promotion("standard"):  # as in `optimizers.update`
-                if config.optimizer == "adamw":
-                    decay = own.weight_decay if self.kinds[index].weights else 0.0
-                    optimizer = optax.adamw(like(rate, p), own.b1, own.b2, own.eps, weight_decay=decay)
-                else:
-                    optimizer = make_optimizer(config, own, like(rate, p))
-                updates, state = optimizer.update(grad, jax.tree.map(lambda v, p=p: like(v, p), state), p)
-            done.append((cast(jax.Array, optax.apply_updates(p, updates)), state))
+        """Returns the parameters and the optimizer's state after an update of all pieces."""
+        done = [
+            self.updated(kind, p, grad, _of_piece(opt_state, index), i)
+            for index, (kind, p, grad) in enumerate(zip(self.kinds, params, grads, strict=True))
+        ]
         return [p for p, _ in done], _together(opt_state, [state for _, state in done])
+
+    def updated(self, kind: Kind, p: Any, grad: Any, state: Any, i: Any) -> tuple[Any, Any]:
+        """Returns an array of parameters and its optimizer's state after an update, as `train._step` does.
+
+        Args:
+            kind: what the parameters are.
+            p: the parameters.
+            grad: gradient of the data term, alike.
+            state: the optimizer's state of these parameters.
+            i: number of the step.
+        """
+        config = self.config
+        # A hyperparameter is a number, or `(threads,)`; one beside `(threads, units)` needs an axis more.
+        if kind.weights:  # the strengths are divided by n
+            l2, l1 = (like(self.penalties[name][kind.layer], p) for name in ("l2", "l1"))
+            grad = self.fma(l1, jnp.sign(p), self.fma(l2, p, grad))
+        rate = like(learning_rate_at(i, config, self.hparams), p)
+        own = self.hparams._replace(**{name: like(getattr(self.hparams, name), p) for name in self.numbers})
+        with jax.numpy_dtype_promotion("standard"):  # as in `optimizers.update`
+            if config.optimizer == "adamw":
+                decay = own.weight_decay if kind.weights else 0.0
+                optimizer = optax.adamw(rate, own.b1, own.b2, own.eps, weight_decay=decay)
+            else:
+                optimizer = make_optimizer(config, own, rate)
+            updates, state = optimizer.update(grad, jax.tree.map(lambda v: like(v, p), state), p)
+        return cast(jax.Array, optax.apply_updates(p, updates)), state
 
     def samples(self, turn: Any, row: Any, step: Any) -> tuple[Any, Any, Any]:
         """Returns places among the step's samples, numbers, and weights of the samples of a turn.

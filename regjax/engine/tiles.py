@@ -68,6 +68,41 @@ class Wide(NamedTuple):
         return 1, padded(config.layer_sizes[layer])
 
 
+class Stream(NamedTuple):
+    """The shape of a program of `engine/streamed.py`, each number a power of two.
+
+    Attributes:
+        rows: samples of a tile.
+        units: units of a tile, of a layer that has as many.
+        warps: 32 threads each.
+    """
+
+    rows: int
+    units: int
+    warps: int
+    lanes: int = 1
+
+    @property
+    def threads(self) -> int:
+        """Number of threads of a program."""
+        return THREADS_PER_WARP * self.warps
+
+    def units_of(self, config: Config, layer: int) -> tuple[int, int]:
+        """Returns 1, and the units of a layer, filled up."""
+        return 1, in_tiles(config.layer_sizes[layer])
+
+
+Shape = Tile | Wide | Stream
+
+# Units of a tile of `engine/streamed.py`, to a multiple of which wider layers are filled up.
+TILE_UNITS = 64
+
+
+def in_tiles(units: int) -> int:
+    """Returns the units of a layer in `engine/streamed.py`, filled up."""
+    return padded(units) if units <= TILE_UNITS else -(-units // TILE_UNITS) * TILE_UNITS
+
+
 def padded(units: int) -> int:
     """Returns the units of a layer in `engine/wide.py`, a power of two from 16 on."""
     return max(16, 2 ** (units - 1).bit_length())
@@ -228,7 +263,7 @@ def is_narrow(config: Config) -> bool:
     return config.precision == "highest" and best_splits(config) is not None
 
 
-def shape_for(config: Config, columns: int, num_lanes: int, num_replicates: int = 1) -> Tile | Wide | None:
+def shape_for(config: Config, columns: int, num_lanes: int, num_replicates: int = 1) -> Shape | None:
     """Returns the shape of the program that trains a chunk of networks that `fits`.
 
     Args:
