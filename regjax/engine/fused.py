@@ -30,8 +30,7 @@ from regjax.core.random import MASKS, as_key, epoch_order, place_key, random_bit
 from regjax.core.train import TrainState
 from regjax.engine.kernel import Array, Inputs, has_targets
 from regjax.engine.narrow import Narrow
-from regjax.engine.streamed import StreamedProgram, scratch_size
-from regjax.engine.tiles import THREADS_PER_WARP, Shape, Stream, Tile, Wide, has_kernel, shape_for
+from regjax.engine.tiles import THREADS_PER_WARP, Shape, Tile, Wide, has_kernel, shape_for
 from regjax.engine.wide import WideProgram
 
 # Bytes of random bits and batches that are drawn before a launch, and the most steps that they are for.
@@ -41,10 +40,7 @@ LEAST_STEPS, MOST_BYTES = 8, 2**32
 
 
 # The program of each shape.
-PROGRAMS: dict[type, Any] = {Tile: Narrow, Wide: WideProgram, Stream: StreamedProgram}
-
-
-STAGES = 1
+PROGRAMS: dict[type, Any] = {Tile: Narrow, Wide: WideProgram}
 
 
 class _Drawn(NamedTuple):
@@ -104,7 +100,7 @@ def advance_fused(
         order=None,
         bounds=None,
     )
-    launch = functools.partial(_launch, config=config, loss=loss, tile=tile, columns=columns)
+    launch = functools.partial(_launch, config=config, loss=loss, tile=tile)
     carried = _with_params(program.lay_out, flat((states.params, states.opt_state)))
     keys = replicates.key.reshape(-1, 2)
     masked = [value is not None for value in _keep_probs(hparams, config)]
@@ -235,7 +231,7 @@ def _with_params(change: Callable[[Params], jax.Array], tree: Any) -> Any:
 # -- the launch ---------------------------------------------------------------------------------------------
 
 
-def _launch(carried: Any, inputs: Inputs, *, config: Config, loss: Loss, tile: Shape, columns: int) -> Any:
+def _launch(carried: Any, inputs: Inputs, *, config: Config, loss: Loss, tile: Shape) -> Any:
     """Returns the parameters and optimizer state after the steps of `inputs.bounds`."""
     leaves, structure = jax.tree.flatten(carried)
     read, read_structure = jax.tree.flatten(inputs)
@@ -245,14 +241,12 @@ def _launch(carried: Any, inputs: Inputs, *, config: Config, loss: Loss, tile: S
     def kernel(*refs: Any) -> None:
         # The outputs are the same memory as the last inputs, and are read and written.
         refs = refs[: len(read)] + refs[len(read) + len(leaves) :]
-        arrays = [Array(ref, shape) for ref, shape in zip(refs, shapes, strict=False)]
+        arrays = [Array(ref, shape) for ref, shape in zip(refs, shapes, strict=True)]
         found = jax.tree.unflatten(read_structure, arrays[: len(read)])
         program = PROGRAMS[type(tile)](found, config, loss, tile, num_lanes, interpret)
-        program.train(jax.tree.unflatten(structure, arrays[len(read) :]), *refs[len(shapes) :])
+        program.train(jax.tree.unflatten(structure, arrays[len(read) :]))
 
     outputs = [jax.ShapeDtypeStruct((leaf.size,), leaf.dtype) for leaf in leaves]
-    if isinstance(tile, Stream):
-        outputs.append(jax.ShapeDtypeStruct((num_lanes * scratch_size(config, columns, tile),), jnp.float32))
     whole = pl.BlockSpec(memory_space=pl.ANY)
     found = pl.pallas_call(
         kernel,
@@ -261,9 +255,8 @@ def _launch(carried: Any, inputs: Inputs, *, config: Config, loss: Loss, tile: S
         out_specs=[whole] * len(outputs),
         out_shape=outputs,
         input_output_aliases={len(read) + index: index for index in range(len(leaves))},
-        compiler_params=plt.CompilerParams(num_warps=tile.threads // THREADS_PER_WARP, num_stages=STAGES),
+        compiler_params=plt.CompilerParams(num_warps=tile.threads // THREADS_PER_WARP, num_stages=1),
         interpret=interpret,
     )(*(leaf.reshape(-1) for leaf in (*read, *leaves)))
-    # Behind them is what a program keeps for itself.
-    shaped = [leaf.reshape(like.shape) for leaf, like in zip(found, leaves, strict=False)]
+    shaped = [leaf.reshape(like.shape) for leaf, like in zip(found, leaves, strict=True)]
     return jax.tree.unflatten(structure, shaped)

@@ -137,18 +137,18 @@ class Program:
 
     # -- what a subclass defines --------------------------------------------------------------------------
 
-    @classmethod
-    def lay_out(cls, params: Params) -> jax.Array:
+    @staticmethod
+    def lay_out(params: Params) -> jax.Array:
         """Returns parameters, leaves `(lanes, …)`, as one array; `place` says where each piece lies."""
         raise NotImplementedError
 
-    @classmethod
-    def restore(cls, flat: jax.Array, sizes: tuple[int, ...]) -> Params:
+    @staticmethod
+    def restore(flat: jax.Array, sizes: tuple[int, ...]) -> Params:
         """Returns the parameters that `lay_out` was given."""
         raise NotImplementedError
 
-    @classmethod
-    def lay_out_samples(cls, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    @staticmethod
+    def lay_out_samples(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Returns x `(replicates or 1, n_features, n)` and y `(1 or n_outputs, n)` as they are read."""
         raise NotImplementedError
 

@@ -55,13 +55,13 @@ class Narrow(Program):
         self.pieces = pieces_of(config, tile.splits)
         self.kinds = [Kind(piece.layer, piece.weights) for piece in self.pieces]
 
-    @classmethod
-    def lay_out(cls, params: Params) -> jax.Array:
+    @staticmethod
+    def lay_out(params: Params) -> jax.Array:
         """Returns `(parameters, lanes)`, so that the threads of neighbouring networks read side by side."""
         return jnp.concatenate([leaf.reshape(len(leaf), -1) for layer in params for leaf in layer], axis=1).T
 
-    @classmethod
-    def restore(cls, flat: jax.Array, sizes: tuple[int, ...]) -> Params:
+    @staticmethod
+    def restore(flat: jax.Array, sizes: tuple[int, ...]) -> Params:
         """Returns the parameters that `lay_out` was given."""
         layers, at = [], 0
         for fan_in, fan_out in itertools.pairwise(sizes):
@@ -70,8 +70,8 @@ class Narrow(Program):
             at += (fan_in + 1) * fan_out
         return tuple(layers)
 
-    @classmethod
-    def lay_out_samples(cls, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    @staticmethod
+    def lay_out_samples(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Returns both as they are."""
         return x, y
 

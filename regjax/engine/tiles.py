@@ -56,7 +56,7 @@ class Wide(NamedTuple):
 
     rows: int
     warps: int
-    lanes: int = 1
+    lanes: int = 1  # of a program: always 1
 
     @property
     def threads(self) -> int:
@@ -68,39 +68,7 @@ class Wide(NamedTuple):
         return 1, padded(config.layer_sizes[layer])
 
 
-class Stream(NamedTuple):
-    """The shape of a program of `engine/streamed.py`, each number a power of two.
-
-    Attributes:
-        rows: samples of a tile.
-        units: units of a tile, of a layer that has as many.
-        warps: 32 threads each.
-    """
-
-    rows: int
-    units: int
-    warps: int
-    lanes: int = 1
-
-    @property
-    def threads(self) -> int:
-        """Number of threads of a program."""
-        return THREADS_PER_WARP * self.warps
-
-    def units_of(self, config: Config, layer: int) -> tuple[int, int]:
-        """Returns 1, and the units of a layer, filled up."""
-        return 1, in_tiles(config.layer_sizes[layer])
-
-
-Shape = Tile | Wide | Stream
-
-# Units of a tile of `engine/streamed.py`, to a multiple of which wider layers are filled up.
-TILE_UNITS = 64
-
-
-def in_tiles(units: int) -> int:
-    """Returns the units of a layer in `engine/streamed.py`, filled up."""
-    return padded(units) if units <= TILE_UNITS else -(-units // TILE_UNITS) * TILE_UNITS
+Shape = Tile | Wide
 
 
 def padded(units: int) -> int:
@@ -283,7 +251,20 @@ def shape_for(config: Config, columns: int, num_lanes: int, num_replicates: int 
         full = num_lanes * tile.splits >= THREADS_PER_WARP * _multiprocessors()
         if full or -(-columns // tile.parts) <= MOST_TURNS:
             return tile
-    return wide_for(config, columns)
+    return _wide_where_faster(config, columns, num_lanes)
+
+
+def _wide_where_faster(config: Config, columns: int, num_lanes: int) -> Wide | None:
+    """Returns the shape of a program of `engine/wide.py`, or None.
+
+    A turn takes 3.5 to 9 µs however few networks there are, the plain program 20 to 50 for a step of them.
+    Where the networks fill the card the kernel is faster however many the turns (docs/benchmarks.md).
+    """
+    wide = wide_for(config, columns)
+    if wide is None or num_lanes * padded_size(config) >= 2**31:
+        return None
+    turns, filled = -(-columns // wide.rows), num_lanes / _multiprocessors()
+    return wide if turns <= 2 or (turns <= 4 and filled >= 1) or filled >= 4 else None
 
 
 def tile_for(config: Config, num_lanes: int) -> Tile:
@@ -312,14 +293,20 @@ def wide_for(config: Config, columns: int) -> Wide | None:
         config: config of the network.
         columns: number of samples of a step.
     """
-    sizes = [padded(size) for size in config.layer_sizes]
-    params = sum((fan_in + 1) * fan_out for fan_in, fan_out in itertools.pairwise(sizes))
     rows = min(padded(columns), MOST_ROWS)
-    held = params * (2 + STATE_SIZE[config.optimizer]) + rows * sum(sizes) * 3 // 2
+    # Activations are held once, and once more while a product is computed, in part.
+    values = rows * sum(padded(size) for size in config.layer_sizes) * 3 // 2
+    held = padded_size(config) * (2 + STATE_SIZE[config.optimizer]) + values
     for warps in (4, 8, 16):
         if held <= MOST_HELD * THREADS_PER_WARP * warps:
             return Wide(rows, warps)
     return None
+
+
+def padded_size(config: Config) -> int:
+    """Returns the number of parameters of a network in `engine/wide.py`, filled up."""
+    sizes = [padded(size) for size in config.layer_sizes]
+    return sum((fan_in + 1) * fan_out for fan_in, fan_out in itertools.pairwise(sizes))
 
 
 def _multiprocessors() -> int:

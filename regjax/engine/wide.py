@@ -20,7 +20,7 @@ from regjax.core.config import Config, Loss
 from regjax.core.mlp import Layer, Params
 from regjax.engine.kernel import Inputs, Kind, Program, beside, has_targets, like, residual
 from regjax.engine.products import product
-from regjax.engine.tiles import Wide, padded
+from regjax.engine.tiles import Wide, padded, padded_size
 
 
 class WideProgram(Program):
@@ -37,59 +37,53 @@ class WideProgram(Program):
     """
 
     reads_ahead = True
-    # Returns the units of a layer, filled up.
-    filled = staticmethod(padded)
 
     def __init__(
         self, inputs: Inputs, config: Config, loss: Loss, tile: Wide, num_lanes: int, interpret: bool
     ) -> None:
         del num_lanes  # one network a program
         super().__init__(inputs, config, loss, interpret, pl.program_id(0), tile.rows)
-        self.sizes = [self.filled(size) for size in config.layer_sizes]
+        self.sizes = [padded(size) for size in config.layer_sizes]
         self.kinds = [Kind(layer, weights) for layer in range(config.num_layers) for weights in (True, False)]
-        self.size = sum((fan_in + 1) * fan_out for fan_in, fan_out in itertools.pairwise(self.sizes))
+        self.size = padded_size(config)
 
-    @classmethod
-    def lay_out(cls, params: Params) -> jax.Array:
+    @staticmethod
+    def lay_out(params: Params) -> jax.Array:
         """Returns `(lanes, parameters)`, of each layer w `(inputs, outputs)` and b, filled up."""
         found = []
         for w, b in params:
             _, fan_out, fan_in = w.shape
-            more_in, more_out = cls.filled(fan_in) - fan_in, cls.filled(fan_out) - fan_out
+            more_in, more_out = padded(fan_in) - fan_in, padded(fan_out) - fan_out
             found.append(jnp.pad(jnp.swapaxes(w, 1, 2), ((0, 0), (0, more_in), (0, more_out))))
             found.append(jnp.pad(b, ((0, 0), (0, more_out), (0, 0))))
         return jnp.concatenate([leaf.reshape(len(leaf), -1) for leaf in found], axis=1)
 
-    @classmethod
-    def restore(cls, flat: jax.Array, sizes: tuple[int, ...]) -> Params:
+    @staticmethod
+    def restore(flat: jax.Array, sizes: tuple[int, ...]) -> Params:
         """Returns the parameters that `lay_out` was given."""
         layers, at = [], 0
         for fan_in, fan_out in itertools.pairwise(sizes):
-            rows, units = cls.filled(fan_in), cls.filled(fan_out)
+            rows, units = padded(fan_in), padded(fan_out)
             w = flat[:, at : at + rows * units].reshape(-1, rows, units)[:, :fan_in, :fan_out]
             b = flat[:, at + rows * units : at + rows * units + fan_out]
             layers.append(Layer(jnp.swapaxes(w, 1, 2), b[:, :, None]))
             at += (rows + 1) * units
         return tuple(layers)
 
-    @classmethod
-    def lay_out_samples(cls, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    @staticmethod
+    def lay_out_samples(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Returns x, and targets that are no labels, with a row for each sample, filled up."""
         x = jnp.swapaxes(x, 1, 2)
-        x = jnp.pad(x, ((0, 0), (0, 0), (0, cls.filled(x.shape[2]) - x.shape[2])))
+        x = jnp.pad(x, ((0, 0), (0, 0), (0, padded(x.shape[2]) - x.shape[2])))
         if jnp.issubdtype(y.dtype, jnp.integer):
             return x, y
-        return x, jnp.pad(y.T, ((0, 0), (0, cls.filled(len(y)) - len(y))))
-
-    def first(self, layer: int) -> Any:
-        """Returns the place of a layer's first parameter in an array `(lanes, parameters)`."""
-        before = itertools.pairwise(self.sizes[: layer + 1])
-        return self.lane * self.size + jnp.int32(sum((fan_in + 1) * fan_out for fan_in, fan_out in before))
+        return x, jnp.pad(y.T, ((0, 0), (0, padded(len(y)) - len(y))))
 
     def place(self, index: int) -> Any:
-        """Returns the places of a piece: of each layer w, then b."""
+        """Returns the places of a piece in an array `(lanes, parameters)`: of each layer w, then b."""
         layer, weights = self.kinds[index]
-        at = self.first(layer)
+        before = itertools.pairwise(self.sizes[: layer + 1])
+        at = self.lane * self.size + jnp.int32(sum((fan_in + 1) * fan_out for fan_in, fan_out in before))
         fan_in, fan_out = self.sizes[layer : layer + 2]
         if not weights:
             return at + fan_in * fan_out + lax.iota(jnp.int32, fan_out)
@@ -125,11 +119,7 @@ class WideProgram(Program):
         if bits is None:
             return None
         first = bits.place(self.replicate, step, place, 0, 0)
-        return self.factors(layer, bits.ref[beside(first, self.sizes[layer], 1)])
-
-    def factors(self, layer: int, bits: Any) -> Any:
-        """Returns the factors of dropout of a layer's units, see `dropout.dropout_mask`."""
-        drawn = bits.astype(jnp.float32)
+        drawn = bits.ref[beside(first, self.sizes[layer], 1)].astype(jnp.float32)
         last, scale = (self.rates[f"{name}_{layer}"] for name in ("last_kept", "scale"))
         return jnp.where(drawn <= last, scale, jnp.zeros_like(drawn))
 
@@ -172,13 +162,12 @@ class WideProgram(Program):
         """Returns the product of two matrices, summed over the axis `of_a` of one and `of_b` of the other."""
         return product(a, b, of_a, of_b, self.config.precision)
 
-    def only_units(self, layer: int, values: Any, tile: Any = 0) -> Any:
-        """Returns the values of a layer's units, or of a tile of them, 0 for those that fill it up."""
+    def only_units(self, layer: int, values: Any) -> Any:
+        """Returns the values of a layer's units, 0 for those that fill it up."""
         units = self.config.layer_sizes[layer]
         if units == self.sizes[layer]:
             return values
-        unit = tile * values.shape[1] + _units(values)
-        return jnp.where(unit < units, values, jnp.zeros_like(values))
+        return jnp.where(_units(values) < units, values, jnp.zeros_like(values))
 
     def loss_gradient(self, logits: Any, y: Any) -> Any:
         """Returns the gradient of the loss in each logit, see the functions of the same names in `losses`."""

@@ -170,17 +170,30 @@ def test_networks_share_a_program_only_where_there_are_enough(monkeypatch):
     assert Tile(4, 16, 2).threads == 128
 
 
-def test_a_thread_goes_through_few_samples_or_the_networks_fill_the_card():
+@pytest.fixture
+def card(monkeypatch):
+    """A GPU of 132 multiprocessors."""
+    monkeypatch.setattr(tiles, "_multiprocessors", lambda: 132)
+
+
+def test_a_thread_goes_through_few_samples_or_the_networks_fill_the_card(card):
     config = Config(layer_sizes=(2, 20, 3, 1))
     assert isinstance(shape_for(config, columns=224, num_lanes=16), Tile)
-    assert isinstance(shape_for(config, columns=10_000, num_lanes=16), Wide)  # 157 samples for each thread
+    assert shape_for(config, columns=10_000, num_lanes=16) is None  # 157 samples for each thread
     assert isinstance(shape_for(config, columns=10_000, num_lanes=4_096), Tile)
-    several = Config(layer_sizes=(30, 32, 1))
-    assert isinstance(shape_for(several, columns=576, num_lanes=256), Wide)
-    assert isinstance(shape_for(several, columns=32, num_lanes=256), Tile)
+    assert isinstance(shape_for(Config(layer_sizes=(30, 32, 1)), columns=32, num_lanes=256), Tile)
 
 
-def test_places_of_random_bits_are_32_bit_integers():
+def test_matrix_products_have_few_turns_or_networks_that_fill_the_card(card):
+    config, found = Config(layer_sizes=(30, 64, 32, 1)), {}
+    for networks in (1, 16, 132, 256, 527, 528, 4096):
+        found[networks] = [n for n in (32, 64, 65, 128, 129, 10_000) if shape_for(config, n, networks)]
+    few, some, all_of_them = [32, 64], [32, 64, 65, 128], [32, 64, 65, 128, 129, 10_000]
+    assert found == {1: few, 16: few, 132: some, 256: some, 527: some, 528: all_of_them, 4096: all_of_them}
+    assert shape_for(Config(layer_sizes=(64, 256, 256, 10)), 32, 16) is None
+
+
+def test_places_of_random_bits_are_32_bit_integers(card):
     config = Config(layer_sizes=(70, 1))
     assert shape_for(config, columns=1_000, num_lanes=65_536, num_replicates=10) is not None
     assert shape_for(config, columns=1_000, num_lanes=65_536, num_replicates=65_536) is None
@@ -209,9 +222,9 @@ def test_a_filled_up_layer_has_a_power_of_two_of_units(units):
     assert max(16, units) <= found < max(17, 2 * units)
 
 
-def test_networks_of_lower_precision_go_by_matrix_products():
+def test_networks_of_lower_precision_go_by_matrix_products(card):
     config = Config(layer_sizes=(2, 20, 3, 1), precision="default")
-    assert isinstance(shape_for(config, columns=224, num_lanes=16), Wide)
+    assert isinstance(shape_for(config, columns=32, num_lanes=16), Wide)
     assert fits(config, ())
     assert fits(Config(layer_sizes=(30, 64, 32, 1)), ("keep_prob",))
     assert not fits(Config(layer_sizes=(64, 256, 256, 10)), ())
