@@ -10,8 +10,7 @@ and batches are drawn ahead by the plain program's functions, once for a replica
 from __future__ import annotations
 
 import functools
-import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -25,17 +24,23 @@ from regjax.core.data import Data
 from regjax.core.dropout import keep_threshold
 from regjax.core.hparams import HParams
 from regjax.core.minibatches import weigh_classes
-from regjax.core.mlp import Layer
+from regjax.core.mlp import Layer, Params
 from regjax.core.objective import resolve_loss
 from regjax.core.random import MASKS, as_key, epoch_order, place_key, random_bits
 from regjax.core.train import TrainState
-from regjax.engine.kernel import Array, Inputs, Program
-from regjax.engine.tiles import THREADS_PER_WARP, Tile, has_kernel, splits_of, tile_for
+from regjax.engine.kernel import Array, Inputs, has_targets
+from regjax.engine.narrow import Narrow
+from regjax.engine.tiles import THREADS_PER_WARP, Shape, Tile, Wide, has_kernel, shape_for
+from regjax.engine.wide import WideProgram
 
 # Bytes of random bits and batches that are drawn before a launch, and the most steps that they are for.
 DRAWN_BUDGET, MOST_STEPS = 128 * 2**20, 1024
 # The least steps, unless there are so many replicates that the place of a bit would be no int32.
 LEAST_STEPS, MOST_BYTES = 8, 2**32
+
+
+# The program of each shape.
+PROGRAMS: dict[type, Any] = {Tile: Narrow, Wide: WideProgram}
 
 
 class _Drawn(NamedTuple):
@@ -55,7 +60,7 @@ def advance_fused(
     num_batches: int,
     *,
     config: Config,
-    tile: Tile | None = None,
+    tile: Shape | None = None,
 ) -> TrainState:
     """Returns the states after steps `start` … `stop` - 1, as `lanes.advance_lanes` does, to rounding.
 
@@ -73,14 +78,21 @@ def advance_fused(
     """
     slots, per_slot = hparams.learning_rate.shape
     num_lanes = slots * per_slot
-    tile = tile_for(config, num_lanes) if tile is None else tile
+    columns = replicates.x.shape[-1] if config.batch_size is None else config.batch_size
+    tile = tile or shape_for(config, columns, num_lanes)
+    if tile is None:
+        raise ValueError("config must be one that a kernel suits, see `tiles.shape_for`")
+    program = PROGRAMS[type(tile)]
     # In a shared chunk all lanes of a slot belong to one replicate, and there is a key for each slot.
     of_lane = jnp.arange(num_lanes, dtype=jnp.int32) // (per_slot if replicates.shared else 1)
     x, data, num_train = _samples_of(replicates, config)
     flat = functools.partial(jax.tree.map, lambda leaf: leaf.reshape(num_lanes, *leaf.shape[2:]))
+    loss = resolve_loss(config, data)
+    y = data.y.astype(jnp.float32) if has_targets(loss) else data.y
+    x, y = program.lay_out_samples(x, y)
     inputs = Inputs(
         x=x,
-        y=data.y,
+        y=y,
         weights=data.weights,
         rates=_rates(flat(hparams), num_train[of_lane], config),
         of_lane=of_lane,
@@ -88,21 +100,24 @@ def advance_fused(
         order=None,
         bounds=None,
     )
-    launch = functools.partial(_launch, config=config, loss=resolve_loss(config, data), tile=tile)
-    carried = flatten(flat((states.params, states.opt_state)))
+    launch = functools.partial(_launch, config=config, loss=loss, tile=tile)
+    carried = _with_params(program.lay_out, flat((states.params, states.opt_state)))
     keys = replicates.key.reshape(-1, 2)
     masked = [value is not None for value in _keep_probs(hparams, config)]
-    draw = functools.partial(_draw, keys, data.weights, num_batches, masked, config, tile)
+    draw = functools.partial(_draw, keys, data.weights, num_batches, masked, config, tile, columns)
     drawn = config.batch_size is not None or any(masked)
-    carried = _in_pieces(launch, carried, inputs, draw if drawn else None, start, stop, config)
-    params, opt_state = _unflatten(carried, (states.params, states.opt_state), config)
+    size = _steps_ahead(len(data.weights) * columns * (4 * sum(config.layer_sizes[:-1]) + 4))
+    carried = _in_pieces(launch, carried, inputs, draw if drawn else None, start, stop, size)
+    restore = functools.partial(program.restore, sizes=config.layer_sizes)
+    like = flat((states.params, states.opt_state))
+    params, opt_state = jax.tree.map(
+        lambda part, flat: restore(flat) if _is_params(part) else flat, like, carried, is_leaf=_is_params
+    )
     shaped = functools.partial(jax.tree.map, lambda leaf: leaf.reshape(slots, per_slot, *leaf.shape[1:]))
     return states._replace(params=shaped(params), opt_state=shaped(opt_state))
 
 
-def _in_pieces(
-    launch: Any, carried: Any, inputs: Inputs, draw: Any, start: Any, stop: Any, config: Config
-) -> Any:
+def _in_pieces(launch: Any, carried: Any, inputs: Inputs, draw: Any, start: Any, stop: Any, size: int) -> Any:
     """Returns the state after the last step, with a launch for as many steps as are drawn ahead.
 
     Args:
@@ -112,17 +127,15 @@ def _in_pieces(
         draw: draws for some steps, or None where nothing is drawn.
         start: first step.
         stop: step to stop before.
-        config: config of the networks.
+        size: most steps that are drawn for ahead.
     """
     start, stop = jnp.asarray(start, jnp.int32), jnp.asarray(stop, jnp.int32)
     if draw is None:
         return launch(carried, inputs._replace(bounds=jnp.stack([start, stop])))
-    columns = inputs.x.shape[-1] if config.batch_size is None else config.batch_size
-    size = _steps_ahead(len(inputs.weights) * columns * (4 * sum(config.layer_sizes[:-1]) + 4))
 
     def piece(carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
         carried, step = carry
-        end, drawn = jnp.minimum(step + size, stop), draw(columns, step, size)
+        end, drawn = jnp.minimum(step + size, stop), draw(step, size)
         found = inputs._replace(bits=drawn.bits, order=drawn.order, bounds=jnp.stack([step, end]))
         return launch(carried, found), end
 
@@ -172,8 +185,8 @@ def _keep_probs(hparams: HParams, config: Config) -> list[jax.Array | None]:
 
 
 def _draw(
-    keys: jax.Array, weights: jax.Array, num_batches: int, masked: Sequence[bool], config: Config, tile: Tile,
-    columns: int, start: jax.Array, size: int,
+    keys: jax.Array, weights: jax.Array, num_batches: int, masked: Sequence[bool], config: Config,
+    tile: Shape, columns: int, start: jax.Array, size: int,
 ) -> _Drawn:  # fmt: skip
     """Returns what is drawn for steps `start` … `start` + `size` - 1, as the plain program draws it."""
     steps = start + jnp.arange(size, dtype=jnp.int32)
@@ -183,8 +196,7 @@ def _draw(
         found = []
         for layer, (units, on) in enumerate(zip(config.layer_sizes[:-1], masked, strict=True)):
             bits = random_bits(jax.random.fold_in(key, layer), units, columns) if on else None
-            splits = splits_of(config, layer, tile.splits)
-            found.append(None if bits is None else _side_by_side(bits, splits))
+            found.append(None if bits is None else _side_by_side(bits, *tile.units_of(config, layer)))
         return tuple(found)
 
     def batches_of(words: jax.Array, weights: jax.Array) -> jax.Array:
@@ -200,55 +212,26 @@ def _draw(
     return _Drawn(bits, jax.vmap(batches_of)(keys, weights))
 
 
-def _side_by_side(bits: jax.Array, splits: int) -> jax.Array:
-    """Returns bits `(units, columns)` as `(columns, splits, units of one)`, filled up to a power of two."""
+def _side_by_side(bits: jax.Array, splits: int, filled: int) -> jax.Array:
+    """Returns bits `(units, columns)` as `(columns, splits, units of one)`, filled up to as many units."""
     units, columns = bits.shape
     own = units // splits
-    found = bits.T.reshape(columns, splits, own)
-    return jnp.pad(found, ((0, 0), (0, 0), (0, 2 ** (own - 1).bit_length() - own)))
-
-
-# -- states as rows of numbers ------------------------------------------------------------------------------
+    return jnp.pad(bits.T.reshape(columns, splits, own), ((0, 0), (0, 0), (0, filled - own)))
 
 
 def _is_params(tree: Any) -> bool:
     return isinstance(tree, tuple) and len(tree) > 0 and all(isinstance(layer, Layer) for layer in tree)
 
 
-def flatten(tree: Any) -> Any:
-    """Returns a pytree in which each `Params`, leaves `(lanes, …)`, is one array `(parameters, lanes)`.
-
-    Any other leaf, `(lanes,)`, becomes `(1, lanes)`.
-    """
-
-    def flat(part: Any) -> jax.Array:
-        if not _is_params(part):
-            return part[None]
-        return jnp.concatenate([leaf.reshape(len(leaf), -1) for layer in part for leaf in layer], axis=1).T
-
-    return jax.tree.map(flat, tree, is_leaf=_is_params)
-
-
-def _unflatten(flat: Any, like: Any, config: Config) -> Any:
-    """Returns what `flatten` was given, a pytree like `like`."""
-
-    def restore(part: Any, flat: jax.Array) -> Any:
-        if not _is_params(part):
-            return flat[0]
-        layers, at = [], 0
-        for fan_in, fan_out in itertools.pairwise(config.layer_sizes):
-            w, b = flat[at : at + fan_in * fan_out], flat[at + fan_in * fan_out : at + (fan_in + 1) * fan_out]
-            layers.append(Layer(w.T.reshape(-1, fan_out, fan_in), b.T.reshape(-1, fan_out, 1)))
-            at += (fan_in + 1) * fan_out
-        return tuple(layers)
-
-    return jax.tree.map(restore, like, flat, is_leaf=_is_params)
+def _with_params(change: Callable[[Params], jax.Array], tree: Any) -> Any:
+    """Returns a pytree with every `Params` changed, and all other leaves as they are."""
+    return jax.tree.map(lambda part: change(part) if _is_params(part) else part, tree, is_leaf=_is_params)
 
 
 # -- the launch ---------------------------------------------------------------------------------------------
 
 
-def _launch(carried: Any, inputs: Inputs, *, config: Config, loss: Loss, tile: Tile) -> Any:
+def _launch(carried: Any, inputs: Inputs, *, config: Config, loss: Loss, tile: Shape) -> Any:
     """Returns the parameters and optimizer state after the steps of `inputs.bounds`."""
     leaves, structure = jax.tree.flatten(carried)
     read, read_structure = jax.tree.flatten(inputs)
@@ -260,16 +243,17 @@ def _launch(carried: Any, inputs: Inputs, *, config: Config, loss: Loss, tile: T
         refs = refs[: len(read)] + refs[len(read) + len(leaves) :]
         arrays = [Array(ref, shape) for ref, shape in zip(refs, shapes, strict=True)]
         found = jax.tree.unflatten(read_structure, arrays[: len(read)])
-        program = Program(found, config, loss, tile, num_lanes, interpret)
+        program = PROGRAMS[type(tile)](found, config, loss, tile, num_lanes, interpret)
         program.train(jax.tree.unflatten(structure, arrays[len(read) :]))
 
+    outputs = [jax.ShapeDtypeStruct((leaf.size,), leaf.dtype) for leaf in leaves]
     whole = pl.BlockSpec(memory_space=pl.ANY)
     found = pl.pallas_call(
         kernel,
         grid=(-(-num_lanes // tile.lanes),),
         in_specs=[whole] * len(shapes),
-        out_specs=[whole] * len(leaves),
-        out_shape=[jax.ShapeDtypeStruct((leaf.size,), leaf.dtype) for leaf in leaves],
+        out_specs=[whole] * len(outputs),
+        out_shape=outputs,
         input_output_aliases={len(read) + index: index for index in range(len(leaves))},
         compiler_params=plt.CompilerParams(num_warps=tile.threads // THREADS_PER_WARP, num_stages=1),
         interpret=interpret,

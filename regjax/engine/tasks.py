@@ -13,7 +13,7 @@ from regjax.core.hparams import HParams, compiled_in
 from regjax.core.mlp import Params
 from regjax.engine.lanes import ChunkTask, Replicates
 from regjax.engine.packing import Chunk, stack
-from regjax.engine.tiles import is_fused, suits
+from regjax.engine.tiles import is_fused, shape_for
 from regjax.study.design import Design
 from regjax.study.groups import Group
 from regjax.study.provenance import provenance
@@ -60,7 +60,8 @@ def _trains_fused(design: Design, group: Group) -> bool:
     if design.has_own_targets or not is_fused(group.config, group.on):
         return False
     columns = group.config.batch_size or design.padded.x.shape[1]
-    return suits(group.config, columns, group.chunk, group.slots if group.shared else group.chunk)
+    replicates = group.slots if group.shared else group.chunk
+    return shape_for(group.config, columns, group.chunk, replicates) is not None
 
 
 def how(design: Design, group: Group) -> str:

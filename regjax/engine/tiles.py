@@ -40,6 +40,41 @@ class Tile(NamedTuple):
         """Number of threads of a program."""
         return self.parts * self.lanes * self.splits
 
+    def units_of(self, config: Config, layer: int) -> tuple[int, int]:
+        """Returns among how many threads a layer's units are divided, and how many each has, filled up."""
+        splits = splits_of(config, layer, self.splits)
+        return splits, 2 ** (config.layer_sizes[layer] // splits - 1).bit_length()
+
+
+class Wide(NamedTuple):
+    """The shape of a program of `engine/wide.py`, each number a power of two.
+
+    Attributes:
+        rows: samples that a turn takes.
+        warps: 32 threads each.
+    """
+
+    rows: int
+    warps: int
+    lanes: int = 1  # of a program: always 1
+
+    @property
+    def threads(self) -> int:
+        """Number of threads of a program."""
+        return THREADS_PER_WARP * self.warps
+
+    def units_of(self, config: Config, layer: int) -> tuple[int, int]:
+        """Returns 1, as nothing is divided by hand, and the units of a layer, filled up."""
+        return 1, padded(config.layer_sizes[layer])
+
+
+Shape = Tile | Wide
+
+
+def padded(units: int) -> int:
+    """Returns the units of a layer in `engine/wide.py`, a power of two from 16 on."""
+    return max(16, 2 ** (units - 1).bit_length())
+
 
 class Block(NamedTuple):
     """Units of a layer that are one array of a thread.
@@ -154,27 +189,15 @@ LEAST_CAPABILITY = 8.0
 # The most samples of a step that one thread goes through, where networks are too few for a warp on every
 # multiprocessor. A turn took 0.7 to 1.3 µs, and the plain program some 40 µs for a step (docs/benchmarks.md).
 MOST_TURNS = 32
+# Of `engine/wide.py`: the most samples of a turn, and the most numbers that a thread holds.
+MOST_ROWS, MOST_HELD = 32, 150
+# Numbers of an optimizer's state for each parameter.
+STATE_SIZE = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "adamw": 2}
 
 
 def is_fused(config: Config, on: Sequence[str]) -> bool:
     """Returns whether the networks of a group are trained by the kernel on this machine."""
     return has_kernel() and fits(config, on)
-
-
-def suits(config: Config, columns: int, num_lanes: int, num_replicates: int) -> bool:
-    """Returns whether the kernel is likely the faster program for a chunk of networks that `fits`.
-
-    Args:
-        config: config of the networks.
-        columns: number of samples of a step.
-        num_lanes: number of networks of the chunk.
-        num_replicates: number of replicates whose random bits are drawn.
-    """
-    tile = tile_for(config, num_lanes)
-    full = num_lanes * tile.splits >= THREADS_PER_WARP * _multiprocessors()
-    few = -(-columns // tile.parts) <= MOST_TURNS
-    # The places of a step's bits, filled up to powers of two, are 32-bit integers.
-    return (full or few) and 2 * num_replicates * columns * sum(config.layer_sizes[:-1]) < 2**31
 
 
 def has_kernel() -> bool:
@@ -185,7 +208,7 @@ def has_kernel() -> bool:
 
 
 def fits(config: Config, on: Sequence[str]) -> bool:
-    """Returns whether the kernel can train a network.
+    """Returns whether one of the kernels can train a network.
 
     Args:
         config: layer sizes, activation, optimizer, schedule.
@@ -193,15 +216,55 @@ def fits(config: Config, on: Sequence[str]) -> bool:
     """
     return (
         config.dtype == "float32"
-        and config.precision == "highest"
         and config.activation != "gelu"
         and config.stop_on is None
         and config.batches == "equal"
         and config.draws == "jax"
         and not config.epsilon_hat
         and all(name in KNOWN for name in on)
-        and best_splits(config) is not None
+        and (is_narrow(config) or wide_for(config, 16) is not None)
     )
+
+
+def is_narrow(config: Config) -> bool:
+    """Returns whether `engine/narrow.py` can train a network; it has no products of lower precision."""
+    return config.precision == "highest" and best_splits(config) is not None
+
+
+def shape_for(config: Config, columns: int, num_lanes: int, num_replicates: int = 1) -> Shape | None:
+    """Returns the shape of the program that trains a chunk of networks that `fits`.
+
+    Args:
+        config: config of the networks.
+        columns: number of samples of a step.
+        num_lanes: number of networks of the chunk.
+        num_replicates: number of replicates whose random bits are drawn.
+
+    Returns:
+        None where the plain program is likely faster.
+    """
+    # The places of a step's bits, filled up to powers of two, are 32-bit integers.
+    if 2 * num_replicates * columns * sum(config.layer_sizes[:-1]) >= 2**31:
+        return None
+    if is_narrow(config):
+        tile = tile_for(config, num_lanes)
+        full = num_lanes * tile.splits >= THREADS_PER_WARP * _multiprocessors()
+        if full or -(-columns // tile.parts) <= MOST_TURNS:
+            return tile
+    return _wide_where_faster(config, columns, num_lanes)
+
+
+def _wide_where_faster(config: Config, columns: int, num_lanes: int) -> Wide | None:
+    """Returns the shape of a program of `engine/wide.py`, or None.
+
+    A turn takes 3.5 to 9 µs however few networks there are, the plain program 20 to 50 for a step of them.
+    Where the networks fill the card the kernel is faster however many the turns (docs/benchmarks.md).
+    """
+    wide = wide_for(config, columns)
+    if wide is None or num_lanes * padded_size(config) >= 2**31:
+        return None
+    turns, filled = -(-columns // wide.rows), num_lanes / _multiprocessors()
+    return wide if turns <= 2 or (turns <= 4 and filled >= 1) or filled >= 4 else None
 
 
 def tile_for(config: Config, num_lanes: int) -> Tile:
@@ -221,6 +284,29 @@ def tile_for(config: Config, num_lanes: int) -> Tile:
     if lanes == 1 and num_lanes > _multiprocessors():
         lanes = 2
     return Tile(THREADS // (lanes * splits), lanes, splits)
+
+
+def wide_for(config: Config, columns: int) -> Wide | None:
+    """Returns the shape of a program of `engine/wide.py`; None where a network's numbers are too many.
+
+    Args:
+        config: config of the network.
+        columns: number of samples of a step.
+    """
+    rows = min(padded(columns), MOST_ROWS)
+    # Activations are held once, and once more while a product is computed, in part.
+    values = rows * sum(padded(size) for size in config.layer_sizes) * 3 // 2
+    held = padded_size(config) * (2 + STATE_SIZE[config.optimizer]) + values
+    for warps in (4, 8, 16):
+        if held <= MOST_HELD * THREADS_PER_WARP * warps:
+            return Wide(rows, warps)
+    return None
+
+
+def padded_size(config: Config) -> int:
+    """Returns the number of parameters of a network in `engine/wide.py`, filled up."""
+    sizes = [padded(size) for size in config.layer_sizes]
+    return sum((fan_in + 1) * fan_out for fan_in, fan_out in itertools.pairwise(sizes))
 
 
 def _multiprocessors() -> int:

@@ -14,7 +14,7 @@ from regjax.engine import fused as module
 from regjax.engine import scheduler, tasks
 from regjax.engine.packing import Chunk, Wave
 from regjax.engine.replay import replay
-from regjax.engine.tiles import Tile, fits, pieces_of
+from regjax.engine.tiles import Tile, fits
 from regjax.store.store import Store
 from regjax.study.plan import make_plan
 
@@ -79,25 +79,6 @@ def test_as_many_steps_are_drawn_ahead_as_fit_the_budget(pieces):
         assert steps_ahead(size) * size <= 2**32
 
 
-def test_states_are_rows_in_the_order_of_the_pieces():
-    config = regjax.Config(layer_sizes=(2, 3, 2), optimizer="adam")
-    rng = np.random.default_rng(0)
-    shapes = [((3, 2), (3, 1)), ((2, 3), (2, 1))]
-    params = tuple(
-        regjax.Layer(*(rng.standard_normal((5, *shape)).astype("f4") for shape in layer)) for layer in shapes
-    )
-    count = np.arange(5, dtype="i4")
-    tree = {"params": params, "count": count}
-    flat = module.flatten(tree)
-    assert flat["params"].shape == (17, 5)
-    assert flat["count"].shape == (1, 5)
-    rows = np.asarray(flat["params"])
-    np.testing.assert_array_equal(rows[:6], params[0].w.reshape(5, 6).T)
-    np.testing.assert_array_equal(rows[6:9], params[0].b.reshape(5, 3).T)
-    assert len(rows) == sum(piece.units or 1 for piece in pieces_of(config, 1))
-    jax.tree.map(np.testing.assert_array_equal, module._unflatten(flat, tree, config), tree)
-
-
 # -- whole sweeps -------------------------------------------------------------------------------------------
 
 
@@ -106,7 +87,7 @@ def by_kernel(monkeypatch):
     """Sweeps of networks that fit are trained by the kernel, as on a GPU."""
     monkeypatch.setattr(tasks, "is_fused", fits)
     # 128 threads for each network are meant for a GPU; interpreted, 8 take less time.
-    monkeypatch.setattr(module, "tile_for", lambda config, num_lanes: Tile(8, 2, 2))
+    monkeypatch.setattr(module, "shape_for", lambda *_: Tile(8, 2, 2))
 
 
 def run(store=None, config=CONFIG, grid=GRID, **options):

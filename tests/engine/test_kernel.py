@@ -1,4 +1,4 @@
-"""The kernel, interpreted: the plain program's networks, and nothing from the other networks of a program."""
+"""What both kernels do, interpreted: losses and optimizers, and nothing of a network's neighbours."""
 
 import functools
 
@@ -6,94 +6,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import slow_but, some_slow
-from chunks import assert_close, fused, make_chunk, plain
-from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
+from cases import some_slow
+from chunks import agree, assert_close, fused, make_chunk, plain
 
 import regjax
 from regjax.engine import fused as fused_module
 from regjax.engine.fused import advance_fused
 from regjax.engine.kernel import Program
-from regjax.engine.tiles import THREADS_PER_WARP, Tile, fits
+from regjax.engine.tiles import Tile, Wide, fits
 
 STEPS = 20
 Config = functools.partial(regjax.Config, num_steps=STEPS)
-
-# Each has several features at once: one program for each of them would take minutes to compile.
-CASES = {
-    "dropout of hidden and input units, l1": (
-        {"layer_sizes": (2, 6, 2, 1)},
-        {"keep_prob": 0.8, "input_keep_prob": 0.9, "l1": 0.1},
-        {"lanes": 4},
-        Tile(4, 8, 2),
-    ),
-    "minibatches of balanced classes, nothing shared, a program that is not full": (
-        {"layer_sizes": (3, 5, 2), "activation": "tanh", "optimizer": "momentum", "batch_size": 10,
-         "class_weight": "balanced"},
-        {"momentum": 0.8, "keep_prob": 0.7, "l1": (0.1, 0.3)},
-        {"shared": False, "n": 33},
-        Tile(8, 4, 1),
-    ),
-    "minibatches, three layers, softmax over a vector": (
-        {"layer_sizes": (2, 8, 3, 3), "activation": "sigmoid", "optimizer": "adamw", "batch_size": 13,
-         "class_weight": (1, 2.5, 0.5)},
-        {"weight_decay": 0.1, "learning_rate": 0.01, "keep_prob": (0.5, 0.9), "l2": (0.1, 0.7, 0)},
-        {},
-        Tile(8, 2, 4),
-    ),
-    "batches smaller than the threads, in the samples' own order, four layers": (
-        {"layer_sizes": (2, 4, 2, 2, 2), "activation": "tanh", "optimizer": "adam", "batch_size": 5,
-         "shuffle": False},
-        {"learning_rate": 0.01, "input_keep_prob": 0.8},
-        {"lanes": 2},
-        Tile(8, 4, 2),
-    ),
-    "squared error of several outputs, own inputs of each network, a warm-up": (
-        {"layer_sizes": (2, 6, 2), "activation": "identity", "schedule": "cosine", "warmup_steps": 5,
-         "optimizer": "nesterov"},
-        {"end_fraction": 0.1, "learning_rate": 0.03},
-        {"real": True, "shared": False, "x_per_fold": True},
-        Tile(32, 1, 2),
-    ),
-    "squared error over a vector, one layer, own inputs of each fold": (
-        {"layer_sizes": (3, 3), "optimizer": "adam", "schedule": "exponential", "decay_steps": 9},
-        {"learning_rate": 0.01, "b1": 0.8, "eps": 1e-4},
-        {"real": True, "x_per_fold": True},
-        Tile(16, 2, 1),
-    ),
-    "poisson of two outputs": (
-        {"layer_sizes": (2, 4, 2), "activation": "tanh", "loss": "poisson"},
-        {"learning_rate": 0.01},
-        {"real": True, "lanes": 2},
-        Tile(16, 2, 1),
-    ),
-    "one network alone, two classes, one layer": (
-        {"layer_sizes": (2, 1)}, {"input_keep_prob": 0.5}, {"slots": 1, "lanes": 1}, Tile(32, 1, 1)
-    ),
-}  # fmt: skip
-
-# Those that take longest; the others have all that a program can have.
-DEAR = {
-    "minibatches, three layers, softmax over a vector",
-    "batches smaller than the threads, in the samples' own order, four layers",
-}
-
-
-def agree(options, values, shape, tile, steps=STEPS):
-    config = Config(**options)
-    chunk = make_chunk(config, **shape, **values)
-    one, other = plain(chunk, config, steps), fused(chunk, config, tile, steps)
-    assert_close(one, other)
-    # The tolerance would say nothing of networks that stand still.
-    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), one.params, chunk.states.params)
-    assert min(jax.tree.leaves(moved)) > 1e-3
-
-
-@pytest.mark.parametrize("case", slow_but(CASES, CASES.keys() - DEAR))
-def test_networks_are_those_of_the_plain_program(case):
-    agree(*CASES[case])
-
+BOTH = pytest.mark.parametrize("tile", [Tile(4, 4, 2), Wide(16, 1)], ids=["narrow", "wide"])
 
 # A Latin square: each optimizer and each activation meets each loss.
 LOSSES = [(1, False), (3, False), (1, True), (3, True)]
@@ -105,31 +29,28 @@ SQUARE = [
 
 
 @pytest.mark.slow
+@BOTH
 @pytest.mark.parametrize(("activation", "optimizer", "outputs", "real"), SQUARE)
-def test_every_activation_optimizer_and_loss(activation, optimizer, outputs, real):
+def test_every_activation_optimizer_and_loss(activation, optimizer, outputs, real, tile):
     for hidden in [(4,), (4, 3)]:  # outputs are a list, or a vector
         values = {"learning_rate": 0.01, "keep_prob": 0.8}
         options = {"layer_sizes": (2, *hidden, outputs), "activation": activation, "optimizer": optimizer}
-        agree(options, values, {"real": real}, Tile(4, 4, 2))
+        agree(options, values, {"real": real}, tile)
 
 
-@pytest.mark.slow
-@settings(max_examples=8, deadline=None, phases=[Phase.explicit, Phase.generate])  # each takes seconds
-@given(data=st.data())
-def test_every_shape_of_network_and_program(data):
-    sizes = data.draw(st.lists(st.integers(1, 6), min_size=2, max_size=4))
-    lanes, splits = data.draw(st.sampled_from([1, 4, 16])), data.draw(st.sampled_from([1, 2, 4]))
-    parts = max(data.draw(st.sampled_from([1, 4, 16])), THREADS_PER_WARP // (lanes * splits))
-    batch = data.draw(st.sampled_from([None, 1, 6, 17]))
-    values = {"keep_prob": 0.8, "input_keep_prob": 0.9} if len(sizes) > 2 else {"input_keep_prob": 0.9}
-    config = Config(layer_sizes=tuple(sizes), activation="tanh", batch_size=batch)
-    chunk = make_chunk(config, data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3)), **values)
-    assert_close(plain(chunk, config, STEPS), fused(chunk, config, Tile(parts, lanes, splits), STEPS))
+@BOTH
+def test_several_labels_of_a_sample(tile):
+    config = Config(layer_sizes=(2, 6, 3), loss="multilabel_cross_entropy")
+    chunk = make_chunk(config, real=True)
+    labels = (chunk.replicates.y > 0).astype("i4")
+    chunk = chunk._replace(replicates=chunk.replicates._replace(y=labels))
+    assert_close(plain(chunk, config, STEPS), fused(chunk, config, tile, STEPS))
 
 
 @pytest.mark.bits
-def test_a_network_depends_neither_on_its_lane_nor_on_its_neighbours():
-    config, tile, slots, lanes = Config(layer_sizes=(2, 4, 1), activation="tanh"), Tile(4, 4, 2), 2, 3
+@BOTH
+def test_a_network_depends_neither_on_its_lane_nor_on_its_neighbours(tile):
+    config, slots, lanes = Config(layer_sizes=(2, 4, 1), activation="tanh"), 2, 3
     rates, l2 = np.linspace(0.1, 0.6, 6), np.linspace(0, 2, 6)
 
     def trained(order, poisoned=None):
@@ -192,8 +113,8 @@ def lower(monkeypatch):
         ["adam", "sgd", "adamw"],  # the others are made of the same primitives
         [{"keep_prob": 0.86}, {"input_keep_prob": 0.9, "keep_prob": 0.5}, {}],
         [None, 32],
-        [Tile(16, 1, 8), Tile(8, 8, 2)],
-        every=12,
+        [Tile(16, 1, 8), Wide(32, 4), Tile(8, 8, 2), Wide(16, 8)],
+        every=9,
     ),
 )
 def test_it_lowers_to_triton_without_a_gpu(optimizer, values, batch_size, tile, lower):
@@ -201,7 +122,8 @@ def test_it_lowers_to_triton_without_a_gpu(optimizer, values, batch_size, tile, 
     assert "triton" in lower(config, values, tile)
 
 
-def test_a_primitive_that_triton_has_not_is_found_without_a_gpu(lower, monkeypatch):
+@BOTH
+def test_a_primitive_that_triton_has_not_is_found_without_a_gpu(tile, lower, monkeypatch):
     monkeypatch.setattr(Program, "fma", lambda self, a, b, c: jnp.sort(c, axis=0))
     with pytest.raises(NotImplementedError, match="sort"):
-        lower(Config(layer_sizes=(2, 1)), {}, Tile(32, 1, 1))
+        lower(Config(layer_sizes=(2, 1)), {}, tile)

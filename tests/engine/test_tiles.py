@@ -19,16 +19,20 @@ from regjax.engine.tiles import (
     MOST_OWN,
     MOST_SPLITS,
     Tile,
+    Wide,
     best_splits,
     blocks_of,
     fits,
     is_fused,
+    is_narrow,
     is_vector,
     own_params,
+    padded,
     pieces_of,
+    shape_for,
     splits_of,
-    suits,
     tile_for,
+    wide_for,
 )
 
 SIZES = st.lists(st.integers(1, 40), min_size=2, max_size=5).map(tuple)
@@ -88,7 +92,7 @@ def test_a_thread_never_holds_more_than_it_may(sizes):
     tried = [2**i for i in range(int(math.log2(MOST_SPLITS)) + 1)]
     enough = [splits for splits in tried if own_params(config, splits) <= MOST_OWN]
     assert found == min(enough, default=None)
-    assert fits(config, ()) == (found is not None)
+    assert is_narrow(config) == (found is not None)
 
 
 def test_a_network_of_the_tutorial_is_divided_by_its_wide_layer():
@@ -104,15 +108,12 @@ def test_a_network_of_the_tutorial_is_divided_by_its_wide_layer():
     [
         {"dtype": "float64"},
         {"activation": "gelu"},
-        {"precision": "high"},
-        {"precision": "default"},
-        {"precision": "bfloat16"},
         {"stop_on": "loss"},
         {"stop_on": "score"},
         {"batches": "all", "batch_size": 16},
         {"draws": "sklearn"},
         {"epsilon_hat": True, "optimizer": "adam"},
-        {"layer_sizes": (2, 200, 100, 1)},
+        {"layer_sizes": (2, 200, 1000, 1)},
     ],
     ids=str,
 )
@@ -169,17 +170,61 @@ def test_networks_share_a_program_only_where_there_are_enough(monkeypatch):
     assert Tile(4, 16, 2).threads == 128
 
 
-def test_a_thread_goes_through_few_samples_or_the_networks_fill_the_card():
+@pytest.fixture
+def card(monkeypatch):
+    """A GPU of 132 multiprocessors."""
+    monkeypatch.setattr(tiles, "_multiprocessors", lambda: 132)
+
+
+def test_a_thread_goes_through_few_samples_or_the_networks_fill_the_card(card):
     config = Config(layer_sizes=(2, 20, 3, 1))
-    assert suits(config, columns=224, num_lanes=16, num_replicates=1)
-    assert not suits(config, columns=10_000, num_lanes=16, num_replicates=1)  # 157 samples for each thread
-    assert suits(config, columns=10_000, num_lanes=4_096, num_replicates=1)
-    wide = Config(layer_sizes=(30, 32, 1))
-    assert not suits(wide, columns=576, num_lanes=256, num_replicates=1)
-    assert suits(wide, columns=32, num_lanes=256, num_replicates=1)
+    assert isinstance(shape_for(config, columns=224, num_lanes=16), Tile)
+    assert shape_for(config, columns=10_000, num_lanes=16) is None  # 157 samples for each thread
+    assert isinstance(shape_for(config, columns=10_000, num_lanes=4_096), Tile)
+    assert isinstance(shape_for(Config(layer_sizes=(30, 32, 1)), columns=32, num_lanes=256), Tile)
 
 
-def test_places_of_random_bits_are_32_bit_integers():
+def test_matrix_products_have_few_turns_or_networks_that_fill_the_card(card):
+    config, found = Config(layer_sizes=(30, 64, 32, 1)), {}
+    for networks in (1, 16, 132, 256, 527, 528, 4096):
+        found[networks] = [n for n in (32, 64, 65, 128, 129, 10_000) if shape_for(config, n, networks)]
+    few, some, all_of_them = [32, 64], [32, 64, 65, 128], [32, 64, 65, 128, 129, 10_000]
+    assert found == {1: few, 16: few, 132: some, 256: some, 527: some, 528: all_of_them, 4096: all_of_them}
+    assert shape_for(Config(layer_sizes=(64, 256, 256, 10)), 32, 16) is None
+
+
+def test_places_of_random_bits_are_32_bit_integers(card):
     config = Config(layer_sizes=(70, 1))
-    assert suits(config, columns=1_000, num_lanes=65_536, num_replicates=10)
-    assert not suits(config, columns=1_000, num_lanes=65_536, num_replicates=65_536)
+    assert shape_for(config, columns=1_000, num_lanes=65_536, num_replicates=10) is not None
+    assert shape_for(config, columns=1_000, num_lanes=65_536, num_replicates=65_536) is None
+
+
+@given(st.lists(st.integers(1, 300), min_size=2, max_size=5).map(tuple), st.integers(1, 5_000))
+@example((30, 64, 32, 1), 32)
+def test_a_wide_program_holds_no_more_than_it_may(sizes, columns):
+    for optimizer, copies in (("sgd", 2), ("momentum", 3), ("adam", 4)):
+        found = wide_for(Config(layer_sizes=sizes, optimizer=optimizer), columns)
+        widths = [padded(size) for size in sizes]
+        numbers = copies * num_params(widths)
+        if found is None:
+            assert numbers + 16 * sum(widths) > 256 * 32 * 4  # more than half of what 16 warps may hold
+            continue
+        assert all(n & (n - 1) == 0 for n in found)
+        assert 16 <= found.rows <= max(16, 2 * columns)
+        assert numbers <= 255 * found.threads
+        assert found.units_of(Config(layer_sizes=sizes), 0) == (1, widths[0])
+
+
+@given(st.integers(1, 10_000))
+def test_a_filled_up_layer_has_a_power_of_two_of_units(units):
+    found = padded(units)
+    assert found & (found - 1) == 0
+    assert max(16, units) <= found < max(17, 2 * units)
+
+
+def test_networks_of_lower_precision_go_by_matrix_products(card):
+    config = Config(layer_sizes=(2, 20, 3, 1), precision="default")
+    assert isinstance(shape_for(config, columns=32, num_lanes=16), Wide)
+    assert fits(config, ())
+    assert fits(Config(layer_sizes=(30, 64, 32, 1)), ("keep_prob",))
+    assert not fits(Config(layer_sizes=(64, 256, 256, 10)), ())

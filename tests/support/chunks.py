@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from regjax.core.config import Config
 from regjax.core.hparams import HParams, check_hparams
 from regjax.core.random import replicate_key
 from regjax.core.train import TrainState
@@ -94,3 +95,22 @@ def assert_close(one: TrainState, other: TrainState) -> None:
 def assert_same_states(one: TrainState, other: TrainState) -> None:
     """Asserts that two states are equal to the bit."""
     jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def agree(options: dict, values: dict, shape: dict, tile: Any, steps: int = 20) -> None:
+    """Asserts that both programs train the same networks.
+
+    Args:
+        options: of the config.
+        values: hyperparameters.
+        shape: the other arguments of `make_chunk`.
+        tile: shape of the kernel's program.
+        steps: number of steps.
+    """
+    config = Config(num_steps=steps, **options)
+    chunk = make_chunk(config, **shape, **values)
+    one, other = plain(chunk, config, steps), fused(chunk, config, tile, steps)
+    assert_close(one, other)
+    # The tolerance would say nothing of networks that stand still.
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), one.params, chunk.states.params)
+    assert min(jax.tree.leaves(moved)) > 1e-3
