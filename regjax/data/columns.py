@@ -19,8 +19,10 @@ from regjax.data.layout import Layout
 from regjax.data.reading import Refusal
 
 EXACT_WHOLE = 2**53  # whole numbers up to here are exact as floats
-# Before pandas 3 the default reads some numbers one bit off.
-EXACT: Any = {} if int(pd.__version__.partition(".")[0]) >= 3 else {"float_precision": "round_trip"}
+# Before pandas 3.1 the default reads many numbers one bit off; from 3.1 on the option is deprecated.
+EXACT: Any = (
+    {} if tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1) else {"float_precision": "round_trip"}
+)
 
 
 def parse(

@@ -234,11 +234,18 @@ def compile_loop(task: ChunkTask, steps: int = 0) -> None:
     """
     with own_settings(task.config.dtype), on_device(task.device):
         replicates, hparams = jax.device_put((task.replicates, task.hparams))
-        init = functools.partial(init_lanes, config=_config_of_loop(task.config))
+        config = _config_of_loop(task.config)
+        init = functools.partial(init_lanes, config=config)
         shapes = jax.eval_shape(init, replicates, hparams, task.params)
         states = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-        # Where the bounds are traced, a segment of no steps compiles it.
-        _advance(task._replace(overlap=steps > 0), replicates, hparams, states, 0, steps)
+        if steps:
+            # A call would train the block, for nothing; JAX keeps what it has compiled without one.
+            ahead = _with_orders(task, replicates, 0, steps)
+            bounds = 0, steps, task.num_batches, task.num_steps
+            advance_lanes.lower(ahead, hparams, states, *bounds, config=config, steps=steps).compile()
+        else:
+            # Where the bounds are traced, a segment of no steps compiles it.
+            _advance(task._replace(overlap=False), replicates, hparams, states, 0, 0)
 
 
 def programs_of(task: ChunkTask, longest: int) -> list[Callable[[ChunkTask], None]]:

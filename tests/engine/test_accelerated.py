@@ -262,6 +262,27 @@ def test_two_devices_share_the_chunks_and_give_the_bits_of_one():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("size", [None, 20])
+def test_blocks_are_compiled_beforehand_and_not_trained(monkeypatch, caplog, size):
+    accelerate(monkeypatch)
+    monkeypatch.setattr(lanes, "BLOCKS", (8, 3))
+    tasks, called = [], []
+    monkeypatch.setattr(scheduler, "run_task", lambda task: tasks.append(task) or lanes.run_task(task))
+    config = Config(num_steps=11, eval_every=11, batch_size=size)
+    regjax.sweep("two_regions", config, {"l2": [0, 0.1]}, progress=False)
+    jax.clear_caches()
+    monkeypatch.setattr(lanes, "_advance", lambda *arguments: called.append(arguments))
+    (task,) = tasks
+    for compile_part in lanes.programs_of(task, 11):
+        compile_part(task)
+    assert [arguments[-2:] for arguments in called] == [(0, 0)]
+    monkeypatch.undo()
+    monkeypatch.setattr(lanes, "BLOCKS", (8, 3))
+    with jax.log_compiles():
+        assert lanes.run_task(task).stop == 11
+    assert "advance_lanes" not in caplog.text
+
+
 @pytest.mark.bits
 @pytest.mark.parametrize("size", [pytest.param(None, marks=pytest.mark.slow), 20])
 def test_segments_in_blocks_give_the_bits_of_segments_in_one_piece(monkeypatch, size):

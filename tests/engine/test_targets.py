@@ -15,6 +15,7 @@ from regjax.engine.lanes import advance_lanes, measure_lanes
 from regjax.engine.recorder import POWERS
 from regjax.engine.replay import replay
 from regjax.engine.tasks import replicates_of
+from regjax.study.plan import make_plan
 from regjax.study.resolve import make_design
 
 CONFIG = {"hidden": (4,), "num_steps": 20, "eval_every": 10, "dtype": "float64"}
@@ -294,14 +295,17 @@ def test_one_split_of_standardised_targets_compiles_nothing_of_its_own():
     assert found.design.targets(0)[0].max() < 10
 
 
-def test_the_plan_counts_the_targets_of_each_fold():
-    X, y = real_points(outputs=3)
-    plain, own = (
-        regjax.plan((X, y), CONFIG, GRID, folds=5, standardize_target=on, probe=False).memory
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_the_plan_counts_the_targets_of_each_fold(backend):
+    designs = [
+        make_design(real_points(outputs=3), CONFIG, GRID, folds=5, standardize_target=on)
         for on in (False, True)
-    )
-    assert own["data"] - plain["data"] == 5 * 3 * 64 * 8
-    assert own["chunks in work"] > plain["chunks in work"]
+    ]
+    plain, own = (make_plan(design, backend=backend) for design in designs)
+    assert own.memory["data"] - plain.memory["data"] == 5 * 3 * 64 * 8
+    # The chunks in work are in the accelerator's own memory.
+    in_work = [plan.on_device or plan.memory["chunks in work"] for plan in (plain, own)]
+    assert in_work[1] > in_work[0]
 
 
 def test_classes_have_no_targets_to_standardise():

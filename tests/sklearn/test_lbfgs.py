@@ -247,6 +247,8 @@ def num_threads():
     return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
 
+# Whether all converge within max_iter depends on the last bits of the processor's products.
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_many_are_each_as_fitted_alone():
     X, y = samples("wine")
     settings = [{"alpha": a, "random_state": s} for a, s in itertools.product((0.01, 1, 10), range(4))]
