@@ -49,22 +49,25 @@ def make_batches(
     by_sample = data.x.T
     num_samples = jnp.sum(data.weights > 0, dtype=jnp.int32)
 
-    def order_of(epoch: jax.Array, index: jax.Array, order: Any) -> jax.Array:
+    def order_of(epoch: jax.Array, index: jax.Array, order: Any) -> jax.Array | None:
         if orders is not None:
-            return orders[epoch % len(orders)]
+            return None  # read where it lies: carried through the loop it would be copied at every step
         draw = functools.partial(epoch_order, key, epoch, data.weights, shuffle=config.shuffle)
         return draw() if order is None else lax.cond(index == 0, draw, lambda: order)
+
+    def samples_at(positions: jax.Array, epoch: jax.Array, order: jax.Array | None) -> jax.Array:
+        return orders[epoch % len(orders), positions] if order is None else order[positions]
 
     def next_batch(step: jax.Array, order: Any) -> tuple[Data, BatchSizes, Any]:
         epoch, index = step // num_batches, step % num_batches
         order = order_of(epoch, index, order)
+        positions = index * size + lax.iota(jnp.int32, size)
         if config.batches == "equal":
-            chosen = lax.dynamic_slice_in_dim(order, index * size, size)
+            chosen = samples_at(positions, epoch, order)
             batch = hide_held_out(Data(by_sample[chosen].T, data.y[:, chosen], data.weights[chosen]))
             return batch, BatchSizes(float(size), sizes.num_train), order
-        positions = index * size + lax.iota(jnp.int32, size)
         # Beyond the end the last sample fills the batch, with weight 0.
-        chosen = order[jnp.minimum(positions, len(order) - 1)]
+        chosen = samples_at(jnp.minimum(positions, data.x.shape[1] - 1), epoch, order)
         filled = positions < num_samples
         weights = jnp.where(filled, data.weights[chosen], 0)
         # Hidden in the batch, not in the data: those would be copied for each network, whose folds differ.

@@ -24,6 +24,7 @@ import numpy as np
 
 from regjax.engine.checkpoints import Checkpoints
 from regjax.engine.lanes import ChunkDone, ChunkTask, programs_of, run_task
+from regjax.engine.orders import epochs_at_once
 from regjax.engine.packing import Chunk, Wave, Waves, lane_of
 from regjax.engine.progress import Progress, Report
 from regjax.engine.recorder import Recorder
@@ -325,8 +326,10 @@ class Scheduler:
         began = time.perf_counter()
         task = task_of(self.design, group, chunk, *wave.ends[chunk.step])
         self.stacking = time.perf_counter() - began
+        longest = min(group.config.eval_every, group.config.num_steps)
+        epochs = epochs_at_once(group.num_batches, self.design.padded.x.shape[1], longest)
         accelerated, resident = self.workers.accelerated, self.workers.resident
-        return task._replace(device=chunk.device, overlap=accelerated, resident=resident)
+        return task._replace(device=chunk.device, overlap=accelerated, resident=resident, epochs=epochs)
 
     # -- what comes back --------------------------------------------------------------------------------
 
