@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -30,14 +32,23 @@ HISTORY_METRICS = ("loss", "accuracy", "rmse", "r2")
 INFER_BLOCK = 2048
 
 
-def infer(params: Params, data: Data, config: Config) -> jax.Array:
+def infer(
+    params: Params, data: Data, config: Config, inputs: Callable[[ArrayLike, int], jax.Array] | None = None
+) -> jax.Array:
     """Returns the logits in inference mode, `(n_outputs, n)`; samples of weight 0 are hidden.
 
     More than `INFER_BLOCK` samples pass through the network in blocks of as many.
+
+    Args:
+        params: parameters of the network.
+        data: samples; their targets are not read.
+        config: activation and precision.
+        inputs: (first sample, number of samples) -> their x, `(n_features, number)`; None takes `data.x`.
     """
 
     def logits_of(start: ArrayLike, size: int) -> jax.Array:
-        x, weights = (lax.dynamic_slice_in_dim(part, start, size, -1) for part in (data.x, data.weights))
+        weights = lax.dynamic_slice_in_dim(data.weights, start, size)
+        x = lax.dynamic_slice_in_dim(data.x, start, size, 1) if inputs is None else inputs(start, size)
         x = hide_held_out(Data(x, None, weights)).x
         return forward(params, x, activation=config.activation, precision=config.precision)[0]
 
@@ -46,7 +57,7 @@ def infer(params: Params, data: Data, config: Config) -> jax.Array:
         start = index * INFER_BLOCK
         return lax.dynamic_update_slice_in_dim(found, logits_of(start, INFER_BLOCK), start, axis=1)
 
-    num_samples = data.x.shape[1]
+    num_samples = data.weights.shape[0]
     if num_samples <= INFER_BLOCK:
         return logits_of(0, num_samples)
     shape = jax.eval_shape(lambda: logits_of(0, INFER_BLOCK))

@@ -124,7 +124,7 @@ def run_task(task: ChunkTask) -> ChunkDone:
         replicates, hparams = jax.block_until_ready(jax.device_put((task.replicates, task.hparams)))
         moving = time.perf_counter() - began
         # Only the loop reads the orders of all epochs; elsewhere they would be copied for each lane.
-        seen = replicates._replace(orders=None)
+        seen = replicates._replace(orders=None, rows=None)
         states, records, step = _trained(task, replicates, seen, hparams)
         scores = None
         if task.want_examples:
@@ -338,9 +338,10 @@ def advance_lanes(
 
     def advance(replicate: Replicates, hparams: HParams, state: TrainState) -> TrainState:
         key = as_key(replicate.key)
-        data = Data(replicate.x, replicate.y, replicate.train)
+        data = Data(replicate.own_x, replicate.y, replicate.train)
         watched = data._replace(weights=replicate.watched) if config.stop_on == "score" else None
-        course = Course(num_batches, num_steps, watched, replicate.orders, steps)
+        samples = None if replicate.rows is None else replicate.samples
+        course = Course(num_batches, num_steps, watched, replicate.orders, steps, samples)
         return run_segment(key, state, hparams, data, start, stop, course=course, config=config)
 
     return over_lanes(advance, replicates, 2)(replicates, hparams, states)

@@ -42,17 +42,17 @@ def measure_lanes(
     """
 
     def measure(replicate: Replicates, hparams: HParams, params: Params) -> dict[str, jax.Array]:
-        train = Data(replicate.x, replicate.y, replicate.train)
+        train = Data(None, replicate.y, replicate.train)
         # One forward pass serves training, validation and stopping samples; `infer` hides all others.
         held_out = [part for part in (replicate.val, replicate.watched) if part is not None]
         either = functools.reduce(jnp.add, held_out, replicate.train)
-        logits = infer(params, train._replace(weights=either), config)
+        logits = infer(params, train._replace(weights=either), config, replicate.block)
         parts = {"train": (logits, train)}
         if replicate.val is not None:
             parts["val"] = (logits, train._replace(weights=replicate.val))
         if replicate.test is not None:
-            test = Data(replicate.test_x, replicate.test_y, replicate.test)
-            parts["test"] = (infer(params, test, config), test)
+            test = Data(None, replicate.test_y, replicate.test)
+            parts["test"] = (infer(params, test, config, replicate.test_block), test)
         record = {
             f"{name}_{metric}": value
             for name, (found, part) in parts.items()
@@ -169,8 +169,8 @@ def examples_of_lanes(replicates: Replicates, params: Params, *, config: Config)
     """Returns per-example validation scores, arrays `(R, r, n)`, as `metrics.examples` defines them."""
 
     def scores(replicate: Replicates, params: Params) -> dict[str, jax.Array]:
-        data = Data(replicate.x, replicate.y, replicate.val)
-        return examples(infer(params, data, config), data.y, loss=resolve_loss(config, data))
+        data = Data(None, replicate.y, replicate.val)
+        return examples(infer(params, data, config, replicate.block), data.y, loss=resolve_loss(config, data))
 
     if replicates.shared:
         replicates = per_lane(replicates, jax.tree.leaves(params)[0].shape[1])

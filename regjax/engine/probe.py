@@ -78,27 +78,36 @@ class Trial(NamedTuple):
         """Returns seconds of the faster of two runs: of a short one the noise is a good part."""
         return min(self.run(ends, measured).seconds for _ in range(2))
 
-    def step(self) -> float:
-        """Returns seconds of a step, from runs of two lengths, neither longer than the way to a record."""
-        longest = min(self.config.eval_every, self.config.num_steps)
-        steps, shortest, more = 1, self.twice([1]), 0.0
-        while steps < longest and more < TRIAL_SECONDS:
-            steps = min(4 * steps, longest)
-            more = self.run([steps]).seconds - shortest
-        return max(more, 0.0) / (steps - 1) if steps > 1 else shortest
+    def step(self, nothing: float) -> float:
+        """Returns seconds of a step, from runs of two lengths without records.
 
-    def of_segments(self) -> tuple[float, Run]:
-        """Returns seconds of all steps with their records, from runs of one record and of several."""
+        Args:
+            nothing: seconds of the task without steps.
+        """
+        last, steps, more = self.config.num_steps, 1, 0.0
+        if last == 1:
+            return max(self.twice([1]) - nothing, 0.0)
+        shortest = self.twice([1])
+        while steps < last and more < TRIAL_SECONDS:
+            steps = min(4 * steps, last)
+            more = self.run([steps]).seconds - shortest
+        return max(more, 0.0) / (steps - 1)
+
+    def of_segments(self, nothing: float) -> tuple[float, Run]:
+        """Returns seconds of all steps with their records, from runs of one record and of several; or of one
+        and of none, where there are no more. Argument as in `step`.
+        """
         every, last = self.config.eval_every, self.config.num_steps
         ends = [*range(every, last, every), last]
         count, more = 1, 0.0
         shortest, run = self.twice(ends[:1], measured=True), self.run(ends[:1], measured=True)
+        if len(ends) == 1:
+            return max(shortest - nothing, 0.0), run
         while count < len(ends) and more < TRIAL_SECONDS:
             count = min(4 * count, len(ends))
             run = self.run(ends[:count], measured=True)
             more = run.seconds - shortest
-        each = max(more, 0.0) / (count - 1) if count > 1 else shortest
-        return each * last / every, run
+        return max(more, 0.0) / (ends[count - 1] - ends[0]) * last, run
 
     def of_steps(self, step: float) -> tuple[float, Run]:
         """Returns seconds of all steps with their records, from the seconds of a step."""
@@ -118,9 +127,9 @@ def cost_of(trial: Trial, chunks: int, task_seconds: float, take: Callable[[Run]
         take: what the scheduler does for a task; returns its seconds.
     """
     task = trial.twice([])  # twice also for whatever only a first call does
-    step = trial.step()
-    short = trial.config.eval_every * step < TRIAL_SECONDS
-    steps, run = trial.of_segments() if short else trial.of_steps(step)
+    step = trial.step(task)
+    short = min(trial.config.eval_every, trial.config.num_steps) * step < TRIAL_SECONDS
+    steps, run = trial.of_segments(task) if short else trial.of_steps(step)
     return Cost(chunks, steps, task, take(run), max(1, math.ceil(steps / task_seconds)))
 
 

@@ -24,7 +24,7 @@ class Replicates(NamedTuple):
     Attributes:
         key: key data of each replicate, `(…, 2)` uint32.
         x: inputs of all samples, `(n_features, n)`; `(…, n_features, n)` where each fold is standardised by
-            its own training part or has inputs of its own.
+            its own training part or has inputs of its own; `(F, n_features, n)` where `fold` is given.
         y: targets of all samples; with leading axes where each fold has targets standardised by its own
             training part.
         train: training weights, `(…, n)`.
@@ -34,6 +34,10 @@ class Replicates(NamedTuple):
         test_x: inputs of the test set, with leading axes where `x` has them, or None without a test set.
         test_y: targets of the test set, with leading axes where `y` has them, or None.
         test: weights of the test set, without leading axes, or None.
+        fold: number of the replicate's inputs among the F of `x`, `test_x` and `rows`, `(…)`; None where
+            those have no such axis.
+        rows: the inputs sample by sample, `(n, n_features)` or `(F, n, n_features)`, from which minibatches
+            are gathered; None where each segment transposes `x`.
     """
 
     key: Any
@@ -46,6 +50,32 @@ class Replicates(NamedTuple):
     test_x: Any = None
     test_y: Any = None
     test: Any = None
+    fold: Any = None
+    rows: Any = None
+
+    @property
+    def own_x(self) -> Any:
+        """Inputs of all samples as one replicate sees them, `(n_features, n)`, inside of `over_lanes`."""
+        return self.x if self.fold is None else self.x[self.fold]
+
+    def block(self, start: Any, size: int) -> jax.Array:
+        """Returns the inputs of `size` samples from `start` on, as `own_x` has them."""
+        return self._block(self.x, start, size)
+
+    def test_block(self, start: Any, size: int) -> jax.Array:
+        """Returns the inputs of `size` samples of the test set from `start` on."""
+        return self._block(self.test_x, start, size)
+
+    def _block(self, x: Any, start: Any, size: int) -> jax.Array:
+        if self.fold is None:
+            return lax.dynamic_slice_in_dim(x, start, size, axis=1)
+        # One slice: x[fold] alone would be a copy of all samples for each lane.
+        at = (self.fold, jnp.int32(0), jnp.asarray(start, jnp.int32))
+        return lax.dynamic_slice(x, at, (1, x.shape[1], size))[0]
+
+    def samples(self, chosen: jax.Array) -> jax.Array:
+        """Returns the inputs of chosen samples as one replicate sees them, `(chosen, n_features)`."""
+        return self.rows[chosen] if self.fold is None else self.rows[self.fold, chosen]
 
     @property
     def shared(self) -> bool:
@@ -59,6 +89,8 @@ class Replicates(NamedTuple):
             of_replicate: axis of the leaves that differ between replicates, or None to map none of them.
         """
         of_x, of_y = (of_replicate if np.ndim(leaf) > 2 else None for leaf in (self.x, self.y))
+        if self.fold is not None:  # the folds' inputs lie side by side, for all replicates
+            of_x = None
         return Replicates(
             key=of_replicate,
             x=of_x,
@@ -69,6 +101,7 @@ class Replicates(NamedTuple):
             orders=None if self.orders is None else of_replicate,
             test_x=None if self.test_x is None else of_x,
             test_y=None if self.test_y is None else of_y,
+            fold=None if self.fold is None else of_replicate,
         )
 
 

@@ -24,6 +24,7 @@ import jax
 import numpy as np
 
 from regjax.engine.checkpoints import Checkpoints
+from regjax.engine.inputs import Inputs
 from regjax.engine.lanes import ChunkDone, ChunkTask, programs_of, run_task
 from regjax.engine.orders import epochs_at_once
 from regjax.engine.packing import Chunk, Wave, Waves, lane_of
@@ -87,6 +88,8 @@ class Scheduler:
         self.report, self.checkpoints = report, checkpoints
         self.recorder = Recorder(design, plan.keep)
         self.waves = Waves(design, plan.groups, plan.num_workers)
+        inputs = Inputs(design)
+        self.inputs = inputs if workers.on_host and inputs.fit else None
         self.notes: list[str] = []
         # Seconds of one step of a chunk, for each group: a guess until its first task is done.
         self.step_seconds = [self._guess(group) for group in plan.groups]
@@ -325,7 +328,7 @@ class Scheduler:
                 steps = min(steps, FIRST_STEPS)
             wave.ends[chunk.step] = ends_from(group.config, chunk.step, steps)
         began = time.perf_counter()
-        task = task_of(self.design, group, chunk, *wave.ends[chunk.step])
+        task = task_of(self.design, group, chunk, *wave.ends[chunk.step], self.inputs)
         self.stacking = time.perf_counter() - began
         longest = min(group.config.eval_every, group.config.num_steps)
         epochs = epochs_at_once(group.num_batches, self.design.padded.x.shape[1], longest)
