@@ -34,7 +34,7 @@ def trained(config=None, fold_inputs=False, l2=(0, 1), patience=(None,), swap_no
 
 
 def designed(**options):
-    return make_design("two_regions", CONFIG, {"l2": [0, 1, 2]}, seeds=2, folds=4, **options)
+    return make_design("two_regions", CONFIG, {"l2": [0, 1, 2]}, seeds=2, folds=4, test="none", **options)
 
 
 @pytest.mark.bits
