@@ -92,7 +92,7 @@ def ratios(make: Callable[[], Sweep], repeats: int) -> list[tuple[float, float]]
 
 def main(arguments: list[str] | None = None) -> dict[str, list[tuple[float, float]]]:
     """Prints and returns predicted and actual seconds by name of the sweep."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="sweeps to run; all where none is named")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--repeats", type=int, default=1)

@@ -52,10 +52,8 @@ def make_batches(
     if config.batch_size is None:
         return lambda step, order: (data, sizes, None)
     size = config.batch_size
-    if samples is None:
-        # In this layout a sample is one run of memory, and gathering samples is faster.
-        by_sample = data.x.T
-        samples = by_sample.__getitem__
+    # In this layout a sample is one run of memory, and gathering samples is faster.
+    take = data.x.T.__getitem__ if samples is None else samples
     num_samples = jnp.sum(data.weights > 0, dtype=jnp.int32)
 
     def order_of(epoch: jax.Array, index: jax.Array, order: Any) -> jax.Array | None:
@@ -73,14 +71,14 @@ def make_batches(
         positions = index * size + lax.iota(jnp.int32, size)
         if config.batches == "equal":
             chosen = samples_at(positions, epoch, order)
-            batch = hide_held_out(Data(samples(chosen).T, data.y[:, chosen], data.weights[chosen]))
+            batch = hide_held_out(Data(take(chosen).T, data.y[:, chosen], data.weights[chosen]))
             return batch, BatchSizes(float(size), sizes.num_train), order
         # Beyond the end the last sample fills the batch, with weight 0.
         chosen = samples_at(jnp.minimum(positions, data.x.shape[1] - 1), epoch, order)
         filled = positions < num_samples
         weights = jnp.where(filled, data.weights[chosen], 0)
         # Hidden in the batch, not in the data: those would be copied for each network, whose folds differ.
-        batch = hide_held_out(Data(samples(chosen).T, data.y[:, chosen], weights))
+        batch = hide_held_out(Data(take(chosen).T, data.y[:, chosen], weights))
         weight, count = jnp.sum(batch.weights), jnp.sum(jnp.where(filled, counted[chosen], 0))
         # A batch without samples changes nothing, but must not divide by 0.
         safe = [jnp.where(total > 0, total, 1) for total in (weight, count)]
