@@ -53,9 +53,9 @@ CPU_GUESS, ACCELERATOR_GUESS = (1e10, 2e-6), (1e12, 1e-4)
 # Steps of the first task of a group on an accelerator, which measures how long a step takes. Until a task has
 # LONGER times as many steps as any before, the seconds of a step are mostly what a task costs at all.
 FIRST_STEPS, LONGER = 100, 4
-# Least seconds between two reports, and the most of the time that reports may take: the progress of a million
-# networks takes a good part of a second to find.
-REPORT_SECONDS, REPORT_SHARE = 0.1, 0.05
+# Seconds between two reports. The progress of a million networks takes a good part of a second to find: after
+# a report that takes longer than so many seconds, the next one comes after RARELY times as many.
+REPORT_SECONDS, DEAR_REPORT, RARELY = 0.1, 0.005, 20
 # Most seconds that the loop waits for a task; the same while only other processes train.
 WAIT_SECONDS, IDLE_SECONDS = 0.2, 0.1
 
@@ -212,7 +212,8 @@ class Scheduler:
             if began - self.reported > self.report_every:
                 self.report(self._progress("train"))
                 self.reported = time.perf_counter()
-                self.report_every = max(REPORT_SECONDS, (self.reported - began) / REPORT_SHARE)
+                took = self.reported - began
+                self.report_every = REPORT_SECONDS if took < DEAR_REPORT else RARELY * took
 
     def _take_done(self, flying: Flying) -> None:
         """Waits a moment for a task that is done, and takes in all tasks that are."""
