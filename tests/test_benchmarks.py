@@ -15,7 +15,9 @@ from benchmarks import (
     bench_coverage,
     bench_faults,
     bench_layout,
+    bench_plan,
     bench_regularisers,
+    bench_rows,
     bench_sklearn,
     bench_sweep,
     cells,
@@ -90,6 +92,23 @@ def test_bench_layout(monkeypatch, capsys):
     out = capsys.readouterr().out
     for variant in bench_layout.VARIANTS:
         assert variant in out
+
+
+@pytest.mark.slow
+def test_bench_plan(capsys, tmp_path):
+    found = bench_plan.main(["small", "minibatches", "--quick", "--json", str(tmp_path / "r.json")])
+    assert set(found) == {"small", "minibatches"}
+    assert all(predicted > 0 < actual for each in found.values() for predicted, actual in each)
+    assert "| small |" in capsys.readouterr().out
+    assert json.loads((tmp_path / "r.json").read_text())["seconds"].keys() == found.keys()
+
+
+@pytest.mark.slow
+def test_bench_rows(capsys, tmp_path):
+    given = ["--samples", "500", "--networks", "4", "--contestants", "regjax", "naive JAX"]
+    found = bench_rows.main([*given, "--json", str(tmp_path / "r.json")])
+    assert found["regjax"][500]["peak"] > 2**20 < found["naive JAX"][500]["peak"]
+    assert "| naive JAX | 500 |" in capsys.readouterr().out
 
 
 @pytest.mark.nightly

@@ -55,6 +55,7 @@ TESTED_IN = {
     "core.numpy_random": "data/test_loaders.py",
     "core.settings": "engine/test_settings.py",
     "data.ties": "data/test_splits.py",
+    "engine.replicates": "engine/test_lanes.py",
     "data.columns": "data/test_files.py",
     "data.delimited": "data/test_files.py",
     "data.dialect": "data/test_files.py",

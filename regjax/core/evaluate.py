@@ -6,8 +6,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.typing import ArrayLike
 
 from .augment import add_noise
@@ -24,12 +27,42 @@ from .penalties import penalty
 History = dict[str, jax.Array]
 # The metrics that a single run records; the others sort, and are recorded by a sweep only.
 HISTORY_METRICS = ("loss", "accuracy", "rmse", "r2")
+# Samples that pass through a network at a time: their activations stay in the cache, those of more leave it
+# (docs/benchmarks.md). The last digits of logits may depend on it, so it is the same for every network.
+INFER_BLOCK = 2048
 
 
-def infer(params: Params, data: Data, config: Config) -> jax.Array:
-    """Returns the logits in inference mode, `(n_outputs, n)`; samples of weight 0 are hidden."""
-    x = hide_held_out(data).x
-    return forward(params, x, activation=config.activation, precision=config.precision)[0]
+def infer(
+    params: Params, data: Data, config: Config, inputs: Callable[[ArrayLike, int], jax.Array] | None = None
+) -> jax.Array:
+    """Returns the logits in inference mode, `(n_outputs, n)`; samples of weight 0 are hidden.
+
+    More than `INFER_BLOCK` samples pass through the network in blocks of as many.
+
+    Args:
+        params: parameters of the network.
+        data: samples; their targets are not read.
+        config: activation and precision.
+        inputs: (first sample, number of samples) -> their x, `(n_features, number)`; None takes `data.x`.
+    """
+
+    def logits_of(start: ArrayLike, size: int) -> jax.Array:
+        weights = lax.dynamic_slice_in_dim(data.weights, start, size)
+        x = lax.dynamic_slice_in_dim(data.x, start, size, 1) if inputs is None else inputs(start, size)
+        x = hide_held_out(Data(x, None, weights)).x
+        return forward(params, x, activation=config.activation, precision=config.precision)[0]
+
+    def add_block(index: jax.Array, found: jax.Array) -> jax.Array:
+        # Near the end both starts are moved back, so that the last block is a whole one too.
+        start = index * INFER_BLOCK
+        return lax.dynamic_update_slice_in_dim(found, logits_of(start, INFER_BLOCK), start, axis=1)
+
+    num_samples = data.weights.shape[0]
+    if num_samples <= INFER_BLOCK:
+        return logits_of(0, num_samples)
+    shape = jax.eval_shape(lambda: logits_of(0, INFER_BLOCK))
+    empty = jnp.zeros((shape.shape[0], num_samples), shape.dtype)
+    return lax.fori_loop(0, -(-num_samples // INFER_BLOCK), add_block, empty)
 
 
 def evaluate(params: Params, data: Data, *, config: Config) -> dict[str, jax.Array]:

@@ -292,11 +292,13 @@ def check_loss(hparams: HParams, loss: Loss) -> None:
 def check_hparam(config: Config, name: str, value: Any) -> Any:
     """Returns one hyperparameter as `check_hparams` does."""
     declared = HYPERPARAMETERS[name]
+    if value is None and declared.absent:  # most of them, in every configuration
+        return None
     shape = _shape(name, config)
     if value is None:
         if declared.off is None:
             raise TypeError(f"{name} must be {declared.range.words}, got None")
-        return None if declared.absent else np.full(shape, declared.off, config.dtype)
+        return np.full(shape, declared.off, config.dtype)
     array = value if is_traced(value) else _as_real(name, value, declared.range.words, config.dtype)
     if array.shape not in ((), shape):
         what = {"weights": "one per layer of weights", "hidden": "one per hidden layer"}
@@ -305,12 +307,12 @@ def check_hparam(config: Config, name: str, value: Any) -> Any:
     if is_traced(value):
         return jnp.broadcast_to(value.astype(config.dtype), shape)
     # inf is off for a bound, and would fail the test for finite numbers.
-    is_off = np.all(array == declared.off)
-    if not is_off and not (np.all(np.isfinite(array)) and np.all(declared.range.contains(array))):
+    is_off = (array == declared.off).all()
+    if not is_off and not (np.isfinite(array).all() and np.all(declared.range.contains(array))):
         raise ValueError(f"{name} must be {declared.range.words} in {config.dtype}, got {shown(value)}")
     if declared.absent and is_off:
         return None
-    return np.broadcast_to(array, shape)
+    return array if array.shape == shape else np.broadcast_to(array, shape)
 
 
 def _as_real(name: str, value: ArrayLike | Sequence[float], wanted: str, dtype: str) -> np.ndarray:

@@ -71,8 +71,8 @@ def metrics(
         found["accuracy"] = _mean(per_example["right"], weights)
     if loss == "multilabel_cross_entropy" or not {"balanced_accuracy", "roc_auc"} & set(wanted):
         return found
-    # `(n_classes, n)`, also for one logit: the score of each class, and whether the sample belongs to it.
-    scores = jnp.concatenate([-logits, logits]) if len(logits) == 1 else jax.nn.softmax(logits, axis=0)
+    scores = class_scores(logits)
+    # Whether the sample belongs to each class.
     members = lax.broadcasted_iota(y.dtype, scores.shape, 0) == y
     if "balanced_accuracy" in wanted:
         in_class = jnp.where(members, weights[None, :], 0)
@@ -87,6 +87,11 @@ def metrics(
     else:
         found["roc_auc"] = jnp.mean(jax.vmap(roc_auc, in_axes=(0, 0, None))(scores, members, weights))
     return found
+
+
+def class_scores(logits: jax.Array) -> jax.Array:
+    """Returns the score of each class, `(n_classes, n)`; of one logit, two rows."""
+    return jnp.concatenate([-logits, logits]) if len(logits) == 1 else jax.nn.softmax(logits, axis=0)
 
 
 def finite_r2(z: jax.Array, y: jax.Array, weights: jax.Array) -> jax.Array:

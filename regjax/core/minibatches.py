@@ -23,7 +23,13 @@ NextBatch = Callable[[jax.Array, Any], tuple[Data, BatchSizes, Any]]
 
 
 def make_batches(
-    key: jax.Array, data: Data, counted: jax.Array, config: Config, num_batches: Any, orders: Any
+    key: jax.Array,
+    data: Data,
+    counted: jax.Array,
+    config: Config,
+    num_batches: Any,
+    orders: Any,
+    samples: Callable[[jax.Array], jax.Array] | None = None,
 ) -> NextBatch:
     """Returns `next_batch(step, order) → (batch, its sizes, order of the samples in this epoch)`.
 
@@ -40,35 +46,39 @@ def make_batches(
         config: batch_size, batches, shuffle.
         num_batches: batches of an epoch.
         orders: orders of the samples in each epoch, `(epochs, n)`; None draws them.
+        samples: indices of samples -> their inputs, `(chosen, n_features)`; None takes them from `data`.
     """
     sizes = full_batch_sizes(data)
     if config.batch_size is None:
         return lambda step, order: (data, sizes, None)
     size = config.batch_size
     # In this layout a sample is one run of memory, and gathering samples is faster.
-    by_sample = data.x.T
+    take = data.x.T.__getitem__ if samples is None else samples
     num_samples = jnp.sum(data.weights > 0, dtype=jnp.int32)
 
-    def order_of(epoch: jax.Array, index: jax.Array, order: Any) -> jax.Array:
+    def order_of(epoch: jax.Array, index: jax.Array, order: Any) -> jax.Array | None:
         if orders is not None:
-            return orders[epoch % len(orders)]
+            return None  # read where it lies: carried through the loop it would be copied at every step
         draw = functools.partial(epoch_order, key, epoch, data.weights, shuffle=config.shuffle)
         return draw() if order is None else lax.cond(index == 0, draw, lambda: order)
+
+    def samples_at(positions: jax.Array, epoch: jax.Array, order: jax.Array | None) -> jax.Array:
+        return orders[epoch % len(orders), positions] if order is None else order[positions]
 
     def next_batch(step: jax.Array, order: Any) -> tuple[Data, BatchSizes, Any]:
         epoch, index = step // num_batches, step % num_batches
         order = order_of(epoch, index, order)
-        if config.batches == "equal":
-            chosen = lax.dynamic_slice_in_dim(order, index * size, size)
-            batch = hide_held_out(Data(by_sample[chosen].T, data.y[:, chosen], data.weights[chosen]))
-            return batch, BatchSizes(float(size), sizes.num_train), order
         positions = index * size + lax.iota(jnp.int32, size)
+        if config.batches == "equal":
+            chosen = samples_at(positions, epoch, order)
+            batch = hide_held_out(Data(take(chosen).T, data.y[:, chosen], data.weights[chosen]))
+            return batch, BatchSizes(float(size), sizes.num_train), order
         # Beyond the end the last sample fills the batch, with weight 0.
-        chosen = order[jnp.minimum(positions, len(order) - 1)]
+        chosen = samples_at(jnp.minimum(positions, data.x.shape[1] - 1), epoch, order)
         filled = positions < num_samples
         weights = jnp.where(filled, data.weights[chosen], 0)
         # Hidden in the batch, not in the data: those would be copied for each network, whose folds differ.
-        batch = hide_held_out(Data(by_sample[chosen].T, data.y[:, chosen], weights))
+        batch = hide_held_out(Data(take(chosen).T, data.y[:, chosen], weights))
         weight, count = jnp.sum(batch.weights), jnp.sum(jnp.where(filled, counted[chosen], 0))
         # A batch without samples changes nothing, but must not divide by 0.
         safe = [jnp.where(total > 0, total, 1) for total in (weight, count)]

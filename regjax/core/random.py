@@ -229,7 +229,14 @@ def epoch_order(key: jax.Array, epoch: ArrayLike, weights: jax.Array, *, shuffle
     Returns:
         Indices, `(n,)`.
     """
+    return jnp.argsort(epoch_places(key, epoch, weights, shuffle=shuffle))  # a stable sort
+
+
+def epoch_places(key: jax.Array, epoch: ArrayLike, weights: jax.Array, *, shuffle: bool = True) -> jax.Array:
+    """Returns the numbers by which `epoch_order` sorts the samples, `(n,)` float32 >= 0; arguments as there.
+
+    Equal numbers keep the order of their samples.
+    """
     if not shuffle:
-        return jnp.argsort(weights <= 0, stable=True)
-    u = uniforms(place_key(key, epoch, BATCH), weights.shape)
-    return jnp.argsort(jnp.where(weights > 0, u, 2.0))
+        return jnp.where(weights > 0, jnp.float32(0), jnp.float32(2))
+    return jnp.where(weights > 0, uniforms(place_key(key, epoch, BATCH), weights.shape), jnp.float32(2))

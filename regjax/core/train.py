@@ -112,6 +112,8 @@ class Course(NamedTuple):
             order the first comes again. None draws them.
         steps: `stop` - `start`, a number that the compiler may know: a GPU then need not tell the host after
             every step whether there is another.
+        samples: indices of samples -> their inputs, `(chosen, n_features)`; None gathers them from a
+            transposed copy of the inputs, which each segment makes.
     """
 
     num_batches: ArrayLike | None = None
@@ -119,6 +121,7 @@ class Course(NamedTuple):
     watched: Data | None = None
     orders: jax.Array | None = None
     steps: int | None = None
+    samples: Callable[[jax.Array], jax.Array] | None = None
 
 
 WHOLE = Course()
@@ -149,7 +152,7 @@ def run_segment(
         course: facts of the whole run.
         config: the compiled configuration.
     """
-    num_batches, num_steps, watched, orders, steps = course
+    num_batches, num_steps, watched, orders, steps, samples = course
     num_steps = config.num_steps if num_steps is None else num_steps
     data = jax.tree.map(jnp.asarray, data)
     if config.batch_size is None:  # a batch of some samples hides those of weight 0 itself
@@ -158,7 +161,7 @@ def run_segment(
     if num_batches is None:
         num_batches = batches_per_epoch(data.weights, config)
     run = _Run(key, hparams, data, counted, masks, config, num_batches, num_steps, watched)
-    next_batch = make_batches(key, data, counted, config, num_batches, orders)
+    next_batch = make_batches(key, data, counted, config, num_batches, orders, samples)
 
     def step(i: jax.Array, carry: tuple[TrainState, Any]) -> tuple[TrainState, Any]:
         before, order = carry

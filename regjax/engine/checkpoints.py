@@ -72,7 +72,8 @@ class Checkpoints:
         """Returns the checkpoints of a sweep that is begun or resumed, and the plan that holds for it."""
         rows = identities(design)
         # Before anything is written: a store that is damaged where this sweep reads it is left as it is.
-        found = dict(store.read(rows))
+        # Without metrics, of which the recorder has its own: they would take most of the memory.
+        found = {identity: row._replace(metrics={}) for identity, row in store.read(rows)}
         new = StoredSweep(design, rows, shapes_of(plan.groups), plan.keep, questions, origin)
         sweep, shapes = store.begin(new, how(design, plan.groups[0]))
         checkpoints = cls(store, design, sweep, rows, found)
@@ -83,9 +84,9 @@ class Checkpoints:
 
     def recall(self, recorder: Recorder) -> None:
         """Adds the rows that were finished when this sweep was begun to the recorder."""
-        for identity, stored in self._found.items():
+        while self._found:
+            identity, stored = self._found.popitem()
             recorder.recall(self._index[identity], stored)
-        self._found = {}
 
     def _take_finished(self, recorder: Recorder, rows: Sequence[int]) -> set[int]:
         """Adds the finished ones of these rows to the recorder, and returns them."""

@@ -14,28 +14,26 @@ import collections
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from regjax.core.config import Config
 from regjax.core.data import Data
 from regjax.core.early_stopping import keep_best
-from regjax.core.evaluate import all_finite, infer
 from regjax.core.hparams import ABSENT, CARRIED, PENALISED, HParams, without
-from regjax.core.metrics import LAST, examples, metrics
-from regjax.core.minibatches import weigh_classes
+from regjax.core.metrics import LAST
 from regjax.core.mlp import Params
-from regjax.core.objective import resolve_loss
-from regjax.core.penalties import penalty
-from regjax.core.random import as_key, epoch_order, is_drawn_on_cpu, on_cpu
+from regjax.core.random import as_key, is_drawn_on_cpu, on_cpu
 from regjax.core.settings import own_settings
 from regjax.core.train import Course, TrainState, init_state, run_segment
-from regjax.engine.workers import on_device
+from regjax.engine.measures import examples_of_lanes, measure_lanes, with_ranks
+from regjax.engine.orders import orders_of_lanes, pieces
+from regjax.engine.replicates import Replicates, over_lanes
+from regjax.engine.workers import is_accelerated, on_device
 
 # Steps of programs whose length is compiled in, which an accelerator has beside the one of any length.
 BLOCKS = (256, 32)
@@ -53,63 +51,6 @@ _LOOP_ONLY: dict[str, Any] = {
     "epsilon_hat": False,
     "clip_loss": False,
 }
-
-
-class Replicates(NamedTuple):
-    """The data, weights and keys that the lanes of a chunk train on.
-
-    A leaf that differs between replicates has leading axes `(R,)` in a shared chunk and `(R, r)` in an
-    unshared one, written `…` below; the others have none. `axes` says which is which.
-
-    Attributes:
-        key: key data of each replicate, `(…, 2)` uint32.
-        x: inputs of all samples, `(n_features, n)`; `(…, n_features, n)` where each fold is standardised by
-            its own training part or has inputs of its own.
-        y: targets of all samples; with leading axes where each fold has targets standardised by its own
-            training part.
-        train: training weights, `(…, n)`.
-        val: validation weights, `(…, n)`, or None without a validation part.
-        watched: weights of the samples that early stopping watches, `(…, n)`, or None without early stopping.
-        orders: order of the samples in each epoch, `(…, epochs, n)`, or None where the loop draws it.
-        test_x: inputs of the test set, with leading axes where `x` has them, or None without a test set.
-        test_y: targets of the test set, with leading axes where `y` has them, or None.
-        test: weights of the test set, without leading axes, or None.
-    """
-
-    key: Any
-    x: Any
-    y: Any
-    train: Any
-    val: Any = None
-    watched: Any = None
-    orders: Any = None
-    test_x: Any = None
-    test_y: Any = None
-    test: Any = None
-
-    @property
-    def shared(self) -> bool:
-        """Whether all lanes of a slot belong to one replicate."""
-        return np.ndim(self.key) == 2
-
-    def axes(self, of_replicate: int | None) -> Replicates:
-        """Returns the `in_axes` of `jax.vmap` for each leaf.
-
-        Args:
-            of_replicate: axis of the leaves that differ between replicates, or None to map none of them.
-        """
-        of_x, of_y = (of_replicate if np.ndim(leaf) > 2 else None for leaf in (self.x, self.y))
-        return Replicates(
-            key=of_replicate,
-            x=of_x,
-            y=of_y,
-            train=of_replicate,
-            val=None if self.val is None else of_replicate,
-            watched=None if self.watched is None else of_replicate,
-            orders=None if self.orders is None else of_replicate,
-            test_x=None if self.test_x is None else of_x,
-            test_y=None if self.test_y is None else of_y,
-        )
 
 
 class ChunkTask(NamedTuple):
@@ -132,6 +73,7 @@ class ChunkTask(NamedTuple):
             computes while the host reads; the results are the same.
         resident: whether the states stay on the device between tasks, as arrays of JAX.
         fused: whether a kernel trains the networks, see `engine/fused.py`.
+        epochs: the number of epochs whose orders of the samples are drawn at a time, see `engine/orders.py`.
     """
 
     config: Config
@@ -149,6 +91,7 @@ class ChunkTask(NamedTuple):
     overlap: bool = False
     resident: bool = False
     fused: bool = False
+    epochs: int = 1
 
 
 class ChunkDone(NamedTuple):
@@ -181,7 +124,7 @@ def run_task(task: ChunkTask) -> ChunkDone:
         replicates, hparams = jax.block_until_ready(jax.device_put((task.replicates, task.hparams)))
         moving = time.perf_counter() - began
         # Only the loop reads the orders of all epochs; elsewhere they would be copied for each lane.
-        seen = replicates._replace(orders=None)
+        seen = replicates._replace(orders=None, rows=None)
         states, records, step = _trained(task, replicates, seen, hparams)
         scores = None
         if task.want_examples:
@@ -295,8 +238,22 @@ def _advance(
             states = advance(ahead, hparams, states, start, start + block, *rest, steps=block)
             start += block
     if start < stop or not task.overlap:
-        states = advance(replicates, hparams, states, start, stop, *rest)
+        for ahead, first, last in _pieces(task, replicates, start, stop):
+            states = advance(ahead, hparams, states, first, last, *rest)
     return states
+
+
+def _pieces(
+    task: ChunkTask, replicates: Replicates, start: int, stop: int
+) -> Iterator[tuple[Replicates, int, int]]:
+    """Yields parts of a segment, (replicates, start, stop), for which the orders of the samples are drawn.
+
+    One part where the samples have no order, where they have one already, or where the loop draws it.
+    """
+    if task.config.batch_size is None or replicates.orders is not None or is_accelerated():
+        return iter([(replicates, start, stop)])
+    config = _config_of_loop(task.config)
+    return pieces(replicates, start, stop, task.num_batches, epochs=task.epochs, config=config)
 
 
 def _with_orders(task: ChunkTask, replicates: Replicates, start: int, steps: int) -> Replicates:
@@ -313,10 +270,10 @@ def _with_orders(task: ChunkTask, replicates: Replicates, start: int, steps: int
 
 
 def _measure_of(task: ChunkTask, replicates: Replicates, hparams: HParams) -> Callable[[Params], Any]:
-    """Returns a function of parameters that returns their record, see `measure_lanes`."""
+    """Returns a function of parameters that returns their record, see `measures.measure_lanes`."""
     penalised = without(hparams, [name for name in ABSENT if name not in PENALISED])
     config = _config_of_records(task.config)
-    return functools.partial(measure_lanes, replicates, penalised, config=config)
+    return with_ranks(measure_lanes, replicates, penalised, config)
 
 
 def _recorded(
@@ -356,7 +313,7 @@ def init_lanes(
         key = as_key(replicate.key)
         return init_state(key, hparams, config=config, params=params)
 
-    return _over_lanes(init, replicates, 2)(replicates, hparams, params)
+    return over_lanes(init, replicates, 2)(replicates, hparams, params)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "steps"), donate_argnames="states")
@@ -388,120 +345,16 @@ def advance_lanes(
 
     def advance(replicate: Replicates, hparams: HParams, state: TrainState) -> TrainState:
         key = as_key(replicate.key)
-        data = Data(replicate.x, replicate.y, replicate.train)
+        data = Data(replicate.own_x, replicate.y, replicate.train)
         watched = data._replace(weights=replicate.watched) if config.stop_on == "score" else None
-        course = Course(num_batches, num_steps, watched, replicate.orders, steps)
+        samples = None if replicate.rows is None else replicate.samples
+        course = Course(num_batches, num_steps, watched, replicate.orders, steps, samples)
         return run_segment(key, state, hparams, data, start, stop, course=course, config=config)
 
-    return _over_lanes(advance, replicates, 2)(replicates, hparams, states)
-
-
-@functools.partial(jax.jit, static_argnames=("epochs", "config"))
-def orders_of_lanes(replicates: Replicates, first: Any, *, epochs: int, config: Config) -> jax.Array:
-    """Returns the orders of samples in epochs `first` … `first` + `epochs` - 1, `(…, epochs, n)`.
-
-    Epoch e is at place e modulo `epochs`, where `run_segment` looks for it.
-    """
-    place = jnp.arange(epochs, dtype=jnp.int32)
-    numbers = first + (place - first) % epochs
-
-    def orders(replicate: Replicates) -> jax.Array:
-        key, data = as_key(replicate.key), Data(replicate.x, replicate.y, replicate.train)
-        weights = weigh_classes(data, config).weights
-        return jax.vmap(lambda epoch: epoch_order(key, epoch, weights, shuffle=config.shuffle))(numbers)
-
-    axes = (replicates.axes(0),)
-    drawn = jax.vmap(orders, in_axes=axes)
-    return drawn(replicates) if replicates.shared else jax.vmap(drawn, in_axes=axes)(replicates)
+    return over_lanes(advance, replicates, 2)(replicates, hparams, states)
 
 
 # `keep_best` over slots and lanes; all lanes of a chunk are at the same step, so that is not mapped.
 keep_best_of_lanes = jax.jit(
     jax.vmap(jax.vmap(keep_best, in_axes=(0, 0, 0, None, 0)), in_axes=(0, 0, 0, None, 0))
 )
-
-
-@functools.partial(jax.jit, static_argnames="config")
-def measure_lanes(
-    replicates: Replicates, hparams: HParams, params: Params, *, config: Config
-) -> dict[str, jax.Array]:
-    """Returns one record for each lane, arrays `(R, r)`, computed without noise or dropout.
-
-    Names: `finite`, whether all parameters and the training cost are finite; `train_cost`, loss + penalty/n;
-    `train_…`, `val_…` and `test_…` for each metric of `metrics.metrics`; with early stopping `stop_loss`.
-    All but `finite` are NaN where it is false.
-    """
-
-    def measure(replicate: Replicates, hparams: HParams, params: Params) -> dict[str, jax.Array]:
-        train = Data(replicate.x, replicate.y, replicate.train)
-        # One forward pass serves training, validation and stopping samples; `infer` hides all others.
-        held_out = [part for part in (replicate.val, replicate.watched) if part is not None]
-        either = functools.reduce(jnp.add, held_out, replicate.train)
-        logits = infer(params, train._replace(weights=either), config)
-        parts = {"train": (logits, train)}
-        if replicate.val is not None:
-            parts["val"] = (logits, train._replace(weights=replicate.val))
-        if replicate.test is not None:
-            test = Data(replicate.test_x, replicate.test_y, replicate.test)
-            parts["test"] = (infer(params, test, config), test)
-        record = {
-            f"{name}_{metric}": value
-            for name, (found, part) in parts.items()
-            for metric, value in metrics(
-                found, part.y, part.weights, loss=resolve_loss(config, part), only=config.metrics
-            ).items()
-        }
-        if replicate.watched is not None:
-            watched = train._replace(weights=replicate.watched)
-            loss = resolve_loss(config, watched)
-            record["stop_loss"] = metrics(logits, watched.y, watched.weights, loss=loss, only=())["loss"]
-        record["train_cost"] = record["train_loss"] + penalty(params, hparams) / jnp.sum(replicate.train)
-        # A relu turns NaN into 0, so without this test a diverged network would report an accuracy.
-        finite = all_finite(params, record["train_cost"])
-        return {name: jnp.where(finite, value, jnp.nan) for name, value in record.items()} | {
-            "finite": finite
-        }
-
-    if replicates.shared:
-        replicates = _per_lane(replicates, hparams.learning_rate.shape[1])
-    return _over_lanes(measure, replicates, 2)(replicates, hparams, params)
-
-
-@functools.partial(jax.jit, static_argnames="config")
-def examples_of_lanes(replicates: Replicates, params: Params, *, config: Config) -> dict[str, jax.Array]:
-    """Returns per-example validation scores, arrays `(R, r, n)`, as `metrics.examples` defines them."""
-
-    def scores(replicate: Replicates, params: Params) -> dict[str, jax.Array]:
-        data = Data(replicate.x, replicate.y, replicate.val)
-        return examples(infer(params, data, config), data.y, loss=resolve_loss(config, data))
-
-    if replicates.shared:
-        replicates = _per_lane(replicates, jax.tree.leaves(params)[0].shape[1])
-    return _over_lanes(scores, replicates, 1)(replicates, params)
-
-
-def _per_lane(replicates: Replicates, num_lanes: int) -> Replicates:
-    """Returns the replicates of a shared chunk with leading axes `(R, r)` in place of `(R,)`.
-
-    Records are always computed as in an unshared chunk: XLA's order of summation, and with it the last bit
-    of a metric, depends on whether the weights are mapped over lanes. A row's record must not depend on how
-    many other rows there are, and that decides whether its chunk is shared.
-    """
-    leaves = [
-        leaf if axis is None else jnp.repeat(leaf[:, None], num_lanes, axis=1)
-        for leaf, axis in zip(replicates, replicates.axes(0), strict=True)
-    ]
-    # The barrier keeps XLA from noticing that the lanes are equal and summing once for all of them.
-    return lax.optimization_barrier(Replicates(*leaves))
-
-
-def _over_lanes(run: Callable[..., Any], replicates: Replicates, num_mapped: int) -> Callable[..., Any]:
-    """Returns `run(replicates, *arguments)` mapped over slots and lanes; `num_mapped` arguments follow.
-
-    Two nested `vmap`s also where nothing is shared: for small matrices XLA's CPU compiler multiplies much
-    faster with two batch dimensions than with one (docs/design.md).
-    """
-    mapped = (0,) * num_mapped
-    inner = replicates.axes(None if replicates.shared else 0)
-    outer = replicates.axes(0)
-    return jax.vmap(jax.vmap(run, in_axes=(inner, *mapped)), in_axes=(outer, *mapped))

@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import math
 import signal
 import threading
 import time
@@ -23,8 +24,11 @@ import jax
 import numpy as np
 
 from regjax.engine.checkpoints import Checkpoints
+from regjax.engine.inputs import Inputs
 from regjax.engine.lanes import ChunkDone, ChunkTask, programs_of, run_task
+from regjax.engine.orders import epochs_at_once
 from regjax.engine.packing import Chunk, Wave, Waves, lane_of
+from regjax.engine.probe import Run, Trial, cost_of, together
 from regjax.engine.progress import Progress, Report
 from regjax.engine.recorder import Recorder
 from regjax.engine.tasks import ends_from, how, task_of
@@ -32,8 +36,8 @@ from regjax.engine.workers import Workers
 from regjax.store.database import StoreError, StoreOSError
 from regjax.study.design import Design
 from regjax.study.groups import Group
-from regjax.study.plan import Plan
-from regjax.study.records import num_params, num_records
+from regjax.study.plan import Plan, default_workers
+from regjax.study.records import num_params
 from regjax.study.results import Results
 
 # Seconds that a task should take: short, so that Ctrl-C is answered and freed lanes are filled soon; long
@@ -43,16 +47,15 @@ TASK_SECONDS = 1.0
 STOPPING_SECONDS = 0.1
 # A task's steps should take so many times as long as moving its inputs, but no longer than TASK_SECONDS.
 LEAST_SHARE = 5
-# Least seconds of a trial run that a prediction of seconds is based on.
-PROBE_SECONDS = 0.25
 # For the first guess of a step's seconds: operations per second of a chunk, and seconds of overhead. On an
 # accelerator it only bounds the first task of a group and weighs the progress of groups.
 CPU_GUESS, ACCELERATOR_GUESS = (1e10, 2e-6), (1e12, 1e-4)
 # Steps of the first task of a group on an accelerator, which measures how long a step takes. Until a task has
 # LONGER times as many steps as any before, the seconds of a step are mostly what a task costs at all.
 FIRST_STEPS, LONGER = 100, 4
-# Seconds between two reports.
-REPORT_SECONDS = 0.1
+# Seconds between two reports. The progress of a million networks takes a good part of a second to find: after
+# a report that takes longer than so many seconds, the next one comes after RARELY times as many.
+REPORT_SECONDS, DEAR_REPORT, RARELY = 0.1, 0.005, 20
 # Most seconds that the loop waits for a task; the same while only other processes train.
 WAIT_SECONDS, IDLE_SECONDS = 0.2, 0.1
 
@@ -85,6 +88,8 @@ class Scheduler:
         self.report, self.checkpoints = report, checkpoints
         self.recorder = Recorder(design, plan.keep)
         self.waves = Waves(design, plan.groups, plan.num_workers)
+        inputs = Inputs(design)
+        self.inputs = inputs if workers.on_host and inputs.fit else None
         self.notes: list[str] = []
         # Seconds of one step of a chunk, for each group: a guess until its first task is done.
         self.step_seconds = [self._guess(group) for group in plan.groups]
@@ -96,6 +101,7 @@ class Scheduler:
         # Number of tasks that each device has been given.
         self.given = [0] * workers.devices
         self.started = self.reported = time.perf_counter()
+        self.report_every = REPORT_SECONDS
         self.steps_done = np.zeros(design.num_rows, np.int64)
         self.fraction_before = 0.0
         self.interrupted: Callable[[], Any] | None = None
@@ -202,9 +208,12 @@ class Scheduler:
             if self.checkpoints is not None and self.checkpoints.beat(self._share):
                 for row in self.checkpoints.look_again(self.recorder):
                     self.waves.give_back(row)
-            if time.perf_counter() - self.reported > REPORT_SECONDS:
+            began = time.perf_counter()
+            if began - self.reported > self.report_every:
                 self.report(self._progress("train"))
                 self.reported = time.perf_counter()
+                took = self.reported - began
+                self.report_every = REPORT_SECONDS if took < DEAR_REPORT else RARELY * took
 
     def _take_done(self, flying: Flying) -> None:
         """Waits a moment for a task that is done, and takes in all tasks that are."""
@@ -249,35 +258,32 @@ class Scheduler:
                     raise
 
     def probe(self) -> float:
-        """Returns predicted seconds of the sweep, from a trial run of one chunk of each group."""
-        workers, total = self.plan.num_workers, 0.0
-        for index, rows in enumerate(self.waves.unopened):
-            if not rows:
-                continue
-            group = self.waves.groups[index]
-            task = self._task(Chunk(Wave(index), [rows[: group.lanes]] * group.slots, 0, None))
-            began = time.perf_counter()
-            run_task(task._replace(ends=(1,) * 4, measured=(True,) * 4))  # five records
-            record = (time.perf_counter() - began) / 5
-            chunks = -(-len(rows) // group.chunk)
-            steps = group.config.num_steps * self._probe_step(task)
-            total += chunks / workers * (steps + num_records(group.config) * record)
-        return total
+        """Returns predicted seconds of the sweep, from trial runs of a chunk of each group.
 
-    def _probe_step(self, task: ChunkTask) -> float:
-        """Returns seconds of one step of a chunk while every worker trains one."""
-        steps = 8
-        while True:
+        It spoils this scheduler, whose recorder takes in what the trials return.
+        """
+        costs = []
+        for index, rows in enumerate(self.waves.unopened):
+            if rows:
+                group = self.waves.groups[index]
+                chunk = Chunk(Wave(index), [rows[: group.lanes]] * group.slots, 0, None)
+                count = math.ceil(len(rows) / group.chunk)
+                busy = itertools.islice(itertools.cycle(self._devices()), min(self.plan.num_workers, count))
+                trial = Trial(self._task(chunk), group.config, self.workers, tuple(busy))
+                costs.append(cost_of(trial, count, self._task_seconds(group), self._taking(chunk)))
+        return together(costs, self.plan.num_workers, default_workers())
+
+    def _taking(self, chunk: Chunk) -> Callable[[Run], float]:
+        """Returns a function of a trial run of a chunk: the seconds that making and taking its task takes."""
+
+        def take(run: Run) -> float:
             began = time.perf_counter()
-            short = task._replace(ends=(steps,), measured=(False,))
-            devices = itertools.islice(itertools.cycle(self._devices()), self.plan.num_workers)
-            futures = [self.workers.submit(run_task, short._replace(device=d)) for d in devices]
-            for future in futures:
-                future.result()
-            seconds = time.perf_counter() - began
-            if seconds > PROBE_SECONDS or steps >= task.num_steps:
-                return seconds / steps
-            steps = min(task.num_steps, 4 * steps)
+            self._task(chunk)
+            last = self.waves.groups[chunk.wave.group].config.num_steps
+            self._take(chunk, run.task, run.done._replace(stop=last))
+            return time.perf_counter() - began
+
+        return take
 
     # -- tasks ------------------------------------------------------------------------------------------
 
@@ -315,7 +321,7 @@ class Scheduler:
         """Returns the next task of a chunk, of about `TASK_SECONDS`."""
         wave, group = chunk.wave, self.waves.groups[chunk.wave.group]
         if chunk.step not in wave.ends:
-            seconds = min(TASK_SECONDS, STOPPING_SECONDS) if group.stops_early else TASK_SECONDS
+            seconds = self._task_seconds(group)
             # Large inputs that are moved for few steps would take more time than the steps.
             seconds = max(seconds, min(TASK_SECONDS, LEAST_SHARE * self.moving_seconds[wave.group]))
             steps = max(1, int(seconds / self.step_seconds[wave.group]))
@@ -323,10 +329,16 @@ class Scheduler:
                 steps = min(steps, FIRST_STEPS)
             wave.ends[chunk.step] = ends_from(group.config, chunk.step, steps)
         began = time.perf_counter()
-        task = task_of(self.design, group, chunk, *wave.ends[chunk.step])
+        task = task_of(self.design, group, chunk, *wave.ends[chunk.step], self.inputs)
         self.stacking = time.perf_counter() - began
+        longest = min(group.config.eval_every, group.config.num_steps)
+        epochs = epochs_at_once(group.num_batches, self.design.padded.x.shape[1], longest)
         accelerated, resident = self.workers.accelerated, self.workers.resident
-        return task._replace(device=chunk.device, overlap=accelerated, resident=resident)
+        return task._replace(device=chunk.device, overlap=accelerated, resident=resident, epochs=epochs)
+
+    def _task_seconds(self, group: Group) -> float:
+        """Returns the seconds that a task of a group should take."""
+        return min(TASK_SECONDS, STOPPING_SECONDS) if group.stops_early else TASK_SECONDS
 
     # -- what comes back --------------------------------------------------------------------------------
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
+import itertools
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Unpack
 
 import jax
@@ -22,7 +23,7 @@ from regjax.engine.progress import Report, reporter
 from regjax.engine.recorder import Recorder
 from regjax.engine.scheduler import Scheduler
 from regjax.engine.workers import num_workers, workers_of
-from regjax.store.store import Store
+from regjax.store.store import Store, StoredSweep
 from regjax.study.design import Design, part_of
 from regjax.study.plan import Keep, Plan, make_plan, stored_plan
 from regjax.study.questions import NOWHERE, Origin, Questions
@@ -251,7 +252,31 @@ def load(path: str | os.PathLike[str], sweep: int | str = -1, *, unfinished: boo
     with Store(path, create=False) as store:
         number = store.sweep_number(sweep)
         stored = store.design_of(number)
-        found = dict(store.read(stored.rows))
+        design, plan, rows = _whole_part(number, stored, store.finished(stored.rows), unfinished)
+        recorder = Recorder(design, plan.keep)
+        # Row by row: all of them at once would take several times the memory of the results.
+        for identity, row in store.read(list(rows)):
+            for index in rows[identity]:
+                recorder.recall(index, row)
+    return recorder.results(plan, 0.0, 0.0, plan.notes)
+
+
+def _whole_part(
+    number: int, stored: StoredSweep, found: Collection[str], unfinished: bool
+) -> tuple[Design, Plan, dict[str, list[int]]]:
+    """Returns design and plan of the finished configurations of a sweep, and identity -> rows of that design.
+
+    An identity has several rows where the grid has a configuration twice.
+
+    Args:
+        number: number of the sweep.
+        stored: the sweep as it was begun.
+        found: identities of its finished rows.
+        unfinished: as in `load`.
+
+    Raises:
+        NotFinished: as in `load`.
+    """
     design = stored.design
     if len(found) < len(stored.rows) and not unfinished:
         raise NotFinished(
@@ -267,10 +292,10 @@ def load(path: str | os.PathLike[str], sweep: int | str = -1, *, unfinished: boo
     plan = stored_plan(design, stored.shapes, stored.keep, backend=jax.default_backend())
     if len(whole) < len(design.configurations):
         design, plan = part_of(design, whole), plan.part(whole)
-    recorder = Recorder(design, plan.keep)
-    for row, identity in enumerate(row for index in whole for row in rows_of[index]):
-        recorder.recall(row, found[identity])
-    return recorder.results(plan, 0.0, 0.0, plan.notes)
+    rows: dict[str, list[int]] = {}
+    for row, identity in enumerate(itertools.chain.from_iterable(rows_of[index] for index in whole)):
+        rows.setdefault(identity, []).append(row)
+    return design, plan, rows
 
 
 @contextlib.contextmanager

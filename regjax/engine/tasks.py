@@ -11,6 +11,7 @@ import numpy as np
 from regjax.core.config import Config
 from regjax.core.hparams import HParams, compiled_in
 from regjax.core.mlp import Params
+from regjax.engine.inputs import Inputs
 from regjax.engine.lanes import ChunkTask, Replicates
 from regjax.engine.packing import Chunk, stack
 from regjax.engine.tiles import is_fused, shape_for
@@ -20,7 +21,12 @@ from regjax.study.provenance import provenance
 
 
 def task_of(
-    design: Design, group: Group, chunk: Chunk, ends: tuple[int, ...], measured: tuple[bool, ...]
+    design: Design,
+    group: Group,
+    chunk: Chunk,
+    ends: tuple[int, ...],
+    measured: tuple[bool, ...],
+    inputs: Inputs | None = None,
 ) -> ChunkTask:
     """Returns the task that trains a chunk up to the last of `ends`.
 
@@ -30,10 +36,13 @@ def task_of(
         chunk: the rows to train, with their states.
         ends: steps at which the compiled program returns, as `ends_from` gives them.
         measured: for each end, whether a record is taken there.
+        inputs: inputs of all folds on the device; None stacks those of the chunk.
     """
     lanes = chunk.lanes(group)
     replicates, hparams = chunk.inputs or (
-        replicates_of(design, lanes[:, 0] if group.shared else lanes),
+        replicates_of(
+            design, lanes[:, 0] if group.shared else lanes, inputs, group.config.batch_size is not None
+        ),
         hparams_of(design, group, lanes),
     )
     # Per-example scores are of the final parameters, which a row that stops early may have at any end.
@@ -103,8 +112,17 @@ def hparams_of(design: Design, group: Group, lanes: np.ndarray) -> HParams:
     return jax.tree.map(lambda leaf: leaf[places.reshape(lanes.shape)], stack(found, (len(own),)))
 
 
-def replicates_of(design: Design, rows: np.ndarray) -> Replicates:
-    """Returns the data, weights and keys of rows; leaves that differ between rows are `(*rows.shape, …)`."""
+def replicates_of(
+    design: Design, rows: np.ndarray, inputs: Inputs | None = None, in_batches: bool = False
+) -> Replicates:
+    """Returns the data, weights and keys of rows; leaves that differ between rows are `(*rows.shape, …)`.
+
+    Args:
+        design: design of the sweep.
+        rows: numbers of the rows, of any shape.
+        inputs: inputs of all folds on the device; None stacks those of the rows.
+        in_batches: whether the rows train on minibatches, which are gathered from the samples of `inputs`.
+    """
     places = [design.row(row) for row in rows.ravel()]
     stacked = functools.partial(stack, shape=rows.shape)
     stops = {index: design.stops_early(index) for index in {place.configuration for place in places}}
@@ -115,21 +133,24 @@ def replicates_of(design: Design, rows: np.ndarray) -> Replicates:
     train, val, watched = (
         None if part[0] is None else stacked(list(part)) for part in zip(*weights, strict=True)
     )
-    x, test_x = _of_folds(design.inputs, kinds, rows.shape, differ=design.has_own_inputs)
+    if inputs is None:
+        x, test_x = _of_folds(design.inputs, kinds, rows.shape, differ=design.has_own_inputs)
+        placed = {"x": x, "test_x": test_x}
+    else:
+        placed = inputs.of(kinds, rows.shape, in_batches)
     y, test_y = _of_folds(design.targets, kinds, rows.shape, differ=design.has_own_targets)
     test = design.padded_test
     orders = [design.drawn(place)[1] for place in places]
     return Replicates(
         key=stacked([design.key(place) for place in places]),
-        x=x,
         y=y,
         train=train,
         val=val,
         watched=watched,
         orders=None if orders[0] is None else stacked(orders),
-        test_x=test_x,
         test_y=test_y,
         test=None if test is None else test.weights,
+        **placed,
     )
 
 

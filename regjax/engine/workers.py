@@ -42,12 +42,14 @@ class Workers(NamedTuple):
             whose processes compute on the first device that each of them has.
         accelerated: whether the devices are accelerators.
         resident: whether the states of a chunk may stay on its device between two tasks.
+        on_host: whether the workers are threads that compute on this process's CPU.
     """
 
     submit: Callable[..., concurrent.futures.Future[Any]]
     devices: int
     accelerated: bool
     resident: bool
+    on_host: bool = False
 
 
 @contextlib.contextmanager
@@ -64,7 +66,8 @@ def workers_of(executor: concurrent.futures.Executor | None, num_threads: int) -
         return
     pool = concurrent.futures.ThreadPoolExecutor(num_threads, thread_name_prefix="regjax")
     try:
-        yield Workers(pool.submit, jax.local_device_count(), accelerated, accelerated)
+        devices = jax.local_device_count()
+        yield Workers(pool.submit, devices, accelerated, accelerated, not accelerated and devices == 1)
     finally:
         # Without waiting: a compiled segment cannot be stopped, and after Ctrl-C its result is not read.
         pool.shutdown(wait=False, cancel_futures=True)

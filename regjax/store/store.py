@@ -147,6 +147,8 @@ class Store(Leases):
 
     def __init__(self, path: str | os.PathLike[str], *, create: bool = True) -> None:
         self._loaded: dict[str, Data] = {}
+        # Version of the file's tables -> columns that they lack.
+        self._missing: dict[int, list[str]] = {}
         super().__init__(path, create=create)
 
     # -- sweeps -----------------------------------------------------------------------------------------
@@ -277,6 +279,8 @@ class Store(Leases):
         missing = self._missing_columns()
         columns = ", ".join("NULL" if name in missing else f"rows.{name}" for name in ROW_COLUMNS)
         select = f"SELECT {columns}, checksum, value FROM rows LEFT JOIN arrays USING (identity)"
+        # One text for all rows of one provenance: a million equal ones would take 400 MB.
+        texts: dict[str, str] = {}
         for *values, checksum, content in self.where(select, rows):
             row = dict(zip(ROW_COLUMNS, values, strict=True))
             self._check_row(values, content, checksum)
@@ -284,13 +288,17 @@ class Store(Leases):
             cost = np.nan if row["last_finite_cost"] is None else row["last_finite_cost"]
             diverged, stopped = (-1 if row[at] is None else row[at] for at in ("diverged_at", "stopped_at"))
             metrics = {name: row[name] for name in RECORDED}
-            own = Row(diverged, stopped, cost, row["seconds"], row["provenance"], metrics, content)
+            provenance = texts.setdefault(row["provenance"], row["provenance"])
+            own = Row(diverged, stopped, cost, row["seconds"], provenance, metrics, content)
             yield row["identity"], own
 
     def _missing_columns(self) -> list[str]:
         """Returns hyperparameters (off) and metrics (NaN in its rows) that are newer than this file."""
-        known = {name for _, name, *_ in self.query("PRAGMA table_info(rows)")}
-        return [name for name in (*NAMES, *RECORDED) if name not in known]
+        ((version,),) = self.query("PRAGMA schema_version")  # which every change of a table raises
+        if version not in self._missing:
+            known = {name for _, name, *_ in self.query("PRAGMA table_info(rows)")}
+            self._missing = {version: [name for name in (*NAMES, *RECORDED) if name not in known]}
+        return self._missing[version]
 
     def checkpoints(self, rows: Sequence[str]) -> Iterator[tuple[str, Checkpoint]]:
         """Yields the identity and the checkpoint of each of these rows that has one.

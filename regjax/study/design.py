@@ -264,7 +264,12 @@ class Design:
 
     def stops_early(self, configuration: int) -> bool:
         """Returns whether a configuration trains without the samples that early stopping watches."""
-        return watches(self.configurations[configuration], self.configs[configuration])
+        return self._stop_early[configuration]
+
+    @functools.cached_property
+    def _stop_early(self) -> list[bool]:
+        """`stops_early` of every configuration."""
+        return list(map(watches, self.configurations, self.configs))
 
     def weights(self, row: Row) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
         """Returns a row's training, validation and stopping weights of the padded samples, or None for a part

@@ -299,7 +299,9 @@ def _memory(
     kept = {"all": per, "best": 1, "none": 0}[keep]
     needed = {"data": resident}
     if backend == "cpu":
-        own = inputs + data.y.size * design.has_own_targets * itemsize
+        # On the device in both layouts, for all chunks: of each fold where those differ.
+        needed["data"] += 2 * inputs * (design.num_folds if design.has_own_inputs else 1)
+        own = data.y.size * design.has_own_targets * itemsize
         chunks = (group.chunk * (lane_bytes(group.config, data.x.shape[1]) + own) for group in groups)
         needed["chunks in work"] = num_workers * max(chunks)
     needed["results"] = results

@@ -45,14 +45,15 @@ def final_records(
         rows: indices of the wanted rows; None takes all.
     """
     chosen = np.arange(design.num_rows) if rows is None else np.asarray(rows)
-    configurations = chosen // design.num_replicates
-    last = np.array([num_records(config) - 1 for config in design.configs])[configurations]
-    every = np.array([config.eval_every for config in design.configs])[configurations]
+    # Of the wanted rows alone: a sweep of many configurations asks for those of one chunk after the other.
+    own, place = np.unique(chosen // design.num_replicates, return_inverse=True)
+    configs = [design.configs[int(index)] for index in own]
+    last = np.array([num_records(config) - 1 for config in configs], np.int64)[place]
+    every = np.array([config.eval_every for config in configs], np.int64)[place]
     last = np.where(stopped_at[chosen] >= 0, -(-stopped_at[chosen] // every), last)
     if "stop_loss" not in records:
         return last
     losses = np.where(np.isnan(records["stop_loss"][chosen]), np.inf, records["stop_loss"][chosen])
     losses[:, 0] = np.inf  # before training, which does not compete
-    patient = [hparams.patience is not None for hparams in design.hparams]
-    stops = np.array(patient)[configurations]
+    stops = np.array([design.hparams[int(index)].patience is not None for index in own], bool)[place]
     return np.where(stops & (diverged_at[chosen] < 0), np.argmin(losses, axis=1), last)
