@@ -1,8 +1,8 @@
 // Forward and backward through the layers of one network, for blocks of B samples.
 //
 // A block of a layer with some units is `[unit][B]` numbers, so that a vector holds samples of one unit. All
-// blocks of a batch, or as many as stay in the cache, go forward and backward one by one; then each layer
-// sums its gradient over them. `w` is (out, in), as in `core/mlp.py`.
+// blocks of a batch, or as many as stay in the cache, go through a layer together, and each weight that is
+// loaded serves all of them. `w` is (out, in), as in `core/mlp.py`.
 #pragma once
 
 #include "vectors.h"
@@ -52,75 +52,78 @@ template <int M, class F> INLINE void in_tiles(long first, long count, const F &
 
 // z = w·h + b of units o … o + M - 1, or relu(z).
 template <int M, bool POSITIVE_PART>
-TILE void forward_tile(const Layer &layer, const real *h, real *z, long o) {
+TILE void forward_tile(const Layer &layer, const real *h, real *z, long blocks, long o) {
     const long in = layer.in;
-    const real *w = layer.w + o * in;
-    vec a[M][BV];
-    UNROLL for (int m = 0; m < M; m++) UNROLL for (int v = 0; v < BV; v++) a[m][v] = all(layer.b[o + m]);
-    for (long i = 0; i < in; i++) {
-        vec x[BV];
-        UNROLL for (int v = 0; v < BV; v++) x[v] = load(h + i * B + v * L);
-        UNROLL for (int m = 0; m < M; m++) {
-            const vec c = all(w[m * in + i]);
-            UNROLL for (int v = 0; v < BV; v++) a[m][v] += c * x[v];
+    const real *w = layer.w + o * in, *b = layer.b + o;
+    z += o * B;
+    for (long k = 0; k < blocks; k++, h += in * B, z += layer.out * B) {
+        vec a[M][BV];
+        UNROLL for (int m = 0; m < M; m++) UNROLL for (int v = 0; v < BV; v++) a[m][v] = all(b[m]);
+        for (long i = 0; i < in; i++) {
+            vec x[BV];
+            UNROLL for (int v = 0; v < BV; v++) x[v] = load(h + i * B + v * L);
+            UNROLL for (int m = 0; m < M; m++) {
+                const vec c = all(w[m * in + i]);
+                UNROLL for (int v = 0; v < BV; v++) a[m][v] += c * x[v];
+            }
         }
-    }
-    UNROLL for (int m = 0; m < M; m++) UNROLL for (int v = 0; v < BV; v++) {
-        store(z + (o + m) * B + v * L, POSITIVE_PART ? relu(a[m][v]) : a[m][v]);
+        UNROLL for (int m = 0; m < M; m++) UNROLL for (int v = 0; v < BV; v++) {
+            store(z + m * B + v * L, POSITIVE_PART ? relu(a[m][v]) : a[m][v]);
+        }
     }
 }
 
-template <bool POSITIVE_PART> void forward(const Layer &layer, const real *h, real *z) {
+template <bool POSITIVE_PART> void forward(const Layer &layer, const real *h, real *z, long blocks) {
     in_tiles<TILE_UNITS>(0, layer.out, [&](auto m, long o) {
-        forward_tile<decltype(m)::value, POSITIVE_PART>(layer, h, z, o);
+        forward_tile<decltype(m)::value, POSITIVE_PART>(layer, h, z, blocks, o);
     });
 }
 
-// Turns z of a block into the input of `layer`, in its place, and stores the factors of its derivative.
-template <Activation A> TILE void activate(const Layer &layer, real *h, real *g, const uint16_t *bits, long columns) {
+// Turns z in `layer.h` into the layer's input, and stores the factors of its derivative.
+template <Activation A> TILE void activate(const Layer &layer, const uint16_t *bits, long columns, long blocks) {
     const vec scale = all(layer.scale);
-    for (long u = 0; u < layer.in; u++) UNROLL for (int v = 0; v < BV; v++) {
-        const long at = u * B + v * L;
-        vec a = load(h + at), d = all(1);
+    for (long k = 0; k < blocks; k++) for (long u = 0; u < layer.in; u++) UNROLL for (int v = 0; v < BV; v++) {
+        const long at = (k * layer.in + u) * B + v * L;
+        vec a = load(layer.h + at), d = all(1);
         if (A == RELU) a = relu(a);
         // da/dz, of the activation before dropout.
         if (A == TANH) { a = hyperbolic_tangent(a); d = all(1) - a * a; }
         if (A == SIGMOID) { a = sigmoid(a); d = a * (all(1) - a); }
         if (bits != nullptr) {
-            const uint16_t *drawn = bits + u * columns + v * L;
+            const uint16_t *drawn = bits + u * columns + k * B + v * L;
             a = kept(drawn, layer.last_kept, a * scale);
             if (A != RELU) d = kept(drawn, layer.last_kept, d * scale);
         }
-        store(h + at, a);
-        if (g != nullptr) store(g + at, d);
+        store(layer.h + at, a);
+        if (layer.g != nullptr) store(layer.g + at, d);
     }
 }
 
-inline void activate(Activation activation, const Layer &layer, real *h, real *g, const uint16_t *bits, long columns) {
+inline void activate(Activation activation, const Layer &layer, const uint16_t *bits, long columns, long blocks) {
     switch (activation) {
-        case RELU: return activate<RELU>(layer, h, g, bits, columns);
-        case TANH: return activate<TANH>(layer, h, g, bits, columns);
-        case SIGMOID: return activate<SIGMOID>(layer, h, g, bits, columns);
-        case IDENTITY: return activate<IDENTITY>(layer, h, g, bits, columns);
+        case RELU: return activate<RELU>(layer, bits, columns, blocks);
+        case TANH: return activate<TANH>(layer, bits, columns, blocks);
+        case SIGMOID: return activate<SIGMOID>(layer, bits, columns, blocks);
+        case IDENTITY: return activate<IDENTITY>(layer, bits, columns, blocks);
     }
 }
 
 // -- loss --------------------------------------------------------------------------------------------------
 
 // Replaces logits z by the gradient of Σ share·loss in them.
-inline void softmax_gradient(real *z, long outputs, const real *y, const real *share) {
-    UNROLL for (int v = 0; v < BV; v++) {
+inline void softmax_gradient(real *z, long outputs, const real *y, const real *share, long blocks) {
+    for (long k = 0; k < blocks; k++, z += outputs * B) UNROLL for (int v = 0; v < BV; v++) {
         vec top = load(z + v * L), total = {};
         for (long o = 1; o < outputs; o++) {
             const vec c = load(z + o * B + v * L);
             top = c > top ? c : top;
         }
         for (long o = 0; o < outputs; o++) {
-            const vec e = exponential(load(z + o * B + v * L) - top);
+            const vec e = small_exponential(load(z + o * B + v * L) - top);
             total += e;
             store(z + o * B + v * L, e);
         }
-        const vec label = load(y + v * L), portion = load(share + v * L);
+        const vec label = load(y + k * B + v * L), portion = load(share + k * B + v * L);
         for (long o = 0; o < outputs; o++) {
             const vec p = load(z + o * B + v * L) / total;
             const vec chosen = label == all(real(o)) ? all(1) : (vec){};
@@ -129,61 +132,64 @@ inline void softmax_gradient(real *z, long outputs, const real *y, const real *s
     }
 }
 
-template <Loss LOSS> void loss_gradient(real *z, long outputs, const real *y, const real *share) {
-    for (long o = 0; o < outputs; o++) UNROLL for (int v = 0; v < BV; v++) {
-        const long at = o * B + v * L;
+template <Loss LOSS> void loss_gradient(real *z, long outputs, const real *y, const real *share, long blocks) {
+    for (long k = 0; k < blocks; k++) for (long o = 0; o < outputs; o++) UNROLL for (int v = 0; v < BV; v++) {
+        const long at = (k * outputs + o) * B + v * L;
         const vec c = load(z + at);
         const vec mean = LOSS == SIGMOID_CROSS_ENTROPY ? sigmoid(c) : LOSS == POISSON ? exponential(c) : c;
-        store(z + at, (mean - load(y + at)) * load(share + v * L));
+        store(z + at, (mean - load(y + at)) * load(share + k * B + v * L));
     }
 }
 
-inline void loss_gradient(Loss loss, real *z, long outputs, const real *y, const real *share) {
+inline void loss_gradient(Loss loss, real *z, long outputs, const real *y, const real *share, long blocks) {
     switch (loss) {
-        case SIGMOID_CROSS_ENTROPY: return loss_gradient<SIGMOID_CROSS_ENTROPY>(z, outputs, y, share);
-        case SOFTMAX_CROSS_ENTROPY: return softmax_gradient(z, outputs, y, share);
-        case SQUARED_ERROR: return loss_gradient<SQUARED_ERROR>(z, outputs, y, share);
-        case POISSON: return loss_gradient<POISSON>(z, outputs, y, share);
+        case SIGMOID_CROSS_ENTROPY: return loss_gradient<SIGMOID_CROSS_ENTROPY>(z, outputs, y, share, blocks);
+        case SOFTMAX_CROSS_ENTROPY: return softmax_gradient(z, outputs, y, share, blocks);
+        case SQUARED_ERROR: return loss_gradient<SQUARED_ERROR>(z, outputs, y, share, blocks);
+        case POISSON: return loss_gradient<POISSON>(z, outputs, y, share, blocks);
     }
 }
 
 // -- backward ----------------------------------------------------------------------------------------------
 
 // dh = wᵀ·d of inputs i … i + M - 1, times the derivative of the activation that made them and its mask.
-template <int M, Gate GATE>
-TILE void backward_tile(const Layer &layer, const real *d, const real *h, const real *g, real *dh, long i) {
-    const real *w = layer.w + i;
-    vec a[M][BV];
-    UNROLL for (int m = 0; m < M; m++) UNROLL for (int v = 0; v < BV; v++) a[m][v] = (vec){};
-    for (long o = 0; o < layer.out; o++) {
-        vec c[BV];
-        UNROLL for (int v = 0; v < BV; v++) c[v] = load(d + o * B + v * L);
-        UNROLL for (int m = 0; m < M; m++) {
-            const vec b = all(w[o * layer.in + m]);
-            UNROLL for (int v = 0; v < BV; v++) a[m][v] += b * c[v];
-        }
-    }
+template <int M, Gate GATE> TILE void backward_tile(const Layer &layer, real *dh, long blocks, long i) {
+    const long in = layer.in, out = layer.out;
+    const real *w = layer.w + i, *d = layer.d, *h = layer.h + i * B, *g = layer.g + i * B;
     const vec scale = all(layer.scale);
-    UNROLL for (int m = 0; m < M; m++) UNROLL for (int v = 0; v < BV; v++) {
-        const long at = (i + m) * B + v * L;
-        // relu' = 1 where its output is above 0; a unit that is dropped has the output 0.
-        if (GATE == POSITIVE) store(dh + at, gated(load(h + at), a[m][v] * scale));
-        if (GATE == FACTORS) store(dh + at, a[m][v] * load(g + at));
-        if (GATE == OPEN) store(dh + at, a[m][v]);
+    dh += i * B;
+    for (long k = 0; k < blocks; k++, d += out * B, h += in * B, g += in * B, dh += in * B) {
+        vec a[M][BV];
+        UNROLL for (int m = 0; m < M; m++) UNROLL for (int v = 0; v < BV; v++) a[m][v] = (vec){};
+        for (long o = 0; o < out; o++) {
+            vec c[BV];
+            UNROLL for (int v = 0; v < BV; v++) c[v] = load(d + o * B + v * L);
+            UNROLL for (int m = 0; m < M; m++) {
+                const vec b = all(w[o * in + m]);
+                UNROLL for (int v = 0; v < BV; v++) a[m][v] += b * c[v];
+            }
+        }
+        UNROLL for (int m = 0; m < M; m++) UNROLL for (int v = 0; v < BV; v++) {
+            const long at = m * B + v * L;
+            // relu' = 1 where its output is above 0; a unit that is dropped has the output 0.
+            if (GATE == POSITIVE) store(dh + at, gated(load(h + at), a[m][v] * scale));
+            if (GATE == FACTORS) store(dh + at, a[m][v] * load(g + at));
+            if (GATE == OPEN) store(dh + at, a[m][v]);
+        }
     }
 }
 
-template <Gate GATE> void backward(const Layer &layer, const real *d, const real *h, const real *g, real *dh) {
+template <Gate GATE> void backward(const Layer &layer, real *dh, long blocks) {
     in_tiles<TILE_UNITS>(0, layer.in, [&](auto m, long i) {
-        backward_tile<decltype(m)::value, GATE>(layer, d, h, g, dh, i);
+        backward_tile<decltype(m)::value, GATE>(layer, dh, blocks, i);
     });
 }
 
-inline void backward(const Layer &layer, const real *d, const real *h, const real *g, real *dh) {
+inline void backward(const Layer &layer, real *dh, long blocks) {
     switch (layer.gate) {
-        case POSITIVE: return backward<POSITIVE>(layer, d, h, g, dh);
-        case FACTORS: return backward<FACTORS>(layer, d, h, g, dh);
-        case OPEN: return backward<OPEN>(layer, d, h, g, dh);
+        case POSITIVE: return backward<POSITIVE>(layer, dh, blocks);
+        case FACTORS: return backward<FACTORS>(layer, dh, blocks);
+        case OPEN: return backward<OPEN>(layer, dh, blocks);
     }
 }
 
@@ -193,7 +199,7 @@ inline void backward(const Layer &layer, const real *d, const real *h, const rea
 // as many numbers written: both are rounded up where they are allocated.
 inline void add_sums(const real *vectors, long count, real *to, bool set) {
     for (long i = 0; i < count; i += L) {
-        const vec s = sums(vectors + i * L);
+        const vec s = count - i <= GROUP ? sums<GROUP>(vectors + i * L) : sums<L>(vectors + i * L);
         if (i + L <= count) store_unaligned(to + i, set ? s : s + load_unaligned(to + i));
         else for (int k = 0; i + k < count; k++) to[i + k] = set ? s[k] : s[k] + to[i + k];
     }

@@ -101,7 +101,7 @@ public:
         }
         for (long first = 0; first < batch.blocks; first += at_once) {
             const long blocks = std::min(at_once, batch.blocks - first);
-            for (long k = 0; k < blocks; k++) pass(batch, bits, first + k, k);
+            pass(batch, bits, first, blocks);
             for (size_t l = thin ? 2 : 0; l < layers.size(); l++) {
                 const Layer &layer = layers[l];
                 add_gradient(layer, layer.h ? layer.h : batch.x + first * layer.in * B, blocks, shared, first == 0);
@@ -120,47 +120,37 @@ private:
         return buffers.back().data();
     }
 
-    // Takes one block forward and backward; it is the k-th of those in work.
-    void pass(const Batch &batch, const uint16_t *const *bits, long block, long k) {
+    // Takes `blocks` blocks of a batch, from the block `first` on, forward and backward.
+    void pass(const Batch &batch, const uint16_t *const *bits, long first, long blocks) {
         const size_t last = layers.size() - 1;
-        const auto bits_of = [&](size_t l) { return layers[l].masked ? bits[l] + block * B : nullptr; };
-        const real *x = batch.x + block * layers[0].in * B;
+        const auto bits_of = [&](size_t l) { return layers[l].masked ? bits[l] + first * B : nullptr; };
+        const real *x = batch.x + first * layers[0].in * B;
+        const auto z_of = [&](size_t l) { return l == last ? layers[l].d : layers[l + 1].h; };
         size_t l = 0;
         if (thin) {
-            real *z = last == 1 ? layers[1].d + k * layers[1].out * B : layers[2].h + k * layers[2].in * B;
-            real *h = layers[1].h + k * layers[1].in * B;
-            thin->forward(layers.data(), x, h, z, bits_of(1), batch.columns);
-            if (last > 1) activate<RELU>(layers[2], z, nullptr, bits_of(2), batch.columns);
+            const bool plain = last > 1 && !layers[2].masked;
+            thin->forward(layers.data(), x, z_of(1), plain, bits_of(1), batch.columns, blocks);
+            if (last > 1 && !plain) activate<RELU>(layers[2], bits_of(2), batch.columns, blocks);
             l = 2;
         } else if (layers[0].masked) {
-            real *h = layers[0].h + k * layers[0].in * B;
-            memcpy(h, x, sizeof(real) * layers[0].in * B);
-            activate<IDENTITY>(layers[0], h, nullptr, bits_of(0), batch.columns);
+            memcpy(layers[0].h, x, sizeof(real) * blocks * layers[0].in * B);
+            activate<IDENTITY>(layers[0], bits_of(0), batch.columns, blocks);
         }
         for (; l <= last; l++) {
-            const Layer &layer = layers[l];
-            const real *h = layer.h ? layer.h + k * layer.in * B : x;
-            if (l == last) {
-                forward<false>(layer, h, layer.d + k * layer.out * B);
-                break;
+            const real *h = layers[l].h ? layers[l].h : x;
+            if (l < last && settings.activation == RELU && !layers[l + 1].masked) {
+                forward<true>(layers[l], h, z_of(l), blocks);
+                continue;
             }
-            const Layer &next = layers[l + 1];
-            real *z = next.h + k * next.in * B, *g = next.g ? next.g + k * next.in * B : nullptr;
-            if (settings.activation == RELU && !next.masked) forward<true>(layer, h, z);
-            else {
-                forward<false>(layer, h, z);
-                if (next.gate != OPEN) activate(settings.activation, next, z, g, bits_of(l + 1), batch.columns);
+            forward<false>(layers[l], h, z_of(l), blocks);
+            if (l < last && layers[l + 1].gate != OPEN) {
+                activate(settings.activation, layers[l + 1], bits_of(l + 1), batch.columns, blocks);
             }
         }
         const long outputs = layers[last].out, targets = settings.loss == SOFTMAX_CROSS_ENTROPY ? 1 : outputs;
-        loss_gradient(settings.loss, layers[last].d + k * outputs * B, outputs, batch.y + block * targets * B,
-                      batch.share + block * B);
-        for (l = last; l > (thin ? 1 : 0); l--) {
-            const Layer &layer = layers[l];
-            const long at = k * layer.in * B;
-            backward(layer, layer.d + k * layer.out * B, layer.h + at, layer.g ? layer.g + at : nullptr,
-                     layers[l - 1].d + at);
-        }
+        loss_gradient(settings.loss, layers[last].d, outputs, batch.y + first * targets * B, batch.share + first * B,
+                      blocks);
+        for (l = last; l > (thin ? 1 : 0); l--) backward(layers[l], layers[l - 1].d, blocks);
     }
 
     // As `core/optimizers.py`: the peak times a schedule.
@@ -182,54 +172,60 @@ private:
     // Moves the parameters against the gradient, to which that of the penalties on weights is added.
     void update(Trainee &one, real rate) {
         one.count++;
-        const real first = 1 - real(pow(one.rates.b1, one.count)), second = 1 - real(pow(one.rates.b2, one.count));
+        // Corrections of the bias of Adam's moments.
+        real first = 1, second = 1;
+        if (settings.optimizer >= ADAM) {
+            first -= real(pow(one.rates.b1, one.count));
+            second -= real(pow(one.rates.b2, one.count));
+        }
         for (size_t i = 0; i < leaves.size(); i++) {
-            const bool weights = i % 2 == 0;
-            const long size = rounded_up(leaves[i].size);
-            real *p = one.numbers.data() + leaves[i].at, *g = gradient + leaves[i].at;
-            real *m = p + num_numbers, *v = m + num_numbers;
-            if (weights) add_penalties(p, g, size, one.l2[i / 2], one.l1[i / 2]);
-            const real decay = weights && settings.optimizer == ADAMW ? one.rates.weight_decay : 0;
+            const bool weights = i % 2 == 0;  // biases are never penalised
+            real *p = one.numbers.data() + leaves[i].at;
+            Change change = {p, gradient + leaves[i].at, p + num_numbers, p + 2 * num_numbers,
+                             rounded_up(leaves[i].size), rate, weights ? one.l2[i / 2] : 0,
+                             weights ? one.l1[i / 2] : 0, weights ? one.rates.weight_decay : 0, first, second};
             switch (settings.optimizer) {
-                case SGD: sgd(p, g, size, rate); break;
-                case MOMENTUM: momentum(p, g, m, size, rate, one.rates.momentum, false); break;
-                case NESTEROV: momentum(p, g, m, size, rate, one.rates.momentum, true); break;
-                default: adam(p, g, m, v, size, rate, one.rates, first, second, decay);
+                case SGD: change_leaf<SGD>(change, one.rates); break;
+                case MOMENTUM: change_leaf<MOMENTUM>(change, one.rates); break;
+                case NESTEROV: change_leaf<NESTEROV>(change, one.rates); break;
+                case ADAM: change_leaf<ADAM>(change, one.rates); break;
+                case ADAMW: change_leaf<ADAMW>(change, one.rates); break;
             }
         }
     }
 
-    // The loops below go over whole vectors, and the compiler vectorises them.
+    // A leaf: parameters, gradient and moments, and the strengths for it.
+    struct Change {
+        real *p;
+        const real *g;
+        real *m, *v;
+        long size;
+        real rate, l2, l1, weight_decay, first, second;
+    };
 
-    static void add_penalties(const real *__restrict p, real *__restrict g, long size, real l2, real l1) {
-        for (long i = 0; i < size; i++) {
+    // The loop goes over whole vectors; the compiler makes them.
+    template <Optimizer O> static void change_leaf(const Change &c, const Rates &rates) {
+        real *__restrict p = c.p, *__restrict m = c.m, *__restrict v = c.v;
+        const real *__restrict g = c.g;
+        const real rate = c.rate, l2 = c.l2, l1 = c.l1, decay = rates.momentum, b1 = rates.b1, b2 = rates.b2;
+        for (long i = 0; i < c.size; i++) {
             const real sign = p[i] > 0 ? real(1) : p[i] < 0 ? real(-1) : p[i];  // 0 at the kink
-            g[i] += l2 * p[i] + l1 * sign;
+            real step = g[i] + (l2 * p[i] + l1 * sign);
+            if (O == MOMENTUM || O == NESTEROV) {
+                m[i] = step + decay * m[i];
+                step = O == MOMENTUM ? m[i] : step + decay * m[i];
+            }
+            if (O == ADAM || O == ADAMW) {
+                m[i] = (1 - b1) * step + b1 * m[i];
+                v[i] = (1 - b2) * (step * step) + b2 * v[i];
+                step = m[i] / c.first / (root(v[i] / c.second) + rates.eps);
+            }
+            if (O == ADAMW) step += c.weight_decay * p[i];
+            p[i] -= rate * step;
         }
     }
 
-    static void sgd(real *__restrict p, const real *__restrict g, long size, real rate) {
-        for (long i = 0; i < size; i++) p[i] -= rate * g[i];
-    }
-
-    static void momentum(real *__restrict p, const real *__restrict g, real *__restrict trace, long size, real rate,
-                         real decay, bool nesterov) {
-        for (long i = 0; i < size; i++) {
-            trace[i] = g[i] + decay * trace[i];
-            p[i] -= rate * (nesterov ? g[i] + decay * trace[i] : trace[i]);
-        }
-    }
-
-    static void adam(real *__restrict p, const real *__restrict g, real *__restrict m, real *__restrict v, long size,
-                     real rate, const Rates &rates, real first, real second, real weight_decay) {
-        const real b1 = rates.b1, b2 = rates.b2, eps = rates.eps;
-        for (long i = 0; i < size; i++) {
-            m[i] = (1 - b1) * g[i] + b1 * m[i];
-            v[i] = (1 - b2) * (g[i] * g[i]) + b2 * v[i];
-            const real root = DOUBLE ? sqrt(v[i] / second) : sqrtf(float(v[i] / second));
-            p[i] -= rate * (m[i] / first / (root + eps) + weight_decay * p[i]);
-        }
-    }
+    static real root(real value) { return DOUBLE ? sqrt(value) : sqrtf(float(value)); }
 
     const Settings settings;
     std::vector<Layer> layers;

@@ -10,26 +10,33 @@
 constexpr int THIN = 4;                     // most inputs, and most units of the second layer
 constexpr int AT_A_TIME = L >= 16 ? 2 : 1;  // hidden units of the backward pass, as many as registers hold
 
-// z of the second layer, and the input `h` of it.
+// z of the second layer, or relu(z) where `positive_part`, and the input `layers[1].h` of it.
 template <int IN, int OUT>
-TILE void thin_forward(const Layer *layers, const real *x, real *h, real *z, const uint16_t *bits, long columns) {
-    const real *w = layers[0].w, *b = layers[0].b, *w2 = layers[1].w;
+TILE void thin_forward(const Layer *layers, const real *x, real *z, bool positive_part, const uint16_t *bits,
+                       long columns, long blocks) {
+    const real *w = layers[0].w, *b = layers[0].b, *w2 = layers[1].w, *b2 = layers[1].b;
     const long units = layers[0].out;
     const vec scale = all(layers[1].scale);
-    vec sum[OUT][BV], in[IN][BV];
-    UNROLL for (int v = 0; v < BV; v++) {
-        UNROLL for (int i = 0; i < IN; i++) in[i][v] = load(x + i * B + v * L);
-        UNROLL for (int j = 0; j < OUT; j++) sum[j][v] = all(layers[1].b[j]);
+    const whole last_kept = layers[1].last_kept;
+    real *h = layers[1].h;
+    for (long k = 0; k < blocks; k++, x += IN * B, z += OUT * B) {
+        vec sum[OUT][BV], in[IN][BV];
+        UNROLL for (int v = 0; v < BV; v++) {
+            UNROLL for (int i = 0; i < IN; i++) in[i][v] = load(x + i * B + v * L);
+            UNROLL for (int j = 0; j < OUT; j++) sum[j][v] = all(b2[j]);
+        }
+        for (long u = 0; u < units; u++, h += B) UNROLL for (int v = 0; v < BV; v++) {
+            vec a = all(b[u]);
+            UNROLL for (int i = 0; i < IN; i++) a += all(w[u * IN + i]) * in[i][v];
+            a = relu(a);
+            if (bits != nullptr) a = kept(bits + u * columns + k * B + v * L, last_kept, a * scale);
+            store(h + v * L, a);
+            UNROLL for (int j = 0; j < OUT; j++) sum[j][v] += all(w2[j * units + u]) * a;
+        }
+        UNROLL for (int j = 0; j < OUT; j++) UNROLL for (int v = 0; v < BV; v++) {
+            store(z + j * B + v * L, positive_part ? relu(sum[j][v]) : sum[j][v]);
+        }
     }
-    for (long u = 0; u < units; u++) UNROLL for (int v = 0; v < BV; v++) {
-        vec a = all(b[u]);
-        UNROLL for (int i = 0; i < IN; i++) a += all(w[u * IN + i]) * in[i][v];
-        a = relu(a);
-        if (bits != nullptr) a = kept(bits + u * columns + v * L, layers[1].last_kept, a * scale);
-        store(h + u * B + v * L, a);
-        UNROLL for (int j = 0; j < OUT; j++) sum[j][v] += all(w2[j * units + u]) * a;
-    }
-    UNROLL for (int j = 0; j < OUT; j++) UNROLL for (int v = 0; v < BV; v++) store(z + j * B + v * L, sum[j][v]);
 }
 
 // The gradients of hidden units u … u + U - 1 as vectors, to be summed over their lanes.
@@ -92,7 +99,7 @@ TILE void thin_backward(const Layer *layers, const real *x, long blocks, const S
 }
 
 struct Thin {
-    void (*forward)(const Layer *, const real *, real *, real *, const uint16_t *, long);
+    void (*forward)(const Layer *, const real *, real *, bool, const uint16_t *, long, long);
     void (*backward)(const Layer *, const real *, long, const Shared &, bool);
 };
 #define PAIR(I, O) {thin_forward<I, O>, thin_backward<I, O>}

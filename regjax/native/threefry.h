@@ -44,14 +44,14 @@ inline Key fold_in(Key key, uint32_t number) {
 enum Place : uint32_t { BATCH = 1, MASKS = 2 };
 inline Key place_key(Key key, uint32_t step, Place place) { return fold_in(fold_in(key, step), place); }
 
-constexpr int AT_ONCE = 4;  // vectors of counters, whose rounds overlap
+// Vectors of counters, whose rounds overlap: as many as registers hold.
+constexpr int AT_ONCE = BYTES == 64 ? 8 : 4;
 
 // Bytes that `random_bits` may write for `total` numbers: whole vectors, and a block that is read beyond.
 inline size_t bytes_of_bits(long total) { return 2 * size_t(total + 8 + 4 * WORDS + B); }
 
-// Writes `total` 16-bit numbers as `random_bits` of `core/random.py` draws them.
-inline void random_bits(Key key, long total, uint16_t *out) {
-    const long count = (total + 3) / 4;
+// Calls f(first, high, low) for the words of the counters 0 … count - 1, in vectors of WORDS of them.
+template <class F> INLINE void encrypt(Key key, long count, const F &f) {
     words lane;
     for (int i = 0; i < WORDS; i++) lane[i] = i;
     for (long at = 0; at < count; at += AT_ONCE * WORDS) {
@@ -62,18 +62,25 @@ inline void random_bits(Key key, long total, uint16_t *out) {
         }
         threefry<AT_ONCE>(key, high, low);
         UNROLL for (int n = 0; n < AT_ONCE; n++) {
-            const long first = at + n * WORDS;
-            const halves quarter[4] = {
-                __builtin_convertvector(low[n] & 0xffffu, halves), __builtin_convertvector(low[n] >> 16, halves),
-                __builtin_convertvector(high[n] & 0xffffu, halves), __builtin_convertvector(high[n] >> 16, halves)};
-            // Quarters of the numbers lie behind one another: the last vector must not reach into the next.
-            const long here = std::min<long>(WORDS, count - first);
-            UNROLL for (int j = 0; j < 4; j++) {
-                if (here == WORDS) *(halves_unaligned *)(out + j * count + first) = quarter[j];
-                else for (long i = 0; i < here; i++) out[j * count + first + i] = quarter[j][i];
-            }
+            if (at + n * WORDS < count) f(at + n * WORDS, high[n], low[n]);
         }
     }
+}
+
+// Writes `total` 16-bit numbers as `random_bits` of `core/random.py` draws them.
+inline void random_bits(Key key, long total, uint16_t *out) {
+    // Quarters of the numbers lie behind one another; the last vector of one must not reach into the next.
+    const long count = (total + 3) / 4;
+    encrypt(key, count, [&](long first, words high, words low) {
+        const halves quarter[4] = {
+            __builtin_convertvector(low & 0xffffu, halves), __builtin_convertvector(low >> 16, halves),
+            __builtin_convertvector(high & 0xffffu, halves), __builtin_convertvector(high >> 16, halves)};
+        const long here = std::min<long>(WORDS, count - first);
+        UNROLL for (int j = 0; j < 4; j++) {
+            if (here == WORDS) *(halves_unaligned *)(out + j * count + first) = quarter[j];
+            else for (long i = 0; i < here; i++) out[j * count + first + i] = quarter[j][i];
+        }
+    });
 }
 
 // The order of an epoch as `epoch_order` draws it: samples of weight 0 last, ties in their order.
@@ -81,32 +88,40 @@ class Order {
 public:
     // `weights` has the `count` samples' weights.
     void draw(Key key, uint32_t epoch, const real *weights, long count, bool shuffle) {
+        constexpr uint32_t LAST = 1u << 23;  // behind every number of 23 bits
+        sorted.resize(count);
+        for (long i = 0; i < count; i++) sorted[i] = {weights[i] > 0 ? 0 : LAST, int32_t(i)};
+        if (shuffle) {
+            encrypt(place_key(key, epoch, BATCH), count, [&](long first, words high, words low) {
+                // The first 23 bits are the digits of a uniform number in [0, 1).
+                const words digits = (high ^ low) >> 9;
+                const long here = std::min<long>(WORDS, count - first);
+                for (long i = 0; i < here; i++) {
+                    if (!sorted[first + i].digits) sorted[first + i].digits = digits[i];
+                }
+            });
+        }
+        sort();
         places.resize(count);
-        if (!shuffle) {
-            std::stable_sort(begin(weights, count), places.end(),
-                             [&](int32_t a, int32_t b) { return weights[a] > 0 && !(weights[b] > 0); });
-            return;
-        }
-        const Key own = place_key(key, epoch, BATCH);
-        keys.resize(count);
-        for (long i = 0; i < count; i++) {
-            uint32_t high = 0, low = uint32_t(i);
-            threefry<1>(own, &high, &low);
-            // A uniform number in [0, 1) has the first 23 bits as its digits; 2 stands for weight 0.
-            const uint32_t digits = weights[i] > 0 ? (high ^ low) >> 9 : 1u << 24;
-            keys[i] = uint64_t(digits) << 32 | uint64_t(i);
-        }
-        std::sort(keys.begin(), keys.end());
-        for (long i = 0; i < count; i++) places[i] = int32_t(keys[i]);
+        for (long i = 0; i < count; i++) places[i] = sorted[i].place;
     }
 
     std::vector<int32_t> places;
 
 private:
-    std::vector<int32_t>::iterator begin(const real *, long count) {
-        for (long i = 0; i < count; i++) places[i] = int32_t(i);
-        return places.begin();
+    struct Entry { uint32_t digits; int32_t place; };
+
+    // By the 24 digits, 8 at a time from the last on; each pass keeps the order of what is alike.
+    void sort() {
+        other.resize(sorted.size());
+        for (int shift = 0; shift < 24; shift += 8) {
+            long starts[257] = {};
+            for (const Entry &entry : sorted) starts[(entry.digits >> shift & 255) + 1]++;
+            for (int i = 0; i < 256; i++) starts[i + 1] += starts[i];
+            for (const Entry &entry : sorted) other[starts[entry.digits >> shift & 255]++] = entry;
+            sorted.swap(other);
+        }
     }
 
-    std::vector<uint64_t> keys;
+    std::vector<Entry> sorted, other;
 };

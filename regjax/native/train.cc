@@ -63,6 +63,8 @@ public:
             drawn.emplace_back(new uint16_t[bytes_of_bits(task.sizes[l] * columns) / 2]());
             bits[i] = drawn.back().get();
         }
+        share.resize(task.samples);
+        for (long s = 0; s < task.samples; s++) share[s] = weights[s] > 0 ? weights[s] / task.divisors[replicate] : 0;
         if (!task.batch_size) pack(all_places.data(), packed.data());
         else by_sample();
     }
@@ -108,7 +110,6 @@ private:
     // Writes `columns` samples in blocks: x, y, and their shares.
     void pack(const int32_t *places, real *to) const {
         real *px = to, *py = px + blocks * B * features, *ps = py + blocks * B * task.targets;
-        const real divisor = task.divisors[replicate];
         for (long k = 0; k < blocks; k++) for (long j = 0; j < B; j++) {
             const long c = k * B + j;
             const bool there = c < columns;
@@ -120,7 +121,7 @@ private:
             else if (task.batch_size) for (long f = 0; f < features; f++) own[f * B] = inputs.data()[s * features + f];
             else for (long f = 0; f < features; f++) own[f * B] = x[f * task.samples + s];
             for (long t = 0; t < task.targets; t++) py[(k * task.targets + t) * B + j] = there ? y[t * task.samples + s] : 0;
-            ps[c] = seen ? weights[s] / divisor : 0;
+            ps[c] = there ? share[s] : 0;
         }
     }
 
@@ -130,6 +131,7 @@ private:
     bool masked = false;
     const real *x, *y, *weights;
     std::vector<int32_t> all_places;
+    std::vector<real> share;
     Buffer packed, inputs;
     std::vector<const uint16_t *> bits;
     std::vector<std::unique_ptr<uint16_t[]>> drawn;

@@ -6,6 +6,9 @@
 
 #include <stdint.h>
 #include <string.h>
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
 
 #ifndef REAL
 #define REAL float
@@ -46,16 +49,35 @@ INLINE void store(real *p, vec v) { *(vec *)p = v; }
 INLINE vec load_unaligned(const real *p) { return *(const vec_unaligned *)p; }
 INLINE void store_unaligned(real *p, vec v) { *(vec_unaligned *)p = v; }
 
-// max(v, 0), and 0 where v is NaN, as `core/activations.py` has it.
-INLINE vec relu(vec v) { return v > (vec){} ? v : (vec){}; }
-INLINE vec gated(vec gate, vec v) { return gate > (vec){} ? v : (vec){}; }
-// NaN stays NaN.
-INLINE vec clamped(vec v, real low, real high) {
-    v = v > all(high) ? all(high) : v;
-    return v < all(low) ? all(low) : v;
+// a where a > b, else b: so b where one of them is NaN. Intrinsics, here and in `kept`, are one instruction,
+// where the compilers make two or more of their own vectors.
+INLINE vec larger(vec a, vec b) {
+#if defined(__AVX512F__)
+    if constexpr (DOUBLE) return (vec)_mm512_max_pd((__m512d)a, (__m512d)b);
+    else return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__AVX__)
+    if constexpr (DOUBLE) return (vec)_mm256_max_pd((__m256d)a, (__m256d)b);
+    else return (vec)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+    return a > b ? a : b;
+#endif
 }
+// max(v, 0), and 0 where v is NaN, as `core/activations.py` has it.
+INLINE vec relu(vec v) { return larger(v, (vec){}); }
+INLINE vec gated(vec gate, vec v) { return gate > (vec){} ? v : (vec){}; }
+// Between `low` and `high`; NaN stays NaN.
+INLINE vec clamped(vec v, real low, real high) { return larger(all(low), -larger(all(-high), -v)); }
 // v where the 16 bits of a sample are at most `last`, else 0.
 INLINE vec kept(const uint16_t *bits, whole last, vec v) {
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+    if constexpr (DOUBLE) {
+        const __mmask8 keep = _mm_cmple_epu16_mask(_mm_loadu_si128((const __m128i *)bits), _mm_set1_epi16(short(last)));
+        return (vec)_mm512_maskz_mov_pd(keep, (__m512d)v);
+    } else {
+        const __m256i drawn = _mm256_loadu_si256((const __m256i *)bits);
+        return (vec)_mm512_maskz_mov_ps(_mm256_cmple_epu16_mask(drawn, _mm256_set1_epi16(short(last))), (__m512)v);
+    }
+#endif
     const ivec drawn = __builtin_convertvector(*(const bits16_unaligned *)bits, ivec);
     return drawn <= last - (ivec){} ? v : (vec){};
 }
@@ -90,33 +112,29 @@ template <int HIGH> struct Interleaved {
     static constexpr int at(int k) { return k / 2 + HIGH * L / 2 + k % 2 * L; }
 };
 
-// The sums of L vectors as one vector: each level halves the vectors and adds halves of two of them.
-INLINE vec sums(const real *rows) {
-    vec t[L];
-    UNROLL for (int i = 0; i < L; i++) t[i] = load(rows + i * L);
-    UNROLL for (int i = 0; i < L / 2; i++) {
+// The sums of N vectors, N = L or GROUP, as the first N numbers of a vector: each level halves the vectors and
+// adds halves of two of them.
+template <int N> INLINE vec sums(const real *rows) {
+    vec t[N];
+    UNROLL for (int i = 0; i < N; i++) t[i] = load(rows + i * L);
+    UNROLL for (int i = 0; i < N / 2; i++) {
         t[i] = pick<Within<1, 0>>(t[2 * i], t[2 * i + 1]) + pick<Within<1, 1>>(t[2 * i], t[2 * i + 1]);
     }
-    int left = L / 2;
-    if (GROUP == 4) {
-        left /= 2;
-        UNROLL for (int i = 0; i < L / 4; i++) {
-            t[i] = pick<Within<GROUP / 2, 0>>(t[2 * i], t[2 * i + 1]) +
-                   pick<Within<GROUP / 2, 1>>(t[2 * i], t[2 * i + 1]);
-        }
+    if (GROUP == 4) UNROLL for (int i = 0; i < N / 4; i++) {
+        t[i] = pick<Within<GROUP / 2, 0>>(t[2 * i], t[2 * i + 1]) +
+               pick<Within<GROUP / 2, 1>>(t[2 * i], t[2 * i + 1]);
     }
-    UNROLL for (; left > 1; left /= 2) {
-        UNROLL for (int i = 0; i < left / 2; i++) {
-            t[i] = pick<Groups<0>>(t[2 * i], t[2 * i + 1]) + pick<Groups<1>>(t[2 * i], t[2 * i + 1]);
+    // Now t[i] has partial sums of GROUP vectors in each of its groups.
+    UNROLL for (int groups = L / GROUP, left = N / GROUP; groups > 1; groups /= 2) {
+        // A vector that is alone is added to itself.
+        const bool alone = left == 1;
+        left = alone ? 1 : left / 2;
+        UNROLL for (int i = 0; i < left; i++) {
+            const vec a = t[alone ? 0 : 2 * i], b = t[alone ? 0 : 2 * i + 1];
+            t[i] = pick<Groups<0>>(a, b) + pick<Groups<1>>(a, b);
         }
     }
     return t[0];
-}
-
-INLINE real sum_of(vec v) {
-    real total = 0;
-    for (int k = 0; k < L; k++) total += v[k];
-    return total;
 }
 
 // Writes the transpose of L rows of L numbers: `stride` apart in `from`, `to_stride` apart in `to`.
@@ -136,12 +154,8 @@ INLINE void transpose(const real *from, long stride, real *to, long to_stride) {
 
 // -- exponentials ------------------------------------------------------------------------------------------
 
-// v·2^k, k whole, in two factors: 2^128 is no number of float, and 2^-130 only a denormal one.
-INLINE vec scaled(vec v, ivec k) {
-    constexpr int BIAS = DOUBLE ? 1023 : 127, MANTISSA = DOUBLE ? 52 : 23;
-    const ivec half = k >> 1;
-    return v * (vec)((half + BIAS) << MANTISSA) * (vec)((k - half + BIAS) << MANTISSA);
-}
+// 2^k of whole k that a number has as its exponent; 0 of the one below them.
+INLINE vec power_of_two(ivec k) { return (vec)((k + (DOUBLE ? 1023 : 127)) << (DOUBLE ? 52 : 23)); }
 
 // t = k·ln 2 + r with |r| <= ln(2)/2; returns exp(r) - 1 by its Taylor series, to about an ulp.
 INLINE vec reduced_exp(vec t, ivec &k) {
@@ -165,17 +179,26 @@ INLINE vec reduced_exp(vec t, ivec &k) {
 // exp(v): infinite above the largest number's logarithm, 0 below, NaN of NaN.
 INLINE vec exponential(vec v) {
     ivec k;
-    const vec p = reduced_exp(clamped(v, DOUBLE ? -746 : -104, DOUBLE ? 710 : 89), k);
-    return scaled(all(1) + p, k);
+    const vec p = all(1) + reduced_exp(clamped(v, DOUBLE ? -746 : -104, DOUBLE ? 710 : 89), k);
+    const ivec half = k >> 1;  // in two factors: 2^128 is no number of float
+    return p * power_of_two(half) * power_of_two(k - half);
 }
 
-INLINE vec sigmoid(vec v) { return all(1) / (all(1) + exponential(-v)); }
+// exp(v) of v that are not too large, and 0 where its exponent is the smallest or smaller.
+INLINE vec small_exponential(vec v) {
+    ivec k;
+    const vec p = reduced_exp(clamped(v, DOUBLE ? -709 : -88, DOUBLE ? 709 : 88), k);
+    const vec power = power_of_two(k);
+    return power * p + power;
+}
+
+INLINE vec sigmoid(vec v) { return all(1) / (all(1) + small_exponential(-v)); }
 
 // tanh(v) = m/(m + 2) with m = exp(2v) - 1 = 2^k·(exp(r) - 1) + (2^k - 1), exact to a few ulp also near 0.
 INLINE vec hyperbolic_tangent(vec v) {
     constexpr real MOST = DOUBLE ? 20 : 10;  // beyond it tanh is 1 in all digits
     ivec k;
     const vec bounded = clamped(v, -MOST, MOST), p = reduced_exp(bounded + bounded, k);
-    const vec power = scaled(all(1), k), m = power * p + (power - all(1));
+    const vec power = power_of_two(k), m = power * p + (power - all(1));
     return m / (m + all(2));
 }
