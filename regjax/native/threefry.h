@@ -13,24 +13,45 @@ typedef halves halves_unaligned __attribute__((aligned(2), may_alias));
 
 struct Key { uint32_t a, b; };
 
+// Keeps the compiler from moving what makes a vector behind what follows: GCC would put the rounds of N vectors
+// one after the other, each at the latency of its chain.
+INLINE void pin(uint32_t &) {}
+INLINE void pin(words &v) {
+#if defined(__AVX512F__)
+    asm volatile("" : "+v"(v));
+#elif defined(__x86_64__)
+    asm volatile("" : "+x"(v));
+#elif defined(__aarch64__)
+    asm volatile("" : "+w"(v));
+#else
+    (void)v;
+#endif
+}
+
+// Four rounds, by the distances of even blocks (ODD = 0) or odd ones, and then the keys of the block.
+template <int N, int ODD, class Word> INLINE void threefry_block(Word *high, Word *low, uint32_t key, uint32_t other) {
+    constexpr int distances[2][4] = {{13, 15, 26, 6}, {17, 29, 16, 24}};
+    UNROLL for (int j = 0; j < 4; j++) {
+        const int d = distances[ODD][j];
+        UNROLL for (int n = 0; n < N; n++) {
+            high[n] += low[n];
+            low[n] = high[n] ^ (low[n] << d | low[n] >> (32 - d));
+            pin(low[n]);
+        }
+    }
+    UNROLL for (int n = 0; n < N; n++) { high[n] += key; low[n] += other; }
+}
+
 // Encrypts the counters (high, low) under a key; `Word` is uint32_t or a vector of them, N of each.
 template <int N, class Word> INLINE void threefry(Key key, Word *high, Word *low) {
     const uint32_t keys[3] = {key.a, key.b, key.a ^ key.b ^ 0x1BD11BDA};
-    constexpr int distances[2][4] = {{13, 15, 26, 6}, {17, 29, 16, 24}};
     UNROLL for (int n = 0; n < N; n++) { high[n] += keys[0]; low[n] += keys[1]; }
-    UNROLL for (int block = 0; block < 5; block++) {
-        UNROLL for (int j = 0; j < 4; j++) {
-            const int d = distances[block % 2][j];
-            UNROLL for (int n = 0; n < N; n++) {
-                high[n] += low[n];
-                low[n] = high[n] ^ (low[n] << d | low[n] >> (32 - d));
-            }
-        }
-        UNROLL for (int n = 0; n < N; n++) {
-            high[n] += keys[(block + 1) % 3];
-            low[n] += keys[(block + 2) % 3] + uint32_t(block + 1);
-        }
+    // A loop, since GCC would put the N chains of one long block one after the other, each at its latency.
+    _Pragma("GCC unroll 1") for (uint32_t block = 0; block < 4; block += 2) {
+        threefry_block<N, 0>(high, low, keys[(block + 1) % 3], keys[(block + 2) % 3] + block + 1);
+        threefry_block<N, 1>(high, low, keys[(block + 2) % 3], keys[block % 3] + block + 2);
     }
+    threefry_block<N, 0>(high, low, keys[2], keys[0] + 5);
 }
 
 // `jax.random.fold_in`.
@@ -50,18 +71,20 @@ constexpr int AT_ONCE = BYTES == 64 ? 8 : 4;
 // Bytes that `random_bits` may write for `total` numbers: whole vectors, and a block that is read beyond.
 inline size_t bytes_of_bits(long total) { return 2 * size_t(total + 8 + 4 * WORDS + B); }
 
-// Calls f(first, high, low) for the words of the counters 0 … count - 1, in vectors of WORDS of them.
+// Calls f(first, high, low) for the words of the counters 0 … count - 1, in vectors of WORDS of them, from the
+// last vector to the first.
 template <class F> INLINE void encrypt(Key key, long count, const F &f) {
+    constexpr long GROUP_WORDS = AT_ONCE * WORDS;
     words lane;
     for (int i = 0; i < WORDS; i++) lane[i] = i;
-    for (long at = 0; at < count; at += AT_ONCE * WORDS) {
+    for (long at = (count - 1) / GROUP_WORDS * GROUP_WORDS; at >= 0; at -= GROUP_WORDS) {
         words high[AT_ONCE], low[AT_ONCE];
         UNROLL for (int n = 0; n < AT_ONCE; n++) {
             high[n] = (words){};
             low[n] = lane + uint32_t(at + n * WORDS);
         }
         threefry<AT_ONCE>(key, high, low);
-        UNROLL for (int n = 0; n < AT_ONCE; n++) {
+        UNROLL for (int n = AT_ONCE - 1; n >= 0; n--) {
             if (at + n * WORDS < count) f(at + n * WORDS, high[n], low[n]);
         }
     }
@@ -69,17 +92,17 @@ template <class F> INLINE void encrypt(Key key, long count, const F &f) {
 
 // Writes `total` 16-bit numbers as `random_bits` of `core/random.py` draws them.
 inline void random_bits(Key key, long total, uint16_t *out) {
-    // Quarters of the numbers lie behind one another; the last vector of one must not reach into the next.
+    // Quarters of the numbers lie behind one another. The last vector of a quarter reaches into the next one,
+    // whose first numbers are written later: vectors go backwards.
     const long count = (total + 3) / 4;
     encrypt(key, count, [&](long first, words high, words low) {
-        const halves quarter[4] = {
-            __builtin_convertvector(low & 0xffffu, halves), __builtin_convertvector(low >> 16, halves),
-            __builtin_convertvector(high & 0xffffu, halves), __builtin_convertvector(high >> 16, halves)};
-        const long here = std::min<long>(WORDS, count - first);
-        UNROLL for (int j = 0; j < 4; j++) {
-            if (here == WORDS) *(halves_unaligned *)(out + j * count + first) = quarter[j];
-            else for (long i = 0; i < here; i++) out[j * count + first + i] = quarter[j][i];
-        }
+        const auto write = [&](int quarter, words numbers) {
+            *(halves_unaligned *)(out + quarter * count + first) = __builtin_convertvector(numbers, halves);
+        };
+        write(0, low & 0xffffu);
+        write(1, low >> 16);
+        write(2, high & 0xffffu);
+        write(3, high >> 16);
     });
 }
 
