@@ -36,6 +36,7 @@ from regjax.core.random import as_key, epoch_order, is_drawn_on_cpu, on_cpu
 from regjax.core.settings import own_settings
 from regjax.core.train import Course, TrainState, init_state, run_segment
 from regjax.engine.workers import on_device
+from regjax.study.provenance import Loop
 
 # Steps of programs whose length is compiled in, which an accelerator has beside the one of any length.
 BLOCKS = (256, 32)
@@ -131,7 +132,7 @@ class ChunkTask(NamedTuple):
         overlap: whether a record is read only once the next segment is on its way, so that an accelerator
             computes while the host reads; the results are the same.
         resident: whether the states stay on the device between tasks, as arrays of JAX.
-        fused: whether a kernel trains the networks, see `engine/fused.py`.
+        loop: what trains the networks: `advance_lanes`, or a kernel, see `engine/fused.py`, `engine/native.py`.
     """
 
     config: Config
@@ -148,7 +149,7 @@ class ChunkTask(NamedTuple):
     device: int | None = None
     overlap: bool = False
     resident: bool = False
-    fused: bool = False
+    loop: Loop = "plain"
 
 
 class ChunkDone(NamedTuple):
@@ -248,7 +249,7 @@ def programs_of(task: ChunkTask, longest: int) -> list[Callable[[ChunkTask], Non
         task: a task of such a chunk.
         longest: most steps between two records.
     """
-    blocks = [block for block in BLOCKS if task.overlap and not task.fused and block <= longest]
+    blocks = [block for block in BLOCKS if task.overlap and task.loop == "plain" and block <= longest]
     return [compile_loop, compile_rest, *(functools.partial(compile_loop, steps=block) for block in blocks)]
 
 
@@ -275,7 +276,12 @@ def _advance(
     task: ChunkTask, replicates: Replicates, hparams: HParams, states: TrainState, start: int, stop: int
 ) -> TrainState:
     """Returns the states after steps `start` … `stop` - 1 of a task."""
-    if task.fused:
+    if task.loop == "native":
+        from regjax.engine.native import advance_native
+
+        config = _config_of_loop(task.config)
+        return advance_native(replicates, hparams, states, start, stop, task.num_batches, config=config)
+    if task.loop == "fused":
         from regjax.engine.fused import advance_fused  # it imports Pallas, which nobody else needs
 
         config = _config_of_loop(task.config)

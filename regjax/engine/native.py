@@ -20,7 +20,7 @@ from regjax.core.minibatches import weigh_classes
 from regjax.core.objective import resolve_loss
 from regjax.core.train import TrainState
 from regjax.native.coverage import ACTIVATIONS, LOSSES, OPTIMIZERS, SCHEDULES
-from regjax.native.library import RATES, Networks, Program, Samples, Strengths, load, train
+from regjax.native.library import RATES, Networks, Program, Samples, Strengths, find, train
 
 
 def advance_native(
@@ -45,10 +45,12 @@ def advance_native(
         config: config of the networks, one that `coverage.covers`.
 
     Raises:
-        BuildError: the library is not built, and cannot be.
+        RuntimeError: the library is not built, and cannot be.
         MemoryError: there is not enough memory.
     """
-    library = load(config.dtype)
+    library, _, why = find(config.dtype)
+    if library is None:
+        raise RuntimeError(f"the native kernel must be built where it trains, and is not: {why}")
     if start >= stop:
         return states
     samples, num_train = _samples_of(replicates, config)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from regjax.native.build import Built, build
+from regjax.native.build import Built, BuildError, build
 
 POINTER, WHOLE = ctypes.c_void_p, ctypes.c_int64
 # The hyperparameters of `Rates` in `network.h`, in their order.
@@ -119,15 +119,28 @@ class Networks(NamedTuple):
     counts: np.ndarray | None
 
 
-@functools.cache
-def load(dtype: str) -> ctypes.CDLL:
-    """Returns the library for a dtype, built where it is not yet.
+class Found(NamedTuple):
+    """The library of a dtype in this process.
 
-    Raises:
-        BuildError: it cannot be built here.
-        OSError: it cannot be loaded.
+    Attributes:
+        library: the library, or None where it cannot be built or loaded.
+        how: compiler, flags and source.
+        why: why there is none, or "".
     """
-    return load_built(build(dtype))
+
+    library: ctypes.CDLL | None
+    how: str
+    why: str
+
+
+@functools.cache
+def find(dtype: str) -> Found:
+    """Returns the library for a dtype, built where it is not yet, or why there is none."""
+    try:
+        built = build(dtype)
+        return Found(load_built(built), built.how, "")
+    except (BuildError, OSError) as error:
+        return Found(None, "", str(error))
 
 
 def load_built(built: Built) -> ctypes.CDLL:
