@@ -7,6 +7,7 @@ other, so no bit of one depends on the shape of its chunk.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -69,9 +70,10 @@ def advance_native(
         shuffle=config.shuffle,
     )
     strengths = _strengths(hparams, num_train, masked, config)
-    params, of_params = jax.tree.flatten(jax.tree.map(np.array, states.params))
+    copied = functools.partial(np.array, order="C")  # the kernel writes into these
+    params, of_params = jax.tree.flatten(jax.tree.map(copied, states.params))
     # Of optax: a count, `(R, r)`, and moments with the leaves of the parameters.
-    carried, of_state = jax.tree.flatten(jax.tree.map(np.array, states.opt_state))
+    carried, of_state = jax.tree.flatten(jax.tree.map(copied, states.opt_state))
     counts = [leaf for leaf in carried if leaf.ndim == 2]
     networks = Networks(params, [leaf for leaf in carried if leaf.ndim > 2], counts[0] if counts else None)
     train(library, program, samples, strengths, networks, start, stop)

@@ -36,7 +36,7 @@ ACCELERATOR_LANES = 65_536
 SLOT_LANES = (16, 8, 4)
 # Chunks of the native kernel, which trains a lane as fast alone as beside others: so many, for more cores, of
 # at most so many lanes, for fewer tasks; and the least where a replicate's lanes share what is drawn.
-NATIVE_CHUNKS, NATIVE_LANES, NATIVE_SHARED = 16, 32, 2
+NATIVE_CHUNKS, NATIVE_LANES, NATIVE_SHARED = 8, 32, 2
 NATIVE_BYTES = 64 * 2**20
 # Combinations of cheap regularisers, all else alike, up to which each has its own program.
 MOST_PROGRAMS = 8
