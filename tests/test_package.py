@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[1]
 ARROWS = {
     "core": [],
     "data": ["core"],
-    "study": ["data"],
+    "native": ["core"],
+    "study": ["data", "native"],
     "store": ["study"],
     "plot": ["study"],
     "engine": ["store"],

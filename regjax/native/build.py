@@ -76,7 +76,7 @@ def build(dtype: str) -> Built:
     with _lock:  # threads wait for the first one; processes may both compile, and either result is kept
         found = _found(dtype)
         if found is None:
-            failed = _failures.get(dtype, (None, ""))
+            failed = _failures.get(dtype, ("", ""))
             if failed[0] == _key(dtype):
                 raise BuildError(failed[1])
             try:

@@ -171,8 +171,14 @@ def train(
 
     Raises:
         MemoryError: there is not enough memory.
+        ValueError: more samples in the batches of an epoch than there are.
     """
     p, replicates = program, len(samples.keys)
+    # The kernel reads these samples of an order without looking.
+    if p.batch_size and not 0 < p.num_batches * p.batch_size <= samples.x.shape[-1]:
+        raise ValueError(
+            f"batches must be of {samples.x.shape[-1]} samples, got {p.num_batches} of {p.batch_size}"
+        )
     sizes, masked = np.array(p.sizes, np.int64), np.array(p.masked, np.int64)
     params, moments = _pointers(networks.params), _pointers(networks.moments)
     task = _Task(
