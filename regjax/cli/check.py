@@ -12,7 +12,8 @@ from regjax.cli import terminal
 def check(compilation_cache: bool) -> int:
     """Holds every hand-derived gradient against jax.grad and central differences.
 
-    Those of the native kernel too, which is built for it where there is a C++ compiler. Exit code 1 if any exceeds its bound.
+    Those of the native kernel too, which is built for it where there is a C++ compiler. Exit code 1 if any
+    exceeds its bound.
     """
     from regjax.core import certificate
     from regjax.engine import native_certificate

@@ -16,10 +16,10 @@ import numpy as np
 
 from regjax.core.metrics import RECORDED
 from regjax.core.train import TrainState
+from regjax.engine import tasks
 from regjax.engine.lanes import ChunkDone
 from regjax.engine.packing import Chunk
 from regjax.engine.recorder import Recorder
-from regjax.engine import tasks
 from regjax.engine.tasks import how
 from regjax.store.codec import as_state, asked_columns, leaves, leaves_under, pack_rows, unpack
 from regjax.store.database import StoreError
@@ -119,7 +119,8 @@ class Checkpoints:
             slots, lanes, _ = chunk_of(point.provenance)
             # In a chunk of another size, or by another kernel, the row would not end with the bits of an
             # uninterrupted one.
-            same = slots * lanes == group.chunk and loop_of(point.provenance) == tasks.loop_of(self.design, group)
+            by = tasks.loop_of(self.design, group)
+            same = slots * lanes == group.chunk and loop_of(point.provenance) == by
             if same and 0 < point.step < group.config.num_steps:
                 hparams = self.design.hparams[self.design.row(row).configuration]
                 state = as_state(leaves_under("state", arrays), group.config, hparams)

@@ -35,6 +35,7 @@ from regjax.core.penalties import penalty
 from regjax.core.random import as_key, epoch_order, is_drawn_on_cpu, on_cpu
 from regjax.core.settings import own_settings
 from regjax.core.train import Course, TrainState, init_state, run_segment
+from regjax.engine.native import advance_native
 from regjax.engine.workers import on_device
 from regjax.study.provenance import Loop
 
@@ -43,17 +44,9 @@ BLOCKS = (256, 32)
 # Config fields that neither the first state nor a record depends on, each at one value: groups that differ
 # in these alone then share the compiled `init_lanes` and `measure_lanes`.
 _LOOP_ONLY: dict[str, Any] = {
-    "batch_size": None,
-    "schedule": "constant",
-    "warmup_steps": 0,
-    "decay_steps": None,
-    "class_weight": None,
-    "draws": "jax",
-    "batches": "equal",
-    "shuffle": True,
-    "epsilon_hat": False,
-    "clip_loss": False,
-}
+    "batch_size": None, "schedule": "constant", "warmup_steps": 0, "decay_steps": None, "class_weight": None,
+    "draws": "jax", "batches": "equal", "shuffle": True, "epsilon_hat": False, "clip_loss": False,
+}  # fmt: skip
 
 
 class Replicates(NamedTuple):
@@ -132,7 +125,7 @@ class ChunkTask(NamedTuple):
         overlap: whether a record is read only once the next segment is on its way, so that an accelerator
             computes while the host reads; the results are the same.
         resident: whether the states stay on the device between tasks, as arrays of JAX.
-        loop: what trains the networks: `advance_lanes`, or a kernel, see `engine/fused.py`, `engine/native.py`.
+        loop: what trains the networks: `advance_lanes`, or a kernel, of `fused.py` or `native.py`.
     """
 
     config: Config
@@ -276,17 +269,14 @@ def _advance(
     task: ChunkTask, replicates: Replicates, hparams: HParams, states: TrainState, start: int, stop: int
 ) -> TrainState:
     """Returns the states after steps `start` … `stop` - 1 of a task."""
+    config = _config_of_loop(task.config)
     if task.loop == "native":
-        from regjax.engine.native import advance_native
-
-        config = _config_of_loop(task.config)
         return advance_native(replicates, hparams, states, start, stop, task.num_batches, config=config)
     if task.loop == "fused":
         from regjax.engine.fused import advance_fused  # it imports Pallas, which nobody else needs
 
-        config = _config_of_loop(task.config)
         return advance_fused(replicates, hparams, states, start, stop, task.num_batches, config=config)
-    advance = functools.partial(advance_lanes, config=_config_of_loop(task.config))
+    advance = functools.partial(advance_lanes, config=config)
     rest = task.num_batches, task.num_steps
     for block in BLOCKS if task.overlap else ():
         while stop - start >= block:

@@ -1,7 +1,7 @@
 """The certificate of the native kernel: its gradients against `jax.grad`, in float64.
 
-`regjax check` calls `certify`, beside `core/certificate.py`, which certifies the readable program. One step of
-plain gradient descent with learning rate 1 moves the parameters by the gradient.
+`regjax check` calls `certify`, beside `core/certificate.py`, which certifies the readable program. One step
+of plain gradient descent with learning rate 1 moves the parameters by the gradient.
 """
 
 from __future__ import annotations

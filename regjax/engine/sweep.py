@@ -85,8 +85,8 @@ def sweep(
         keep: the parameters to keep: of "all" rows, of the "best" per configuration, or "none"; None lets the
             plan decide.
         kernel: what trains the networks: "xla", programs that JAX compiles; "native", the kernel in C++ for
-            CPUs, which the system's compiler builds on first use, and "xla" for what it does not know; "auto",
-            "native" on a CPU where it is built already or training is predicted to take a minute or more.
+            CPUs, which the system's compiler builds on first use, and "xla" for what it does not know;
+            "auto", "native" where it is built already or training is predicted to take a minute or more.
             Results agree to rounding, and the provenance of each network says which it was.
         progress: whether to show a bar on a terminal, or a function that is called with a `Progress`.
         target: name of the target's column in a table; None takes the last one.

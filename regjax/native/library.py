@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from regjax.native.build import Built, BuildError, build
+from regjax.native.build import BuildError, Built, build
 
 POINTER, WHOLE = ctypes.c_void_p, ctypes.c_int64
 # The hyperparameters of `Rates` in `network.h`, in their order.

@@ -22,7 +22,7 @@ from regjax.native.coverage import covers
 from regjax.study.design import Design
 from regjax.study.records import num_params
 
-# What trains the networks of a group: the native kernel, or programs of XLA ("xla": no kernel on a GPU either).
+# What trains the networks of a group: "xla" is no kernel on a GPU either.
 Kernel = Literal["auto", "xla", "native"]
 # (lanes, largest working set of a lane in bytes at which a CPU chunk of them stays in the cache).
 CPU_LANES = ((32, 96 * 2**10), (16, 128 * 2**10), (8, 512 * 2**10), (4, None))
@@ -160,7 +160,7 @@ def native_shape(
 
     Example:
         >>> [native_shape(1, rows, 10_000, shared=False) for rows in (1, 8, 20, 4096)]
-        [(1, 1), (1, 1), (1, 2), (1, 32)]
+        [(1, 1), (1, 1), (1, 3), (1, 32)]
     """
     rows = num_replicates * num_configurations
     lanes = min(NATIVE_LANES, max(1, NATIVE_BYTES // lane_size), math.ceil(rows / NATIVE_CHUNKS))

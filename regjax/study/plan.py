@@ -33,8 +33,8 @@ from regjax.study.words import duration
 Keep = Literal["all", "best", "none"]
 # Bytes of parameters that are kept where `keep` is not given.
 KEEP_BUDGET = 256 * 2**20
-# Predicted seconds of training from which it pays to build the native kernel, which takes some seconds; and for
-# this prediction, operations per second of a core and seconds of overhead per step.
+# Predicted seconds of training from which it pays to build the native kernel, which takes some seconds; and
+# for this prediction, operations per second of a core and seconds of overhead per step.
 WORTH_BUILDING = 60.0
 RATE, OVERHEAD = 5e10, 2e-6
 
@@ -139,8 +139,8 @@ def make_plan(
         kernel: what trains the networks, see `regjax.sweep`.
 
     Raises:
-        ValueError: a kernel that is unknown or not of this backend; a sweep that does not fit into the memory of host or device even with one network at a
-            time, or a question that the results cannot answer.
+        ValueError: a kernel that is unknown or not of this backend; a sweep that does not fit into the memory
+            of host or device even with one network at a time, or a question that the results cannot answer.
     """
     if keep is not None:
         check_choice("keep", keep, get_args(Keep))

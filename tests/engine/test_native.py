@@ -3,6 +3,7 @@
 import concurrent.futures
 import itertools
 import json
+import platform
 
 import jax
 import numpy as np
@@ -12,19 +13,22 @@ from stores import make_design, stop_after
 
 import regjax
 from regjax.core.config import Config
+from regjax.engine import native as module
 from regjax.engine import scheduler, sweep, tasks
 from regjax.engine.packing import Chunk, Wave
 from regjax.engine.replay import replay
 from regjax.native import build, library
 from regjax.store.store import Store
+from regjax.study import plan
+from regjax.study.groups import native_shape
 from regjax.study.plan import make_plan
 from regjax.study.provenance import loop_of
 
 pytestmark = [pytest.mark.bits, pytest.mark.cpu("the native kernel is of CPUs")]
 
 STEPS = 20
-# The kernel's pieces: layers in tiles of 8, 4, 2 and 1 units, gradients by sums and by products, the first two
-# layers in one pass, blocks that are not full.
+# The kernel's pieces: layers in tiles of 8, 4, 2 and 1 units, gradients by sums and by products, the first
+# two layers in one pass, blocks that are not full.
 CASES = [
     ({"layer_sizes": (2, 20, 3, 1)}, {}),
     ({"layer_sizes": (2, 20, 3, 1)}, {"keep_prob": 0.8, "l1": 0.3}),
@@ -68,6 +72,13 @@ def test_it_trains_as_the_plain_program_in_all_its_parts(config, values, kernel)
     kernel()
     check(config, values, shared=False)
     check(config, values, n=64, x_per_fold=True)
+
+
+def test_batches_that_no_cache_holds(kernel):
+    """More samples than are in work together, see `Network::at_once`; the same gradient, added in parts."""
+    kernel()
+    check({"layer_sizes": (3, 40, 8, 1)}, {"keep_prob": 0.8}, n=3000, tolerance=1e-5)
+    check({"layer_sizes": (2, 70, 3, 1)}, {}, n=3000, tolerance=1e-5)
 
 
 @pytest.mark.parametrize("loss", ["squared_error", pytest.param("poisson", marks=pytest.mark.slow)])
@@ -133,7 +144,7 @@ def test_networks_diverge_as_by_the_plain_program(kernel):
             np.testing.assert_allclose(a[:, 1], b[:, 1], rtol=0, atol=TOLERANCE)  # beside them
 
 
-# -- no bit depends on anything but the network ---------------------------------------------------------------
+# -- no bit depends on anything but the network -------------------------------------------------------------
 
 
 def lane_of(chunk, i, j, shared):
@@ -145,7 +156,9 @@ def lane_of(chunk, i, j, shared):
     return chunk._replace(replicates=replicates._replace(**own), hparams=pick[0], states=pick[1])
 
 
-@pytest.mark.parametrize("seed", [*range(4), *(pytest.param(s, marks=pytest.mark.slow) for s in range(4, 40))])
+@pytest.mark.parametrize(
+    "seed", [*range(4), *(pytest.param(s, marks=pytest.mark.slow) for s in range(4, 40))]
+)
 def test_no_bit_depends_on_the_chunk_or_on_the_cuts(seed, kernel):
     """Lanes in chunks of all shapes, alone, in another order, in threads, and in segments: the same bits."""
     rng = np.random.default_rng(seed)
@@ -169,8 +182,9 @@ def test_no_bit_depends_on_the_chunk_or_on_the_cuts(seed, kernel):
         states = list(pool.map(alone, places))
     for (i, j), found in zip(places, states, strict=True):
         assert_same_states(jax.tree.map(lambda leaf, i=i, j=j: leaf[i : i + 1, j : j + 1], whole), found)
+    replicates = chunk.replicates
     backwards = chunk._replace(
-        replicates=chunk.replicates._replace(key=chunk.replicates.key[::-1], train=chunk.replicates.train[::-1]),
+        replicates=replicates._replace(key=replicates.key[::-1], train=replicates.train[::-1]),
         hparams=jax.tree.map(lambda leaf: leaf[::-1, ::-1], chunk.hparams),
         states=jax.tree.map(lambda leaf: leaf[::-1, ::-1], chunk.states),
     )
@@ -187,7 +201,7 @@ def test_the_states_that_it_is_given_are_not_changed(kernel):
     assert_same_states(before, chunk.states)
 
 
-# -- whole sweeps ---------------------------------------------------------------------------------------------
+# -- whole sweeps -------------------------------------------------------------------------------------------
 
 CONFIG = {"hidden": (5,), "num_steps": 60, "eval_every": 10, "metrics": ("accuracy",)}
 GRID = [
@@ -250,7 +264,6 @@ def test_a_stored_sweep_is_resumed_and_replayed_by_the_kernel(tmp_path, monkeypa
     monkeypatch.setattr(sweep, "find", lambda dtype: library.Found(None, "", "no compiler"))
     monkeypatch.setattr(tasks, "find", lambda dtype: library.Found(None, "", "no compiler"))
     again = replay(path, 0)
-    assert [line.partition(" ")[0] for line in again.elsewhere] == ["chunk", "kernel", "loop"][-len(again.elsewhere) :]
     assert "loop was native, here not said" in again.elsewhere
 
 
@@ -262,38 +275,102 @@ def test_a_checkpoint_of_the_kernel_is_not_continued_by_xla(tmp_path, monkeypatc
         patch.setattr(scheduler, "REPORT_SECONDS", 0)
         with pytest.raises(KeyboardInterrupt):
             run(path, progress=stop_after(3))
-    for module in (sweep, tasks):
-        monkeypatch.setattr(module, "find", lambda dtype: library.Found(None, "", "no compiler"))
+    for part in (sweep, tasks):
+        monkeypatch.setattr(part, "find", lambda dtype: library.Found(None, "", "no compiler"))
     resumed = run(path)
     assert loops(resumed) == {"plain"}
     assert not any("before" in json.loads(said) for said in resumed.provenance)
 
 
 def test_a_kernel_that_cannot_be_built_is_one_note(monkeypatch):
-    for module in (sweep, tasks):
-        monkeypatch.setattr(module, "find", lambda dtype: library.Found(None, "", "no compiler"))
+    for part in (sweep, tasks):
+        monkeypatch.setattr(part, "find", lambda dtype: library.Found(None, "", "no compiler"))
     found = run()
     assert loops(found) == {"plain"}
     (note,) = [note for note in found.notes if "kernel" in note]
     assert note == "trained by programs of XLA, since the native kernel cannot be built: no compiler"
-    assert str(regjax.plan("two_regions", CONFIG, GRID, kernel="native")).count("native kernel") == 1  # the note
+    assert "native kernel cannot be built" in str(regjax.plan("two_regions", CONFIG, GRID, kernel="native"))
 
 
 def test_what_it_does_not_know_is_trained_by_xla(kernel):
     kernel()
     design = make_design("two_regions", CONFIG, [{"l2": 0.7}, {"ema_decay": 0.9}, {"mixup": 0.2}])
-    plan = make_plan(design, kernel="native")
-    for group, wanted in zip(plan.groups, ["native", "plain", "plain"], strict=True):
+    found = make_plan(design, kernel="native")
+    for group, wanted in zip(found.groups, ["native", "plain", "plain"], strict=True):
         task = tasks.task_of(design, group, Chunk(Wave(0), [[0]], 0, None), (10,), (True,))
         assert task.loop == wanted
         assert loop_of(tasks.how(design, group)) == wanted
-    assert str(plan).count("native kernel") == 1
+    assert str(found).count("native kernel") == 1
 
 
 def test_a_task_without_a_library_says_so(monkeypatch):
-    from regjax.engine import native as module
-
     monkeypatch.setattr(module, "find", lambda dtype: library.Found(None, "", "no compiler"))
     config = Config(layer_sizes=(2, 1))
     with pytest.raises(RuntimeError, match="must be built where it trains, and is not: no compiler"):
         native(make_chunk(config), config, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="of processors with AVX")
+@pytest.mark.parametrize("processor", ["x86-64-v3", "x86-64"])
+def test_processors_of_shorter_vectors(processor, monkeypatch, kernel):
+    kernel()
+    monkeypatch.setattr(build, "flags", lambda: (*build.FLAGS, f"-march={processor}"))
+    built = build.build("float32")
+    assert f"-march={processor}" in built.how
+    found = library.Found(library.load_built(built), built.how, "")
+    monkeypatch.setattr(module, "find", lambda dtype: found)
+    for config, values in CASES:
+        check(config, values)
+
+
+# -- what the plan decides ----------------------------------------------------------------------------------
+
+
+def planned(monkeypatch, *, built, compiler="c++", steps=10, asked="auto", variable=None):
+    monkeypatch.setattr(plan, "is_built", lambda dtype: built)
+    monkeypatch.setattr(plan, "compiler", lambda: compiler)
+    monkeypatch.delenv("REGJAX_KERNEL", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("REGJAX_KERNEL", variable)
+    design = make_design("two_regions", CONFIG | {"num_steps": steps}, GRID)
+    return {group.kernel for group in make_plan(design, workers=2, kernel=asked).groups}
+
+
+def test_auto_is_native_where_it_is_built_or_pays_for_building(monkeypatch):
+    assert planned(monkeypatch, built=False) == {"auto"}
+    assert planned(monkeypatch, built=True) == {"native"}
+    assert planned(monkeypatch, built=False, steps=30_000_000) == {"native"}
+    assert planned(monkeypatch, built=False, steps=30_000_000, compiler=None) == {"auto"}
+    assert planned(monkeypatch, built=True, asked="xla") == {"xla"}
+    assert planned(monkeypatch, built=False, asked="native") == {"native"}
+    assert planned(monkeypatch, built=True, variable="xla") == {"xla"}
+    assert planned(monkeypatch, built=False, asked="auto", variable="native") == {"native"}
+
+
+def test_a_kernel_that_is_unknown_or_elsewhere_is_refused(monkeypatch):
+    design = make_design("two_regions", CONFIG, GRID)
+    with pytest.raises(ValueError, match="kernel must be one of auto, xla, native, got 'fast'"):
+        regjax.plan("two_regions", CONFIG, GRID, kernel="fast")
+    with pytest.raises(ValueError, match="kernel must be auto or xla on gpu, got native"):
+        make_plan(design, backend="gpu", kernel="native")
+    assert {group.kernel for group in make_plan(design, backend="gpu", kernel="xla").groups} == {"xla"}
+    monkeypatch.setenv("REGJAX_KERNEL", "fast")
+    with pytest.raises(ValueError, match="REGJAX_KERNEL must be one of auto, xla, native, got 'fast'"):
+        make_plan(design)
+
+
+def test_few_networks_have_no_spare_lanes():
+    for rows in range(1, 70):
+        slots, lanes = native_shape(1, rows, 10_000, shared=False)
+        assert slots == 1
+        chunks = -(-rows // lanes)
+        assert chunks * lanes - rows <= rows / 4
+    for replicates, configurations in itertools.product((1, 2, 5, 30), (2, 3, 7, 12, 100)):
+        slots, lanes = native_shape(replicates, configurations, 10_000, shared=True)
+        assert slots * lanes <= 32
+        assert slots <= replicates
+        in_slots = -(-configurations // lanes)
+        assert in_slots * lanes - configurations < in_slots  # less than a lane for each slot
+    assert native_shape(10, 100, 2**26, shared=True) == (1, 2)
+    assert native_shape(10, 100, 2**26, shared=False) == (1, 1)
