@@ -20,6 +20,9 @@ OWN_CACHE = None
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     OWN_CACHE = tempfile.mkdtemp(prefix="regjax-tests-")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = OWN_CACHE
+# What is built of the native kernel lies there too. Tests that do not ask for it train by XLA, built or not.
+os.environ.setdefault("REGJAX_CACHE_DIR", os.path.join(os.environ["JAX_COMPILATION_CACHE_DIR"], "regjax"))
+os.environ["REGJAX_KERNEL"] = "xla"
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
@@ -139,6 +142,20 @@ def tutorial_mat() -> Path:
         pytest.skip("set REGJAX_DATA_MAT to the path of the tutorial's data.mat")
     assert Path(path).is_file(), f"REGJAX_DATA_MAT={path} is no file"
     return Path(path).resolve()
+
+
+@pytest.fixture
+def kernel():
+    """Returns a function from a dtype to the native kernel's library; skips where it cannot be built."""
+    from regjax.native.library import find
+
+    def library(dtype: str = "float32") -> Any:
+        found = find(dtype)
+        if found.library is None:
+            pytest.skip(f"the native kernel is not there: {found.why}")
+        return found.library
+
+    return library
 
 
 @pytest.fixture

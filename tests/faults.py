@@ -91,8 +91,9 @@ class Outcome(NamedTuple):
 
 
 def source_files(tree: Path, package: str) -> list[Path]:
-    """Returns the modules of a package."""
-    return sorted((tree / "regjax" / package).rglob("*.py"))
+    """Returns the modules of a package, those in C++ too."""
+    folder = tree / "regjax" / package
+    return sorted(path for ending in ("py", "h", "cc") for path in folder.rglob(f"*.{ending}"))
 
 
 def place_of(fault: Fault, tree: Path) -> Place:

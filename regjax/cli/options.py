@@ -122,6 +122,7 @@ SWEEP = {
     "stopping": Flag("FRACTION", "Of each training part: what early stopping (--patience) watches."),
     "workers": Flag("N", "Tasks at a time; by default one per core, or two per GPU."),
     "keep": Flag("WHOSE", "Parameters that stay in memory: all, best or none."),
+    "kernel": Flag("NAME", "What trains: xla; native, built on first use for CPUs; or auto.", read_text),
     "metric": Flag("NAME", "What is ranked; val_accuracy or val_r2 by default."),
     "rule": Flag("NAME", "mean: the best mean. one_se: the simplest within one standard error of it."),
     "allow_diverged": Flag("", "Let configurations compete by their networks that did not diverge."),

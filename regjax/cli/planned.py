@@ -36,6 +36,6 @@ def planned_sweep(spec: Spec, cache: bool) -> Planned:
     from regjax.study.resolve import make_design
 
     design = make_design(**spec.arguments())
-    workers, keep = spec.sweep.get("workers"), spec.sweep.get("keep")
-    plan = make_plan(design, spec.questions, workers=workers, keep=keep, backend=jax.default_backend())
+    options = {name: spec.sweep[name] for name in ("workers", "keep", "kernel") if name in spec.sweep}
+    plan = make_plan(design, spec.questions, backend=jax.default_backend(), **options)
     return Planned(spec, design, plan)

@@ -16,6 +16,7 @@ import numpy as np
 
 from regjax.core.metrics import RECORDED
 from regjax.core.train import TrainState
+from regjax.engine import tasks
 from regjax.engine.lanes import ChunkDone
 from regjax.engine.packing import Chunk
 from regjax.engine.recorder import Recorder
@@ -27,7 +28,7 @@ from regjax.store.store import Checkpoint, Row, Store, StoredSweep, now_in_words
 from regjax.study.design import Design
 from regjax.study.groups import Group, shapes_of, with_shapes
 from regjax.study.plan import Plan
-from regjax.study.provenance import chunk_of
+from regjax.study.provenance import chunk_of, loop_of
 from regjax.study.questions import Origin, Questions
 from regjax.study.records import final_records
 
@@ -117,8 +118,11 @@ class Checkpoints:
         for identity, point in self.store.checkpoints([self.rows[row] for row in rows]):
             row, arrays = self._index[identity], unpack(point.content)
             slots, lanes, _ = chunk_of(point.provenance)
-            # In a chunk of another size the row would not end with the bits of an uninterrupted one.
-            if slots * lanes == group.chunk and 0 < point.step < group.config.num_steps:
+            # In a chunk of another size, or by another kernel, the row would not end with the bits of an
+            # uninterrupted one.
+            by = tasks.loop_of(self.design, group)
+            same = slots * lanes == group.chunk and loop_of(point.provenance) == by
+            if same and 0 < point.step < group.config.num_steps:
                 hparams = self.design.hparams[self.design.row(row).configuration]
                 state = as_state(leaves_under("state", arrays), group.config, hparams)
                 begun[row] = point.step, state

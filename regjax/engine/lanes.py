@@ -31,26 +31,20 @@ from regjax.core.random import as_key, is_drawn_on_cpu, on_cpu
 from regjax.core.settings import own_settings
 from regjax.core.train import Course, TrainState, init_state, run_segment
 from regjax.engine.measures import examples_of_lanes, measure_lanes, with_ranks
+from regjax.engine.native import advance_native
 from regjax.engine.orders import orders_of_lanes, pieces
 from regjax.engine.replicates import Replicates, over_lanes
 from regjax.engine.workers import is_accelerated, on_device
+from regjax.study.provenance import Loop
 
 # Steps of programs whose length is compiled in, which an accelerator has beside the one of any length.
 BLOCKS = (256, 32)
 # Config fields that neither the first state nor a record depends on, each at one value: groups that differ
 # in these alone then share the compiled `init_lanes` and `measure_lanes`.
 _LOOP_ONLY: dict[str, Any] = {
-    "batch_size": None,
-    "schedule": "constant",
-    "warmup_steps": 0,
-    "decay_steps": None,
-    "class_weight": None,
-    "draws": "jax",
-    "batches": "equal",
-    "shuffle": True,
-    "epsilon_hat": False,
-    "clip_loss": False,
-}
+    "batch_size": None, "schedule": "constant", "warmup_steps": 0, "decay_steps": None, "class_weight": None,
+    "draws": "jax", "batches": "equal", "shuffle": True, "epsilon_hat": False, "clip_loss": False,
+}  # fmt: skip
 
 
 class ChunkTask(NamedTuple):
@@ -72,8 +66,8 @@ class ChunkTask(NamedTuple):
         overlap: whether a record is read only once the next segment is on its way, so that an accelerator
             computes while the host reads; the results are the same.
         resident: whether the states stay on the device between tasks, as arrays of JAX.
-        fused: whether a kernel trains the networks, see `engine/fused.py`.
         epochs: the number of epochs whose orders of the samples are drawn at a time, see `engine/orders.py`.
+        loop: what trains the networks: `advance_lanes`, or a kernel, of `fused.py` or `native.py`.
     """
 
     config: Config
@@ -90,8 +84,8 @@ class ChunkTask(NamedTuple):
     device: int | None = None
     overlap: bool = False
     resident: bool = False
-    fused: bool = False
     epochs: int = 1
+    loop: Loop = "plain"
 
 
 class ChunkDone(NamedTuple):
@@ -198,7 +192,7 @@ def programs_of(task: ChunkTask, longest: int) -> list[Callable[[ChunkTask], Non
         task: a task of such a chunk.
         longest: most steps between two records.
     """
-    blocks = [block for block in BLOCKS if task.overlap and not task.fused and block <= longest]
+    blocks = [block for block in BLOCKS if task.overlap and task.loop == "plain" and block <= longest]
     return [compile_loop, compile_rest, *(functools.partial(compile_loop, steps=block) for block in blocks)]
 
 
@@ -225,12 +219,14 @@ def _advance(
     task: ChunkTask, replicates: Replicates, hparams: HParams, states: TrainState, start: int, stop: int
 ) -> TrainState:
     """Returns the states after steps `start` … `stop` - 1 of a task."""
-    if task.fused:
+    config = _config_of_loop(task.config)
+    if task.loop == "native":
+        return advance_native(replicates, hparams, states, start, stop, task.num_batches, config=config)
+    if task.loop == "fused":
         from regjax.engine.fused import advance_fused  # it imports Pallas, which nobody else needs
 
-        config = _config_of_loop(task.config)
         return advance_fused(replicates, hparams, states, start, stop, task.num_batches, config=config)
-    advance = functools.partial(advance_lanes, config=_config_of_loop(task.config))
+    advance = functools.partial(advance_lanes, config=config)
     rest = task.num_batches, task.num_steps
     for block in BLOCKS if task.overlap else ():
         while stop - start >= block:

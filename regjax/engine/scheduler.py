@@ -49,7 +49,7 @@ STOPPING_SECONDS = 0.1
 LEAST_SHARE = 5
 # For the first guess of a step's seconds: operations per second of a chunk, and seconds of overhead. On an
 # accelerator it only bounds the first task of a group and weighs the progress of groups.
-CPU_GUESS, ACCELERATOR_GUESS = (1e10, 2e-6), (1e12, 1e-4)
+CPU_GUESS, NATIVE_GUESS, ACCELERATOR_GUESS = (1e10, 2e-6), (5e10, 1e-6), (1e12, 1e-4)
 # Steps of the first task of a group on an accelerator, which measures how long a step takes. Until a task has
 # LONGER times as many steps as any before, the seconds of a step are mostly what a task costs at all.
 FIRST_STEPS, LONGER = 100, 4
@@ -446,6 +446,8 @@ class Scheduler:
         """Returns a guess of the seconds of a chunk's step, too long rather than too short."""
         size = group.config.batch_size or self.design.padded.x.shape[1]
         rate, overhead = CPU_GUESS if jax.default_backend() == "cpu" else ACCELERATOR_GUESS
+        if group.kernel == "native":
+            rate, overhead = NATIVE_GUESS
         return group.chunk * (6 * num_params(group.config) * size / rate) + overhead
 
     def _progress(self, phase: str) -> Progress:

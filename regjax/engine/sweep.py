@@ -23,8 +23,10 @@ from regjax.engine.progress import Report, reporter
 from regjax.engine.recorder import Recorder
 from regjax.engine.scheduler import Scheduler
 from regjax.engine.workers import num_workers, workers_of
+from regjax.native.library import find
 from regjax.store.store import Store, StoredSweep
 from regjax.study.design import Design, part_of
+from regjax.study.groups import Kernel
 from regjax.study.plan import Keep, Plan, make_plan, stored_plan
 from regjax.study.questions import NOWHERE, Origin, Questions
 from regjax.study.resolve import Options, make_design, takes_options
@@ -41,6 +43,7 @@ def sweep(
     executor: concurrent.futures.Executor | None = None,
     workers: int | None = None,
     keep: Keep | None = None,
+    kernel: Kernel = "auto",
     progress: bool | Report = True,
     store: str | os.PathLike[str] | None = None,
     **options: Unpack[Options],
@@ -82,6 +85,10 @@ def sweep(
             preprocessing that was fitted on its training part); that of `data` is then not read.
         keep: the parameters to keep: of "all" rows, of the "best" per configuration, or "none"; None lets the
             plan decide.
+        kernel: what trains the networks: "xla", programs that JAX compiles; "native", the kernel in C++ for
+            CPUs, which the system's compiler builds on first use, and "xla" for what it does not know;
+            "auto", "native" where it is built already or training is predicted to take a minute or more.
+            Results agree to rounding, and the provenance of each network says which it was.
         progress: whether to show a bar on a terminal, or a function that is called with a `Progress`.
         target: name of the target's column in a table; None takes the last one.
         task: "auto", "classification" or "regression"; "auto" takes text, booleans and few different whole
@@ -117,7 +124,7 @@ def sweep(
         'over 3 folds × 4 seeds (t, 2 df)'
     """
     design = make_design(data, config, grid, **options)
-    found = _planned(design, questions, executor, workers, keep)
+    found = _planned(design, questions, executor, workers, keep, kernel)
     origin = Origin(os.fspath(data) if isinstance(data, str | os.PathLike) else None)
     with reporter(progress) as report, opened(store) as kept:
         return run(
@@ -135,6 +142,7 @@ def plan(
     executor: concurrent.futures.Executor | None = None,
     workers: int | None = None,
     keep: Keep | None = None,
+    kernel: Kernel = "auto",
     probe: bool = True,
     **options: Unpack[Options],
 ) -> Plan:
@@ -147,6 +155,7 @@ def plan(
         executor: as in `sweep`.
         workers: as in `sweep`.
         keep: as in `sweep`.
+        kernel: as in `sweep`.
         questions: as in `sweep`.
         probe: whether to compile each group and train a chunk of it for a moment, to predict seconds.
         **options: seeds, folds, validation, test, groups, time, weights, standardize, standardize_target,
@@ -164,7 +173,7 @@ def plan(
         (80, 1)
     """
     design = make_design(data, config, grid, **options)
-    found = _planned(design, questions, executor, workers, keep)
+    found = _planned(design, questions, executor, workers, keep, kernel)
     return probed(design, found, executor=executor) if probe else found
 
 
@@ -174,13 +183,26 @@ def _planned(
     executor: concurrent.futures.Executor | None,
     workers: int | None,
     keep: Keep | None,
+    kernel: Kernel = "auto",
 ) -> Plan:
     workers, backend = num_workers(executor, workers), jax.default_backend()
-    return make_plan(design, questions, workers=workers, keep=keep, backend=backend)
+    return make_plan(design, questions, workers=workers, keep=keep, backend=backend, kernel=kernel)
+
+
+def _built(design: Design, plan: Plan) -> Plan:
+    """Returns a plan whose native kernel is built; one for XLA, with a note, where it cannot be."""
+    dtypes = {group.config.dtype for group in plan.groups if group.kernel == "native"}
+    why = next((found.why for found in map(find, sorted(dtypes)) if found.library is None), None)
+    if why is None:
+        return plan
+    by_xla = make_plan(design, workers=plan.num_workers, keep=plan.keep, kernel="xla")
+    note = f"trained by programs of XLA, since the native kernel cannot be built: {why}"
+    return dataclasses.replace(by_xla, notes=(*plan.notes, note))
 
 
 def probed(design: Design, plan: Plan, *, executor: concurrent.futures.Executor | None = None) -> Plan:
     """Returns the plan with predicted seconds: each group is compiled, and a chunk trained for a moment."""
+    plan = _built(design, plan)
     with workers_of(executor, plan.num_workers) as workers:
         scheduler = Scheduler(design, plan, workers, lambda progress: None)
         began = time.perf_counter()
@@ -224,6 +246,7 @@ def run(
         plan = _planned(design, questions, executor, None, None)
     elif questions is not None:  # a plan that is handed in may have been made without them
         questions.check(design)
+    plan = _built(design, plan)
     checkpoints = None
     if store is not None:
         checkpoints, plan = Checkpoints.begin(store, design, plan, questions or Questions(), origin)

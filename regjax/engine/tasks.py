@@ -15,9 +15,10 @@ from regjax.engine.inputs import Inputs
 from regjax.engine.lanes import ChunkTask, Replicates
 from regjax.engine.packing import Chunk, stack
 from regjax.engine.tiles import is_fused, shape_for
+from regjax.native.library import find
 from regjax.study.design import Design
 from regjax.study.groups import Group
-from regjax.study.provenance import provenance
+from regjax.study.provenance import Loop, provenance
 
 
 def task_of(
@@ -59,12 +60,20 @@ def task_of(
         num_steps=group.config.num_steps,
         params=_first_params(design, lanes) if chunk.states is None else None,
         want_examples=design.splits.kind == "validation" and may_end,
-        fused=_trains_fused(design, group),
+        loop=loop_of(design, group),
     )
 
 
+def loop_of(design: Design, group: Group) -> Loop:
+    """Returns what trains chunks of a group on this machine."""
+    # A stored sweep may have been planned for the native kernel where it could be built.
+    if group.kernel == "native" and find(group.config.dtype).library is not None:
+        return "native"
+    return "fused" if group.kernel == "auto" and _trains_fused(design, group) else "plain"
+
+
 def _trains_fused(design: Design, group: Group) -> bool:
-    """Returns whether this machine trains chunks of a group by the kernel."""
+    """Returns whether this machine trains chunks of a group by the kernel of a GPU."""
     # The kernel reads the same targets for all replicates.
     if design.has_own_targets or not is_fused(group.config, group.on):
         return False
@@ -75,8 +84,9 @@ def _trains_fused(design: Design, group: Group) -> bool:
 
 def how(design: Design, group: Group) -> str:
     """Returns the provenance of rows that this machine trains in chunks of a group."""
-    fused = _trains_fused(design, group)
-    return provenance(group.slots, group.lanes, group.shared, group.on, fused)
+    loop = loop_of(design, group)
+    built = find(group.config.dtype).how if loop == "native" else ""
+    return provenance(group.slots, group.lanes, group.shared, group.on, loop, built)
 
 
 def ends_from(config: Config, start: int, steps: int) -> tuple[tuple[int, ...], tuple[bool, ...]]:

@@ -12,15 +12,18 @@ import itertools
 import json
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from regjax.core.config import Config
 from regjax.core.hparams import ABSENT, CHEAP, switched_on
+from regjax.native.coverage import covers
 from regjax.study.design import Design
 from regjax.study.records import num_params
 
+# What trains the networks of a group: "xla" is no kernel on a GPU either.
+Kernel = Literal["auto", "xla", "native"]
 # (lanes, largest working set of a lane in bytes at which a CPU chunk of them stays in the cache).
 CPU_LANES = ((32, 96 * 2**10), (16, 128 * 2**10), (8, 512 * 2**10), (4, None))
 # A group of fewer rows than this many chunks of 32 has chunks of 16: for more cores, and a fuller last one.
@@ -31,6 +34,10 @@ ACCELERATOR_BUDGET = 6 * 2**30
 ACCELERATOR_LANES = 65_536
 # Lanes of a slot on a CPU: the most that half a chunk holds and its configurations fill.
 SLOT_LANES = (16, 8, 4)
+# Chunks of the native kernel, which trains a lane as fast alone as beside others: so many, for more cores, of
+# at most so many lanes, for fewer tasks; and the least where a replicate's lanes share what is drawn.
+NATIVE_CHUNKS, NATIVE_LANES, NATIVE_SHARED = 8, 32, 2
+NATIVE_BYTES = 64 * 2**20
 # Combinations of cheap regularisers, all else alike, up to which each has its own program.
 MOST_PROGRAMS = 8
 
@@ -46,6 +53,7 @@ class Group(NamedTuple):
         slots: R, number of slots of a chunk.
         lanes: r, number of lanes of a slot.
         num_batches: number of batches of an epoch.
+        kernel: what trains it; "auto" is an accelerator's kernel where that suits, else programs of XLA.
     """
 
     config: Config
@@ -55,6 +63,7 @@ class Group(NamedTuple):
     slots: int
     lanes: int
     num_batches: int
+    kernel: Kernel = "auto"
 
     @property
     def chunk(self) -> int:
@@ -67,13 +76,16 @@ class Group(NamedTuple):
         return "patience" in self.on or self.config.stop_on is not None
 
 
-def make_groups(design: Design, backend: str = "cpu", devices: int = 1) -> tuple[Group, ...]:
+def make_groups(
+    design: Design, backend: str = "cpu", devices: int = 1, kernel: Kernel = "auto"
+) -> tuple[Group, ...]:
     """Returns the groups of a design in order of their first configuration.
 
     Args:
         design: design of the sweep.
         backend: "cpu", or an accelerator's name.
         devices: number of accelerators that the chunks of a group are spread over; not read on a CPU.
+        kernel: what trains the groups; those that the native kernel does not know go by XLA.
     """
     alike: dict[Any, dict[tuple[str, ...], list[int]]] = {}
     for index, (config, hparams) in enumerate(zip(design.configs, design.hparams, strict=True)):
@@ -94,13 +106,21 @@ def make_groups(design: Design, backend: str = "cpu", devices: int = 1) -> tuple
         # Sharing pays where something is drawn and a replicate fills half a slot. What is drawn is the same;
         # with batches the last bits of the results are not, and the provenance says which it was.
         shared = design.pairing == "paired" and draws and len(members) >= 4
-        if backend == "cpu":
+        own = kernel
+        if kernel == "native" and not (backend == "cpu" and covers(config, on)):
+            own = "xla"
+        if own == "native":
+            shared = design.pairing == "paired" and draws and len(members) > 1
+            shape = native_shape(
+                design.num_replicates, len(members), lane_bytes(config, design.padded.x.shape[1]), shared
+            )
+        elif backend == "cpu":
             shape = _cpu_shape(design, config, len(members), alone=len(found) == 1)
         else:
             lanes = chunk_lanes(config, design.padded.x.shape[1], backend, own_inputs(design, config))
             count = design.num_replicates, len(members)
             shape = accelerator_shape(*count, most=lanes, shared=shared, devices=devices)
-        groups.append(Group(config, tuple(members), on, shared, *shape, num_batches))
+        groups.append(Group(config, tuple(members), on, shared, *shape, num_batches, own))
     return tuple(groups)
 
 
@@ -125,6 +145,32 @@ def _lanes_for(num_rows: int, lanes: int, alone: bool) -> int:
         lanes = 16
     # Two chunks instead of one, for two cores. (Two of four lanes are no faster than one of eight.)
     return 8 if lanes == 16 and num_rows <= 16 and alone else lanes
+
+
+def native_shape(
+    num_replicates: int, num_configurations: int, lane_size: int, shared: bool
+) -> tuple[int, int]:
+    """Returns R and r of a chunk of the native kernel: few rows have a lane each, and none is spare.
+
+    Args:
+        num_replicates: number of replicates of the group.
+        num_configurations: number of its configurations.
+        lane_size: bytes of a lane's working set.
+        shared: whether the lanes of a slot are rows of one replicate.
+
+    Example:
+        >>> [native_shape(1, rows, 10_000, shared=False) for rows in (1, 8, 20, 4096)]
+        [(1, 1), (1, 1), (1, 3), (1, 32)]
+    """
+    rows = num_replicates * num_configurations
+    lanes = min(NATIVE_LANES, max(1, NATIVE_BYTES // lane_size), math.ceil(rows / NATIVE_CHUNKS))
+    if not shared:
+        return 1, lanes
+    if rows >= 4 * NATIVE_SHARED:
+        lanes = max(lanes, NATIVE_SHARED)
+    # As even as may be: the slots of a replicate have nearly the same number of configurations.
+    slot = math.ceil(num_configurations / math.ceil(num_configurations / lanes))
+    return max(1, min(lanes // slot, num_replicates)), slot
 
 
 def accelerator_shape(
@@ -193,14 +239,18 @@ def rounded_up(count: int) -> int:
 
 
 def shapes_of(groups: Sequence[Group]) -> str:
-    """Returns the chunk shapes of groups as JSON."""
-    return json.dumps([[group.slots, group.lanes] for group in groups])
+    """Returns the chunk shapes of groups as JSON, and with them which groups the native kernel trains."""
+    native = [[group.kernel] if group.kernel == "native" else [] for group in groups]
+    return json.dumps([[group.slots, group.lanes, *own] for group, own in zip(groups, native, strict=True)])
 
 
 def with_shapes(groups: Sequence[Group], shapes: str) -> tuple[Group, ...]:
     """Returns groups with the chunk shapes that `shapes_of` gave, as a stored sweep has them."""
     again = zip(groups, json.loads(shapes), strict=True)
-    return tuple(group._replace(slots=slots, lanes=lanes) for group, (slots, lanes) in again)
+    return tuple(
+        group._replace(slots=slots, lanes=lanes, kernel=kernel[0] if kernel else "auto")
+        for group, (slots, lanes, *kernel) in again
+    )
 
 
 def chunk_lanes(config: Config, num_samples: int, backend: str = "cpu", own_inputs: int = 0) -> int:

@@ -10,13 +10,22 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 
 from regjax.core.checks import check_choice, check_count, counted
+from regjax.native.build import compiler, is_built
 from regjax.study.design import Design
-from regjax.study.groups import Group, accelerator_bytes, lane_bytes, make_groups, own_inputs, with_shapes
+from regjax.study.groups import (
+    Group,
+    Kernel,
+    accelerator_bytes,
+    lane_bytes,
+    make_groups,
+    own_inputs,
+    with_shapes,
+)
 from regjax.study.questions import Questions
 from regjax.study.records import num_params, num_records
 from regjax.study.words import duration
@@ -24,6 +33,10 @@ from regjax.study.words import duration
 Keep = Literal["all", "best", "none"]
 # Bytes of parameters that are kept where `keep` is not given.
 KEEP_BUDGET = 256 * 2**20
+# Predicted seconds of training from which it pays to build the native kernel, which takes some seconds; and
+# for this prediction, operations per second of a core and seconds of overhead per step.
+WORTH_BUILDING = 60.0
+RATE, OVERHEAD = 5e10, 2e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +102,7 @@ class Plan:
                 f"  {what}, {on}: {len(group.configurations) * per:,} networks × {config.num_steps:,} steps, "
                 f"chunks of {group.slots} × {group.lanes} lanes"
                 + (" that share batches and random bits in each slot" if group.shared else "")
+                + (", native kernel" if group.kernel == "native" else "")
             )
         free = "" if self.available is None else f" of {_size(self.available)} free"
         lines.append(f"memory: {_size(sum(self.memory.values()))}{free} ({_parts(self.memory)})")
@@ -110,6 +124,7 @@ def make_plan(
     keep: Keep | None = None,
     backend: str = "cpu",
     devices: int | None = None,
+    kernel: Kernel = "auto",
 ) -> Plan:
     """Returns the plan of a design; nothing is compiled.
 
@@ -121,10 +136,11 @@ def make_plan(
             else "none".
         backend: "cpu", or an accelerator's name.
         devices: number of accelerators that chunks are spread over; None takes those that JAX finds.
+        kernel: what trains the networks, see `regjax.sweep`.
 
     Raises:
-        ValueError: a sweep that does not fit into the memory of host or device even with one network at a
-            time, or a question that the results cannot answer.
+        ValueError: a kernel that is unknown or not of this backend; a sweep that does not fit into the memory
+            of host or device even with one network at a time, or a question that the results cannot answer.
     """
     if keep is not None:
         check_choice("keep", keep, get_args(Keep))
@@ -132,7 +148,8 @@ def make_plan(
     num_workers = default_workers(backend, devices) if workers is None else check_count("workers", workers)
     notes = [*design.notes, *(questions.check(design) if questions is not None else ())]
     available = free_memory()
-    groups = make_groups(design, backend, devices)
+    kernel = resolve_kernel(design, kernel, num_workers, backend)
+    groups = make_groups(design, backend, devices, kernel)
     keep = _default_keep(design) if keep is None else keep
     if backend == "cpu":
         groups, num_workers, shrunk = _fitted(design, groups, num_workers, keep, available)
@@ -148,6 +165,40 @@ def make_plan(
     if backend != "cpu":
         _check_device(design, groups, available)
     return dataclasses.replace(found, available=available, notes=tuple(notes))
+
+
+def resolve_kernel(design: Design, kernel: Kernel, num_workers: int, backend: str = "cpu") -> Kernel:
+    """Returns what is to train a design: on a CPU "native" or not, never decided by a race.
+
+    "auto", and $REGJAX_KERNEL in its place where that is set, is the native kernel where it is built already,
+    or where training is predicted to take long enough to pay for building it.
+
+    Raises:
+        ValueError: an unknown kernel, or one that is not of this backend; names it.
+    """
+    check_choice("kernel", kernel, get_args(Kernel))
+    if backend != "cpu":
+        if kernel == "native":
+            raise ValueError(f"kernel must be auto or xla on {backend}, got native")
+        return kernel
+    if kernel == "auto":
+        found = os.environ.get("REGJAX_KERNEL", "auto")
+        check_choice("REGJAX_KERNEL", found, get_args(Kernel))
+        kernel = cast(Kernel, found)
+    if kernel != "auto":
+        return kernel
+    long = _guessed_seconds(design, num_workers) >= WORTH_BUILDING and compiler() is not None
+    return "native" if long or is_built(design.configs[0].dtype) else "auto"
+
+
+def _guessed_seconds(design: Design, num_workers: int) -> float:
+    """Returns about how long training by XLA takes, from sizes alone."""
+    samples = design.padded.x.shape[1]
+    each = (
+        config.num_steps * (6 * num_params(config) * (config.batch_size or samples) / RATE + OVERHEAD)
+        for config in design.configs
+    )
+    return design.num_replicates * sum(each) / num_workers
 
 
 def _plan_of(

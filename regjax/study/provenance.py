@@ -13,10 +13,12 @@ import os
 import platform
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, cast
 
 import jax
 
+# What trains a chunk: the plain program, a GPU's kernel, or a CPU's.
+Loop = Literal["plain", "fused", "native"]
 # Vector instructions that XLA may use where the processor has them; the last bits depend on them.
 _FEATURES = ("sse4_2", "avx", "avx2", "fma", "avx512f", "amx_tile", "asimd", "sve")
 
@@ -52,7 +54,9 @@ def processor() -> str:
 
 
 @functools.cache
-def provenance(slots: int, lanes: int, shared: bool, on: tuple[str, ...] = (), fused: bool = False) -> str:
+def provenance(
+    slots: int, lanes: int, shared: bool, on: tuple[str, ...] = (), loop: Loop = "plain", built: str = ""
+) -> str:
     """Returns the provenance of rows that this machine computes, as JSON.
 
     Args:
@@ -60,7 +64,8 @@ def provenance(slots: int, lanes: int, shared: bool, on: tuple[str, ...] = (), f
         lanes: number of lanes in a slot.
         shared: whether the lanes of a slot share their batches and random bits.
         on: regularisers that are compiled into their program.
-        fused: whether a kernel trains them, and not the plain program.
+        loop: what trains them.
+        built: compiler, flags and source of the native kernel, where that trains them.
     """
     # Stored files have the shape of a chunk in this spelling; `chunk_of` reads it.
     chunk = f"{slots}×{lanes}{' shared' if shared else ''}"
@@ -68,7 +73,8 @@ def provenance(slots: int, lanes: int, shared: bool, on: tuple[str, ...] = (), f
     flags = os.environ.get("XLA_FLAGS", "").strip()
     # These decide the last bits too; they are left out where there are none.
     found |= {"on": ", ".join(on)} if on else {}
-    found |= {"loop": "fused"} if fused else {}
+    found |= {} if loop == "plain" else {"loop": loop}
+    found |= {"kernel": built} if built else {}
     found |= {"XLA_FLAGS": flags} if flags else {}
     return json.dumps(found, sort_keys=True, ensure_ascii=False)
 
@@ -91,6 +97,17 @@ def chunk_of(how: str) -> tuple[int, int, bool]:
     if found is None:
         raise ValueError(f"provenance must name a chunk, got {how}")
     return int(found[1]), int(found[2]), found[3] is not None
+
+
+@functools.lru_cache(maxsize=1024)
+def loop_of(how: str) -> Loop:
+    """Returns what trained a row; `how` is its provenance.
+
+    Example:
+        >>> loop_of('{"chunk": "1×1", "loop": "native"}'), loop_of('{"chunk": "1×1"}')
+        ('native', 'plain')
+    """
+    return cast(Loop, json.loads(how).get("loop", "plain"))
 
 
 @functools.lru_cache(maxsize=1024)

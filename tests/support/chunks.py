@@ -1,4 +1,4 @@
-"""Chunks of random data for the kernel's tests, and training them by the kernel and by the plain program."""
+"""Chunks of random data for the kernels' tests, and training them by a kernel and by the plain program."""
 
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from regjax.core.random import replicate_key
 from regjax.core.train import TrainState
 from regjax.engine.fused import advance_fused
 from regjax.engine.lanes import Replicates, advance_lanes, init_lanes
+from regjax.engine.native import advance_native
 
 # Both programs round each sum over the samples in their own order: a few units in the last place of numbers
 # near 1 (6e-8 each), which 20 steps carry on and add to.
@@ -35,28 +36,28 @@ def make_chunk(
     named in `each`.
     """
     rng = np.random.default_rng(0)
-    features, outputs = config.layer_sizes[0], config.layer_sizes[-1]
+    features, outputs, dtype = config.layer_sizes[0], config.layer_sizes[-1], config.dtype
     lead = (slots,) if shared else (slots, lanes)
-    train = (rng.random((*lead, n)) < 0.8).astype("f4")
-    x = rng.standard_normal((*(lead if x_per_fold else ()), features, n)).astype("f4")
+    train = (rng.random((*lead, n)) < 0.8).astype(dtype)
+    x = rng.standard_normal((*(lead if x_per_fold else ()), features, n)).astype(dtype)
     if x_per_fold:
         x = np.where(train[..., None, :] > 0, x, np.float32(np.nan))
     else:  # these samples are in no fold
         train[..., :4] = 0
         x[..., :2], x[..., 2:4] = np.inf, np.nan
     if real:
-        y = rng.standard_normal((outputs, n)).astype("f4")
+        y = rng.standard_normal((outputs, n)).astype(dtype)
     else:
         y = rng.integers(0, max(outputs, 2), (1, n)).astype("i4")
     keys = np.stack([jax.random.key_data(replicate_key(seed)) for seed in range(int(np.prod(lead)))])
     replicates = Replicates(key=keys.reshape(*lead, 2), x=x, y=y, train=train)
     each = values.pop("each", {})
     checked = check_hparams(config, HParams(**({"learning_rate": 0.1, "l2": 0.7} | values)))
-    spread = np.linspace(0.5, 1.5, slots * lanes, dtype="f4").reshape(slots, lanes)
+    spread = np.linspace(0.5, 1.5, slots * lanes, dtype=dtype).reshape(slots, lanes)
 
     def of_lanes(name, value):
         if name in each:
-            return np.asarray(each[name], "f4")
+            return np.asarray(each[name], dtype)
         value = np.broadcast_to(value, (slots, lanes, *np.shape(value))).copy()
         varies = name in ("learning_rate", "l2")
         return value * spread.reshape(slots, lanes, *[1] * (value.ndim - 2)) if varies else value
@@ -84,12 +85,18 @@ def fused(chunk: Chunk, config: Any, tile: Any, stop: int, start: int = 0) -> Tr
     return jax.tree.map(np.array, found)
 
 
-def assert_close(one: TrainState, other: TrainState) -> None:
-    """Asserts that two states agree to `TOLERANCE`, the optimizer's too."""
+def native(chunk: Chunk, config: Any, stop: int, start: int = 0) -> TrainState:
+    """Returns the states after `stop` steps of the native kernel, as NumPy arrays."""
+    replicates, hparams, states, num_batches = chunk
+    return advance_native(replicates, hparams, states, start, stop, num_batches, config=config)
+
+
+def assert_close(one: TrainState, other: TrainState, tolerance: float = TOLERANCE) -> None:
+    """Asserts that two states agree to a tolerance, the optimizer's too."""
     assert jax.tree.structure(one) == jax.tree.structure(other)
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
         assert a.dtype == b.dtype
-        np.testing.assert_allclose(a, b, rtol=0, atol=TOLERANCE)
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance)
 
 
 def assert_same_states(one: TrainState, other: TrainState) -> None:

@@ -1,0 +1,129 @@
+"""A whole segment of training in one call of the native kernel, on a CPU.
+
+`lanes.run_task` calls `advance_native` where the task says so, in place of the compiled program of
+`advance_lanes`, which stays the reference: the two agree to rounding. Networks are trained one after the
+other, so no bit of one depends on the shape of its chunk.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+
+from regjax.core.config import Config
+from regjax.core.data import Data
+from regjax.core.dropout import keep_threshold
+from regjax.core.hparams import HParams
+from regjax.core.minibatches import weigh_classes
+from regjax.core.objective import resolve_loss
+from regjax.core.train import TrainState
+from regjax.native.coverage import ACTIVATIONS, LOSSES, OPTIMIZERS, SCHEDULES
+from regjax.native.library import RATES, Networks, Program, Samples, Strengths, find, train
+
+
+def advance_native(
+    replicates: Any,
+    hparams: HParams,
+    states: TrainState,
+    start: int,
+    stop: int,
+    num_batches: int,
+    *,
+    config: Config,
+) -> TrainState:
+    """Returns the states after steps `start` … `stop` - 1, as `lanes.advance_lanes` does, to rounding.
+
+    Args:
+        replicates: data, weights and keys, see `lanes.Replicates`.
+        hparams: leaves `(R, r, …)`.
+        states: states after `start` steps, leaves `(R, r, …)`; they are not changed.
+        start: first step.
+        stop: step to stop before.
+        num_batches: number of batches of an epoch.
+        config: config of the networks, one that `coverage.covers`.
+
+    Raises:
+        RuntimeError: the library is not built, and cannot be.
+        MemoryError: there is not enough memory.
+    """
+    library, _, why = find(config.dtype)
+    if library is None:
+        raise RuntimeError(f"the native kernel must be built where it trains, and is not: {why}")
+    if start >= stop:
+        return states
+    samples, num_train = _samples_of(replicates, config)
+    masked = _masked(hparams, config)
+    program = Program(
+        sizes=config.layer_sizes,
+        masked=masked,
+        activation=ACTIVATIONS[config.activation],
+        loss=LOSSES[resolve_loss(config, Data(None, replicates.y, None))],
+        optimizer=OPTIMIZERS[config.optimizer],
+        schedule=SCHEDULES[config.schedule],
+        warmup_steps=config.warmup_steps,
+        schedule_steps=config.schedule_steps,
+        batch_size=config.batch_size or 0,
+        num_batches=int(num_batches),
+        shuffle=config.shuffle,
+    )
+    strengths = _strengths(hparams, num_train, masked, config)
+    copied = functools.partial(np.array, order="C")  # the kernel writes into these
+    params, of_params = jax.tree.flatten(jax.tree.map(copied, states.params))
+    # Of optax: a count, `(R, r)`, and moments with the leaves of the parameters.
+    carried, of_state = jax.tree.flatten(jax.tree.map(copied, states.opt_state))
+    counts = [leaf for leaf in carried if leaf.ndim == 2]
+    networks = Networks(params, [leaf for leaf in carried if leaf.ndim > 2], counts[0] if counts else None)
+    train(library, program, samples, strengths, networks, start, stop)
+    return states._replace(
+        params=jax.tree.unflatten(of_params, params), opt_state=jax.tree.unflatten(of_state, carried)
+    )
+
+
+def _samples_of(replicates: Any, config: Config) -> tuple[Samples, np.ndarray]:
+    """Returns the samples, and n of each replicate."""
+    weights = np.asarray(replicates.train)
+    weights = np.ascontiguousarray(weights.reshape(-1, weights.shape[-1]), config.dtype)
+    num_train = weights.sum(axis=1)
+    # Without leading axes all replicates share an array.
+    x, y = (np.asarray(leaf) for leaf in (replicates.x, replicates.y))
+    x, y = (np.ascontiguousarray(a.reshape(-1, *a.shape[-2:]), config.dtype) for a in (x, y))
+    weighted = weights
+    if config.class_weight is not None:
+        labels = np.broadcast_to(np.asarray(replicates.y), (len(weights), *y.shape[-2:]))
+        weighted = np.stack([
+            np.asarray(weigh_classes(Data(None, *pair), config).weights)
+            for pair in zip(labels, weights, strict=True)
+        ])  # fmt: skip
+    divisors = weighted.sum(axis=1) if config.batch_size is None else np.full(len(weights), config.batch_size)
+    keys = np.ascontiguousarray(np.asarray(replicates.key).reshape(-1, 2), np.uint32)
+    return Samples(x, y, weighted, divisors.astype(config.dtype), keys), num_train
+
+
+def _masked(hparams: HParams, config: Config) -> tuple[bool, ...]:
+    hidden = hparams.keep_prob is not None
+    return (hparams.input_keep_prob is not None, *[hidden] * config.num_hidden)
+
+
+def _strengths(
+    hparams: HParams, num_train: np.ndarray, masked: tuple[bool, ...], config: Config
+) -> Strengths:
+    """Returns the hyperparameters that the kernel reads, as rows of a network."""
+    count, layers = hparams.learning_rate.size, config.num_layers
+
+    def rows(value: Any) -> np.ndarray:
+        return np.asarray(value, config.dtype).reshape(count, -1)
+
+    of_network = np.repeat(num_train, count // len(num_train))[:, None]
+    rates = np.concatenate([rows(getattr(hparams, name)) for name in RATES], axis=1)
+    thresholds = np.ones((count, layers), config.dtype)
+    for layer, (value, on) in enumerate(
+        zip((hparams.input_keep_prob, *[hparams.keep_prob] * config.num_hidden), masked, strict=True)
+    ):
+        if on:
+            own = rows(value)
+            thresholds[:, layer] = np.asarray(keep_threshold(own[:, max(layer - 1, 0)]))
+    l2, l1 = (np.ascontiguousarray(rows(value) / of_network) for value in (hparams.l2, hparams.l1))
+    return Strengths(np.ascontiguousarray(rates), l2, l1, thresholds)

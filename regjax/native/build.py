@@ -1,0 +1,187 @@
+"""Builds the native kernel by the system's C++ compiler, once for a source, processor and compiler.
+
+`study/plan.py` asks `is_built` and `build`, `library.py` loads what was built. The library lies in a folder
+of regjax's own: `cache_folder`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+SOURCE = "train.cc"
+# No flag changes a value: errno and traps of the square root's domain are read by nobody.
+FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fno-math-errno", "-fno-trapping-math")
+# The most seconds that the compiler may take.
+MOST_SECONDS = 300
+REAL = {"float32": "float", "float64": "double"}
+_lock = threading.Lock()
+
+
+class Built(NamedTuple):
+    """A library on disk.
+
+    Attributes:
+        path: the library.
+        how: compiler, flags and source that made it, as the provenance of a row says it.
+    """
+
+    path: Path
+    how: str
+
+
+class BuildError(RuntimeError):
+    """There is no C++ compiler, or it failed; the message says why."""
+
+
+def cache_folder() -> Path:
+    """Returns the folder of built libraries: in $REGJAX_CACHE_DIR, else in the user's folder of caches."""
+    given = os.environ.get("REGJAX_CACHE_DIR")
+    if given:
+        return Path(given, "native")
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home, "regjax", "native")
+
+
+def compiler() -> str | None:
+    """Returns the path of the C++ compiler: $CXX, else c++, g++ or clang++; None where there is none."""
+    asked = os.environ.get("CXX")
+    names = [asked] if asked else ["c++", "g++", "clang++"]
+    return next((path for name in names if (path := shutil.which(name))), None)
+
+
+def is_built(dtype: str) -> bool:
+    """Returns whether the library for a dtype was built on this machine."""
+    return _found(dtype) is not None
+
+
+def build(dtype: str) -> Built:
+    """Returns the library for a dtype, compiled where it is not built yet.
+
+    Args:
+        dtype: "float32" or "float64".
+
+    Raises:
+        BuildError: it cannot be built here.
+    """
+    with _lock:  # threads wait for the first one; processes may both compile, and either result is kept
+        found = _found(dtype)
+        if found is None:
+            failed = _failures.get(dtype, ("", ""))
+            if failed[0] == _key(dtype):
+                raise BuildError(failed[1])
+            try:
+                _compile(dtype)
+            except BuildError as error:
+                _failures[dtype] = _key(dtype), str(error)
+                raise
+            found = _found(dtype)
+        if found is None:
+            raise BuildError(f"the library in {cache_folder()} was removed while it was built")
+        return found
+
+
+# dtype -> key and message of the last failure of this process, which is not tried again.
+_failures: dict[str, tuple[str | None, str]] = {}
+
+
+def _found(dtype: str) -> Built | None:
+    key = _key(dtype)
+    if key is None:
+        return None
+    path = _path(key)
+    try:
+        return Built(path, json.loads(path.with_suffix(".json").read_text())) if path.is_file() else None
+    except (OSError, ValueError):
+        return None
+
+
+def _path(key: str) -> Path:
+    return cache_folder() / f"regjax-{key}.so"
+
+
+def _key(dtype: str) -> str | None:
+    """Returns the name of the library: a hash of source, compiler, flags and processor; None without one."""
+    command = compiler()
+    if command is None:
+        return None
+    parts = (source_digest(), REAL[dtype], _version(command), *flags(), _processor())
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
+
+
+def flags() -> tuple[str, ...]:
+    """Returns the flags of the compiler, those for this processor too."""
+    # Compilers for other processors know only one of the two spellings.
+    native = "-march=native" if platform.machine() in ("x86_64", "AMD64", "i686") else "-mcpu=native"
+    return (*FLAGS, native)
+
+
+@functools.cache
+def source_digest() -> str:
+    """Returns a hash of the C++ source."""
+    folder = Path(__file__).parent
+    found = hashlib.sha256()
+    for path in sorted([*folder.glob("*.h"), *folder.glob("*.cc")]):
+        found.update(path.name.encode() + path.read_bytes())
+    return found.hexdigest()[:12]
+
+
+@functools.cache
+def _version(command: str) -> str:
+    """Returns the first line that a compiler says about its version."""
+    try:
+        said = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return (said.stdout.splitlines() or ["unknown"])[0]
+
+
+@functools.cache
+def _processor() -> str:
+    """Returns the architecture, and what the system says about the processor's model and instructions."""
+    names = ("model name", "flags", "Features", "CPU part")
+    try:
+        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
+    except OSError:
+        first = []
+    said = [line for line in first if line.partition(":")[0].strip() in names]
+    return "\n".join([platform.machine(), platform.processor(), *said])
+
+
+def _compile(dtype: str) -> None:
+    """Compiles the library for a dtype and moves it to its place.
+
+    Raises:
+        BuildError: there is no compiler, it fails, or nothing can be written.
+    """
+    command, key = compiler(), _key(dtype)
+    if command is None or key is None:
+        raise BuildError("there is no C++ compiler: neither $CXX nor c++, g++ or clang++ is a command")
+    to = _path(key)
+    options = (*flags(), f"-DREAL={REAL[dtype]}")
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        # Made elsewhere and moved: no process ever sees half a library.
+        with tempfile.TemporaryDirectory(dir=to.parent, prefix="building-") as folder:
+            made = Path(folder, to.name)
+            source = Path(__file__).with_name(SOURCE)
+            run = [command, *options, str(source), "-o", str(made)]
+            found = subprocess.run(run, capture_output=True, text=True, timeout=MOST_SECONDS, check=False)
+            if found.returncode:
+                said = [line for line in found.stderr.splitlines() if "error" in line] or ["no message"]
+                raise BuildError(f"{command} failed: {said[0].strip()}")
+            how = f"{_version(command)}, {' '.join(options)}, source {source_digest()}"
+            made.with_suffix(".json").write_text(json.dumps(how))
+            os.replace(made.with_suffix(".json"), to.with_suffix(".json"))
+            os.replace(made, to)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise BuildError(f"{command} failed: {error}") from error

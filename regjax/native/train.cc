@@ -1,0 +1,212 @@
+// Trains networks for a segment of steps: what `regjax/engine/native.py` calls where no XLA program runs.
+//
+// The networks of a replicate share key, batches and random bits, which are drawn once for some steps; then
+// each network of it is trained for these steps, alone. No number of a network depends on another one, on
+// how many there are, or on how a training is cut into segments.
+#include <new>
+
+#include "network.h"
+#include "threefry.h"
+
+// What is called with; `library.py` has the same fields. Pointers to numbers are to contiguous arrays.
+struct Task {
+    int64_t num_layers;
+    const int64_t *sizes, *masked;
+    int64_t activation, loss, optimizer, schedule, warmup_steps, schedule_steps;
+    int64_t start, stop, batch_size, num_batches, shuffle;  // batch_size 0 takes all samples
+    int64_t replicates, lanes;                              // lanes: networks of a replicate
+    int64_t samples, targets;
+    const real *x;               // (features, samples); x_stride numbers on, that of the next replicate
+    const real *y;               // (targets, samples); likewise
+    int64_t x_stride, y_stride;  // 0 where all replicates share the array
+    const real *weights;         // (replicates, samples)
+    const real *divisors;        // (replicates,): what the weights are divided by
+    const uint32_t *keys;        // (replicates, 2)
+    const Rates *rates;          // by network
+    const real *l2, *l1;         // (networks, layers), over n
+    const real *thresholds;      // (networks, layers)
+    real *const *params;         // for each leaf, (networks, size of the leaf)
+    real *const *moments;        // for each moment and leaf
+    int32_t *counts;             // by network, or null
+};
+
+// Bytes of batches and random bits that are drawn ahead: they are read from the second-level cache.
+constexpr long DRAWN = 256 << 10;
+
+// The samples of one replicate: draws its batches and bits.
+class Samples {
+public:
+    Samples(const Task &task, long replicate) : task(task), replicate(replicate) {
+        features = task.sizes[0];
+        x = task.x + replicate * task.x_stride;
+        y = task.y + replicate * task.y_stride;
+        weights = task.weights + replicate * task.samples;
+        for (long l = 0; l < task.num_layers; l++) masked |= task.masked[l] != 0;
+        for (long s = 0; s < task.samples; s++) {
+            // Without masks, whose bits belong to columns, samples of weight 0 are left out of a full batch.
+            if (task.batch_size || masked || weights[s] > 0) all_places.push_back(int32_t(s));
+        }
+        columns = task.batch_size ? task.batch_size : long(all_places.size());
+        blocks = std::max<long>(1, (columns + B - 1) / B);
+        const long of_batch = blocks * B * (features + task.targets + 1);
+        long of_bits = 0;
+        for (long l = 0; l < task.num_layers; l++) of_bits += task.masked[l] ? bytes_of_bits(task.sizes[l] * columns) : 0;
+        const long bytes = (task.batch_size ? of_batch * long(sizeof(real)) : 0) + of_bits;
+        steps = task.stop - task.start;
+        if (bytes) steps = std::min(steps, std::max<long>(1, DRAWN / bytes));
+        packed = Buffer((task.batch_size ? std::max<long>(steps, 1) : 1) * of_batch);
+        numbers = of_batch;
+        bits.resize(std::max<long>(steps, 1) * task.num_layers);
+        for (long i = 0; i < long(bits.size()); i++) {
+            const long l = i % task.num_layers;
+            if (!task.masked[l]) continue;
+            drawn.emplace_back(new uint16_t[bytes_of_bits(task.sizes[l] * columns) / 2]());
+            bits[i] = drawn.back().get();
+        }
+        share.resize(task.samples);
+        for (long s = 0; s < task.samples; s++) share[s] = weights[s] > 0 ? weights[s] / task.divisors[replicate] : 0;
+        if (!task.batch_size) pack(all_places.data(), packed.data());
+        else by_sample();
+    }
+
+    // Draws for `count` steps from `first` on, at most `steps`.
+    void draw(long first, long count) {
+        const Key key = {task.keys[2 * replicate], task.keys[2 * replicate + 1]};
+        for (long i = 0; i < count; i++) {
+            if (task.batch_size) {
+                const long epoch = (first + i) / task.num_batches, index = (first + i) % task.num_batches;
+                if (epoch != drawn_epoch) order.draw(key, uint32_t(epoch), weights, task.samples, task.shuffle);
+                drawn_epoch = epoch;
+                pack(order.places.data() + index * task.batch_size, packed.data() + i * numbers);
+            }
+            const Key masks = place_key(key, uint32_t(first + i), MASKS);
+            for (long l = 0; l < task.num_layers; l++) {
+                if (!task.masked[l]) continue;
+                random_bits(fold_in(masks, uint32_t(l)), task.sizes[l] * columns, drawn_bits(i, l));
+            }
+        }
+    }
+
+    // The batch of the i-th step that was drawn, and the bits of each layer.
+    Batch batch(long i) const {
+        const real *here = packed.data() + (task.batch_size ? i * numbers : 0);
+        const real *targets = here + blocks * B * features;
+        return {blocks, columns, here, targets, targets + blocks * B * task.targets};
+    }
+    const uint16_t *const *bits_of(long i) const { return bits.data() + i * task.num_layers; }
+
+    long steps, blocks;
+
+private:
+    uint16_t *drawn_bits(long i, long l) const { return const_cast<uint16_t *>(bits[i * task.num_layers + l]); }
+
+    // A sample's inputs behind one another, since a batch has samples from anywhere.
+    void by_sample() {
+        inputs = Buffer(task.samples * features);
+        real *to = inputs.data();
+        for (long s = 0; s < task.samples; s++) for (long f = 0; f < features; f++) to[s * features + f] = x[f * task.samples + s];
+    }
+
+    // Writes `columns` samples in blocks: x, y, and their shares.
+    void pack(const int32_t *places, real *to) const {
+        real *px = to, *py = px + blocks * B * features, *ps = py + blocks * B * task.targets;
+        for (long k = 0; k < blocks; k++) for (long j = 0; j < B; j++) {
+            const long c = k * B + j;
+            const bool there = c < columns;
+            const long s = there ? places[c] : 0;
+            // 0·inf is NaN: a sample of weight 0 must not reach a product.
+            const bool seen = there && weights[s] > 0;
+            real *const own = px + k * features * B + j;
+            if (!seen) for (long f = 0; f < features; f++) own[f * B] = 0;
+            else if (task.batch_size) for (long f = 0; f < features; f++) own[f * B] = inputs.data()[s * features + f];
+            else for (long f = 0; f < features; f++) own[f * B] = x[f * task.samples + s];
+            for (long t = 0; t < task.targets; t++) py[(k * task.targets + t) * B + j] = there ? y[t * task.samples + s] : 0;
+            ps[c] = there ? share[s] : 0;
+        }
+    }
+
+    const Task &task;
+    const long replicate;
+    long features, columns, numbers, drawn_epoch = -1;
+    bool masked = false;
+    const real *x, *y, *weights;
+    std::vector<int32_t> all_places;
+    std::vector<real> share;
+    Buffer packed, inputs;
+    std::vector<const uint16_t *> bits;
+    std::vector<std::unique_ptr<uint16_t[]>> drawn;
+    Order order;
+};
+
+// Copies a network between the arrays of a task and the memory that it is trained in.
+template <bool IN> void move(const Task &task, const Network &network, long lane, Trainee &one) {
+    const long count = long(network.leaves.size());
+    for (int moment = 0; moment <= network.moments(); moment++) for (long i = 0; i < count; i++) {
+        const Leaf &leaf = network.leaves[i];
+        real *outside = (moment ? task.moments[(moment - 1) * count + i] : task.params[i]) + lane * leaf.size;
+        real *inside = one.numbers.data() + moment * network.num_numbers + leaf.at;
+        memcpy(IN ? inside : outside, IN ? outside : inside, leaf.size * sizeof(real));
+    }
+}
+
+static void train_replicate(const Task &task, const Settings &settings, long replicate) {
+    Samples samples(task, replicate);
+    Network network(settings, samples.blocks);
+    std::vector<Trainee> trainees;
+    const long first = replicate * task.lanes;
+    for (long lane = first; lane < first + task.lanes; lane++) {
+        const long at = lane * task.num_layers;
+        trainees.push_back({Buffer((1 + network.moments()) * network.num_numbers), task.counts ? task.counts[lane] : 0,
+                            task.rates[lane], task.l2 + at, task.l1 + at, task.thresholds + at});
+        move<true>(task, network, lane, trainees.back());
+    }
+    for (long step = task.start; step < task.stop; step += samples.steps) {
+        const long count = std::min(samples.steps, task.stop - step);
+        samples.draw(step, count);
+        for (Trainee &one : trainees) for (long i = 0; i < count; i++) {
+            network.step(one, samples.batch(i), samples.bits_of(i), step + i);
+        }
+    }
+    for (long i = 0; i < task.lanes; i++) {
+        move<false>(task, network, first + i, trainees[i]);
+        if (task.counts) task.counts[first + i] = trainees[i].count;
+    }
+}
+
+// Numbers too small for a full mantissa are 0, as XLA has them: a processor takes many times as long for them.
+class DenormalsAreZero {
+public:
+#if defined(__x86_64__)
+    DenormalsAreZero() : before(__builtin_ia32_stmxcsr()) { __builtin_ia32_ldmxcsr(before | 0x8040); }
+    ~DenormalsAreZero() { __builtin_ia32_ldmxcsr(before); }
+
+private:
+    const unsigned before;
+#elif defined(__aarch64__)
+    DenormalsAreZero() {
+        asm volatile("mrs %0, fpcr" : "=r"(before));
+        asm volatile("msr fpcr, %0" : : "r"(before | 1u << 24));
+    }
+    ~DenormalsAreZero() { asm volatile("msr fpcr, %0" : : "r"(before)); }
+
+private:
+    uint64_t before;
+#endif
+};
+
+// Returns 0, or 1 where memory ran out.
+extern "C" int regjax_train(const Task *task) {
+    const Settings settings = {task->num_layers, task->sizes, Activation(task->activation), Loss(task->loss),
+                               Optimizer(task->optimizer), Schedule(task->schedule), task->warmup_steps,
+                               task->schedule_steps, task->masked};
+    const DenormalsAreZero here;
+    try {
+        for (long replicate = 0; replicate < task->replicates; replicate++) train_replicate(*task, settings, replicate);
+    } catch (const std::bad_alloc &) {
+        return 1;
+    }
+    return 0;
+}
+
+// Bytes of `Task`, by which `library.py` checks that it has the same fields.
+extern "C" int64_t regjax_task_size() { return sizeof(Task); }
