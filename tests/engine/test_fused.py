@@ -153,6 +153,6 @@ def test_networks_that_do_not_fit_go_by_the_plain_program(by_kernel):
     chosen = []
     for group in make_plan(design).groups:
         task = tasks.task_of(design, group, Chunk(Wave(0), [[0]], 0, None), (10,), (True,))
-        assert task.fused == ("loop" in json.loads(tasks.how(design, group)))
-        chosen.append((group.on, task.fused))
+        assert (task.loop == "fused") == ("loop" in json.loads(tasks.how(design, group)))
+        chosen.append((group.on, task.loop == "fused"))
     assert chosen == [((), True), (("ema_decay",), False)]
