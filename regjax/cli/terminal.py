@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from regjax.core.caching import keep_programs
+
 if TYPE_CHECKING:
     from regjax.engine.progress import Progress, Report
 
@@ -110,17 +112,14 @@ def cache_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def use_compilation_cache(wanted: bool) -> None:
-    """Switches JAX's persistent cache on, in the user's cache folder or JAX_COMPILATION_CACHE_DIR."""
+    """Lets JAX keep compiled programs, in JAX_COMPILATION_CACHE_DIR or regjax's own folder; or keeps none."""
     import jax
 
-    if not wanted:
+    if wanted:
+        keep_programs()
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    else:
         jax.config.update("jax_enable_compilation_cache", False)
-        return
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-        jax.config.update("jax_compilation_cache_dir", os.path.join(base, "regjax", "jax"))
-    # By default JAX keeps only programs that took a second; most of ours take less, and there are many.
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 @contextlib.contextmanager

@@ -130,7 +130,7 @@ def normals(key: jax.Array, shapes: Sequence[tuple[int, int]]) -> list[jax.Array
     of_number = np.repeat(np.arange(len(shapes)), sizes)
     counters = np.concatenate([np.arange(size, dtype=np.uint32) for size in sizes])
     zeros = jnp.zeros(len(counters), jnp.uint32)
-    words = _rounds((layers[of_number, 0], layers[of_number, 1]), zeros, jnp.asarray(counters))
+    words = rounds((layers[of_number, 0], layers[of_number, 1]), zeros, jnp.asarray(counters))
     # 23 bits of mantissa make a number in [1, 2), stretched to (-1, 1); as jax.random.uniform does.
     ones = lax.bitcast_convert_type(((words[0] ^ words[1]) >> 9) | jnp.uint32(0x3F800000), jnp.float32)
     low = np.nextafter(np.float32(-1), np.float32(0))
@@ -173,20 +173,23 @@ def _threefry2x32(key: jax.Array, x0: jax.Array, x1: jax.Array) -> tuple[jax.Arr
     words = key if key.dtype == jnp.uint32 else jax.random.key_data(key)
     if words.shape != (2,):
         raise ValueError(f"key must be a threefry2x32 key, as replicate_key makes them, got {key.dtype}")
-    return _rounds((words[0], words[1]), x0, x1)
+    return rounds((words[0], words[1]), x0, x1)
 
 
-def _rounds(words: tuple[jax.Array, jax.Array], x0: jax.Array, x1: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns the counters after Threefry's 20 rounds, under keys of the same shape or scalars."""
+def rounds(words: tuple[Any, Any], x0: Any, x1: Any) -> tuple[Any, Any]:
+    """Returns the counters after Threefry's 20 rounds, under keys of the same shape or scalars.
+
+    All are uint32, of JAX or of NumPy.
+    """
     k0, k1 = words
-    keys = (k0, k1, k0 ^ k1 ^ jnp.uint32(0x1BD11BDA))
+    keys = (k0, k1, k0 ^ k1 ^ np.uint32(0x1BD11BDA))
     x0, x1 = x0 + keys[0], x1 + keys[1]
     for block in range(5):
         for distance in ((13, 15, 26, 6), (17, 29, 16, 24))[block % 2]:
             x0 = x0 + x1
-            x1 = x0 ^ ((x1 << distance) | (x1 >> (32 - distance)))
+            x1 = x0 ^ ((x1 << np.uint32(distance)) | (x1 >> np.uint32(32 - distance)))
         x0 = x0 + keys[(block + 1) % 3]
-        x1 = x1 + (keys[(block + 2) % 3] + jnp.uint32(block + 1))
+        x1 = x1 + (keys[(block + 2) % 3] + np.uint32(block + 1))
     return x0, x1
 
 

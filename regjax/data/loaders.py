@@ -21,8 +21,9 @@ import numpy as np
 
 from regjax.core.checks import check_count, did_you_mean, shortened, shown
 from regjax.core.data import Data, Task, check_two_classes
+from regjax.core.host import bits, fold_in, uniforms
 from regjax.core.random import root_key
-from regjax.core.settings import own_settings
+from regjax.core.settings import GENERATOR, own_settings
 from regjax.data.encode import encode, fit_statistics
 from regjax.data.files import ENDINGS as TABLES
 from regjax.data.files import Read, read_table
@@ -72,15 +73,25 @@ def two_regions(key: jax.Array, *, num_train: int = 211, num_test: int = 200) ->
     num_train = check_count("num_train", num_train, at_least=2)
     num_test = check_count("num_test", num_test)
     total = num_train + num_test
-    # The same points whatever the user's setting of this flag, which changes the random bits.
-    with jax.threefry_partitionable(True):
-        position, flip = jax.random.split(key)
-        u = np.asarray(jax.random.uniform(position, (total, 2), jnp.float32), np.float64)
-        flipped = np.asarray(jax.random.uniform(flip, (total,), jnp.float32)) < 0.1
-    X = 2 * u - 1
+    u, flips = _uniforms_of(key, 2 * total, total)
+    X, flipped = 2 * u.astype(np.float64).reshape(total, 2) - 1, flips < 0.1
     above = X[:, 1] > 0.4 * np.sin(3 * X[:, 0])
     y = (above ^ flipped).astype(np.int32)
     return Data.from_arrays(X[:num_train], y[:num_train]), Data.from_arrays(X[num_train:], y[num_train:])
+
+
+def _uniforms_of(key: jax.Array, *counts: int) -> list[np.ndarray]:
+    """Returns numbers of JAX, uniform on [0, 1), for each of the keys that a key is split into."""
+    if str(jax.random.key_impl(key)) == GENERATOR:  # by NumPy, which compiles nothing
+        words = fold_in(np.asarray(jax.random.key_data(key)), np.arange(len(counts)))
+        return [uniforms(bits(own[None], count), 0.0)[0] for own, count in zip(words, counts, strict=True)]
+    # The same points whatever the user's setting of this flag, which changes the random bits.
+    with jax.threefry_partitionable(True):
+        parts = jax.random.split(key, len(counts))
+        drawn = (
+            jax.random.uniform(own, (count,), jnp.float32) for own, count in zip(parts, counts, strict=True)
+        )
+        return [np.asarray(numbers) for numbers in drawn]
 
 
 def load_mat(path: Source, *, task: Task = "auto") -> tuple[Data, Data | None]:

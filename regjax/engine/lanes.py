@@ -24,6 +24,7 @@ import numpy as np
 from regjax.core.config import Config
 from regjax.core.data import Data
 from regjax.core.early_stopping import keep_best
+from regjax.core.host import initial_params
 from regjax.core.hparams import ABSENT, CARRIED, PENALISED, HParams, without
 from regjax.core.metrics import LAST
 from regjax.core.mlp import Params
@@ -36,9 +37,13 @@ from regjax.engine.orders import orders_of_lanes, pieces
 from regjax.engine.replicates import Replicates, over_lanes
 from regjax.engine.workers import is_accelerated, on_device
 from regjax.study.provenance import Loop
+from regjax.study.records import num_params
 
 # Steps of programs whose length is compiled in, which an accelerator has beside the one of any length.
 BLOCKS = (256, 32)
+# Most numbers of a task's initial weights that the host draws: a program that draws takes half a second to
+# compile, NumPy a tenth of a second for so many.
+MOST_ON_HOST = 2**20
 # Config fields that neither the first state nor a record depends on, each at one value: groups that differ
 # in these alone then share the compiled `init_lanes` and `measure_lanes`.
 _LOOP_ONLY: dict[str, Any] = {
@@ -208,11 +213,23 @@ def _first_states(task: ChunkTask, replicates: Replicates, hparams: HParams) -> 
     )
     hparams = without(hparams, [name for name in ABSENT if name not in CARRIED])
     init = functools.partial(init_lanes, config=config)
-    if task.params is None and is_drawn_on_cpu(replicates.key):
-        # Of the replicates it reads the keys alone: data would travel to the CPU for nothing.
-        keys = Replicates(replicates.key, x=None, y=None, train=None)
+    # Of the replicates it reads the keys alone: data would travel, and be compiled in, for nothing.
+    keys = Replicates(replicates.key, x=None, y=None, train=None)
+    params = _drawn_params(task) if task.params is None else task.params
+    if params is None and is_drawn_on_cpu(replicates.key):
         return on_cpu(init, keys, hparams, None)
-    return init(replicates, hparams, task.params)
+    return init(keys, hparams, params)
+
+
+def _drawn_params(task: ChunkTask) -> Params | None:
+    """Returns the initial parameters of the lanes of a task, or None where they are too many for the host."""
+    words, of_lane = np.unique(np.reshape(task.replicates.key, (-1, 2)), axis=0, return_inverse=True)
+    config, lanes = task.config, task.hparams.learning_rate.shape
+    if len(words) * num_params(config) > MOST_ON_HOST:
+        return None
+    drawn = initial_params(words, config.layer_sizes, init=config.init, dtype=config.dtype)
+    of_lane = np.broadcast_to(of_lane.reshape(lanes[0], -1), lanes)
+    return jax.tree.map(lambda leaf: leaf[of_lane], drawn)
 
 
 def _advance(
@@ -269,7 +286,7 @@ def _measure_of(task: ChunkTask, replicates: Replicates, hparams: HParams) -> Ca
     """Returns a function of parameters that returns their record, see `measures.measure_lanes`."""
     penalised = without(hparams, [name for name in ABSENT if name not in PENALISED])
     config = _config_of_records(task.config)
-    return with_ranks(measure_lanes, replicates, penalised, config)
+    return with_ranks(measure_lanes, replicates, penalised, config, on_host=task.loop == "native")
 
 
 def _recorded(

@@ -1,7 +1,8 @@
 """Records and per-example scores of the lanes of a chunk.
 
-`engine/lanes.py` calls these functions for a task's records. Areas under ROC curves of many samples are found
-by NumPy, whose sort takes a twentieth of the time of XLA's on a CPU.
+`engine/lanes.py` calls these functions for a task's records. Areas under ROC curves of many samples, and of
+networks that the native kernel trains, are found by NumPy: on a CPU its sort takes a twentieth of the time of
+XLA's, and none to compile.
 """
 
 from __future__ import annotations
@@ -81,7 +82,12 @@ def measure_lanes(
 
 
 def with_ranks(
-    measure: Callable[..., dict[str, jax.Array]], replicates: Replicates, hparams: HParams, config: Config
+    measure: Callable[..., dict[str, jax.Array]],
+    replicates: Replicates,
+    hparams: HParams,
+    config: Config,
+    *,
+    on_host: bool = False,
 ) -> Callable[[Params], dict[str, Any]]:
     """Returns a function of parameters that returns their record, as `measure_lanes` does.
 
@@ -90,8 +96,9 @@ def with_ranks(
         replicates: data and weights of the lanes.
         hparams: hyperparameters of the lanes.
         config: config of the records.
+        on_host: whether NumPy ranks few samples too: half of what a record takes to compile is XLA's sorts.
     """
-    if not _ranks_on_host(replicates, config):
+    if not _ranks_on_host(replicates, config, 0 if on_host else INFER_BLOCK):
         return functools.partial(measure, replicates, hparams, config=config)
     names = CLASS_METRICS if config.metrics is None else config.metrics
     others = dataclasses.replace(
@@ -113,12 +120,12 @@ def with_ranks(
     return measured
 
 
-def _ranks_on_host(replicates: Replicates, config: Config) -> bool:
-    """Returns whether NumPy finds the areas under ROC curves: of more samples than a block, on a CPU."""
+def _ranks_on_host(replicates: Replicates, config: Config, least: int) -> bool:
+    """Returns whether NumPy finds the areas under ROC curves: of more samples than `least`, on a CPU."""
     most = max(np.shape(x)[-1] for x in (replicates.x, replicates.test_x) if x is not None)
     wanted = config.metrics is None or "roc_auc" in config.metrics
     classes = jnp.issubdtype(replicates.y.dtype, jnp.integer) and config.loss != "multilabel_cross_entropy"
-    return wanted and classes and most > INFER_BLOCK and not is_accelerated()
+    return wanted and classes and most > least and not is_accelerated()
 
 
 def _areas(

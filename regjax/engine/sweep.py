@@ -17,6 +17,7 @@ from typing import Any, Unpack
 
 import jax
 
+from regjax.core.caching import keep_programs
 from regjax.core.config import Config
 from regjax.engine.checkpoints import Checkpoints
 from regjax.engine.progress import Report, reporter
@@ -46,6 +47,7 @@ def sweep(
     kernel: Kernel = "auto",
     progress: bool | Report = True,
     store: str | os.PathLike[str] | None = None,
+    compilation_cache: bool = True,
     **options: Unpack[Options],
 ) -> Results:
     """Returns the results of training every configuration of a grid on every seed and fold.
@@ -105,6 +107,8 @@ def sweep(
         store: path of an SQLite file that keeps every finished network. Those that it holds are not trained
             again; they come without parameters if they were stored without. None keeps results in memory
             alone.
+        compilation_cache: whether JAX keeps compiled programs for the next process, in the user's folder of
+            caches, from now on; where a folder is set already (`jax_compilation_cache_dir`) that is used.
 
     Raises:
         TypeError: an argument of the wrong kind, naming it.
@@ -123,6 +127,8 @@ def sweep(
         >>> results.compare().units
         'over 3 folds × 4 seeds (t, 2 df)'
     """
+    if compilation_cache:
+        keep_programs()
     design = make_design(data, config, grid, **options)
     found = _planned(design, questions, executor, workers, keep, kernel)
     origin = Origin(os.fspath(data) if isinstance(data, str | os.PathLike) else None)

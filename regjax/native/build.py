@@ -1,7 +1,7 @@
 """Builds the native kernel by the system's C++ compiler, once for a source, processor and compiler.
 
 `study/plan.py` asks `is_built` and `build`, `library.py` loads what was built. The library lies in a folder
-of regjax's own: `cache_folder`.
+of regjax's own: `caching.cache_folder`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import tempfile
 import threading
 from pathlib import Path
 from typing import NamedTuple
+
+from regjax.core.caching import cache_folder
 
 SOURCE = "train.cc"
 # No flag changes a value: errno and traps of the square root's domain are read by nobody.
@@ -41,15 +43,6 @@ class Built(NamedTuple):
 
 class BuildError(RuntimeError):
     """There is no C++ compiler, or it failed; the message says why."""
-
-
-def cache_folder() -> Path:
-    """Returns the folder of built libraries: in $REGJAX_CACHE_DIR, else in the user's folder of caches."""
-    given = os.environ.get("REGJAX_CACHE_DIR")
-    if given:
-        return Path(given, "native")
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home, "regjax", "native")
 
 
 def compiler() -> str | None:
@@ -86,7 +79,7 @@ def build(dtype: str) -> Built:
                 raise
             found = _found(dtype)
         if found is None:
-            raise BuildError(f"the library in {cache_folder()} was removed while it was built")
+            raise BuildError(f"the library in {cache_folder('native')} was removed while it was built")
         return found
 
 
@@ -106,7 +99,7 @@ def _found(dtype: str) -> Built | None:
 
 
 def _path(key: str) -> Path:
-    return cache_folder() / f"regjax-{key}.so"
+    return cache_folder("native") / f"regjax-{key}.so"
 
 
 def _key(dtype: str) -> str | None:

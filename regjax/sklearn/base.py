@@ -27,6 +27,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from regjax.core.caching import keep_programs
 from regjax.core.config import Config
 from regjax.core.data import unit_mean
 from regjax.core.hparams import check_loss
@@ -181,6 +182,7 @@ class RegMLP(Predicting):
         if incremental:
             made_by.__dict__.update(getattr(self, "_optimizer_params", {}))
         self._optimizer_params = {name: getattr(made_by, name) for name in OF_OPTIMIZER}
+        keep_programs()
         run = made_by._run_of(X, y, sample_weight, drawn)
         with own_settings(run.config.dtype):
             begun = self._begin(run, fresh, incremental)

@@ -14,17 +14,15 @@ import itertools
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 
-import jax
 import numpy as np
 
 from regjax.core.checks import shown
 from regjax.core.config import Config
 from regjax.core.data import Data, pad_samples
+from regjax.core.host import fold_in, replicate_words
 from regjax.core.hparams import OFF_VALUES, HParams, check_hparam
 from regjax.core.metrics import CLASS_METRICS, REAL_METRICS, UNITS, without_split
 from regjax.core.mlp import Params
-from regjax.core.random import as_key, replicate_key
-from regjax.core.settings import own_settings
 from regjax.data.encode import Statistics, encode, fit_statistics
 from regjax.data.schema import Schema
 from regjax.data.splits import Splits, standardisation, target_standardisation
@@ -35,10 +33,6 @@ from regjax.study.grid import Grid
 from regjax.study.words import describe
 
 Pairing = Literal["paired", "independent"]
-
-
-# Replicates above which their keys are drawn at once: one by one each takes half a millisecond.
-MANY_REPLICATES = 1_000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -432,19 +426,19 @@ class Design:
 
     def key(self, row: Row) -> np.ndarray:
         """Returns the key data of a row, `(2,)`: that of its replicate, or its own where not paired."""
-        many = self.num_replicates > MANY_REPLICATES
-        key = self._keys[row.seed, row.fold] if many else _key_data(row.seed, row.fold)
+        key = self._keys[row.seed, row.fold]
         # Paired rows draw the same weights, batches and masks: only their configurations differ.
         if self.pairing == "paired":
             return key
-        return np.asarray(_fold_in_twice(key, self._digests[row.configuration]))
+        first, second = self._digests[row.configuration]
+        return fold_in(fold_in(key, first), second)
 
     @functools.cached_property
     def _keys(self) -> dict[tuple[int, int], np.ndarray]:
         """The key data of all replicates, by seed and fold, drawn at once."""
         pairs = list(itertools.product(self.seeds, range(self.num_folds)))
-        drawn = _keys_of(*(np.array(part, np.uint32) for part in zip(*pairs, strict=True)))
-        return dict(zip(pairs, np.asarray(drawn), strict=True))
+        drawn = replicate_words(*(np.array(part, np.uint32) for part in zip(*pairs, strict=True)))
+        return dict(zip(pairs, drawn, strict=True))
 
     @functools.cached_property
     def _digests(self) -> np.ndarray:
@@ -461,25 +455,6 @@ def part_of(design: Design, configurations: Sequence[int]) -> Design:
     names = ("configurations", "configs", "hparams", "num_batches")
     parts = {name: tuple(getattr(design, name)[index] for index in configurations) for name in names}
     return dataclasses.replace(design, **parts)
-
-
-@functools.lru_cache(maxsize=4096)
-def _key_data(seed: int, fold: int) -> np.ndarray:
-    return np.asarray(jax.random.key_data(replicate_key(seed, fold)))
-
-
-@own_settings("float32")
-@jax.jit
-@jax.vmap
-def _keys_of(seed: jax.Array, fold: jax.Array) -> jax.Array:
-    return jax.random.key_data(replicate_key(seed, fold))
-
-
-@own_settings("float32")
-@jax.jit
-def _fold_in_twice(key: jax.Array, words: jax.Array) -> jax.Array:
-    folded = jax.random.fold_in(as_key(key), words[0])
-    return jax.random.key_data(jax.random.fold_in(folded, words[1]))
 
 
 def watches(configuration: Configuration, config: Config) -> bool:

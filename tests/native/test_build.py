@@ -8,8 +8,9 @@ import stat
 
 import pytest
 
+from regjax.core.caching import cache_folder
 from regjax.native import build as module
-from regjax.native.build import BuildError, build, cache_folder, compiler, is_built
+from regjax.native.build import BuildError, build, compiler, is_built
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def test_it_is_built_once(folder, monkeypatch):
     assert not is_built("float32")
     found = build("float32")
     assert found.path.read_text() == "library\n"
-    assert found.path.parent == cache_folder() == folder / "cache" / "native"
+    assert found.path.parent == cache_folder("native") == folder / "cache" / "native"
     assert found.how.startswith("fake 1.0, ")
     assert f"-DREAL=float, source {module.source_digest()}" in found.how
     assert is_built("float32")
@@ -108,10 +109,10 @@ def test_the_compiler_and_the_folder_are_the_users_to_choose(folder, monkeypatch
     assert compiler() == next((p for name in ("c++", "g++", "clang++") if (p := shutil.which(name))), None)
     monkeypatch.delenv("REGJAX_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-    assert cache_folder() == folder / "regjax" / "native"
+    assert cache_folder("native") == folder / "regjax" / "native"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(folder))
-    assert cache_folder() == folder / ".cache" / "regjax" / "native"
+    assert cache_folder("native") == folder / ".cache" / "regjax" / "native"
 
 
 def test_flags_name_this_processor(monkeypatch):

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from regjax.core.config import Config
 from regjax.study.resolve import make_design
 
 
@@ -27,11 +26,3 @@ def test_a_metric_that_some_fold_does_not_define_is_said_before_training():
     design = make_design((X, np.arange(12) // 6), folds=KFold(4))
     with pytest.raises(ValueError, match="val_roc_auc is not in fold 0, whose held-out samples lack a class"):
         design.check_metric("val_roc_auc")
-
-
-def test_many_keys_are_drawn_at_once_and_are_the_same(monkeypatch):
-    design = make_design("two_regions", Config(num_steps=1), {"l2": [0, 1]}, seeds=[7, 3], folds=3)
-    rows = [design.row(index) for index in range(design.num_rows)]
-    one_by_one = [design.key(row).tolist() for row in rows]
-    monkeypatch.setattr("regjax.study.design.MANY_REPLICATES", 1)
-    assert [design.key(row).tolist() for row in rows] == one_by_one
