@@ -58,11 +58,10 @@ def initial_params(
         dtype: dtype of the result.
     """
     key = fold_in(fold_in(words, 0), INIT)
-    pairs = list(itertools.pairwise(layer_sizes))
+    pairs, layers = list(itertools.pairwise(layer_sizes)), []
     if init in ("sklearn", "sklearn_logistic"):
         factor = 6.0 if init == "sklearn" else 2.0
         drawn = uniforms(bits(key, sum(fan_out * (fan_in + 1) for fan_in, fan_out in pairs)))
-        layers: list[Layer] = []
         at = 0
         for fan_in, fan_out in pairs:
             part = drawn[:, at : at + fan_out * (fan_in + 1)]
@@ -71,7 +70,6 @@ def initial_params(
             scaled = scaled.reshape(-1, fan_out, fan_in + 1)
             layers.append(Layer(scaled[:, :, :-1].copy(), scaled[:, :, -1:].copy()))
         return tuple(layers)
-    layers: list[Layer] = []
     for index, (fan_in, fan_out) in enumerate(pairs):
         variance = {"tutorial": 1 / fan_in, "he": 2 / fan_in, "glorot": 2 / (fan_in + fan_out)}[init]
         normal = _normals(bits(fold_in(key, index), fan_out * fan_in))
