@@ -19,6 +19,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import pandas as pd
 
 from benchmarks.measure import peak_memory, spread
 from benchmarks.opponents import sweep
@@ -127,25 +128,63 @@ def _point_in_words(found: dict[str, Any]) -> str:
     return f"{', '.join(f'{name} {found[name]}' for name in names)}: {us}, compiling {found['compile']:.1f} s"
 
 
+# A grid of twelve programs: what differs between them is compiled in.
+TWELVE = """
+import regjax
+grid = {"activation": ["relu", "tanh", "sigmoid"], "optimizer": ["sgd", "momentum", "adam", "adamw"]}
+regjax.sweep("two_regions", {"num_steps": 200, "eval_every": 100}, grid, folds=5, progress=False)
+"""
+# Ends the process at the first network that is done.
+FIRST = """
+import os, regjax
+def seen(progress):
+    if progress.done:
+        os._exit(0)
+grid = {"l2": [0, 0.1, 0.7, 1], "keep_prob": [1, 0.86]}
+regjax.sweep("two_regions", {"num_steps": 2000}, grid, seeds=2, folds=5, progress=seen)
+"""
+
+
+def write_table(path: Path) -> None:
+    """Writes a table as users have them: 1,000 rows, eight columns of numbers, three of words, gaps."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.standard_normal((1000, 8)), columns=[f"x{index}" for index in range(8)])
+    table = table.mask(rng.random(table.shape) < 0.02)
+    for name, words in (("colour", "red green blue"), ("town", "A B C D E F"), ("answer", "yes no")):
+        table[name] = rng.choice(words.split(), len(table))
+    table["target"] = np.where(table["x0"].fillna(0) + rng.standard_normal(1000) > 0, "high", "low")
+    table.to_csv(path, index=False)
+
+
 def first_minutes(repeats: int, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """Returns seconds of whole processes: an import, a first `compare`, a small sweep, without and with the
-    cache of compiled programs that an earlier run has left.
+    """Returns seconds of whole processes, without and with what an earlier one has compiled.
+
+    Imports, a first `compare`, a small sweep, one of a table with the command's defaults, a grid of twelve
+    programs, and the first network of a sweep that is done.
     """
     commands = {
+        "python -c 'import jax'": [sys.executable, "-c", "import jax"],
         "python -c 'import regjax'": [sys.executable, "-c", "import regjax"],
         "regjax compare": [sys.executable, "-m", "regjax", "compare", "--out", "out"],
         "regjax sweep": [
             sys.executable, "-m", "regjax", "sweep", "--l2", "none,0.1,0.7", "--keep-prob", "1,0.86",
             "--seeds", "2", "--folds", "5", "--steps", "2000", "--no-store", "--out", "out",
         ],
+        "regjax sweep table.csv": [
+            sys.executable, "-m", "regjax", "sweep", "table.csv", "--target", "target", "--no-store",
+        ],
+        "twelve programs, regjax.sweep": [sys.executable, "-c", TWELVE],
+        "the first network, regjax.sweep": [sys.executable, "-c", FIRST],
     }  # fmt: skip
     found: dict[str, dict[str, list[float]]] = {name: {} for name in commands}
     for _ in range(repeats):
         for name, command in commands.items():
             say(f"first minutes: {name}")
             with tempfile.TemporaryDirectory() as folder:
-                around = environment(JAX_COMPILATION_CACHE_DIR=f"{folder}/cache")
-                for when in ("cold", "warm") if "regjax" in command else ("cold",):
+                write_table(Path(folder, "table.csv"))
+                around = environment(REGJAX_CACHE_DIR=f"{folder}/cache")
+                around.pop("JAX_COMPILATION_CACHE_DIR", None)
+                for when in ("cold", "warm") if "import" not in name else ("cold",):
                     began = time.perf_counter()
                     subprocess.run(command, cwd=folder, env=around, capture_output=True, check=True)
                     found[name].setdefault(when, []).append(time.perf_counter() - began)
