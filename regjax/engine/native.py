@@ -123,7 +123,7 @@ def _strengths(
         zip((hparams.input_keep_prob, *[hparams.keep_prob] * config.num_hidden), masked, strict=True)
     ):
         if on:
-            own = rows(value)
+            own: Any = rows(value)
             thresholds[:, layer] = np.asarray(keep_threshold(own[:, max(layer - 1, 0)]))
     l2, l1 = (np.ascontiguousarray(rows(value) / of_network) for value in (hparams.l2, hparams.l1))
     return Strengths(np.ascontiguousarray(rates), l2, l1, thresholds)
