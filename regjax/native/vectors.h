@@ -18,7 +18,11 @@ typedef REAL real;
 #define INLINE static inline __attribute__((always_inline))
 // Tiles stay functions of their own: inlined into loops of unknown length they take minutes to compile.
 #define TILE static __attribute__((noinline))
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
 #define UNROLL _Pragma("GCC unroll 16")
+#endif
 
 #if defined(__AVX512F__)
 constexpr int BYTES = 64, TILE_UNITS = 8;
