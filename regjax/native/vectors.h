@@ -95,7 +95,11 @@ typedef Count<L>::type AllLanes;
 
 // Picker::at(k) is the index of element k of the result, counted through both vectors.
 template <class Picker, int... I> INLINE vec pick(vec a, vec b, Indices<I...>) {
+#if defined(__clang__) || __GNUC__ >= 12
     return __builtin_shufflevector(a, b, Picker::at(I)...);
+#else
+    return __builtin_shuffle(a, b, (ivec){Picker::at(I)...});
+#endif
 }
 template <class Picker> INLINE vec pick(vec a, vec b) { return pick<Picker>(a, b, AllLanes{}); }
 
