@@ -44,6 +44,7 @@ MANY = 65_536
 ROUNDS = (
     (("regjax", "naive JAX"), False),
     (("Flax NNX", "Equinox"), False),
+    (("regjax by XLA",), False),
     (("NumPy", "PyTorch"), False),
     (("torch.compile(vmap)",), False),
     (("regjax", "naive JAX", "Flax NNX", "Equinox"), True),

@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 # Okabe & Ito's colours, and a marker each: no two differ by colour alone.
 STYLES = {
     "regjax": ("#000000", "o"),
+    "regjax by XLA": ("#000000", "."),
     "NumPy": ("#999999", "v"),
     "scikit-learn": ("#E69F00", "^"),
     "GridSearchCV": ("#E69F00", "<"),

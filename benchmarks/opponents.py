@@ -17,6 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import regjax
 from benchmarks.problems import Params, Prepared, Problem, Rows
+from regjax.study.groups import Kernel
 
 # Set before PyTorch is imported: its cache would hide the seconds of compiling.
 os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
@@ -56,11 +57,12 @@ def sweep(
     return regjax.sweep((x, y), config, regjax.grid(**axes), seeds=seeds, progress=False, **options)
 
 
-def regjax_sweep(problem: Problem, rows: Rows) -> Prepared:
-    """`regjax.sweep`, which also plans."""
+def regjax_sweep(problem: Problem, rows: Rows, kernel: Kernel | None = None) -> Prepared:
+    """`regjax.sweep`, which also plans; `kernel` None is the fastest that JAX's device has."""
+    kernel = kernel or ("native" if jax.default_backend() == "cpu" else "auto")
     run = functools.partial(
         sweep, problem.x, problem.y, problem.layer_sizes, problem.batch_size, rows.axes, rows.seeds,
-        standardize=False,
+        standardize=False, kernel=kernel,
     )  # fmt: skip
 
     def params(results: regjax.Results) -> Params:
@@ -274,6 +276,7 @@ def _torch(name: str) -> Callable[[Problem, Rows], Prepared | None]:
 SEVERAL = max(16, 4 * len(os.sched_getaffinity(0)))
 OPPONENTS = {
     "regjax": Opponent(regjax_sweep, None),
+    "regjax by XLA": Opponent(functools.partial(regjax_sweep, kernel="xla"), None, quick=False),
     "NumPy": Opponent(numpy_loop, 1),
     "scikit-learn": Opponent(sklearn_alone, 1, quick=False),
     "GridSearchCV": Opponent(sklearn_search, SEVERAL, quick=False),

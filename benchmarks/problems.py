@@ -142,8 +142,8 @@ def problems() -> list[Problem]:
 
 
 def rows_of(problem: Problem, count: int) -> Rows:
-    """Returns a grid of 1, 4, 16, 256, 4,096 or 65,536 networks."""
-    seeds = {1: 1, 4: 1, 16: 1, 256: 4, 4096: 16, 65_536: 64}[count]
+    """Returns a grid of 1, 2, 4, 8, 16, 256, 4,096 or 65,536 networks."""
+    seeds = {1: 1, 2: 1, 4: 1, 8: 1, 16: 1, 256: 4, 4096: 16, 65_536: 64}[count]
     configurations = count // seeds
     num_rates = min(4, configurations)
     num_l2 = configurations // num_rates

@@ -119,7 +119,19 @@ _DEFINED_IN = {
     "study.results": "Results",
 }
 _MODULE_OF = {name: module for module, names in _DEFINED_IN.items() for name in names.split()}
-_PACKAGES = ("cli", "core", "data", "engine", "plot", "report", "sklearn", "store", "study", "tutorial")
+_PACKAGES = (
+    "cli",
+    "core",
+    "data",
+    "engine",
+    "native",
+    "plot",
+    "report",
+    "sklearn",
+    "store",
+    "study",
+    "tutorial",
+)
 
 
 if not TYPE_CHECKING:  # a type checker that saw `__getattr__` would accept any name

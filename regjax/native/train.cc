@@ -63,10 +63,8 @@ public:
             drawn.emplace_back(new uint16_t[bytes_of_bits(task.sizes[l] * columns) / 2]());
             bits[i] = drawn.back().get();
         }
-        share.resize(task.samples);
-        for (long s = 0; s < task.samples; s++) share[s] = weights[s] > 0 ? weights[s] / task.divisors[replicate] : 0;
+        by_sample();
         if (!task.batch_size) pack(all_places.data(), packed.data());
-        else by_sample();
     }
 
     // Draws for `count` steps from `first` on, at most `steps`.
@@ -100,39 +98,44 @@ public:
 private:
     uint16_t *drawn_bits(long i, long l) const { return const_cast<uint16_t *>(bits[i * task.num_layers + l]); }
 
-    // A sample's inputs behind one another, since a batch has samples from anywhere.
-    void by_sample() {
-        inputs = Buffer(task.samples * features);
-        real *to = inputs.data();
-        for (long s = 0; s < task.samples; s++) for (long f = 0; f < features; f++) to[s * features + f] = x[f * task.samples + s];
-    }
+    long width() const { return features + task.targets + 1; }
 
-    // Writes `columns` samples in blocks: x, y, and their shares.
-    void pack(const int32_t *places, real *to) const {
-        real *px = to, *py = px + blocks * B * features, *ps = py + blocks * B * task.targets;
-        for (long k = 0; k < blocks; k++) for (long j = 0; j < B; j++) {
-            const long c = k * B + j;
-            const bool there = c < columns;
-            const long s = there ? places[c] : 0;
-            // 0·inf is NaN: a sample of weight 0 must not reach a product.
-            const bool seen = there && weights[s] > 0;
-            real *const own = px + k * features * B + j;
-            if (!seen) for (long f = 0; f < features; f++) own[f * B] = 0;
-            else if (task.batch_size) for (long f = 0; f < features; f++) own[f * B] = inputs.data()[s * features + f];
-            else for (long f = 0; f < features; f++) own[f * B] = x[f * task.samples + s];
-            for (long t = 0; t < task.targets; t++) py[(k * task.targets + t) * B + j] = there ? y[t * task.samples + s] : 0;
-            ps[c] = there ? share[s] : 0;
+    // Inputs, targets and share of a sample behind one another, since a batch has samples from anywhere. 0·inf is
+    // NaN: the inputs of a sample of weight 0, which must not reach a product, are 0.
+    void by_sample() {
+        rows = Buffer(task.samples * width());
+        real *to = rows.data();
+        for (long s = 0; s < task.samples; s++, to += width()) {
+            const bool seen = weights[s] > 0;
+            if (seen) for (long f = 0; f < features; f++) to[f] = x[f * task.samples + s];
+            for (long t = 0; t < task.targets; t++) to[features + t] = y[t * task.samples + s];
+            to[features + task.targets] = seen ? weights[s] / task.divisors[replicate] : 0;
         }
     }
 
+    // Writes `columns` samples in blocks: x, y, and their shares. What lies beyond the last one stays 0.
+    void pack(const int32_t *places, real *to) const {
+        real *px = to, *py = px + blocks * B * features, *ps = py + blocks * B * task.targets;
+        for (long c = 0; c < columns; c++) {
+            const real *row = rows.data() + places[c] * width();
+            const real *ahead = rows.data() + places[std::min(c + AHEAD, columns - 1)] * width();
+            for (long i = 0; i < width(); i += LINE) __builtin_prefetch(ahead + i);
+            const long k = c / B, j = c % B;
+            for (long f = 0; f < features; f++) px[(k * features + f) * B + j] = row[f];
+            for (long t = 0; t < task.targets; t++) py[(k * task.targets + t) * B + j] = row[features + t];
+            ps[c] = row[features + task.targets];
+        }
+    }
+
+    // Samples whose memory is fetched before they are needed, and numbers that come with one fetch.
+    static constexpr long AHEAD = 16, LINE = 64 / sizeof(real);
     const Task &task;
     const long replicate;
     long features, columns, numbers, drawn_epoch = -1;
     bool masked = false;
     const real *x, *y, *weights;
     std::vector<int32_t> all_places;
-    std::vector<real> share;
-    Buffer packed, inputs;
+    Buffer packed, rows;
     std::vector<const uint16_t *> bits;
     std::vector<std::unique_ptr<uint16_t[]>> drawn;
     Order order;

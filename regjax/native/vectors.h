@@ -18,7 +18,11 @@ typedef REAL real;
 #define INLINE static inline __attribute__((always_inline))
 // Tiles stay functions of their own: inlined into loops of unknown length they take minutes to compile.
 #define TILE static __attribute__((noinline))
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
 #define UNROLL _Pragma("GCC unroll 16")
+#endif
 
 #if defined(__AVX512F__)
 constexpr int BYTES = 64, TILE_UNITS = 8;
@@ -91,7 +95,11 @@ typedef Count<L>::type AllLanes;
 
 // Picker::at(k) is the index of element k of the result, counted through both vectors.
 template <class Picker, int... I> INLINE vec pick(vec a, vec b, Indices<I...>) {
+#if defined(__clang__) || __GNUC__ >= 12
     return __builtin_shufflevector(a, b, Picker::at(I)...);
+#else
+    return __builtin_shuffle(a, b, (ivec){Picker::at(I)...});
+#endif
 }
 template <class Picker> INLINE vec pick(vec a, vec b) { return pick<Picker>(a, b, AllLanes{}); }
 

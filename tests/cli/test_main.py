@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -248,22 +249,38 @@ def test_ctrl_c_between_pictures_names_them(tmp_path, capsys, monkeypatch):
 
 @pytest.mark.bits
 def test_check_passes_and_says_the_device(monkeypatch, capsys):
-    from regjax.core import certificate as check
+    from regjax.core import certificate
+    from regjax.engine import native_certificate
+    from regjax.native import library
 
-    rows = check.certify(depths=(0,), losses=("squared_error",))
-    monkeypatch.setattr(check, "certify", lambda on_progress: rows)
+    rows = certificate.certify(depths=(0,), losses=("squared_error",))
+    native = [native_certificate.NativeCertificate("relu", "poisson", 1e-15)]
+
+    def checked(rows, native, why=""):
+        """Runs the command on these certificates; returns its exit code and what it printed."""
+        monkeypatch.setattr(certificate, "certify", lambda on_progress: rows)
+        monkeypatch.setattr(native_certificate, "certify", lambda: native)
+        monkeypatch.setattr(library, "find", lambda dtype: library.Found(None, "", why))
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["check"])
+        return stop.value.code, capsys.readouterr().out
+
     monkeypatch.setattr(terminal, "use_compilation_cache", lambda wanted: None)
-    with pytest.raises(SystemExit) as stop:
-        cli.main(["check"])
-    assert stop.value.code == 0
-    out = capsys.readouterr().out
-    assert "all 62 within their bounds; float64 on " in out
+    code, out = checked(rows, native)
+    assert code == 0
+    assert "all 63 within their bounds; float64 on " in out
+    assert re.search(r"poisson +1\.0e-15\n", out)
+    code, out = checked(rows, native, why="no compiler")
+    assert code == 0
+    assert "native kernel: not there, no compiler\n" in out
+    assert "all 62 within" in out
     bad = [row._replace(error=1e-3) if row.term == "l1" else row for row in rows]
-    monkeypatch.setattr(check, "certify", lambda on_progress: bad)
-    with pytest.raises(SystemExit) as stop:
-        cli.main(["check"])
-    assert stop.value.code == 1
-    assert "5 of 62 exceed their bound" in capsys.readouterr().out
+    code, out = checked(bad, native)
+    assert code == 1
+    assert "5 of 63 exceed their bound" in out
+    code, out = checked(rows, [native[0]._replace(error=1e-3)])
+    assert code == 1
+    assert "1 of 63 exceed their bound" in out
 
 
 def test_help_and_version():

@@ -110,6 +110,7 @@ EVERY = {
     "pairing": ("independent", "independent"),
     "stopping": ("0.25", 0.25),
     "workers": ("1", 1),
+    "kernel": ("xla", "xla"),
     "keep": ("none", "none"),
     "metric": ("val_loss", "val_loss"),
     "rule": ("one_se", "one_se"),

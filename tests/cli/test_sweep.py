@@ -187,6 +187,7 @@ BAD = [
     (["--over", "l1"], "over must name axes of the grid"),
     (["--over", "l2", "--seeds", "1", "--validation", "0.2"], "over must have at least two folds or seeds"),
     (["--workers", "0"], "workers must be at least 1"),
+    (["--kernel", "fast"], "kernel must be one of auto, xla, native, got 'fast'"),
     (["--workers", "two"], "workers must be a whole number"),
     (["--keep", "some"], "keep must be one of all, best, none"),
     (["--test", "1.5"], "test must be a fraction in (0, 1), got 1.5"),

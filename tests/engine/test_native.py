@@ -312,16 +312,17 @@ def test_a_task_without_a_library_says_so(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="of processors with AVX")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("processor", ["x86-64-v3", "x86-64"])
-def test_processors_of_shorter_vectors(processor, monkeypatch, kernel):
-    kernel()
+def test_processors_of_shorter_vectors(processor, dtype, monkeypatch, kernel, x64):
+    kernel(dtype)
     monkeypatch.setattr(build, "flags", lambda: (*build.FLAGS, f"-march={processor}"))
-    built = build.build("float32")
+    built = build.build(dtype)
     assert f"-march={processor}" in built.how
     found = library.Found(library.load_built(built), built.how, "")
     monkeypatch.setattr(module, "find", lambda dtype: found)
     for config, values in CASES:
-        check(config, values)
+        check(config | {"dtype": dtype}, values)
 
 
 # -- what the plan decides ----------------------------------------------------------------------------------
