@@ -37,7 +37,7 @@ def infer(
 ) -> jax.Array:
     """Returns the logits in inference mode, `(n_outputs, n)`; samples of weight 0 are hidden.
 
-    More than `INFER_BLOCK` samples pass through the network in blocks of as many, but on an accelerator, which
+    On a CPU more than `INFER_BLOCK` samples pass through the network in blocks of as many; an accelerator
     would wait for each of them to begin.
 
     Args:
