@@ -14,9 +14,7 @@ import numpy as np
 
 from regjax.core.settings import own_settings
 from regjax.study.design import Design
-
-# Bytes of inputs of all folds, in both layouts, up to which they are put on the device at once.
-MOST_BYTES = 2**31
+from regjax.study.plan import INPUTS_BUDGET
 
 
 class Inputs:
@@ -38,7 +36,7 @@ class Inputs:
         """Whether they may be put on the device at once."""
         itemsize = np.dtype(self.design.configs[0].dtype).itemsize
         per_kind = 2 * len(self.design.input_names) * self.design.padded.x.shape[1] * itemsize
-        return len(self._kinds) == 1 or len(self._kinds) * per_kind <= MOST_BYTES
+        return len(self._kinds) == 1 or len(self._kinds) * per_kind <= INPUTS_BUDGET
 
     def of(self, kinds: list[tuple[int, bool]], shape: tuple[int, ...], in_batches: bool) -> dict[str, Any]:
         """Returns the fields `x`, `test_x`, `rows` and `fold` of the replicates of a chunk.

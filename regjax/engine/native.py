@@ -87,7 +87,7 @@ def _samples_of(replicates: Any, config: Config) -> tuple[Samples, np.ndarray]:
     weights = np.asarray(replicates.train)
     weights = np.ascontiguousarray(weights.reshape(-1, weights.shape[-1]), config.dtype)
     num_train = weights.sum(axis=1)
-    # Without leading axes all replicates share an array.
+    # Without leading axes all replicates share an array; the inputs of folds may lie side by side.
     x, y = (np.asarray(leaf) for leaf in (replicates.x, replicates.y))
     x, y = (np.ascontiguousarray(a.reshape(-1, *a.shape[-2:]), config.dtype) for a in (x, y))
     weighted = weights
@@ -99,7 +99,9 @@ def _samples_of(replicates: Any, config: Config) -> tuple[Samples, np.ndarray]:
         ])  # fmt: skip
     divisors = weighted.sum(axis=1) if config.batch_size is None else np.full(len(weights), config.batch_size)
     keys = np.ascontiguousarray(np.asarray(replicates.key).reshape(-1, 2), np.uint32)
-    return Samples(x, y, weighted, divisors.astype(config.dtype), keys), num_train
+    own = np.arange(len(keys)) % len(x) if replicates.fold is None else np.ravel(replicates.fold)
+    folds = np.ascontiguousarray(own, np.int64)
+    return Samples(x, y, weighted, divisors.astype(config.dtype), keys, folds), num_train
 
 
 def _masked(hparams: HParams, config: Config) -> tuple[bool, ...]:

@@ -32,7 +32,7 @@ class _Task(ctypes.Structure):
             "start", "stop", "batch_size", "num_batches", "shuffle",
             "replicates", "lanes", "samples", "targets",
         )),
-        *((name, POINTER) for name in ("x", "y")),
+        *((name, POINTER) for name in ("x", "y", "folds")),
         *((name, WHOLE) for name in ("x_stride", "y_stride")),
         *((name, POINTER) for name in (
             "weights", "divisors", "keys", "rates", "l2", "l1", "thresholds", "params", "moments", "counts",
@@ -74,11 +74,12 @@ class Samples(NamedTuple):
     """What the networks train on; arrays of the dtype of the networks.
 
     Attributes:
-        x: `(1 or replicates, features, n)`.
+        x: inputs of each fold, `(folds, features, n)`.
         y: `(1 or replicates, targets, n)`.
         weights: `(replicates, n)`.
         divisors: what the weights are divided by, `(replicates,)`.
         keys: `(replicates, 2)`, uint32.
+        folds: number of the replicate's inputs among those of `x`, `(replicates,)` int64.
     """
 
     x: np.ndarray
@@ -86,6 +87,19 @@ class Samples(NamedTuple):
     weights: np.ndarray
     divisors: np.ndarray
     keys: np.ndarray
+    folds: np.ndarray
+
+    def check(self) -> None:
+        """Raises ValueError where an array is shorter than the kernel takes it to be: it reads without looking."""
+        replicates, n = len(self.keys), self.x.shape[-1]
+        shapes = {"weights": (replicates, n), "divisors": (replicates,), "folds": (replicates,)}
+        for name, shape in shapes.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"{name} must be {shape}, got {getattr(self, name).shape}")
+        if len(self.y) not in (1, replicates) or self.y.shape[-1] != n:
+            raise ValueError(f"y must be of 1 or {replicates} replicates and {n} samples, got {self.y.shape}")
+        if not ((self.folds >= 0) & (self.folds < len(self.x))).all():
+            raise ValueError(f"folds must be in 0 … {len(self.x) - 1}, got {self.folds.tolist()}")
 
 
 class Strengths(NamedTuple):
@@ -171,9 +185,10 @@ def train(
 
     Raises:
         MemoryError: there is not enough memory.
-        ValueError: more samples in the batches of an epoch than there are.
+        ValueError: more samples in the batches of an epoch than there are, or arrays that do not fit.
     """
     p, replicates = program, len(samples.keys)
+    samples.check()
     # The kernel reads these samples of an order without looking.
     if p.batch_size and not 0 < p.num_batches * p.batch_size <= samples.x.shape[-1]:
         raise ValueError(
@@ -192,7 +207,7 @@ def train(
         lanes=len(strengths.rates) // replicates,
         samples=samples.x.shape[-1],
         targets=samples.y.shape[-2],
-        x_stride=samples.x[0].size if len(samples.x) > 1 else 0,
+        x_stride=samples.x[0].size,
         y_stride=samples.y[0].size if len(samples.y) > 1 else 0,
         **{name: _address(array) for name, array in samples._asdict().items()},
         **{name: _address(array) for name, array in strengths._asdict().items()},

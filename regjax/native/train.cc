@@ -16,9 +16,10 @@ struct Task {
     int64_t start, stop, batch_size, num_batches, shuffle;  // batch_size 0 takes all samples
     int64_t replicates, lanes;                              // lanes: networks of a replicate
     int64_t samples, targets;
-    const real *x;               // (features, samples); x_stride numbers on, that of the next replicate
-    const real *y;               // (targets, samples); likewise
-    int64_t x_stride, y_stride;  // 0 where all replicates share the array
+    const real *x;               // (features, samples); x_stride numbers on, that of the next fold
+    const real *y;               // (targets, samples); y_stride numbers on, that of the next replicate
+    const int64_t *folds;        // number of the inputs of each replicate
+    int64_t x_stride, y_stride;  // 0 where all share the array
     const real *weights;         // (replicates, samples)
     const real *divisors;        // (replicates,): what the weights are divided by
     const uint32_t *keys;        // (replicates, 2)
@@ -38,7 +39,7 @@ class Samples {
 public:
     Samples(const Task &task, long replicate) : task(task), replicate(replicate) {
         features = task.sizes[0];
-        x = task.x + replicate * task.x_stride;
+        x = task.x + task.folds[replicate] * task.x_stride;
         y = task.y + replicate * task.y_stride;
         weights = task.weights + replicate * task.samples;
         for (long l = 0; l < task.num_layers; l++) masked |= task.masked[l] != 0;

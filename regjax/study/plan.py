@@ -37,6 +37,9 @@ KEEP_BUDGET = 256 * 2**20
 # for this prediction, operations per second of a core and seconds of overhead per step.
 WORTH_BUILDING = 60.0
 RATE, OVERHEAD = 5e10, 2e-6
+# Bytes of the inputs of all folds, in both layouts, up to which they lie on a CPU's device at once, for all
+# chunks; of more each chunk in work has those of its networks.
+INPUTS_BUDGET = 2 * 2**30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -350,9 +353,12 @@ def _memory(
     kept = {"all": per, "best": 1, "none": 0}[keep]
     needed = {"data": resident}
     if backend == "cpu":
-        # On the device in both layouts, for all chunks: of each fold where those differ.
-        needed["data"] += 2 * inputs * (design.num_folds if design.has_own_inputs else 1)
         own = data.y.size * design.has_own_targets * itemsize
+        placed = 2 * inputs * (design.num_folds if design.has_own_inputs else 1)
+        if not design.has_own_inputs or placed <= INPUTS_BUDGET:
+            needed["data"] += placed
+        else:
+            own += 2 * inputs
         chunks = (group.chunk * (lane_bytes(group.config, data.x.shape[1]) + own) for group in groups)
         needed["chunks in work"] = num_workers * max(chunks)
     needed["results"] = results

@@ -41,7 +41,7 @@ def designed(**options):
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
 def test_no_bit_depends_on_where_the_inputs_lie(options, monkeypatch):
     on_device = trained(**options)
-    monkeypatch.setattr(inputs, "MOST_BYTES", 0)
+    monkeypatch.setattr(inputs, "INPUTS_BUDGET", 0)
     monkeypatch.setattr(Inputs, "fit", False)
     assert_same(on_device, trained(**options))
 
@@ -63,7 +63,7 @@ def test_folds_are_put_on_the_device_once(monkeypatch):
 def test_too_many_bytes_are_not_put_there(monkeypatch):
     design = designed(standardize=True)
     assert Inputs(design).fit
-    monkeypatch.setattr(inputs, "MOST_BYTES", 100)
+    monkeypatch.setattr(inputs, "INPUTS_BUDGET", 100)
     assert not Inputs(design).fit
     assert Inputs(designed(standardize=False)).fit  # of one kind, as they are anyway
 

@@ -21,7 +21,7 @@ def call(found, *, num_batches=1, batch_size=0, steps=1):
     )  # fmt: skip
     one = np.ones((1, 1), np.float32)
     samples = Samples(np.array([[[1, 2, 3]]], "f4"), np.array([[[1, 1, 1]]], "f4"), np.ones((1, 3), "f4"),
-                      np.array([batch_size or 3], "f4"), np.zeros((1, 2), "u4"))  # fmt: skip
+                      np.array([batch_size or 3], "f4"), np.zeros((1, 2), "u4"), np.zeros(1, "i8"))  # fmt: skip
     rates = np.array([[0.5, 0, 0, 0, 0, 0, 0, 0]], "f4")
     params = [np.array([[[2]]], "f4"), np.array([[[1]]], "f4")]
     strengths = Strengths(rates, 0 * one, 0 * one, one)
@@ -80,3 +80,22 @@ def test_why_there_is_none_is_found_once(monkeypatch):
 
 def test_fields_are_those_of_the_source(kernel):
     assert kernel().regjax_task_size() == ctypes.sizeof(library._Task)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("folds", np.array([2]), r"folds must be in 0 … 0, got \[2\]"),
+        ("folds", np.array([0, 0]), r"folds must be \(1,\), got \(2,\)"),
+        ("weights", np.ones((1, 2), "f4"), r"weights must be \(1, 3\), got \(1, 2\)"),
+        ("divisors", np.ones(2, "f4"), r"divisors must be \(1,\), got \(2,\)"),
+        ("y", np.ones((1, 1, 2), "f4"), r"y must be of 1 or 1 replicates and 3 samples"),
+        ("y", np.ones((2, 1, 3), "f4"), r"y must be of 1 or 1 replicates and 3 samples"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(name, value, problem):
+    samples = Samples(np.ones((1, 1, 3), "f4"), np.ones((1, 1, 3), "f4"), np.ones((1, 3), "f4"),
+                      np.ones(1, "f4"), np.zeros((1, 2), "u4"), np.zeros(1, "i8"))  # fmt: skip
+    samples.check()
+    with pytest.raises(ValueError, match=problem):
+        samples._replace(**{name: value}).check()

@@ -3,6 +3,7 @@
 import jax
 import pytest
 
+import regjax
 from regjax.study import plan as planning
 from regjax.study.groups import lane_bytes
 from regjax.study.plan import device_memory, make_plan
@@ -80,3 +81,20 @@ def test_chunks_of_an_accelerator_are_counted_on_the_device():
     on_cpu = make_plan(design, workers=2)
     assert (on_cpu.on_device, "chunks in work" in on_cpu.memory) == (0, True)
     assert "on the device" not in str(on_cpu)
+
+
+def test_inputs_of_all_folds_are_counted_once_or_for_each_chunk(monkeypatch):
+    def memory(**options):
+        return regjax.plan("two_regions", grid={"l2": [0, 1]}, folds=5, probe=False, **options).memory
+
+    alike, own = memory(standardize=False), memory(standardize=True)
+    inputs = 2 * 224 * 4  # 211 samples, padded
+    assert (
+        own["data"] - alike["data"] == 5 * inputs + 2 * 4 * inputs
+    )  # NumPy's, and the device's in both layouts
+    assert own["chunks in work"] == alike["chunks in work"]
+    monkeypatch.setattr("regjax.study.plan.INPUTS_BUDGET", 0)
+    apart = memory(standardize=True)
+    assert apart["data"] - alike["data"] == 5 * inputs - 2 * inputs
+    assert apart["chunks in work"] > own["chunks in work"]
+    assert memory(standardize=False) == alike
