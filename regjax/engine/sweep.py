@@ -285,17 +285,14 @@ def load(path: str | os.PathLike[str], sweep: int | str = -1, *, unfinished: boo
         recorder = Recorder(design, plan.keep)
         # Row by row: all of them at once would take several times the memory of the results.
         for identity, row in store.read(list(rows)):
-            for index in rows[identity]:
-                recorder.recall(index, row)
+            recorder.recall(rows[identity], row)
     return recorder.results(plan, 0.0, 0.0, plan.notes)
 
 
 def _whole_part(
     number: int, stored: StoredSweep, found: Collection[str], unfinished: bool
-) -> tuple[Design, Plan, dict[str, list[int]]]:
-    """Returns design and plan of the finished configurations of a sweep, and identity -> rows of that design.
-
-    An identity has several rows where the grid has a configuration twice.
+) -> tuple[Design, Plan, dict[str, int]]:
+    """Returns design and plan of the finished configurations of a sweep, and identity -> row of that design.
 
     Args:
         number: number of the sweep.
@@ -321,10 +318,8 @@ def _whole_part(
     plan = stored_plan(design, stored.shapes, stored.keep, backend=jax.default_backend())
     if len(whole) < len(design.configurations):
         design, plan = part_of(design, whole), plan.part(whole)
-    rows: dict[str, list[int]] = {}
-    for row, identity in enumerate(itertools.chain.from_iterable(rows_of[index] for index in whole)):
-        rows.setdefault(identity, []).append(row)
-    return design, plan, rows
+    rows = itertools.chain.from_iterable(rows_of[index] for index in whole)
+    return design, plan, {identity: row for row, identity in enumerate(rows)}
 
 
 @contextlib.contextmanager

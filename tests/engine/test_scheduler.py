@@ -3,12 +3,14 @@
 import jax
 import numpy as np
 import pytest
-from small import run
+from small import CONFIG, run
 from sweeps import assert_same
 
 import regjax
 from regjax.engine import packing, scheduler
 from regjax.engine.scheduler import is_out_of_memory
+from regjax.study import records
+from regjax.study.resolve import make_design
 
 
 @pytest.mark.bits
@@ -66,3 +68,25 @@ def test_which_errors_say_that_memory_ran_out():
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes"))
     assert not is_out_of_memory(RuntimeError("INVALID_ARGUMENT"))
+
+
+def test_what_a_chunk_asks_does_not_grow_with_the_sweep(monkeypatch):
+    asked = []
+    design = make_design("two_regions", CONFIG, {"l2": [0.1 * i for i in range(50)]}, seeds=2)
+    monkeypatch.setattr(records, "num_records", lambda config: asked.append(config) or 4)
+    never = np.full(100, -1)
+    assert records.final_records(design, {}, never, never, [5, 4, 98]).tolist() == [3, 3, 3]
+    assert len(asked) == 2  # configurations 2 and 49
+
+
+def test_dear_reports_are_rare(monkeypatch):
+    seen = []
+    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
+    run(progress=lambda progress: seen.append(progress.phase))
+    often = seen.count("train")
+    monkeypatch.setattr(scheduler, "DEAR_REPORT", 0)
+    monkeypatch.setattr(scheduler, "RARELY", 1e9)
+    seen.clear()
+    run(progress=lambda progress: seen.append(progress.phase))
+    assert often > 2 == seen.count("train")  # the first one, and that of the end
