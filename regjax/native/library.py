@@ -90,7 +90,7 @@ class Samples(NamedTuple):
     folds: np.ndarray
 
     def check(self) -> None:
-        """Raises ValueError where an array is shorter than the kernel takes it to be: it reads without looking."""
+        """Raises ValueError where an array does not fit: the kernel reads without looking."""
         replicates, n = len(self.keys), self.x.shape[-1]
         shapes = {"weights": (replicates, n), "divisors": (replicates,), "folds": (replicates,)}
         for name, shape in shapes.items():

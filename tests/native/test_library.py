@@ -20,8 +20,9 @@ def call(found, *, num_batches=1, batch_size=0, steps=1):
         schedule_steps=1, batch_size=batch_size, num_batches=num_batches, shuffle=False,
     )  # fmt: skip
     one = np.ones((1, 1), np.float32)
-    samples = Samples(np.array([[[1, 2, 3]]], "f4"), np.array([[[1, 1, 1]]], "f4"), np.ones((1, 3), "f4"),
-                      np.array([batch_size or 3], "f4"), np.zeros((1, 2), "u4"), np.zeros(1, "i8"))  # fmt: skip
+    x, y = np.array([[[1, 2, 3]]], "f4"), np.array([[[1, 1, 1]]], "f4")
+    divisors = np.array([batch_size or 3], "f4")
+    samples = Samples(x, y, np.ones((1, 3), "f4"), divisors, np.zeros((1, 2), "u4"), np.zeros(1, "i8"))
     rates = np.array([[0.5, 0, 0, 0, 0, 0, 0, 0]], "f4")
     params = [np.array([[[2]]], "f4"), np.array([[[1]]], "f4")]
     strengths = Strengths(rates, 0 * one, 0 * one, one)
