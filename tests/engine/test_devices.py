@@ -72,6 +72,7 @@ def test_initial_weights_drawn_on_the_cpu_are_those_drawn_in_place(monkeypatch, 
         monkeypatch.setattr(module, "is_drawn_on_cpu", lambda key: not is_traced(key))
     for module in drawn:
         monkeypatch.setattr(module, "on_cpu", counting(module))
+    monkeypatch.setattr(lanes, "MOST_ON_HOST", 0)  # as of very many weights; NumPy draws few
     found, other = draw()
     assert drawn[mlp] == 3
     assert drawn[lanes] >= 1
