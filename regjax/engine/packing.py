@@ -137,6 +137,11 @@ class Waves:
                 return wave.ready.popleft()
         return None
 
+    @property
+    def first_unopened(self) -> int | None:
+        """Index of the group of the rows that `take_unopened` takes next; None where none is left."""
+        return next((index for index, rows in enumerate(self.unopened) if rows), None)
+
     def take_unopened(self, alone: bool = True) -> tuple[int, list[int]] | None:
         """Takes rows for a new wave; returns their group's index and the rows, or None where none is left.
 
@@ -144,12 +149,12 @@ class Waves:
             alone: whether no other process trains rows of this store; if one does, the wave is small, so that
                 rows are left for it.
         """
-        for index, rows in enumerate(self.unopened):
-            if rows:
-                size = self._wave_chunks(index, alone) * self.groups[index].chunk
-                self.unopened[index] = rows[size:]
-                return index, rows[:size]
-        return None
+        index = self.first_unopened
+        if index is None:
+            return None
+        rows, size = self.unopened[index], self._wave_chunks(index, alone) * self.groups[index].chunk
+        self.unopened[index] = rows[size:]
+        return index, rows[:size]
 
     def open_wave(self, index: int, rows: Iterable[int], begun: dict[int, tuple[int, TrainState]]) -> None:
         """Makes a wave of rows of a group.

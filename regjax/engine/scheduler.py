@@ -24,8 +24,9 @@ import jax
 import numpy as np
 
 from regjax.engine.checkpoints import Checkpoints
+from regjax.engine.compiling import Programs, is_out_of_memory
 from regjax.engine.inputs import Inputs
-from regjax.engine.lanes import ChunkDone, ChunkTask, programs_of, run_task
+from regjax.engine.lanes import ChunkDone, ChunkTask, run_task
 from regjax.engine.orders import epochs_at_once
 from regjax.engine.packing import Chunk, Wave, Waves, lane_of
 from regjax.engine.probe import Run, Trial, cost_of, together
@@ -98,6 +99,7 @@ class Scheduler:
         self.stacking = 0.0
         # Steps of the longest task of each group so far.
         self.longest = [0] * len(plan.groups)
+        self.programs = Programs(workers.submit_compiling)
         # Number of tasks that each device has been given.
         self.given = [0] * workers.devices
         self.started = self.reported = time.perf_counter()
@@ -131,6 +133,8 @@ class Scheduler:
             OSError: the store cannot be written.
         """
         self.compile()
+        if (first := self.waves.first_unopened) is not None:
+            self.programs.wait(first)
         self.started = time.perf_counter()
         self.fraction_before = self._fraction()
         try:
@@ -192,7 +196,7 @@ class Scheduler:
             if self.interrupted is not None:
                 self.interrupted()
             # One task more than there are workers, so that no worker waits for this thread.
-            while len(flying) <= self.plan.num_workers and (chunk := self._next()) is not None:
+            while len(flying) <= self.plan.num_workers and (chunk := self._next(wait=not flying)) is not None:
                 chunk.device = self._device_for(chunk, flying)
                 task = self._task(chunk)
                 if self.workers.resident:
@@ -233,29 +237,14 @@ class Scheduler:
                 self._take(chunk, task, future.result())
 
     def compile(self) -> None:
-        """Compiles the programs of every group for every device, side by side on the workers.
-
-        This helps workers that are threads; a process compiles for itself when its first task comes.
-        """
+        """Has the programs of every group compiled; waits for none."""
         self.report(self._progress("compile"))
-        futures = []
         for index, rows in enumerate(self.waves.unopened):
-            if not rows:
-                continue  # all of its rows are finished
-            chunk = Chunk(Wave(index), [rows[: self.waves.groups[index].lanes]], 0, None)
-            task = self._task(chunk)
-            config = self.waves.groups[index].config
-            longest = min(config.eval_every, config.num_steps)
-            for device in self._devices():
-                one = task._replace(device=device)
-                futures += [self.workers.submit(part, one) for part in programs_of(one, longest)]
-        for future in futures:
-            try:
-                future.result()
-            except Exception as error:
-                # Out of memory is not an error yet: the first task meets it too, and its chunk is halved.
-                if not is_out_of_memory(error):
-                    raise
+            if rows:  # else all of its rows are finished
+                chunk = Chunk(Wave(index), [rows[: self.waves.groups[index].lanes]], 0, None)
+                task, config = self._task(chunk), self.waves.groups[index].config
+                each = (task._replace(device=device) for device in self._devices())
+                self.programs.begin(index, each, min(config.eval_every, config.num_steps))
 
     def probe(self) -> float:
         """Returns predicted seconds of the sweep, from trial runs of a chunk of each group.
@@ -287,11 +276,19 @@ class Scheduler:
 
     # -- tasks ------------------------------------------------------------------------------------------
 
-    def _next(self) -> Chunk | None:
-        """Returns a chunk of an open wave, else of a new one; None where no chunk is ready."""
+    def _next(self, *, wait: bool) -> Chunk | None:
+        """Returns a chunk of an open wave, else of a new one; None where no chunk is ready.
+
+        Args:
+            wait: whether to wait for the programs of the next group while they are being compiled.
+        """
         while True:
             if (chunk := self.waves.next()) is not None:
                 return chunk
+            if (ahead := self.waves.first_unopened) is not None:
+                if not wait and not self.programs.are_ready(ahead):
+                    return None
+                self.programs.wait(ahead)
             found = self.waves.take_unopened(self.checkpoints is None or self.checkpoints.alone)
             if found is None:
                 return None
@@ -474,9 +471,3 @@ class Scheduler:
             done += cost / group.chunk * float(np.where(finished[members], last, steps[members]).sum())
             total += cost / group.chunk * len(members) * per * last
         return done / total
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Returns whether an error of a task says that memory ran out."""
-    # JAX has no class for it: its runtime error only begins with the name of the status.
-    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)

@@ -213,6 +213,7 @@ def probed(design: Design, plan: Plan, *, executor: concurrent.futures.Executor 
         scheduler = Scheduler(design, plan, workers, lambda progress: None)
         began = time.perf_counter()
         scheduler.compile()
+        scheduler.programs.wait()
         compiled = time.perf_counter() - began
         return dataclasses.replace(plan, seconds=scheduler.probe(), compile_seconds=compiled)
 

@@ -38,6 +38,7 @@ class Workers(NamedTuple):
 
     Attributes:
         submit: submits a function and its arguments, as `Executor.submit` does.
+        submit_compiling: likewise, of functions that compile: tasks do not wait behind them.
         devices: number of devices among which the scheduler divides the tasks; 1 for a user's executor,
             whose processes compute on the first device that each of them has.
         accelerated: whether the devices are accelerators.
@@ -46,6 +47,7 @@ class Workers(NamedTuple):
     """
 
     submit: Callable[..., concurrent.futures.Future[Any]]
+    submit_compiling: Callable[..., concurrent.futures.Future[Any]]
     devices: int
     accelerated: bool
     resident: bool
@@ -62,15 +64,20 @@ def workers_of(executor: concurrent.futures.Executor | None, num_threads: int) -
     """
     accelerated = is_accelerated()
     if executor is not None:
-        yield Workers(executor.submit, 1, accelerated, False)
+        yield Workers(executor.submit, executor.submit, 1, accelerated, False)
         return
-    pool = concurrent.futures.ThreadPoolExecutor(num_threads, thread_name_prefix="regjax")
+    pool, compiling = (
+        concurrent.futures.ThreadPoolExecutor(num_threads, thread_name_prefix=name)
+        for name in ("regjax", "regjax-compiling")
+    )
     try:
         devices = jax.local_device_count()
-        yield Workers(pool.submit, devices, accelerated, accelerated, not accelerated and devices == 1)
+        on_host = not accelerated and devices == 1
+        yield Workers(pool.submit, compiling.submit, devices, accelerated, accelerated, on_host)
     finally:
         # Without waiting: a compiled segment cannot be stopped, and after Ctrl-C its result is not read.
-        pool.shutdown(wait=False, cancel_futures=True)
+        for each in (pool, compiling):
+            each.shutdown(wait=False, cancel_futures=True)
 
 
 def is_accelerated() -> bool:

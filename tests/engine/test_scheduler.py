@@ -8,7 +8,7 @@ from sweeps import assert_same
 
 import regjax
 from regjax.engine import packing, scheduler
-from regjax.engine.scheduler import is_out_of_memory
+from regjax.engine.compiling import is_out_of_memory
 from regjax.study import records
 from regjax.study.resolve import make_design
 
