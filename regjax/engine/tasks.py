@@ -32,7 +32,7 @@ def task_of(
         ends: steps at which the compiled program returns, as `ends_from` gives them.
         measured: for each end, whether a record is taken there.
     """
-    lanes = chunk.lanes(group)
+    lanes, loop = chunk.lanes(group), loop_of(design, group)
     replicates, hparams = chunk.inputs or (
         replicates_of(design, lanes[:, 0] if group.shared else lanes),
         hparams_of(design, group, lanes),
@@ -51,8 +51,17 @@ def task_of(
         num_steps=group.config.num_steps,
         params=_first_params(design, lanes) if chunk.states is None else None,
         want_examples=design.splits.kind == "validation" and may_end,
-        loop=loop_of(design, group),
+        loop=loop,
+        idle=_idle(chunk, lanes.shape) if loop == "native" else np.False_,
     )
+
+
+def _idle(chunk: Chunk, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns which lanes of a chunk have no row whose results are read."""
+    idle = np.ones(shape, bool)
+    for i, j, _ in chunk.places:
+        idle[i, j] = False
+    return idle
 
 
 def loop_of(design: Design, group: Group) -> Loop:
