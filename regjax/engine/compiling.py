@@ -1,8 +1,8 @@
 """The programs of a sweep's groups, compiled side by side, one group after the other.
 
-`engine/scheduler.py` submits them before it trains, and waits for those of a group before it opens its rows: so
-the first group is trained while the programs of the next are compiled. This helps workers that are threads; a
-process compiles for itself when its first task comes.
+`engine/scheduler.py` submits them before it trains, and waits for those of a group before it opens its rows:
+so the first group is trained while the programs of the next are compiled. This helps workers that are
+threads; a process compiles for itself when its first task comes.
 """
 
 from __future__ import annotations

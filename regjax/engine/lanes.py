@@ -73,6 +73,7 @@ class ChunkTask(NamedTuple):
         resident: whether the states stay on the device between tasks, as arrays of JAX.
         epochs: the number of epochs whose orders of the samples are drawn at a time, see `engine/orders.py`.
         loop: what trains the networks: `advance_lanes`, or a kernel, of `fused.py` or `native.py`.
+        idle: lanes whose results are not read, `(R, r)`, which the native kernel leaves out.
     """
 
     config: Config
@@ -91,6 +92,7 @@ class ChunkTask(NamedTuple):
     resident: bool = False
     epochs: int = 1
     loop: Loop = "plain"
+    idle: Any = np.False_
 
 
 class ChunkDone(NamedTuple):
@@ -161,7 +163,8 @@ def _trained(
             records.append(jax.tree.map(np.asarray, waiting.popleft()))
         # Every lane diverged or stopped: the remaining steps would change nothing that is read. Where
         # records are read a segment later, one more segment was trained, which nobody reads either.
-        if records and not np.any(records[-1]["finite"] & ~records[-1].get("stopped", np.False_)):
+        stopped: Any = records[-1].get("stopped", np.False_) if records else np.False_
+        if records and not np.any(records[-1]["finite"] & ~stopped & ~task.idle):
             break
     records += jax.tree.map(np.asarray, list(waiting))
     return states, records, step
@@ -238,7 +241,8 @@ def _advance(
     """Returns the states after steps `start` … `stop` - 1 of a task."""
     config = _config_of_loop(task.config)
     if task.loop == "native":
-        return advance_native(replicates, hparams, states, start, stop, task.num_batches, config=config)
+        rest = task.num_batches, task.idle
+        return advance_native(replicates, hparams, states, start, stop, *rest, config=config)
     if task.loop == "fused":
         from regjax.engine.fused import advance_fused  # it imports Pallas, which nobody else needs
 

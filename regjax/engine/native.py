@@ -31,6 +31,7 @@ def advance_native(
     start: int,
     stop: int,
     num_batches: int,
+    idle: Any = np.False_,
     *,
     config: Config,
 ) -> TrainState:
@@ -43,6 +44,7 @@ def advance_native(
         start: first step.
         stop: step to stop before.
         num_batches: number of batches of an epoch.
+        idle: lanes whose states stay as they are, `(R, r)` booleans.
         config: config of the networks, one that `coverage.covers`.
 
     Raises:
@@ -75,7 +77,9 @@ def advance_native(
     # Of optax: a count, `(R, r)`, and moments with the leaves of the parameters.
     carried, of_state = jax.tree.flatten(jax.tree.map(copied, states.opt_state))
     counts = [leaf for leaf in carried if leaf.ndim == 2]
-    networks = Networks(params, [leaf for leaf in carried if leaf.ndim > 2], counts[0] if counts else None)
+    moments = [leaf for leaf in carried if leaf.ndim > 2]
+    left_out = np.ascontiguousarray(idle, np.int8) if np.any(idle) else None
+    networks = Networks(params, moments, counts[0] if counts else None, left_out)
     train(library, program, samples, strengths, networks, start, stop)
     return states._replace(
         params=jax.tree.unflatten(of_params, params), opt_state=jax.tree.unflatten(of_state, carried)

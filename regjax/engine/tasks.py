@@ -39,7 +39,7 @@ def task_of(
         measured: for each end, whether a record is taken there.
         inputs: inputs of all folds on the device; None stacks those of the chunk.
     """
-    lanes = chunk.lanes(group)
+    lanes, loop = chunk.lanes(group), loop_of(design, group)
     replicates, hparams = chunk.inputs or (
         replicates_of(
             design, lanes[:, 0] if group.shared else lanes, inputs, group.config.batch_size is not None
@@ -60,8 +60,17 @@ def task_of(
         num_steps=group.config.num_steps,
         params=_first_params(design, lanes) if chunk.states is None else None,
         want_examples=design.splits.kind == "validation" and may_end,
-        loop=loop_of(design, group),
+        loop=loop,
+        idle=_idle(chunk, lanes.shape) if loop == "native" else np.False_,
     )
+
+
+def _idle(chunk: Chunk, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns which lanes of a chunk have no row whose results are read."""
+    idle = np.ones(shape, bool)
+    for i, j, _ in chunk.places:
+        idle[i, j] = False
+    return idle
 
 
 def loop_of(design: Design, group: Group) -> Loop:

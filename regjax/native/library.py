@@ -36,6 +36,7 @@ class _Task(ctypes.Structure):
         *((name, WHOLE) for name in ("x_stride", "y_stride")),
         *((name, POINTER) for name in (
             "weights", "divisors", "keys", "rates", "l2", "l1", "thresholds", "params", "moments", "counts",
+            "idle",
         )),
     )  # fmt: skip
 
@@ -126,11 +127,13 @@ class Networks(NamedTuple):
         params: w and b of each layer, `(networks, …)`.
         moments: moments of the optimizer, each like `params`, behind one another.
         counts: updates done, `(networks,)` int32, or None.
+        idle: 1 for networks that are not trained, `(networks,)` int8, or None for none.
     """
 
     params: Sequence[np.ndarray]
     moments: Sequence[np.ndarray]
     counts: np.ndarray | None
+    idle: np.ndarray | None = None
 
 
 class Found(NamedTuple):
@@ -214,6 +217,7 @@ def train(
         params=ctypes.addressof(params),
         moments=ctypes.addressof(moments),
         counts=None if networks.counts is None else _address(networks.counts),
+        idle=None if networks.idle is None else _address(networks.idle),
     )
     if library.regjax_train(ctypes.byref(task)):
         raise MemoryError("the networks of a chunk must fit into memory")

@@ -29,6 +29,7 @@ struct Task {
     real *const *params;         // for each leaf, (networks, size of the leaf)
     real *const *moments;        // for each moment and leaf
     int32_t *counts;             // by network, or null
+    const int8_t *idle;          // by network, 1 where it is not to be trained, or null for all
 };
 
 // Bytes of batches and random bits that are drawn ahead: they are read from the second-level cache.
@@ -154,11 +155,15 @@ template <bool IN> void move(const Task &task, const Network &network, long lane
 }
 
 static void train_replicate(const Task &task, const Settings &settings, long replicate) {
+    std::vector<long> lanes;
+    for (long lane = replicate * task.lanes; lane < (replicate + 1) * task.lanes; lane++) {
+        if (!task.idle || !task.idle[lane]) lanes.push_back(lane);
+    }
+    if (lanes.empty()) return;
     Samples samples(task, replicate);
     Network network(settings, samples.blocks);
     std::vector<Trainee> trainees;
-    const long first = replicate * task.lanes;
-    for (long lane = first; lane < first + task.lanes; lane++) {
+    for (long lane : lanes) {
         const long at = lane * task.num_layers;
         trainees.push_back({Buffer((1 + network.moments()) * network.num_numbers), task.counts ? task.counts[lane] : 0,
                             task.rates[lane], task.l2 + at, task.l1 + at, task.thresholds + at});
@@ -171,9 +176,9 @@ static void train_replicate(const Task &task, const Settings &settings, long rep
             network.step(one, samples.batch(i), samples.bits_of(i), step + i);
         }
     }
-    for (long i = 0; i < task.lanes; i++) {
-        move<false>(task, network, first + i, trainees[i]);
-        if (task.counts) task.counts[first + i] = trainees[i].count;
+    for (size_t i = 0; i < lanes.size(); i++) {
+        move<false>(task, network, lanes[i], trainees[i]);
+        if (task.counts) task.counts[lanes[i]] = trainees[i].count;
     }
 }
 

@@ -375,3 +375,34 @@ def test_few_networks_have_no_spare_lanes():
         assert in_slots * lanes - configurations < in_slots  # less than a lane for each slot
     assert native_shape(10, 100, 2**26, shared=True) == (1, 2)
     assert native_shape(10, 100, 2**26, shared=False) == (1, 1)
+
+
+def test_lanes_without_a_row_are_not_trained(kernel):
+    kernel()
+    config = regjax.Config(layer_sizes=(2, 4, 1), num_steps=STEPS, optimizer="adam")
+    chunk = make_chunk(config, 3, 2, learning_rate=0.01, keep_prob=0.8)
+    idle = np.array([[True, False], [True, True], [False, False]])
+    replicates, hparams, states, num_batches = chunk
+    found = module.advance_native(replicates, hparams, states, 0, STEPS, num_batches, idle, config=config)
+    for new, whole, old in zip(
+        *map(jax.tree.leaves, (found, native(chunk, config, STEPS), states)), strict=True
+    ):
+        np.testing.assert_array_equal(new[~idle], whole[~idle])
+        np.testing.assert_array_equal(new[idle], old[idle])
+
+
+def test_a_chunk_says_which_of_its_lanes_are_spare(kernel):
+    kernel()
+    design = make_design("two_regions", CONFIG, GRID, seeds=2)
+    (group,) = make_plan(design, kernel="native").groups
+    group = group._replace(slots=2, lanes=2)
+    chunk = Chunk(Wave(0), [[0, 2], [4]], 0, None)
+    task = tasks.task_of(design, group, chunk, (10,), (True,))
+    np.testing.assert_array_equal(task.idle, [[False, False], [False, True]])
+    chunk.finished.add(2)
+    task = tasks.task_of(design, group, chunk, (10,), (True,))
+    np.testing.assert_array_equal(task.idle, [[False, True], [False, True]])
+    full = tasks.task_of(design, group, Chunk(Wave(0), [[0, 2], [4, 6]], 0, None), (10,), (True,))
+    assert not full.idle.any()
+    plain = tasks.task_of(design, group._replace(kernel="xla"), chunk, (10,), (True,))
+    assert not plain.idle

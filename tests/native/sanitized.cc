@@ -73,6 +73,8 @@ static void train_one() {
     task.keys = keys.get(); task.rates = rates.get(); task.l2 = l2.get(); task.l1 = l1.get();
     task.thresholds = thresholds.get(); task.params = params.data(); task.moments = moments.data();
     task.counts = counts.get();
+    const auto idle = filled<int8_t>(networks, [] { return int8_t(below(4) == 0); });
+    task.idle = below(2) ? idle.get() : nullptr;
     if (regjax_train(&task)) abort();
 }
 
