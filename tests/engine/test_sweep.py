@@ -10,7 +10,7 @@ from sweeps import leaves, points
 
 import regjax
 from regjax.core.data import Data
-from regjax.engine import scheduler, sweep
+from regjax.engine import sweep
 from regjax.study.grid import grid_from_list
 from regjax.study.groups import make_groups
 from regjax.study.plan import make_plan
@@ -264,14 +264,14 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_said_before_anything_is_compiled(case, monkeypatch):
-    monkeypatch.setattr(scheduler, "programs_of", lambda task: pytest.fail("compiled"))
+    monkeypatch.setattr(compiling, "programs_of", lambda task: pytest.fail("compiled"))
     options, message = BAD[case]
     with pytest.raises(ValueError, match=message):
         run(**options)
 
 
 def test_questions_are_checked_when_a_plan_is_given(monkeypatch):
-    monkeypatch.setattr(scheduler, "programs_of", None)  # nothing is compiled
+    monkeypatch.setattr(compiling, "programs_of", None)  # nothing is compiled
     design = make_design("two_regions", CONFIG, GRID)
     with pytest.raises(ValueError, match="one_se must have at least two folds"):
         sweep.run(design, plan=make_plan(design), questions=regjax.Questions(rule="one_se"))
