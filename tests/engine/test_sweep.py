@@ -10,7 +10,7 @@ from sweeps import leaves, points
 
 import regjax
 from regjax.core.data import Data
-from regjax.engine import sweep
+from regjax.engine import compiling, sweep
 from regjax.study.grid import grid_from_list
 from regjax.study.groups import make_groups
 from regjax.study.plan import make_plan
