@@ -26,6 +26,9 @@ from regjax.study.records import num_params
 Kernel = Literal["auto", "xla", "native"]
 # (lanes, largest working set of a lane in bytes at which a CPU chunk of them stays in the cache).
 CPU_LANES = ((32, 96 * 2**10), (16, 128 * 2**10), (8, 512 * 2**10), (4, None))
+# Rows of a group up to which each has a chunk of its own: a step of 1 × 1 took 0.3 to 0.4 of one of 1 × 4
+# lanes, and two cores train two at a time (docs/design.md).
+FEW_ROWS = 4
 # A group of fewer rows than this many chunks of 32 has chunks of 16: for more cores, and a fuller last one.
 MANY_CHUNKS = 8
 # Most bytes of the working sets of an accelerator's chunk, two of which are in work on a card of 16 GiB or
@@ -115,7 +118,7 @@ def make_groups(
                 design.num_replicates, len(members), lane_bytes(config, design.padded.x.shape[1]), shared
             )
         elif backend == "cpu":
-            shape = _cpu_shape(design, config, len(members), alone=len(found) == 1)
+            shape = _cpu_shape(design, config, len(members), shared=shared, alone=len(found) == 1)
         else:
             lanes = chunk_lanes(config, design.padded.x.shape[1], backend, own_inputs(design, config))
             count = design.num_replicates, len(members)
@@ -130,8 +133,12 @@ def own_inputs(design: Design, config: Config) -> int:
     return (x + y) * np.dtype(config.dtype).itemsize
 
 
-def _cpu_shape(design: Design, config: Config, num_members: int, alone: bool) -> tuple[int, int]:
+def _cpu_shape(
+    design: Design, config: Config, num_members: int, *, shared: bool, alone: bool
+) -> tuple[int, int]:
     """Returns R and r of a CPU chunk of a group, which may be the only group."""
+    if num_members * design.num_replicates <= FEW_ROWS and not shared:
+        return 1, 1
     lanes = chunk_lanes(config, design.padded.x.shape[1])
     lanes = _lanes_for(num_members * design.num_replicates, lanes, alone)
     slot = next(s for s in SLOT_LANES if s == 4 or (2 * s <= lanes and num_members >= s))
