@@ -14,6 +14,9 @@ from typing import Any
 def cache_folder(name: str) -> Path:
     """Returns a folder of compiled things: in $REGJAX_CACHE_DIR, else in the user's folder of caches.
 
+    Raises:
+        OSError: neither is named, and the user has no home.
+
     Example:
         >>> cache_folder("native").name
         'native'
@@ -21,8 +24,11 @@ def cache_folder(name: str) -> Path:
     given = os.environ.get("REGJAX_CACHE_DIR")
     if given:
         return Path(given, name)
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home, "regjax", name)
+    given = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return Path(given or Path.home() / ".cache", "regjax", name)
+    except RuntimeError as error:  # a container may run under a number that no user has
+        raise OSError(f"there is no folder of caches: {error}") from error
 
 
 def keep_programs() -> None:
@@ -37,8 +43,8 @@ def keep_programs() -> None:
     given: Any = jax.config  # its settings are attributes that type checkers do not see
     if given.jax_compilation_cache_dir or not given.jax_enable_compilation_cache:
         return
-    folder = cache_folder("jax")
     try:
+        folder = cache_folder("jax")
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return

@@ -97,7 +97,11 @@ def _normals(drawn: np.ndarray) -> np.ndarray:
     """Returns standard normal numbers, float32, as `random.normals` makes them of bits."""
     uniform = uniforms(drawn, float(np.nextafter(np.float32(-1), np.float32(0)))).ravel()
     found = np.empty_like(uniform)
-    with own_settings("float32"), jax.default_device(jax.local_devices(backend="cpu")[0]):
+    try:
+        cpu = jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        cpu = None  # JAX has none beside its device (JAX_PLATFORMS): that device draws, as in `on_cpu`
+    with own_settings("float32"), jax.default_device(cpu):
         for first in range(0, len(uniform), BLOCK):
             part = uniform[first : first + BLOCK]
             filled = np.pad(part, (0, BLOCK - len(part)))

@@ -79,7 +79,17 @@ class Checkpoints:
         sweep, shapes = store.begin(new, how(design, plan.groups[0]))
         checkpoints = cls(store, design, sweep, rows, found)
         checkpoints.alone = store.beat() == 0
-        return checkpoints, dataclasses.replace(plan, groups=with_shapes(plan.groups, shapes))
+        stored = with_shapes(plan.groups, shapes)
+        # Where the kernel is not at hand, XLA has chunks of its own shapes: in those of the kernel its bits
+        # would depend on a network's place.
+        held = tuple(
+            planned if asked.kernel == "native" and not tasks.is_native(asked) else asked
+            for asked, planned in zip(stored, plan.groups, strict=True)
+        )
+        notes = plan.notes
+        if held != stored:
+            notes = (*notes, "begun by the native kernel, which is not at hand here: XLA trains the rest")
+        return checkpoints, dataclasses.replace(plan, groups=held, notes=notes)
 
     # -- reading ------------------------------------------------------------------------------------------
 
@@ -117,11 +127,13 @@ class Checkpoints:
         begun = {}
         for identity, point in self.store.checkpoints([self.rows[row] for row in rows]):
             row, arrays = self._index[identity], unpack(point.content)
-            slots, lanes, _ = chunk_of(point.provenance)
+            slots, lanes, shared = chunk_of(point.provenance)
             # In a chunk of another size, or by another kernel, the row would not end with the bits of an
             # uninterrupted one.
             by = tasks.loop_of(self.design, group)
-            same = slots * lanes == group.chunk and loop_of(point.provenance) == by
+            same = (slots * lanes, loop_of(point.provenance)) == (group.chunk, by)
+            # What is drawn is the same whether it is shared or not; sums over a batch are rounded otherwise.
+            same = same and (shared == group.shared or group.config.batch_size is None)
             if same and 0 < point.step < group.config.num_steps:
                 hparams = self.design.hparams[self.design.row(row).configuration]
                 state = as_state(leaves_under("state", arrays), group.config, hparams)

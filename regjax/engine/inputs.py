@@ -27,9 +27,14 @@ class Inputs:
     def __init__(self, design: Design) -> None:
         self.design = design
         early = {design.stops_early(index) for index in range(len(design.configs))}
-        kinds = [(fold, stops) for fold in range(design.num_folds) for stops in sorted(early)]
-        # Where all folds see the same inputs, those of the first are all there are.
-        self._kinds = kinds if design.has_own_inputs else kinds[:1]
+        folds = range(design.num_folds)
+        self._kinds = sorted({self._kind(fold, stops) for fold in folds for stops in early})
+
+    def _kind(self, fold: int, stops: bool) -> tuple[int, bool]:
+        """Returns the fold and kind of networks whose inputs those of a fold are: few differ."""
+        # Statistics are of the training part, to which watched samples do not belong.
+        own = self.design.standardize or self.design.coded
+        return fold if self.design.has_own_inputs else 0, stops and own
 
     @property
     def fit(self) -> bool:
@@ -49,9 +54,9 @@ class Inputs:
         found = dict(self._placed)
         if in_batches:
             found["rows"] = self._rows
-        if self.design.has_own_inputs:
+        if len(self._kinds) > 1:
             place = {kind: index for index, kind in enumerate(self._kinds)}
-            found["fold"] = np.array([place[kind] for kind in kinds], np.int32).reshape(shape)
+            found["fold"] = np.array([place[self._kind(*kind)] for kind in kinds], np.int32).reshape(shape)
         return found
 
     @functools.cached_property
@@ -66,6 +71,6 @@ class Inputs:
         return self._put([self.design.inputs(*kind)[0].T for kind in self._kinds])
 
     def _put(self, arrays: Any) -> Any:
-        whole = np.stack(arrays) if self.design.has_own_inputs else np.ascontiguousarray(arrays[0])
+        whole = np.stack(arrays) if len(self._kinds) > 1 else np.ascontiguousarray(arrays[0])
         with own_settings(self.design.configs[0].dtype):
             return jax.block_until_ready(jax.device_put(whole))

@@ -20,9 +20,10 @@ from regjax.engine.progress import Report
 from regjax.engine.sweep import run
 from regjax.study.configuration import NAMES, Configuration, is_mentioned, value_of
 from regjax.study.design import Design, part_of
+from regjax.study.groups import Kernel
 from regjax.study.model import Chosen, Model, Training, plain_schema
 from regjax.study.plan import make_plan
-from regjax.study.provenance import versions
+from regjax.study.provenance import loop_of, versions
 from regjax.study.questions import Questions
 from regjax.study.resolve import check_seeds
 from regjax.study.results import Results
@@ -64,7 +65,7 @@ def refit(
     seeds = check_seeds(seeds)
     index, chosen = _choice(results, configuration, questions or Questions())
     design = _on_all_rows(results.design, index, seeds)
-    plan = make_plan(design, keep="all", backend=jax.default_backend())
+    plan = make_plan(design, keep="all", backend=jax.default_backend(), kernel=_kernel_of(results))
     trained = run(design, plan=plan, report=report)
     diverged = [seed for row, seed in enumerate(seeds) if trained.diverged_at[row] >= 0]
     if diverged:
@@ -73,6 +74,13 @@ def refit(
             f"{chosen.words} does: take other seeds, or a configuration with a lower learning rate"
         )
     return _model(trained, chosen)
+
+
+def _kernel_of(results: Results) -> Kernel:
+    """Returns what trained a sweep's networks, and is to train those of its model."""
+    if jax.default_backend() != "cpu":
+        return "auto"
+    return "native" if any(loop_of(said) == "native" for said in results.provenance) else "xla"
 
 
 def _choice(results: Results, configuration: int | None, questions: Questions) -> tuple[int, Chosen]:

@@ -75,10 +75,16 @@ def _idle(chunk: Chunk, shape: tuple[int, ...]) -> np.ndarray:
 
 def loop_of(design: Design, group: Group) -> Loop:
     """Returns what trains chunks of a group on this machine."""
-    # A stored sweep may have been planned for the native kernel where it could be built.
-    if group.kernel == "native" and find(group.config.dtype).library is not None:
+    if is_native(group):
         return "native"
     return "fused" if group.kernel == "auto" and _trains_fused(design, group) else "plain"
+
+
+def is_native(group: Group) -> bool:
+    """Returns whether the native kernel trains a group on this machine."""
+    # A stored sweep may have been planned for it where it could be built.
+    on_cpu = jax.default_backend() == "cpu"
+    return group.kernel == "native" and on_cpu and find(group.config.dtype).library is not None
 
 
 def _trains_fused(design: Design, group: Group) -> bool:

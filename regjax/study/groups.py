@@ -24,6 +24,8 @@ from regjax.study.records import num_params
 
 # What trains the networks of a group: "xla" is no kernel on a GPU either.
 Kernel = Literal["auto", "xla", "native"]
+# Words of a stored chunk shape: whether the lanes of a slot are of one replicate.
+SHARED, APART = "shared", "apart"
 # (lanes, largest working set of a lane in bytes at which a CPU chunk of them stays in the cache).
 CPU_LANES = ((32, 96 * 2**10), (16, 128 * 2**10), (8, 512 * 2**10), (4, None))
 # Rows of a group up to which each has a chunk of its own: a step of 1 × 1 took 0.3 to 0.4 of one of 1 × 4
@@ -246,17 +248,25 @@ def rounded_up(count: int) -> int:
 
 
 def shapes_of(groups: Sequence[Group]) -> str:
-    """Returns the chunk shapes of groups as JSON, and with them which groups the native kernel trains."""
-    native = [[group.kernel] if group.kernel == "native" else [] for group in groups]
-    return json.dumps([[group.slots, group.lanes, *own] for group, own in zip(groups, native, strict=True)])
+    """Returns the chunk shapes of groups as JSON, with words: whether slots are shared, and the kernel."""
+    words = [
+        [SHARED if group.shared else APART, *(["native"] if group.kernel == "native" else [])]
+        for group in groups
+    ]
+    return json.dumps([[group.slots, group.lanes, *own] for group, own in zip(groups, words, strict=True)])
 
 
 def with_shapes(groups: Sequence[Group], shapes: str) -> tuple[Group, ...]:
     """Returns groups with the chunk shapes that `shapes_of` gave, as a stored sweep has them."""
     again = zip(groups, json.loads(shapes), strict=True)
     return tuple(
-        group._replace(slots=slots, lanes=lanes, kernel=kernel[0] if kernel else "auto")
-        for group, (slots, lanes, *kernel) in again
+        group._replace(
+            slots=slots,
+            lanes=lanes,
+            kernel="native" if "native" in words else "auto",
+            shared=SHARED in words if words else group.shared,  # older stores say nothing
+        )
+        for group, (slots, lanes, *words) in again
     )
 
 

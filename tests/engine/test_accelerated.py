@@ -269,7 +269,7 @@ def test_blocks_are_compiled_beforehand_and_not_trained(monkeypatch, caplog, siz
     tasks, called = [], []
     monkeypatch.setattr(scheduler, "run_task", lambda task: tasks.append(task) or lanes.run_task(task))
     config = Config(num_steps=11, eval_every=11, batch_size=size)
-    regjax.sweep("two_regions", config, {"l2": [0, 0.1]}, progress=False)
+    regjax.sweep("two_regions", config, {"l2": [0, 0.1, 0.2, 0.3, 0.4]}, progress=False)
     jax.clear_caches()
     monkeypatch.setattr(lanes, "_advance", lambda *arguments: called.append(arguments))
     (task,) = tasks

@@ -1,5 +1,6 @@
 """A sweep and its store: what is committed stays, and a resumed sweep ends alike to the bit."""
 
+import dataclasses
 import json
 import os
 import re
@@ -14,11 +15,15 @@ from stores import CONFIG, assert_same_table, count_tasks, integrity, run, stop_
 from sweeps import assert_same
 
 import regjax
-from regjax.engine import checkpoints, lanes, scheduler
+from regjax.engine import checkpoints, lanes, scheduler, tasks
+from regjax.engine.checkpoints import Checkpoints
 from regjax.store.identity import identities
 from regjax.store.schema import ROW_COLUMNS
 from regjax.store.store import Store
-from regjax.study import provenance
+from regjax.study import groups, provenance
+from regjax.study.plan import make_plan
+from regjax.study.questions import NOWHERE, Questions
+from regjax.study.resolve import make_design
 
 
 @pytest.mark.parametrize("optimizer", [pytest.param("sgd", marks=pytest.mark.slow), "adamw"])
@@ -263,6 +268,7 @@ def test_a_larger_grid_goes_on_with_what_was_begun(tmp_path, monkeypatch):
     monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
     monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
     path, grid = tmp_path / "runs.sqlite", {"keep_prob": [0.9, 0.8, 0.7], "learning_rate": 0.1}
+    monkeypatch.setattr(groups, "FEW_ROWS", 0)  # else each has a chunk of its own
 
     def stop(progress):
         if progress.fraction > 0.6:
@@ -295,3 +301,20 @@ def test_provenance_is_of_the_chunk_that_trained(tmp_path, monkeypatch):
         assert how["chunk"] == "2×4"
         assert how["before"]["chunk"] == "4×4"
         assert 0 < how["from_step"] <= 10
+
+
+def test_where_the_kernel_is_not_at_hand_xla_has_shapes_of_its_own(tmp_path, monkeypatch):
+    design = make_design("two_regions", CONFIG, {"l2": [0, 1]}, seeds=3)
+    plan = make_plan(design)
+    native = dataclasses.replace(
+        plan, groups=tuple(group._replace(slots=1, lanes=3, kernel="native") for group in plan.groups)
+    )
+    monkeypatch.setattr(tasks, "is_native", lambda group: False)
+    with Store(tmp_path / "runs.sqlite") as store:
+        Checkpoints.begin(store, design, native, Questions(), NOWHERE)
+        _, resumed = Checkpoints.begin(store, design, plan, Questions(), NOWHERE)
+        assert resumed.groups == plan.groups
+        assert resumed.notes[-1].startswith("begun by the native kernel, which is not at hand here")
+        monkeypatch.setattr(tasks, "is_native", lambda group: group.kernel == "native")
+        _, resumed = Checkpoints.begin(store, design, plan, Questions(), NOWHERE)
+        assert resumed.groups == native.groups

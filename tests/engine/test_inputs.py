@@ -20,9 +20,14 @@ KINDS = {
     "shared slots": {"folds": 3, "standardize": True, "config": {"batch_size": 16}, "l2": [0, 0.1, 1, 10]},
     "swapped values": {"folds": 2, "standardize": True, "config": {"batch_size": 16}, "swap_noise": [0.2]},
     "a test set, some stop early": {"folds": 3, "standardize": True, "test": 0.3, "patience": [None, 10]},
+    "one split, some stop early": {"validation": 0.3, "standardize": True, "patience": [None, 10]},
+    "one split, some stop early, in minibatches": {
+        "validation": 0.3, "standardize": True, "patience": [None, 10], "config": {"batch_size": 16}
+    },
+    "nothing standardised, some stop early": {"folds": 3, "patience": [None, 10]},
     "of their own": {"folds": 2, "fold_inputs": True},
     "float64": {"folds": 3, "standardize": True, "config": {"dtype": "float64", "batch_size": 16}},
-}
+}  # fmt: skip
 
 
 def trained(config=None, fold_inputs=False, l2=(0, 1), patience=(None,), swap_noise=(None,), **options):
@@ -44,6 +49,14 @@ def test_no_bit_depends_on_where_the_inputs_lie(options, monkeypatch):
     monkeypatch.setattr(inputs, "INPUTS_BUDGET", 0)
     monkeypatch.setattr(Inputs, "fit", False)
     assert_same(on_device, trained(**options))
+
+
+def test_a_row_that_stops_early_sees_its_own_inputs_beside_rows_that_do_not():
+    together = trained(validation=0.3, standardize=True, l2=(0,), patience=(None, 10))
+    alone = trained(validation=0.3, standardize=True, l2=(0,), patience=(10,))
+    assert [c["patience"] for c in together.design.configurations] == [np.inf, 10]
+    for name, values in alone.records.items():
+        np.testing.assert_array_equal(together.records[name][1], values[0])
 
 
 def test_folds_are_put_on_the_device_once(monkeypatch):

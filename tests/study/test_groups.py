@@ -174,3 +174,13 @@ def test_a_record_of_many_samples_bounds_the_lanes_of_an_accelerator():
     many = chunk_lanes(config, num_samples=60_000, backend="gpu")
     assert many < few
     assert many * 60_000 * (784 + 128) * 4 <= ACCELERATOR_BUDGET
+
+
+def test_shapes_are_stored_with_what_else_decides_bits():
+    group = make_groups(make_design("two_regions", {"num_steps": 1}, {"l2": [0, 1]}))[0]
+    for shared in (True, False):
+        for kernel in ("auto", "native"):
+            begun = group._replace(slots=2, lanes=3, shared=shared, kernel=kernel)
+            assert with_shapes([group._replace(shared=not shared)], shapes_of([begun])) == (begun,)
+    # A store of an earlier version says the shape alone.
+    assert with_shapes([group], "[[2, 3]]") == (group._replace(slots=2, lanes=3),)
