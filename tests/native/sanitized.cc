@@ -20,8 +20,8 @@ static real normal() { return real(generator()) / real(1u << 31) - 1; }
 static void train_one() {
     const int depth = below(4);
     const int widths[] = {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 40};
-    std::vector<int64_t> sizes = {1 + below(20)};
-    for (int l = 0; l < depth; l++) sizes.push_back(widths[below(15)]);
+    std::vector<int64_t> sizes = {1 + below(below(2) ? 20 : 4)};  // so few as `thin.h` knows, or more
+    for (int l = 0; l < depth; l++) sizes.push_back(widths[below(l == 1 ? 8 : 15)]);
     sizes.push_back(1 + below(5));
     const long layers = long(sizes.size()) - 1, replicates = 1 + below(3), lanes = 1 + below(3), networks = replicates * lanes;
     std::unique_ptr<int64_t[]> own_sizes(new int64_t[layers + 1]), masked(new int64_t[layers]);
