@@ -51,6 +51,7 @@ static void train_one() {
     task.x_stride = apart ? sizes[0] * task.samples : 0;
     task.y_stride = apart ? task.targets * task.samples : 0;
     const auto x = filled<real>((apart ? replicates : 1) * sizes[0] * task.samples, normal);
+    const auto rows = filled<real>((apart ? replicates : 1) * sizes[0] * task.samples, normal);
     const auto y = filled<real>((apart ? replicates : 1) * task.targets * task.samples, [] { return real(below(2)); });
     const auto folds = filled<int64_t>(replicates, [] { return int64_t(0); });
     for (long r = 0; apart && r < replicates; r++) folds[r] = replicates - 1 - r;
@@ -69,6 +70,7 @@ static void train_one() {
         }
     }
     const auto counts = filled<int32_t>(networks, [] { return int32_t(0); });
+    task.rows = below(2) ? rows.get() : nullptr;
     task.x = x.get(); task.y = y.get(); task.folds = folds.get(); task.weights = weights.get(); task.divisors = divisors.get();
     task.keys = keys.get(); task.rates = rates.get(); task.l2 = l2.get(); task.l1 = l1.get();
     task.thresholds = thresholds.get(); task.params = params.data(); task.moments = moments.data();

@@ -22,7 +22,7 @@ def compiled(to, source, *options):
     command = build.compiler()
     if command is None:
         pytest.skip("there is no C++ compiler")
-    run = [command, *options, f"-I{SOURCE}", str(HERE / source), "-o", str(to)]
+    run = [*command, *options, f"-I{SOURCE}", str(HERE / source), "-o", str(to)]
     subprocess.run(run, check=True, capture_output=True, text=True)
     return to
 
