@@ -176,8 +176,10 @@ private:
     Source source = {};
     std::vector<const uint16_t *> bits;
     std::vector<std::unique_ptr<uint16_t[]>> drawn;
-    Order order;
+    // Kept for the next segment of a thread, which mostly begins in the epoch that this one ends in.
+    static thread_local Order order;
 };
+thread_local Order Samples::order;
 
 // Copies a network between the arrays of a task and the memory that it is trained in.
 template <bool IN> void move(const Task &task, const Network &network, long lane, Trainee &one) {

@@ -1,4 +1,4 @@
-"""What the native kernel is given: class weights, inputs sample by sample, thresholds, and once for a task."""
+"""What the native kernel is given: class weights, inputs sample by sample, and thresholds."""
 
 import jax
 import numpy as np

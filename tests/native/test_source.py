@@ -100,21 +100,40 @@ def test_bits_are_those_of_the_plain_program(total, probe):
     np.testing.assert_array_equal(found, np.asarray(random_bits(key, total, 1)).ravel())
 
 
+def order(probe, key, epoch, weights, shuffle):
+    library, dtype = probe
+    words, weights = np.asarray(jax.random.key_data(key)), np.ascontiguousarray(weights, dtype)
+    found = np.empty(len(weights), np.int32)
+    library.order(
+        *(ctypes.c_uint32(int(word)) for word in (*words, epoch)), pointer(weights),
+        ctypes.c_long(len(weights)), int(shuffle), pointer(found),
+    )  # fmt: skip
+    return found
+
+
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("count", [1, 50, 3000])
 def test_orders_are_those_of_the_plain_program(count, shuffle, probe):
-    library, dtype = probe
     key = replicate_key(3)
-    words = np.asarray(jax.random.key_data(key))
     # With 3,000 numbers of 23 bits some are alike.
-    weights = (np.random.default_rng(0).random(count) < 0.8).astype(dtype)
-    found = np.empty(count, np.int32)
-    library.order(
-        *(ctypes.c_uint32(int(word)) for word in words), ctypes.c_uint32(5), pointer(weights),
-        ctypes.c_long(count), int(shuffle), pointer(found),
-    )  # fmt: skip
-    wanted = epoch_order(key, 5, weights.astype(np.float32), shuffle=shuffle)
-    np.testing.assert_array_equal(found, np.asarray(wanted))
+    weights = (np.random.default_rng(0).random(count) < 0.8).astype(np.float32)
+    wanted = np.asarray(epoch_order(key, 5, weights, shuffle=shuffle))
+    for _ in range(2):  # the second time it is there already
+        np.testing.assert_array_equal(order(probe, key, 5, weights, shuffle), wanted)
+
+
+def test_an_order_that_is_there_serves_no_other(probe):
+    weights = np.ones(50, np.float32)
+    less = weights.copy()
+    less[-1] = 0
+    asked = [
+        (replicate_key(3), 5, weights, True), (replicate_key(4), 5, weights, True),
+        (replicate_key(4), 6, weights, True), (replicate_key(4), 6, less, True),
+        (replicate_key(4), 6, less[:-1], True), (replicate_key(4), 6, less[:-1], False),
+    ]  # fmt: skip
+    for key, epoch, own, shuffle in asked:
+        wanted = np.asarray(epoch_order(key, epoch, own, shuffle=shuffle))
+        np.testing.assert_array_equal(order(probe, key, epoch, own, shuffle), wanted)
 
 
 # A vector holds 16, 8, 4 and 2 numbers, where this processor has the longest ones.
