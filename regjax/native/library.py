@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import itertools
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -274,14 +273,13 @@ def _check_networks(program: Program, networks: Networks, count: int, dtype: np.
         if len(leaves) != len(wanted):
             raise ValueError(f"{name} must be {len(wanted)} arrays, got {len(leaves)}")
         for place, (leaf, shape) in enumerate(zip(leaves, wanted, strict=True)):
-            lead = leaf.shape[: max(leaf.ndim - len(shape), 0)]
-            lead = lead if math.prod(lead) == count else (count,)
-            _check_array(f"{name}[{place}]", leaf, (*lead, *shape), dtype)
+            fits = leaf.shape[-2:] == shape and leaf.size == count * shape[0] * shape[1]
+            _check_array(f"{name}[{place}]", leaf, leaf.shape if fits else (count, *shape), dtype)
     if networks.counts is None and adaptive:
         raise ValueError("counts must be an array, got None")
     for name, array, own in (("counts", networks.counts, np.int32), ("idle", networks.idle, np.int8)):
         if array is not None:
-            _check_array(name, array.reshape(-1), (count,), own)
+            _check_array(name, array, array.shape if array.size == count else (count,), own)
 
 
 def _check_array(name: str, array: np.ndarray, shape: tuple[int, ...], dtype: Any) -> None:
@@ -298,4 +296,5 @@ def _pointers(arrays: Sequence[np.ndarray]) -> Any:
 
 
 def _address(array: np.ndarray | None) -> int | None:
-    return None if array is None else array.ctypes.data
+    # In half the time that `array.ctypes` takes.
+    return None if array is None else array.__array_interface__["data"][0]
