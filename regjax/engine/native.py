@@ -8,14 +8,14 @@ other, so no bit of one depends on the shape of its chunk.
 from __future__ import annotations
 
 import functools
-from typing import Any
+import weakref
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from regjax.core.config import Config
 from regjax.core.data import Data
-from regjax.core.dropout import keep_threshold
 from regjax.core.hparams import HParams
 from regjax.core.minibatches import weigh_classes
 from regjax.core.objective import resolve_loss
@@ -87,25 +87,72 @@ def advance_native(
 
 
 def _samples_of(replicates: Any, config: Config) -> tuple[Samples, np.ndarray]:
-    """Returns the samples, and n of each replicate."""
-    weights = np.asarray(replicates.train)
-    weights = np.ascontiguousarray(weights.reshape(-1, weights.shape[-1]), config.dtype)
-    num_train = weights.sum(axis=1)
-    # Without leading axes all replicates share an array; the inputs of folds may lie side by side.
-    x, y = (np.asarray(leaf) for leaf in (replicates.x, replicates.y))
-    x, y = (np.ascontiguousarray(a.reshape(-1, *a.shape[-2:]), config.dtype) for a in (x, y))
-    weighted = weights
-    if config.class_weight is not None:
-        labels = np.broadcast_to(np.asarray(replicates.y), (len(weights), *y.shape[-2:]))
-        weighted = np.stack([
-            np.asarray(weigh_classes(Data(None, *pair), config).weights)
-            for pair in zip(labels, weights, strict=True)
-        ])  # fmt: skip
-    divisors = weighted.sum(axis=1) if config.batch_size is None else np.full(len(weights), config.batch_size)
+    """Returns the samples as the kernel reads them, and n of each replicate, which divides the penalties."""
+    derived = _derived_of(replicates, config)
     keys = np.ascontiguousarray(np.asarray(replicates.key).reshape(-1, 2), np.uint32)
+    # Without leading axes all replicates share an array; the inputs of folds may lie side by side.
+    x = _by_fold(replicates.x, config)
+    gathers = config.batch_size is not None and replicates.rows is not None
+    rows = _by_fold(replicates.rows, config) if gathers else None
     own = np.arange(len(keys)) % len(x) if replicates.fold is None else np.ravel(replicates.fold)
     folds = np.ascontiguousarray(own, np.int64)
-    return Samples(x, y, weighted, divisors.astype(config.dtype), keys, folds), num_train
+    samples = Samples(x, derived.y, derived.weights, derived.divisors, keys, folds, rows)
+    return samples, derived.num_train
+
+
+def _by_fold(leaf: Any, config: Config) -> np.ndarray:
+    leaf = np.asarray(leaf)
+    return np.ascontiguousarray(leaf.reshape(-1, *leaf.shape[-2:]), config.dtype)
+
+
+class Derived(NamedTuple):
+    """What is derived from targets and weights.
+
+    Attributes:
+        y: targets, `(1 or replicates, targets, n)`.
+        weights: weights of the samples times those of their classes, `(replicates, n)`.
+        divisors: what a step divides the weights by, `(replicates,)`.
+        num_train: Σ w, `(replicates,)`.
+    """
+
+    y: np.ndarray
+    weights: np.ndarray
+    divisors: np.ndarray
+    num_train: np.ndarray
+
+
+# Of the tasks at work, by the identities of their weights and targets: all segments of a task have the same.
+_derived: dict[tuple[Any, ...], tuple[weakref.ref[Any], Derived]] = {}
+
+
+def _derived_of(replicates: Any, config: Config) -> Derived:
+    train, y = replicates.train, replicates.y
+    if not (isinstance(train, jax.Array) and isinstance(y, jax.Array)):
+        return _derive(train, y, config)  # the numbers of other arrays may change
+    key = id(train), id(y), config.class_weight, config.batch_size, config.layer_sizes[-1], config.dtype
+    kept = _derived.get(key)
+    if kept is not None and kept[0]() is y:
+        return kept[1]
+    found = _derive(train, y, config)
+    _derived[key] = weakref.ref(y), found
+    weakref.finalize(train, _derived.pop, key, None)
+    return found
+
+
+def _derive(train: Any, y: Any, config: Config) -> Derived:
+    weights = np.asarray(train)
+    weights = np.ascontiguousarray(weights.reshape(-1, weights.shape[-1]), config.dtype)
+    labels = _by_fold(y, config)
+    weighted = weights
+    if config.class_weight is not None:
+        classes = np.broadcast_to(np.asarray(y), (len(weights), *labels.shape[-2:]))
+        weighted = np.stack([
+            np.asarray(weigh_classes(Data(None, *pair), config).weights)
+            for pair in zip(classes, weights, strict=True)
+        ])  # fmt: skip
+    num_train = weighted.sum(axis=1)
+    divisors = num_train if config.batch_size is None else np.full(len(weights), config.batch_size)
+    return Derived(labels, weighted, divisors.astype(config.dtype), num_train)
 
 
 def _masked(hparams: HParams, config: Config) -> tuple[bool, ...]:
@@ -129,7 +176,15 @@ def _strengths(
         zip((hparams.input_keep_prob, *[hparams.keep_prob] * config.num_hidden), masked, strict=True)
     ):
         if on:
-            own: Any = rows(value)
-            thresholds[:, layer] = np.asarray(keep_threshold(own[:, max(layer - 1, 0)]))
-    l2, l1 = (np.ascontiguousarray(rows(value) / of_network) for value in (hparams.l2, hparams.l1))
+            thresholds[:, layer] = thresholds_of(rows(value)[:, max(layer - 1, 0)])
+    with np.errstate(divide="ignore", invalid="ignore"):  # without weight, networks diverge
+        l2, l1 = (np.ascontiguousarray(rows(value) / of_network) for value in (hparams.l2, hparams.l1))
     return Strengths(np.ascontiguousarray(rates), l2, l1, thresholds)
+
+
+def thresholds_of(keep_prob: np.ndarray) -> np.ndarray:
+    """Returns what `dropout.keep_threshold` does, to the bit, by NumPy.
+
+    A call of JAX takes as long as hundreds of steps of a small network.
+    """
+    return np.clip(np.round(65536 * keep_prob), 1, 65536)

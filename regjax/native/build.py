@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -45,11 +46,18 @@ class BuildError(RuntimeError):
     """There is no C++ compiler, or it failed; the message says why."""
 
 
-def compiler() -> str | None:
-    """Returns the path of the C++ compiler: $CXX, else c++, g++ or clang++; None where there is none."""
-    asked = os.environ.get("CXX")
-    names = [asked] if asked else ["c++", "g++", "clang++"]
-    return next((path for name in names if (path := shutil.which(name))), None)
+def compiler() -> tuple[str, ...] | None:
+    """Returns the command of the C++ compiler, as words: $CXX, else c++, g++ or clang++; None without one.
+
+    The first word is a path. $CXX may hold several words, such as "ccache g++".
+    """
+    asked = os.environ.get("CXX", "")
+    try:
+        words = shlex.split(asked)
+    except ValueError:  # a quotation mark that is never closed
+        words = [asked]
+    commands = [words] if words else [["c++"], ["g++"], ["clang++"]]
+    return next(((path, *rest) for name, *rest in commands if (path := shutil.which(name))), None)
 
 
 def is_built(dtype: str) -> bool:
@@ -68,23 +76,21 @@ def build(dtype: str) -> Built:
     """
     with _lock:  # threads wait for the first one; processes may both compile, and either result is kept
         found = _found(dtype)
-        if found is None:
-            failed = _failures.get(dtype, ("", ""))
-            if failed[0] == _key(dtype):
-                raise BuildError(failed[1])
-            try:
-                _compile(dtype)
-            except BuildError as error:
-                _failures[dtype] = _key(dtype), str(error)
-                raise
-            found = _found(dtype)
-        if found is None:
-            raise BuildError(f"the library in {cache_folder('native')} was removed while it was built")
-        return found
+        if found is not None:
+            return found
+        key = _key(dtype)
+        if key in _failures:
+            raise BuildError(_failures[key])
+        try:
+            return _compile(dtype)
+        except BuildError as error:
+            if key is not None:
+                _failures[key] = str(error)
+            raise
 
 
-# dtype -> key and message of the last failure of this process, which is not tried again.
-_failures: dict[str, tuple[str | None, str]] = {}
+# Key -> message of a failure of this process, which is not tried again.
+_failures: dict[str, str] = {}
 
 
 def _found(dtype: str) -> Built | None:
@@ -93,9 +99,15 @@ def _found(dtype: str) -> Built | None:
         return None
     path = _path(key)
     try:
-        return Built(path, json.loads(path.with_suffix(".json").read_text())) if path.is_file() else None
-    except (OSError, ValueError):
+        record = json.loads(path.with_suffix(".json").read_text())
+        # Part of a library may load, and end the process where the rest is needed.
+        return Built(path, record["how"]) if record["digest"] == _digest(path) else None
+    except (OSError, ValueError, TypeError, KeyError):  # there is none, or its record is damaged
         return None
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _path(key: str) -> Path:
@@ -107,7 +119,7 @@ def _key(dtype: str) -> str | None:
     command = compiler()
     if command is None:
         return None
-    parts = (source_digest(), REAL[dtype], _version(command), *flags(), _processor())
+    parts = (source_digest(), REAL[dtype], _version(command), *command[1:], *flags(), _processor())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
 
 
@@ -129,10 +141,12 @@ def source_digest() -> str:
 
 
 @functools.cache
-def _version(command: str) -> str:
+def _version(command: tuple[str, ...]) -> str:
     """Returns the first line that a compiler says about its version."""
     try:
-        said = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=60, check=False)
+        said = subprocess.run(
+            [*command, "--version"], capture_output=True, text=True, timeout=60, check=False
+        )
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return (said.stdout.splitlines() or ["unknown"])[0]
@@ -150,16 +164,18 @@ def _processor() -> str:
     return "\n".join([platform.machine(), platform.processor(), *said])
 
 
-def _compile(dtype: str) -> None:
-    """Compiles the library for a dtype and moves it to its place.
+def _compile(dtype: str) -> Built:
+    """Returns the library for a dtype, which is compiled and moved to its place.
 
     Raises:
         BuildError: there is no compiler, it fails, or nothing can be written.
     """
     command, key = compiler(), _key(dtype)
     if command is None or key is None:
-        raise BuildError("there is no C++ compiler: neither $CXX nor c++, g++ or clang++ is a command")
-    to = _path(key)
+        asked = os.environ.get("CXX", "").strip()
+        why = f"$CXX must be a command, got {asked!r}" if asked else "c++, g++ and clang++ are no commands"
+        raise BuildError(f"there is no C++ compiler: {why}")
+    to, said_as = _path(key), shlex.join(command)
     options = (*flags(), f"-DREAL={REAL[dtype]}")
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
@@ -167,14 +183,16 @@ def _compile(dtype: str) -> None:
         with tempfile.TemporaryDirectory(dir=to.parent, prefix="building-") as folder:
             made = Path(folder, to.name)
             source = Path(__file__).with_name(SOURCE)
-            run = [command, *options, str(source), "-o", str(made)]
+            run = [*command, *options, str(source), "-o", str(made)]
             found = subprocess.run(run, capture_output=True, text=True, timeout=MOST_SECONDS, check=False)
             if found.returncode:
                 said = [line for line in found.stderr.splitlines() if "error" in line] or ["no message"]
-                raise BuildError(f"{command} failed: {said[0].strip()}")
-            how = f"{_version(command)}, {' '.join(options)}, source {source_digest()}"
-            made.with_suffix(".json").write_text(json.dumps(how))
+                raise BuildError(f"{said_as} failed: {said[0].strip()}")
+            words = " ".join((*command[1:], *options))
+            how = f"{_version(command)}, {words}, source {source_digest()}"
+            made.with_suffix(".json").write_text(json.dumps({"how": how, "digest": _digest(made)}))
             os.replace(made.with_suffix(".json"), to.with_suffix(".json"))
             os.replace(made, to)
     except (OSError, subprocess.SubprocessError) as error:
-        raise BuildError(f"{command} failed: {error}") from error
+        raise BuildError(f"{said_as} failed: {error}") from error
+    return Built(to, how)

@@ -73,8 +73,10 @@ INLINE void thin_units(const Layer *layers, const real *x, long blocks, long u0,
     }
 }
 
-// Numbers of `Shared::sums` that `thin_backward` fills.
-constexpr long thin_sums(long units) { return (rounded_up(units * THIN) * 2 + rounded_up(units) + L) * L; }
+// Numbers of `Shared::sums` that `thin_backward` fills: of dw, db, dw2 and db2, each as `add_sums` reads it.
+constexpr long thin_sums(long units) {
+    return (rounded_up(units * THIN) * 2 + rounded_up(units) + rounded_up(THIN)) * L;
+}
 
 // Adds the gradients in the weights and biases of both layers over blocks, or sets them.
 template <int IN, int OUT>

@@ -109,8 +109,24 @@ inline void random_bits(Key key, long total, uint16_t *out) {
 // The order of an epoch as `epoch_order` draws it: samples of weight 0 last, ties in their order.
 class Order {
 public:
-    // `weights` has the `count` samples' weights.
+    // `weights` has the `count` samples' weights. The order that is there already is not drawn again.
     void draw(Key key, uint32_t epoch, const real *weights, long count, bool shuffle) {
+        const Drawn asked = {key.a, key.b, epoch, shuffle};
+        const bool same = !memcmp(&asked, &drawn, sizeof(Drawn)) && count == long(drawn_weights.size());
+        if (same && !memcmp(weights, drawn_weights.data(), count * sizeof(real))) return;
+        drawn_weights.clear();  // until it is drawn there is none: memory may run out
+        sort_samples(key, epoch, weights, count, shuffle);
+        drawn = asked;
+        drawn_weights.assign(weights, weights + count);
+    }
+
+    std::vector<int32_t> places;
+
+private:
+    struct Entry { uint32_t digits; int32_t place; };
+    struct Drawn { uint32_t a, b, epoch, shuffle; };
+
+    void sort_samples(Key key, uint32_t epoch, const real *weights, long count, bool shuffle) {
         constexpr uint32_t LAST = 1u << 23;  // behind every number of 23 bits
         sorted.resize(count);
         for (long i = 0; i < count; i++) sorted[i] = {weights[i] > 0 ? 0 : LAST, int32_t(i)};
@@ -129,11 +145,6 @@ public:
         for (long i = 0; i < count; i++) places[i] = sorted[i].place;
     }
 
-    std::vector<int32_t> places;
-
-private:
-    struct Entry { uint32_t digits; int32_t place; };
-
     // By the 24 digits, 8 at a time from the last on; each pass keeps the order of what is alike.
     void sort() {
         other.resize(sorted.size());
@@ -147,4 +158,6 @@ private:
     }
 
     std::vector<Entry> sorted, other;
+    Drawn drawn = {};
+    std::vector<real> drawn_weights;
 };

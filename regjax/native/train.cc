@@ -3,8 +3,6 @@
 // The networks of a replicate share key, batches and random bits, which are drawn once for some steps; then
 // each network of it is trained for these steps, alone. No number of a network depends on another one, on
 // how many there are, or on how a training is cut into segments.
-#include <new>
-
 #include "network.h"
 #include "threefry.h"
 
@@ -17,6 +15,7 @@ struct Task {
     int64_t replicates, lanes;                              // lanes: networks of a replicate
     int64_t samples, targets;
     const real *x;               // (features, samples); x_stride numbers on, that of the next fold
+    const real *rows;            // x sample by sample, (samples, features), or null; x_stride numbers on, the next
     const real *y;               // (targets, samples); y_stride numbers on, that of the next replicate
     const int64_t *folds;        // number of the inputs of each replicate
     int64_t x_stride, y_stride;  // 0 where all share the array
@@ -41,12 +40,15 @@ public:
     Samples(const Task &task, long replicate) : task(task), replicate(replicate) {
         features = task.sizes[0];
         x = task.x + task.folds[replicate] * task.x_stride;
+        rows = task.rows ? task.rows + task.folds[replicate] * task.x_stride : nullptr;
         y = task.y + replicate * task.y_stride;
         weights = task.weights + replicate * task.samples;
+        divisor = task.divisors[replicate];
         for (long l = 0; l < task.num_layers; l++) masked |= task.masked[l] != 0;
-        for (long s = 0; s < task.samples; s++) {
-            // Without masks, whose bits belong to columns, samples of weight 0 are left out of a full batch.
-            if (task.batch_size || masked || weights[s] > 0) all_places.push_back(int32_t(s));
+        for (long s = 0; s < task.samples && !task.batch_size; s++) {
+            // Without masks, whose bits belong to columns, samples of weight 0 are left out of a full batch. Where
+            // all weights are 0 the share of each sample is NaN, as by the plain program.
+            if (masked || weights[s] > 0 || !(divisor > 0)) all_places.push_back(int32_t(s));
         }
         columns = task.batch_size ? task.batch_size : long(all_places.size());
         blocks = std::max<long>(1, (columns + B - 1) / B);
@@ -65,8 +67,8 @@ public:
             drawn.emplace_back(new uint16_t[bytes_of_bits(task.sizes[l] * columns) / 2]());
             bits[i] = drawn.back().get();
         }
-        by_sample();
-        if (!task.batch_size) pack(all_places.data(), packed.data());
+        if (task.batch_size) by_sample();
+        else pack_all(packed.data());
     }
 
     // Draws for `count` steps from `first` on, at most `steps`.
@@ -100,48 +102,84 @@ public:
 private:
     uint16_t *drawn_bits(long i, long l) const { return const_cast<uint16_t *>(bits[i * task.num_layers + l]); }
 
-    long width() const { return features + task.targets + 1; }
-
-    // Inputs, targets and share of a sample behind one another, since a batch has samples from anywhere. 0·inf is
-    // NaN: the inputs of a sample of weight 0, which must not reach a product, are 0.
+    // A batch has samples from anywhere. It is gathered fastest from a table with inputs, targets and weight of a
+    // sample behind one another; short segments would not make up for the time that it takes to make one.
     void by_sample() {
-        rows = Buffer(task.samples * width());
-        real *to = rows.data();
-        for (long s = 0; s < task.samples; s++, to += width()) {
-            const bool seen = weights[s] > 0;
-            if (seen) for (long f = 0; f < features; f++) to[f] = x[f * task.samples + s];
-            for (long t = 0; t < task.targets; t++) to[features + t] = y[t * task.samples + s];
-            to[features + task.targets] = seen ? weights[s] / task.divisors[replicate] : 0;
+        const long width = features + task.targets + 1;
+        if (rows && (task.stop - task.start) * task.batch_size < task.samples / 4) {
+            source = {rows, y, weights, features, 1, task.samples, 1};
+            return;
         }
+        table = Buffer(task.samples * width);
+        real *to = table.data();
+        for (long s = 0; s < task.samples; s++, to += width) {
+            if (rows) memcpy(to, rows + s * features, features * sizeof(real));
+            else for (long f = 0; f < features; f++) to[f] = x[f * task.samples + s];
+            for (long t = 0; t < task.targets; t++) to[features + t] = y[t * task.samples + s];
+            to[width - 1] = weights[s];
+        }
+        to = table.data();
+        source = {to, to + features, to + width - 1, width, width, 1, width};
     }
 
     // Writes `columns` samples in blocks: x, y, and their shares. What lies beyond the last one stays 0.
     void pack(const int32_t *places, real *to) const {
         real *px = to, *py = px + blocks * B * features, *ps = py + blocks * B * task.targets;
         for (long c = 0; c < columns; c++) {
-            const real *row = rows.data() + places[c] * width();
-            const real *ahead = rows.data() + places[std::min(c + AHEAD, columns - 1)] * width();
-            for (long i = 0; i < width(); i += LINE) __builtin_prefetch(ahead + i);
-            const long k = c / B, j = c % B;
-            for (long f = 0; f < features; f++) px[(k * features + f) * B + j] = row[f];
-            for (long t = 0; t < task.targets; t++) py[(k * task.targets + t) * B + j] = row[features + t];
-            ps[c] = row[features + task.targets];
+            source.fetch(places[std::min(c + AHEAD, columns - 1)]);
+            const long k = c / B, j = c % B, s = places[c];
+            const real *row = source.x + s * source.x_step, *label = source.y + s * source.y_step;
+            const real weight = source.weights[s * source.weights_step];
+            // 0·inf is NaN: the inputs of a sample of weight 0, which must not reach a product, are 0.
+            const bool seen = weight > 0;
+            for (long f = 0; f < features; f++) px[(k * features + f) * B + j] = seen ? row[f] : 0;
+            for (long t = 0; t < task.targets; t++) py[(k * task.targets + t) * B + j] = label[t * source.target_step];
+            ps[c] = weight / divisor;
         }
     }
 
-    // Samples whose memory is fetched before they are needed, and numbers that come with one fetch.
-    static constexpr long AHEAD = 16, LINE = 64 / sizeof(real);
+    // As `pack`, of all samples that a full batch has, which lie almost side by side.
+    void pack_all(real *to) const {
+        const auto write = [&](const real *from, long units, bool hidden) {
+            for (long u = 0; u < units; u++, from += task.samples) for (long c = 0; c < columns; c++) {
+                const long s = all_places[c];
+                to[(c / B * units + u) * B + c % B] = !hidden || weights[s] > 0 ? from[s] : 0;
+            }
+            to += blocks * B * units;
+        };
+        write(x, features, true);  // hidden as in `pack`
+        write(y, task.targets, false);
+        for (long c = 0; c < columns; c++) to[c] = weights[all_places[c]] / divisor;
+    }
+
+    // Where the numbers of sample s are: x + s·x_step, and so on; target_step from one target to the next.
+    struct Source {
+        const real *x, *y, *weights;
+        long x_step, y_step, target_step, weights_step;
+
+        void fetch(long s) const {
+            constexpr long LINE = 64 / sizeof(real);  // numbers that come with one fetch
+            // Not of targets and weights elsewhere: that would take longer than it saves.
+            for (long i = 0; i < x_step; i += LINE) __builtin_prefetch(x + s * x_step + i);
+        }
+    };
+
+    static constexpr long AHEAD = 16;  // samples whose memory is fetched before they are needed
     const Task &task;
     const long replicate;
     long features, columns, numbers, drawn_epoch = -1;
     bool masked = false;
-    const real *x, *y, *weights;
+    const real *x, *rows, *y, *weights;
+    real divisor;
     std::vector<int32_t> all_places;
-    Buffer packed, rows;
+    Buffer packed, table;
+    Source source = {};
     std::vector<const uint16_t *> bits;
     std::vector<std::unique_ptr<uint16_t[]>> drawn;
-    Order order;
+    // Kept for the next segment of a thread, which mostly begins in the epoch that this one ends in.
+    static thread_local Order order;
 };
+thread_local Order Samples::order;
 
 // Copies a network between the arrays of a task and the memory that it is trained in.
 template <bool IN> void move(const Task &task, const Network &network, long lane, Trainee &one) {
@@ -203,7 +241,7 @@ private:
 #endif
 };
 
-// Returns 0, or 1 where memory ran out.
+// Returns 0, or 1 where memory ran out: `bad_alloc`, or `length_error` of a vector.
 extern "C" int regjax_train(const Task *task) {
     const Settings settings = {task->num_layers, task->sizes, Activation(task->activation), Loss(task->loss),
                                Optimizer(task->optimizer), Schedule(task->schedule), task->warmup_steps,
@@ -211,11 +249,12 @@ extern "C" int regjax_train(const Task *task) {
     const DenormalsAreZero here;
     try {
         for (long replicate = 0; replicate < task->replicates; replicate++) train_replicate(*task, settings, replicate);
-    } catch (const std::bad_alloc &) {
+    } catch (...) {  // an exception that leaves a function of C ends the process
         return 1;
     }
     return 0;
 }
 
-// Bytes of `Task`, by which `library.py` checks that it has the same fields.
+// Bytes of a number, and of `Task`, by which `library.py` checks that it has the same fields.
+extern "C" int64_t regjax_real_size() { return sizeof(real); }
 extern "C" int64_t regjax_task_size() { return sizeof(Task); }

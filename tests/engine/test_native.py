@@ -303,6 +303,24 @@ def test_what_it_does_not_know_is_trained_by_xla(kernel):
     assert str(found).count("native kernel") == 1
 
 
+def test_a_library_that_cannot_be_loaded_is_one_note(tmp_path, monkeypatch):
+    """As where the system runs no program from the folder: built once, and training is by XLA."""
+    made = tmp_path / "fake"
+    made.write_text('#!/bin/sh\nfor last; do :; done\necho library > "$last"\n')
+    made.chmod(0o755)
+    monkeypatch.setenv("CXX", str(made))
+    monkeypatch.setenv("REGJAX_CACHE_DIR", str(tmp_path / "cache"))
+    library.find.cache_clear()
+    try:
+        found = run(grid=GRID[:1])
+    finally:
+        library.find.cache_clear()
+    assert loops(found) == {"plain"}
+    (note,) = [note for note in found.notes if "kernel" in note]
+    assert f"{tmp_path / 'cache' / 'native'}" in note
+    assert "cannot be loaded: " in note
+
+
 def test_a_task_without_a_library_says_so(monkeypatch):
     monkeypatch.setattr(module, "find", lambda dtype: library.Found(None, "", "no compiler"))
     config = Config(layer_sizes=(2, 1))

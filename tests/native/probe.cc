@@ -30,7 +30,7 @@ extern "C" void bits(uint32_t a, uint32_t b, long total, uint16_t *out) {
 
 extern "C" void order(uint32_t a, uint32_t b, uint32_t epoch, const real *weights, long count, int shuffle,
                       int32_t *out) {
-    Order found;
+    static Order found;  // as in train.cc
     found.draw({a, b}, epoch, weights, count, shuffle);
     std::copy(found.places.begin(), found.places.end(), out);
 }

@@ -20,8 +20,8 @@ static real normal() { return real(generator()) / real(1u << 31) - 1; }
 static void train_one() {
     const int depth = below(4);
     const int widths[] = {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 40};
-    std::vector<int64_t> sizes = {1 + below(20)};
-    for (int l = 0; l < depth; l++) sizes.push_back(widths[below(15)]);
+    std::vector<int64_t> sizes = {1 + below(below(2) ? 20 : 4)};  // so few as `thin.h` knows, or more
+    for (int l = 0; l < depth; l++) sizes.push_back(widths[below(l == 1 ? 8 : 15)]);
     sizes.push_back(1 + below(5));
     const long layers = long(sizes.size()) - 1, replicates = 1 + below(3), lanes = 1 + below(3), networks = replicates * lanes;
     std::unique_ptr<int64_t[]> own_sizes(new int64_t[layers + 1]), masked(new int64_t[layers]);
@@ -51,6 +51,7 @@ static void train_one() {
     task.x_stride = apart ? sizes[0] * task.samples : 0;
     task.y_stride = apart ? task.targets * task.samples : 0;
     const auto x = filled<real>((apart ? replicates : 1) * sizes[0] * task.samples, normal);
+    const auto rows = filled<real>((apart ? replicates : 1) * sizes[0] * task.samples, normal);
     const auto y = filled<real>((apart ? replicates : 1) * task.targets * task.samples, [] { return real(below(2)); });
     const auto folds = filled<int64_t>(replicates, [] { return int64_t(0); });
     for (long r = 0; apart && r < replicates; r++) folds[r] = replicates - 1 - r;
@@ -69,6 +70,7 @@ static void train_one() {
         }
     }
     const auto counts = filled<int32_t>(networks, [] { return int32_t(0); });
+    task.rows = below(2) ? rows.get() : nullptr;
     task.x = x.get(); task.y = y.get(); task.folds = folds.get(); task.weights = weights.get(); task.divisors = divisors.get();
     task.keys = keys.get(); task.rates = rates.get(); task.l2 = l2.get(); task.l1 = l1.get();
     task.thresholds = thresholds.get(); task.params = params.data(); task.moments = moments.data();

@@ -1,8 +1,8 @@
 """Building the native kernel: the cache, what its key depends on, and compilers that are missing or fail."""
 
-import json
 import os
 import platform
+import re
 import shutil
 import stat
 
@@ -29,7 +29,7 @@ def script(path, text):
 
 
 # Answers --version, counts its runs beside itself, and writes what it is asked for.
-WORKS = 'case "$1" in --version) echo "fake 1.0"; exit;; esac\necho run >> "$0.runs"\n'
+WORKS = 'case "$*" in *--version) echo "fake 1.0"; exit;; esac\necho run >> "$0.runs"\n'
 WRITES = WORKS + 'for last; do :; done\necho library > "$last"'
 
 
@@ -72,7 +72,34 @@ def test_a_library_whose_record_is_damaged_is_built_again(folder, monkeypatch):
     found = build("float32")
     found.path.with_suffix(".json").write_text("{")
     assert not is_built("float32")
-    assert json.loads(build("float32").path.with_suffix(".json").read_text()) == found.how
+    assert build("float32") == found
+    assert is_built("float32")
+
+
+@pytest.mark.parametrize("damage", [b"", b"libr", b"Library\n"])
+def test_a_library_that_is_cut_off_is_built_again_once(damage, folder, monkeypatch):
+    monkeypatch.setenv("CXX", script(folder / "fake", WRITES))
+    found = build("float32")
+    found.path.write_bytes(damage)
+    assert not is_built("float32")
+    for _ in range(2):
+        assert build("float32").path.read_text() == "library\n"
+    assert (folder / "fake.runs").read_text() == "run\n" * 2
+    found.path.unlink()
+    assert not is_built("float32")
+
+
+def test_a_command_of_several_words(folder, monkeypatch):
+    path = script(folder / "fake", WRITES)
+    alone = script(folder / "cache it", 'exec "$@"')
+    monkeypatch.setenv("CXX", f"'{alone}' '{path}' -m64")
+    assert compiler() == (alone, path, "-m64")
+    found = build("float32")
+    assert found.path.read_text() == "library\n"
+    assert found.how.startswith(f"fake 1.0, {path} -m64 -std=c++17")
+    assert is_built("float32")
+    monkeypatch.setenv("CXX", f"'{alone}' '{path}' -m32")
+    assert not is_built("float32")  # other words may make another library
 
 
 def test_a_compiler_that_fails_is_said_and_not_tried_again(folder, monkeypatch):
@@ -87,10 +114,16 @@ def test_a_compiler_that_fails_is_said_and_not_tried_again(folder, monkeypatch):
 
 
 def test_a_machine_without_a_compiler(folder, monkeypatch):
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    assert compiler() is None
-    assert not is_built("float32")
-    with pytest.raises(BuildError, match="there is no C\\+\\+ compiler"):
+    for asked in ("no-such-compiler", "no-such-compiler -O2", "'g++"):
+        monkeypatch.setenv("CXX", asked)
+        assert compiler() is None
+        assert not is_built("float32")
+        said = r"there is no C\+\+ compiler: \$CXX must be a command, got " + re.escape(repr(asked))
+        with pytest.raises(BuildError, match=said):
+            build("float32")
+    monkeypatch.delenv("CXX")
+    monkeypatch.setenv("PATH", str(folder))
+    with pytest.raises(BuildError, match=r"compiler: c\+\+, g\+\+ and clang\+\+ are no commands"):
         build("float32")
 
 
@@ -104,9 +137,13 @@ def test_a_folder_that_cannot_be_written(folder, monkeypatch):
 def test_the_compiler_and_the_folder_are_the_users_to_choose(folder, monkeypatch):
     path = script(folder / "mine", WRITES)
     monkeypatch.setenv("CXX", path)
-    assert compiler() == path
+    assert compiler() == (path,)
+    paths = [p for name in ("c++", "g++", "clang++") if (p := shutil.which(name))]
+    for unset in ("", " "):
+        monkeypatch.setenv("CXX", unset)
+        assert compiler() == ((paths[0],) if paths else None)
     monkeypatch.delenv("CXX")
-    assert compiler() == next((p for name in ("c++", "g++", "clang++") if (p := shutil.which(name))), None)
+    assert compiler() == ((paths[0],) if paths else None)
     monkeypatch.delenv("REGJAX_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     assert cache_folder("native") == folder / "regjax" / "native"

@@ -1,6 +1,7 @@
 """The C++ source: its functions to a few ulp, its draws bit for bit, other processors, and the sanitizers."""
 
 import ctypes
+import platform
 import subprocess
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def compiled(to, source, *options):
     command = build.compiler()
     if command is None:
         pytest.skip("there is no C++ compiler")
-    run = [command, *options, f"-I{SOURCE}", str(HERE / source), "-o", str(to)]
+    run = [*command, *options, f"-I{SOURCE}", str(HERE / source), "-o", str(to)]
     subprocess.run(run, check=True, capture_output=True, text=True)
     return to
 
@@ -99,27 +100,54 @@ def test_bits_are_those_of_the_plain_program(total, probe):
     np.testing.assert_array_equal(found, np.asarray(random_bits(key, total, 1)).ravel())
 
 
+def order(probe, key, epoch, weights, shuffle):
+    library, dtype = probe
+    words, weights = np.asarray(jax.random.key_data(key)), np.ascontiguousarray(weights, dtype)
+    found = np.empty(len(weights), np.int32)
+    library.order(
+        *(ctypes.c_uint32(int(word)) for word in (*words, epoch)), pointer(weights),
+        ctypes.c_long(len(weights)), int(shuffle), pointer(found),
+    )  # fmt: skip
+    return found
+
+
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("count", [1, 50, 3000])
 def test_orders_are_those_of_the_plain_program(count, shuffle, probe):
-    library, dtype = probe
     key = replicate_key(3)
-    words = np.asarray(jax.random.key_data(key))
     # With 3,000 numbers of 23 bits some are alike.
-    weights = (np.random.default_rng(0).random(count) < 0.8).astype(dtype)
-    found = np.empty(count, np.int32)
-    library.order(
-        *(ctypes.c_uint32(int(word)) for word in words), ctypes.c_uint32(5), pointer(weights),
-        ctypes.c_long(count), int(shuffle), pointer(found),
-    )  # fmt: skip
-    wanted = epoch_order(key, 5, weights.astype(np.float32), shuffle=shuffle)
-    np.testing.assert_array_equal(found, np.asarray(wanted))
+    weights = (np.random.default_rng(0).random(count) < 0.8).astype(np.float32)
+    wanted = np.asarray(epoch_order(key, 5, weights, shuffle=shuffle))
+    for _ in range(2):  # the second time it is there already
+        np.testing.assert_array_equal(order(probe, key, 5, weights, shuffle), wanted)
 
 
+def test_an_order_that_is_there_serves_no_other(probe):
+    weights = np.ones(50, np.float32)
+    less = weights.copy()
+    less[-1] = 0
+    asked = [
+        (replicate_key(3), 5, weights, True), (replicate_key(4), 5, weights, True),
+        (replicate_key(4), 6, weights, True), (replicate_key(4), 6, less, True),
+        (replicate_key(4), 6, less[:-1], True), (replicate_key(4), 6, less[:-1], False),
+    ]  # fmt: skip
+    for key, epoch, own, shuffle in asked:
+        wanted = np.asarray(epoch_order(key, epoch, own, shuffle=shuffle))
+        np.testing.assert_array_equal(order(probe, key, epoch, own, shuffle), wanted)
+
+
+# A vector holds 16, 8, 4 and 2 numbers, where this processor has the longest ones.
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float", "double"])
-def test_it_writes_and_reads_nothing_outside_of_its_memory(dtype, tmp_path):
+@pytest.mark.parametrize(
+    ("dtype", "processor"),
+    [("float", None), ("double", None), ("double", "x86-64-v3"), ("double", "x86-64")],
+)
+def test_it_writes_and_reads_nothing_outside_of_its_memory(dtype, processor, tmp_path):
     flags = [f for f in build.flags() if f not in ("-O3", "-shared")]
+    if processor is not None:
+        if platform.machine() != "x86_64":
+            pytest.skip("of processors with AVX")
+        flags = [f"-march={processor}" if f == "-march=native" else f for f in flags]
     sanitize = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-DREAL={dtype}")
     program = compiled(tmp_path / "sanitized", "sanitized.cc", *flags, *sanitize)
     done = subprocess.run([program, "400"], capture_output=True, text=True, check=False, timeout=600)
