@@ -202,7 +202,7 @@ def _built(design: Design, plan: Plan) -> Plan:
     if why is None:
         return plan
     by_xla = make_plan(design, workers=plan.num_workers, keep=plan.keep, kernel="xla")
-    note = f"trained by programs of XLA, since the native kernel cannot be built: {why}"
+    note = f"trained by programs of XLA, since the native kernel cannot be built or loaded: {why}"
     return dataclasses.replace(by_xla, notes=(*plan.notes, note))
 
 
