@@ -4,6 +4,7 @@ import concurrent.futures
 
 import numpy as np
 import pytest
+from cases import slow_but
 from sweeps import assert_same, points
 
 import regjax
@@ -43,8 +44,9 @@ def designed(**options):
 
 
 @pytest.mark.bits
-@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
-def test_no_bit_depends_on_where_the_inputs_lie(options, monkeypatch):
+@pytest.mark.parametrize("kind", slow_but(KINDS, {"in minibatches", "one split, some stop early"}))
+def test_no_bit_depends_on_where_the_inputs_lie(kind, monkeypatch):
+    options = KINDS[kind]
     on_device = trained(**options)
     monkeypatch.setattr(inputs, "INPUTS_BUDGET", 0)
     monkeypatch.setattr(Inputs, "fit", False)

@@ -288,8 +288,12 @@ def test_a_kernel_that_cannot_be_built_is_one_note(monkeypatch):
     found = run()
     assert loops(found) == {"plain"}
     (note,) = [note for note in found.notes if "kernel" in note]
-    assert note == "trained by programs of XLA, since the native kernel cannot be built or loaded: no compiler"
-    assert "native kernel cannot be built or loaded" in str(regjax.plan("two_regions", CONFIG, GRID, kernel="native"))
+    assert (
+        note == "trained by programs of XLA, since the native kernel cannot be built or loaded: no compiler"
+    )
+    assert "native kernel cannot be built or loaded" in str(
+        regjax.plan("two_regions", CONFIG, GRID, kernel="native")
+    )
 
 
 def test_what_it_does_not_know_is_trained_by_xla(kernel):

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from cases import slow_but
 from sklearn.datasets import load_iris
 
 import regjax
@@ -127,8 +128,10 @@ def dear(name, value):
 # Training under the other settings is quick. All else is slow, and most of it runs at night.
 REST = [of_results, of_diverging_sweep, of_runs, of_estimators]
 CASES = [
-    *((of_training, setting) for setting in SETTINGS if not dear(*setting)),
-    *(pytest.param(of_training, setting, marks=pytest.mark.slow) for setting in SETTINGS if dear(*setting)),
+    *slow_but(
+        [(of_training, setting) for setting in SETTINGS],
+        [(of_training, setting) for setting in SETTINGS if not dear(*setting)][::4],
+    ),
     *(
         pytest.param(kind, setting, marks=pytest.mark.slow if (i + j) % 4 == 0 else pytest.mark.nightly)
         for i, kind in enumerate(REST)
