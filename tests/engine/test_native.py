@@ -24,6 +24,7 @@ from regjax.study.groups import native_shape
 from regjax.study.plan import make_plan
 from regjax.study.provenance import loop_of
 
+NOT_THERE = "native kernel cannot be built or loaded"
 pytestmark = [pytest.mark.bits, pytest.mark.cpu("the native kernel is of CPUs")]
 
 STEPS = 20
