@@ -48,6 +48,7 @@ def test_bench_compare(monkeypatch, capsys, tmp_path):
     assert {"versions", "device", "cores", "date"} <= set(found)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of scikit-learn's network, which has not converged
 def test_public_tables(capsys):
@@ -57,6 +58,7 @@ def test_public_tables(capsys):
     assert "| penguins | 344 | 7 | 15 | 19 | accuracy |" in capsys.readouterr().out
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_agreement(capsys, tmp_path):
     assert agreement.main(["--quick", "--json", str(tmp_path / "r.json")]) == 0

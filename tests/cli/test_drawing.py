@@ -64,6 +64,7 @@ def test_compare_prints_its_table_before_its_pictures(options, tmp_path, monkeyp
     assert "l2" in capsys.readouterr().out
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_every_command_that_draws_ignores_the_backend(tmp_path):
     env = os.environ | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}

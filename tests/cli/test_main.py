@@ -292,7 +292,8 @@ def test_help_and_version():
 @pytest.mark.slow
 def test_second_process_finds_the_first_ones_programs(tmp_path):
     cache = tmp_path / "cache"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
+    ours = ("JAX_", "REGJAX_CACHE")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environment["XDG_CACHE_HOME"] = str(cache)
     options = ("compare", "--steps", 5, "--json", "--out", tmp_path / "o")
     process(*options, "--no-compilation-cache", env=environment)

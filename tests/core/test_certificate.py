@@ -15,6 +15,7 @@ from regjax.core.penalties import PENALTIES
 
 
 @pytest.mark.bits  # less optimised, jax.grad's own softmax is not finite everywhere
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_every_gradient_over_the_whole_product():
     """Activations × losses × terms × depths 0 to 4, relative 1e-10 in float64; and the proximal steps."""

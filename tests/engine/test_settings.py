@@ -186,6 +186,7 @@ ENVIRONMENT = {
 }
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_command_line_gives_the_same_under_all_of_them_at_once(tmp_path):
     def run(*words, **environment):
