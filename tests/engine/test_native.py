@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 from chunks import TOLERANCE, assert_close, assert_same_states, make_chunk, native, plain
+from compilers import WRITES, script
 from stores import make_design, stop_after
 
 import regjax
@@ -310,10 +311,7 @@ def test_what_it_does_not_know_is_trained_by_xla(kernel):
 
 def test_a_library_that_cannot_be_loaded_is_one_note(tmp_path, monkeypatch):
     """As where the system runs no program from the folder: built once, and training is by XLA."""
-    made = tmp_path / "fake"
-    made.write_text('#!/bin/sh\nfor last; do :; done\necho library > "$last"\n')
-    made.chmod(0o755)
-    monkeypatch.setenv("CXX", str(made))
+    monkeypatch.setenv("CXX", script(tmp_path / "fake", WRITES))
     monkeypatch.setenv("REGJAX_CACHE_DIR", str(tmp_path / "cache"))
     library.find.cache_clear()
     try:

@@ -4,9 +4,9 @@ import os
 import platform
 import re
 import shutil
-import stat
 
 import pytest
+from compilers import WORKS, WRITES, script
 
 from regjax.core.caching import cache_folder
 from regjax.native import build as module
@@ -19,18 +19,6 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("REGJAX_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(module, "_failures", {})
     return tmp_path
-
-
-def script(path, text):
-    """Writes a program that takes the compiler's place; returns its path."""
-    path.write_text(f"#!/bin/sh\n{text}\n")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    return str(path)
-
-
-# Answers --version, counts its runs beside itself, and writes what it is asked for.
-WORKS = 'case "$*" in *--version) echo "fake 1.0"; exit;; esac\necho run >> "$0.runs"\n'
-WRITES = WORKS + 'for last; do :; done\necho library > "$last"'
 
 
 def test_it_is_built_once(folder, monkeypatch):
