@@ -17,7 +17,7 @@ import numpy as np
 from jax import lax
 
 from .config import Dtype, Init
-from .mlp import Layer, Params
+from .mlp import Layer, Params, init_scale
 from .random import INIT, rounds
 from .settings import own_settings
 
@@ -60,20 +60,19 @@ def initial_params(
     key = fold_in(fold_in(words, 0), INIT)
     pairs, layers = list(itertools.pairwise(layer_sizes)), []
     if init in ("sklearn", "sklearn_logistic"):
-        factor = 6.0 if init == "sklearn" else 2.0
         drawn = uniforms(bits(key, sum(fan_out * (fan_in + 1) for fan_in, fan_out in pairs)))
         at = 0
         for fan_in, fan_out in pairs:
             part = drawn[:, at : at + fan_out * (fan_in + 1)]
             at += fan_out * (fan_in + 1)
-            scaled: Any = (part * np.float32(math.sqrt(factor / (fan_in + fan_out)))).astype(dtype)
+            scaled: Any = (part * np.float32(init_scale(init, fan_in, fan_out))).astype(dtype)
             scaled = scaled.reshape(-1, fan_out, fan_in + 1)
             layers.append(Layer(scaled[:, :, :-1].copy(), scaled[:, :, -1:].copy()))
         return tuple(layers)
     for index, (fan_in, fan_out) in enumerate(pairs):
-        variance = {"tutorial": 1 / fan_in, "he": 2 / fan_in, "glorot": 2 / (fan_in + fan_out)}[init]
         normal = _normals(bits(fold_in(key, index), fan_out * fan_in))
-        w: Any = (normal * np.float32(math.sqrt(variance))).astype(dtype).reshape(-1, fan_out, fan_in)
+        w: Any = (normal * np.float32(init_scale(init, fan_in, fan_out))).astype(dtype)
+        w = w.reshape(-1, fan_out, fan_in)
         b: Any = np.zeros((len(w), fan_out, 1), dtype)
         layers.append(Layer(w, b))
     return tuple(layers)

@@ -77,25 +77,37 @@ def init_params(
 
 def _draw(key: jax.Array, shapes: Sequence[tuple[int, int]], init: Init, dtype: Dtype) -> Params:
     if init in ("sklearn", "sklearn_logistic"):
-        return _uniform(place_key(key, 0, INIT), shapes, 6.0 if init == "sklearn" else 2.0, dtype)
+        return _uniform(place_key(key, 0, INIT), shapes, init, dtype)
     params = []
     with own_settings(dtype):
         for normal, (fan_out, fan_in) in zip(normals(place_key(key, 0, INIT), shapes), shapes, strict=True):
-            variance = {"tutorial": 1 / fan_in, "he": 2 / fan_in, "glorot": 2 / (fan_in + fan_out)}[init]
-            w = (normal * math.sqrt(variance)).astype(dtype)
+            w = (normal * init_scale(init, fan_in, fan_out)).astype(dtype)
             params.append(Layer(w, jnp.zeros((fan_out, 1), dtype)))
     return tuple(params)
 
 
-def _uniform(key: jax.Array, shapes: Sequence[tuple[int, int]], factor: float, dtype: Dtype) -> Params:
-    """Returns weights and biases drawn uniformly within ±√(factor/(fan_in + fan_out))."""
+def init_scale(init: Init, fan_in: int, fan_out: int) -> float:
+    """Returns the standard deviation of initial weights, or the bound of those that are drawn uniformly."""
+    squares = {
+        "tutorial": 1 / fan_in,
+        "he": 2 / fan_in,
+        "glorot": 2 / (fan_in + fan_out),
+        "sklearn": 6 / (fan_in + fan_out),
+        "sklearn_logistic": 2 / (fan_in + fan_out),
+    }
+    return math.sqrt(squares[init])
+
+
+def _uniform(key: jax.Array, shapes: Sequence[tuple[int, int]], init: Init, dtype: Dtype) -> Params:
+    """Returns weights and biases drawn uniformly within ± `init_scale`."""
     sizes = [fan_out * (fan_in + 1) for fan_out, fan_in in shapes]
     with own_settings(dtype):
         drawn = uniforms(key, (sum(sizes),), -1, 1)
         params = []
         parts = jnp.split(drawn, np.cumsum(sizes)[:-1])
         for part, (fan_out, fan_in) in zip(parts, shapes, strict=True):
-            layer = (part * math.sqrt(factor / (fan_in + fan_out))).astype(dtype).reshape(fan_out, fan_in + 1)
+            scaled = (part * init_scale(init, fan_in, fan_out)).astype(dtype)
+            layer = scaled.reshape(fan_out, fan_in + 1)
             params.append(Layer(layer[:, :-1], layer[:, -1:]))
     return tuple(params)
 
