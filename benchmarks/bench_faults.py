@@ -37,10 +37,10 @@ SWEEP = """
 import resource, sys
 import numpy as np, regjax
 from regjax.cli import terminal
-from regjax.engine import checkpoints, scheduler
+from regjax.engine import checkpoints, pace, scheduler
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[5]),) * 2)
 path, steps, task_seconds, checkpoint_seconds = sys.argv[1], *map(float, sys.argv[2:5])
-scheduler.TASK_SECONDS, checkpoints.CHECKPOINT_SECONDS = task_seconds, checkpoint_seconds
+pace.TASK_SECONDS, checkpoints.CHECKPOINT_SECONDS = task_seconds, checkpoint_seconds
 terminal.use_compilation_cache(True)
 trained = [0]
 real = scheduler.run_task

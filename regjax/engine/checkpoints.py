@@ -193,6 +193,11 @@ class Checkpoints:
         """Commits checkpoints of rows; `states` has leaves `(rows, …)`."""
         self.store.write([], self._points(recorder, group, rows, leaves("state", states), step))
 
+    def release(self, rows: Sequence[int]) -> None:
+        """Ends the leases of this process on rows that wait, or that it will not train."""
+        if rows:
+            self.store.release([self.rows[row] for row in rows])
+
     def _points(
         self, recorder: Recorder, group: Group, rows: Sequence[int], state: dict[str, np.ndarray], step: int
     ) -> dict[str, Checkpoint]:

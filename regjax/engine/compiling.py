@@ -24,6 +24,7 @@ class Programs:
     def __init__(self, submit: Callable[..., concurrent.futures.Future[Any]]) -> None:
         self._submit = submit
         self._futures: dict[int, list[concurrent.futures.Future[Any]]] = {}
+        self._begun: set[int] = set()
 
     def begin(self, group: int, tasks: Iterable[ChunkTask], longest: int) -> None:
         """Submits the programs of a group.
@@ -33,9 +34,14 @@ class Programs:
             tasks: a task of a chunk of it, for each device.
             longest: most steps between two records.
         """
+        self._begun.add(group)
         self._futures[group] = [
             self._submit(part, one) for one in tasks for part in programs_of(one, longest)
         ]
+
+    def knows(self, group: int) -> bool:
+        """Returns whether the programs of a group have been submitted."""
+        return group in self._begun
 
     def are_ready(self, group: int) -> bool:
         """Returns whether `wait` would return at once."""

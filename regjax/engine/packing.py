@@ -109,7 +109,7 @@ class Waves:
     def __init__(self, design: Design, groups: Sequence[Group], num_workers: int) -> None:
         self.design, self.num_workers = design, num_workers
         self.groups = list(groups)
-        self.unopened = [
+        self._members = [
             [
                 design.index(configuration, seed, fold)
                 for seed in range(len(design.seeds))
@@ -118,12 +118,13 @@ class Waves:
             ]
             for group in groups
         ]
+        self.unopened = [list(members) for members in self._members]
         self.open: list[Wave] = []
-        self._group_of = {row: index for index, members in enumerate(self.unopened) for row in members}
+        self._group_of = {row: index for index, members in enumerate(self._members) for row in members}
 
     def restrict(self, wanted: np.ndarray) -> None:
-        """Leaves out every row that is in no wave and is not wanted: `wanted` is `(rows,)`, bool."""
-        self.unopened = [[row for row in members if wanted[row]] for members in self.unopened]
+        """Makes the wanted rows those that are in no wave: `wanted` is `(rows,)`, bool; no wave is open."""
+        self.unopened = [[row for row in members if wanted[row]] for members in self._members]
 
     def give_back(self, row: int) -> None:
         """Puts a row that another process left unfinished back among the rows without a wave."""

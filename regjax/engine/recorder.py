@@ -17,7 +17,7 @@ from regjax.core.metrics import LAST, POWERS, RECORDED, without_split
 from regjax.core.mlp import Params
 from regjax.store.codec import as_params, leaves_under, under
 from regjax.store.store import Row
-from regjax.study.design import Design
+from regjax.study.design import Design, part_of
 from regjax.study.plan import Keep, Plan
 from regjax.study.provenance import continued, place_in_words
 from regjax.study.records import final_records, num_records
@@ -50,7 +50,8 @@ class Recorder:
 
     def __init__(self, design: Design, keep: Keep) -> None:
         rows = design.num_rows
-        self.design, self.keep, self.dtype = design, keep, design.configs[0].dtype
+        self.design, self.dtype = design, design.configs[0].dtype
+        self.keep: Keep = keep
         self._scales = None
         if design.standardize_target:
             # float64, so that two losses never become equal by the scale: the lowest one says which
@@ -173,6 +174,21 @@ class Recorder:
             params = leaves_under("params", arrays)  # empty where the sweep that trained the row kept none
             self.without_params += not params
             self._finish(row, as_params(params) if params else None, under("examples", arrays))
+
+    def part(self, configurations: Sequence[int]) -> Recorder:
+        """Returns the recorder of some configurations alone, numbered anew."""
+        found = Recorder(part_of(self.design, configurations), self.keep)
+        per = self.design.num_replicates
+        rows = (np.array(configurations, np.int64)[:, None] * per + np.arange(per)).ravel()
+        found.records = {name: values[rows] for name, values in self.records.items()}
+        for name in ("diverged_at", "stopped_at", "last_finite_cost", "seconds", "finished"):
+            setattr(found, name, getattr(self, name)[rows])
+        found.kept = {new: self.kept[old] for new, old in enumerate(rows.tolist()) if old in self.kept}
+        if self.examples is not None:
+            found.examples = {name: values[rows] for name, values in self.examples.items()}
+        found.provenance = [self.provenance[row] for row in rows.tolist()]
+        found.recalled, found.without_params = self.recalled, self.without_params
+        return found
 
     def results(
         self, plan: Plan, compile_seconds: float, train_seconds: float, notes: Sequence[str]

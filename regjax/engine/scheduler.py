@@ -11,49 +11,35 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
-import functools
 import itertools
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Collection, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import jax
 import numpy as np
 
+from regjax.core.config import Config
+from regjax.core.train import TrainState
 from regjax.engine.checkpoints import Checkpoints
 from regjax.engine.compiling import Programs, is_out_of_memory
 from regjax.engine.inputs import Inputs
 from regjax.engine.lanes import ChunkDone, ChunkTask, run_task
 from regjax.engine.orders import epochs_at_once
-from regjax.engine.packing import Chunk, Wave, Waves, lane_of
+from regjax.engine.pace import Pace
+from regjax.engine.packing import Chunk, Wave, Waves, lane_of, stack
 from regjax.engine.probe import Run, Trial, cost_of, together
 from regjax.engine.progress import Progress, Report
 from regjax.engine.recorder import Recorder
+from regjax.engine.signals import Signals
 from regjax.engine.tasks import ends_from, how, task_of
 from regjax.engine.workers import Workers
 from regjax.store.database import StoreError, StoreOSError
 from regjax.study.design import Design
 from regjax.study.groups import Group
 from regjax.study.plan import Plan, default_workers
-from regjax.study.records import num_params
 from regjax.study.results import Results
 
-# Seconds that a task should take: short, so that Ctrl-C is answered and freed lanes are filled soon; long
-# enough that copying states between host and device costs nothing beside it.
-TASK_SECONDS = 1.0
-# The same for rows that may stop early: their lanes become free more often.
-STOPPING_SECONDS = 0.1
-# A task's steps should take so many times as long as moving its inputs, but no longer than TASK_SECONDS.
-LEAST_SHARE = 5
-# For the first guess of a step's seconds: operations per second of a chunk, and seconds of overhead. On an
-# accelerator it only bounds the first task of a group and weighs the progress of groups.
-CPU_GUESS, NATIVE_GUESS, ACCELERATOR_GUESS = (1e10, 2e-6), (5e10, 1e-6), (1e12, 1e-4)
-# Steps of the first task of a group on an accelerator, which measures how long a step takes. Until a task has
-# LONGER times as many steps as any before, the seconds of a step are mostly what a task costs at all.
-FIRST_STEPS, LONGER = 100, 4
 # Seconds between two reports. The progress of a million networks takes a good part of a second to find: after
 # a report that takes longer than so many seconds, the next one comes after RARELY times as many.
 REPORT_SECONDS, DEAR_REPORT, RARELY = 0.1, 0.005, 20
@@ -92,60 +78,99 @@ class Scheduler:
         inputs = Inputs(design)
         self.inputs = inputs if workers.on_host and inputs.fit else None
         self.notes: list[str] = []
-        # Seconds of one step of a chunk, for each group: a guess until its first task is done.
-        self.step_seconds = [self._guess(group) for group in plan.groups]
-        # Seconds that a task takes whatever the number of its steps: inputs are stacked and go to the device.
-        self.moving_seconds = [0.0] * len(plan.groups)
-        self.stacking = 0.0
-        # Steps of the longest task of each group so far.
-        self.longest = [0] * len(plan.groups)
+        self.pace = Pace(plan.groups, design.padded.x.shape[1], accelerated=workers.accelerated)
         self.programs = Programs(workers.submit_compiling)
+        # The step that rows are trained to, and wait at; None is their last one.
+        self.until: int | None = None
+        # The step at which each row waits, and without a store its state there.
+        self.waits_at = np.zeros(design.num_rows, np.int64)
+        self.held: dict[int, TrainState] = {}
         # Number of tasks that each device has been given.
         self.given = [0] * workers.devices
         self.started = self.reported = time.perf_counter()
         self.report_every = REPORT_SECONDS
+        # Wall-clock seconds before the first step, and of the rest.
+        self.compiling = self.training = 0.0
         self.steps_done = np.zeros(design.num_rows, np.int64)
         self.fraction_before = 0.0
-        self.interrupted: Callable[[], Any] | None = None
+        self.signals = Signals()
         if checkpoints is not None:
             checkpoints.recall(self.recorder)
-        wanted = ~self.recorder.finished
-        if rows is not None:
-            wanted &= np.isin(np.arange(design.num_rows), list(rows))
-        self.waves.restrict(wanted)
+        self.wanted = np.ones(design.num_rows, bool)
+        self._want(range(design.num_rows) if rows is None else rows)
 
     # -- the loop ---------------------------------------------------------------------------------------
 
     def run(self) -> Results:
         """Returns the results, after all rows are trained."""
-        began = time.perf_counter()
         self.train()
+        return self.results()
+
+    def results(self, configurations: Sequence[int] | None = None) -> Results:
+        """Returns the results of configurations whose rows are all finished; None takes all."""
         plan = dataclasses.replace(self.plan, groups=tuple(self.waves.groups))
-        compiling, training = self.started - began, time.perf_counter() - self.started
-        return self.recorder.results(plan, compiling, training, (*self.plan.notes, *self.notes))
+        recorder = self.recorder
+        if configurations is not None and len(configurations) < len(self.design.configurations):
+            plan, recorder = plan.part(configurations), recorder.part(configurations)
+        return recorder.results(plan, self.compiling, self.training, (*self.plan.notes, *self.notes))
 
     def train(self) -> None:
-        """Trains every row that no wave has yet.
+        """Trains the rows that are wanted and not finished; errors as `advance`."""
+        with self.working():
+            self.advance()
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Delays signals; at the end the sweep is marked as finished, and its leases end."""
+        try:
+            # Without a store nothing can be saved: a signal ends the sweep at once.
+            with contextlib.nullcontext() if self.checkpoints is None else self.signals.deferred():
+                yield
+            if self.checkpoints is not None:
+                self.checkpoints.end()
+        finally:
+            if self.checkpoints is not None:
+                self.checkpoints.leave()
+
+    def advance(self) -> None:
+        """Trains the rows that are wanted to their last step, or to the step `until`; call it in `working`.
 
         Raises:
             KeyboardInterrupt: by SIGINT or SIGTERM; with a store, after all that was trained is committed.
             MemoryError: not even one network at a time fits into memory.
             OSError: the store cannot be written.
         """
+        began = time.perf_counter()
         self.compile()
         if (first := self.waves.first_unopened) is not None:
             self.programs.wait(first)
         self.started = time.perf_counter()
+        self.compiling += self.started - began
         self.fraction_before = self._fraction()
-        try:
-            with self._deferred_signals():
-                self._loop_and_save()
-            if self.checkpoints is not None:
-                self.checkpoints.end()
-        finally:
-            if self.checkpoints is not None:
-                self.checkpoints.leave()
+        self._loop_and_save()
+        self.training += time.perf_counter() - self.started
         self.report(self._progress("train"))
+
+    def aim(self, rows: Collection[int], until: int | None) -> None:
+        """Sets what `advance` trains next.
+
+        Args:
+            rows: the rows to train; those that are finished, or wait at `until` or later, stay.
+            until: a step at which a record is taken; rows wait there. None is the last step of each.
+        """
+        self.until = until
+        self._want(rows)
+
+    def _want(self, rows: Collection[int]) -> None:
+        """Lets these rows be trained that are not finished, and not at their aim yet."""
+        self.wanted = np.isin(np.arange(self.design.num_rows), list(rows))
+        last = np.array([self._last(config) for config in self.design.configs])
+        there = self.waits_at >= np.repeat(last, self.design.num_replicates)
+        self.waves.restrict(self.wanted & ~self.recorder.finished & ~there)
+
+    def _last(self, config: Config) -> int:
+        """Returns the step at which rows of a config end or wait."""
+        return config.num_steps if self.until is None else min(self.until, config.num_steps)
 
     def _loop_and_save(self) -> None:
         """Runs the loop; if it is interrupted or fails, commits the progress of every row."""
@@ -165,36 +190,10 @@ class Scheduler:
             said = f"{int(finished.sum()):,} of {len(finished):,} networks are done"
             raise KeyboardInterrupt(said) from stop
 
-    @contextlib.contextmanager
-    def _deferred_signals(self) -> Iterator[None]:
-        """Delays SIGINT and SIGTERM until the loop is between two tasks; the second signal is not delayed.
-
-        A signal between the end of a task and its commit would lose what the task trained.
-        """
-        numbers = [signal.SIGINT, signal.SIGTERM]
-        if self.checkpoints is None or threading.current_thread() is not threading.main_thread():
-            numbers = []  # without a store nothing can be saved; other threads get no signals
-        before = {n: handler for n in numbers if callable(handler := signal.getsignal(n))}
-
-        def hear(number: int, frame: Any) -> None:
-            if self.interrupted is None:
-                self.interrupted = functools.partial(before[signal.Signals(number)], number, frame)
-            else:
-                before[signal.Signals(number)](number, frame)
-
-        for number in before:
-            signal.signal(number, hear)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
     def _loop(self, flying: Flying) -> None:
         """Trains until every row is finished; `flying` is filled with the tasks in work."""
         while True:
-            if self.interrupted is not None:
-                self.interrupted()
+            self.signals.answer()
             # One task more than there are workers, so that no worker waits for this thread.
             while len(flying) <= self.plan.num_workers and (chunk := self._next(wait=not flying)) is not None:
                 chunk.device = self._device_for(chunk, flying)
@@ -240,7 +239,8 @@ class Scheduler:
         """Has the programs of every group compiled; waits for none."""
         self.report(self._progress("compile"))
         for index, rows in enumerate(self.waves.unopened):
-            if rows:  # else all of its rows are finished
+            # Else none of its rows is to be trained, or its programs were compiled before.
+            if rows and not self.programs.knows(index):
                 chunk = Chunk(Wave(index), [rows[: self.waves.groups[index].lanes]], 0, None)
                 task, config = self._task(chunk), self.waves.groups[index].config
                 each = (task._replace(device=device) for device in self._devices())
@@ -259,7 +259,7 @@ class Scheduler:
                 count = math.ceil(len(rows) / group.chunk)
                 busy = itertools.islice(itertools.cycle(self._devices()), min(self.plan.num_workers, count))
                 trial = Trial(self._task(chunk), group.config, self.workers, tuple(busy))
-                costs.append(cost_of(trial, count, self._task_seconds(group), self._taking(chunk)))
+                costs.append(cost_of(trial, count, self.pace.task_seconds(index), self._taking(chunk)))
         return together(costs, self.plan.num_workers, default_workers())
 
     def _taking(self, chunk: Chunk) -> Callable[[Run], float]:
@@ -293,11 +293,16 @@ class Scheduler:
             if found is None:
                 return None
             index, rows = found
-            begun = {}
+            begun = {row: (int(self.waits_at[row]), self.held.pop(row)) for row in rows if row in self.held}
             if self.checkpoints is not None:
                 rows, begun = self.checkpoints.lease(self.recorder, rows, self.waves.groups[index])
+                last = self._last(self.waves.groups[index].config)
+                there = [row for row, (step, _) in begun.items() if step >= last]
+                self.checkpoints.release(there)  # another run, or another process, has brought them there
+                rows = [row for row in rows if row not in there]
                 for row, (step, _) in begun.items():
                     self.steps_done[row] = step
+                    self.waits_at[row] = step
             self.waves.open_wave(index, rows, begun)
 
     def _devices(self) -> list[int | None]:
@@ -315,27 +320,18 @@ class Scheduler:
         return best
 
     def _task(self, chunk: Chunk) -> ChunkTask:
-        """Returns the next task of a chunk, of about `TASK_SECONDS`."""
+        """Returns the next task of a chunk, of about `pace.TASK_SECONDS`."""
         wave, group = chunk.wave, self.waves.groups[chunk.wave.group]
         if chunk.step not in wave.ends:
-            seconds = self._task_seconds(group)
-            # Large inputs that are moved for few steps would take more time than the steps.
-            seconds = max(seconds, min(TASK_SECONDS, LEAST_SHARE * self.moving_seconds[wave.group]))
-            steps = max(1, int(seconds / self.step_seconds[wave.group]))
-            if self.workers.accelerated and not self.longest[wave.group]:
-                steps = min(steps, FIRST_STEPS)
-            wave.ends[chunk.step] = ends_from(group.config, chunk.step, steps)
+            steps = self.pace.steps(wave.group)
+            wave.ends[chunk.step] = ends_from(group.config, chunk.step, steps, self._last(group.config))
         began = time.perf_counter()
         task = task_of(self.design, group, chunk, *wave.ends[chunk.step], self.inputs)
-        self.stacking = time.perf_counter() - began
+        self.pace.stacking = time.perf_counter() - began
         longest = min(group.config.eval_every, group.config.num_steps)
         epochs = epochs_at_once(group.num_batches, self.design.padded.x.shape[1], longest)
         accelerated, resident = self.workers.accelerated, self.workers.resident
         return task._replace(device=chunk.device, overlap=accelerated, resident=resident, epochs=epochs)
-
-    def _task_seconds(self, group: Group) -> float:
-        """Returns the seconds that a task of a group should take."""
-        return min(TASK_SECONDS, STOPPING_SECONDS) if group.stops_early else TASK_SECONDS
 
     # -- what comes back --------------------------------------------------------------------------------
 
@@ -348,9 +344,7 @@ class Scheduler:
         self._record(chunk, task, done)
         here = how(self.design, group._replace(slots=shape[0], lanes=shape[1]))
         self.recorder.trained(rows, chunk.step, done.seconds / len(rows), here)
-        moving = done.moving + self.stacking
-        self.moving_seconds[wave.group] += 0.5 * (moving - self.moving_seconds[wave.group])
-        self._time(wave.group, done.stop - chunk.step, done.seconds - done.moving)
+        self.pace.take(wave.group, done.stop - chunk.step, done.seconds - done.moving, done.moving)
         self.steps_done[rows] = done.stop
         at_its_end = done.stop == group.config.num_steps
         self._finish(chunk, done, at_its_end)
@@ -358,18 +352,28 @@ class Scheduler:
             self.checkpoints.commit(self.recorder, group, chunk, done)
         if not at_its_end:
             chunk.step, chunk.states = done.stop, done.states
-            if shape != (group.slots, group.lanes) or not self.waves.goes_on(chunk, ~finished):
+            if done.stop >= self._last(group.config):
+                self._hold(chunk, group)
+            elif shape != (group.slots, group.lanes) or not self.waves.goes_on(chunk, ~finished):
                 self.waves.loosen(chunk, ~finished)
         self.waves.pack(wave)
 
-    def _time(self, index: int, steps: int, seconds: float) -> None:
-        """Takes the seconds of a task of a group into those of its step."""
-        # By half of the difference: one slow task must not make the next ones much too short.
-        share = 0.5
-        if self.workers.accelerated and steps >= LONGER * self.longest[index]:
-            share = 1.0
-        self.step_seconds[index] += share * (seconds / steps - self.step_seconds[index])
-        self.longest[index] = max(steps, self.longest[index])
+    def _hold(self, chunk: Chunk, group: Group) -> None:
+        """Lets the unfinished rows of a chunk wait at its step: in the store, or in memory without one."""
+        chunk.fetch()
+        going = {
+            row: lane_of(chunk.states, i, j) for i, j, row in chunk.places if not self.recorder.finished[row]
+        }
+        if not going:
+            return
+        rows = list(going)
+        self.waits_at[rows] = chunk.step
+        if self.checkpoints is None:
+            self.held |= going
+            return
+        states = stack(list(going.values()), (len(rows),))
+        self.checkpoints.save(self.recorder, group, rows, states, chunk.step)
+        self.checkpoints.release(rows)  # whichever process comes first goes on with them
 
     def _record(self, chunk: Chunk, task: ChunkTask, done: ChunkDone) -> None:
         """Hands the records of a task to the recorder."""
@@ -439,14 +443,6 @@ class Scheduler:
 
     # -- progress ---------------------------------------------------------------------------------------
 
-    def _guess(self, group: Group) -> float:
-        """Returns a guess of the seconds of a chunk's step, too long rather than too short."""
-        size = group.config.batch_size or self.design.padded.x.shape[1]
-        rate, overhead = CPU_GUESS if jax.default_backend() == "cpu" else ACCELERATOR_GUESS
-        if group.kernel == "native":
-            rate, overhead = NATIVE_GUESS
-        return group.chunk * (6 * num_params(group.config) * size / rate) + overhead
-
     def _progress(self, phase: str) -> Progress:
         """Returns the progress of the sweep, to report."""
         recorder, fraction = self.recorder, self._fraction()
@@ -465,9 +461,12 @@ class Scheduler:
         """Returns the fraction of the work that is done, the steps of a group weighted by their seconds."""
         done = total = 0.0
         per = self.design.num_replicates
-        steps, finished = (v.reshape(-1, per) for v in (self.steps_done, self.recorder.finished))
-        for cost, group in zip(self.step_seconds, self.waves.groups, strict=True):
-            members, last = list(group.configurations), group.config.num_steps
-            done += cost / group.chunk * float(np.where(finished[members], last, steps[members]).sum())
-            total += cost / group.chunk * len(members) * per * last
-        return done / total
+        steps, finished, wanted = (
+            v.reshape(-1, per) for v in (self.steps_done, self.recorder.finished, self.wanted)
+        )
+        for cost, group in zip(self.pace.step_seconds, self.waves.groups, strict=True):
+            members, last = list(group.configurations), self._last(group.config)
+            so_far = np.where(finished[members], last, np.minimum(steps[members], last))
+            done += cost / group.chunk * float(so_far[wanted[members]].sum())
+            total += cost / group.chunk * last * int(wanted[members].sum())
+        return done / total if total else 1.0

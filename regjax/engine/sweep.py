@@ -249,6 +249,24 @@ def run(
         OSError: the store cannot be written; what was committed is kept.
         StoreError: the store is damaged where this sweep reads it.
     """
+    parts = {"plan": plan, "questions": questions, "origin": origin, "executor": executor, "report": report}
+    with scheduled(design, store, rows=rows, **parts) as scheduler:
+        return scheduler.run()
+
+
+@contextlib.contextmanager
+def scheduled(
+    design: Design,
+    store: Store | None = None,
+    *,
+    plan: Plan | None = None,
+    rows: Sequence[int] | None = None,
+    questions: Questions | None = None,
+    origin: Origin = NOWHERE,
+    executor: concurrent.futures.Executor | None = None,
+    report: Report = lambda progress: None,
+) -> Iterator[Scheduler]:
+    """Yields the scheduler of a design, which has trained nothing yet; arguments and errors as in `run`."""
     if plan is None:
         plan = _planned(design, questions, executor, None, None)
     elif questions is not None:  # a plan that is handed in may have been made without them
@@ -258,7 +276,7 @@ def run(
     if store is not None:
         checkpoints, plan = Checkpoints.begin(store, design, plan, questions or Questions(), origin)
     with workers_of(executor, plan.num_workers) as workers:
-        return Scheduler(design, plan, workers, report, checkpoints, rows).run()
+        yield Scheduler(design, plan, workers, report, checkpoints, rows)
 
 
 class NotFinished(ValueError):

@@ -104,7 +104,9 @@ def how(design: Design, group: Group) -> str:
     return provenance(group.slots, group.lanes, group.shared, group.on, loop, built)
 
 
-def ends_from(config: Config, start: int, steps: int) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+def ends_from(
+    config: Config, start: int, steps: int, last: int | None = None
+) -> tuple[tuple[int, ...], tuple[bool, ...]]:
     """Returns the steps at which a task's program returns, and at which of them a record is taken.
 
     Args:
@@ -112,6 +114,7 @@ def ends_from(config: Config, start: int, steps: int) -> tuple[tuple[int, ...], 
         start: the step at which the task begins.
         steps: the number of steps that the task should take, at least 1. It ends at the first record after as
             many; a record that is more than twice as far away is reached by several tasks.
+        last: the step at which it ends at the latest, one with a record; None is the last of the run.
 
     Example:
         >>> from regjax.core.config import Config
@@ -121,7 +124,8 @@ def ends_from(config: Config, start: int, steps: int) -> tuple[tuple[int, ...], 
         ((35,), (False,))
     """
     ends, measured, step = [], [], start
-    while step < config.num_steps and step - start < steps:
+    last = config.num_steps if last is None else last
+    while step < last and step - start < steps:
         record = min((step // config.eval_every + 1) * config.eval_every, config.num_steps)
         step = record if record - start <= 2 * steps else start + steps
         ends.append(step)

@@ -115,10 +115,17 @@ def as_state(found: Sequence[np.ndarray], config: Config, hparams: HParams) -> T
         config: the config of the row.
         hparams: the hyperparameters of the row; with `config` they decide which parts the state has.
     """
+    return jax.tree.unflatten(_structure_of_state(config, jax.tree.structure(hparams)), found)
+
+
+@functools.lru_cache(maxsize=256)
+def _structure_of_state(config: Config, on: Any) -> Any:
+    """Returns the tree structure of a training state; `on` is that of its hyperparameters, some None."""
     with own_settings(config.dtype):
+        hparams = jax.tree.unflatten(on, [np.ones((), config.dtype)] * on.num_leaves)
         key = root_key()
         shape = jax.eval_shape(lambda key: init_state(key, hparams, config=config), key)
-    return jax.tree.unflatten(jax.tree.structure(shape), found)
+    return jax.tree.structure(shape)
 
 
 # -- data sets and designs ----------------------------------------------------------------------------------

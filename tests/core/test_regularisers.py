@@ -605,9 +605,9 @@ def test_a_sweep_of_every_regulariser_is_the_single_training(task):
 @pytest.mark.slow
 @pytest.mark.bits
 def test_an_interrupted_sweep_of_averages_goes_on_where_it_was(tmp_path, monkeypatch):
-    from regjax.engine import scheduler
+    from regjax.engine import pace, scheduler
 
-    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
     monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
     grid = [{"ema_decay": 0.9, "patience": 6}, {"average_from": 5}, {"keep_prob_end": 0.5, "mixup": 0.3}]
     config = {"num_steps": 20, "eval_every": 5, "hidden": (4,)}

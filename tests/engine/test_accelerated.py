@@ -18,7 +18,7 @@ from sweeps import points
 
 import regjax
 from regjax.core.config import Config
-from regjax.engine import lanes, scheduler, sweep, workers
+from regjax.engine import lanes, pace, scheduler, sweep, workers
 from regjax.store.store import Store
 from regjax.study.plan import make_plan
 
@@ -86,7 +86,7 @@ def accelerate(monkeypatch):
 )
 @pytest.mark.parametrize("seconds", slow_but([1.0, 1e-9], [1e-9]))
 def test_an_accelerators_path_changes_no_bit(name, seconds, monkeypatch):
-    monkeypatch.setattr(scheduler, "TASK_SECONDS", seconds)
+    monkeypatch.setattr(pace, "TASK_SECONDS", seconds)
     design = designed(name)
     plan = make_plan(design, backend="gpu")
     assert all(group.chunk >= len(group.configurations) * design.num_replicates for group in plan.groups)
@@ -110,7 +110,7 @@ def test_some_rows_stop_and_some_diverge_in_these_sweeps():
 
 def test_an_interrupted_sweep_goes_on_with_states_that_were_on_the_device(tmp_path, monkeypatch):
     accelerate(monkeypatch)
-    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
     monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
     design = designed("dropout")
     plan = make_plan(design, backend="gpu")
@@ -128,7 +128,7 @@ def test_an_interrupted_sweep_goes_on_with_states_that_were_on_the_device(tmp_pa
 
 def test_a_task_that_fails_has_not_used_up_the_states_of_its_chunk(monkeypatch):
     accelerate(monkeypatch)
-    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
     real, failed = lanes.run_task, []
 
     def fails(task):
@@ -169,15 +169,15 @@ def test_records_are_read_a_segment_later_and_training_ends_a_segment_later(monk
 def test_the_first_task_of_a_group_measures_a_step(monkeypatch):
     accelerate(monkeypatch)
     seen, seconds = [], {}
-    monkeypatch.setattr(scheduler, "FIRST_STEPS", 20)
+    monkeypatch.setattr(pace, "FIRST_STEPS", 20)
     monkeypatch.setattr(scheduler, "run_task", lambda task: seen.append(task) or lanes.run_task(task))
-    real = scheduler.Scheduler._time
+    real = pace.Pace.take
 
-    def timed(self, index, steps, took):
-        real(self, index, steps, took)
+    def timed(self, index, steps, took, moving):
+        real(self, index, steps, took, moving)
         seconds.setdefault(steps, (self.step_seconds[index], took / steps))
 
-    monkeypatch.setattr(scheduler.Scheduler, "_time", timed)
+    monkeypatch.setattr(pace.Pace, "take", timed)
     config = {"hidden": (4,), "num_steps": 3000, "eval_every": 10, "metrics": ()}
     design = make_design(SAMPLES, config, {"l2": [0, 1]})
     trained(design, make_plan(design, backend="gpu"))
@@ -186,7 +186,7 @@ def test_the_first_task_of_a_group_measures_a_step(monkeypatch):
     assert seen[1].replicates is seen[0].replicates  # made once
     longest = 0
     for steps, (now, measured) in seconds.items():  # in the order of the tasks, each length once
-        if steps >= scheduler.LONGER * longest:  # it replaces the guess, or the measure of a shorter task
+        if steps >= pace.LONGER * longest:  # it replaces the guess, or the measure of a shorter task
             assert now == pytest.approx(measured)
         longest = max(longest, steps)
 
@@ -194,7 +194,7 @@ def test_the_first_task_of_a_group_measures_a_step(monkeypatch):
 @pytest.mark.bits
 def test_a_chunk_that_is_alone_is_not_packed_again(monkeypatch):
     accelerate(monkeypatch)
-    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
     shapes = []
 
     def seen(task):
@@ -212,7 +212,7 @@ def test_a_chunk_that_is_alone_is_not_packed_again(monkeypatch):
 DEVICES = """
 import jax, numpy as np
 from sweeps import assert_same
-from regjax.engine import lanes, scheduler, sweep, workers
+from regjax.engine import lanes, pace, scheduler, sweep, workers
 from regjax.study.plan import make_plan
 from regjax.study.resolve import make_design
 
@@ -230,7 +230,7 @@ def run_task(task):
     return done
 
 scheduler.run_task = run_task
-scheduler.TASK_SECONDS = 1e-9
+pace.TASK_SECONDS = 1e-9
 # As two accelerators with their shapes, and as a CPU with its own.
 for accelerated, backend, shape in [(True, "gpu", (2, 8)), (False, "cpu", (2, 8))]:
     workers.is_accelerated = lambda: accelerated

@@ -15,7 +15,7 @@ from stores import CONFIG, assert_same_table, count_tasks, integrity, run, stop_
 from sweeps import assert_same
 
 import regjax
-from regjax.engine import checkpoints, lanes, scheduler, tasks
+from regjax.engine import checkpoints, lanes, pace, scheduler, tasks
 from regjax.engine.checkpoints import Checkpoints
 from regjax.store.identity import identities
 from regjax.store.schema import ROW_COLUMNS
@@ -29,7 +29,7 @@ from regjax.study.resolve import make_design
 @pytest.mark.parametrize("optimizer", [pytest.param("sgd", marks=pytest.mark.slow), "adamw"])
 @pytest.mark.bits
 def test_an_interrupted_sweep_goes_on_where_it_was(optimizer, tmp_path, monkeypatch):
-    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)  # a record per task
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)  # a record per task
     config = CONFIG | {"optimizer": optimizer, "batch_size": 16}
     grid = {"l2": [0, 0.01, 0.1, 0.3, 1, 3], "keep_prob": 0.9, "learning_rate": 0.05}
     plain = run(config=config, grid=grid)
@@ -53,7 +53,7 @@ def test_an_interrupted_sweep_goes_on_where_it_was(optimizer, tmp_path, monkeypa
 
 def test_a_sweep_that_is_not_finished_says_how_to_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
-    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
 
     def stop(progress):
         if progress.phase == "train":
@@ -69,7 +69,7 @@ def test_a_sweep_that_is_not_finished_says_how_to_go_on(tmp_path, monkeypatch):
 def test_out_of_memory_is_remembered(tmp_path, monkeypatch):
     path, grid = tmp_path / "runs.sqlite", {"l2": [0, 0.1, 1, 2, 3]}
     monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
-    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
     big = []
 
     def run_task(task):
@@ -126,7 +126,7 @@ def test_what_another_process_trains_is_waited_for_and_taken_from_the_store(tmp_
 @pytest.mark.slow
 def test_rows_that_wait_are_shared_with_a_process_that_comes(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "BEAT_SECONDS", 0.0)
-    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
     monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
     path, grid = tmp_path / "runs.sqlite", {"l2": np.linspace(0, 1, 40).tolist(), "learning_rate": 0.1}
     claimed = []
@@ -194,7 +194,7 @@ def test_a_full_disk_is_said_and_what_was_committed_is_kept(tmp_path):
 
 
 def test_a_row_that_was_begun_elsewhere_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
     monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
     path, grid, seen = tmp_path / "runs.sqlite", {"l2": [0, 1]}, []
 
@@ -220,7 +220,7 @@ def test_a_row_that_was_begun_elsewhere_says_so(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("plain_ctrl_c")
 def test_ctrl_c_inside_a_commit_waits_for_its_end(tmp_path, monkeypatch):
     path = tmp_path / "runs.sqlite"
-    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
     real, sent = Store.write, []
 
     def write(self, finished, begun):
@@ -244,7 +244,7 @@ def test_ctrl_c_inside_a_commit_waits_for_its_end(tmp_path, monkeypatch):
 
 def test_another_error_keeps_what_was_trained_too(tmp_path, monkeypatch):
     path = tmp_path / "runs.sqlite"
-    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
     monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
 
     def fails(progress):
@@ -265,7 +265,7 @@ def test_another_error_keeps_what_was_trained_too(tmp_path, monkeypatch):
 @pytest.mark.cpu("an accelerator's chunk holds all rows of a group, and its bits depend on its size")
 @pytest.mark.bits
 def test_a_larger_grid_goes_on_with_what_was_begun(tmp_path, monkeypatch):
-    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
     monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
     path, grid = tmp_path / "runs.sqlite", {"keep_prob": [0.9, 0.8, 0.7], "learning_rate": 0.1}
     monkeypatch.setattr(groups, "FEW_ROWS", 0)  # else each has a chunk of its own
@@ -288,7 +288,7 @@ def test_a_larger_grid_goes_on_with_what_was_begun(tmp_path, monkeypatch):
 
 @pytest.mark.cpu("it names the shape of a CPU's chunk")
 def test_provenance_is_of_the_chunk_that_trained(tmp_path, monkeypatch):
-    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
 
     def run_task(task):
         if np.size(task.hparams.learning_rate) > 8 and task.start > 0:

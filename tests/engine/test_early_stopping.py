@@ -9,7 +9,7 @@ import pytest
 import regjax
 from regjax.core.data import Data
 from regjax.data.splits import make_splits
-from regjax.engine import scheduler
+from regjax.engine import pace, scheduler
 from regjax.engine.replay import replay
 from regjax.store.store import Store
 from regjax.study.comparison import unit_interval
@@ -100,7 +100,7 @@ def test_the_untrained_network_does_not_compete():
 @pytest.mark.bits
 def test_how_the_work_is_cut_changes_nothing(monkeypatch, tmp_path):
     results = swept()
-    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
     again = regjax.sweep(samples(), FIT, GRID, seeds=2, folds=2, progress=False, workers=1)
     same(results, again)
     # Interrupted, and resumed from the store; and read back from it.
@@ -136,7 +136,7 @@ def test_stopping_frees_lanes(monkeypatch):
 
     run_task = scheduler.run_task
     monkeypatch.setattr(scheduler, "run_task", counted)
-    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-3)
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-3)
     grid = [{"learning_rate": rate, "patience": 30} for rate in np.geomspace(0.01, 1, 16).tolist()]
     fit = FIT | {"num_steps": 1000, "batch_size": None}
     results = regjax.sweep(samples(), fit, grid, seeds=4, folds=2, progress=False)

@@ -11,7 +11,7 @@ from stores import make_design, stop_after
 
 import regjax
 from regjax.engine import fused as module
-from regjax.engine import scheduler, tasks
+from regjax.engine import pace, scheduler, tasks
 from regjax.engine.packing import Chunk, Wave
 from regjax.engine.replay import replay
 from regjax.engine.tiles import Tile, fits
@@ -131,7 +131,7 @@ def test_a_sweep_ends_and_stops_as_that_of_the_plain_program(plain, by_kernel):
 
 def test_a_stored_sweep_resumed_and_replayed(tmp_path, monkeypatch, by_kernel):
     whole, path = run(), tmp_path / "runs.sqlite"
-    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)  # a record per task
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)  # a record per task
     monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
     for moment in (3, 4):
         with pytest.raises(KeyboardInterrupt):

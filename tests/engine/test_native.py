@@ -15,7 +15,7 @@ from stores import make_design, stop_after
 import regjax
 from regjax.core.config import Config
 from regjax.engine import native as module
-from regjax.engine import scheduler, sweep, tasks
+from regjax.engine import pace, scheduler, sweep, tasks
 from regjax.engine.packing import Chunk, Wave
 from regjax.engine.replay import replay
 from regjax.native import build, library
@@ -250,7 +250,7 @@ def test_a_stored_sweep_is_resumed_and_replayed_by_the_kernel(tmp_path, monkeypa
     kernel()
     whole, path = run(), tmp_path / "runs.sqlite"
     with monkeypatch.context() as patch:
-        patch.setattr(scheduler, "TASK_SECONDS", 1e-9)  # a record per task
+        patch.setattr(pace, "TASK_SECONDS", 1e-9)  # a record per task
         patch.setattr(scheduler, "REPORT_SECONDS", 0)
         for moment in (3, 4):
             with pytest.raises(KeyboardInterrupt):
@@ -273,7 +273,7 @@ def test_a_checkpoint_of_the_kernel_is_not_continued_by_xla(tmp_path, monkeypatc
     kernel()
     path = tmp_path / "runs.sqlite"
     with monkeypatch.context() as patch:
-        patch.setattr(scheduler, "TASK_SECONDS", 1e-9)
+        patch.setattr(pace, "TASK_SECONDS", 1e-9)
         patch.setattr(scheduler, "REPORT_SECONDS", 0)
         with pytest.raises(KeyboardInterrupt):
             run(path, progress=stop_after(3))

@@ -7,7 +7,7 @@ from small import CONFIG, run
 from sweeps import assert_same
 
 import regjax
-from regjax.engine import packing, scheduler
+from regjax.engine import pace, packing, scheduler
 from regjax.engine.compiling import is_out_of_memory
 from regjax.study import records
 from regjax.study.resolve import make_design
@@ -17,14 +17,14 @@ from regjax.study.resolve import make_design
 def test_workers_segments_and_waves_change_no_bit(monkeypatch):
     one = run(workers=1)
     assert_same(one, run(workers=2))
-    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)  # a step at a time, and waves of two chunks
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)  # a step at a time, and waves of two chunks
     monkeypatch.setattr(packing, "WAVE_CHUNKS", 2)
     monkeypatch.setattr(packing, "WAVE_BUDGET", 1)
     assert_same(one, run(workers=2))
 
 
 def test_freed_lanes_are_refilled(monkeypatch):
-    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
     tasks = []
     real = scheduler.run_task
 
@@ -56,7 +56,7 @@ def test_out_of_memory_halves_the_chunk(monkeypatch):
         return real(task)
 
     monkeypatch.setattr(scheduler, "run_task", small_machine)
-    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
     halved = run()
     assert any("out of memory" in note for note in halved.notes)
     assert (halved.diverged_at == -1).all()
@@ -81,7 +81,7 @@ def test_what_a_chunk_asks_does_not_grow_with_the_sweep(monkeypatch):
 
 def test_dear_reports_are_rare(monkeypatch):
     seen = []
-    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
     monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
     run(progress=lambda progress: seen.append(progress.phase))
     often = seen.count("train")

@@ -10,7 +10,7 @@ from sweeps import assert_same, leaves
 
 import regjax
 from regjax.core.metrics import REAL_METRICS, without_split
-from regjax.engine import scheduler
+from regjax.engine import pace, scheduler
 from regjax.engine.lanes import advance_lanes, measure_lanes
 from regjax.engine.recorder import POWERS
 from regjax.engine.replay import replay
@@ -244,7 +244,7 @@ def test_a_store_gives_back_and_replays_the_same_bits(options, tmp_path):
 
 @pytest.mark.bits
 def test_an_interrupted_sweep_ends_alike(tmp_path, monkeypatch):
-    monkeypatch.setattr(scheduler, "TASK_SECONDS", 1e-9)  # a record per task
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)  # a record per task
     X, y = real_points()
     options = {
         "config": {"dtype": "float32", "batch_size": 8, "eval_every": 4},
