@@ -83,6 +83,7 @@ TESTED_IN = {
     "report.inputs": "report/test_page.py",
     "report.models": "report/test_page.py",
     "report.networks": "report/test_page.py",
+    "report.pictures": "report/test_page.py",
     "sklearn.candidates": "sklearn/test_search.py",
     "sklearn.predicting": "sklearn/test_estimators.py",
     "sklearn.running": "sklearn/test_together.py",

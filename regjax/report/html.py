@@ -7,11 +7,14 @@ own JavaScript; `words` has every text of the page.
 from __future__ import annotations
 
 import importlib.resources
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
 
 from regjax.core.metrics import without_split
 from regjax.report.arrays import arrays_of
 from regjax.report.inputs import importance_of
+from regjax.report.pictures import as_source
 from regjax.report.words import About, inputs_in_words, words_of
 from regjax.study.choice import Choice
 from regjax.study.comparison import Comparison
@@ -26,6 +29,7 @@ def page(
     *,
     missing: Sequence[str] = (),
     about: About | None = None,
+    pictures: Mapping[str, Figure] | None = None,
 ) -> str:
     """Returns a sweep as HTML.
 
@@ -38,6 +42,7 @@ def page(
         choice: the chosen configuration; None where none was chosen.
         missing: why the comparison or the choice is missing.
         about: texts that do not follow from the results.
+        pictures: caption -> figure of `regjax.plot`, which the page shows as it is.
 
     Raises:
         ImportError: without Bokeh, the extra `report`.
@@ -53,6 +58,7 @@ def page(
     words = words_of(results, comparison, choice, missing, about)
     frame = importlib.resources.files("regjax.report").joinpath("report.html").read_text("utf-8")
     template = Environment(autoescape=True, trim_blocks=True).from_string(frame)
+    words["pictures"] = [(caption, as_source(figure)) for caption, figure in (pictures or {}).items()]
     if results is None:
         return template.render(words=words, bare=True)
     # Without held-out samples nothing is ranked; the training loss is shown.

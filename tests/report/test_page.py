@@ -1,5 +1,6 @@
 """The report: its arrays, the page as text, and the command that writes it."""
 
+import base64
 import dataclasses
 import os
 import re
@@ -362,3 +363,14 @@ def test_a_page_is_written_until_the_sweep_is_finished(store, tmp_path):
     html = out.read_text()
     assert "11 of 12" not in html
     assert '["every",0]' in html
+
+
+def test_pictures_stand_in_the_page_as_images(planar):
+    picture = {"How <b>it</b> went": regjax.plot.curves(planar)}
+    text = page(planar, planar.compare(), planar.best(), pictures=picture)
+    source = re.search(r'<img src="data:image/svg\+xml;base64,([^"]+)" alt="How &lt;b&gt;', text)
+    drawn = base64.b64decode(source[1]).decode()
+    assert "<svg" in drawn
+    assert "<script" not in drawn
+    again = page(planar, planar.compare(), planar.best(), pictures=picture)
+    assert re.search(r'<img src="([^"]+)"', again)[1].endswith(source[1])
