@@ -373,4 +373,4 @@ def test_pictures_stand_in_the_page_as_images(planar):
     assert "<svg" in drawn
     assert "<script" not in drawn
     again = page(planar, planar.compare(), planar.best(), pictures=picture)
-    assert re.search(r'<img src="([^"]+)"', again)[1].endswith(source[1])
+    assert source[0] in again
