@@ -366,11 +366,11 @@ def test_a_page_is_written_until_the_sweep_is_finished(store, tmp_path):
 
 
 def test_pictures_stand_in_the_page_as_images(planar):
-    picture = {"How <b>it</b> went": regjax.plot.curves(planar)}
-    text = page(planar, planar.compare(), planar.best(), pictures=picture)
+    text, again = (
+        page(planar, pictures={"How <b>it</b> went": regjax.plot.forest(planar)}) for _ in range(2)
+    )
     source = re.search(r'<img src="data:image/svg\+xml;base64,([^"]+)" alt="How &lt;b&gt;', text)
     drawn = base64.b64decode(source[1]).decode()
     assert "<svg" in drawn
     assert "<script" not in drawn
-    again = page(planar, planar.compare(), planar.best(), pictures=picture)
     assert source[0] in again
