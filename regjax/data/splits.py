@@ -70,6 +70,17 @@ class Splits(NamedTuple):
         return np.count_nonzero(self.val, axis=1)
 
     @property
+    def follow_each_other(self) -> bool:
+        """Whether a fold does not train on what another one of its repeat is scored on, as folds by time."""
+        repeats = self.repeat_of
+        for fold, train in enumerate(self.train):
+            others = repeats == repeats[fold]
+            others[fold] = False
+            if np.any((train == 0) & (self.val[others] > 0).any(axis=0) & (self.val[fold] == 0)):
+                return True
+        return False
+
+    @property
     def repeat_of(self) -> np.ndarray:
         """Number of the repeat that each split belongs to, `(J,)`: splits that share no validation sample."""
         return repeat_of(self.val)

@@ -248,8 +248,13 @@ class Design:
 
     @functools.cached_property
     def repeat_of(self) -> np.ndarray:
-        """Number of the repeat that each fold belongs to, `(folds,)`."""
-        return self.splits.repeat_of
+        """Number of the repeat that each unit of evidence belongs to, `(units,)`; seeds are one."""
+        return self.splits.repeat_of if self.splits.kind == "folds" else np.zeros(len(self.seeds), int)
+
+    @functools.cached_property
+    def num_left_out(self) -> int:
+        """Number of units of the smallest repeat; of 1 nothing is left to choose on when it is left out."""
+        return min(sizes_of(self.repeat_of))
 
     def units_in_words(self) -> str:
         """Returns what means are taken over: "over 5 folds × 8 seeds (t, 4 df)"."""
