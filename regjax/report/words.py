@@ -15,12 +15,13 @@ import numpy as np
 from regjax.core.checks import counted
 from regjax.data.schema import columns_in_words
 from regjax.report.arrays import MOST_LEVELS, axes_of
-from regjax.report.evidence import BASELINE
+from regjax.report.evidence import BASELINE, MOST_BASELINES, has_families
 from regjax.report.networks import labels_of
 from regjax.study.choice import Choice
 from regjax.study.comparison import Comparison, numbers_in_words, resolve_pairs, unit_interval
 from regjax.study.importance import Importance
 from regjax.study.intervals import as_number
+from regjax.study.one_question import ChoiceComparison
 from regjax.study.provenance import place_in_words
 from regjax.study.results import Results
 from regjax.study.words import duration
@@ -58,6 +59,11 @@ SCRIPT = {
     "found_not": "{some} of {all} configurations; no column {names}",
     "baseline": BASELINE,
 }
+# What a page of many configurations says of the baselines that a reader takes.
+OTHER_BASELINES = (
+    f"Of more than {MOST_BASELINES} configurations, the page takes each difference's own variance and "
+    "Bonferroni's family with any other baseline than the first: those intervals are wider."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +91,7 @@ def words_of(
     choice: Choice | None,
     missing: Sequence[str],
     about: About,
+    first: ChoiceComparison | None = None,
 ) -> dict[str, Any]:
     """Returns the texts of a page, plain: the frame escapes them. Arguments as of `html.page`."""
     words: dict[str, Any] = {
@@ -109,10 +116,13 @@ def words_of(
     design = results.design
     count, per = len(design.configurations), design.num_replicates
     words["title"] = f"{about.source}: {counted(count, 'configuration')} × {counted(per, 'network')}"
-    words["decision"] = decision(results, comparison, choice, missing)
+    answered = [] if first is None else [first.sentence, first.details]
+    words["decision"] = [*answered, *decision(results, comparison, choice, missing)]
     words["comparable"] = design.splits.kind != "none"
     words["warnings"] += [*_diverged(results), *(choice.warnings if choice is not None else ())]
     notes = comparison.notes if comparison is not None else ()
+    if comparison is not None and not has_families(design):
+        notes = (*notes, OTHER_BASELINES)
     words["notes"] = list(dict.fromkeys((*notes, *design.notes, *results.notes)))
     if any(len(values) > MOST_LEVELS for values in design.axes.values()):
         words["cells"] = " (of the best in each cell)"
