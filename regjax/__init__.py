@@ -125,6 +125,7 @@ _PACKAGES = (
     "data",
     "engine",
     "native",
+    "optuna",
     "plot",
     "report",
     "sklearn",

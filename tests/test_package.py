@@ -27,6 +27,7 @@ ARROWS = {
     "engine": ["store"],
     "report": ["store", "plot"],
     "sklearn": ["engine"],
+    "optuna": ["engine"],
     "tutorial": ["engine", "plot"],
     "cli": ["report", "sklearn", "tutorial"],
 }
@@ -83,6 +84,7 @@ TESTED_IN = {
     "report.inputs": "report/test_page.py",
     "report.models": "report/test_page.py",
     "report.networks": "report/test_page.py",
+    "optuna.space": "optuna/test_trials.py",
     "sklearn.candidates": "sklearn/test_search.py",
     "sklearn.predicting": "sklearn/test_estimators.py",
     "sklearn.running": "sklearn/test_together.py",
@@ -105,7 +107,7 @@ MODULES = [name for name in PATHS if "." in name and not name.endswith("__init__
 # Those whose doctests train for seconds.
 TRAINING = {
     "sklearn.search", "sklearn.fitted", "sklearn.rules", "sklearn.estimators", "tutorial.functions",
-    "tutorial.experiment", "study.model",
+    "tutorial.experiment", "study.model", "optuna.trials", "optuna.export",
 }  # fmt: skip
 NAMED_TUPLES = {"_make", "_asdict", "_fields", "_field_defaults", "_replace"}
 
@@ -243,6 +245,7 @@ SURFACE = {
         RegRandomizedSearchCV one_se""",
     "regjax.plot": """KINDS boundaries boundary curves data_set forest gap heatmap importance masks path
         stability""",
+    "regjax.optuna": "optimize as_study",
     "regjax.report": "About page",
     "regjax.tutorial": """backward_propagation backward_propagation_with_dropout
         backward_propagation_with_regularization compute_cost compute_cost_with_regularization
@@ -274,7 +277,8 @@ import regjax, sys
 assert dict(jax.config.values) == before, "a setting changed"
 import jax._src.xla_bridge as bridge
 assert not bridge._backends, "a backend was started"
-heavy = [m for m in ("matplotlib", "sklearn", "pandas", "scipy", "rich", "click") if m in sys.modules]
+names = "matplotlib sklearn pandas scipy rich click optuna".split()
+heavy = [m for m in names if m in sys.modules]
 assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
