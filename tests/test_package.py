@@ -108,6 +108,7 @@ MODULES = [name for name in PATHS if "." in name and not name.endswith("__init__
 TRAINING = {
     "sklearn.search", "sklearn.fitted", "sklearn.rules", "sklearn.estimators", "tutorial.functions",
     "tutorial.experiment", "study.model", "optuna.trials", "optuna.export",
+    "engine.population",
 }  # fmt: skip
 NAMED_TUPLES = {"_make", "_asdict", "_fields", "_field_defaults", "_replace"}
 
@@ -240,11 +241,11 @@ def test_jax_grad_is_called_in_the_certificate_only():
 SURFACE = {
     "regjax": """Config HParams Data load_mat load_npz load_table two_regions Layer init_params forward
         backward predict predict_proba cost cost_and_grads dropout_masks replicate_key make_train Trained
-        check_gradient Grid grid random_grid sobol_grid sweep Questions Results load plan Plan refit Model
-        save_model load_model export_onnx fit TableEncoder RegMLPClassifier RegMLPRegressor RegGridSearchCV
-        RegRandomizedSearchCV one_se""",
+        check_gradient Grid grid random_grid sobol_grid sweep Questions Results load plan Plan population
+        Population Explore Schedule train_schedule refit Model save_model load_model export_onnx fit
+        TableEncoder RegMLPClassifier RegMLPRegressor RegGridSearchCV RegRandomizedSearchCV one_se""",
     "regjax.plot": """KINDS boundaries boundary curves data_set forest gap heatmap importance masks path
-        stability""",
+        schedules stability""",
     "regjax.optuna": "optimize as_study",
     "regjax.report": "About page",
     "regjax.tutorial": """backward_propagation backward_propagation_with_dropout
