@@ -94,6 +94,7 @@ TESTED_IN = {
     "cli.predict": "cli/test_fit.py",
     "store.onnx_file": "store/test_onnx.py",
     "study.inference": "study/test_model.py",
+    "study.population": "engine/test_population.py",
     "study.predict": "study/test_results.py",
     "study.records": "study/test_results.py",
     "study.words": "study/test_grid.py",

@@ -13,15 +13,13 @@ from regjax.plot.canvas import (
     add_legend,
     drawable,
     figure_or_new,
-    plain,
     root_of,
     set_title,
 )
 from regjax.plot.palette import CHOSEN
-from regjax.plot.scales import WIDE
+from regjax.plot.scales import scale_of
 from regjax.study.configuration import value_of
 from regjax.study.population import Population
-from regjax.study.words import as_text, in_order
 
 # The lines of all members but the best one.
 OTHERS = "#999999"
@@ -32,8 +30,9 @@ MOST = 8
 def schedules(population: Population, *, member: int | None = None, figure: Panels | None = None) -> Figure:
     """Returns a figure of a population: scores, and each explored hyperparameter, against the step.
 
-    Thin lines are members, segment by segment; one that ends in a cross was replaced, by a copy of another,
-    or diverged. The bold line is the way of one member's final network back to the beginning: its schedule.
+    Thin lines are members, segment by segment. One that ends in a cross was replaced by a copy of another;
+    one that diverged has no score, and ends before. The bold line is the way of one member's final network
+    from the beginning: its schedule.
 
     Args:
         population: the population.
@@ -59,7 +58,7 @@ def schedules(population: Population, *, member: int | None = None, figure: Pane
     for ax in panels[:count]:
         ax.set_xlabel("step")
         ax.grid(alpha=0.25)
-    add_legend(figure, handles, [f"the way of member {chosen}", "members", "replaced, or diverged"])
+    add_legend(figure, handles, [f"the way of member {chosen}", "members", "replaced"])
     left = len(population.explored) - len(names)
     more = f"; {left} more hyperparameters are not shown" if left else ""
     over = population.design.evidence.mean_in_words()
@@ -104,22 +103,10 @@ def _draw_values(population: Population, ax: Axes, name: str, way: tuple[int, ..
     begins = _begins(population)
     used = [population.design.configurations, *(g.configurations for g in population.generations[:-1])]
     values = [[value_of(configuration, name) for configuration in part] for part in used]
-    places = _places([value for part in values for value in part])
-    table = np.array([[places[value] for value in part] for part in values])
+    scale = scale_of(name, [value for part in values for value in part])
+    table = np.array([[scale.places[value] for value in part] for part in values])
     for member in range(len(population)):
         ax.stairs(table[:, member], begins, baseline=None, color=OTHERS, linewidth=0.7)
     on_way = [table[index, member] for index, member in enumerate(way)]
     ax.stairs(on_way, begins, baseline=None, color=CHOSEN, linewidth=2.2, zorder=3)
-    if all(isinstance(value, int | float) for value in places):
-        if table.min() > 0 and table.max() > WIDE * table.min():
-            ax.set_yscale("log")
-    else:
-        ax.set_yticks(list(places.values()), [plain(as_text(value, 4)) for value in places])
-    ax.set_ylabel(plain(name))
-
-
-def _places(values: list[Any]) -> dict[Any, float]:
-    """Returns where each value stands: a number at itself, values per layer at equal distances."""
-    found = in_order(values)
-    numbers = all(isinstance(value, int | float) for value in found)
-    return {value: float(value) if numbers else float(place) for place, value in enumerate(found)}
+    scale.put_on(ax.yaxis)
