@@ -102,7 +102,7 @@ def population(
         >>> [generation.step for generation in found.generations]
         [50, 100, 150, 200]
         >>> replayed = regjax.train_schedule("two_regions", config, found.schedule(), folds=2)
-        >>> bool(replayed.table("val_accuracy").mean() == found.mean("val_accuracy")[found.best])
+        >>> bool(replayed.units("val_accuracy").mean() == found.mean("val_accuracy")[found.best])
         True
     """
     size, seed = check_count("size", size, at_least=4), check_count("seed", seed, at_least=0)

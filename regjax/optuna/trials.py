@@ -101,7 +101,10 @@ def optimize(
     count, batch = check_count("n_trials", n_trials), check_count("batch", batch)
     distributions = check_space(space)
     keep: Keep | None = "none" if store is None else None
-    asked = _Asked(make_design(data, config, **options), metric, workers, keep)
+    design = make_design(data, config, **options)
+    if design.splits.kind == "none":
+        raise ValueError("optimize must have samples held out from training: folds=5 or validation=0.2")
+    asked = _Asked(design, metric, workers, keep)
     check_study(study, asked.words)
     check_same_parameters(study, distributions)
     study.set_user_attr(ATTRIBUTE, asked.words)
@@ -132,7 +135,8 @@ class _Asked:
     """
 
     def __init__(self, design: Design, metric: str | None, workers: int | None, keep: Keep | None) -> None:
-        self.metric, self.workers, self.keep = design.check_metric(metric), num_workers(None, workers), keep
+        self.metric, self.workers = design.check_metric(metric), num_workers(None, workers)
+        self.keep: Keep | None = keep
         self.words = words_of(design, self.metric)
         self.shapes: dict[Any, tuple[int, int]] = {}
         self.stopped = False
@@ -215,7 +219,7 @@ def _reported(batch: _Batch, standing: Standing, going: Mapping[int, int]) -> di
     design, found = batch.design, {}
     shape = len(design.configurations), len(design.seeds), design.num_folds
     table = standing.metrics[batch.asked.metric].reshape(shape).astype(np.float64)
-    diverged = standing.diverged.reshape(shape).any(axis=(1, 2))
+    diverged: np.ndarray = standing.diverged.reshape(shape).any(axis=(1, 2))
     for number, place in going.items():
         trial = batch.trials[number]
         if diverged[place]:

@@ -1,8 +1,10 @@
 """Population-based training: lineage, replay to the bit, members that diverge, and bad input."""
 
 import dataclasses
+import doctest
 import json
 import re
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -38,7 +40,9 @@ def assert_same(one, other):
 
 
 @pytest.mark.bits
-@pytest.mark.parametrize("config", [{}, {"batch_size": 20, "optimizer": "adam"}])
+@pytest.mark.parametrize(
+    "config", [{}, pytest.param({"batch_size": 20, "optimizer": "adam"}, marks=pytest.mark.slow)]
+)
 def test_a_schedule_is_trained_again_to_the_bit(config):
     # Diverged, copied, changed: all of it is in the schedule.
     space = SPACE | {"learning_rate": loguniform(0.01, 1e6 if not config else 0.3), "ema_decay": [0.5, 0.9]}
@@ -210,3 +214,11 @@ def test_bad_schedules():
     with pytest.raises(ValueError, match="mixup must be on in all members or in none"):
         train_schedule("two_regions", CONFIG, Schedule(changes), **OPTIONS)
     assert regjax.Schedule is Schedule
+
+
+@pytest.mark.slow
+def test_the_page_runs():
+    page = Path(regjax.__file__).parents[1] / "docs" / "population.md"
+    failed, attempted = doctest.testfile(str(page), module_relative=False)
+    assert failed == 0
+    assert attempted >= 12
