@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from regjax import core as core
+    from regjax import optuna as optuna
     from regjax import plot as plot
     from regjax import report as report
     from regjax import tutorial as tutorial

@@ -219,7 +219,7 @@ def _reported(batch: _Batch, standing: Standing, going: Mapping[int, int]) -> di
     design, found = batch.design, {}
     shape = len(design.configurations), len(design.seeds), design.num_folds
     table = standing.metrics[batch.asked.metric].reshape(shape).astype(np.float64)
-    diverged: np.ndarray = standing.diverged.reshape(shape).any(axis=(1, 2))
+    diverged = np.any(standing.diverged.reshape(shape), axis=(1, 2)).tolist()
     for number, place in going.items():
         trial = batch.trials[number]
         if diverged[place]:
