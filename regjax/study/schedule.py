@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from regjax.core.checks import shown
+from regjax.core.checks import check_known, shown
 from regjax.core.config import Config
+from regjax.core.hparams import ABSENT
 from regjax.study.configuration import Configuration, canonical
 from regjax.study.groups import Group, Kernel
 from regjax.study.words import describe
@@ -79,8 +80,10 @@ class Schedule(NamedTuple):
             changes = tuple(
                 (int(change["step"]), _spelled(change["configuration"])) for change in found["changes"]
             )
-            program = found["program"]
-            return cls(changes, Program(**program | {"on": tuple(program["on"])}))
+            program = Program(**found["program"] | {"on": tuple(found["program"]["on"])})
+            for name in program.on:
+                check_known("on", name, ABSENT)
+            return cls(changes, program)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"text must be the JSON of a schedule, got {shown(text)}: {error}") from None
 

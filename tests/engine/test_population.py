@@ -1,6 +1,5 @@
 """Population-based training: lineage, replay to the bit, members that diverge, and bad input."""
 
-import dataclasses
 import doctest
 import json
 import re
@@ -62,7 +61,7 @@ def test_a_schedule_is_trained_again_to_the_bit(config):
 
 
 @pytest.mark.bits
-def test_no_bit_depends_on_workers_or_tasks(monkeypatch, found):
+def test_no_bit_depends_on_workers_or_tasks(monkeypatch):
     found = population("two_regions", CONFIG, SPACE, workers=1, **ASKED)
     assert_same(found, population("two_regions", CONFIG, SPACE, workers=3, **ASKED))
     monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)  # a task to each record
@@ -72,12 +71,11 @@ def test_no_bit_depends_on_workers_or_tasks(monkeypatch, found):
 
 
 @pytest.mark.bits
-def test_members_that_are_never_replaced_are_rows_of_a_sweep(found):
+def test_members_that_are_never_replaced_are_rows_of_a_sweep():
     found = population("two_regions", CONFIG, SPACE, **ASKED)
     stayed = [m for m in range(8) if len(found.schedule(m).changes) == 1 and found.ancestors(m) == (m,) * 3]
     assert 0 < len(stayed) < 8
-    design = dataclasses.replace(found.design)
-    full = run(design)
+    full = run(found.design)
     for member in stayed:
         for row in range(4 * member, 4 * member + 4):
             for name, values in full.records.items():
@@ -148,7 +146,6 @@ def test_one_split_and_a_loss_that_is_minimised():
     assert found.best == np.argmin(found.mean("val_loss"))
 
 
-@pytest.mark.bits
 def test_a_schedule_of_one_configuration_is_a_sweep():
     schedule = Schedule(((0, {"l2": 0.1, "learning_rate": 0.5}), (20, {"l2": 0.1, "learning_rate": 0.5})))
     found = train_schedule("two_regions", CONFIG, schedule, **OPTIONS)

@@ -11,6 +11,7 @@ CHANGES = (
     (0, {"l2": 0.1 + 0.2, "keep_prob": (0.9, 0.8), "max_norm": float("inf")}),
     (200, {"l2": 1 / 3, "keep_prob": 1.0, "max_norm": 4.0}),
 )
+UNKNOWN = Schedule(((0, {}),), Program(on=("magic",))).to_json()
 
 
 def test_what_holds_at_a_step():
@@ -25,7 +26,9 @@ def test_json_holds_all_of_it():
     assert Schedule.from_json(schedule.to_json()) == schedule
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"changes": [{"step": 0}], "program": {}}', "null"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"changes": [{"step": 0}], "program": {}}', "null", UNKNOWN]
+)
 def test_text_that_is_no_schedule(text):
     with pytest.raises(ValueError, match="text must be the JSON of a schedule"):
         Schedule.from_json(text)
