@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from regjax import core as core
+    from regjax import optuna as optuna
     from regjax import plot as plot
     from regjax import report as report
     from regjax import tutorial as tutorial
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from regjax.core.random import replicate_key
     from regjax.core.train import Trained, make_train
     from regjax.data.loaders import load_mat, load_npz, load_table, two_regions
+    from regjax.engine.population import population, train_schedule
     from regjax.engine.refit import refit
     from regjax.engine.sweep import load, plan, sweep
     from regjax.sklearn.encoder import TableEncoder
@@ -39,11 +41,14 @@ if TYPE_CHECKING:
     from regjax.sklearn.search import RegGridSearchCV, RegRandomizedSearchCV
     from regjax.store.model_file import load_model, save_model
     from regjax.store.onnx_file import export_onnx
+    from regjax.study.explore import Explore
     from regjax.study.grid import Grid, grid, random_grid, sobol_grid
     from regjax.study.model import Model
     from regjax.study.plan import Plan
+    from regjax.study.population import Population
     from regjax.study.questions import Questions
     from regjax.study.results import Results
+    from regjax.study.schedule import Schedule
 
     __version__: str
 
@@ -78,6 +83,11 @@ __all__ = [
     "load",
     "plan",
     "Plan",
+    "population",
+    "Population",
+    "Explore",
+    "Schedule",
+    "train_schedule",
     "refit",
     "Model",
     "save_model",
@@ -103,6 +113,7 @@ _DEFINED_IN = {
     "core.random": "replicate_key",
     "core.train": "Trained make_train",
     "data.loaders": "load_mat load_npz load_table two_regions",
+    "engine.population": "population train_schedule",
     "engine.refit": "refit",
     "engine.sweep": "load plan sweep",
     "sklearn.encoder": "TableEncoder",
@@ -112,11 +123,14 @@ _DEFINED_IN = {
     "sklearn.search": "RegGridSearchCV RegRandomizedSearchCV",
     "store.model_file": "load_model save_model",
     "store.onnx_file": "export_onnx",
+    "study.explore": "Explore",
     "study.grid": "Grid grid random_grid sobol_grid",
     "study.model": "Model",
     "study.plan": "Plan",
+    "study.population": "Population",
     "study.questions": "Questions",
     "study.results": "Results",
+    "study.schedule": "Schedule",
 }
 _MODULE_OF = {name: module for module, names in _DEFINED_IN.items() for name in names.split()}
 _PACKAGES = (
@@ -125,6 +139,7 @@ _PACKAGES = (
     "data",
     "engine",
     "native",
+    "optuna",
     "plot",
     "report",
     "sklearn",

@@ -15,6 +15,7 @@ from benchmarks import (
     bench_coverage,
     bench_faults,
     bench_layout,
+    bench_optuna,
     bench_plan,
     bench_regularisers,
     bench_rows,
@@ -490,3 +491,11 @@ def test_bench_sklearn(monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "breast_cancer, 4 candidates" in out
     assert float(out.split("mean score: ")[1]) < 0.02
+
+
+@pytest.mark.nightly
+@pytest.mark.slow
+def test_bench_optuna(capsys):
+    found = bench_optuna.main(["--trials", "4", "--steps", "4", "--folds", "2", "--repeats", "1"])
+    assert list(found)[2:] == ["Optuna over PyTorch", "Optuna over scikit-learn"]
+    assert "trials/s" in capsys.readouterr().out

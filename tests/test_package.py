@@ -27,6 +27,7 @@ ARROWS = {
     "engine": ["store"],
     "report": ["store", "plot"],
     "sklearn": ["engine"],
+    "optuna": ["engine"],
     "tutorial": ["engine", "plot"],
     "cli": ["report", "sklearn", "tutorial"],
 }
@@ -84,6 +85,7 @@ TESTED_IN = {
     "report.models": "report/test_page.py",
     "report.networks": "report/test_page.py",
     "report.pictures": "report/test_page.py",
+    "optuna.space": "optuna/test_trials.py",
     "sklearn.candidates": "sklearn/test_search.py",
     "sklearn.predicting": "sklearn/test_estimators.py",
     "sklearn.running": "sklearn/test_together.py",
@@ -93,6 +95,7 @@ TESTED_IN = {
     "cli.predict": "cli/test_fit.py",
     "store.onnx_file": "store/test_onnx.py",
     "study.inference": "study/test_model.py",
+    "study.population": "engine/test_population.py",
     "study.predict": "study/test_results.py",
     "study.records": "study/test_results.py",
     "study.words": "study/test_grid.py",
@@ -106,7 +109,8 @@ MODULES = [name for name in PATHS if "." in name and not name.endswith("__init__
 # Those whose doctests train for seconds.
 TRAINING = {
     "sklearn.search", "sklearn.fitted", "sklearn.rules", "sklearn.estimators", "tutorial.functions",
-    "tutorial.experiment", "study.model",
+    "tutorial.experiment", "study.model", "optuna.trials", "optuna.export",
+    "engine.population",
 }  # fmt: skip
 NAMED_TUPLES = {"_make", "_asdict", "_fields", "_field_defaults", "_replace"}
 
@@ -239,11 +243,12 @@ def test_jax_grad_is_called_in_the_certificate_only():
 SURFACE = {
     "regjax": """Config HParams Data load_mat load_npz load_table two_regions Layer init_params forward
         backward predict predict_proba cost cost_and_grads dropout_masks replicate_key make_train Trained
-        check_gradient Grid grid random_grid sobol_grid sweep Questions Results load plan Plan refit Model
-        save_model load_model export_onnx fit TableEncoder RegMLPClassifier RegMLPRegressor RegGridSearchCV
-        RegRandomizedSearchCV one_se""",
+        check_gradient Grid grid random_grid sobol_grid sweep Questions Results load plan Plan population
+        Population Explore Schedule train_schedule refit Model save_model load_model export_onnx fit
+        TableEncoder RegMLPClassifier RegMLPRegressor RegGridSearchCV RegRandomizedSearchCV one_se""",
     "regjax.plot": """KINDS boundaries boundary curves data_set forest gap heatmap importance masks path
-        stability""",
+        schedules stability""",
+    "regjax.optuna": "optimize as_study",
     "regjax.report": "About page",
     "regjax.tutorial": """backward_propagation backward_propagation_with_dropout
         backward_propagation_with_regularization compute_cost compute_cost_with_regularization
@@ -275,7 +280,8 @@ import regjax, sys
 assert dict(jax.config.values) == before, "a setting changed"
 import jax._src.xla_bridge as bridge
 assert not bridge._backends, "a backend was started"
-heavy = [m for m in ("matplotlib", "sklearn", "pandas", "scipy", "rich", "click") if m in sys.modules]
+names = "matplotlib sklearn pandas scipy rich click optuna".split()
+heavy = [m for m in names if m in sys.modules]
 assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

@@ -175,6 +175,12 @@ class Recorder:
             self.without_params += not params
             self._finish(row, as_params(params) if params else None, under("examples", arrays))
 
+    def copy(self, row: int, parent: int) -> None:
+        """Gives a row the records of another one, which is not finished; it is no longer finished itself."""
+        for values in (*self.records.values(), self.diverged_at, self.stopped_at, self.last_finite_cost):
+            values[row] = values[parent]
+        self.provenance[row], self.finished[row] = self.provenance[parent], False
+
     def part(self, configurations: Sequence[int]) -> Recorder:
         """Returns the recorder of some configurations alone, numbered anew."""
         found = Recorder(part_of(self.design, configurations), self.keep)

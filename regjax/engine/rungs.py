@@ -99,7 +99,7 @@ def climb(
         for step in (*rungs, None):
             scheduler.aim(rows, step)
             scheduler.advance()
-            standings.append(_standing(scheduler.recorder, step, rows))
+            standings.append(standing_of(scheduler.recorder, step, rows))
             if step is None:
                 break
             going = np.array(sorted(decide(standings[-1])), np.int64)
@@ -124,7 +124,7 @@ def _check_rungs(design: Design, rungs: Sequence[int]) -> None:
         )
 
 
-def _standing(recorder: Recorder, step: int | None, rows: np.ndarray) -> Standing:
+def standing_of(recorder: Recorder, step: int | None, rows: np.ndarray) -> Standing:
     """Returns the standing of these rows at a step, None being the last one."""
     design, config = recorder.design, recorder.design.configs[0]
     step = config.num_steps if step is None else step

@@ -14,12 +14,13 @@ import dataclasses
 import itertools
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
 
 from regjax.core.config import Config
+from regjax.core.hparams import HParams
 from regjax.core.train import TrainState
 from regjax.engine.checkpoints import Checkpoints
 from regjax.engine.compiling import Programs, is_out_of_memory
@@ -160,6 +161,23 @@ class Scheduler:
         """
         self.until = until
         self._want(rows)
+
+    def exchange(self, copies: Mapping[int, int], hparams: Sequence[HParams]) -> None:
+        """Lets rows that wait go on as copies of others, and configurations with other hyperparameters.
+
+        Only without a store, whose identities say that a row trains with one configuration.
+
+        Args:
+            copies: rows -> the rows whose state and records they go on from, which wait.
+            hparams: of each configuration, with the same regularisers on as before.
+        """
+        assert self.checkpoints is None
+        self.design = dataclasses.replace(self.design, hparams=tuple(hparams))
+        held, waits_at = dict(self.held), self.waits_at.copy()
+        for row, parent in copies.items():
+            self.held[row], self.waits_at[row] = held[parent], waits_at[parent]
+            self.steps_done[row] = waits_at[parent]
+            self.recorder.copy(row, parent)
 
     def _want(self, rows: Collection[int]) -> None:
         """Lets these rows be trained that are not finished, and not at their aim yet."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         path,
         stability,
     )
+    from regjax.plot.population import schedules
 
 __all__ = [
     "KINDS",
@@ -41,6 +42,7 @@ __all__ = [
     "importance",
     "masks",
     "path",
+    "schedules",
     "stability",
 ]
 
@@ -51,4 +53,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'regjax.plot' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module("regjax.plot.figures"), name)
+    module = "population" if name == "schedules" else "figures"
+    return getattr(importlib.import_module(f"regjax.plot.{module}"), name)
