@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from regjax.sklearn.encoder import TableEncoder
     from regjax.sklearn.estimators import RegMLPClassifier, RegMLPRegressor
     from regjax.sklearn.fitted import fit
+    from regjax.sklearn.halving import RegHalvingGridSearchCV, RegHalvingRandomSearchCV
     from regjax.sklearn.rules import one_se
     from regjax.sklearn.search import RegGridSearchCV, RegRandomizedSearchCV
     from regjax.store.model_file import load_model, save_model
@@ -89,6 +90,8 @@ __all__ = [
     "RegMLPRegressor",
     "RegGridSearchCV",
     "RegRandomizedSearchCV",
+    "RegHalvingGridSearchCV",
+    "RegHalvingRandomSearchCV",
     "one_se",
 ]
 
@@ -108,6 +111,7 @@ _DEFINED_IN = {
     "sklearn.encoder": "TableEncoder",
     "sklearn.estimators": "RegMLPClassifier RegMLPRegressor",
     "sklearn.fitted": "fit",
+    "sklearn.halving": "RegHalvingGridSearchCV RegHalvingRandomSearchCV",
     "sklearn.rules": "one_se",
     "sklearn.search": "RegGridSearchCV RegRandomizedSearchCV",
     "store.model_file": "load_model save_model",
