@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from regjax.sklearn.estimators import RegMLPClassifier, RegMLPRegressor
     from regjax.sklearn.fitted import fit
     from regjax.sklearn.halving import RegHalvingGridSearchCV, RegHalvingRandomSearchCV
+    from regjax.sklearn.path import RegPathCV
     from regjax.sklearn.rules import one_se
     from regjax.sklearn.search import RegGridSearchCV, RegRandomizedSearchCV
     from regjax.store.model_file import load_model, save_model
@@ -92,6 +93,7 @@ __all__ = [
     "RegRandomizedSearchCV",
     "RegHalvingGridSearchCV",
     "RegHalvingRandomSearchCV",
+    "RegPathCV",
     "one_se",
 ]
 
@@ -112,6 +114,7 @@ _DEFINED_IN = {
     "sklearn.estimators": "RegMLPClassifier RegMLPRegressor",
     "sklearn.fitted": "fit",
     "sklearn.halving": "RegHalvingGridSearchCV RegHalvingRandomSearchCV",
+    "sklearn.path": "RegPathCV",
     "sklearn.rules": "one_se",
     "sklearn.search": "RegGridSearchCV RegRandomizedSearchCV",
     "store.model_file": "load_model save_model",

@@ -28,6 +28,7 @@ from sklearn.utils.validation import _check_method_params, _num_samples
 
 from regjax.core.config import Config
 from regjax.core.data import Data
+from regjax.core.mlp import Params
 from regjax.core.numpy_random import draw_weights
 from regjax.data.splits import watched_as_sklearn
 from regjax.engine.sweep import sweep
@@ -93,11 +94,13 @@ class Swept(NamedTuple):
         places: the row of each (member, seed, fold).
         rows: the rows.
         results: the results of the sweep; None where it was trained in another way.
+        starts: the parameters that rows have started from, where they were not drawn.
     """
 
     places: dict[tuple[int, int, int], int]
     rows: Rows
     results: Results | None
+    starts: Mapping[int, Params] = {}
 
 
 class Trainer:
@@ -129,6 +132,17 @@ class Trainer:
         )
         return Swept(places_of(results.design, indices), results, results)
 
+    def check(self, num_others: int) -> None:
+        """Raises an error where a search must not have networks that are no rows of a sweep.
+
+        Args:
+            num_others: the number of such networks, none of which is trained yet.
+        """
+
+    def to_refit(self, work: Work, estimator: Any) -> Any:
+        """Returns a new estimator, unfitted, as the one that the search fits on all samples."""
+        return estimator
+
 
 def train_candidates(work: Work, candidates: Sequence[Mapping[str, Any]], trainer: Trainer) -> Done:
     """Returns the trained networks of all candidates, seeds and folds of a search.
@@ -157,6 +171,7 @@ def train_candidates(work: Work, candidates: Sequence[Mapping[str, Any]], traine
         states = next(iter(networks.values())).random_state
         done.seeds[number] = seeds_of(states, count) if count > 1 else [None]
         fits += _fits(work, candidates[number], done.seeds[number])
+    trainer.check(len(fits))
     if fits and work.search.store is not None:
         warnings.warn(
             f"store keeps the rows of sweeps alone, and {len(fits)} networks of this search are none: see "
@@ -327,11 +342,12 @@ def _of_one_preprocessing(
             ]
         if not swept:
             continue
-        for part, (places, rows, results) in zip(parts, swept, strict=True):
+        for part, (places, rows, results, starts) in zip(parts, swept, strict=True):
             if results is not None:
                 done.sweeps.append(results)
             for (number, seed, fold), row in places.items():
-                adopted = from_row(members[number], rows, row, like, folds[fold], work.y)
+                fit = like, folds[fold], work.y, starts.get(row)
+                adopted = from_row(members[number], rows, row, *fit)
                 if adopted is not None:
                     done.adopted[members[number].number, part[seed], fold] = adopted
         done.seeds.update({member.number: seeds for member in members})

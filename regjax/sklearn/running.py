@@ -81,7 +81,9 @@ class Running:
     def clone(self) -> Any:
         """Returns the next estimator that scikit-learn fits."""
         following = next(self.clones, None)
-        return clone(self.work.estimator) if following is None else following
+        if following is not None:
+            return following
+        return self.trainer.to_refit(self.work, clone(self.work.estimator))
 
     def evaluating(self, evaluate: Callable[..., Any]) -> Callable[..., Any]:
         """Returns scikit-learn's function that evaluates candidates, with all of them trained before."""

@@ -219,7 +219,9 @@ class Rows(Protocol):
         ...
 
 
-def from_row(member: Candidate, rows: Rows, row: int, like: RegMLP, fold: Fold, y: Any) -> Adopted | None:
+def from_row(
+    member: Candidate, rows: Rows, row: int, like: RegMLP, fold: Fold, y: Any, start: Params | None = None
+) -> Adopted | None:
     """Returns the network of one row of a sweep; None where the row diverged.
 
     Args:
@@ -229,11 +231,13 @@ def from_row(member: Candidate, rows: Rows, row: int, like: RegMLP, fold: Fold, 
         like: the network that has validated the samples, for their shapes and classes.
         fold: the fold of the row.
         y: the targets of all samples, as the user gave them.
+        start: the parameters that the row has started from, where they were not drawn.
     """
     num_samples = member.network._num_trained(len(fold.train))
     trained = trained_row(rows, row, num_samples, rows.design.row(row).seed)
     if trained is None:
         return None
+    trained = trained._replace(start=start)
     # All configurations of a sweep share the steps before the network.
     seconds = float(rows.seconds[row]) + fold.seconds / len(rows.design.configurations)
 
@@ -257,7 +261,7 @@ def trained_row(rows: Rows, row: int, num_samples: int, seed: int | None) -> Tra
         rows: the rows of its design.
         row: number of the row.
         num_samples: samples of an epoch.
-        seed: the random_state that it was trained with, where the estimator has none of its own.
+        seed: the random_state that it was trained with; None takes the estimator's own.
     """
     if rows.diverged_at[row] >= 0:
         return None
