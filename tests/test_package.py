@@ -86,6 +86,7 @@ TESTED_IN = {
     "sklearn.candidates": "sklearn/test_search.py",
     "sklearn.predicting": "sklearn/test_estimators.py",
     "sklearn.running": "sklearn/test_together.py",
+    "sklearn.rungs": "sklearn/test_halving.py",
     "sklearn.trained": "sklearn/test_search.py",
     "study.choice": "study/test_results.py",
     "study.configuration": "study/test_grid.py",
@@ -104,7 +105,8 @@ PATHS = {
 MODULES = [name for name in PATHS if "." in name and not name.endswith("__init__")]
 # Those whose doctests train for seconds.
 TRAINING = {
-    "sklearn.search", "sklearn.fitted", "sklearn.rules", "sklearn.estimators", "tutorial.functions",
+    "sklearn.search", "sklearn.halving", "sklearn.path", "sklearn.fitted", "sklearn.rules",
+    "sklearn.estimators", "tutorial.functions",
     "tutorial.experiment", "study.model",
 }  # fmt: skip
 NAMED_TUPLES = {"_make", "_asdict", "_fields", "_field_defaults", "_replace"}

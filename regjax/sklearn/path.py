@@ -16,7 +16,6 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils._param_validation import StrOptions
 
@@ -24,7 +23,7 @@ from regjax.core.mlp import Params
 from regjax.engine.sweep import run
 from regjax.sklearn.base import starting_from
 from regjax.sklearn.candidates import Swept, Trainer, asked_of, num_workers, places_of
-from regjax.sklearn.rungs import Standing
+from regjax.sklearn.rungs import Standing, with_steps
 from regjax.sklearn.search import OWN_CONSTRAINTS, Search
 from regjax.sklearn.trained import Candidate, Fold, Work, as_candidate, inside
 from regjax.study.design import Design, part_of
@@ -32,6 +31,9 @@ from regjax.study.evidence import Row
 from regjax.study.plan import make_plan
 from regjax.study.resolve import make_design
 
+# Epochs between two records of networks that may stop.
+EPOCHS = 10
+# The alphas by default.
 ALPHAS = 10.0 ** np.arange(1, -4.25, -0.25)
 
 
@@ -49,6 +51,18 @@ class _Started(Design):
         params, orders = super().drawn(row)
         start = self.starts[self.index(0, self.seeds.index(row.seed), row.fold)]
         return params if start is None else start, orders
+
+
+def with_records(design: Design) -> Design:
+    """Returns a design with more records where networks may stop, since an alpha ends at one."""
+    parts = zip(design.configs, design.num_batches, strict=True)
+    every = [
+        config.eval_every
+        if config.eval_every >= config.num_steps
+        else min(config.eval_every, EPOCHS * batches)
+        for config, batches in parts
+    ]
+    return with_steps(design, [config.num_steps for config in design.configs], every)
 
 
 def train_path(design: Design, workers: int | None) -> tuple[Standing, dict[int, Params]]:
@@ -97,7 +111,7 @@ class Path(Trainer):
         """Returns what the candidates have become, trained one after the other."""
         try:
             asked, indices = asked_of(work, members, folds, seeds)
-            design = make_design(**asked)
+            design = with_records(make_design(**asked))
             standing, starts = train_path(design, num_workers(work.search))
         except Exception as error:
             self.error = error
@@ -126,16 +140,18 @@ def _fit_path(estimator: Any, name: str, alphas: Sequence[float], *args: Any, **
     """The `fit` of an estimator that is fitted at each alpha, from the weights of the one before."""
     del estimator.fit
     start = None
-    for number, alpha in enumerate(alphas):
+    for alpha in alphas[:-1]:
         estimator.set_params(**{name: alpha})
-        with warnings.catch_warnings():
-            if number < len(alphas) - 1:
-                warnings.simplefilter("ignore", ConvergenceWarning)
-            with starting_from(start):
-                estimator.fit(*args, **params)
-        network = inside(estimator)[1]
-        start = network.coefs_, network.intercepts_
-    return estimator
+        with warnings.catch_warnings(), starting_from(start):
+            warnings.simplefilter("ignore")
+            try:
+                network = inside(estimator.fit(*args, **params))[1]
+                start = network.coefs_, network.intercepts_
+            except ValueError:  # it diverged; what else is wrong is raised by the last fit too
+                start = None
+    estimator.set_params(**{name: alphas[-1]})
+    with starting_from(start):
+        return estimator.fit(*args, **params)
 
 
 class RegPathCV(Search, BaseSearchCV):
