@@ -250,7 +250,7 @@ def test_a_candidate_without_a_score_is_never_the_best():
         RegHalvingGridSearchCV(NETWORK, GRID, scoring=lambda *_: np.nan, **options).fit(X, Y)
 
 
-@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_candidates_that_diverge_drop_out():
     X, y = load_diabetes(return_X_y=True)
     y = np.asarray(y) / 100

@@ -47,7 +47,7 @@ def assert_same_weights(one, other):
 
 
 @pytest.mark.parametrize("name", slow_but(SETTINGS, ["batches", "early stopping"]))
-@pytest.mark.parametrize("first", slow_but(["largest", "smallest"], ["largest"]))
+@pytest.mark.parametrize("first", slow_but(["largest", "smallest"], ["smallest"]))
 def test_each_network_is_a_fit_from_its_neighbours_weights(name, first):
     network, found = clone(NETWORK).set_params(**SETTINGS[name]), []
 
@@ -78,7 +78,7 @@ def test_the_best_is_fitted_along_the_path():
     path = RegPathCV(pipeline, ALPHAS, cv=CV, refit=lambda results: 1).fit(X, Y)
     assert path.alpha_ == 1.0
     assert path.best_params_ == {"regmlpclassifier__alpha": 1.0}
-    *_, expected = one_by_one(NETWORK, [10.0, 1.0], StandardScaler().fit_transform(X), Y)
+    *_, expected = one_by_one(NETWORK, [0.1, 1.0], StandardScaler().fit_transform(X), Y)
     assert_same_weights(path.best_estimator_[-1], expected)
     np.testing.assert_array_equal(path.predict(X), path.best_estimator_.predict(X))
     assert clone(path).get_params()["alphas"] == ALPHAS
@@ -90,7 +90,7 @@ def test_alphas_by_default():
     assert len(RegPathCV(NETWORK).set_params(estimator__max_iter=1, cv=2).fit(X, Y).alphas_) == 21
 
 
-@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_after_a_network_that_diverged_weights_are_drawn_anew():
     X, y = load_diabetes(return_X_y=True)
     y = np.asarray(y) / 100
@@ -104,7 +104,7 @@ def test_after_a_network_that_diverged_weights_are_drawn_anew():
         return estimator.score(X, y)
 
     with pytest.warns((FitFailedWarning, UserWarning)):
-        path = RegPathCV(network, [1e9, 0.1], cv=2, scoring=scorer).fit(X, y)
+        path = RegPathCV(network, [1e30, 0.1], first="largest", cv=2, scoring=scorer).fit(X, y)
     assert np.isnan(path.cv_results_["mean_test_score"][0])
     assert path.alpha_ == 0.1
     half = len(y) // 2
