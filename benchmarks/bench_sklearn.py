@@ -2,8 +2,9 @@
 
 The same candidates × 5 folds and equal epochs; each search in a process of its own, which reports the
 seconds of `fit` (its imports are counted apart). `--search epochs` and `--search samples` compare
-`HalvingGridSearchCV` with `RegHalvingGridSearchCV`, with epochs (20, 60, 180) or samples as the resource. regjax runs from cold, and with a warm compilation cache.
-Both give the same `cv_results_`: in float64 to rounding, here in float32 as the docs advise.
+`HalvingGridSearchCV` with `RegHalvingGridSearchCV`, with epochs (20, 60, 180) or samples as the resource.
+regjax runs from cold, and with a warm compilation cache. Both give the same `cv_results_`: in float64 to
+rounding, here in float32 as the docs advise.
 """
 
 from __future__ import annotations
