@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from regjax.sklearn.encoder import TableEncoder
     from regjax.sklearn.estimators import RegMLPClassifier, RegMLPRegressor
     from regjax.sklearn.fitted import fit
+    from regjax.sklearn.halving import RegHalvingGridSearchCV, RegHalvingRandomSearchCV
+    from regjax.sklearn.path import RegPathCV
     from regjax.sklearn.rules import one_se
     from regjax.sklearn.search import RegGridSearchCV, RegRandomizedSearchCV
     from regjax.store.model_file import load_model, save_model
@@ -99,6 +101,9 @@ __all__ = [
     "RegMLPRegressor",
     "RegGridSearchCV",
     "RegRandomizedSearchCV",
+    "RegHalvingGridSearchCV",
+    "RegHalvingRandomSearchCV",
+    "RegPathCV",
     "one_se",
 ]
 
@@ -119,6 +124,8 @@ _DEFINED_IN = {
     "sklearn.encoder": "TableEncoder",
     "sklearn.estimators": "RegMLPClassifier RegMLPRegressor",
     "sklearn.fitted": "fit",
+    "sklearn.halving": "RegHalvingGridSearchCV RegHalvingRandomSearchCV",
+    "sklearn.path": "RegPathCV",
     "sklearn.rules": "one_se",
     "sklearn.search": "RegGridSearchCV RegRandomizedSearchCV",
     "store.model_file": "load_model save_model",

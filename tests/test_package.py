@@ -89,6 +89,7 @@ TESTED_IN = {
     "sklearn.candidates": "sklearn/test_search.py",
     "sklearn.predicting": "sklearn/test_estimators.py",
     "sklearn.running": "sklearn/test_together.py",
+    "sklearn.rungs": "sklearn/test_halving.py",
     "sklearn.trained": "sklearn/test_search.py",
     "study.choice": "study/test_results.py",
     "study.configuration": "study/test_grid.py",
@@ -111,6 +112,9 @@ TRAINING = {
     "sklearn.search", "sklearn.fitted", "sklearn.rules", "sklearn.estimators", "tutorial.functions",
     "tutorial.experiment", "study.model", "optuna.trials", "optuna.export",
     "engine.population",
+    "sklearn.search", "sklearn.halving", "sklearn.path", "sklearn.fitted", "sklearn.rules",
+    "sklearn.estimators", "tutorial.functions",
+    "tutorial.experiment", "study.model",
 }  # fmt: skip
 NAMED_TUPLES = {"_make", "_asdict", "_fields", "_field_defaults", "_replace"}
 

@@ -6,13 +6,14 @@ these the same network. The estimators inherit `RegMLP`, and the searches train 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import functools
 import itertools
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from numbers import Integral
 from typing import Any, Self, cast
@@ -65,6 +66,8 @@ NOT_FINITE = (
 # What `fit` asks before it trains: a search sets a function that takes the network and the arguments of
 # `fit`, and returns whether the network needs no training of its own.
 INSTEAD: ContextVar[Callable[[RegMLP, Any, Any, Any], bool] | None] = ContextVar("INSTEAD", default=None)
+# Weights and biases from which a fit begins in place of those that it draws; None draws them.
+START: ContextVar[tuple[list[np.ndarray], list[np.ndarray]] | None] = ContextVar("START", default=None)
 # What a fit tells beside its weights. A network that a search has trained finds it out when it is asked.
 TOLD = ("loss_", "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_")
 # Methods that decide what a fit computes: a class that overrides one is fitted alone.
@@ -151,6 +154,8 @@ class RegMLP(Predicting):
         if fresh:
             drawn: Any = draw_weights(random, sizes, self.activation == "logistic", X.dtype)
             self.coefs_, self.intercepts_ = [w.T for w, _ in drawn], [b[:, 0] for _, b in drawn]
+            if (start := START.get()) is not None:  # drawn all the same: the orders are drawn after them
+                self.coefs_, self.intercepts_ = start
         else:
             sizes = self._sizes_before(sizes)
             X = X.astype(self.coefs_[0].dtype, copy=False)
@@ -399,15 +404,18 @@ class RegMLP(Predicting):
         self._num_of_batch(trained.num_samples)  # warns where fewer are there than it asks for
         if not trained.converged:
             self._warn_of_the_end()
-        self._alone = functools.partial(self._fit_alone, trained.seed, samples)
+        self._alone = functools.partial(self._fit_alone, trained, samples)
 
-    def _fit_alone(self, seed: int | None, samples: Callable[[], tuple[Any, Any, Any]]) -> RegMLP:
+    def _fit_alone(self, trained: Trained, samples: Callable[[], tuple[Any, Any, Any]]) -> RegMLP:
         """Returns a network like this one, fitted alone."""
         alone: Any = clone(self)
         alone.set_params(verbose=False)
-        if alone.random_state is None:
-            alone.set_params(random_state=seed)
-        with warnings.catch_warnings():
+        if trained.seed is not None:
+            alone.set_params(random_state=trained.seed)
+        start = None
+        if trained.start is not None:
+            start = [w.T for w, _ in trained.start], [b[:, 0] for _, b in trained.start]
+        with warnings.catch_warnings(), starting_from(start):
             warnings.simplefilter("ignore")
             return alone._fit(*samples(), incremental=False)
 
@@ -457,6 +465,16 @@ class RegMLP(Predicting):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+@contextlib.contextmanager
+def starting_from(start: tuple[list[np.ndarray], list[np.ndarray]] | None) -> Iterator[None]:
+    """A context in which networks are fitted from these weights and biases, `coefs_` and `intercepts_`."""
+    token = START.set(start)
+    try:
+        yield
+    finally:
+        START.reset(token)
 
 
 def is_plain(network: RegMLP, *more: str) -> bool:

@@ -2,8 +2,8 @@
 
 The networks of most candidates are rows of one sweep, which a store can keep. What stands inside another
 estimator, or sees samples that a sweep cannot have, is trained by `together.py`. What is left, such as an
-estimator without a network, scikit-learn fits. The searches of regjax/sklearn/search.py call
-`train_candidates`.
+estimator without a network, scikit-learn fits. `running.py` calls `train_candidates` for a search;
+`rungs.py` and `path.py` have trainers of their own.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from typing import Any, NamedTuple, cast
 import joblib
 import numpy as np
 from sklearn.base import clone, is_classifier
+from sklearn.pipeline import Pipeline
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import _check_method_params, _num_samples
 
 from regjax.core.config import Config
 from regjax.core.data import Data
+from regjax.core.mlp import Params
 from regjax.core.numpy_random import draw_weights
 from regjax.data.splits import watched_as_sklearn
 from regjax.engine.sweep import sweep
@@ -36,6 +38,7 @@ from regjax.sklearn.trained import (
     Adopted,
     Candidate,
     Fold,
+    Rows,
     Work,
     as_candidate,
     from_row,
@@ -43,6 +46,7 @@ from regjax.sklearn.trained import (
     seeds_of,
 )
 from regjax.study.configuration import NAMES, Configuration, value_of
+from regjax.study.design import Design
 from regjax.study.grid import Grid, grid_from_list
 from regjax.study.results import Results
 
@@ -83,12 +87,70 @@ class Done(NamedTuple):
         return sum(map(len, self.sweeps))
 
 
-def train_candidates(work: Work, candidates: Sequence[Mapping[str, Any]]) -> Done:
+class Swept(NamedTuple):
+    """What candidates of one sweep have become.
+
+    Attributes:
+        places: the row of each (member, seed, fold).
+        rows: the rows.
+        results: the results of the sweep; None where it was trained in another way.
+        starts: the parameters that rows have started from, where they were not drawn.
+    """
+
+    places: dict[tuple[int, int, int], int]
+    rows: Rows
+    results: Results | None
+    starts: Mapping[int, Params] = {}
+
+
+class Trainer:
+    """Trains candidates that can be rows of sweeps, each time afresh; a search has one while it runs."""
+
+    def adjust(self, work: Work, member: Candidate) -> None:
+        """Changes the network of a candidate, before it is grouped with others."""
+
+    def folds(self, work: Work, key: Any, pipelines: list[Pipeline]) -> list[Fold]:
+        """Returns the folds behind one preprocessing, whose name is `key`."""
+        return preprocessed(work, pipelines)
+
+    def seeds(self, key: Any, random_state: Any, count: int) -> list[int]:
+        """Returns the seeds of the candidates of a sweep, whose name is `key`."""
+        return seeds_of(random_state, count)
+
+    def train(
+        self, work: Work, key: Any, members: list[Candidate], folds: list[Fold], seeds: list[int]
+    ) -> Swept:
+        """Returns what the candidates of a sweep have become."""
+        asked, indices = asked_of(work, members, folds, seeds)
+        search = work.search
+        results = sweep(
+            **asked,
+            keep="all",
+            workers=num_workers(search),
+            store=search.store,
+            progress=bool(search.verbose),
+        )
+        return Swept(places_of(results.design, indices), results, results)
+
+    def check(self, num_others: int) -> None:
+        """Raises an error where a search must not have networks that are no rows of a sweep.
+
+        Args:
+            num_others: the number of such networks, none of which is trained yet.
+        """
+
+    def to_refit(self, work: Work, estimator: Any) -> Any:
+        """Returns a new estimator, unfitted, as the one that the search fits on all samples."""
+        return estimator
+
+
+def train_candidates(work: Work, candidates: Sequence[Mapping[str, Any]], trainer: Trainer) -> Done:
     """Returns the trained networks of all candidates, seeds and folds of a search.
 
     Args:
         work: the search, its samples and its splits.
         candidates: parameters of each candidate.
+        trainer: what trains those that can be rows of a sweep.
 
     Raises:
         ValueError: a parameter that the estimator does not have.
@@ -96,10 +158,10 @@ def train_candidates(work: Work, candidates: Sequence[Mapping[str, Any]]) -> Don
         StoreError: the store is damaged where this search reads it.
     """
     estimators = [with_parameters(work.estimator, parameters) for parameters in candidates]
-    done = Done({}, {}, Together(_num_workers(work.search)), [])
+    done = Done({}, {}, Together(num_workers(work.search)), [])
     # One preprocessing after the other, so that the samples of one are in memory at a time.
-    for by_fixed in _groups(work, candidates, estimators):
-        _of_one_preprocessing(work, by_fixed, done)
+    for key, by_fixed in _groups(work, candidates, estimators, trainer).items():
+        _of_one_preprocessing(work, key, by_fixed, done, trainer)
     fits, count = [], work.search.n_seeds
     for number, estimator in enumerate(estimators):
         networks = networks_in(estimator)
@@ -109,6 +171,7 @@ def train_candidates(work: Work, candidates: Sequence[Mapping[str, Any]]) -> Don
         states = next(iter(networks.values())).random_state
         done.seeds[number] = seeds_of(states, count) if count > 1 else [None]
         fits += _fits(work, candidates[number], done.seeds[number])
+    trainer.check(len(fits))
     if fits and work.search.store is not None:
         warnings.warn(
             f"store keeps the rows of sweeps alone, and {len(fits)} networks of this search are none: see "
@@ -158,20 +221,21 @@ def _fits(work: Work, parameters: Mapping[str, Any], seeds: Sequence[int | None]
 
 
 def _groups(
-    work: Work, candidates: Sequence[Mapping[str, Any]], estimators: Sequence[Any]
-) -> list[list[list[Candidate]]]:
+    work: Work, candidates: Sequence[Mapping[str, Any]], estimators: Sequence[Any], trainer: Trainer
+) -> dict[Any, dict[Any, list[Candidate]]]:
     """Returns the candidates that can be rows: by the steps before the network, then by sweep."""
     found: dict[Any, dict[Any, list[Candidate]]] = {}
     if not _has_plain_folds(work):
-        return []
+        return found
     # Both are asked for each candidate, and the same for all.
     whole = functools.cache(functools.partial(_trains_on_all_classes, work))
     ascending = all(np.all(np.diff(train) > 0) for train, _ in work.splits)
     for number, (parameters, estimator) in enumerate(zip(candidates, estimators, strict=True)):
         member = as_candidate(number, parameters, estimator)
         if member is not None and _fits_folds(work, member, whole, ascending):
+            trainer.adjust(work, member)
             found.setdefault(_preprocessing(member), {}).setdefault(_fixed(member), []).append(member)
-    return [list(by_fixed.values()) for by_fixed in found.values()]
+    return found
 
 
 def _has_plain_folds(work: Work) -> bool:
@@ -256,36 +320,46 @@ def _fixed(member: Candidate) -> str:
     return repr(_identity([*fixed, getattr(network, "class_weight", None), getattr(network, "loss", None)]))
 
 
-def _of_one_preprocessing(work: Work, groups: list[list[Candidate]], done: Done) -> None:
+def _of_one_preprocessing(
+    work: Work, key: Any, groups: dict[Any, list[Candidate]], done: Done, trainer: Trainer
+) -> None:
     """Adds the candidates behind the same steps to `done`; those that fail are left to scikit-learn."""
     folds: list[Fold] = []
     with contextlib.suppress(Exception):  # raised again where the candidates are fitted
-        folds = preprocessed(work, groups[0][0].pipelines)
+        folds = trainer.folds(work, key, next(iter(groups.values()))[0].pipelines)
     if not folds:
         return
-    for members in groups:
+    for fixed, members in groups.items():
         like = members[0].network
-        seeds = seeds_of(like.random_state, work.search.n_seeds)
+        seeds = trainer.seeds((key, fixed), like.random_state, work.search.n_seeds)
         # With early stopping each seed watches other samples, and a sweep has one such part of each fold.
         parts = [range(i, i + 1) for i in range(len(seeds))] if like.early_stopping else [range(len(seeds))]
-        swept: list[Any] = []
+        swept: list[Swept] = []
         with left_to_scikit_learn():
-            swept = [_swept(work, members, folds, seeds[part.start : part.stop]) for part in parts]
+            swept = [
+                trainer.train(work, (key, fixed), members, folds, seeds[part.start : part.stop])
+                for part in parts
+            ]
         if not swept:
             continue
-        for part, (rows, results) in zip(parts, swept, strict=True):
-            done.sweeps.append(results)
-            for (number, seed, fold), row in rows.items():
-                adopted = from_row(members[number], results, row, like, folds[fold], work.y)
+        for part, (places, rows, results, starts) in zip(parts, swept, strict=True):
+            if results is not None:
+                done.sweeps.append(results)
+            for (number, seed, fold), row in places.items():
+                fit = like, folds[fold], work.y, starts.get(row)
+                adopted = from_row(members[number], rows, row, *fit)
                 if adopted is not None:
                     done.adopted[members[number].number, part[seed], fold] = adopted
         done.seeds.update({member.number: seeds for member in members})
 
 
-def _swept(
+def asked_of(
     work: Work, members: list[Candidate], folds: list[Fold], seeds: list[int]
-) -> tuple[dict[tuple[int, int, int], int], Results]:
-    """Returns the rows of candidates in one sweep, by (member, seed, fold), and its results."""
+) -> tuple[dict[str, Any], list[int]]:
+    """Returns what a sweep of candidates is asked, as `sweep` and `make_design` take it.
+
+    With it comes the number of each candidate's configuration, since equal candidates share theirs.
+    """
     # The first candidate's network validates the samples for all: shapes and classes are taken from it.
     like = members[0].network
     x, y = like._validate(folds[0].x, work.y, True, False)
@@ -303,11 +377,24 @@ def _swept(
         # daemon: a thread that is cut off while it compiles ends the whole process.
         threading.Thread(target=_compile, args=(clone(like), x, y, like)).start()
     config = _records(like, members, configs, num_trained)
-    watched = _watched(like, y, folds, seeds[0], configs[0]) if like.early_stopping else None
-    results = _run(work, like, folds, Data(x.T, y.T, np.ones(len(x))), (config, grid, seeds, watched))
-    index = results.design.index
-    places = itertools.product(enumerate(indices), range(len(seeds)), range(len(folds)))
-    return {(m, seed, f): index(configuration, seed, f) for (m, configuration), seed, f in places}, results
+    asked = {
+        "data": Data(x.T, y.T, np.ones(len(x))),
+        "config": config,
+        "grid": grid,
+        "seeds": seeds,
+        "folds": [(fold.train, fold.test) for fold in folds],
+        "fold_inputs": [fold.x for fold in folds] if any(any(fold.steps) for fold in folds) else None,
+        "epochs": like.max_iter,
+    }
+    if like.early_stopping:
+        asked["stopping"] = _watched(like, y, folds, seeds[0], configs[0])
+    return asked, indices
+
+
+def places_of(design: Design, indices: Sequence[int]) -> dict[tuple[int, int, int], int]:
+    """Returns the row of each (member, seed, fold), from the number of each member's configuration."""
+    places = itertools.product(enumerate(indices), range(len(design.seeds)), range(design.num_folds))
+    return {(m, seed, f): design.index(configuration, seed, f) for (m, configuration), seed, f in places}
 
 
 def _watched(like: RegMLP, y: np.ndarray, folds: list[Fold], seed: int, config: Config) -> list[np.ndarray]:
@@ -339,25 +426,7 @@ def _records(like: RegMLP, members: list[Candidate], configs: list[Config], num_
     return dataclasses.replace(config, stop_on=None)
 
 
-def _run(work: Work, like: RegMLP, folds: list[Fold], data: Data, asked: tuple[Any, ...]) -> Results:
-    """Returns the sweep over folds; `asked` is its config, grid, seeds and the watched samples, or None."""
-    search, has_steps = work.search, any(any(fold.steps) for fold in folds)
-    config, grid, seeds, watched = asked
-    return sweep(
-        data, config, grid,
-        seeds=seeds,
-        folds=[(fold.train, fold.test) for fold in folds],
-        fold_inputs=[fold.x for fold in folds] if has_steps else None,
-        epochs=like.max_iter,
-        keep="all",
-        workers=_num_workers(search),
-        store=search.store,
-        progress=bool(search.verbose),
-        **({} if watched is None else {"stopping": watched}),
-    )  # fmt: skip
-
-
-def _num_workers(search: Any) -> int | None:
+def num_workers(search: Any) -> int | None:
     """Returns the number of tasks at a time, None for a thread per core."""
     return search.n_jobs if search.n_jobs is not None and search.n_jobs > 0 else None
 

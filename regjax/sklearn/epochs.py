@@ -96,7 +96,8 @@ class Trained(NamedTuple):
         num_epochs: epochs that it was trained for.
         num_samples: samples of an epoch.
         converged: whether it stopped before its last epoch.
-        seed: the random_state that it was trained with, where it has none of its own.
+        seed: the random_state that it was trained with; None takes its own.
+        start: the parameters that it has started from, where they were not drawn.
     """
 
     params: Params
@@ -105,6 +106,7 @@ class Trained(NamedTuple):
     num_samples: int
     converged: bool
     seed: int | None
+    start: Params | None = None
 
 
 class Span(NamedTuple):

@@ -18,7 +18,7 @@ import joblib
 import numpy as np
 from sklearn.base import clone
 
-from regjax.sklearn.candidates import Done, networks_in, seeded, train_candidates
+from regjax.sklearn.candidates import Done, Trainer, networks_in, seeded, train_candidates
 from regjax.sklearn.trained import Work
 
 
@@ -44,6 +44,7 @@ class Running:
         results: results of a sweep, or None, for each time that candidates were evaluated.
         num_seeds: how often each candidate is handed to scikit-learn.
         said: number of fits of which a line was printed.
+        trainer: what trains the candidates that can be rows of a sweep.
         alone: the context of one process, and what else is undone at the end.
     """
 
@@ -55,6 +56,7 @@ class Running:
         self.seconds: list[float | None] = []
         self.results: list[Any] = []
         self.num_seeds, self.said = 1, 0
+        self.trainer: Trainer = search._trainer()
         self.alone = contextlib.ExitStack()
         self.verbose = search.verbose
 
@@ -79,7 +81,9 @@ class Running:
     def clone(self) -> Any:
         """Returns the next estimator that scikit-learn fits."""
         following = next(self.clones, None)
-        return clone(self.work.estimator) if following is None else following
+        if following is not None:
+            return following
+        return self.trainer.to_refit(self.work, clone(self.work.estimator))
 
     def evaluating(self, evaluate: Callable[..., Any]) -> Callable[..., Any]:
         """Returns scikit-learn's function that evaluates candidates, with all of them trained before."""
@@ -101,7 +105,7 @@ class Running:
             seeded = [candidate for candidate in candidates for _ in range(search.n_seeds)]
             if search.n_seeds > 1:  # the tree of callbacks has room for one fit per candidate and fold
                 context = {}
-            done = train_candidates(work._replace(splits=splits), candidates)
+            done = train_candidates(work._replace(splits=splits), candidates, self.trainer)
             self.num_seeds = search.n_seeds
             self.results.append(done.results)
             if search.store is not None and self.verbose:

@@ -16,11 +16,12 @@ import numpy as np
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.utils._param_validation import Interval
 
+from regjax.sklearn.candidates import Trainer
 from regjax.sklearn.running import Running, has_networks
 
 
-class _Search:
-    """What both searches have beside scikit-learn's."""
+class Search:
+    """What every search has beside scikit-learn's class, which stands after it among the bases."""
 
     results_: Any
     seed_scores_: Any
@@ -50,6 +51,10 @@ class _Search:
 
     def __getstate__(self) -> Any:
         return {n: v for n, v in cast(Any, super()).__getstate__().items() if n != "_running"}
+
+    def _trainer(self) -> Trainer:
+        """Returns what trains the candidates that can be rows of a sweep."""
+        return Trainer()
 
     # scikit-learn's `fit` calls the following.
 
@@ -110,13 +115,13 @@ def _mean(results: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_OWN_CONSTRAINTS: dict[str, Any] = {
+OWN_CONSTRAINTS: dict[str, Any] = {
     "n_seeds": [Interval(Integral, 1, None, closed="left")],
     "store": [str, os.PathLike, None],
 }
 
 
-def _extended(parent: type) -> Any:
+def extended(parent: type) -> Any:
     """Returns the `__init__` of a search: its parent's parameters, then `n_seeds` and `store`."""
     init: Any = parent.__init__
 
@@ -132,7 +137,7 @@ def _extended(parent: type) -> Any:
     return __init__
 
 
-class RegGridSearchCV(_Search, GridSearchCV):
+class RegGridSearchCV(Search, GridSearchCV):
     """scikit-learn's `GridSearchCV` for regjax's networks: all candidates are trained at once.
 
     The parameters are scikit-learn's, and two more; these differ:
@@ -179,12 +184,12 @@ class RegGridSearchCV(_Search, GridSearchCV):
         (4,)
     """
 
-    _parameter_constraints: dict[str, Any] = {**GridSearchCV._parameter_constraints, **_OWN_CONSTRAINTS}  # noqa: RUF012
+    _parameter_constraints: dict[str, Any] = {**GridSearchCV._parameter_constraints, **OWN_CONSTRAINTS}  # noqa: RUF012
 
-    __init__: Any = _extended(GridSearchCV)
+    __init__: Any = extended(GridSearchCV)
 
 
-class RegRandomizedSearchCV(_Search, RandomizedSearchCV):
+class RegRandomizedSearchCV(Search, RandomizedSearchCV):
     """scikit-learn's `RandomizedSearchCV` for regjax's networks: all candidates are trained at once.
 
     The parameters are scikit-learn's, and `n_seeds` and `store`, with what differs as in `RegGridSearchCV`;
@@ -204,7 +209,7 @@ class RegRandomizedSearchCV(_Search, RandomizedSearchCV):
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
         **RandomizedSearchCV._parameter_constraints,
-        **_OWN_CONSTRAINTS,
+        **OWN_CONSTRAINTS,
     }
 
-    __init__: Any = _extended(RandomizedSearchCV)
+    __init__: Any = extended(RandomizedSearchCV)

@@ -10,7 +10,7 @@ import functools
 import time
 from collections.abc import Callable, Mapping
 from numbers import Integral
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from sklearn.base import clone
@@ -19,11 +19,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils._indexing import _safe_indexing
 from sklearn.utils.validation import _check_feature_names, _num_samples
 
+from regjax.core.mlp import Params
 from regjax.sklearn.base import RegMLP, is_plain
 from regjax.sklearn.dense import COPIES, as_dense
 from regjax.sklearn.epochs import Trained
+from regjax.study.design import Design
 from regjax.study.plan import free_memory
-from regjax.study.results import Results
 
 # Methods by which a Pipeline fits its steps: a class that overrides one fits them by itself.
 _FITS = ("fit", "_fit", "_final_estimator", "_check_method_params", "_iter")
@@ -198,25 +199,47 @@ class Adopted(NamedTuple):
     seconds: float
 
 
+class Rows(Protocol):
+    """The rows of a design, trained to their ends or to a step; `Results` are such rows.
+
+    Attributes:
+        design: the design.
+        diverged_at: the step at which each row diverged, or -1, `(rows,)`.
+        stopped_at: the step at which each row stopped, or -1, `(rows,)`.
+        seconds: time of each row, `(rows,)`.
+    """
+
+    design: Design
+    diverged_at: np.ndarray
+    stopped_at: np.ndarray
+    seconds: np.ndarray
+
+    def params(self, row: int) -> Params:
+        """Returns the parameters of a row that predict."""
+        ...
+
+
 def from_row(
-    member: Candidate, results: Results, row: int, like: RegMLP, fold: Fold, y: Any
+    member: Candidate, rows: Rows, row: int, like: RegMLP, fold: Fold, y: Any, start: Params | None = None
 ) -> Adopted | None:
     """Returns the network of one row of a sweep; None where the row diverged.
 
     Args:
         member: the candidate of the row.
-        results: the results of the sweep.
+        rows: the rows of its design.
         row: number of the row.
         like: the network that has validated the samples, for their shapes and classes.
         fold: the fold of the row.
         y: the targets of all samples, as the user gave them.
+        start: the parameters that the row has started from, where they were not drawn.
     """
     num_samples = member.network._num_trained(len(fold.train))
-    trained = trained_row(results, row, num_samples, results.design.row(row).seed)
+    trained = trained_row(rows, row, num_samples, rows.design.row(row).seed)
     if trained is None:
         return None
+    trained = trained._replace(start=start)
     # All configurations of a sweep share the steps before the network.
-    seconds = float(results.seconds[row]) + fold.seconds / len(results.design.configurations)
+    seconds = float(rows.seconds[row]) + fold.seconds / len(rows.design.configurations)
 
     def take(estimator: Any) -> None:
         pipelines, network = inside(estimator)
@@ -231,23 +254,23 @@ def from_row(
     return Adopted(take, seconds)
 
 
-def trained_row(results: Results, row: int, num_samples: int, seed: int | None) -> Trained | None:
+def trained_row(rows: Rows, row: int, num_samples: int, seed: int | None) -> Trained | None:
     """Returns the network of a row; None where the row diverged.
 
     Args:
-        results: the results of the row's sweep.
+        rows: the rows of its design.
         row: number of the row.
         num_samples: samples of an epoch.
-        seed: the random_state that it was trained with, where the estimator has none of its own.
+        seed: the random_state that it was trained with; None takes the estimator's own.
     """
-    if results.diverged_at[row] >= 0:
+    if rows.diverged_at[row] >= 0:
         return None
-    design, stopped_at = results.design, int(results.stopped_at[row])
+    design, stopped_at = rows.design, int(rows.stopped_at[row])
     configuration = design.row(row).configuration
     config = design.configs[configuration]
     steps = stopped_at if stopped_at >= 0 else config.num_steps
     epochs = -(-steps // design.num_batches[configuration])
-    return Trained(results.params(row), config, epochs, num_samples, stopped_at >= 0, seed)
+    return Trained(rows.params(row), config, epochs, num_samples, stopped_at >= 0, seed)
 
 
 def _samples(fold: Fold, y: Any) -> tuple[Any, Any, None]:

@@ -9,13 +9,22 @@ from unittest import mock
 
 import pytest
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+from sklearn.model_selection._search_successive_halving import HalvingGridSearchCV, HalvingRandomSearchCV
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils._test_common import instance_generator as lists
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from regjax import RegGridSearchCV, RegMLPClassifier, RegMLPRegressor, RegRandomizedSearchCV
+from regjax import (
+    RegGridSearchCV,
+    RegHalvingGridSearchCV,
+    RegHalvingRandomSearchCV,
+    RegMLPClassifier,
+    RegMLPRegressor,
+    RegPathCV,
+    RegRandomizedSearchCV,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -24,6 +33,9 @@ PEERS = {
     RegMLPRegressor: MLPRegressor,
     RegGridSearchCV: GridSearchCV,
     RegRandomizedSearchCV: RandomizedSearchCV,
+    RegHalvingGridSearchCV: HalvingGridSearchCV,
+    RegHalvingRandomSearchCV: HalvingRandomSearchCV,
+    RegPathCV: GridSearchCV,
 }
 
 
@@ -60,7 +72,11 @@ def test_estimators(estimator, check):
     check(estimator)
 
 
-@checks_of(as_scikit_learn_checks(RegGridSearchCV) + as_scikit_learn_checks(RegRandomizedSearchCV))
+@checks_of([
+    estimator
+    for ours in (RegGridSearchCV, RegRandomizedSearchCV, RegHalvingGridSearchCV, RegHalvingRandomSearchCV)
+    for estimator in as_scikit_learn_checks(ours)
+])  # fmt: skip
 def test_searches_over_other_estimators(estimator, check):
     check(estimator)
 
@@ -76,6 +92,9 @@ GRID = {"alpha": [1e-4, 0.1]}
     RegGridSearchCV(
         make_pipeline(StandardScaler(), RegMLPClassifier(**FEW)), {"regmlpclassifier__alpha": [0, 0.1]}, cv=2
     ),
+    RegHalvingGridSearchCV(RegMLPClassifier(**FEW), GRID, cv=2, resource="max_iter", max_resources=100),
+    RegPathCV(RegMLPClassifier(**FEW), [0.1, 1e-4], cv=2),
+    RegPathCV(RegMLPRegressor(**FEW), [0.1, 1e-4], cv=2),
 ])  # fmt: skip
 def test_searches_over_networks(estimator, check):
     check(estimator)

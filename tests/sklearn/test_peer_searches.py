@@ -1,7 +1,4 @@
-"""scikit-learn's tests of its searches, `model_selection/tests/test_search.py`, on the searches.
-
-The halving searches in it are scikit-learn's.
-"""
+"""scikit-learn's tests of its searches, `model_selection/tests/test_search.py`, on the searches."""
 
 import pytest
 from peer_tests import mark_slow, run_with
@@ -12,7 +9,12 @@ import regjax
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 run_with(
-    {"GridSearchCV": regjax.RegGridSearchCV, "RandomizedSearchCV": regjax.RegRandomizedSearchCV},
+    {
+        "GridSearchCV": regjax.RegGridSearchCV,
+        "RandomizedSearchCV": regjax.RegRandomizedSearchCV,
+        "HalvingGridSearchCV": regjax.RegHalvingGridSearchCV,
+        "HalvingRandomSearchCV": regjax.RegHalvingRandomSearchCV,
+    },
     "sklearn.model_selection.tests.test_search",
     globals(),
 )
