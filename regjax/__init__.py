@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from regjax.core.random import replicate_key
     from regjax.core.train import Trained, make_train
     from regjax.data.loaders import load_mat, load_npz, load_table, two_regions
+    from regjax.engine.references import references
     from regjax.engine.refit import refit
     from regjax.engine.sweep import load, plan, sweep
     from regjax.sklearn.encoder import TableEncoder
@@ -79,6 +80,7 @@ __all__ = [
     "plan",
     "Plan",
     "refit",
+    "references",
     "Model",
     "save_model",
     "load_model",
@@ -103,6 +105,7 @@ _DEFINED_IN = {
     "core.random": "replicate_key",
     "core.train": "Trained make_train",
     "data.loaders": "load_mat load_npz load_table two_regions",
+    "engine.references": "references",
     "engine.refit": "refit",
     "engine.sweep": "load plan sweep",
     "sklearn.encoder": "TableEncoder",

@@ -92,6 +92,7 @@ TESTED_IN = {
     "study.inference": "study/test_model.py",
     "study.predict": "study/test_results.py",
     "study.records": "study/test_results.py",
+    "study.references": "engine/test_references.py",
     "study.words": "study/test_grid.py",
 }
 
@@ -102,8 +103,8 @@ PATHS = {
 MODULES = [name for name in PATHS if "." in name and not name.endswith("__init__")]
 # Those whose doctests train for seconds.
 TRAINING = {
-    "sklearn.search", "sklearn.fitted", "sklearn.rules", "sklearn.estimators", "tutorial.functions",
-    "tutorial.experiment", "study.model",
+    "engine.references", "sklearn.search", "sklearn.fitted", "sklearn.rules", "sklearn.estimators",
+    "tutorial.functions", "tutorial.experiment", "study.model",
 }  # fmt: skip
 NAMED_TUPLES = {"_make", "_asdict", "_fields", "_field_defaults", "_replace"}
 
@@ -236,9 +237,9 @@ def test_jax_grad_is_called_in_the_certificate_only():
 SURFACE = {
     "regjax": """Config HParams Data load_mat load_npz load_table two_regions Layer init_params forward
         backward predict predict_proba cost cost_and_grads dropout_masks replicate_key make_train Trained
-        check_gradient Grid grid random_grid sobol_grid sweep Questions Results load plan Plan refit Model
-        save_model load_model export_onnx fit TableEncoder RegMLPClassifier RegMLPRegressor RegGridSearchCV
-        RegRandomizedSearchCV one_se""",
+        check_gradient Grid grid random_grid sobol_grid sweep Questions Results load plan Plan refit
+        references Model save_model load_model export_onnx fit TableEncoder RegMLPClassifier RegMLPRegressor
+        RegGridSearchCV RegRandomizedSearchCV one_se""",
     "regjax.plot": """KINDS boundaries boundary curves data_set forest gap heatmap importance masks path
         stability""",
     "regjax.report": "About page",

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from regjax.core.metrics import without_split
 from regjax.report.arrays import arrays_of
 from regjax.report.inputs import importance_of
-from regjax.report.words import About, inputs_in_words, words_of
+from regjax.report.words import About, inputs_in_words, references_in_words, words_of
 from regjax.study.choice import Choice
 from regjax.study.comparison import Comparison
 from regjax.study.importance import Importance
+from regjax.study.references import References
 from regjax.study.results import Results
 
 
@@ -26,6 +27,7 @@ def page(
     *,
     missing: Sequence[str] = (),
     about: About | None = None,
+    references: References | str | None = None,
 ) -> str:
     """Returns a sweep as HTML.
 
@@ -38,6 +40,7 @@ def page(
         choice: the chosen configuration; None where none was chosen.
         missing: why the comparison or the choice is missing.
         about: texts that do not follow from the results.
+        references: other models on the same folds, of `regjax.references`, or why there are none.
 
     Raises:
         ImportError: without Bokeh, the extra `report`.
@@ -61,6 +64,7 @@ def page(
     data = arrays_of(results, metric, comparison, None if choice is None else choice.index)
     found = None if choice is None else importance_of(results, choice)
     words["importance"] = inputs_in_words(found)
+    words["references"] = references_in_words(references)
     document = document_of(data, results.design, comparison, found, about.every)
     more = {"words": words, "bare": False, "pickers": len(data["axes"]), "metric": without_split(metric)}
     more["important"] = isinstance(found, Importance)
