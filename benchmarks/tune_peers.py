@@ -126,7 +126,7 @@ def halving(problem: Problem, train: np.ndarray, test: np.ndarray, seed: int) ->
 
     def searched(num: int) -> Any:
         pipeline = Pipeline([("columns", encoder), ("network", network)])
-        found = HalvingRandomSearchCV(pipeline, space, **options, **{"n_candidates": num})
+        found = HalvingRandomSearchCV(pipeline, space, **(options | {"n_candidates": num}))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of networks that have not converged
             return found.fit(features.iloc[train], problem.y[train])
@@ -382,7 +382,7 @@ def _random_until(deadline: float, rows: Prepared, seed: int) -> tuple[float, in
         count += 1
         if score > best[0]:
             best = (score, epochs, params)
-    return *best, count
+    return best[0], best[1], best[2], count
 
 
 def by_hand(problem: Problem, train: np.ndarray, test: np.ndarray, seed: int) -> Search:

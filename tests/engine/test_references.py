@@ -154,7 +154,7 @@ def test_the_network_is_chosen_without_the_fold_that_scores_it():
     found = references(results)
     choice = results.best()
     assert found.network.mean() == pytest.approx(choice.corrected, abs=1e-12)
-    table = found.table.iloc[0]
+    table = found.table.to_dict("records")[0]
     differences = found.network - found.scores[0]
     assert table["difference"] == pytest.approx(differences.mean())
     splits = results.design.splits
