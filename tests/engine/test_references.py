@@ -170,7 +170,7 @@ def test_one_split_has_numbers_alone():
     found = references(results)
     assert found.scores.shape == (2, 1)
     assert found.network == pytest.approx(results.units("val_accuracy")[results.best().index].mean())
-    assert found.table["se"].isna().all()
+    assert np.isnan(found.table["se"].to_numpy()).all()
     assert "[" not in found.table["sentence"][0]
     assert "optimistic" in str(found)
 
