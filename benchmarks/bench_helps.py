@@ -3,10 +3,10 @@
     python -m benchmarks.bench_helps RESULTS.jsonl [--shuffles 100] [--sets NAME …]
 
 Two public tables of thousands of rows and many noisy columns, on which a network without a regulariser
-learns its training rows by heart: the gain is above ten points. Each is swept once as it is, with the defaults
-of the command line, and then with its target shuffled, when nothing can help: "helps" must then come in at
-most 5 %. Shuffles have one seed and a tenth of the steps, which changes neither the question nor its evidence,
-five folds; the rest is as by default. A line of RESULTS holds a sweep: those that are there are not repeated.
+learns its training rows by heart: the gain is above ten points. Each is swept once as it is, with the
+defaults of the command line, and then with its target shuffled, when nothing can help: "helps" must then come
+in at most 5 %. Shuffles have one seed and a tenth of the steps, which changes neither the question nor its
+evidence, five folds; the rest is as by default. A line of RESULTS holds a sweep, which is not made again.
 
 The data are in the package of the extra `tables`.
 """
