@@ -16,6 +16,7 @@ from regjax.core.config import REAL_LOSSES, Loss
 from regjax.core.data import Data
 from regjax.core.minibatches import weigh_classes
 from regjax.core.objective import resolve_loss
+from regjax.core.settings import own_settings
 from regjax.study.design import Design
 from regjax.study.predict import score_of
 from regjax.study.questions import Questions
@@ -222,8 +223,9 @@ def _num_classes(design: Design) -> int:
 
 def _weights(design: Design, fold: int) -> np.ndarray | None:
     """Returns the weights of samples and classes in a fold's training, `(n,)`; None where all are equal."""
-    train = design.splits.train[fold]
+    train = np.asarray(design.splits.train[fold], np.float64)
     if design.configs[0].class_weight is None and np.ptp(train[train > 0]) == 0:
         return None
-    data = Data(design.data.x, design.data.y, train)
-    return np.asarray(weigh_classes(data, design.configs[0]).weights, np.float64)
+    data = Data(None, design.data.y, train)
+    with own_settings("float64"):
+        return np.asarray(weigh_classes(data, design.configs[0]).weights)
