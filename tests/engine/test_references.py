@@ -179,7 +179,7 @@ def test_a_training_part_of_one_class_and_a_class_that_it_lacks():
     X, y = samples(60, classes=3)
     order = np.argsort(y, kind="stable")
     X, y = X[order], y[order]
-    folds = [(np.arange(20), np.arange(20, 60)), (np.arange(40), np.arange(40, 60))]
+    folds = [(np.arange(20), np.arange(20, 40)), (np.arange(40), np.arange(40, 60))]
     results = swept((X, y), folds=folds)
     found = references(results)
     np.testing.assert_array_equal(found.scores[:, 0], 0)
