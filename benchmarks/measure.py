@@ -64,15 +64,18 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def write(path: str | None, result: dict[str, Any]) -> None:
-    """Writes a result with its context as JSON, where a path is given."""
-    if path is None:
-        return
-    context = {
+def context() -> dict[str, Any]:
+    """Returns what a result depends on: versions, device, cores, machine, date."""
+    return {
         "versions": versions(),
         "device": device(),
         "cores": len(os.sched_getaffinity(0)),
         "machine": platform.machine(),
         "date": time.strftime("%Y-%m-%d"),
     }
-    Path(path).write_text(json.dumps({**context, **result}, indent=1) + "\n")
+
+
+def write(path: str | None, result: dict[str, Any]) -> None:
+    """Writes a result with its context as JSON, where a path is given."""
+    if path is not None:
+        Path(path).write_text(json.dumps({**context(), **result}, indent=1) + "\n")

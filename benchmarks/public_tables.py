@@ -34,6 +34,8 @@ TABLES = {
     "orange juice": ("ISLR", "OJ", "Purchase"),
     "affairs": ("statsmodels", "fair", "rate_marriage"),
     "credit cards": ("AER", "CreditCard", "card"),
+    "personality": ("psych", "bfi", "education"),
+    "public spending": ("stevedata", "gss_spending", "age"),
 }
 
 
@@ -107,27 +109,14 @@ def measure(name: str, folder: Path, more: list[str]) -> Line:
 
 def _peers(table: Any, target: str, design: Any) -> tuple[float, float]:
     """Returns the mean scores of scikit-learn's network and of boosting on the design's folds."""
-    from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+    from sklearn.compose import TransformedTargetRegressor
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-    from sklearn.impute import MissingIndicator, SimpleImputer
     from sklearn.model_selection import cross_val_score
     from sklearn.neural_network import MLPClassifier, MLPRegressor
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+    from sklearn.preprocessing import StandardScaler
 
-    X, y = _features(table.drop(columns=[target]), design.schema), np.asarray(design.data.y)[0]
-    kept = design.schema.kept
-    numbers = [column.name for column in kept if column.kind != "category"]
-    gaps = [column.name for column in kept if column.kind != "category" and column.gaps]
-    categories = [column.name for column in kept if column.kind == "category"]
-    encoder = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=design.schema.least)
-    columns = ColumnTransformer(
-        [
-            ("numbers", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), numbers),
-            ("gaps", MissingIndicator(features="all"), gaps),
-            ("categories", encoder, categories),
-        ]
-    )
+    X, y = features_of(table.drop(columns=[target]), design.schema), np.asarray(design.data.y)[0]
     folds = [
         (np.flatnonzero(train), np.flatnonzero(val))
         for train, val in zip(design.splits.train, design.splits.val, strict=True)
@@ -141,12 +130,34 @@ def _peers(table: Any, target: str, design: Any) -> tuple[float, float]:
         )
         boosting = HistGradientBoostingRegressor(categorical_features="from_dtype", random_state=0)
     scoring = "accuracy" if classes else "r2"
-    network = make_pipeline(columns, network)
+    network = make_pipeline(encoder_of(design.schema), network)
     scores = [cross_val_score(model, X, y, cv=folds, scoring=scoring) for model in (network, boosting)]
     return float(np.mean(scores[0])), float(np.mean(scores[1]))
 
 
-def _features(features: Any, schema: Any) -> Any:
+def encoder_of(schema: Any) -> Any:
+    """Returns the transformer that a user would build by hand, from `features_of` to inputs of a network."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import MissingIndicator, SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    numbers = [column.name for column in schema.kept if column.kind != "category"]
+    gaps = [column.name for column in schema.kept if column.kind != "category" and column.gaps]
+    categories = [column.name for column in schema.kept if column.kind == "category"]
+    encoder = OneHotEncoder(
+        handle_unknown="infrequent_if_exist", min_frequency=schema.least, sparse_output=False
+    )
+    return ColumnTransformer(
+        [
+            ("numbers", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), numbers),
+            ("gaps", MissingIndicator(features="all"), gaps),
+            ("categories", encoder, categories),
+        ]
+    )
+
+
+def features_of(features: Any, schema: Any) -> Any:
     """Returns the kept columns for scikit-learn: numbers as floats, categories as pandas' own."""
     found = features[[column.name for column in schema.kept]].copy()
     for column in schema.kept:

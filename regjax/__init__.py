@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from regjax.core.train import Trained, make_train
     from regjax.data.loaders import load_mat, load_npz, load_table, two_regions
     from regjax.engine.population import population, train_schedule
+    from regjax.engine.references import references
     from regjax.engine.refit import refit
     from regjax.engine.sweep import load, plan, sweep
     from regjax.sklearn.encoder import TableEncoder
@@ -91,6 +92,7 @@ __all__ = [
     "Schedule",
     "train_schedule",
     "refit",
+    "references",
     "Model",
     "save_model",
     "load_model",
@@ -119,6 +121,7 @@ _DEFINED_IN = {
     "core.train": "Trained make_train",
     "data.loaders": "load_mat load_npz load_table two_regions",
     "engine.population": "population train_schedule",
+    "engine.references": "references",
     "engine.refit": "refit",
     "engine.sweep": "load plan sweep",
     "sklearn.encoder": "TableEncoder",

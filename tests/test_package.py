@@ -99,6 +99,7 @@ TESTED_IN = {
     "study.population": "engine/test_population.py",
     "study.predict": "study/test_results.py",
     "study.records": "study/test_results.py",
+    "study.references": "engine/test_references.py",
     "study.words": "study/test_grid.py",
 }
 
@@ -115,6 +116,8 @@ TRAINING = {
     "sklearn.search", "sklearn.halving", "sklearn.path", "sklearn.fitted", "sklearn.rules",
     "sklearn.estimators", "tutorial.functions",
     "tutorial.experiment", "study.model",
+    "engine.references", "sklearn.search", "sklearn.fitted", "sklearn.rules", "sklearn.estimators",
+    "tutorial.functions", "tutorial.experiment", "study.model",
 }  # fmt: skip
 NAMED_TUPLES = {"_make", "_asdict", "_fields", "_field_defaults", "_replace"}
 
@@ -250,6 +253,9 @@ SURFACE = {
         check_gradient Grid grid random_grid sobol_grid sweep Questions Results load plan Plan population
         Population Explore Schedule train_schedule refit Model save_model load_model export_onnx fit
         TableEncoder RegMLPClassifier RegMLPRegressor RegGridSearchCV RegRandomizedSearchCV one_se""",
+        check_gradient Grid grid random_grid sobol_grid sweep Questions Results load plan Plan refit
+        references Model save_model load_model export_onnx fit TableEncoder RegMLPClassifier RegMLPRegressor
+        RegGridSearchCV RegRandomizedSearchCV one_se""",
     "regjax.plot": """KINDS boundaries boundary curves data_set forest gap heatmap importance masks path
         schedules stability""",
     "regjax.optuna": "optimize as_study",

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     "--every", type=click.IntRange(1, 86_400), metavar="SECONDS",
     help="Write it again and again until the sweep is finished; the page loads itself again.",
 )  # fmt: skip
-def report(path: str, number: str, out: str, every: int | None) -> None:
+@click.option(
+    "--references/--no-references", default=True, show_default=True,
+    help="Hold a linear model and boosted trees against the networks of a finished sweep.",
+)  # fmt: skip
+def report(path: str, number: str, out: str, every: int | None, references: bool) -> None:
     """Writes a sweep as one page that opens offline: the decision, and every configuration to click.
 
     Of a sweep that is not finished it shows the configurations that are.
@@ -39,10 +43,10 @@ def report(path: str, number: str, out: str, every: int | None) -> None:
             raise IsADirectoryError(21, "is a directory where a file must go", out)
         with Store(path, create=False) as store:
             sweep = store.sweep_number(number_of(number))
-        _write(path, sweep, Path(out), every)
+        _write(path, sweep, Path(out), every, references)
 
 
-def _write(path: str, sweep: int, out: Path, every: int | None) -> None:
+def _write(path: str, sweep: int, out: Path, every: int | None, references: bool) -> None:
     """Writes the page; with `every`, whenever networks have been finished since, until all are."""
     from regjax.store.store import Store
 
@@ -54,7 +58,7 @@ def _write(path: str, sweep: int, out: Path, every: int | None) -> None:
                 begun = store.design_of(sweep)
             done, total = overview.done, overview.num_rows
             if done > written:
-                page = _page(path, overview, begun, None if done == total else every)
+                page = _page(path, overview, begun, None if done == total else every, references)
                 terminal.write(out, lambda part, page=page: part.write_text(page, "utf-8"))
                 written = done
                 so_far = f", {done:,} of {total:,} networks" if done < total else ""
@@ -71,8 +75,9 @@ def _write(path: str, sweep: int, out: Path, every: int | None) -> None:
         raise Interrupted(f"{out} holds the sweep as it stood") from None
 
 
-def _page(path: str, overview: Overview, begun: StoredSweep, every: int | None) -> str:
+def _page(path: str, overview: Overview, begun: StoredSweep, every: int | None, references: bool) -> str:
     import regjax
+    from regjax.engine.references import references_or_why
     from regjax.engine.sweep import NotFinished
     from regjax.report import About, page
 
@@ -89,8 +94,11 @@ def _page(path: str, overview: Overview, begun: StoredSweep, every: int | None) 
     except NotFinished:
         return page(None, about=about)
     # Single configurations are compared: an arm that is its best learning rate has no place in a heatmap.
-    answers = results.answers(dataclasses.replace(begun.questions, over=()))
+    questions = dataclasses.replace(begun.questions, over=())
+    answers = results.answers(questions)
+    # Nothing is chosen without held-out samples; what is not finished is chosen again.
+    wanted = references and done == total and answers.choice is not None
     return page(
         results, answers.comparison, answers.choice, missing=list(answers.missing), about=about,
-        first=answers.first,
+        first=answers.first, references=references_or_why(results, questions) if wanted else None,
     )  # fmt: skip

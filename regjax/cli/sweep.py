@@ -20,16 +20,19 @@ from regjax.cli.terminal import Interrupted, ctrl_c, training_errors, user_error
 
 if TYPE_CHECKING:
     from regjax.cli.spec import Spec
+    from regjax.study.references import References
     from regjax.study.results import Answers, Results
 
 FILES = (
-    "sweep.toml", "results.csv", "summary.csv", "comparison.csv", "choice.csv", "scores.png", "curves.png"
+    "sweep.toml", "results.csv", "summary.csv", "comparison.csv", "choice.csv", "references.csv",
+    "scores.png", "curves.png",
 )  # fmt: skip
 
 
 @click.command()
 @sweep_options
 @click.option("--no-store", is_flag=True, help="The same as --store none.")
+@click.option("--references", is_flag=True, help="Hold a linear model and trees against the networks.")
 @click.option("--out", default="regjax-sweep", show_default=True, metavar="DIR", help="Where files go.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @click.option("--print-config", is_flag=True, help="Print the resolved sweep as TOML, and do nothing.")
@@ -40,6 +43,7 @@ def sweep(
     path: str | None,
     flags: dict[str, Any],
     no_store: bool,
+    references: bool,
     out: str,
     as_json: bool,
     print_config: bool,
@@ -52,6 +56,7 @@ def sweep(
     whose keys are the same names in the sections [data], [config], [grid] and [sweep]: see --print-config.
     """
     from regjax.cli.spec import as_toml, resolve
+    from regjax.engine.references import references_or_why
 
     with user_errors():
         if no_store:
@@ -76,7 +81,10 @@ def sweep(
         answers = results.answers(spec.questions)
         if not as_json:
             tables.show(results, answers)
-        for name in _write_files(folder, spec, results, answers):
+        beside = references_or_why(results, spec.questions) if references else None
+        if beside is not None and not as_json:
+            print(beside)
+        for name in _write_files(folder, spec, results, answers, beside):
             written.append(name)
             ctrl_c.check()
     except KeyboardInterrupt as stop:
@@ -85,7 +93,7 @@ def sweep(
     seconds = {"compile": results.compile_seconds, "train": results.train_seconds}
     seconds["total"] = time.perf_counter() - started
     if as_json:
-        print(json.dumps(tables.as_json(results, answers, seconds, written), allow_nan=False))
+        print(json.dumps(tables.as_json(results, answers, seconds, written, beside), allow_nan=False))
     else:
         print(tables.ending(results, seconds, written))
 
@@ -123,10 +131,12 @@ def _command(path: str | None, flags: Mapping[str, Any]) -> str:
     return shlex.join(words)
 
 
-def _write_files(folder: Path, spec: Spec, results: Results, answers: Answers) -> Iterator[str]:
+def _write_files(
+    folder: Path, spec: Spec, results: Results, answers: Answers, beside: References | str | None
+) -> Iterator[str]:
     """Writes the files of a sweep, and yields the path of each when it is written."""
     written = set()
-    for name, save in _files(spec, results, answers):
+    for name, save in _files(spec, results, answers, beside):
         with user_errors():
             terminal.write(folder / name, save)
         written.add(name)
@@ -136,7 +146,9 @@ def _write_files(folder: Path, spec: Spec, results: Results, answers: Answers) -
         (folder / name).unlink(missing_ok=True)
 
 
-def _files(spec: Spec, results: Results, answers: Answers) -> Iterator[tuple[str, Callable[[Path], Any]]]:
+def _files(
+    spec: Spec, results: Results, answers: Answers, beside: References | str | None
+) -> Iterator[tuple[str, Callable[[Path], Any]]]:
     """Yields the name of each file and the function that writes it; a figure is drawn only then."""
     from regjax.cli.spec import as_toml
 
@@ -146,6 +158,8 @@ def _files(spec: Spec, results: Results, answers: Answers) -> Iterator[tuple[str
         found["comparison.csv"] = answers.comparison.table.drop(columns="sentence")
     if answers.first is not None:
         found["choice.csv"] = answers.first.to_pandas(results.design)
+    if beside is not None and not isinstance(beside, str):
+        found["references.csv"] = beside.table.drop(columns="sentence")
     yield "sweep.toml", lambda path: path.write_text(as_toml(spec), "utf-8")
     for name, table in found.items():
         yield name, functools.partial(table.to_csv, index=False)

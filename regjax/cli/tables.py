@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from regjax.study.choice import Choice
     from regjax.study.comparison import Comparison
     from regjax.study.design import Design
+    from regjax.study.references import References
     from regjax.study.results import Answers, Results
 
 SHOWN = 24
@@ -37,9 +38,13 @@ def shown_metric(results: Results, choice: Choice | None) -> str | None:
 
 
 def as_json(
-    results: Results, answers: Answers, seconds: dict[str, float], written: Sequence[str]
+    results: Results,
+    answers: Answers,
+    seconds: dict[str, float],
+    written: Sequence[str],
+    beside: References | str | None = None,
 ) -> dict[str, Any]:
-    """Returns the object that `--json` prints."""
+    """Returns the object that `--json` prints; `beside` are other models, or why there are none."""
     from regjax.study.provenance import device, versions
 
     comparison, choice, missing, first = answers
@@ -59,7 +64,8 @@ def as_json(
         "summary": _records(results.summary(shown_metric(results, choice))),
         "comparison": compared,
         "choice": None if choice is None else dataclasses.asdict(choice),
-        "notes": [*results.notes, *missing],
+        "references": None if beside is None or isinstance(beside, str) else _records(beside.table),
+        "notes": [*results.notes, *missing, *([beside] if isinstance(beside, str) else [])],
         "seconds": seconds,
         "device": device(),
         "versions": versions(),

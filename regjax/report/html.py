@@ -15,11 +15,12 @@ from regjax.core.metrics import without_split
 from regjax.report.arrays import arrays_of
 from regjax.report.inputs import importance_of
 from regjax.report.pictures import as_source
-from regjax.report.words import About, inputs_in_words, words_of
+from regjax.report.words import About, inputs_in_words, references_in_words, words_of
 from regjax.study.choice import Choice
 from regjax.study.comparison import Comparison
 from regjax.study.importance import Importance
 from regjax.study.one_question import ChoiceComparison
+from regjax.study.references import References
 from regjax.study.results import Results
 
 
@@ -32,6 +33,7 @@ def page(
     about: About | None = None,
     pictures: Mapping[str, Figure] | None = None,
     first: ChoiceComparison | None = None,
+    references: References | str | None = None,
 ) -> str:
     """Returns a sweep as HTML.
 
@@ -46,6 +48,7 @@ def page(
         about: texts that do not follow from the results.
         pictures: caption -> figure of `regjax.plot`, which the page shows as it is.
         first: whether choosing beats the baseline, the page's first sentence; None where it is not known.
+        references: other models on the same folds, of `regjax.references`, or why there are none.
 
     Raises:
         ImportError: without Bokeh, the extra `report`.
@@ -70,6 +73,7 @@ def page(
     data = arrays_of(results, metric, comparison, None if choice is None else choice.index)
     found = None if choice is None else importance_of(results, choice)
     words["importance"] = inputs_in_words(found)
+    words["references"] = references_in_words(references)
     document = document_of(data, results.design, comparison, found, about.every)
     more = {"words": words, "bare": False, "pickers": len(data["axes"]), "metric": without_split(metric)}
     more["important"] = isinstance(found, Importance)

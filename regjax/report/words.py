@@ -23,6 +23,7 @@ from regjax.study.importance import Importance
 from regjax.study.intervals import as_number
 from regjax.study.one_question import ChoiceComparison
 from regjax.study.provenance import place_in_words
+from regjax.study.references import References
 from regjax.study.results import Results
 from regjax.study.words import duration
 
@@ -42,6 +43,7 @@ FRAME = {
     "first": "The first baseline again",
     "no_detail": "No network of this configuration is in the page: none was kept (sweep with --keep all), "
     "all diverged, or there was no room for so many.",
+    "references": "Beside other models",
     "importance": "Which inputs matter",
     "table": "All configurations",
     "csv": "Save as CSV",
@@ -106,6 +108,7 @@ def words_of(
         "comparable": False,
         "cells": "",
         "importance": [],
+        "references": [],
     }
     if about.unfinished:
         words["warnings"] += [
@@ -138,6 +141,13 @@ def inputs_in_words(importance: Importance | str | None) -> list[str]:
     some = f"; {MOST_COLUMNS} of {count:,} columns" if count > MOST_COLUMNS else ""
     bars = FRAME["thick_and_thin"] if importance.has_intervals else ""
     return [importance.title + some + bars, *importance.notes]
+
+
+def references_in_words(references: References | str | None) -> list[str]:
+    """Returns how the chosen network does beside other models, or why that is not known, in sentences."""
+    if references is None or isinstance(references, str):
+        return [] if references is None else [references]
+    return [references.title, *references.table["sentence"], *references.notes]
 
 
 def baseline_in_words(comparison: Comparison | None) -> str:

@@ -1,4 +1,7 @@
-"""Predictions of the networks of a sweep, and scores of the mean of several; `Results` calls it."""
+"""Predictions of the networks of a sweep, and scores of the mean of several; `Results` calls it.
+
+`engine/references.py` scores other models by `score_of`.
+"""
 
 from __future__ import annotations
 
@@ -91,12 +94,21 @@ def ensemble_scores(design: Design, kept: Mapping[int, Params], metric: str) -> 
             run = predict if loss in REAL_LOSSES else predict_proba
             each = [predicted(run, design, row, kept[row], samples) for row in rows]
             mean = np.mean(each, axis=0).astype(np.float64)
-            found[configuration, fold] = _metrics_of(mean, design, loss, fold)[without_split(metric)]
+            found[configuration, fold] = score_of(mean, design, loss, fold, metric)
     return found
 
 
-def _metrics_of(mean: np.ndarray, design: Design, loss: Loss, fold: int) -> dict[str, float]:
-    """Returns the metrics of averaged predictions, `(outputs, n)`, on the held-out samples of a fold."""
+def score_of(mean: np.ndarray, design: Design, loss: Loss, fold: int, metric: str) -> float:
+    """Returns a metric of predictions on the held-out samples of a fold, as records have it.
+
+    Args:
+        mean: probabilities of the classes, `(n_classes, n)`, or of class 1, `(1, n)`; or real values,
+            `(n_outputs, n)`, float64: of all samples of the design, of which the held-out ones are read.
+        design: design of the sweep.
+        loss: loss of its networks.
+        fold: number of the fold.
+        metric: name of the metric, with or without its split.
+    """
     # Metrics take logits: those of these probabilities, for several classes up to a constant; the logits of
     # poisson are logarithms too.
     with np.errstate(divide="ignore"):
@@ -110,5 +122,5 @@ def _metrics_of(mean: np.ndarray, design: Design, loss: Loss, fold: int) -> dict
         weights = jnp.asarray(design.splits.val[fold], jnp.float64)
         y = np.asarray(design.data.y)
         y = jnp.asarray(y.astype(np.float64) if loss in REAL_LOSSES else y)
-        found = metrics(jnp.asarray(scores), y, weights, loss=loss)
-        return {name: float(value) for name, value in found.items()}
+        name: Any = without_split(metric)
+        return float(metrics(jnp.asarray(scores), y, weights, loss=loss, only=(name,))[name])

@@ -71,6 +71,23 @@ def test_a_sweep_prints_tables_and_writes_files(tmp_path, capsys):
         )
 
 
+def test_other_models_stand_beside_the_networks_where_they_are_asked_for(tmp_path, capsys):
+    asked = ["sweep", "iris", *QUICK[:-2], "--l2", "0,1", "--no-store", "--out", tmp_path, "--references"]
+    code, out, _ = run(capsys, *asked, "--folds", "3")
+    assert code == 0
+    assert "logistic regression 0." in out
+    assert "; the chosen network less it: " in out
+    table = pd.read_csv(tmp_path / "references.csv")
+    assert table["name"].tolist() == ["logistic regression", "boosted trees"]
+    code, out, _ = run(capsys, *asked, "--folds", "3", "--json")
+    assert [entry["score"] for entry in json.loads(out)["references"]] == table["score"].tolist()
+    # Another sweep's files go, and what cannot be answered is said.
+    code, out, _ = run(capsys, *asked, "--folds", "none")
+    assert code == 0
+    assert "no references: best and compare must have samples held out" in out
+    assert "references.csv" not in os.listdir(tmp_path)
+
+
 def test_json_is_one_object_and_python_agrees(tmp_path, capsys):
     code, out, err = run(capsys, "sweep", *QUICK, "--l2", "0,1", "--json", "--out", tmp_path)
     assert (code, err) == (0, "")

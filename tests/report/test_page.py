@@ -207,6 +207,15 @@ def test_the_columns_that_matter_to_the_choice_or_why_they_are_not_known(planar,
     assert "Which inputs matter" not in page(planar, planar.compare())
 
 
+def test_other_models_stand_on_the_page(planar):
+    found = regjax.references(planar)
+    html = page(planar, planar.compare(), planar.best(), references=found)
+    assert "Beside other models" in html
+    assert found.table["sentence"][0] in html
+    assert "Beside other models" not in page(planar, planar.compare(), planar.best())
+    assert "no references: too long" in page(planar, references="no references: too long")
+
+
 def test_importance_takes_the_samples_that_there_is_time_for(planar, monkeypatch):
     per_sample = inputs.REPEATS * 12 * 2 * num_params(planar.design.configs[0])
     for samples, words in (
@@ -282,6 +291,9 @@ def test_report_of_a_store(store, tmp_path, capsys):
     assert "num_steps = 50" in asked
     assert "two_regions: 2 configurations × 6 networks" in html
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+    assert "logistic regression 0." in html
+    assert run("report", store, "-o", out, "--no-references") == 0
+    assert "logistic regression" not in out.read_text()
 
 
 @pytest.mark.parametrize(
