@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from regjax.data.loaders import load_mat, load_npz, load_table, two_regions
     from regjax.engine.refit import refit
     from regjax.engine.sweep import load, plan, sweep
+    from regjax.engine.tune import tune
     from regjax.sklearn.encoder import TableEncoder
     from regjax.sklearn.estimators import RegMLPClassifier, RegMLPRegressor
     from regjax.sklearn.fitted import fit
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from regjax.study.plan import Plan
     from regjax.study.questions import Questions
     from regjax.study.results import Results
+    from regjax.study.space import DEFAULT_SPACE, Maybe, Where
+    from regjax.study.tuned import Search, Tuned
 
     __version__: str
 
@@ -73,6 +76,12 @@ __all__ = [
     "random_grid",
     "sobol_grid",
     "sweep",
+    "tune",
+    "Tuned",
+    "Search",
+    "Maybe",
+    "Where",
+    "DEFAULT_SPACE",
     "Questions",
     "Results",
     "load",
@@ -105,6 +114,7 @@ _DEFINED_IN = {
     "data.loaders": "load_mat load_npz load_table two_regions",
     "engine.refit": "refit",
     "engine.sweep": "load plan sweep",
+    "engine.tune": "tune",
     "sklearn.encoder": "TableEncoder",
     "sklearn.estimators": "RegMLPClassifier RegMLPRegressor",
     "sklearn.fitted": "fit",
@@ -117,6 +127,8 @@ _DEFINED_IN = {
     "study.plan": "Plan",
     "study.questions": "Questions",
     "study.results": "Results",
+    "study.space": "DEFAULT_SPACE Maybe Where",
+    "study.tuned": "Search Tuned",
 }
 _MODULE_OF = {name: module for module, names in _DEFINED_IN.items() for name in names.split()}
 _PACKAGES = (

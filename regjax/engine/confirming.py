@@ -145,10 +145,8 @@ def _on_held_out_rows(
     )
     if entry["verdict"] == "hurts":
         place = len(finalists)
-    return Found(
-        entry["verdict"], difference, [*finalists, base][place], float(scores[place]), over, results, networks,
-        comparison,
-    )  # fmt: skip
+    chosen, score = [*finalists, base][place], float(scores[place])
+    return Found(entry["verdict"], difference, chosen, score, over, results, networks, comparison)
 
 
 def _in_outer_folds(
@@ -176,8 +174,8 @@ def _in_outer_folds(
     verdict = "not separated"
     if not math.isnan(difference.se) and not difference.low <= 0 <= difference.high:
         verdict = "helps" if (difference.low > 0) == higher_is_better(course.metric) else "hurts"
-    said = f"{as_number(folds[:, 0].mean())} for the regulariser, {as_number(folds[:, 1].mean())} for the baseline"
+    of_both = " and ".join(as_number(mean) for mean in folds.mean(axis=0))
     return Found(
         verdict, difference, base if verdict == "hurts" else chosen, score, over, results, networks, None,
-        folds, (f"means over the outer folds: {said}",),
+        folds, (f"{course.metric} over the outer folds: {of_both} of the baseline",),
     )  # fmt: skip

@@ -53,8 +53,8 @@ def tune(
 ) -> Tuned:
     """Returns which regulariser helps, how sure that is, and a model: no grid is needed.
 
-    Candidates are drawn from a space and raced by successive halving, those without a regulariser in a race of
-    their own. The best ones are compared with the best one without on rows that the search never saw.
+    Candidates are drawn from a space and raced by successive halving, those without a regulariser in a race
+    of their own. The best ones are compared with the best one without on rows that the search never saw.
 
     Args:
         data: as in `regjax.sweep`.
@@ -72,8 +72,8 @@ def tune(
             rows or more, and nests searches of fewer.
         search: how is searched: finalists, reduction, rungs, Hyperband, resource, outer folds, seed.
         metric: validation metric that is ranked; None takes val_accuracy or val_r2.
-        store: path of an SQLite file that keeps every network: the same call goes on where it was interrupted,
-            and one of a larger budget begins with what is there.
+        store: path of an SQLite file that keeps every network: the same call goes on where it was
+            interrupted, and one of a larger budget begins with what is there.
         executor: as in `regjax.sweep`.
         workers: as in `regjax.sweep`.
         kernel: as in `regjax.sweep`; "auto" is the native kernel wherever it can be built.
@@ -130,8 +130,11 @@ def tuned_of(settings: Setting, store: Store | None, work: Work, origin: Origin,
     if known is not None:
         return go_on(*known, store, work, origin, began)
 
-    def train(design: Design, num: int) -> None:
-        searched(design, settings.course(design, num), None, work, origin)
+    def train(design: Design, num: int, whole: bool) -> None:
+        course = settings.course(design, num)
+        standings = searched(design, course, None, work, origin)
+        if whole:
+            confirmed(design, course, winners_of(design, course, standings[-1]), None, work, origin)
 
     num, measured = settings.counted(), ""
     if num is None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import time
@@ -167,7 +168,7 @@ class Setting:
         ends = np.cumsum([0, *parts]).tolist()
         for outer, folds in self.splitting.of_outer.items():
             least = search.finalists if outer < 0 else 1
-            for skipped, (start, stop) in enumerate(zip(ends, ends[1:], strict=False)):
+            for skipped, (start, stop) in enumerate(itertools.pairwise(ends)):
                 if stop > start:
                     going = numbers(stop - start, count, search.reduction, least, skipped)
                     found.append(Arena("candidates", tuple(range(start, stop)), folds, going, outer))
@@ -285,39 +286,36 @@ class Setting:
             )
         return found
 
-    def measured(self, run: Callable[[Design, int], None], began: float) -> tuple[int, str]:
+    def measured(self, run: Callable[[Design, int, bool], None], began: float) -> tuple[int, str]:
         """Returns the number of candidates that a budget of seconds holds, and what was measured.
 
         Args:
-            run: trains a search of a design whose first candidates are so many, and keeps nothing of it.
+            run: trains a search of a design whose first candidates are so many, its comparison too where the
+                flag says so, and keeps nothing of it.
             began: `time.perf_counter()` when the seconds began.
         """
         amount = self.budget.amount
-        num, rate, times = max(4, self.search.finalists), math.inf, 0
+        num, rate, first = max(4, self.search.finalists), math.inf, True
         while True:
             design, found = self.design(num)
             started = time.perf_counter()
-            run(design, found)
+            run(design, found, first)
             took = time.perf_counter() - started
-            times += 1
+            arenas = self.arenas(found, len(design.configurations) - found)
             # The first one compiles: its time is spent, and says little about the rest.
-            searched = sum(
-                steps_of(arena, self.lengths)
-                for arena in self.arenas(found, len(design.configurations) - found)
-            )
-            rate = min(rate, took / searched)
+            rate = min(rate, took / sum(steps_of(arena, self.lengths) for arena in arenas))
             spent = time.perf_counter() - began
-            enough = times > 1 and took >= MEASURED * amount
+            enough = not first and took >= MEASURED * amount
             if enough or spent >= MOST_MEASURED * amount or found < num:
                 break
-            num = round(num * min(4.0, max(2.0, 1.5 * MEASURED * amount / took))) if times > 1 else num
-            if times == 1:
-                continue
+            if not first:
+                num = round(num * min(4.0, max(2.0, 1.5 * MEASURED * amount / took)))
+            first = False
         left = (amount - spent) * MARGIN - RESERVE * amount
         found = self.most(lambda size: size.steps * rate <= left)
         words = (
-            f"measured: {1 / rate:,.0f} steps a second, after {duration(spent)} of {self.budget} for reading, "
-            f"compiling and measuring"
+            f"measured: {1 / rate:,.0f} steps a second, after {duration(spent)} of {self.budget} for "
+            "reading, compiling and measuring"
         )
         if not found:
             return max(2, self.search.finalists), f"{words}: time for the smallest search alone"
