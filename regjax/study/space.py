@@ -75,8 +75,8 @@ class Where:
 
 # Strengths in decades, since nobody knows the decade before; each regulariser is off in half of the
 # candidates, so that combinations of few are tried too. The five are those that the native kernel trains:
-# another one is added by its name, and costs a compilation. λ of l2 and l1 is divided by the number of training
-# samples. Two widths, each a program: a narrow one, which is a regulariser itself, and a wide one.
+# another one is added by its name, and costs a compilation. λ of l2 and l1 is divided by the number of
+# training samples. Two widths, each a program: a narrow one, a regulariser itself, and a wide one.
 DEFAULT_SPACE: dict[str, Any] = {
     "learning_rate": "loguniform(0.001, 0.03)",
     "hidden": [(16,), (64,)],
