@@ -7,6 +7,7 @@ Users call `tune`; `regjax tune` and `regjax resume` call it and `go_on`. The se
 from __future__ import annotations
 
 import concurrent.futures
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -149,6 +150,26 @@ def _known(store: Store, settings: Setting) -> tuple[Design, Course] | None:
         if found["part"] == "search" and found["ask"] == settings.ask:
             return store.design_of(number).design, Course.from_json(found)
     return None
+
+
+def part_of_search(store: Store, design: Design, course: Course) -> Design:
+    """Returns the design of the search that a stored sweep is part of.
+
+    Args:
+        store: the store.
+        design: design of the sweep.
+        course: course of the search.
+
+    Raises:
+        ValueError: the store does not have it.
+    """
+    if course.part == "search":
+        return design
+    whole = course._replace(part="search").as_json()
+    for number, found in store.searches(design.data):
+        if found == json.loads(json.dumps(whole)):
+            return store.design_of(number).design
+    raise ValueError("store must have the search that this sweep is part of, got a part of it alone")
 
 
 def go_on(

@@ -47,7 +47,7 @@ LEAST_STEPS, MOST_STEPS = 900, 9_000
 # Options of a sweep that a search decides itself.
 OWN_OPTIONS = ("validation", "fold_inputs", "epochs", "stopping")
 # The least that a budget of seconds is measured by, and the most, as shares of it.
-MEASURED, MOST_MEASURED = 0.04, 0.25
+MEASURED, MOST_MEASURED = 0.04, 0.12
 # Shares of the seconds that are left: for the model and the references, and for what a prediction misses.
 RESERVE, MARGIN = 0.04, 0.95
 # Fewest training rows of a rung, where rows are the resource.
@@ -295,22 +295,22 @@ class Setting:
             began: `time.perf_counter()` when the seconds began.
         """
         amount = self.budget.amount
-        num, rate, first = max(4, self.search.finalists), math.inf, True
+        num, rate, compiled = max(4, self.search.finalists), math.inf, None
         while True:
             design, found = self.design(num)
             started = time.perf_counter()
-            run(design, found, first)
-            took = time.perf_counter() - started
+            run(design, found, compiled is None)
+            ended = time.perf_counter()
+            took, spent = ended - started, ended - began
+            if compiled is None:  # this one compiles: its time is spent, and says little about the rest
+                compiled = ended
+                continue
             arenas = self.arenas(found, len(design.configurations) - found)
-            # The first one compiles: its time is spent, and says little about the rest.
-            rate = min(rate, took / sum(steps_of(arena, self.lengths) for arena in arenas))
-            spent = time.perf_counter() - began
-            enough = not first and took >= MEASURED * amount
-            if enough or spent >= MOST_MEASURED * amount or found < num:
+            rate = took / sum(steps_of(arena, self.lengths) for arena in arenas)
+            measuring = ended - compiled
+            if took >= MEASURED * amount or measuring >= MOST_MEASURED * amount or found < num:
                 break
-            if not first:
-                num = round(num * min(4.0, max(2.0, 1.5 * MEASURED * amount / took)))
-            first = False
+            num = round(num * min(8.0, max(2.0, 1.5 * MEASURED * amount / took)))
         left = (amount - spent) * MARGIN - RESERVE * amount
         found = self.most(lambda size: size.steps * rate <= left)
         words = (

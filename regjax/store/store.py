@@ -252,13 +252,19 @@ class Store(Leases):
             raise StoreError(f"{self.path}: the rows of sweep {sweep} are damaged")
         return StoredSweep(design, rows, found.shapes, asked["keep"], questions, origin)
 
-    def searches(self, data: Data) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yields the number of each sweep of a data set that is part of a search, and what decides that.
+    def searches(self, data: Data | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yields the number of each sweep that is part of a search, and what decides that.
+
+        Args:
+            data: the data set of the search; None takes all.
 
         Raises:
             StoreError: such a sweep is damaged.
         """
-        for (number,) in self.query("SELECT id FROM sweeps WHERE data = ? ORDER BY id", [fingerprint(data)]):
+        one = None if data is None else fingerprint(data)
+        for number, of in self.query("SELECT id, data FROM sweeps ORDER BY id"):
+            if one not in (None, of):
+                continue
             search = json.loads(self._columns(number).asked).get("search")
             if search is not None:
                 yield number, search
