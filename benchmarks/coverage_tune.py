@@ -6,8 +6,8 @@ Every search is run from start to end, on a data set of its own, and every netwo
 4-3-1, 54 steps, 60 samples; 27 candidates and 9 configurations of the baseline in two rungs, 3 finalists of
 4 seeds. Both ways of comparing are tried: on 0.3 of the rows, and nested in 4 outer folds.
 
-- By chance: candidates differ from the baseline in a hyperparameter that sgd does not read (weight_decay), and
-  by the luck of their own weights (pairing="independent").
+- By chance: candidates differ from the baseline in a hyperparameter that sgd does not read (weight_decay),
+  and by the luck of their own weights (pairing="independent").
 - Coins: true regularisers, and labels that are as many 0 as 1, shuffled: every network's expected accuracy on
   new samples is ½.
 - Planted: labels that follow one of 12 features, a fifth of them flipped, in which regularising does help: by

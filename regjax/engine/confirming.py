@@ -43,6 +43,7 @@ class Found(NamedTuple):
         score: mean of the metric of the chosen one, or of what was chosen in each outer fold.
         over: what that mean is taken over, in words.
         results: results of the networks that were compared.
+        of_choice: results of what was chosen alone: in each outer fold of its own choice.
         networks: how many they are, and their steps.
         comparison: comparison of the finalists, or None.
         folds: scores in each outer fold, `(outer folds, 2)`, or None.
@@ -55,6 +56,7 @@ class Found(NamedTuple):
     score: float
     over: str
     results: Results
+    of_choice: Results
     networks: Size
     comparison: Comparison | None = None
     folds: np.ndarray | None = None
@@ -106,8 +108,7 @@ def _trained(
     """Returns the results of these rows, None being all, and their number."""
     plan = work.plan(design, lanes=COMPARED)
     results = run(
-        design, store, plan=plan, rows=rows, questions=questions, origin=origin, executor=work.executor,
-        report=work.report,
+        design, store, plan=plan, rows=rows, questions=questions, origin=origin,         report=work.report,
     )  # fmt: skip
     rows = range(design.num_rows) if rows is None else rows
     steps = sum(design.configs[design.row(row).configuration].num_steps for row in rows)
@@ -146,7 +147,8 @@ def _on_held_out_rows(
     if entry["verdict"] == "hurts":
         place = len(finalists)
     chosen, score = [*finalists, base][place], float(scores[place])
-    return Found(entry["verdict"], difference, chosen, score, over, results, networks, comparison)
+    alone = _of_choice(results, [place])
+    return Found(entry["verdict"], difference, chosen, score, over, results, alone, networks, comparison)
 
 
 def _in_outer_folds(
@@ -165,10 +167,11 @@ def _in_outer_folds(
     table = results.table(course.metric).astype(np.float64)
     folds = np.array([[table[place, :, fold].mean() for place in places[fold]] for fold in outer])
     chosen, base = best[-1, "candidates"][0], best[-1, "baseline"][0]
+    alone = _of_choice(results, [places[fold][0] for fold in outer])
     score, over = float(folds[:, 0].mean()), f"over {len(outer)} outer folds"
     if np.isnan(folds).any():
         why = "a network of the comparison diverged, or the metric is not defined in an outer fold"
-        return Found("", NOTHING, chosen, score, over, results, networks, None, folds, (why,))
+        return Found("", NOTHING, chosen, score, over, results, alone, networks, None, folds, (why,))
     differences = unrounded(folds[:, 0] - folds[:, 1], folds, own.configs[0].dtype)
     difference = unit_interval(own, differences)
     verdict = "not separated"
@@ -176,6 +179,36 @@ def _in_outer_folds(
         verdict = "helps" if (difference.low > 0) == higher_is_better(course.metric) else "hurts"
     of_both = " and ".join(as_number(mean) for mean in folds.mean(axis=0))
     return Found(
-        verdict, difference, base if verdict == "hurts" else chosen, score, over, results, networks, None,
-        folds, (f"{course.metric} over the outer folds: {of_both} of the baseline",),
+        verdict, difference, base if verdict == "hurts" else chosen, score, over, results, alone, networks,
+        None, folds, (f"{course.metric} over the outer folds: {of_both} of the baseline",),
     )  # fmt: skip
+
+
+def _of_choice(results: Results, places: Sequence[int]) -> Results:
+    """Returns results of one configuration, or of another one in each fold, as of a sweep of one.
+
+    Args:
+        results: results of the networks that were compared.
+        places: number of the configuration in each fold; the design of the first one stands for all.
+    """
+    design = results.design
+    rows = [
+        design.index(place, seed, fold)
+        for seed in range(len(design.seeds))
+        for fold, place in enumerate(places)
+    ]
+    return dataclasses.replace(
+        results,
+        design=part_of(design, places[:1]),
+        plan=results.plan.part(places[:1]),
+        records={name: values[rows] for name, values in results.records.items()},
+        diverged_at=results.diverged_at[rows],
+        stopped_at=results.stopped_at[rows],
+        last_finite_cost=results.last_finite_cost[rows],
+        seconds=results.seconds[rows],
+        kept={},
+        examples=None
+        if results.examples is None
+        else {name: values[rows] for name, values in results.examples.items()},
+        provenance=tuple(results.provenance[row] for row in rows),
+    )

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import itertools
 import os
@@ -42,13 +41,11 @@ class Work(NamedTuple):
     Attributes:
         workers: number of tasks at a time, or None.
         kernel: what trains the networks.
-        executor: as in `regjax.sweep`.
         report: called with a `Progress`.
     """
 
     workers: int | None = None
     kernel: Kernel = "auto"
-    executor: concurrent.futures.Executor | None = None
     report: Report = lambda progress: None
 
     def plan(self, design: Design, lanes: int) -> Plan:
@@ -95,9 +92,14 @@ def searched(
         return _going(design, course, standing, course.rungs.index(standing.step))
 
     climbed = climb(
-        design, course.rungs, decide, store, plan=work.plan(design, LANES), origin=origin,
-        executor=work.executor, report=work.report,
-    )  # fmt: skip
+        design,
+        course.rungs,
+        decide,
+        store,
+        plan=work.plan(design, LANES),
+        origin=origin,
+        report=work.report,
+    )
     return list(climbed.standings)
 
 
@@ -132,9 +134,13 @@ def _on_rows(
         own = design if last else on_splits(design, thinned(design, number), design.seeds)
         # A rung of fewer rows may have fewer steps: its only record of interest is the last one.
         found = run(
-            own, store, plan=work.plan(own, LANES), rows=rows, origin=origin if last else part,
-            executor=work.executor, report=work.report,
-        )  # fmt: skip
+            own,
+            store,
+            plan=work.plan(own, LANES),
+            rows=rows,
+            origin=origin if last else part,
+            report=work.report,
+        )
         inside = np.isin(np.arange(design.num_rows), rows)
         metrics = {name: np.where(inside, found.values(name), np.nan) for name in (course.metric, "val_loss")}
         standing = Standing(number, np.array(rows), metrics, found.diverged_at >= 0)

@@ -6,7 +6,6 @@ Users call `tune`; `regjax tune` and `regjax resume` call it and `go_on`. The se
 
 from __future__ import annotations
 
-import concurrent.futures
 import json
 import os
 import time
@@ -23,7 +22,6 @@ from regjax.engine.refit import trained_on_all
 from regjax.engine.searching import Work, num_candidates, rungs_of, searched, steps_of, winners_of
 from regjax.engine.sweep import opened
 from regjax.engine.tuning import Setting, make_setting
-from regjax.engine.workers import num_workers
 from regjax.store.store import Store
 from regjax.study.design import Design
 from regjax.study.groups import Kernel
@@ -46,7 +44,6 @@ def tune(
     search: Search | None = None,
     metric: str | None = None,
     store: str | os.PathLike[str] | None = None,
-    executor: concurrent.futures.Executor | None = None,
     workers: int | None = None,
     kernel: Kernel = "auto",
     progress: bool | Report = True,
@@ -75,7 +72,6 @@ def tune(
         metric: validation metric that is ranked; None takes val_accuracy or val_r2.
         store: path of an SQLite file that keeps every network: the same call goes on where it was
             interrupted, and one of a larger budget begins with what is there.
-        executor: as in `regjax.sweep`.
         workers: as in `regjax.sweep`.
         kernel: as in `regjax.sweep`; "auto" is the native kernel wherever it can be built.
         progress: as in `regjax.sweep`.
@@ -103,7 +99,7 @@ def tune(
         search=search, metric=metric, options=options,
     )  # fmt: skip
     origin = Origin(os.fspath(data) if isinstance(data, str | os.PathLike) else None)
-    work = Work(num_workers(executor, workers), kernel, executor)
+    work = Work(workers, kernel)
     with reporter(progress) as report, opened(store) as kept:
         return tuned_of(settings, kept, work._replace(report=report), origin, began)
 
@@ -214,10 +210,10 @@ def go_on(
         chosen=design.configurations[found.chosen],
         baseline=design.configurations[best[-1, "baseline"][0]],
         finalists=tuple(design.configurations[index] for index in best[-1, "candidates"]),
-        comparison=found.comparison, folds=found.folds, results=found.results,
+        comparison=found.comparison, folds=found.folds, results=found.results, of_choice=found.of_choice,
         rungs=tuple(rungs_of(design, course, standings)), model=model, num_candidates=num,
         num_networks=len(standings[0].rows) + found.networks.networks,
         num_steps=steps_of(design, course, standings) + found.networks.steps,
         seconds=seconds | {"model": ended - after_comparison, "total": ended - began},
-        notes=(*found.notes, *([course.measured] if course.measured else ())),
+        notes=(*found.notes, *design.notes, *([course.measured] if course.measured else ())),
     )  # fmt: skip

@@ -145,7 +145,7 @@ class Setting:
             return rung_steps(base.num_steps, base.eval_every, search.reduction, search.rungs)
         rows = int(self.first.splits.num_train.min())
         found = rung_steps(rows, 1, search.reduction, search.rungs)
-        return tuple(number for number in found if number >= FEWEST_ROWS)
+        return tuple(number for number in found if number >= max(FEWEST_ROWS, base.batch_size or 0))
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -241,7 +241,6 @@ class Setting:
             "metric": self.metric,
             "seeds": list(self.seeds),
             "splits": hash_of_arrays(splits.train, splits.val),
-            "test": None if self.first.test is None else hash_of_arrays(*self.first.test),
             "standardize": [self.first.standardize, self.first.standardize_target],
         }
         return json.loads(json.dumps(asked))
@@ -356,6 +355,10 @@ def make_setting(
     # One that stops early where the space has any, so that samples are split off for it.
     drawn = sorted(space.draw(64, search.seed), key=lambda c: value_of(c, "patience") == math.inf)[:1]
     first = make_design(data, given, Grid(tuple(drawn)), folds=splitting, seeds=seeds, **options)
+    if first.test is not None:
+        count = counted(first.test.x.shape[1], "test sample")
+        note = f"{count} set aside: neither the search nor the comparison sees them"
+        first = dataclasses.replace(first, test=None, notes=(*first.notes, note))
     metric = first.check_metric(metric)
     base = _base(first, config, metric, search)
     return Setting(

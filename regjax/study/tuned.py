@@ -216,7 +216,9 @@ class Tuned:
             search is nested.
         folds: scores of the chosen regulariser and of the baseline in each outer fold, averaged over seeds,
             `(outer folds, 2)`; None where there are none.
-        results: results of the networks that were compared.
+        results: results of the networks that were compared; in each outer fold of what was chosen there.
+        of_choice: results of what was chosen alone, as of a sweep of one configuration: in each outer fold
+            those of its own choice. `regjax.references` holds other models against it.
         rungs: what happened at each rung, and at the last step.
         model: networks of the chosen configuration, trained on all rows.
         num_candidates: number of candidates that were tried, without those of the baseline.
@@ -237,6 +239,7 @@ class Tuned:
     comparison: Comparison | None
     folds: np.ndarray | None
     results: Results
+    of_choice: Results
     rungs: tuple[Rung, ...]
     model: Model
     num_candidates: int
@@ -270,7 +273,11 @@ class Tuned:
                     f"  finalist {place + 1}, {in_words(self.finalists[place])}: {entry['sentence']}"
                 )
         if self.folds is not None:
-            differences = ", ".join(as_number(d, "+") for d in self.folds[:, 0] - self.folds[:, 1])
+            dtype = self.results.design.configs[0].dtype
+            # Scores in float32 that are equal may differ in their last bits.
+            reach = 4 * float(np.finfo(dtype).eps) * float(np.max(np.abs(self.folds)))
+            found = self.folds[:, 0] - self.folds[:, 1]
+            differences = ", ".join(as_number(0.0 if abs(d) <= reach else d, "+") for d in found)
             lines.append(f"difference in each outer fold: {differences}")
         lines.append(
             f"tried: {counted(self.num_candidates, 'candidate')}; {counted(self.num_networks, 'network')}, "
