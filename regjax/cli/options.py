@@ -169,7 +169,7 @@ def flags_of(table: Mapping[str, Flag]) -> Callable[[Callable[..., Any]], Callab
             return command(flags=flags, **given)
 
         found: Callable[..., Any] = collected
-        for name in reversed(table):
+        for name in reversed(tuple(table)):
             found = _flag(name, table[name], multiple=bool(table[name].metavar))(found)
         return found
 

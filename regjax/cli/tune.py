@@ -143,6 +143,7 @@ def _check_files(model: str | None, out: str | None, store: str | None) -> None:
         terminal.writable_folder(os.path.dirname(name) or ".", [os.path.basename(name)])
     if out is not None:
         terminal.check_extra("out", "bokeh", "report")
+        terminal.check_drawing()
 
 
 def _arguments(source: str | None, flags: dict[str, Any], space_file: str | None) -> dict[str, Any]:

@@ -133,9 +133,8 @@ def _on_held_out_rows(
         why = f"networks of every finalist, or of the baseline, diverged ({entries[0]['status']})"
         place = len(finalists) if math.isfinite(scores[-1]) else 0
         chosen = [*finalists, base][place]
-        return Found(
-            "", NOTHING, chosen, float(scores[place]), over, results, networks, comparison, None, (why,)
-        )
+        alone, score = _of_choice(results, [place]), float(scores[place])
+        return Found("", NOTHING, chosen, score, over, results, alone, networks, comparison, notes=(why,))
     # The family interval holds for all finalists at once, so that the best of them may be taken.
     place = max(sound, key=lambda p: entries[p]["difference"] * (1 if higher else -1))
     entry = entries[place]

@@ -38,7 +38,8 @@ class Arena(NamedTuple):
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Arena:
         """Returns the arena that `_asdict` gave, after JSON made its tuples lists."""
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in found.items()})
+        named: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in found.items()}
+        return cls(**named)
 
 
 def rung_steps(num_steps: int, eval_every: int, reduction: int, most: int) -> tuple[int, ...]:

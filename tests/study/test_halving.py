@@ -72,7 +72,7 @@ def test_an_order_of_rows_changes_no_winner_and_a_nan_never_wins(data):
     assert {int(order[place]) for place in best_of(scores[order], losses[order], higher, keep)} == set(found)
     sound = ~np.isnan(scores).any(axis=1)
     assert len(found) == min(keep, sound.sum())
-    assert all(sound[place] for place in found)
+    assert sound[found].all()
     means = scores.mean(axis=1) * (1 if higher else -1)
     rest = [means[i] for i in np.flatnonzero(sound) if i not in found]
     assert not rest or min(means[found]) >= max(rest)
