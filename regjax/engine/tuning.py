@@ -74,7 +74,8 @@ class Splitting:
     def __init__(self, confirm: float | str | None, folds: int, outer: int) -> None:
         if confirm is not None and confirm != "nested":
             check_fraction("confirm", confirm)
-        self.confirm: Any self.folds, self.outer = confirm, check_count("folds", folds, at_least=2), outer
+        self.confirm: Any = confirm
+        self.folds, self.outer = check_count("folds", folds, at_least=2), outer
         self.mode: Mode = "holdout"
         self.confirms: Pairs = []
         self.of_outer: dict[int, tuple[int, ...]] = {}

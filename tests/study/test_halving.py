@@ -70,7 +70,7 @@ def test_an_order_of_rows_changes_no_winner_and_a_nan_never_wins(data):
     order = np.array(data.draw(st.permutations(range(num))))
     found = best_of(scores, losses, higher, keep)
     assert {int(order[place]) for place in best_of(scores[order], losses[order], higher, keep)} == set(found)
-    sound = ~np.isnan(scores).any(axis=1)
+    sound = np.asarray(~np.isnan(scores).any(axis=1))
     assert len(found) == min(keep, sound.sum())
     assert sound[found].all()
     means = scores.mean(axis=1) * (1 if higher else -1)
