@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from regjax.engine.references import references
     from regjax.engine.refit import refit
     from regjax.engine.sweep import load, plan, sweep
+    from regjax.engine.tune import tune
     from regjax.sklearn.encoder import TableEncoder
     from regjax.sklearn.estimators import RegMLPClassifier, RegMLPRegressor
     from regjax.sklearn.fitted import fit
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     from regjax.study.questions import Questions
     from regjax.study.results import Results
     from regjax.study.schedule import Schedule
+    from regjax.study.space import DEFAULT_SPACE, Maybe, Where
+    from regjax.study.tuned import Search, Tuned
 
     __version__: str
 
@@ -81,6 +84,12 @@ __all__ = [
     "random_grid",
     "sobol_grid",
     "sweep",
+    "tune",
+    "Tuned",
+    "Search",
+    "Maybe",
+    "Where",
+    "DEFAULT_SPACE",
     "Questions",
     "Results",
     "load",
@@ -124,6 +133,7 @@ _DEFINED_IN = {
     "engine.references": "references",
     "engine.refit": "refit",
     "engine.sweep": "load plan sweep",
+    "engine.tune": "tune",
     "sklearn.encoder": "TableEncoder",
     "sklearn.estimators": "RegMLPClassifier RegMLPRegressor",
     "sklearn.fitted": "fit",
@@ -141,6 +151,8 @@ _DEFINED_IN = {
     "study.questions": "Questions",
     "study.results": "Results",
     "study.schedule": "Schedule",
+    "study.space": "DEFAULT_SPACE Maybe Where",
+    "study.tuned": "Search Tuned",
 }
 _MODULE_OF = {name: module for module, names in _DEFINED_IN.items() for name in names.split()}
 _PACKAGES = (

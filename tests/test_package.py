@@ -59,7 +59,10 @@ TESTED_IN = {
     "data.ties": "data/test_splits.py",
     "engine.pace": "engine/test_accelerated.py",
     "engine.replicates": "engine/test_lanes.py",
+    "engine.confirming": "engine/test_tune.py",
+    "engine.searching": "engine/test_tune.py",
     "engine.signals": "engine/test_checkpoints.py",
+    "engine.tuning": "engine/test_tune.py",
     "data.columns": "data/test_files.py",
     "data.delimited": "data/test_files.py",
     "data.dialect": "data/test_files.py",
@@ -109,16 +112,7 @@ PATHS = {
 }
 MODULES = [name for name in PATHS if "." in name and not name.endswith("__init__")]
 # Those whose doctests train for seconds.
-TRAINING = {
-    "sklearn.search", "sklearn.fitted", "sklearn.rules", "sklearn.estimators", "tutorial.functions",
-    "tutorial.experiment", "study.model", "optuna.trials", "optuna.export",
-    "engine.population",
-    "sklearn.search", "sklearn.halving", "sklearn.path", "sklearn.fitted", "sklearn.rules",
-    "sklearn.estimators", "tutorial.functions",
-    "tutorial.experiment", "study.model",
-    "engine.references", "sklearn.search", "sklearn.fitted", "sklearn.rules", "sklearn.estimators",
-    "tutorial.functions", "tutorial.experiment", "study.model",
-}  # fmt: skip
+TRAINING = {"engine.population", "engine.references", "optuna.export", "optuna.trials", "sklearn.estimators", "sklearn.fitted", "sklearn.halving", "sklearn.path", "sklearn.rules", "sklearn.search", "study.model", "tutorial.experiment", "tutorial.functions"}  # fmt: skip
 NAMED_TUPLES = {"_make", "_asdict", "_fields", "_field_defaults", "_replace"}
 
 
@@ -234,9 +228,8 @@ def test_functions_take_few_arguments():
         for name, node in functions(module):
             given = node.args
             count = len([*given.posonlyargs, *given.args, *given.kwonlyargs])
-            most = (
-                11 if name == "engine.sweep.sweep" else 10
-            )  # the one call with which users ask for everything
+            # The calls with which users ask for everything.
+            most = {"engine.sweep.sweep": 11, "engine.tune.tune": 12, "cli.tune.tune": 10}.get(name, 10)
             assert count <= most, f"{name} takes {count}: several of them are one value"
 
 
@@ -249,13 +242,12 @@ def test_jax_grad_is_called_in_the_certificate_only():
 # The documented surface: all else may change without a word.
 SURFACE = {
     "regjax": """Config HParams Data load_mat load_npz load_table two_regions Layer init_params forward
-        backward predict predict_proba cost cost_and_grads dropout_masks replicate_key make_train Trained
-        check_gradient Grid grid random_grid sobol_grid sweep Questions Results load plan Plan population
-        Population Explore Schedule train_schedule refit Model save_model load_model export_onnx fit
-        TableEncoder RegMLPClassifier RegMLPRegressor RegGridSearchCV RegRandomizedSearchCV one_se""",
-        check_gradient Grid grid random_grid sobol_grid sweep Questions Results load plan Plan refit
-        references Model save_model load_model export_onnx fit TableEncoder RegMLPClassifier RegMLPRegressor
-        RegGridSearchCV RegRandomizedSearchCV one_se""",
+        backward predict predict_proba cost cost_and_grads dropout_masks replicate_key make_train
+        Trained check_gradient Grid grid random_grid sobol_grid sweep tune Tuned Search Maybe Where
+        DEFAULT_SPACE Questions Results load plan Plan population Population Explore Schedule
+        train_schedule refit references Model save_model load_model export_onnx fit TableEncoder
+        RegMLPClassifier RegMLPRegressor RegGridSearchCV RegRandomizedSearchCV
+        RegHalvingGridSearchCV RegHalvingRandomSearchCV RegPathCV one_se""",
     "regjax.plot": """KINDS boundaries boundary curves data_set forest gap heatmap importance masks path
         schedules stability""",
     "regjax.optuna": "optimize as_study",

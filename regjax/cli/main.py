@@ -1,4 +1,4 @@
-"""The command line: `regjax sweep`, `plan`, `resume`, `show`, `export`, `plot`, `report`, `replay`,
+"""The command line: `regjax sweep`, `tune`, `plan`, `resume`, `show`, `export`, `plot`, `report`, `replay`,
 `fit`, `predict`, `compare` and `check`.
 
 `regjax.__main__` calls `main`. Bad input gives one line and exit code 2, before anything is compiled or
@@ -29,6 +29,7 @@ from regjax.cli.resume import resume
 from regjax.cli.show import show
 from regjax.cli.sweep import sweep
 from regjax.cli.terminal import Interrupted, ctrl_c
+from regjax.cli.tune import tune
 
 
 def main(arguments: list[str] | None = None, *, started: float | None = None) -> None:
@@ -68,6 +69,6 @@ def commands() -> None:
 
 
 commands.context_class = Context
-for command in (sweep, plan, resume, show, export, plot, report, replay, fit, predict, compare, check):
+for command in (sweep, tune, plan, resume, show, export, plot, report, replay, fit, predict, compare, check):
     command.context_class = Context
     commands.add_command(command)

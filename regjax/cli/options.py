@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import click
@@ -151,29 +151,42 @@ def sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds DATA or SPEC.toml, and all flags; the command gets them as `path` of a TOML file and `flags`."""
 
     @functools.wraps(command)
-    def collected(source: str | None, **given: Any) -> Any:
-        flags = {name: value for name in FLAGS if (value := _once(name, given.pop(name))) is not None}
+    def collected(source: str | None, flags: dict[str, Any], **given: Any) -> Any:
         path = source if source is not None and is_toml(source) else None
         if source is not None and path is None:
-            flags["data"] = one_source(source, flags.get("data"))
+            flags = flags | {"data": one_source(source, flags.get("data"))}
         return command(path=path, flags=flags, **given)
 
-    found: Callable[..., Any] = collected
-    for name in reversed(FLAGS):
-        found = _flag(name, multiple=bool(FLAGS[name].metavar))(found)
-    return click.argument("source", metavar="[DATA|SPEC.toml]", required=False)(found)
+    return flags_of(FLAGS)(click.argument("source", metavar="[DATA|SPEC.toml]", required=False)(collected))
+
+
+def flags_of(table: Mapping[str, Flag]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Returns what adds the flags of a table to a command, which gets those that are given as `flags`."""
+
+    def added(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def collected(**given: Any) -> Any:
+            flags = {name: value for name in table if (value := _once(name, given.pop(name))) is not None}
+            return command(flags=flags, **given)
+
+        found: Callable[..., Any] = collected
+        for name in reversed(tuple(table)):
+            found = _flag(name, table[name], multiple=bool(table[name].metavar))(found)
+        return found
+
+    return added
 
 
 def text_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the flags that say how a table of text is read, as `regjax sweep` has them."""
     for name in reversed(TEXT):
-        command = _flag(name, multiple=False)(command)
+        command = _flag(name, FLAGS[name], multiple=False)(command)
     return command
 
 
-def _flag(name: str, *, multiple: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Returns what adds a flag of the table to a command; `multiple` tells a flag that is given twice."""
-    option, flag = FLAGS[name], f"--{name.replace('_', '-')}"
+def _flag(name: str, option: Flag, *, multiple: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Returns what adds a flag to a command; `multiple` tells one that is given twice."""
+    flag = f"--{name.replace('_', '-')}"
     if not option.metavar:
         return click.option(name, f"{flag}/--no-{flag[2:]}", default=None, help=option.words)
     names = [name, flag, *([SHORTER[name]] if name in SHORTER else [])]

@@ -13,6 +13,9 @@ from regjax.cli.terminal import user_errors
 if TYPE_CHECKING:
     from regjax.store.store import Store
 
+# What a sweep is that belongs to a search.
+PARTS = {"search": "a search, ", "confirm": "the comparison of a search, ", "rung": "a rung of a search, "}
+
 
 @click.command()
 @of_a_sweep(None, "One of its sweeps only.")
@@ -23,10 +26,12 @@ def show(path: str, number: str | None, as_json: bool) -> None:
 
     with user_errors(), Store(path, create=False) as store:
         one = None if number is None else store.sweep_number(number_of(number))
-        sweeps = []
+        sweeps, parts = [], dict(store.searches())
         for sweep in store.overview(one):
             first, best, damage = _best(store, sweep.id)
-            sweeps.append(sweep._asdict() | {"first": first, "best": best, "damage": damage})
+            part = parts.get(sweep.id, {}).get("part")
+            found = {"first": first, "best": best, "damage": damage, "search": part}
+            sweeps.append(sweep._asdict() | found)
     if as_json:
         print(json.dumps({"store": path, "sweeps": sweeps}))
         return
@@ -40,10 +45,13 @@ def show(path: str, number: str | None, as_json: bool) -> None:
 def _print_sweep(sweep: dict[str, Any]) -> None:
     from regjax.study.provenance import in_words
 
-    finished = sweep["done"] == sweep["num_rows"]
+    # Networks that drop out of a search are never finished.
+    finished = sweep["done"] == sweep["num_rows"] or bool(sweep["search"] and sweep["finished"])
     where = "finished" + (f" {sweep['finished']}" if sweep["finished"] else "")
+    part = PARTS.get(sweep["search"], "")
+    source = sweep["source"] or "data of its own"
     print(
-        f"sweep {sweep['id']}: {sweep['source'] or 'data of its own'} (data {sweep['data'][:8]}), "
+        f"sweep {sweep['id']}: {part}{source} (data {sweep['data'][:8]}), "
         f"{sweep['done']:,} of {sweep['num_rows']:,} networks, {sweep['diverged']:,} diverged, "
         f"begun {sweep['begun']}, {where if finished else 'not finished: `regjax resume` goes on'}"
     )

@@ -99,8 +99,8 @@ def make_splits(
 
     Args:
         data: all samples that may train or validate.
-        folds: number of folds, stratified for class labels; a splitter of scikit-learn; or a list of
-            (train, validation) index pairs.
+        folds: number of folds, stratified for class labels; a splitter of scikit-learn; a list of
+            (train, validation) index pairs; or a function of the data and its `Ties` that returns one.
         validation: a fraction to hold out once, in (0, 1), stratified for class labels.
         groups: `(n,)`, text or numbers; samples of one group stay together. A splitter of the user must be
             one that takes groups.
@@ -162,6 +162,17 @@ def make_splits(
     fewer = _absent_classes(data, early, stop, kind, ("training", "watched"))
     notes = (*splits.notes, *(f"with early stopping, {note}" for note in fewer))
     return splits._replace(notes=notes)
+
+
+def folds_among(data: Data, samples: np.ndarray, folds: int, ties: Ties | None) -> Pairs:
+    """Returns the (train, validation) indices of folds of some of the samples; arguments as `make_splits`."""
+    own = None if ties is None else ties.of(samples)
+    return [(samples[a], samples[b]) for a, b in _fold_indices(take(data, samples), folds, None, own, 1)]
+
+
+def parted(data: Data, name: str, fraction: float, ties: Ties | None) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the indices of the samples that stay, and of those held out, as `hold_out_indices`."""
+    return _parted(data, name, fraction, SPLIT_SEED, ties)
 
 
 def _as_weights(data: Data, pairs: Pairs, kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -227,6 +238,8 @@ def _is_number(folds: Any) -> bool:
 
 def _fold_indices(data: Data, folds: Any, groups: ArrayLike | None, ties: Ties | None, repeats: int) -> Pairs:
     """Returns the (train, validation) indices of each fold, repeat by repeat."""
+    if callable(folds):
+        folds, ties = folds(data, ties), None
     if _is_number(folds):
         count = check_count("folds", folds, at_least=2)
         if ties is not None and ties.name == "time":

@@ -15,7 +15,7 @@ from regjax.core.checks import check_count
 from regjax.core.config import REAL_LOSSES, Config
 from regjax.core.objective import resolve_loss
 from regjax.data.encode import Statistics
-from regjax.data.splits import make_splits
+from regjax.data.splits import Splits, make_splits
 from regjax.engine.progress import Report
 from regjax.engine.sweep import run
 from regjax.study.configuration import NAMES, Configuration, is_mentioned, value_of
@@ -62,10 +62,36 @@ def refit(
             "results must be of a sweep that makes its own inputs, got those of a search whose Pipeline "
             "makes them: the search's own best_estimator_ is fitted on all samples"
         )
-    seeds = check_seeds(seeds)
     index, chosen = _choice(results, configuration, questions or Questions())
-    design = _on_all_rows(results.design, index, seeds)
-    plan = make_plan(design, keep="all", backend=jax.default_backend(), kernel=_kernel_of(results))
+    return trained_on_all(
+        results.design, index, chosen, seeds=check_seeds(seeds), kernel=_kernel_of(results), report=report
+    )
+
+
+def trained_on_all(
+    design: Design,
+    index: int,
+    chosen: Chosen,
+    *,
+    seeds: tuple[int, ...] = (0,),
+    kernel: Kernel = "auto",
+    report: Report = lambda progress: None,
+) -> Model:
+    """Returns a model: a configuration of a design, trained on all its rows.
+
+    Args:
+        design: design of a sweep.
+        index: number of the configuration.
+        chosen: why it was chosen.
+        seeds: seed of each network.
+        kernel: what trains them.
+        report: called with a `Progress`.
+
+    Raises:
+        ValueError: a network diverged.
+    """
+    design = _on_all_rows(design, index, seeds)
+    plan = make_plan(design, keep="all", backend=jax.default_backend(), kernel=kernel)
     trained = run(design, plan=plan, report=report)
     diverged = [seed for row, seed in enumerate(seeds) if trained.diverged_at[row] >= 0]
     if diverged:
@@ -116,16 +142,31 @@ def _on_all_rows(design: Design, index: int, seeds: tuple[int, ...]) -> Design:
     fraction = None
     if stops and splits.stop is not None:
         fraction = float(np.count_nonzero(splits.stop[0]) / np.count_nonzero(splits.train[0]))
-    found = make_splits(design.data, stopping=fraction)
-    num_train = int(np.count_nonzero(found.trains(0, stops)))
-    config, before = design.configs[index], design.num_batches[index]
-    num_batches = _batches(config, num_train)
-    steps = max(1, round(config.num_steps / before * num_batches))
+    one = on_splits(part_of(design, [index]), make_splits(design.data, stopping=fraction), seeds)
     # Nothing is ranked, so that the loss alone is recorded.
-    config = dataclasses.replace(config, num_steps=steps, metrics=())
-    one = part_of(design, [index])
+    config = dataclasses.replace(one.configs[0], metrics=())
+    return dataclasses.replace(one, configs=(config,), test=None)
+
+
+def on_splits(design: Design, splits: Splits, seeds: tuple[int, ...]) -> Design:
+    """Returns a design with other splits and seeds, whose networks train for as many epochs.
+
+    Args:
+        design: any design.
+        splits: of the same samples, with those that early stopping watches where a configuration does.
+        seeds: the seeds.
+    """
+    configs, batches = [], []
+    for index, (config, before) in enumerate(zip(design.configs, design.num_batches, strict=True)):
+        stops = design.stops_early(index)
+        samples = [int(np.count_nonzero(splits.trains(j, stops))) for j in range(len(splits.train))]
+        # Of the largest split, where batches may be smaller; of the smallest, where they may not.
+        num_batches = _batches(config, max(samples) if config.batches == "all" else min(samples))
+        steps = max(1, round(config.num_steps / before * num_batches))
+        configs.append(dataclasses.replace(config, num_steps=steps))
+        batches.append(num_batches)
     return dataclasses.replace(
-        one, configs=(config,), num_batches=(num_batches,), splits=found, seeds=seeds, test=None
+        design, configs=tuple(configs), num_batches=tuple(batches), splits=splits, seeds=seeds
     )
 
 

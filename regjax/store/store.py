@@ -79,10 +79,11 @@ class StoredSweep(NamedTuple):
 
     @property
     def asked(self) -> str:
-        """The column `asked`: `keep`, the questions, the command line and the TOML, as JSON."""
+        """The column `asked`: `keep`, the questions, the command line, the TOML and the search, as JSON."""
         command, toml = self.origin.command, self.origin.toml
         questions = self.questions.as_json()
-        return json.dumps({"keep": self.keep, "questions": questions, "command": command, "toml": toml})
+        asked = {"keep": self.keep, "questions": questions, "command": command, "toml": toml}
+        return json.dumps(asked if self.origin.search is None else asked | {"search": self.origin.search})
 
 
 class _Columns(NamedTuple):
@@ -244,12 +245,29 @@ class Store(Leases):
             design = unpack_design(found.design, found.splits, self._data(found.data), test)
             asked = json.loads(found.asked)
             questions = Questions(**asked["questions"])
-            origin = Origin(source, asked.get("command", ""), asked.get("toml", ""))
+            origin = Origin(source, asked.get("command", ""), asked.get("toml", ""), asked.get("search"))
         except (TypeError, KeyError) as error:  # fields of another version
             raise StoreError(f"{self.path}: sweep {sweep} must be one of this version ({error})") from error
         if sweep_identity(rows, design) != identity:
             raise StoreError(f"{self.path}: the rows of sweep {sweep} are damaged")
         return StoredSweep(design, rows, found.shapes, asked["keep"], questions, origin)
+
+    def searches(self, data: Data | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yields the number of each sweep that is part of a search, and what decides that.
+
+        Args:
+            data: the data set of the search; None takes all.
+
+        Raises:
+            StoreError: such a sweep is damaged.
+        """
+        one = None if data is None else fingerprint(data)
+        for number, of in self.query("SELECT id, data FROM sweeps ORDER BY id"):
+            if one not in (None, of):
+                continue
+            search = json.loads(self._columns(number).asked).get("search")
+            if search is not None:
+                yield number, search
 
     def _data(self, print_: str) -> Data:
         """Returns the data set of a fingerprint; raises StoreError if it is damaged."""

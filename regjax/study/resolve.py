@@ -160,6 +160,32 @@ def make_design(
     )  # fmt: skip
 
 
+def with_configurations(
+    design: Design, config: Config, grid: Any, *, splits: Splits | None = None, seeds: int | Sequence[int] = 1
+) -> Design:
+    """Returns a design of the same samples with other configurations, and with other splits and seeds.
+
+    Args:
+        design: any design.
+        config: the static settings, whose ends fit the data.
+        grid: as in `regjax.sweep`.
+        splits: those of the new design; None takes those of `design`. They hold the samples that early
+            stopping watches where a configuration stops early.
+        seeds: as in `regjax.sweep`.
+
+    Raises:
+        TypeError: a value of the wrong kind.
+        ValueError: a value that does not fit the data or another value.
+    """
+    splits, found = design.splits if splits is None else splits, as_grid(grid)
+    marked = [(configuration, watches(configuration, config)) for configuration in found]
+    configs, hparams, batches = _resolve_configurations(config, marked, design.data, splits, None)
+    return dataclasses.replace(
+        design, splits=splits, configurations=tuple(found), configs=tuple(configs), hparams=tuple(hparams),
+        num_batches=tuple(batches), seeds=check_seeds(seeds),
+    )  # fmt: skip
+
+
 def _check_names(options: Mapping[str, Any]) -> None:
     """Raises TypeError, as Python does, for an argument that `sweep` does not have; suggests the nearest."""
     for name in options:

@@ -1,0 +1,213 @@
+"""The comparison at the end of `tune`: on rows that the search never saw, or in outer folds.
+
+`engine/tune.py` calls `confirmed`. Only what is trained here may say "helps" (docs/tune.md).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from regjax.data.splits import Splits, make_splits
+from regjax.engine.refit import on_splits
+from regjax.engine.searching import Work
+from regjax.engine.sweep import run
+from regjax.engine.tuning import Size
+from regjax.store.store import Store
+from regjax.study.comparison import Comparison, unit_interval, unrounded
+from regjax.study.configuration import value_of
+from regjax.study.design import Design, part_of
+from regjax.study.intervals import Interval, as_number
+from regjax.study.questions import Origin, Questions
+from regjax.study.results import Results
+from regjax.study.selection import higher_is_better
+from regjax.study.tuned import Course
+
+Best = Mapping[tuple[int, str], Sequence[int]]
+# Lanes of a chunk of the comparison on a CPU: a configuration has so many seeds by default.
+COMPARED = 8
+NOTHING = Interval(math.nan, math.nan, 0, math.nan, math.nan, math.nan)
+
+
+class Found(NamedTuple):
+    """The outcome of a comparison.
+
+    Attributes:
+        verdict: "helps", "hurts", "not separated", or "" where there is none.
+        difference: the difference with the interval that the verdict rests on.
+        chosen: number of the configuration of the model.
+        score: mean of the metric of the chosen one, or of what was chosen in each outer fold.
+        over: what that mean is taken over, in words.
+        results: results of the networks that were compared.
+        of_choice: results of what was chosen alone: in each outer fold of its own choice.
+        networks: how many they are, and their steps.
+        comparison: comparison of the finalists, or None.
+        folds: scores in each outer fold, `(outer folds, 2)`, or None.
+        notes: sentences, why there is no verdict first.
+    """
+
+    verdict: str
+    difference: Interval
+    chosen: int
+    score: float
+    over: str
+    results: Results
+    of_choice: Results
+    networks: Size
+    comparison: Comparison | None = None
+    folds: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+
+def confirmed(
+    design: Design, course: Course, best: Best, store: Store | None, work: Work, origin: Origin
+) -> Found:
+    """Returns the comparison of what a search found with its baseline.
+
+    Args:
+        design: design of the search.
+        course: its course.
+        best: (outer fold or -1, role) -> the best configurations of the search.
+        store: an open store, or None.
+        work: how it is worked at.
+        origin: where it comes from.
+    """
+    origin = origin._replace(search=course._replace(part="confirm").as_json())
+    compare = _on_held_out_rows if course.mode == "holdout" else _in_outer_folds
+    return compare(design, course, best, store, work, origin)
+
+
+def once(design: Design) -> Design:
+    """Returns a design whose networks are recorded at the end alone, unless they stop early."""
+    configs = tuple(
+        config if design.stops_early(index) else dataclasses.replace(config, eval_every=config.num_steps)
+        for index, config in enumerate(design.configs)
+    )
+    return dataclasses.replace(design, configs=configs)
+
+
+def _design(design: Design, indices: Sequence[int], course: Course) -> Design:
+    """Returns the design of the comparison of some configurations."""
+    one, stopping = part_of(design, indices), None
+    if any(one.stops_early(index) for index in range(len(indices))) and design.splits.stop is not None:
+        splits: Splits = design.splits
+        assert splits.stop is not None
+        stopping = float(np.count_nonzero(splits.stop[0]) / np.count_nonzero(splits.train[0]))
+    pairs = course.pairs(design.data.x.shape[1])
+    return once(on_splits(one, make_splits(design.data, pairs, stopping=stopping), course.seeds))
+
+
+def _trained(
+    design: Design, rows: Sequence[int] | None, questions: Questions, store: Store | None, work: Work,
+    origin: Origin,
+) -> tuple[Results, Size]:  # fmt: skip
+    """Returns the results of these rows, None being all, and their number."""
+    plan = work.plan(design, lanes=COMPARED)
+    results = run(
+        design, store, plan=plan, rows=rows, questions=questions, origin=origin,         report=work.report,
+    )  # fmt: skip
+    rows = range(design.num_rows) if rows is None else rows
+    steps = sum(design.configs[design.row(row).configuration].num_steps for row in rows)
+    return results, Size(len(rows), steps)
+
+
+def _on_held_out_rows(
+    design: Design, course: Course, best: Best, store: Store | None, work: Work, origin: Origin
+) -> Found:
+    """Returns the comparison of the finalists with the baseline on the rows that the search never saw."""
+    finalists, base = best[-1, "candidates"], best[-1, "baseline"][0]
+    own = _design(design, [*finalists, base], course)
+    baseline: dict[str, Any] = {name: value_of(design.configurations[base], name) for name in own.names}
+    questions = Questions(metric=course.metric, baseline=baseline)
+    results, networks = _trained(own, None, questions, store, work, origin)
+    comparison = results.compare(baseline, metric=course.metric)
+    higher = higher_is_better(course.metric)
+    entries = comparison.table.to_dict("records")
+    sound = [place for place, entry in enumerate(entries) if entry["status"] == "ok"]
+    scores, over = results.units(course.metric).mean(axis=1), own.evidence.mean_in_words()
+    if not sound:
+        why = f"networks of every finalist, or of the baseline, diverged ({entries[0]['status']})"
+        place = len(finalists) if math.isfinite(scores[-1]) else 0
+        chosen = [*finalists, base][place]
+        alone, score = _of_choice(results, [place]), float(scores[place])
+        return Found("", NOTHING, chosen, score, over, results, alone, networks, comparison, notes=(why,))
+    # The family interval holds for all finalists at once, so that the best of them may be taken.
+    place = max(sound, key=lambda p: entries[p]["difference"] * (1 if higher else -1))
+    entry = entries[place]
+    se = math.hypot(entry["se"], entry["sampling_se"])
+    df = len(course.seeds) - 1
+    difference = Interval(
+        entry["difference"], se, df, entry["family_low"], entry["family_high"], entry["p_holm"]
+    )
+    if entry["verdict"] == "hurts":
+        place = len(finalists)
+    chosen, score = [*finalists, base][place], float(scores[place])
+    alone = _of_choice(results, [place])
+    return Found(entry["verdict"], difference, chosen, score, over, results, alone, networks, comparison)
+
+
+def _in_outer_folds(
+    design: Design, course: Course, best: Best, store: Store | None, work: Work, origin: Origin
+) -> Found:
+    """Returns the difference of what each outer fold's searches chose, on that outer fold."""
+    outer = range(len(course.confirms))
+    pairs = [[best[fold, role][0] for role in ("candidates", "baseline")] for fold in outer]
+    indices = sorted({index for pair in pairs for index in pair})
+    own = _design(design, indices, course)
+    places = [[indices.index(index) for index in pair] for pair in pairs]
+    seeds = range(len(course.seeds))
+    rows = sorted({own.index(place, s, fold) for fold in outer for place in places[fold] for s in seeds})
+    questions = Questions(metric=course.metric)
+    results, networks = _trained(own, rows, questions, store, work, origin)
+    table = results.table(course.metric).astype(np.float64)
+    folds = np.array([[table[place, :, fold].mean() for place in places[fold]] for fold in outer])
+    chosen, base = best[-1, "candidates"][0], best[-1, "baseline"][0]
+    alone = _of_choice(results, [places[fold][0] for fold in outer])
+    score, over = float(folds[:, 0].mean()), f"over {len(outer)} outer folds"
+    if np.isnan(folds).any():
+        why = "a network of the comparison diverged, or the metric is not defined in an outer fold"
+        return Found("", NOTHING, chosen, score, over, results, alone, networks, None, folds, (why,))
+    differences = unrounded(folds[:, 0] - folds[:, 1], folds, own.configs[0].dtype)
+    difference = unit_interval(own, differences)
+    verdict = "not separated"
+    if not math.isnan(difference.se) and not difference.low <= 0 <= difference.high:
+        verdict = "helps" if (difference.low > 0) == higher_is_better(course.metric) else "hurts"
+    of_both = " and ".join(as_number(mean) for mean in folds.mean(axis=0))
+    return Found(
+        verdict, difference, base if verdict == "hurts" else chosen, score, over, results, alone, networks,
+        None, folds, (f"{course.metric} over the outer folds: {of_both} of the baseline",),
+    )  # fmt: skip
+
+
+def _of_choice(results: Results, places: Sequence[int]) -> Results:
+    """Returns results of one configuration, or of another one in each fold, as of a sweep of one.
+
+    Args:
+        results: results of the networks that were compared.
+        places: number of the configuration in each fold; the design of the first one stands for all.
+    """
+    design = results.design
+    rows = [
+        design.index(place, seed, fold)
+        for seed in range(len(design.seeds))
+        for fold, place in enumerate(places)
+    ]
+    return dataclasses.replace(
+        results,
+        design=part_of(design, places[:1]),
+        plan=results.plan.part(places[:1]),
+        records={name: values[rows] for name, values in results.records.items()},
+        diverged_at=results.diverged_at[rows],
+        stopped_at=results.stopped_at[rows],
+        last_finite_cost=results.last_finite_cost[rows],
+        seconds=results.seconds[rows],
+        kept={},
+        examples=None
+        if results.examples is None
+        else {name: values[rows] for name, values in results.examples.items()},
+        provenance=tuple(results.provenance[row] for row in rows),
+    )

@@ -1,0 +1,242 @@
+"""The search of `tune`: one sweep in rungs, whose arenas each decide which of their rows go on.
+
+`engine/tune.py` calls `searched`, and reads the standings with the functions below it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from regjax.core.data import unit_mean
+from regjax.data.splits import SPLIT_SEED, Splits
+from regjax.engine.progress import Report
+from regjax.engine.refit import on_splits
+from regjax.engine.rungs import Standing, climb
+from regjax.engine.sweep import run, scheduled
+from regjax.native.build import compiler
+from regjax.store.store import Store
+from regjax.study.design import Design
+from regjax.study.groups import Kernel
+from regjax.study.halving import Arena, goes_on, winners
+from regjax.study.plan import Plan, make_plan, resolve_kernel
+from regjax.study.questions import Origin
+from regjax.study.selection import higher_is_better
+from regjax.study.tuned import Course, Rung
+
+# Lanes of a chunk of a search on a CPU. They do not depend on the number of candidates, so that searches of
+# another budget find their programs compiled; rows that drop out leave lanes idle, which cost little.
+LANES = 16
+
+
+class Work(NamedTuple):
+    """How a search is worked at.
+
+    Attributes:
+        workers: number of tasks at a time, or None.
+        kernel: what trains the networks.
+        report: called with a `Progress`.
+    """
+
+    workers: int | None = None
+    kernel: Kernel = "auto"
+    report: Report = lambda progress: None
+
+    def plan(self, design: Design, lanes: int) -> Plan:
+        """Returns the plan of a design, with chunks of so many lanes on a CPU."""
+        backend = jax.default_backend()
+        plan = make_plan(
+            design, workers=self.workers, keep="none", kernel=self.kernel_of(design), backend=backend
+        )
+        if backend != "cpu":
+            return plan
+        groups = (group._replace(slots=1, lanes=lanes) for group in plan.groups)
+        return dataclasses.replace(plan, groups=tuple(groups))
+
+    def kernel_of(self, design: Design) -> Kernel:
+        """Returns what trains a design."""
+        backend = jax.default_backend()
+        # It pays: programs of XLA take longer to compile than most searches take to train.
+        if self.kernel == "auto" and backend == "cpu" and "REGJAX_KERNEL" not in os.environ:
+            return "auto" if compiler() is None else "native"
+        return resolve_kernel(design, self.kernel, self.workers or 1, backend)
+
+
+def searched(
+    design: Design, course: Course, store: Store | None, work: Work, origin: Origin
+) -> list[Standing]:
+    """Returns the standing of a search at each rung, and at the end.
+
+    Args:
+        design: design of the search.
+        course: its course.
+        store: an open store, or None.
+        work: how it is worked at.
+        origin: where it comes from.
+
+    Raises:
+        ValueError: all of an arena diverged.
+        Exception: as `engine.sweep.run`.
+    """
+    origin = origin._replace(search=course._replace(part="search").as_json())
+    if course.resource == "rows":
+        return list(_on_rows(design, course, store, work, origin))
+
+    def decide(standing: Standing) -> list[int]:
+        return _going(design, course, standing, course.rungs.index(standing.step))
+
+    climbed = climb(
+        design,
+        course.rungs,
+        decide,
+        store,
+        plan=work.plan(design, LANES),
+        origin=origin,
+        report=work.report,
+    )
+    return list(climbed.standings)
+
+
+def _going(design: Design, course: Course, standing: Standing, rung: int) -> list[int]:
+    """Returns the rows that go on after a rung."""
+    scores, losses = tables(design, course, standing)
+    higher = higher_is_better(course.metric)
+    return [design.index(c, 0, fold) for c, fold in goes_on(course.arenas, rung, scores, losses, higher)]
+
+
+def tables(design: Design, course: Course, standing: Standing) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the ranked metric and the loss at a rung, `(configurations, splits)` each."""
+    found = (standing.metrics[name] for name in (course.metric, "val_loss"))
+    # A search has one seed.
+    scores, losses = (np.asarray(v, np.float64).reshape(-1, design.num_folds) for v in found)
+    return scores, losses
+
+
+def _on_rows(
+    design: Design, course: Course, store: Store | None, work: Work, origin: Origin
+) -> Iterator[Standing]:
+    """Yields the standing at each rung where training rows are the resource: each rung trains afresh."""
+    plan = work.plan(design, LANES)
+    if store is not None:  # begun first, so that an interrupted search is found again
+        with scheduled(design, store, plan=plan, rows=[], origin=origin):
+            pass
+    rows = list(range(design.num_rows))
+    full = int(design.splits.num_train.min())
+    part = origin._replace(search=course._replace(part="rung").as_json())
+    for rung, number in enumerate((*course.rungs, full)):
+        last = rung == len(course.rungs)
+        own = design if last else on_splits(design, thinned(design, number), design.seeds)
+        # A rung of fewer rows may have fewer steps: its only record of interest is the last one.
+        found = run(
+            own,
+            store,
+            plan=work.plan(own, LANES),
+            rows=rows,
+            origin=origin if last else part,
+            report=work.report,
+        )
+        inside = np.isin(np.arange(design.num_rows), rows)
+        metrics = {name: np.where(inside, found.values(name), np.nan) for name in (course.metric, "val_loss")}
+        standing = Standing(number, np.array(rows), metrics, found.diverged_at >= 0)
+        yield standing
+        if not last:
+            rows = sorted(_going(design, course, standing, rung))
+
+
+def thinned(design: Design, number: int) -> Splits:
+    """Returns the splits of a design with so many training samples each, those of a smaller number inside.
+
+    Classes keep about their shares; validation samples are those of the design.
+    """
+    n = design.data.x.shape[1]
+    y = np.asarray(design.data.y)
+    order = np.random.default_rng(SPLIT_SEED).permutation(n)
+    found = []
+    for weights in design.splits.train:
+        samples = order[weights[order] > 0]
+        classes = y[0, samples] if np.issubdtype(y.dtype, np.integer) else np.zeros(len(samples), int)
+        place = np.empty(len(samples))
+        for label in np.unique(classes):
+            own = np.flatnonzero(classes == label)
+            place[own] = (np.arange(len(own)) + 0.5) / len(own)
+        kept = samples[np.argsort(place, kind="stable")[:number]]
+        own = np.zeros(n)
+        own[kept] = weights[kept]
+        found.append(unit_mean(own, n))
+    return design.splits._replace(train=np.stack(found))
+
+
+# -- what became of it ------------------------------------------------------------------------------------
+
+
+def merged(arenas: Sequence[Arena]) -> list[Arena]:
+    """Returns the arenas with the brackets of Hyperband put together, as they meet at the end."""
+    found: dict[tuple[str, int], Arena] = {}
+    for arena in arenas:
+        key = arena.role, arena.outer
+        before = found[key].configurations if key in found else ()
+        found[key] = arena._replace(configurations=(*before, *arena.configurations), goes_on=())
+    return list(found.values())
+
+
+def winners_of(design: Design, course: Course, standing: Standing) -> dict[tuple[int, str], list[int]]:
+    """Returns (outer fold or -1, role) -> the best configurations at the end, best first.
+
+    Raises:
+        ValueError: all of an arena diverged.
+    """
+    scores, losses = tables(design, course, standing)
+    higher = higher_is_better(course.metric)
+    return {
+        (arena.outer, arena.role): winners(arena, scores, losses, higher, course.finalists)
+        for arena in merged(course.arenas)
+    }
+
+
+def num_candidates(course: Course) -> int:
+    """Returns the number of candidates of a search."""
+    own = (a.configurations for a in course.arenas if a.role == "candidates" and a.outer < 0)
+    return len(set(itertools.chain.from_iterable(own)))
+
+
+def steps_of(design: Design, course: Course, standings: Sequence[Standing]) -> int:
+    """Returns the gradient steps of a search, as if none had diverged."""
+    steps = design.configs[0].num_steps
+    if course.resource == "steps":
+        lengths = np.diff([0, *course.rungs, steps])
+    else:
+        rows = int(design.splits.num_train.min())
+        lengths = np.array([max(1, round(steps * number / rows)) for number in (*course.rungs, rows)])
+    return int(sum(len(s.rows) * length for s, length in zip(standings, lengths, strict=True)))
+
+
+def rungs_of(design: Design, course: Course, standings: Sequence[Standing]) -> Iterator[Rung]:
+    """Yields what happened at each rung, and at the end."""
+    higher = higher_is_better(course.metric)
+    whole = merged(course.arenas)
+    for standing in standings:
+        scores, losses = tables(design, course, standing)
+        inside = np.isin(np.arange(design.num_rows), standing.rows).reshape(scores.shape)
+        bad = standing.diverged.reshape(scores.shape) & inside
+        counts, lost, best = {"candidates": 0, "baseline": 0}, 0, {}
+        for arena in whole:
+            own = np.ix_(arena.configurations, arena.folds)
+            counts[arena.role] += int(inside[own].any(axis=1).sum())
+            lost += int(bad[own].any(axis=1).sum())
+            if arena.outer < 0:
+                first = winners(arena, scores, losses, higher, 1)[0]
+                best[arena.role] = float(scores[first, list(arena.folds)].mean())
+        yield Rung(
+            standing.step,
+            counts["candidates"],
+            counts["baseline"],
+            lost,
+            best["candidates"],
+            best["baseline"],
+        )

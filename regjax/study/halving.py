@@ -1,0 +1,166 @@
+"""Successive halving and Hyperband as arithmetic: rungs, how many go on, and which rows those are.
+
+`engine/tune.py` makes its rungs and arenas here, and decides with `going_on`; a search that halves by other
+means can take `rung_steps` and `numbers` alone.
+
+References:
+    Jamieson & Talwalkar 2016 (successive halving); Li et al. 2018 (Hyperband).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from regjax.core.checks import check_count
+
+
+class Arena(NamedTuple):
+    """Configurations and splits whose rows decide among themselves which of them go on.
+
+    Attributes:
+        role: "candidates" or "baseline".
+        configurations: numbers of the configurations in the design, ascending.
+        folds: numbers of the splits in the design.
+        goes_on: number of configurations that go on after each rung, not increasing.
+        outer: number of the outer fold that the arena belongs to; -1 for the arena of all search rows.
+    """
+
+    role: str
+    configurations: tuple[int, ...]
+    folds: tuple[int, ...]
+    goes_on: tuple[int, ...]
+    outer: int = -1
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Arena:
+        """Returns the arena that `_asdict` gave, after JSON made its tuples lists."""
+        named: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in found.items()}
+        return cls(**named)
+
+
+def rung_steps(num_steps: int, eval_every: int, reduction: int, most: int) -> tuple[int, ...]:
+    """Returns the steps of the rungs, ascending, each with a record: near num_steps / reduction^k.
+
+    Args:
+        num_steps: steps of a whole run.
+        eval_every: steps between two records.
+        reduction: one of this many goes on at each rung, at least 2.
+        most: largest number of rungs.
+
+    Example:
+        >>> rung_steps(900, 100, reduction=3, most=2)
+        (100, 300)
+        >>> rung_steps(50, 100, reduction=3, most=2)
+        ()
+    """
+    steps = (round(num_steps / reduction**k / eval_every) * eval_every for k in range(1, most + 1))
+    return tuple(sorted({step for step in steps if 0 < step < num_steps}))
+
+
+def numbers(num: int, num_rungs: int, reduction: int, least: int = 1, skipped: int = 0) -> tuple[int, ...]:
+    """Returns how many of `num` configurations go on after each rung.
+
+    Args:
+        num: number that begins, at least 1.
+        num_rungs: number of rungs.
+        reduction: one of this many goes on.
+        least: fewest that go on, where so many begin.
+        skipped: number of first rungs at which all go on: the bracket of Hyperband.
+
+    Example:
+        >>> numbers(27, 2, reduction=3)
+        (9, 3)
+        >>> numbers(27, 3, reduction=3, least=2, skipped=1)
+        (27, 9, 3)
+    """
+    least = min(num, least)
+    return tuple(
+        max(least, math.ceil(num / reduction ** max(0, rung + 1 - skipped))) for rung in range(num_rungs)
+    )
+
+
+def brackets(num: int, num_rungs: int, reduction: int) -> list[int]:
+    """Returns how many of `num` configurations each of Hyperband's brackets has, which skip 0, 1, … rungs.
+
+    A bracket that skips more rungs gets fewer configurations, so that each takes about as many steps.
+
+    Example:
+        >>> brackets(100, 2, reduction=3)
+        [55, 27, 18]
+    """
+    # Bracket s of Hyperband begins with η^s / (s + 1) of its largest one's share.
+    shares = np.array([reduction**s / (s + 1) for s in range(num_rungs, -1, -1)])
+    ends = np.rint(np.cumsum(shares) / shares.sum() * num).astype(int)
+    return [int(n) for n in np.diff(ends, prepend=0)]
+
+
+def steps_of(arena: Arena, lengths: Sequence[int]) -> int:
+    """Returns the steps that an arena's networks of one seed take together, where none diverges or stops.
+
+    Args:
+        arena: the arena.
+        lengths: steps of a network up to each rung from the one before, and up to its last step.
+    """
+    begins = (len(arena.configurations), *arena.goes_on)
+    return len(arena.folds) * sum(num * steps for num, steps in zip(begins, lengths, strict=True))
+
+
+def goes_on(
+    arenas: Sequence[Arena],
+    rung: int,
+    scores: np.ndarray,
+    ties: np.ndarray,
+    higher: bool,
+) -> list[tuple[int, int]]:
+    """Returns (configuration, split) of all that go on after a rung, arena by arena.
+
+    Args:
+        arenas: the arenas.
+        rung: number of the rung.
+        scores: `(configurations, splits)` of the design; NaN where one diverged or dropped out before.
+        ties: losses of the same shape, see `best_of`.
+        higher: whether a higher score is better.
+
+    Raises:
+        ValueError: all of an arena diverged.
+    """
+    found = []
+    for arena in arenas:
+        best = winners(arena, scores, ties, higher, arena.goes_on[rung])
+        found += [(configuration, fold) for configuration in sorted(best) for fold in arena.folds]
+    return found
+
+
+def winners(arena: Arena, scores: np.ndarray, ties: np.ndarray, higher: bool, num: int) -> list[int]:
+    """Returns numbers of the best configurations of an arena, best first; arguments as in `goes_on`.
+
+    Raises:
+        ValueError: all of them diverged.
+    """
+    own = np.ix_(arena.configurations, arena.folds)
+    places = best_of(scores[own], ties[own], higher, num)
+    if not places:
+        raise ValueError(
+            f"a {'candidate' if arena.role == 'candidates' else 'baseline'} must stay finite, and all "
+            f"{len(arena.configurations)} diverged: search lower learning rates"
+        )
+    return [arena.configurations[place] for place in places]
+
+
+def best_of(scores: np.ndarray, ties: np.ndarray, higher: bool, num: int) -> list[int]:
+    """Returns the places of the best `num` means, best first; one that is NaN is never among them.
+
+    Args:
+        scores: `(configurations, units)`; a NaN in one unit makes the mean NaN.
+        ties: losses of the same shape, which decide between equal means; then the order does.
+        higher: whether a higher score is better.
+        num: number of places, at least 1; fewer are returned where there are no more.
+    """
+    check_count("num", num)
+    means, losses = scores.mean(axis=1), ties.mean(axis=1)
+    order = np.lexsort((np.arange(len(means)), losses, -means if higher else means))
+    return [int(place) for place in order if not math.isnan(means[place])][:num]

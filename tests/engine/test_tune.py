@@ -1,0 +1,311 @@
+"""A search: its bits, what it has seen, its store, and its answer; both ways of comparing."""
+
+import re
+
+import numpy as np
+import pytest
+
+import regjax
+from regjax.engine import scheduler, tune, tuning
+from regjax.engine.searching import Work, searched, thinned
+from regjax.engine.sweep import opened, run
+from regjax.study.questions import NOWHERE
+from regjax.study.tuned import Budget
+
+SPACE = {
+    "learning_rate": "loguniform(0.1, 1)", "hidden": [(6,), (3,)], "l2": "loguniform(0.1, 10)",
+    "keep_prob": "uniform(0.5, 0.95)",
+}  # fmt: skip
+CONFIG = {"optimizer": "sgd", "num_steps": 18, "eval_every": 2, "batch_size": "full"}
+ASKED = {"config": CONFIG, "folds": 2, "seeds": 2, "progress": False}
+
+
+def samples(n=60, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 3))
+    return X, (X[:, 0] + rng.normal(size=n) > 0).astype(int)
+
+
+def setting(data=None, space=None, **options):
+    """Returns the setting of a small search; options as those of `tune`."""
+    found = {"confirm": 0.3, "baseline": None, "search": regjax.Search(), "metric": None} | options
+    return tuning.make_setting(
+        samples() if data is None else data, regjax.study.space.Space.of(SPACE if space is None else space),
+        CONFIG, Budget.of("100 networks"), options={"folds": 2, "seeds": 2}, **found,
+    )  # fmt: skip
+
+
+def same_answer(one, other):
+    assert one.sentence == other.sentence
+    assert repr(one.difference) == repr(other.difference)  # NaN is the same as NaN here
+    assert one.rungs == other.rungs
+    assert one.finalists == other.finalists
+    for a, b in zip(one.model.networks, other.model.networks, strict=True):
+        for layer, again in zip(a, b, strict=True):
+            np.testing.assert_array_equal(layer.w, again.w)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Steps x rows of all tasks that are trained."""
+    found = []
+    take = scheduler.Scheduler._take
+
+    def noted(self, chunk, task, done):
+        found.append((done.stop - chunk.step) * len(chunk.places))
+        return take(self, chunk, task, done)
+
+    monkeypatch.setattr(scheduler.Scheduler, "_take", noted)
+    return found
+
+
+@pytest.mark.bits
+@pytest.mark.parametrize("hyperband", [False, True])
+def test_networks_that_go_on_have_the_bits_of_a_full_sweep(hyperband):
+    found = setting(search=regjax.Search(hyperband=hyperband))
+    design, num = found.design(12)
+    course = found.course(design, num)
+    work = Work()
+    standings = searched(design, course, None, work, NOWHERE)
+    assert [s.step for s in standings] == [2, 6, 18]
+    assert len(standings[0].rows) == design.num_rows > len(standings[1].rows) > len(standings[2].rows)
+    full = run(design, plan=work.plan(design, 16))
+    for standing in standings:
+        for name, values in standing.metrics.items():
+            wanted = full.records[name][standing.rows, standing.step // 2]
+            np.testing.assert_array_equal(values[standing.rows], wanted)
+
+
+@pytest.mark.bits
+def test_a_search_never_sees_the_rows_that_confirm():
+    X, y = samples(90)
+    (_, held), = setting((X, y)).splitting.confirms  # fmt: skip
+    assert len(held) == 27
+    one = regjax.tune((X, y), SPACE, budget="60 networks", confirm=0.3, **ASKED)
+    spoilt = X.copy()
+    spoilt[held] = 1e6 * np.random.default_rng(1).normal(size=spoilt[held].shape)
+    other = regjax.tune((spoilt, y), SPACE, budget="60 networks", confirm=0.3, **ASKED)
+    assert one.rungs == other.rungs
+    assert one.finalists == other.finalists
+    assert one.baseline == other.baseline
+    assert one.results.records["val_loss"].tolist() != other.results.records["val_loss"].tolist()
+
+
+@pytest.mark.bits
+def test_an_outer_fold_is_never_seen_by_its_own_search():
+    X, y = samples()
+    found = setting((X, y), confirm="nested")
+    design, num = found.design(6)
+    splits, course = design.splits, found.course(design, num)
+    assert {arena.outer for arena in course.arenas} == {-1, 0, 1, 2, 3, 4}
+    for arena in course.arenas:
+        if arena.outer >= 0:
+            train, val = course.pairs(60)[arena.outer]
+            for fold in arena.folds:
+                assert not splits.train[fold][val].any()
+                assert not splits.val[fold][val].any()
+                assert set(np.flatnonzero(splits.train[fold] + splits.val[fold])) == set(train)
+
+
+def test_the_answer_on_held_out_rows_is_a_family_of_the_finalists():
+    found = regjax.tune(samples(120), SPACE, budget="120 networks", confirm=0.3, **ASKED)
+    assert found.mode == "holdout"
+    assert found.num_confirm == 36
+    assert found.comparison is not None
+    table = found.comparison.table
+    assert len(table) == 3
+    best = table["difference"].idxmax()
+    assert found.difference.mean == table["difference"][best]
+    assert found.difference.low == table["family_low"][best]
+    assert found.verdict == table["verdict"][best]
+    assert found.chosen == (found.baseline if found.verdict == "hurts" else found.finalists[best])
+    assert f"{found.verdict}: " in found.sentence
+    assert "on 36 rows that the search never saw" in found.sentence
+    # Networks that begin: candidates and baselines in two folds, and four configurations of two seeds.
+    assert found.num_networks <= 120
+    assert found.num_networks == 2 * (found.rungs[0].candidates + found.rungs[0].baselines) + 8
+    assert found.model.predict(samples(5)[0]).shape == (5,)
+    assert len(found.of_choice) == 2
+    assert str(found).splitlines()[0] == found.sentence
+    assert found.as_json()["verdict"] == found.verdict
+
+
+def test_the_answer_of_a_nested_search_is_one_interval_over_outer_folds():
+    found = regjax.tune(samples(), SPACE, budget="320 networks", **ASKED)
+    assert found.mode == "nested"
+    assert found.folds is not None
+    assert found.folds.shape == (5, 2)
+    assert found.comparison is None
+    differences = found.folds[:, 0] - found.folds[:, 1]
+    assert found.difference.mean == pytest.approx(differences.mean())
+    se = np.sqrt(differences.var(ddof=1) * (1 / 5 + 12 / 48))
+    assert found.difference.se == pytest.approx(se)
+    assert found.difference.df == 4
+    assert "over 5 outer folds" in found.sentence
+    assert found.num_networks <= 320
+    np.testing.assert_allclose(found.of_choice.units("val_accuracy")[0], found.folds[:, 0], rtol=1e-6)
+
+
+@pytest.mark.bits
+@pytest.mark.parametrize("confirm", [0.3, "nested"])
+@pytest.mark.parametrize("resource", ["steps", "rows"])
+def test_a_store_goes_on_to_the_same_answer(tmp_path, trained, monkeypatch, confirm, resource):
+    options = {
+        "budget": "200 networks",
+        "confirm": confirm,
+        "search": regjax.Search(resource=resource, outer=2),
+    }
+    whole = regjax.tune(samples(), SPACE, **ASKED, **options)
+    monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
+    steps, store = [], tmp_path / "s.sqlite"
+
+    class Stop(Exception):
+        pass
+
+    def stops(progress):
+        steps.append(progress)
+        if len(steps) in (5, 12, 20):
+            raise Stop
+
+    stopped = 0
+    for _ in range(3):
+        try:
+            regjax.tune(samples(), SPACE, **ASKED | {"progress": stops}, **options, store=store)
+        except Stop:
+            stopped += 1
+    assert stopped
+    same_answer(regjax.tune(samples(), SPACE, **ASKED, **options, store=store), whole)
+    trained.clear()
+    same_answer(regjax.tune(samples(), SPACE, **ASKED, **options, store=store), whole)
+    assert sum(trained) == 18  # the model, which is not stored
+
+
+@pytest.mark.bits
+def test_a_larger_budget_begins_with_what_is_stored(tmp_path, trained):
+    store = tmp_path / "s.sqlite"
+    options = {"confirm": 0.3, "search": regjax.Search(rungs=0)}
+    regjax.tune(samples(), SPACE, budget="60 networks", **ASKED, **options, store=store)
+    trained.clear()
+    larger = regjax.tune(samples(), SPACE, budget="90 networks", **ASKED, **options)
+    alone = sum(trained)
+    trained.clear()
+    grown = regjax.tune(samples(), SPACE, budget="90 networks", **ASKED, **options, store=store)
+    same_answer(grown, larger)
+    assert sum(trained) < alone - 18 * 40  # of more than forty networks
+
+
+def test_seconds_become_a_number_of_candidates_once(tmp_path, monkeypatch):
+    options = {"budget": "3s", "confirm": 0.3, "store": tmp_path / "s.sqlite"}
+    one = regjax.tune(samples(), SPACE, **ASKED, **options)
+    assert any(note.startswith("measured: ") for note in one.notes)
+    monkeypatch.setattr(tuning.Setting, "measured", None)  # it must not be asked again
+    same_answer(regjax.tune(samples(), SPACE, **ASKED, **options), one)
+
+
+@pytest.mark.bits
+def test_rows_as_the_resource_are_nested_and_start_afresh():
+    found = setting(samples(120), search=regjax.Search(resource="rows"))
+    assert found.rungs == (14, 42 // 3 * 1)[:0] or found.rungs[-1] < 42
+    design, num = found.design(9)
+    small, large = (thinned(design, number).train > 0 for number in (12, 30))
+    assert (small.sum(axis=1) == 12).all()
+    assert (large & ~small).sum() == 18 * 2
+    assert not (small & ~large).any()
+    assert not (large & ~(design.splits.train > 0)).any()
+    y = design.data.y[0]
+    assert all(0 < y[fold].sum() < 12 for fold in small)
+    standings = searched(design, found.course(design, num), None, Work(), NOWHERE)
+    full = run(design, plan=Work().plan(design, 16))
+    last = standings[-1]
+    np.testing.assert_array_equal(last.metrics["val_loss"][last.rows], full.values("val_loss")[last.rows])
+
+
+@pytest.mark.parametrize("kind", ["groups", "time", "regression", "early"])
+def test_groups_times_real_targets_and_early_stopping(kind):
+    X, y = samples(80)
+    space, asked = dict(SPACE), dict(ASKED)
+    if kind in ("groups", "time"):
+        asked[kind] = np.arange(80) // 4
+    if kind == "regression":
+        y = X[:, 0] * 1000.0
+    if kind == "early":
+        space["patience"] = [4, 8]
+    found = regjax.tune((X, y), space, budget="100 networks", confirm=0.3, **asked)
+    assert found.metric == ("val_r2" if kind == "regression" else "val_accuracy")
+    train, val = found.results.design.splits.train[0] > 0, found.results.design.splits.val[0] > 0
+    if kind == "groups":
+        assert not set(np.flatnonzero(train) // 4) & set(np.flatnonzero(val) // 4)
+    if kind == "time":
+        assert np.flatnonzero(train).max() < np.flatnonzero(val).min()
+    if kind == "regression":
+        assert found.results.design.standardize_target
+
+
+def test_a_baseline_of_the_user_is_kept():
+    found = regjax.tune(
+        samples(),
+        SPACE,
+        budget="60 networks",
+        confirm=0.3,
+        baseline={"learning_rate": 0.5, "hidden": 6},
+        **ASKED,
+    )
+    assert found.baseline["learning_rate"] == 0.5
+    assert found.baseline["hidden"] == (6,)
+    assert found.baseline["l2"] == 0
+
+
+def test_all_candidates_that_diverge_are_said():
+    wild = SPACE | {"learning_rate": [1e30, 1e31]}
+    with pytest.raises(
+        ValueError, match=r"must stay finite, and all .* diverged: search lower learning rates"
+    ):
+        regjax.tune(samples(), wild, budget="60 networks", confirm=0.3, **ASKED)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"budget": "5 networks"}, ValueError, "budget must be at least"),
+        ({"budget": "100 steps"}, ValueError, "budget must be at least"),
+        ({"budget": "soon"}, ValueError, "budget must be like"),
+        ({"space": {"l2": 0.1}}, ValueError, "space must have a regulariser"),
+        (
+            {"space": {"l2": [0, 1], "learning_rate": 0.1}},
+            ValueError,
+            "space must have at least 3 candidates",
+        ),
+        ({"search": regjax.Search(finalists=9), "space": {"l2": [0, 1, 2, 3]}}, ValueError, "finalists"),
+        ({"baseline": {"learning_rate": 5}}, ValueError, "baseline must be in the space"),
+        ({"confirm": 1.5}, ValueError, "confirm must be a fraction"),
+        ({"confirm": "all"}, ValueError, "confirm must be a fraction"),
+        ({"folds": 40}, ValueError, "folds must be at most"),
+        ({"folds": 1}, ValueError, "folds"),
+        ({"metric": "accuracy"}, ValueError, "metric must be one of"),
+        ({"validation": 0.2}, TypeError, "validation must not be given"),
+        ({"colour": 3}, TypeError, "colour"),
+        ({"config": 3}, TypeError, "config must be"),
+    ],
+)
+def test_bad_input_is_said_before_anything_is_trained(tmp_path, trained, options, error, words):
+    asked = {"space": SPACE, "budget": "100 networks", "confirm": 0.3} | ASKED | options
+    store = tmp_path / "s.sqlite"
+    with pytest.raises(error, match=re.escape(words)):
+        regjax.tune(samples(), **asked, store=store)
+    assert not trained
+    with opened(store) as kept:
+        assert kept is not None
+        assert not kept.overview()
+
+
+def test_a_part_of_a_search_finds_the_whole(tmp_path):
+    store = tmp_path / "s.sqlite"
+    whole = regjax.tune(samples(), SPACE, budget="60 networks", confirm=0.3, **ASKED, store=store)
+    with opened(store) as kept:
+        assert kept is not None
+        assert [part["part"] for _, part in kept.searches()] == ["search", "confirm"]
+        for number in (1, 2):
+            begun = kept.design_of(number)
+            course = regjax.study.tuned.Course.from_json(begun.origin.search)
+            design = tune.part_of_search(kept, begun.design, course)
+            same_answer(tune.go_on(design, course, kept, Work(), begun.origin), whole)
