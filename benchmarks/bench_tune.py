@@ -29,7 +29,7 @@ import numpy as np
 from benchmarks.measure import context
 from benchmarks.tune_peers import NEEDS, OPPONENTS
 from benchmarks.tune_tables import OUTER, SETS, TEST, load
-from regjax.study.intervals import over_folds
+from regjax.study.intervals import over_units
 
 OURS = "regjax.tune"
 
@@ -107,7 +107,7 @@ def _line(name: str, opponent: str, ours: dict[int, Any], theirs: dict[int, Any]
     words, both = "", sorted(ours.keys() & theirs.keys())
     if opponent != OURS and both:
         differences = np.array([ours[split]["score"] - theirs[split]["score"] for split in both])
-        found = over_folds(differences, TEST, 1 - TEST)
+        found = over_units(differences, 1 / len(both) + TEST / (1 - TEST))
         words = f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
     rate = float(np.mean([line["networks"] / line["seconds"] for line in theirs.values()]))
     first = next(iter(theirs.values()))

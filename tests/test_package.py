@@ -112,7 +112,11 @@ PATHS = {
 }
 MODULES = [name for name in PATHS if "." in name and not name.endswith("__init__")]
 # Those whose doctests train for seconds.
-TRAINING = {"engine.population", "engine.references", "optuna.export", "optuna.trials", "sklearn.estimators", "sklearn.fitted", "sklearn.halving", "sklearn.path", "sklearn.rules", "sklearn.search", "study.model", "tutorial.experiment", "tutorial.functions"}  # fmt: skip
+TRAINING = {
+    "engine.population", "engine.references", "optuna.export", "optuna.trials", "sklearn.estimators",
+    "sklearn.fitted", "sklearn.halving", "sklearn.path", "sklearn.rules", "sklearn.search",
+    "study.model", "tutorial.experiment", "tutorial.functions",
+}  # fmt: skip
 NAMED_TUPLES = {"_make", "_asdict", "_fields", "_field_defaults", "_replace"}
 
 

@@ -17,6 +17,7 @@ from regjax.core.hparams import OFF_VALUES
 from regjax.study.choice import mean_of_alive
 from regjax.study.comparison import unit_interval, unrounded
 from regjax.study.configuration import value_of
+from regjax.study.design import Design
 from regjax.study.intervals import as_number, without_spread
 from regjax.study.questions import Questions
 from regjax.study.records import num_params
@@ -82,7 +83,7 @@ def hold_against(
     network = _chosen_scores(results, questions, metric)
     found, lines = [], []
     for name, of_strengths in scores.items():
-        own = _best_strengths(of_strengths, higher, over_folds)
+        own = _best_strengths(of_strengths, higher, design)
         differences = unrounded(network - own, np.stack([network, own]), design.configs[0].dtype)
         # On one split there is one score of a model, and seeds say nothing about other samples.
         interval = unit_interval(design, differences) if over_folds else without_spread(differences)
@@ -120,19 +121,19 @@ def _chosen_scores(results: Results, questions: Questions, metric: str) -> np.nd
         chosen = results.best(metric, rule, allow_diverged=questions.allow_diverged).index
         return np.mean(scores[chosen], keepdims=True)
     least = 3 if rule == "one_se" else 2
-    if scores.shape[1] < least:
+    if design.num_left_out < least:
         raise ValueError(
             f"references must have at least {least} folds, to choose without the one that scores, "
-            f"got {scores.shape[1]}"
+            f"got {design.num_left_out}"
         )
     simple = [
         simplicity({n: value_of(c, n) for n in OFF_VALUES}, num_params(config))
         for c, config in zip(design.configurations, design.configs, strict=True)
     ]
-    return left_out(scores, lambda rest: choose(rest, higher, rule, simple))[0]
+    return left_out(scores, lambda rest: choose(rest, higher, rule, simple), design.repeat_of)[0]
 
 
-def _best_strengths(scores: np.ndarray, higher: bool, over_folds: bool) -> np.ndarray:
+def _best_strengths(scores: np.ndarray, higher: bool, design: Design) -> np.ndarray:
     """Returns the scores of a model, `(folds,)`, in each fold at the strength that is best without it."""
     if len(scores) == 1:
         return scores[0]
@@ -140,7 +141,8 @@ def _best_strengths(scores: np.ndarray, higher: bool, over_folds: bool) -> np.nd
     def best(rest: np.ndarray) -> int:
         return int(ranking(np.mean(rest, axis=1), higher)[0])
 
-    return left_out(scores, best)[0] if over_folds else scores[best(scores)]
+    over_folds = design.splits.kind == "folds"
+    return left_out(scores, best, design.repeat_of)[0] if over_folds else scores[best(scores)]
 
 
 def _sentence(entry: Mapping[str, Any]) -> str:

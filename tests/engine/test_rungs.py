@@ -112,6 +112,7 @@ def test_rows_that_stop_early_stand_at_a_rung_with_their_final_parameters():
     config = Config(layer_sizes=(2, 6, 1), num_steps=400, eval_every=10)
     design = make_design("two_regions", config, grid(patience=[20], learning_rate=[0.5, 3]), folds=2)
     climbed = climb(design, [300], lambda standing: standing.rows)
+    assert climbed.results is not None
     assert np.any(climbed.results.stopped_at >= 0)
     final = climbed.results.values("val_accuracy")
     stopped = (climbed.results.stopped_at >= 0) & (climbed.results.stopped_at <= 300)

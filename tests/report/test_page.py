@@ -211,7 +211,7 @@ def test_other_models_stand_on_the_page(planar):
     found = regjax.references(planar)
     html = page(planar, planar.compare(), planar.best(), references=found)
     assert "Beside other models" in html
-    assert found.table["sentence"][0] in html
+    assert str(found.table["sentence"].iloc[0]) in html
     assert "Beside other models" not in page(planar, planar.compare(), planar.best())
     assert "no references: too long" in page(planar, references="no references: too long")
 
