@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -28,7 +28,7 @@ from regjax.study.halving import Arena, goes_on, winners
 from regjax.study.plan import Plan, make_plan, resolve_kernel
 from regjax.study.questions import Origin
 from regjax.study.selection import higher_is_better
-from regjax.study.tuned import Course, Rung
+from regjax.study.tuned import Course, Race, Rung
 
 # Lanes of a chunk of a search on a CPU. They do not depend on the number of candidates, so that searches of
 # another budget find their programs compiled; rows that drop out leave lanes idle, which cost little.
@@ -214,6 +214,26 @@ def steps_of(design: Design, course: Course, standings: Sequence[Standing]) -> i
         rows = int(design.splits.num_train.min())
         lengths = np.array([max(1, round(steps * number / rows)) for number in (*course.rungs, rows)])
     return int(sum(len(s.rows) * length for s, length in zip(standings, lengths, strict=True)))
+
+
+def race_of(
+    design: Design,
+    course: Course,
+    standings: Sequence[Standing],
+    best: Mapping[tuple[int, str], Sequence[int]],
+) -> Race:
+    """Returns the scores of the search of all rows on the way; `best` is what `winners_of` returns."""
+    whole = [arena for arena in merged(course.arenas) if arena.outer < 0]
+    scores = np.full((len(standings), len(design.configurations)), np.nan)
+    is_baseline = np.zeros(len(design.configurations), bool)
+    for arena in whole:
+        own = list(arena.configurations)
+        is_baseline[own] = arena.role == "baseline"
+        for place, standing in enumerate(standings):
+            found, _ = tables(design, course, standing)
+            scores[place, own] = found[np.ix_(own, arena.folds)].mean(axis=1)
+    steps = np.array([standing.step for standing in standings])
+    return Race(steps, scores, is_baseline, tuple(best[-1, "candidates"]), course.resource)
 
 
 def rungs_of(design: Design, course: Course, standings: Sequence[Standing]) -> Iterator[Rung]:

@@ -19,7 +19,15 @@ from regjax.core.config import Config
 from regjax.engine.confirming import confirmed, once
 from regjax.engine.progress import Report, reporter
 from regjax.engine.refit import trained_on_all
-from regjax.engine.searching import Work, num_candidates, rungs_of, searched, steps_of, winners_of
+from regjax.engine.searching import (
+    Work,
+    num_candidates,
+    race_of,
+    rungs_of,
+    searched,
+    steps_of,
+    winners_of,
+)
 from regjax.engine.sweep import opened
 from regjax.engine.tuning import Setting, make_setting
 from regjax.store.store import Store
@@ -211,7 +219,8 @@ def go_on(
         baseline=design.configurations[best[-1, "baseline"][0]],
         finalists=tuple(design.configurations[index] for index in best[-1, "candidates"]),
         comparison=found.comparison, folds=found.folds, results=found.results, of_choice=found.of_choice,
-        rungs=tuple(rungs_of(design, course, standings)), model=model, num_candidates=num,
+        rungs=tuple(rungs_of(design, course, standings)), race=race_of(design, course, standings, best),
+        model=model, num_candidates=num,
         num_networks=len(standings[0].rows) + found.networks.networks,
         num_steps=steps_of(design, course, standings) + found.networks.steps,
         seconds=seconds | {"model": ended - after_comparison, "total": ended - began},

@@ -198,6 +198,25 @@ class Rung(NamedTuple):
     best_baseline: float
 
 
+class Race(NamedTuple):
+    """The scores of a search of all rows at each rung, and at its last step.
+
+    Attributes:
+        steps: steps of the rungs, ascending; with rows as the resource numbers of training rows, `(rungs,)`.
+        scores: mean of the metric over the splits, `(rungs, configurations)`; NaN where one has dropped out or
+            diverged.
+        is_baseline: whether a configuration is one of the baseline's, `(configurations,)`.
+        finalists: numbers of the finalists, the best first.
+        resource: "steps" or "rows".
+    """
+
+    steps: np.ndarray
+    scores: np.ndarray
+    is_baseline: np.ndarray
+    finalists: tuple[int, ...]
+    resource: Resource
+
+
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Tuned:
     """The answer of a search; `str(tuned)` says it in words, the one sentence first.
@@ -220,6 +239,7 @@ class Tuned:
         of_choice: results of what was chosen alone, as of a sweep of one configuration: in each outer fold
             those of its own choice. `regjax.references` holds other models against it.
         rungs: what happened at each rung, and at the last step.
+        race: scores of each candidate on the way.
         model: networks of the chosen configuration, trained on all rows.
         num_candidates: number of candidates that were tried, without those of the baseline.
         num_networks: number of networks that were trained, those that dropped out among them.
@@ -241,6 +261,7 @@ class Tuned:
     results: Results
     of_choice: Results
     rungs: tuple[Rung, ...]
+    race: Race
     model: Model
     num_candidates: int
     num_networks: int

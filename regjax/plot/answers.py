@@ -1,0 +1,162 @@
+"""Figures of answers: `question`, what choosing gains in each fold, and `rungs`, a search and who survived it.
+
+`regjax plot` draws the first of a stored sweep; `regjax tune` puts the second on its page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from regjax.core.metrics import without_split
+from regjax.plot.canvas import add_legend, axes_or_new, drawable, plain, set_title
+from regjax.plot.palette import BLUE, CHOSEN, VERDICTS
+from regjax.study.intervals import Interval
+from regjax.study.results import Results
+from regjax.study.selection import higher_is_better
+from regjax.study.tuned import Tuned
+
+# Lines of candidates that dropped out, and the most of them that are drawn: the best and every nth.
+OTHERS, MOST = "#AAAAAA", 400
+
+
+def question(
+    results: Results,
+    *,
+    metric: str | None = None,
+    baseline: Mapping[str, Any] | None = None,
+    over: Sequence[str] = (),
+    ax: Axes | None = None,
+) -> Figure:
+    """Returns a figure of the one question: what choosing gains over the baseline, fold by fold.
+
+    Each dot is a fold: the configuration chosen without it, less the baseline, on its samples. The bar is
+    their mean with its 95 % interval, on which the verdict rests.
+
+    Args:
+        results: the results of the sweep.
+        metric: a validation metric; None is val_accuracy or val_r2.
+        baseline: the baseline, as in `Results.compare_choice`.
+        over: the axes chosen over, as in `Results.compare_choice`.
+        ax: axes that are drawn into; None makes a figure.
+
+    Raises:
+        ValueError: as `Results.compare_choice`.
+    """
+    found = results.compare_choice(baseline, over, metric)
+    interval = Interval(found.difference, found.se, found.df, found.low, found.high, found.p)
+    repeats = results.design.repeat_of
+    title = f"{found.sentence}; a dot is a fold"
+    return _folds(np.array(found.differences), repeats, interval, found.verdict, found.metric, title, ax)
+
+
+def outer_folds(tuned: Tuned, *, ax: Axes | None = None) -> Figure:
+    """Returns a figure of a nested search: what its choice gains over the tuned baseline in each outer fold.
+
+    Args:
+        tuned: the answer of a search.
+        ax: axes that are drawn into; None makes a figure.
+
+    Raises:
+        ValueError: the search is not nested.
+    """
+    if tuned.folds is None:
+        raise ValueError("outer_folds must be of a nested search, got one that held rows out")
+    differences = tuned.folds[:, 0] - tuned.folds[:, 1]
+    title = f"{tuned.sentence} A dot is an outer fold"
+    repeats = np.zeros(len(differences), int)
+    return _folds(differences, repeats, tuned.difference, tuned.verdict, tuned.metric, title, ax)
+
+
+def _folds(
+    differences: np.ndarray,
+    repeats: np.ndarray,
+    interval: Interval,
+    verdict: str,
+    metric: str,
+    title: str,
+    ax: Axes | None,
+) -> Figure:
+    """Returns the figure of differences of folds, with their mean and its interval."""
+    given = ax
+    figure, ax = axes_or_new(ax, (8, 2.9))
+    look = VERDICTS[verdict or "not separated"]
+    # Repeats beside one another, so that equal differences of two of them do not hide each other.
+    places = 0.3 * (repeats - repeats.mean()) / max(1, np.ptp(repeats))
+    ax.plot(drawable(differences), 1 + places, "o", color=BLUE, markeredgecolor="white", alpha=0.8)
+    if np.isfinite(interval.low):
+        looks: dict[str, Any] = {"color": look.colour, "linewidth": 3.2, "solid_capstyle": "butt"}
+        ax.plot([interval.low, interval.high], [0, 0], **looks)
+    ax.plot(interval.mean, 0, look.marker, color=look.colour, markeredgecolor="white", markersize=9)
+    ax.axvline(0, color="#000000", linewidth=0.8)
+    ax.set_yticks([0, 1], ["mean, 95 %", "folds"])
+    ax.set_ylim(-0.6, 1.6)
+    side = "right" if higher_is_better(metric) else "left"
+    ax.set_xlabel(f"chosen less baseline, {without_split(metric)}; better: {side} of 0")
+    ax.grid(axis="x", alpha=0.25)
+    set_title(given or figure, title)
+    return figure
+
+
+def rungs(tuned: Tuned, *, ax: Axes | None = None) -> Figure:
+    """Returns a figure of a search: the score of each candidate at the rungs, up to where it dropped out.
+
+    Scores are means over the splits of the search of all rows. They are optimistic, since the search chose
+    by them; the comparison at its end is not drawn.
+
+    Args:
+        tuned: the answer of a search.
+        ax: axes that are drawn into; None makes a figure.
+    """
+    race, given = tuned.race, ax
+    figure, ax = axes_or_new(ax, (8, 4.2))
+    steps, scores = race.steps, drawable(race.scores)
+    finalists = list(race.finalists)
+    others = np.setdiff1d(np.flatnonzero(~race.is_baseline), finalists)
+    own = np.flatnonzero(race.is_baseline)
+    for members, colour, width in (
+        (_some(others), OTHERS, 0.7),
+        (own, "#000000", 1.0),
+        (finalists, CHOSEN, 1.8),
+    ):
+        for member in members:
+            dash = "--" if race.is_baseline[member] else "-"
+            ax.plot(steps, scores[:, member], dash, marker=".", color=colour, linewidth=width)
+    left = np.isfinite(race.scores).sum(axis=1)
+    ax.set_xscale("log")
+    ax.set_xticks(steps, [f"{step:,}\n{count:,} left" for step, count in zip(steps, left, strict=True)])
+    ax.minorticks_off()
+    ax.set_xlabel("step of the rung" if race.resource == "steps" else "training rows of the rung")
+    ax.set_ylabel(tuned.metric)
+    _limit(ax, scores[:, np.append(finalists, own)], scores)
+    handles = [
+        Line2D([], [], color=CHOSEN, linewidth=1.8, marker="."),
+        Line2D([], [], color="#000000", linestyle="--", marker="."),
+        Line2D([], [], color=OTHERS, linewidth=0.7, marker="."),
+    ]
+    shown = f"candidates ({len(others):,}" + (f", {MOST} of them shown)" if len(others) > MOST else ")")
+    add_legend(given or figure, handles, [f"finalists ({len(finalists)})", f"baseline ({len(own)})", shown])
+    ax.grid(alpha=0.25)
+    set_title(
+        given or figure, plain(f"{tuned.metric} on the way of the search, up to where each dropped out", 200)
+    )
+    return figure
+
+
+def _some(members: np.ndarray) -> np.ndarray:
+    """Returns at most `MOST` members, spread over all."""
+    return members[np.linspace(0, len(members) - 1, min(MOST, len(members))).astype(int)]
+
+
+def _limit(ax: Axes, kept: np.ndarray, scores: np.ndarray) -> None:
+    """Limits the scores to those that matter: a candidate that is worse by far would flatten the others."""
+    known = scores[np.isfinite(scores)]
+    if len(known):
+        ends = np.concatenate([kept[np.isfinite(kept)], np.percentile(known, [10, 90])])
+        room = 0.06 * max(float(np.ptp(ends)), 1e-6)
+        ax.set_ylim(float(ends.min()) - room, float(ends.max()) + room)
