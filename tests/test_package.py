@@ -242,7 +242,7 @@ SURFACE = {
         backward predict predict_proba cost cost_and_grads dropout_masks replicate_key make_train Trained
         check_gradient Grid grid random_grid sobol_grid sweep Questions Results load plan Plan refit Model
         save_model load_model export_onnx fit TableEncoder RegMLPClassifier RegMLPRegressor RegGridSearchCV
-        RegRandomizedSearchCV one_se""",
+        RegRandomizedSearchCV RegHalvingGridSearchCV RegHalvingRandomSearchCV RegPathCV one_se""",
     "regjax.plot": """KINDS boundaries boundary curves data_set forest gap heatmap importance masks path
         stability""",
     "regjax.report": "About page",
