@@ -10,9 +10,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
@@ -24,7 +24,7 @@ from regjax.engine.sweep import run
 from regjax.sklearn.base import starting_from
 from regjax.sklearn.candidates import Swept, Trainer, asked_of, num_workers, places_of
 from regjax.sklearn.rungs import Standing, with_steps
-from regjax.sklearn.search import OWN_CONSTRAINTS, Search
+from regjax.sklearn.search import OWN_CONSTRAINTS, Search, extended
 from regjax.sklearn.trained import Candidate, Fold, Work, as_candidate, inside
 from regjax.study.design import Design, part_of
 from regjax.study.evidence import Row
@@ -172,7 +172,7 @@ class RegPathCV(Search, BaseSearchCV):
         first: "smallest" or "largest", the alpha that begins the path. glmnet begins with the largest, but
             the weights of a network that a large alpha has brought near 0 are a poor start: where it was
             measured, paths from the smallest came to lower costs in fewer epochs.
-        scoring: as in `RegGridSearchCV`, like what follows.
+        scoring: as in `RegGridSearchCV`, like `cv`, `error_score`, `verbose` and `return_train_score`.
         n_jobs: tasks at a time; None takes a thread per core.
         refit: the best candidate is fitted on all samples along the path that leads to it.
         n_seeds: networks per alpha and fold.
@@ -198,7 +198,7 @@ class RegPathCV(Search, BaseSearchCV):
         >>> from sklearn.datasets import load_iris
         >>> X, y = load_iris(return_X_y=True)
         >>> network = regjax.RegMLPClassifier((8,), tol=0.01, max_iter=500, random_state=0)
-        >>> path = regjax.RegPathCV(network, [1, 0.1, 0.01], cv=3).fit(X, y)
+        >>> path = regjax.RegPathCV(network, alphas=[1, 0.1, 0.01], cv=3).fit(X, y)
         >>> path.alphas_.tolist(), path.scores_.shape
         ([0.01, 0.1, 1.0], (3, 3, 1))
     """
@@ -210,39 +210,10 @@ class RegPathCV(Search, BaseSearchCV):
         "n_seeds": OWN_CONSTRAINTS["n_seeds"],
     }
 
-    _parameter_constraints.pop("pre_dispatch")  # all fits are done when scikit-learn asks for them
-
     # A store would hold these rows under the names of networks that start from drawn weights.
     store = None
 
-    def __init__(
-        self,
-        estimator: Any,
-        alphas: Iterable[float] | None = None,
-        *,
-        first: Literal["largest", "smallest"] = "smallest",
-        scoring: Any = None,
-        n_jobs: int | None = None,
-        refit: Any = True,
-        cv: Any = None,
-        verbose: int = 0,
-        error_score: Any = np.nan,
-        return_train_score: bool = False,
-        n_seeds: int = 1,
-    ) -> None:
-        super().__init__(
-            estimator,
-            scoring=scoring,
-            n_jobs=n_jobs,
-            refit=refit,
-            cv=cv,
-            verbose=verbose,
-            error_score=error_score,
-            return_train_score=return_train_score,
-        )
-        self.alphas = alphas
-        self.first = first
-        self.n_seeds = n_seeds
+    __init__: Any = extended(BaseSearchCV, alphas=None, first="smallest", return_train_score=False, n_seeds=1)
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> Any:
         """Returns the search after training the path on all folds, and on all samples to the best alpha.
@@ -274,7 +245,7 @@ class RegPathCV(Search, BaseSearchCV):
             self.alphas_ = self.alphas_[::-1]
         return Path(f"{member.prefix}alpha", self.alphas_.tolist())
 
-    def _run_search(self, evaluate_candidates: Callable[..., Any], *, callback_ctx: Any) -> None:
+    def _run_search(self, evaluate_candidates: Callable[..., Any], *, callback_ctx: Any = None) -> None:
         path: Any = self._running.trainer
         evaluate = self._running.evaluating(evaluate_candidates)
         # scikit-learn's callbacks follow this search as they do a grid search.

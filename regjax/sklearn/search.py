@@ -115,25 +115,35 @@ def _mean(results: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
+# What scikit-learn checks of the parameters that the searches have beside its own.
 OWN_CONSTRAINTS: dict[str, Any] = {
     "n_seeds": [Interval(Integral, 1, None, closed="left")],
     "store": [str, os.PathLike, None],
 }
 
 
-def extended(parent: type) -> Any:
-    """Returns the `__init__` of a search: its parent's parameters, then `n_seeds` and `store`."""
-    init: Any = parent.__init__
+def extended(parent: type, **own: Any) -> Any:
+    """Returns the `__init__` of a search: its parent's parameters, then its own.
 
-    def __init__(self: Any, *args: Any, n_seeds: int = 1, store: Any = None, **params: Any) -> None:
+    Args:
+        parent: scikit-learn's class.
+        **own: default of each own parameter; n_seeds and store where none is named. One that the parent has
+            too gets another default.
+    """
+    init: Any = parent.__init__
+    defaults = own or {"n_seeds": 1, "store": None}
+
+    def __init__(self: Any, *args: Any, **params: Any) -> None:
+        values = {name: params.pop(name, default) for name, default in defaults.items()}
         init(self, *args, **params)
-        self.n_seeds = n_seeds
-        self.store = store
+        for name, value in values.items():
+            setattr(self, name, value)
 
     # scikit-learn and help read an estimator's parameters from its signature.
-    own = [inspect.signature(__init__).parameters[name] for name in ("n_seeds", "store")]
     signature = inspect.signature(init)
-    cast(Any, __init__).__signature__ = signature.replace(parameters=[*signature.parameters.values(), *own])
+    kept = [parameter for name, parameter in signature.parameters.items() if name not in defaults]
+    more = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=d) for n, d in defaults.items()]
+    cast(Any, __init__).__signature__ = signature.replace(parameters=[*kept, *more])
     return __init__
 
 

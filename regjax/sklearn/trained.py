@@ -209,10 +209,14 @@ class Rows(Protocol):
         seconds: time of each row, `(rows,)`.
     """
 
-    design: Design
-    diverged_at: np.ndarray
-    stopped_at: np.ndarray
-    seconds: np.ndarray
+    @property
+    def design(self) -> Design: ...
+    @property
+    def diverged_at(self) -> np.ndarray: ...
+    @property
+    def stopped_at(self) -> np.ndarray: ...
+    @property
+    def seconds(self) -> np.ndarray: ...
 
     def params(self, row: int) -> Params:
         """Returns the parameters of a row that predict."""

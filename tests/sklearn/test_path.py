@@ -55,7 +55,7 @@ def test_each_network_is_a_fit_from_its_neighbours_weights(name, first):
         found.append(estimator)
         return estimator.score(X, y)
 
-    path = RegPathCV(network, ALPHAS, first=first, cv=CV, n_seeds=2, scoring=scorer).fit(X, Y)
+    path = RegPathCV(network, alphas=ALPHAS, first=first, cv=CV, n_seeds=2, scoring=scorer).fit(X, Y)
     alphas = sorted(ALPHAS, reverse=first == "largest")
     assert path.alphas_.tolist() == alphas == path.cv_results_["param_alpha"].tolist()
     assert path.scores_.shape == (3, 3, 2)
@@ -75,7 +75,7 @@ def test_each_network_is_a_fit_from_its_neighbours_weights(name, first):
 
 def test_the_best_is_fitted_along_the_path():
     pipeline = make_pipeline(StandardScaler(), NETWORK)
-    path = RegPathCV(pipeline, ALPHAS, cv=CV, refit=lambda results: 1).fit(X, Y)
+    path = RegPathCV(pipeline, alphas=ALPHAS, cv=CV, refit=lambda results: 1).fit(X, Y)
     assert path.alpha_ == 1.0
     assert path.best_params_ == {"regmlpclassifier__alpha": 1.0}
     *_, expected = one_by_one(NETWORK, [0.1, 1.0], StandardScaler().fit_transform(X), Y)
@@ -104,7 +104,7 @@ def test_after_a_network_that_diverged_weights_are_drawn_anew():
         return estimator.score(X, y)
 
     with pytest.warns((FitFailedWarning, UserWarning)):
-        path = RegPathCV(network, [1e30, 0.1], first="largest", cv=2, scoring=scorer).fit(X, y)
+        path = RegPathCV(network, alphas=[1e30, 0.1], first="largest", cv=2, scoring=scorer).fit(X, y)
     assert np.isnan(path.cv_results_["mean_test_score"][0])
     assert path.alpha_ == 0.1
     half = len(y) // 2
@@ -130,6 +130,6 @@ def test_after_a_network_that_diverged_weights_are_drawn_anew():
     ],
 )  # fmt: skip
 def test_bad_input(settings, fit, message):
-    path = RegPathCV(clone(NETWORK), ALPHAS, cv=2).set_params(**settings)
+    path = RegPathCV(clone(NETWORK), alphas=ALPHAS, cv=2).set_params(**settings)
     with pytest.raises(ValueError, match=message):
         path.fit(**{"X": X, "y": Y} | fit)

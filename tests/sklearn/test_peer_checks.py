@@ -93,8 +93,8 @@ GRID = {"alpha": [1e-4, 0.1]}
         make_pipeline(StandardScaler(), RegMLPClassifier(**FEW)), {"regmlpclassifier__alpha": [0, 0.1]}, cv=2
     ),
     RegHalvingGridSearchCV(RegMLPClassifier(**FEW), GRID, cv=2, resource="max_iter", max_resources=100),
-    RegPathCV(RegMLPClassifier(**FEW), [0.1, 1e-4], cv=2),
-    RegPathCV(RegMLPRegressor(**FEW), [0.1, 1e-4], cv=2),
+    RegPathCV(RegMLPClassifier(**FEW), alphas=[0.1, 1e-4], cv=2),
+    RegPathCV(RegMLPRegressor(**FEW), alphas=[0.1, 1e-4], cv=2),
 ])  # fmt: skip
 def test_searches_over_networks(estimator, check):
     check(estimator)
