@@ -14,7 +14,6 @@ The data are in the package of the extra `tables`.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from benchmarks.bench_tune import read
+from benchmarks.bench_tune import append, read
 from benchmarks.public_tables import TABLES, frame_of
 
 SETS = ("personality", "public spending")
@@ -98,8 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
             if (name, shuffle) in known:
                 continue
             line = sweep(name, shuffle, {} if shuffle is None else LESS)
-            with given.results.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+            append(given.results, line)
             print(f"{name}, shuffle {shuffle}: {line['sentence']}", file=sys.stderr, flush=True)
     print(in_words(read(given.results)))
 

@@ -69,6 +69,13 @@ def read(path: Path) -> list[dict[str, Any]]:
     return found
 
 
+def append(path: Path, line: dict[str, Any]) -> None:
+    """Adds a search to a file, after a last line that may have been cut off."""
+    cut = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
+    with path.open("a", encoding="utf-8") as file:
+        file.write(("\n" if cut else "") + json.dumps(line) + "\n")
+
+
 def missing(done: list[dict[str, Any]], given: argparse.Namespace) -> Iterator[tuple[int, str, str]]:
     """Yields split, data set and opponent of each search that is not done, so that splits fill one by one."""
     known = {(line["split"], line["set"], line["opponent"], line["budget"]) for line in done}
@@ -144,8 +151,7 @@ def main(arguments: list[str] | None = None) -> None:
         _warm_up(given.results)
     for number, (split, name, opponent) in enumerate(todo):
         line = _in_a_process(given.results, name, split, opponent, given.seconds) | context()
-        with given.results.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append(given.results, line)
         shown = f"{line['score']:.3f}, {line['tried']:,} tried in {line['seconds']:.1f} s"
         print(
             f"{number + 1} of {len(todo)}: {name}, split {split}, {opponent}: {shown}",

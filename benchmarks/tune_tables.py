@@ -13,15 +13,15 @@ import numpy as np
 
 from benchmarks.public_tables import TABLES, encoder_of, features_of, frame_of
 
-# Data set -> key of `public_tables.TABLES`; data.mat is a file of the user's (REGJAX_DATA_MAT).
+# Data set -> key of `public_tables.TABLES`, and whether it is a regression; data.mat is a file of the user's.
 SETS = {
-    "data.mat": "",
-    "Titanic": "Titanic",
-    "orange juice": "orange juice",
-    "houses in Windsor": "houses in Windsor",
-    "credit cards": "credit cards",
-    "personality": "personality",
-    "public spending": "public spending",
+    "data.mat": ("", False),
+    "Titanic": ("Titanic", False),
+    "orange juice": ("orange juice", False),
+    "houses in Windsor": ("houses in Windsor", True),
+    "credit cards": ("credit cards", False),
+    "personality": ("personality", False),
+    "public spending": ("public spending", True),
 }
 OUTER, TEST = 10, 0.2
 
@@ -89,10 +89,10 @@ def load(name: str) -> Problem:
         frame = pd.DataFrame(np.asarray(data.x).T, columns=[f"x{i + 1}" for i in range(len(data.x))])
         frame["y"] = np.asarray(data.y)[0].astype(str)
         return Problem(name, frame, "y", False)
-    package, item, target = TABLES[SETS[name]]
+    key, real = SETS[name]
+    package, item, target = TABLES[key]
     frame = frame_of(package, item)
     frame = frame[frame[target].notna()].reset_index(drop=True)
-    real = frame[target].dtype.kind == "f" or frame[target].nunique() > 20
     if not real:
         frame[target] = frame[target].astype(str)
-    return Problem(name, frame, target, bool(real))
+    return Problem(name, frame, target, real)

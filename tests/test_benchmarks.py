@@ -1,11 +1,13 @@
 """Every benchmark runs at its smallest size; no test asserts a time."""
 
+import importlib.util
 import json
 import subprocess
 import sys
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 
 import benchmarks.__main__
@@ -14,6 +16,7 @@ from benchmarks import (
     bench_compare,
     bench_coverage,
     bench_faults,
+    bench_helps,
     bench_layout,
     bench_optuna,
     bench_plan,
@@ -21,6 +24,7 @@ from benchmarks import (
     bench_rows,
     bench_sklearn,
     bench_sweep,
+    bench_tune,
     cells,
     figures,
     growth,
@@ -28,6 +32,8 @@ from benchmarks import (
     profile_step,
     public_tables,
     table,
+    tune_peers,
+    tune_tables,
     whole,
 )
 from benchmarks.__main__ import broken_bounds, efficiency
@@ -57,6 +63,72 @@ def test_public_tables(capsys):
     assert (line.rows, line.columns, line.inputs, line.gaps) == (344, 7, 15, 19)
     assert line.mlp > 0.95 < line.boosting
     assert "| penguins | 344 | 7 | 15 | 19 | accuracy |" in capsys.readouterr().out
+
+
+def search(split, opponent, score):
+    found = {
+        "set": "data.mat",
+        "split": split,
+        "opponent": opponent,
+        "budget": 1.0,
+        "score": score,
+        "rows": 211,
+    }
+    return found | {"seconds": 2.0, "networks": 10, "tried": 5, "metric": "accuracy"}
+
+
+def test_bench_tune_goes_on_where_it_was_stopped(tmp_path, monkeypatch, capsys):
+    results = tmp_path / "r.jsonl"
+    theirs, asked = "random, by hand", []
+    done = [search(split, bench_tune.OURS, 0.9 + split / 100) for split in range(3)]
+    results.write_text("".join(json.dumps(line) + "\n" for line in done) + '{"set": "data.m')
+
+    def in_a_process(path, name, split, opponent, seconds):
+        asked.append((name, split, opponent))
+        return search(split, opponent, 0.8)
+
+    monkeypatch.setattr(bench_tune, "_in_a_process", in_a_process)
+    words = ["--splits", "3", "--seconds", "1", "--sets", "data.mat", "--opponents", bench_tune.OURS, theirs]
+    bench_tune.main([str(results), *words])
+    assert asked == [("data.mat", split, theirs) for split in range(3)]
+    bench_tune.main([str(results), *words])
+    assert len(asked) == 3
+    out = capsys.readouterr().out
+    # 0.1, 0.11 and 0.12: a standard deviation of 0.01, times √(1/3 + 0.2/0.8) and t of 2 degrees of freedom.
+    assert (
+        f"| data.mat (211 rows) | {theirs} | 3 | accuracy 0.800 | +0.110 [+0.077, +0.143] | 5 | 5.0 | 2.0 |"
+        in out
+    )
+
+
+@pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore")  # of the libraries that are compared
+@pytest.mark.parametrize("real", [False, True])
+def test_every_search_that_users_have_finds_something(real):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=120), "b": rng.choice(["x", "y"], 120)})
+    frame.loc[:3, "a"] = np.nan
+    score = frame["a"].fillna(0) + (frame["b"] == "x")
+    frame["y"] = score if real else np.where(score > 0.5, "yes", "no")
+    problem = tune_tables.Problem("small", frame, "y", real)
+    train, test = problem.split(0)
+    for name, opponent in tune_peers.OPPONENTS.items():
+        if name != bench_tune.OURS and all(map(importlib.util.find_spec, tune_peers.NEEDS.get(name, ()))):
+            found = opponent(problem, train, test, 0)(1.0)
+            assert problem.score(found.predicted, test) > (0.2 if real else 0.6), name
+            assert found.networks > found.tried > 0
+
+
+def test_bench_helps_counts_verdicts(tmp_path, capsys):
+    lines = [
+        {"set": "personality", "shuffle": shuffle, "sentence": "It helps.", "family": {"helps": shuffle == 3},
+         "verdict": "helps" if shuffle in (None, 1, 3) else "not separated"}
+        for shuffle in (None, *range(10))
+    ]  # fmt: skip
+    text = bench_helps.in_words(lines)
+    assert text.startswith("personality: It helps.")
+    assert '"helps" on 2 of 10 shuffles [2.5%, 55.6%]' in text
+    assert 'any of the family says "helps" on 1 of 10' in text
 
 
 @pytest.mark.nightly
