@@ -25,7 +25,7 @@ from regjax.study.intervals import Interval, as_number
 from regjax.study.questions import Origin, Questions
 from regjax.study.results import Results
 from regjax.study.selection import higher_is_better
-from regjax.study.tuned import Course
+from regjax.study.tuned import Race
 
 Best = Mapping[tuple[int, str], Sequence[int]]
 # Lanes of a chunk of the comparison on a CPU: a configuration has so many seeds by default.
@@ -64,21 +64,21 @@ class Found(NamedTuple):
 
 
 def confirmed(
-    design: Design, course: Course, best: Best, store: Store | None, work: Work, origin: Origin
+    design: Design, race: Race, best: Best, store: Store | None, work: Work, origin: Origin
 ) -> Found:
     """Returns the comparison of what a search found with its baseline.
 
     Args:
         design: design of the search.
-        course: its course.
+        race: its race.
         best: (outer fold or -1, role) -> the best configurations of the search.
         store: an open store, or None.
         work: how it is worked at.
         origin: where it comes from.
     """
-    origin = origin._replace(search=course._replace(part="confirm").as_json())
-    compare = _on_held_out_rows if course.mode == "holdout" else _in_outer_folds
-    return compare(design, course, best, store, work, origin)
+    origin = origin._replace(search=race._replace(part="confirm").as_json())
+    compare = _on_held_out_rows if race.mode == "holdout" else _in_outer_folds
+    return compare(design, race, best, store, work, origin)
 
 
 def once(design: Design) -> Design:
@@ -90,15 +90,15 @@ def once(design: Design) -> Design:
     return dataclasses.replace(design, configs=configs)
 
 
-def _design(design: Design, indices: Sequence[int], course: Course) -> Design:
+def _design(design: Design, indices: Sequence[int], race: Race) -> Design:
     """Returns the design of the comparison of some configurations."""
     one, stopping = part_of(design, indices), None
     if any(one.stops_early(index) for index in range(len(indices))) and design.splits.stop is not None:
         splits: Splits = design.splits
         assert splits.stop is not None
         stopping = float(np.count_nonzero(splits.stop[0]) / np.count_nonzero(splits.train[0]))
-    pairs = course.pairs(design.data.x.shape[1])
-    return once(on_splits(one, make_splits(design.data, pairs, stopping=stopping), course.seeds))
+    pairs = race.pairs(design.data.x.shape[1])
+    return once(on_splits(one, make_splits(design.data, pairs, stopping=stopping), race.seeds))
 
 
 def _trained(
@@ -116,19 +116,19 @@ def _trained(
 
 
 def _on_held_out_rows(
-    design: Design, course: Course, best: Best, store: Store | None, work: Work, origin: Origin
+    design: Design, race: Race, best: Best, store: Store | None, work: Work, origin: Origin
 ) -> Found:
     """Returns the comparison of the finalists with the baseline on the rows that the search never saw."""
     finalists, base = best[-1, "candidates"], best[-1, "baseline"][0]
-    own = _design(design, [*finalists, base], course)
+    own = _design(design, [*finalists, base], race)
     baseline: dict[str, Any] = {name: value_of(design.configurations[base], name) for name in own.names}
-    questions = Questions(metric=course.metric, baseline=baseline)
+    questions = Questions(metric=race.metric, baseline=baseline)
     results, networks = _trained(own, None, questions, store, work, origin)
-    comparison = results.compare(baseline, metric=course.metric)
-    higher = higher_is_better(course.metric)
+    comparison = results.compare(baseline, metric=race.metric)
+    higher = higher_is_better(race.metric)
     entries = comparison.table.to_dict("records")
     sound = [place for place, entry in enumerate(entries) if entry["status"] == "ok"]
-    scores, over = results.units(course.metric).mean(axis=1), own.evidence.mean_in_words()
+    scores, over = results.units(race.metric).mean(axis=1), own.evidence.mean_in_words()
     if not sound:
         why = f"networks of every finalist, or of the baseline, diverged ({entries[0]['status']})"
         place = len(finalists) if math.isfinite(scores[-1]) else 0
@@ -139,7 +139,7 @@ def _on_held_out_rows(
     place = max(sound, key=lambda p: entries[p]["difference"] * (1 if higher else -1))
     entry = entries[place]
     se = math.hypot(entry["se"], entry["sampling_se"])
-    df = len(course.seeds) - 1
+    df = len(race.seeds) - 1
     difference = Interval(
         entry["difference"], se, df, entry["family_low"], entry["family_high"], entry["p_holm"]
     )
@@ -151,19 +151,19 @@ def _on_held_out_rows(
 
 
 def _in_outer_folds(
-    design: Design, course: Course, best: Best, store: Store | None, work: Work, origin: Origin
+    design: Design, race: Race, best: Best, store: Store | None, work: Work, origin: Origin
 ) -> Found:
     """Returns the difference of what each outer fold's searches chose, on that outer fold."""
-    outer = range(len(course.confirms))
+    outer = range(len(race.confirms))
     pairs = [[best[fold, role][0] for role in ("candidates", "baseline")] for fold in outer]
     indices = sorted({index for pair in pairs for index in pair})
-    own = _design(design, indices, course)
+    own = _design(design, indices, race)
     places = [[indices.index(index) for index in pair] for pair in pairs]
-    seeds = range(len(course.seeds))
+    seeds = range(len(race.seeds))
     rows = sorted({own.index(place, s, fold) for fold in outer for place in places[fold] for s in seeds})
-    questions = Questions(metric=course.metric)
+    questions = Questions(metric=race.metric)
     results, networks = _trained(own, rows, questions, store, work, origin)
-    table = results.table(course.metric).astype(np.float64)
+    table = results.table(race.metric).astype(np.float64)
     folds = np.array([[table[place, :, fold].mean() for place in places[fold]] for fold in outer])
     chosen, base = best[-1, "candidates"][0], best[-1, "baseline"][0]
     alone = _of_choice(results, [places[fold][0] for fold in outer])
@@ -175,11 +175,11 @@ def _in_outer_folds(
     difference = unit_interval(own, differences)
     verdict = "not separated"
     if not math.isnan(difference.se) and not difference.low <= 0 <= difference.high:
-        verdict = "helps" if (difference.low > 0) == higher_is_better(course.metric) else "hurts"
+        verdict = "helps" if (difference.low > 0) == higher_is_better(race.metric) else "hurts"
     of_both = " and ".join(as_number(mean) for mean in folds.mean(axis=0))
     return Found(
         verdict, difference, base if verdict == "hurts" else chosen, score, over, results, alone, networks,
-        None, folds, (f"{course.metric} over the outer folds: {of_both} of the baseline",),
+        None, folds, (f"{race.metric} over the outer folds: {of_both} of the baseline",),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""`Tuned`, the answer of a search, and the values that decide one: `Search`, `Budget` and `Course`.
+"""`Tuned`, the answer of a search, and the values that decide one: `Search`, `Budget` and `Race`.
 
 `engine/tune.py` makes them; users, the command line and a store read them. Nothing is trained here.
 """
@@ -118,7 +118,7 @@ class Search:
             raise TypeError(f"hyperband must be True or False, got {shown(self.hyperband)}")
 
 
-class Course(NamedTuple):
+class Race(NamedTuple):
     """All that decides a search beside its design; a store keeps it, so that it goes on the same way.
 
     Attributes:
@@ -150,12 +150,12 @@ class Course(NamedTuple):
     measured: str
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the course as JSON can hold it."""
+        """Returns the race as JSON can hold it."""
         return self._asdict() | {"arenas": [arena._asdict() for arena in self.arenas]}
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Course:
-        """Returns the course that `as_json` gave."""
+    def from_json(cls, found: Mapping[str, Any]) -> Race:
+        """Returns the race that `as_json` gave."""
         named = dict(found)
         named["arenas"] = tuple(Arena.from_json(arena) for arena in named["arenas"])
         named["confirms"] = tuple((train, val) for train, val in named["confirms"])

@@ -64,9 +64,9 @@ def trained(monkeypatch):
 def test_networks_that_go_on_have_the_bits_of_a_full_sweep(hyperband):
     found = setting(search=regjax.Search(hyperband=hyperband))
     design, num = found.design(12)
-    course = found.course(design, num)
+    race = found.race(design, num)
     work = Work()
-    standings = searched(design, course, None, work, NOWHERE)
+    standings = searched(design, race, None, work, NOWHERE)
     assert [s.step for s in standings] == [2, 6, 18]
     assert len(standings[0].rows) == design.num_rows > len(standings[1].rows) > len(standings[2].rows)
     full = run(design, plan=work.plan(design, 16))
@@ -96,11 +96,11 @@ def test_an_outer_fold_is_never_seen_by_its_own_search():
     X, y = samples()
     found = setting((X, y), confirm="nested")
     design, num = found.design(6)
-    splits, course = design.splits, found.course(design, num)
-    assert {arena.outer for arena in course.arenas} == {-1, 0, 1, 2, 3, 4}
-    for arena in course.arenas:
+    splits, race = design.splits, found.race(design, num)
+    assert {arena.outer for arena in race.arenas} == {-1, 0, 1, 2, 3, 4}
+    for arena in race.arenas:
         if arena.outer >= 0:
-            train, val = course.pairs(60)[arena.outer]
+            train, val = race.pairs(60)[arena.outer]
             for fold in arena.folds:
                 assert not splits.train[fold][val].any()
                 assert not splits.val[fold][val].any()
@@ -214,7 +214,7 @@ def test_rows_as_the_resource_are_nested_and_start_afresh():
     assert not (large & ~(design.splits.train > 0)).any()
     y = design.data.y[0]
     assert all(0 < y[fold].sum() < 12 for fold in small)
-    standings = searched(design, found.course(design, num), None, Work(), NOWHERE)
+    standings = searched(design, found.race(design, num), None, Work(), NOWHERE)
     full = run(design, plan=Work().plan(design, 16))
     last = standings[-1]
     np.testing.assert_array_equal(last.metrics["val_loss"][last.rows], full.values("val_loss")[last.rows])
@@ -306,6 +306,6 @@ def test_a_part_of_a_search_finds_the_whole(tmp_path):
         assert [part["part"] for _, part in kept.searches()] == ["search", "confirm"]
         for number in (1, 2):
             begun = kept.design_of(number)
-            course = regjax.study.tuned.Course.from_json(begun.origin.search)
-            design = tune.part_of_search(kept, begun.design, course)
-            same_answer(tune.go_on(design, course, kept, Work(), begun.origin), whole)
+            race = regjax.study.tuned.Race.from_json(begun.origin.search)
+            design = tune.part_of_search(kept, begun.design, race)
+            same_answer(tune.go_on(design, race, kept, Work(), begun.origin), whole)
