@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import regjax
 from regjax.engine import scheduler, tune, tuning
@@ -119,6 +120,14 @@ def test_the_answer_on_held_out_rows_is_a_family_of_the_finalists():
     assert found.difference.low == table["family_low"][best]
     assert found.verdict == table["verdict"][best]
     assert found.chosen == (found.baseline if found.verdict == "hurts" else found.finalists[best])
+    # Both errors in quadrature, with the degrees of freedom of both, for three lines at once.
+    for _, entry in table.iterrows():
+        if not np.isnan(entry["se"]):
+            s, e = entry["se"] ** 2, entry["sampling_se"] ** 2
+            df = np.floor((s + e) ** 2 / (s**2 / 1 + e**2 / 35))
+            reach = stats.t.ppf(1 - 0.05 / 6, df) * np.sqrt(s + e)
+            assert entry["family_high"] - entry["difference"] == pytest.approx(reach)
+            assert entry["family_low"] - entry["difference"] == pytest.approx(-reach)
     assert f"{found.verdict}: " in found.sentence
     assert "on 36 rows that the search never saw" in found.sentence
     # Networks that begin: candidates and baselines in two folds, and four configurations of two seeds.
