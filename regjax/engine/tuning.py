@@ -295,7 +295,7 @@ class Setting:
             began: `time.perf_counter()` when the seconds began.
         """
         amount = self.budget.amount
-        num, rate, compiled = max(4, self.search.finalists), math.inf, None
+        num, rate, compiled = max(2, self.search.finalists), math.inf, None
         while True:
             design, found = self.design(num)
             started = time.perf_counter()
