@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import regjax
-from benchmarks.bench_coverage import Rate, rate
+from benchmarks.coverage.common import Rate, rate
 from benchmarks.measure import write
 
 STEPS, SAMPLES = 54, 60

@@ -52,13 +52,13 @@ def resume(path: str, number: str | None, compilation_cache: bool) -> None:
 def _search_goes_on(path: str, store: Store, begun: StoredSweep) -> None:
     """Goes on with the search that a sweep is part of, and prints its answer."""
     from regjax.engine.tune import Work, go_on, part_of_search
-    from regjax.study.tuned import Course
+    from regjax.study.tuned import Race
 
     try:
         with training_errors(), terminal.sweep_progress(False) as report, user_errors():
             assert begun.origin.search is not None
-            course = Course.from_json(begun.origin.search)
-            design = part_of_search(store, begun.design, course)
-            print(go_on(design, course, store, Work(report=report), begun.origin))
+            race = Race.from_json(begun.origin.search)
+            design = part_of_search(store, begun.design, race)
+            print(go_on(design, race, store, Work(report=report), begun.origin))
     except KeyboardInterrupt as stop:
         raise Interrupted(terminal.how_to_go_on(path, stop)) from None

@@ -18,14 +18,14 @@ from regjax.engine.searching import Work
 from regjax.engine.sweep import run
 from regjax.engine.tuning import Size
 from regjax.store.store import Store
-from regjax.study.comparison import Comparison, unit_interval, unrounded
+from regjax.study.comparison import Comparison, numbers_in_words, unit_interval, unrounded
 from regjax.study.configuration import value_of
 from regjax.study.design import Design, part_of
-from regjax.study.intervals import Interval, as_number
+from regjax.study.intervals import LEVEL, Interval, around, as_number
 from regjax.study.questions import Origin, Questions
 from regjax.study.results import Results
 from regjax.study.selection import higher_is_better
-from regjax.study.tuned import Course
+from regjax.study.tuned import Race
 
 Best = Mapping[tuple[int, str], Sequence[int]]
 # Lanes of a chunk of the comparison on a CPU: a configuration has so many seeds by default.
@@ -64,21 +64,21 @@ class Found(NamedTuple):
 
 
 def confirmed(
-    design: Design, course: Course, best: Best, store: Store | None, work: Work, origin: Origin
+    design: Design, race: Race, best: Best, store: Store | None, work: Work, origin: Origin
 ) -> Found:
     """Returns the comparison of what a search found with its baseline.
 
     Args:
         design: design of the search.
-        course: its course.
+        race: its race.
         best: (outer fold or -1, role) -> the best configurations of the search.
         store: an open store, or None.
         work: how it is worked at.
         origin: where it comes from.
     """
-    origin = origin._replace(search=course._replace(part="confirm").as_json())
-    compare = _on_held_out_rows if course.mode == "holdout" else _in_outer_folds
-    return compare(design, course, best, store, work, origin)
+    origin = origin._replace(search=race._replace(part="confirm").as_json())
+    compare = _on_held_out_rows if race.mode == "holdout" else _in_outer_folds
+    return compare(design, race, best, store, work, origin)
 
 
 def once(design: Design) -> Design:
@@ -90,15 +90,15 @@ def once(design: Design) -> Design:
     return dataclasses.replace(design, configs=configs)
 
 
-def _design(design: Design, indices: Sequence[int], course: Course) -> Design:
+def _design(design: Design, indices: Sequence[int], race: Race) -> Design:
     """Returns the design of the comparison of some configurations."""
     one, stopping = part_of(design, indices), None
     if any(one.stops_early(index) for index in range(len(indices))) and design.splits.stop is not None:
         splits: Splits = design.splits
         assert splits.stop is not None
         stopping = float(np.count_nonzero(splits.stop[0]) / np.count_nonzero(splits.train[0]))
-    pairs = course.pairs(design.data.x.shape[1])
-    return once(on_splits(one, make_splits(design.data, pairs, stopping=stopping), course.seeds))
+    pairs = race.pairs(design.data.x.shape[1])
+    return once(on_splits(one, make_splits(design.data, pairs, stopping=stopping), race.seeds))
 
 
 def _trained(
@@ -116,19 +116,19 @@ def _trained(
 
 
 def _on_held_out_rows(
-    design: Design, course: Course, best: Best, store: Store | None, work: Work, origin: Origin
+    design: Design, race: Race, best: Best, store: Store | None, work: Work, origin: Origin
 ) -> Found:
     """Returns the comparison of the finalists with the baseline on the rows that the search never saw."""
     finalists, base = best[-1, "candidates"], best[-1, "baseline"][0]
-    own = _design(design, [*finalists, base], course)
+    own = _design(design, [*finalists, base], race)
     baseline: dict[str, Any] = {name: value_of(design.configurations[base], name) for name in own.names}
-    questions = Questions(metric=course.metric, baseline=baseline)
+    questions = Questions(metric=race.metric, baseline=baseline)
     results, networks = _trained(own, None, questions, store, work, origin)
-    comparison = results.compare(baseline, metric=course.metric)
-    higher = higher_is_better(course.metric)
+    comparison = with_held_out_df(results.compare(baseline, metric=race.metric), own)
+    higher = higher_is_better(race.metric)
     entries = comparison.table.to_dict("records")
     sound = [place for place, entry in enumerate(entries) if entry["status"] == "ok"]
-    scores, over = results.units(course.metric).mean(axis=1), own.evidence.mean_in_words()
+    scores, over = results.units(race.metric).mean(axis=1), own.evidence.mean_in_words()
     if not sound:
         why = f"networks of every finalist, or of the baseline, diverged ({entries[0]['status']})"
         place = len(finalists) if math.isfinite(scores[-1]) else 0
@@ -138,11 +138,10 @@ def _on_held_out_rows(
     # The family interval holds for all finalists at once, so that the best of them may be taken.
     place = max(sound, key=lambda p: entries[p]["difference"] * (1 if higher else -1))
     entry = entries[place]
-    se = math.hypot(entry["se"], entry["sampling_se"])
-    df = len(course.seeds) - 1
     difference = Interval(
-        entry["difference"], se, df, entry["family_low"], entry["family_high"], entry["p_holm"]
-    )
+        entry["difference"], math.hypot(entry["se"], entry["sampling_se"]), int(entry["df"]),
+        entry["family_low"], entry["family_high"], entry["p"],
+    )  # fmt: skip
     if entry["verdict"] == "hurts":
         place = len(finalists)
     chosen, score = [*finalists, base][place], float(scores[place])
@@ -150,20 +149,61 @@ def _on_held_out_rows(
     return Found(entry["verdict"], difference, chosen, score, over, results, alone, networks, comparison)
 
 
+def with_held_out_df(comparison: Comparison, design: Design) -> Comparison:
+    """Returns a comparison on one split whose family intervals have the degrees of freedom of both errors.
+
+        df = (s² + e²)² / (s⁴ / (S - 1) + e⁴ / (n - 1))
+
+    s is the error over S seeds and e that of n held-out rows. Where e dominates, as it does on few rows,
+    S - 1 would be as if those few seeds were all that is known of it. The family is Bonferroni's: of three
+    lines it is hardly wider than any other. `df`, `p`, `family_low`, `family_high`, `verdict` and `sentence`
+    are new.
+
+    Args:
+        comparison: comparison with a baseline, on one split.
+        design: its design.
+
+    References:
+        Satterthwaite 1946, eq. 17; simulated in `benchmarks/coverage_tune.py`.
+    """
+    num_rows, num_seeds = int(design.splits.num_val[0]), len(design.seeds)
+    table, higher = comparison.table.copy(), higher_is_better(comparison.metric)
+    lines = table.to_dict("records")
+    for entry in lines:
+        entry["df"] = max(0, num_seeds - 1)
+        se, sampling = entry["se"], entry["sampling_se"]
+        if entry["status"] != "ok" or math.isnan(se + sampling):
+            continue
+        both = math.hypot(se, sampling)
+        of_both = se**4 / (num_seeds - 1) + sampling**4 / (num_rows - 1)
+        entry["df"] = math.floor(both**4 / of_both)
+        level = 1 - (1 - LEVEL) / len(lines)
+        found = around(entry["difference"], both, entry["df"], level)
+        low, high = entry["family_low"], entry["family_high"] = found.low, found.high
+        entry["p"] = found.p
+        entry["verdict"] = (
+            "not separated" if low <= 0 <= high else "helps" if (low > 0) == higher else "hurts"
+        )
+        entry["sentence"] = f"{numbers_in_words(design, entry)}: {entry['verdict']}"
+    for name in ("df", "p", "family_low", "family_high", "verdict", "sentence"):
+        table[name] = [entry[name] for entry in lines]
+    return dataclasses.replace(comparison, table=table)
+
+
 def _in_outer_folds(
-    design: Design, course: Course, best: Best, store: Store | None, work: Work, origin: Origin
+    design: Design, race: Race, best: Best, store: Store | None, work: Work, origin: Origin
 ) -> Found:
     """Returns the difference of what each outer fold's searches chose, on that outer fold."""
-    outer = range(len(course.confirms))
+    outer = range(len(race.confirms))
     pairs = [[best[fold, role][0] for role in ("candidates", "baseline")] for fold in outer]
     indices = sorted({index for pair in pairs for index in pair})
-    own = _design(design, indices, course)
+    own = _design(design, indices, race)
     places = [[indices.index(index) for index in pair] for pair in pairs]
-    seeds = range(len(course.seeds))
+    seeds = range(len(race.seeds))
     rows = sorted({own.index(place, s, fold) for fold in outer for place in places[fold] for s in seeds})
-    questions = Questions(metric=course.metric)
+    questions = Questions(metric=race.metric)
     results, networks = _trained(own, rows, questions, store, work, origin)
-    table = results.table(course.metric).astype(np.float64)
+    table = results.table(race.metric).astype(np.float64)
     folds = np.array([[table[place, :, fold].mean() for place in places[fold]] for fold in outer])
     chosen, base = best[-1, "candidates"][0], best[-1, "baseline"][0]
     alone = _of_choice(results, [places[fold][0] for fold in outer])
@@ -175,11 +215,11 @@ def _in_outer_folds(
     difference = unit_interval(own, differences)
     verdict = "not separated"
     if not math.isnan(difference.se) and not difference.low <= 0 <= difference.high:
-        verdict = "helps" if (difference.low > 0) == higher_is_better(course.metric) else "hurts"
+        verdict = "helps" if (difference.low > 0) == higher_is_better(race.metric) else "hurts"
     of_both = " and ".join(as_number(mean) for mean in folds.mean(axis=0))
     return Found(
         verdict, difference, base if verdict == "hurts" else chosen, score, over, results, alone, networks,
-        None, folds, (f"{course.metric} over the outer folds: {of_both} of the baseline",),
+        None, folds, (f"{race.metric} over the outer folds: {of_both} of the baseline",),
     )  # fmt: skip
 
 

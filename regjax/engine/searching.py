@@ -28,7 +28,7 @@ from regjax.study.halving import Arena, goes_on, winners
 from regjax.study.plan import Plan, make_plan, resolve_kernel
 from regjax.study.questions import Origin
 from regjax.study.selection import higher_is_better
-from regjax.study.tuned import Course, Race, Rung
+from regjax.study.tuned import Race, Rung, Trace
 
 # Lanes of a chunk of a search on a CPU. They do not depend on the number of candidates, so that searches of
 # another budget find their programs compiled; rows that drop out leave lanes idle, which cost little.
@@ -68,14 +68,12 @@ class Work(NamedTuple):
         return resolve_kernel(design, self.kernel, self.workers or 1, backend)
 
 
-def searched(
-    design: Design, course: Course, store: Store | None, work: Work, origin: Origin
-) -> list[Standing]:
+def searched(design: Design, race: Race, store: Store | None, work: Work, origin: Origin) -> list[Standing]:
     """Returns the standing of a search at each rung, and at the end.
 
     Args:
         design: design of the search.
-        course: its course.
+        race: its race.
         store: an open store, or None.
         work: how it is worked at.
         origin: where it comes from.
@@ -84,16 +82,16 @@ def searched(
         ValueError: all of an arena diverged.
         Exception: as `engine.sweep.run`.
     """
-    origin = origin._replace(search=course._replace(part="search").as_json())
-    if course.resource == "rows":
-        return list(_on_rows(design, course, store, work, origin))
+    origin = origin._replace(search=race._replace(part="search").as_json())
+    if race.resource == "rows":
+        return list(_on_rows(design, race, store, work, origin))
 
     def decide(standing: Standing) -> list[int]:
-        return _going(design, course, standing, course.rungs.index(standing.step))
+        return _going(design, race, standing, race.rungs.index(standing.step))
 
     climbed = climb(
         design,
-        course.rungs,
+        race.rungs,
         decide,
         store,
         plan=work.plan(design, LANES),
@@ -103,23 +101,23 @@ def searched(
     return list(climbed.standings)
 
 
-def _going(design: Design, course: Course, standing: Standing, rung: int) -> list[int]:
+def _going(design: Design, race: Race, standing: Standing, rung: int) -> list[int]:
     """Returns the rows that go on after a rung."""
-    scores, losses = tables(design, course, standing)
-    higher = higher_is_better(course.metric)
-    return [design.index(c, 0, fold) for c, fold in goes_on(course.arenas, rung, scores, losses, higher)]
+    scores, losses = tables(design, race, standing)
+    higher = higher_is_better(race.metric)
+    return [design.index(c, 0, fold) for c, fold in goes_on(race.arenas, rung, scores, losses, higher)]
 
 
-def tables(design: Design, course: Course, standing: Standing) -> tuple[np.ndarray, np.ndarray]:
+def tables(design: Design, race: Race, standing: Standing) -> tuple[np.ndarray, np.ndarray]:
     """Returns the ranked metric and the loss at a rung, `(configurations, splits)` each."""
-    found = (standing.metrics[name] for name in (course.metric, "val_loss"))
+    found = (standing.metrics[name] for name in (race.metric, "val_loss"))
     # A search has one seed.
     scores, losses = (np.asarray(v, np.float64).reshape(-1, design.num_folds) for v in found)
     return scores, losses
 
 
 def _on_rows(
-    design: Design, course: Course, store: Store | None, work: Work, origin: Origin
+    design: Design, race: Race, store: Store | None, work: Work, origin: Origin
 ) -> Iterator[Standing]:
     """Yields the standing at each rung where training rows are the resource: each rung trains afresh."""
     plan = work.plan(design, LANES)
@@ -128,9 +126,9 @@ def _on_rows(
             pass
     rows = list(range(design.num_rows))
     full = int(design.splits.num_train.min())
-    part = origin._replace(search=course._replace(part="rung").as_json())
-    for rung, number in enumerate((*course.rungs, full)):
-        last = rung == len(course.rungs)
+    part = origin._replace(search=race._replace(part="rung").as_json())
+    for rung, number in enumerate((*race.rungs, full)):
+        last = rung == len(race.rungs)
         own = design if last else on_splits(design, thinned(design, number), design.seeds)
         # A rung of fewer rows may have fewer steps: its only record of interest is the last one.
         found = run(
@@ -142,11 +140,11 @@ def _on_rows(
             report=work.report,
         )
         inside = np.isin(np.arange(design.num_rows), rows)
-        metrics = {name: np.where(inside, found.values(name), np.nan) for name in (course.metric, "val_loss")}
+        metrics = {name: np.where(inside, found.values(name), np.nan) for name in (race.metric, "val_loss")}
         standing = Standing(number, np.array(rows), metrics, found.diverged_at >= 0)
         yield standing
         if not last:
-            rows = sorted(_going(design, course, standing, rung))
+            rows = sorted(_going(design, race, standing, rung))
 
 
 def thinned(design: Design, number: int) -> Splits:
@@ -185,63 +183,63 @@ def merged(arenas: Sequence[Arena]) -> list[Arena]:
     return list(found.values())
 
 
-def winners_of(design: Design, course: Course, standing: Standing) -> dict[tuple[int, str], list[int]]:
+def winners_of(design: Design, race: Race, standing: Standing) -> dict[tuple[int, str], list[int]]:
     """Returns (outer fold or -1, role) -> the best configurations at the end, best first.
 
     Raises:
         ValueError: all of an arena diverged.
     """
-    scores, losses = tables(design, course, standing)
-    higher = higher_is_better(course.metric)
+    scores, losses = tables(design, race, standing)
+    higher = higher_is_better(race.metric)
     return {
-        (arena.outer, arena.role): winners(arena, scores, losses, higher, course.finalists)
-        for arena in merged(course.arenas)
+        (arena.outer, arena.role): winners(arena, scores, losses, higher, race.finalists)
+        for arena in merged(race.arenas)
     }
 
 
-def num_candidates(course: Course) -> int:
+def num_candidates(race: Race) -> int:
     """Returns the number of candidates of a search."""
-    own = (a.configurations for a in course.arenas if a.role == "candidates" and a.outer < 0)
+    own = (a.configurations for a in race.arenas if a.role == "candidates" and a.outer < 0)
     return len(set(itertools.chain.from_iterable(own)))
 
 
-def steps_of(design: Design, course: Course, standings: Sequence[Standing]) -> int:
+def steps_of(design: Design, race: Race, standings: Sequence[Standing]) -> int:
     """Returns the gradient steps of a search, as if none had diverged."""
     steps = design.configs[0].num_steps
-    if course.resource == "steps":
-        lengths = np.diff([0, *course.rungs, steps])
+    if race.resource == "steps":
+        lengths = np.diff([0, *race.rungs, steps])
     else:
         rows = int(design.splits.num_train.min())
-        lengths = np.array([max(1, round(steps * number / rows)) for number in (*course.rungs, rows)])
+        lengths = np.array([max(1, round(steps * number / rows)) for number in (*race.rungs, rows)])
     return int(sum(len(s.rows) * length for s, length in zip(standings, lengths, strict=True)))
 
 
-def race_of(
+def trace_of(
     design: Design,
-    course: Course,
+    race: Race,
     standings: Sequence[Standing],
     best: Mapping[tuple[int, str], Sequence[int]],
-) -> Race:
+) -> Trace:
     """Returns the scores of the search of all rows on the way; `best` is what `winners_of` returns."""
-    whole = [arena for arena in merged(course.arenas) if arena.outer < 0]
+    whole = [arena for arena in merged(race.arenas) if arena.outer < 0]
     scores = np.full((len(standings), len(design.configurations)), np.nan)
     is_baseline = np.zeros(len(design.configurations), bool)
     for arena in whole:
         own = list(arena.configurations)
         is_baseline[own] = arena.role == "baseline"
         for place, standing in enumerate(standings):
-            found, _ = tables(design, course, standing)
+            found, _ = tables(design, race, standing)
             scores[place, own] = found[np.ix_(own, arena.folds)].mean(axis=1)
     steps = np.array([standing.step for standing in standings])
-    return Race(steps, scores, is_baseline, tuple(best[-1, "candidates"]), course.resource)
+    return Trace(steps, scores, is_baseline, tuple(best[-1, "candidates"]), race.resource)
 
 
-def rungs_of(design: Design, course: Course, standings: Sequence[Standing]) -> Iterator[Rung]:
+def rungs_of(design: Design, race: Race, standings: Sequence[Standing]) -> Iterator[Rung]:
     """Yields what happened at each rung, and at the end."""
-    higher = higher_is_better(course.metric)
-    whole = merged(course.arenas)
+    higher = higher_is_better(race.metric)
+    whole = merged(race.arenas)
     for standing in standings:
-        scores, losses = tables(design, course, standing)
+        scores, losses = tables(design, race, standing)
         inside = np.isin(np.arange(design.num_rows), standing.rows).reshape(scores.shape)
         bad = standing.diverged.reshape(scores.shape) & inside
         counts, lost, best = {"candidates": 0, "baseline": 0}, 0, {}

@@ -22,10 +22,10 @@ from regjax.engine.refit import trained_on_all
 from regjax.engine.searching import (
     Work,
     num_candidates,
-    race_of,
     rungs_of,
     searched,
     steps_of,
+    trace_of,
     winners_of,
 )
 from regjax.engine.sweep import opened
@@ -37,7 +37,7 @@ from regjax.study.model import Chosen
 from regjax.study.questions import Origin
 from regjax.study.resolve import Options, takes_options
 from regjax.study.space import DEFAULT_SPACE, Space
-from regjax.study.tuned import Budget, Course, Search, Tuned, in_words
+from regjax.study.tuned import Budget, Race, Search, Tuned, in_words
 
 
 @takes_options
@@ -136,40 +136,41 @@ def tuned_of(settings: Setting, store: Store | None, work: Work, origin: Origin,
         return go_on(*known, store, work, origin, began)
 
     def train(design: Design, num: int, whole: bool) -> None:
-        course = settings.course(design, num)
-        standings = searched(design, course, None, work, origin)
+        # One seed is enough to compile for the comparison.
+        race = settings.race(design, num)._replace(seeds=settings.seeds[:1])
+        standings = searched(design, race, None, work, origin)
         if whole:
-            confirmed(design, course, winners_of(design, course, standings[-1]), None, work, origin)
+            confirmed(design, race, winners_of(design, race, standings[-1]), None, work, origin)
 
     num, measured = settings.counted(), ""
     if num is None:
         num, measured = settings.measured(train, began)
     design, num = settings.design(num)
-    return go_on(design, settings.course(design, num, measured), store, work, origin, began)
+    return go_on(design, settings.race(design, num, measured), store, work, origin, began)
 
 
-def _known(store: Store, settings: Setting) -> tuple[Design, Course] | None:
-    """Returns the design and course of a search of equal words that the store has, or None."""
+def _known(store: Store, settings: Setting) -> tuple[Design, Race] | None:
+    """Returns the design and race of a search of equal words that the store has, or None."""
     for number, found in store.searches(settings.first.data):
         if found["part"] == "search" and found["ask"] == settings.ask:
-            return store.design_of(number).design, Course.from_json(found)
+            return store.design_of(number).design, Race.from_json(found)
     return None
 
 
-def part_of_search(store: Store, design: Design, course: Course) -> Design:
+def part_of_search(store: Store, design: Design, race: Race) -> Design:
     """Returns the design of the search that a stored sweep is part of.
 
     Args:
         store: the store.
         design: design of the sweep.
-        course: course of the search.
+        race: race of the search.
 
     Raises:
         ValueError: the store does not have it.
     """
-    if course.part == "search":
+    if race.part == "search":
         return design
-    whole = course._replace(part="search").as_json()
+    whole = race._replace(part="search").as_json()
     for number, found in store.searches(design.data):
         if found == json.loads(json.dumps(whole)):
             return store.design_of(number).design
@@ -178,17 +179,17 @@ def part_of_search(store: Store, design: Design, course: Course) -> Design:
 
 def go_on(
     design: Design,
-    course: Course,
+    race: Race,
     store: Store | None,
     work: Work,
     origin: Origin,
     began: float | None = None,
 ) -> Tuned:
-    """Returns the answer of a search whose course is settled: it is trained, or read from the store.
+    """Returns the answer of a search whose race is settled: it is trained, or read from the store.
 
     Args:
         design: design of the search.
-        course: its course.
+        race: its race.
         store: an open store, or None.
         work: how it is worked at.
         origin: where it comes from.
@@ -199,30 +200,30 @@ def go_on(
         Exception: as `engine.sweep.run`.
     """
     began = time.perf_counter() if began is None else began
-    standings = searched(design, course, store, work, origin)
+    standings = searched(design, race, store, work, origin)
     after_search = time.perf_counter()
-    best = winners_of(design, course, standings[-1])
-    found = confirmed(design, course, best, store, work, origin)
+    best = winners_of(design, race, standings[-1])
+    found = confirmed(design, race, best, store, work, origin)
     after_comparison = time.perf_counter()
-    words, num = in_words(design.configurations[found.chosen]), num_candidates(course)
+    words, num = in_words(design.configurations[found.chosen]), num_candidates(race)
     reason = f"{words}: chosen by a search of {num:,} candidates"
-    chosen = Chosen(words, reason, course.metric, found.score, found.over)
+    chosen = Chosen(words, reason, race.metric, found.score, found.over)
     kernel = work.kernel_of(design)
     model = trained_on_all(once(design), found.chosen, chosen, kernel=kernel, report=work.report)
     ended = time.perf_counter()
-    scored = [val for _, val in course.pairs(design.data.x.shape[1])]
+    scored = [val for _, val in race.pairs(design.data.x.shape[1])]
     seconds = {"search": after_search - began, "comparison": after_comparison - after_search}
     return Tuned(
-        verdict=found.verdict, difference=found.difference, metric=course.metric, mode=course.mode,
+        verdict=found.verdict, difference=found.difference, metric=race.metric, mode=race.mode,
         num_confirm=len(np.unique(np.concatenate(scored))),
         chosen=design.configurations[found.chosen],
         baseline=design.configurations[best[-1, "baseline"][0]],
         finalists=tuple(design.configurations[index] for index in best[-1, "candidates"]),
         comparison=found.comparison, folds=found.folds, results=found.results, of_choice=found.of_choice,
-        rungs=tuple(rungs_of(design, course, standings)), race=race_of(design, course, standings, best),
+        rungs=tuple(rungs_of(design, race, standings)), trace=trace_of(design, race, standings, best),
         model=model, num_candidates=num,
         num_networks=len(standings[0].rows) + found.networks.networks,
-        num_steps=steps_of(design, course, standings) + found.networks.steps,
+        num_steps=steps_of(design, race, standings) + found.networks.steps,
         seconds=seconds | {"model": ended - after_comparison, "total": ended - began},
-        notes=(*found.notes, *design.notes, *([course.measured] if course.measured else ())),
+        notes=(*found.notes, *design.notes, *([race.measured] if race.measured else ())),
     )  # fmt: skip

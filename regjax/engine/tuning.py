@@ -30,7 +30,7 @@ from regjax.study.plan import free_memory
 from regjax.study.records import num_params
 from regjax.study.resolve import make_design, with_configurations
 from regjax.study.space import Space
-from regjax.study.tuned import Budget, Course, Mode, Search, as_bits
+from regjax.study.tuned import Budget, Mode, Race, Search, as_bits
 from regjax.study.words import describe, duration
 
 # Rows from which a part of them is held out for the comparison; of fewer the whole search is nested.
@@ -211,10 +211,10 @@ class Setting:
         grid = Grid((*candidates, *baselines))
         return with_configurations(self.first, self.base, grid, seeds=[0]), len(candidates)
 
-    def course(self, design: Design, num: int, measured: str = "") -> Course:
-        """Returns the course of a search of a design whose first `num` configurations are candidates."""
+    def race(self, design: Design, num: int, measured: str = "") -> Race:
+        """Returns the race of a search of a design whose first `num` configurations are candidates."""
         n = design.data.x.shape[1]
-        return Course(
+        return Race(
             ask=self.ask,
             part="search",
             metric=self.metric,
@@ -295,7 +295,7 @@ class Setting:
             began: `time.perf_counter()` when the seconds began.
         """
         amount = self.budget.amount
-        num, rate, compiled = max(4, self.search.finalists), math.inf, None
+        num, rate, compiled = max(2, self.search.finalists), math.inf, None
         while True:
             design, found = self.design(num)
             started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Figures of answers: `question`, what choosing gains in each fold, and `rungs`, a search and who survived it.
+"""Figures of answers: `question`, what choosing gains in each fold, and `rungs`, a search and its survivors.
 
 `regjax plot` draws the first of a stored sweep; `regjax tune` puts the second on its page.
 """
@@ -113,25 +113,25 @@ def rungs(tuned: Tuned, *, ax: Axes | None = None) -> Figure:
         tuned: the answer of a search.
         ax: axes that are drawn into; None makes a figure.
     """
-    race, given = tuned.race, ax
+    trace, given = tuned.trace, ax
     figure, ax = axes_or_new(ax, (8, 4.2))
-    steps, scores = race.steps, drawable(race.scores)
-    finalists = list(race.finalists)
-    others = np.setdiff1d(np.flatnonzero(~race.is_baseline), finalists)
-    own = np.flatnonzero(race.is_baseline)
+    steps, scores = trace.steps, drawable(trace.scores)
+    finalists = list(trace.finalists)
+    others = np.setdiff1d(np.flatnonzero(~trace.is_baseline), finalists)
+    own = np.flatnonzero(trace.is_baseline)
     for members, colour, width in (
         (_some(others), OTHERS, 0.7),
         (own, "#000000", 1.0),
         (finalists, CHOSEN, 1.8),
     ):
         for member in members:
-            dash = "--" if race.is_baseline[member] else "-"
+            dash = "--" if trace.is_baseline[member] else "-"
             ax.plot(steps, scores[:, member], dash, marker=".", color=colour, linewidth=width)
-    left = np.isfinite(race.scores).sum(axis=1)
+    left = np.isfinite(trace.scores).sum(axis=1)
     ax.set_xscale("log")
     ax.set_xticks(steps, [f"{step:,}\n{count:,} left" for step, count in zip(steps, left, strict=True)])
     ax.minorticks_off()
-    ax.set_xlabel("step of the rung" if race.resource == "steps" else "training rows of the rung")
+    ax.set_xlabel("step of the rung" if trace.resource == "steps" else "training rows of the rung")
     ax.set_ylabel(tuned.metric)
     _limit(ax, scores[:, np.append(finalists, own)], scores)
     handles = [

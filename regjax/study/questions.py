@@ -115,7 +115,7 @@ class Origin(NamedTuple):
         source: name or path of its data, or None for arrays.
         command: command line that began it, or "".
         toml: TOML that asks for it again, or "".
-        search: what decides a search that the sweep is part of, as JSON can hold it: `study.tuned.Course`.
+        search: what decides a search that the sweep is part of, as JSON can hold it: `study.tuned.Race`.
     """
 
     source: str | None = None

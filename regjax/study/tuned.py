@@ -1,4 +1,4 @@
-"""`Tuned`, the answer of a search, and the values that decide one: `Search`, `Budget` and `Course`.
+"""`Tuned`, the answer of a search, and the values that decide one: `Search`, `Budget` and `Race`.
 
 `engine/tune.py` makes them; users, the command line and a store read them. Nothing is trained here.
 """
@@ -118,7 +118,7 @@ class Search:
             raise TypeError(f"hyperband must be True or False, got {shown(self.hyperband)}")
 
 
-class Course(NamedTuple):
+class Race(NamedTuple):
     """All that decides a search beside its design; a store keeps it, so that it goes on the same way.
 
     Attributes:
@@ -150,12 +150,12 @@ class Course(NamedTuple):
     measured: str
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the course as JSON can hold it."""
+        """Returns the race as JSON can hold it."""
         return self._asdict() | {"arenas": [arena._asdict() for arena in self.arenas]}
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Course:
-        """Returns the course that `as_json` gave."""
+    def from_json(cls, found: Mapping[str, Any]) -> Race:
+        """Returns the race that `as_json` gave."""
         named = dict(found)
         named["arenas"] = tuple(Arena.from_json(arena) for arena in named["arenas"])
         named["confirms"] = tuple((train, val) for train, val in named["confirms"])
@@ -198,13 +198,13 @@ class Rung(NamedTuple):
     best_baseline: float
 
 
-class Race(NamedTuple):
+class Trace(NamedTuple):
     """The scores of a search of all rows at each rung, and at its last step.
 
     Attributes:
         steps: steps of the rungs, ascending; with rows as the resource numbers of training rows, `(rungs,)`.
-        scores: mean of the metric over the splits, `(rungs, configurations)`; NaN where one has dropped out or
-            diverged.
+        scores: mean of the metric over the splits, `(rungs, configurations)`; NaN where one has dropped out
+            or diverged.
         is_baseline: whether a configuration is one of the baseline's, `(configurations,)`.
         finalists: numbers of the finalists, the best first.
         resource: "steps" or "rows".
@@ -239,7 +239,7 @@ class Tuned:
         of_choice: results of what was chosen alone, as of a sweep of one configuration: in each outer fold
             those of its own choice. `regjax.references` holds other models against it.
         rungs: what happened at each rung, and at the last step.
-        race: scores of each candidate on the way.
+        trace: scores of each candidate on the way.
         model: networks of the chosen configuration, trained on all rows.
         num_candidates: number of candidates that were tried, without those of the baseline.
         num_networks: number of networks that were trained, those that dropped out among them.
@@ -261,7 +261,7 @@ class Tuned:
     results: Results
     of_choice: Results
     rungs: tuple[Rung, ...]
-    race: Race
+    trace: Trace
     model: Model
     num_candidates: int
     num_networks: int

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import regjax
 from regjax.engine import scheduler, tune, tuning
@@ -64,9 +65,9 @@ def trained(monkeypatch):
 def test_networks_that_go_on_have_the_bits_of_a_full_sweep(hyperband):
     found = setting(search=regjax.Search(hyperband=hyperband))
     design, num = found.design(12)
-    course = found.course(design, num)
+    race = found.race(design, num)
     work = Work()
-    standings = searched(design, course, None, work, NOWHERE)
+    standings = searched(design, race, None, work, NOWHERE)
     assert [s.step for s in standings] == [2, 6, 18]
     assert len(standings[0].rows) == design.num_rows > len(standings[1].rows) > len(standings[2].rows)
     full = run(design, plan=work.plan(design, 16))
@@ -96,11 +97,11 @@ def test_an_outer_fold_is_never_seen_by_its_own_search():
     X, y = samples()
     found = setting((X, y), confirm="nested")
     design, num = found.design(6)
-    splits, course = design.splits, found.course(design, num)
-    assert {arena.outer for arena in course.arenas} == {-1, 0, 1, 2, 3, 4}
-    for arena in course.arenas:
+    splits, race = design.splits, found.race(design, num)
+    assert {arena.outer for arena in race.arenas} == {-1, 0, 1, 2, 3, 4}
+    for arena in race.arenas:
         if arena.outer >= 0:
-            train, val = course.pairs(60)[arena.outer]
+            train, val = race.pairs(60)[arena.outer]
             for fold in arena.folds:
                 assert not splits.train[fold][val].any()
                 assert not splits.val[fold][val].any()
@@ -119,6 +120,14 @@ def test_the_answer_on_held_out_rows_is_a_family_of_the_finalists():
     assert found.difference.low == table["family_low"][best]
     assert found.verdict == table["verdict"][best]
     assert found.chosen == (found.baseline if found.verdict == "hurts" else found.finalists[best])
+    # Both errors in quadrature, with the degrees of freedom of both, for three lines at once.
+    for _, entry in table.iterrows():
+        if not np.isnan(entry["se"]):
+            s, e = entry["se"] ** 2, entry["sampling_se"] ** 2
+            df = np.floor((s + e) ** 2 / (s**2 / 1 + e**2 / 35))
+            reach = stats.t.ppf(1 - 0.05 / 6, df) * np.sqrt(s + e)
+            assert entry["family_high"] - entry["difference"] == pytest.approx(reach)
+            assert entry["family_low"] - entry["difference"] == pytest.approx(-reach)
     assert f"{found.verdict}: " in found.sentence
     assert "on 36 rows that the search never saw" in found.sentence
     # Networks that begin: candidates and baselines in two folds, and four configurations of two seeds.
@@ -214,7 +223,7 @@ def test_rows_as_the_resource_are_nested_and_start_afresh():
     assert not (large & ~(design.splits.train > 0)).any()
     y = design.data.y[0]
     assert all(0 < y[fold].sum() < 12 for fold in small)
-    standings = searched(design, found.course(design, num), None, Work(), NOWHERE)
+    standings = searched(design, found.race(design, num), None, Work(), NOWHERE)
     full = run(design, plan=Work().plan(design, 16))
     last = standings[-1]
     np.testing.assert_array_equal(last.metrics["val_loss"][last.rows], full.values("val_loss")[last.rows])
@@ -306,6 +315,6 @@ def test_a_part_of_a_search_finds_the_whole(tmp_path):
         assert [part["part"] for _, part in kept.searches()] == ["search", "confirm"]
         for number in (1, 2):
             begun = kept.design_of(number)
-            course = regjax.study.tuned.Course.from_json(begun.origin.search)
-            design = tune.part_of_search(kept, begun.design, course)
-            same_answer(tune.go_on(design, course, kept, Work(), begun.origin), whole)
+            race = regjax.study.tuned.Race.from_json(begun.origin.search)
+            design = tune.part_of_search(kept, begun.design, race)
+            same_answer(tune.go_on(design, race, kept, Work(), begun.origin), whole)

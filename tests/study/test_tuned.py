@@ -1,4 +1,4 @@
-"""Budgets, ways to search, and the course of a search as JSON."""
+"""Budgets, ways to search, and the race of a search as JSON."""
 
 import json
 import re
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from regjax.study.halving import Arena
-from regjax.study.tuned import Budget, Course, Search, as_bits
+from regjax.study.tuned import Budget, Race, Search, as_bits
 
 
 @pytest.mark.parametrize(
@@ -50,14 +50,14 @@ def test_bad_ways_to_search_are_refused(fields, error):
         Search(**fields)
 
 
-def test_a_course_comes_back_from_json():
+def test_a_race_comes_back_from_json():
     arenas = (Arena("candidates", (0, 1, 2), (0, 1), (2, 1)), Arena("baseline", (3,), (0, 1), (1, 1), 2))
     samples = np.array([0, 3, 9]), np.array([1, 10])
-    course = Course(
+    race = Race(
         {"budget": "15s"}, "search", "val_accuracy", (10, 30), arenas, 3, (0, 1), "nested",
         ((as_bits(samples[0], 11), as_bits(samples[1], 11)),), 3, "steps", "",
     )  # fmt: skip
-    again = Course.from_json(json.loads(json.dumps(course.as_json())))
-    assert again == course
+    again = Race.from_json(json.loads(json.dumps(race.as_json())))
+    assert again == race
     for found, given in zip(again.pairs(11)[0], samples, strict=True):
         np.testing.assert_array_equal(found, given)
