@@ -102,6 +102,13 @@ SHOWN = {
         "verdict rests.",
         {"metric": "val_loss"},
     ),
+    "power": Shown(
+        1,
+        "What the sweep can show",
+        "The power of a comparison against the true difference, on this evidence, on more repeats and on "
+        "more rows; and the width of intervals after more repeats, with the one that none undercuts.",
+        {"metric": "val_loss"},
+    ),
     "importance": Shown(
         4,
         "Which columns matter",

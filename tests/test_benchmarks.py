@@ -21,6 +21,7 @@ from benchmarks import (
     bench_sklearn,
     bench_sweep,
     cells,
+    coverage_power,
     figures,
     growth,
     limits,
@@ -85,6 +86,19 @@ def test_bench_coverage(monkeypatch, capsys, tmp_path):
         claim["low"] <= claim["found"] <= claim["high"] for claim in found["claims"] if claim["trials"]
     )
     assert [choice["metric"] for choice in found["choices"]] == ["val_loss", "val_accuracy"]
+
+
+@pytest.mark.slow
+def test_coverage_power(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(coverage_power, "ROWS", 60)
+    arguments = ["coverage_power", "--sweeps", "4", "--json", str(tmp_path / "r.json")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    coverage_power.main()
+    out = capsys.readouterr().out
+    for words in ("power of 80 %", "detectable", "pilot", "10 repeats over predicted", "one split × 8 seeds"):
+        assert words in out
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert all(claim["low"] <= claim["found"] <= claim["high"] for claim in found["claims"])
 
 
 @pytest.mark.slow

@@ -63,6 +63,7 @@ TESTED_IN = {
     "data.layout": "data/test_files.py",
     "data.reading": "data/test_loaders.py",
     "study.evidence": "study/test_design.py",
+    "study.forecast": "study/test_pilot.py",
     "plot.along": "plot/test_figures.py",
     "plot.canvas": "plot/test_figures.py",
     "plot.cells": "plot/test_figures.py",
@@ -70,6 +71,7 @@ TESTED_IN = {
     "plot.dataset": "plot/test_figures.py",
     "plot.decision": "plot/test_figures.py",
     "plot.differences": "plot/test_figures.py",
+    "plot.detectable": "plot/test_figures.py",
     "plot.dropped": "plot/test_figures.py",
     "plot.lines": "plot/test_figures.py",
     "plot.maps": "plot/test_figures.py",
@@ -239,7 +241,7 @@ SURFACE = {
         check_gradient Grid grid random_grid sobol_grid sweep Questions Results load plan Plan refit Model
         save_model load_model export_onnx fit TableEncoder RegMLPClassifier RegMLPRegressor RegGridSearchCV
         RegRandomizedSearchCV one_se""",
-    "regjax.plot": """KINDS boundaries boundary curves data_set forest gap heatmap importance masks path
+    "regjax.plot": """KINDS boundaries boundary curves data_set forest gap heatmap importance masks path power
         stability""",
     "regjax.report": "About page",
     "regjax.tutorial": """backward_propagation backward_propagation_with_dropout

@@ -13,7 +13,7 @@ from regjax.cli.planned import Planned, plan_of, planned_sweep
 from regjax.study.words import duration
 
 if TYPE_CHECKING:
-    from regjax.study.power import Forecast
+    from regjax.study.forecast import Forecast
 
 
 @click.command()

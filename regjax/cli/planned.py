@@ -37,7 +37,7 @@ def planned_sweep(spec: Spec, cache: bool) -> Planned:
 
 
 def plan_of(spec: Spec, design: Design) -> Plan:
-    """Returns the plan of a design, or of a part of it, with the workers and the kernel that are asked for."""
+    """Returns the plan of a design, or of a part of it, with the workers and the kernel of a sweep."""
     import jax
 
     from regjax.study.plan import make_plan

@@ -252,9 +252,7 @@ def forecasted(
     Raises:
         ValueError: as `study.pilot`.
     """
-    results = run(
-        pilot_of(design, questions), store, questions=questions, executor=executor, report=report
-    )
+    results = run(pilot_of(design, questions), store, questions=questions, executor=executor, report=report)
     return dataclasses.replace(plan, forecast=forecast(results, design, detect, questions))
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         importance,
         masks,
         path,
+        power,
         stability,
     )
 
@@ -41,6 +42,7 @@ __all__ = [
     "importance",
     "masks",
     "path",
+    "power",
     "stability",
 ]
 

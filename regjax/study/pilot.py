@@ -15,11 +15,12 @@ import numpy as np
 from regjax.core.checks import counted, shown
 from regjax.study.comparison import resolve_baseline, resolve_pairs
 from regjax.study.design import Design, part_of
-from regjax.study.power import Components, Forecast, Pilot, components, extent_of, make_chance
+from regjax.study.forecast import Forecast, chance_of
+from regjax.study.power import Components, components, extent_of
 from regjax.study.questions import Questions
 from regjax.study.results import Results
 
-# Configurations beside the baseline, seeds (of folds, or of one split), and splits that a pilot trains at most.
+# The most that a pilot trains: comparisons, seeds of each fold, seeds of one split, and folds of all repeats.
 CONFIGURATIONS, SEEDS, SEEDS_OF_A_SPLIT, SPLITS = 3, 2, 4, 10
 
 
@@ -41,11 +42,11 @@ def check_detect(detect: Any, design: Design, questions: Questions | None = None
 def pilot_of(design: Design, questions: Questions | None = None) -> Design:
     """Returns the part of a design that its pilot trains, at the design's own number of steps.
 
-    The baseline and at most three configurations, spread over the grid, on the first two seeds and the first
-    ten splits; on one split on the first four seeds.
+    The baselines of three configurations that are spread over the grid, and these, on the first two seeds of
+    the first ten folds; on one split on the first four seeds.
 
     Raises:
-        ValueError: nothing is held out, one seed on one split, or no baseline in the grid; says how to mend it.
+        ValueError: nothing is held out, one seed on one split, or no baseline in the grid.
     """
     questions = questions or Questions()
     design.check_metric(questions.metric)
@@ -86,21 +87,20 @@ def forecast(
     questions = questions or Questions()
     metric = planned.check_metric(questions.metric)
     pairs, _ = resolve_pairs(planned, resolve_baseline(planned, questions.baseline, ()))
-    found = _components(results, metric, questions)
+    found = spreads(results, metric, questions)
     if not found:
         raise ValueError(
             f"detect must have a pilot whose differences in {metric} vary, got {len(results)} networks that "
             "diverged or do not differ"
         )
-    mean = Components(*np.mean(found, axis=0).tolist())
-    pilot, rows = Pilot(mean, results.design.num_units - 1), planned.data.x.shape[1]
+    df, rows, extent = results.design.num_units - 1, planned.data.x.shape[1], extent_of(planned)
     sizes = dict.fromkeys((1, len(pairs)))
-    chances = tuple(make_chance(detect, pilot, extent_of(planned), size, rows) for size in sizes)
-    return Forecast(detect, metric, pilot_in_words(results.design), extent_of(planned), rows, chances)
+    chances = tuple(chance_of(detect, found, df, extent, size, rows) for size in sizes)
+    return Forecast(detect, metric, pilot_in_words(results.design), extent, rows, chances)
 
 
-def _components(results: Results, metric: str, questions: Questions) -> list[Components]:
-    """Returns the variance components of each difference of a pilot that has a spread."""
+def spreads(results: Results, metric: str, questions: Questions) -> list[Components]:
+    """Returns the variance components of each difference to the baseline that has a spread."""
     design = results.design
     table = results.compare(questions.baseline, (), metric).table
     spread = np.isfinite(table["se"].to_numpy(float))

@@ -17,6 +17,7 @@ import numpy as np
 from regjax.core.checks import check_choice, check_count, counted
 from regjax.native.build import compiler, is_built
 from regjax.study.design import Design
+from regjax.study.forecast import Forecast
 from regjax.study.groups import (
     Group,
     Kernel,
@@ -26,7 +27,6 @@ from regjax.study.groups import (
     own_inputs,
     with_shapes,
 )
-from regjax.study.power import Forecast
 from regjax.study.questions import Questions
 from regjax.study.records import num_params, num_records
 from regjax.study.words import duration

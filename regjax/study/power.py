@@ -1,8 +1,8 @@
 """Power of paired comparisons: what this evidence could have shown, and what would show a difference.
 
-Pure functions of numbers. `comparison` calls `requirement` for each line that is not separated, `pilot` calls
-`power_between` before a sweep is trained, and `regjax.plot.power` draws both; docs/power.md says in words what
-is assumed, and what simulations found.
+Pure functions of numbers. `comparison` calls `requirement` for each line that is not separated, `forecast`
+calls `power` before a sweep is trained, and `regjax.plot.power` draws it; docs/power.md says in words what is
+assumed, and what simulations found.
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ from regjax.study.intervals import LEVEL
 
 # The share of sweeps in which a difference that "could have been shown" is shown.
 POWER = 0.8
-# Most repeats and seeds that are named; what more of them would show is not worth their time.
-MOST = 100
-# A share of pilots whose interval of the power need not hold it, and the least ratio of the true variance of a
-# mean over folds to that of its corrected standard error; benchmarks/coverage_power.py measures both.
-UNSURE, LEAST_RATIO = 0.1, 0.2
+# Quantiles of a standard error over which a power is averaged.
+NODES = 96
+# Most repeats and seeds that are named, and a number of them that stands for any number.
+MOST, ENDLESS = 100, 10**6
 # A difference seen that asks for more than so many times the rows is taken for none.
 MOST_ROWS = 100
 
@@ -89,13 +88,6 @@ def extent_of(design: Design) -> Extent:
     return Extent("folds", design.num_folds // repeats, repeats, len(design.seeds), ratio, can_repeat=again)
 
 
-class Pilot(NamedTuple):
-    """What a pilot found: variance components, and their degrees of freedom."""
-
-    components: Components
-    df: float
-
-
 class Requirement(NamedTuple):
     """What a comparison that is not separated could have shown, and what would show the difference seen.
 
@@ -158,29 +150,47 @@ def standard_error(found: Components, extent: Extent) -> float:
 def power(difference: float, se: float, df: float, reach: float, sd: float | None = None) -> float:
     """Returns the probability that the interval of a true difference excludes 0 on its own side.
 
-    The mean is normal with standard deviation `sd`, its standard error² a χ² over df around se², so that the
-    mean over its standard error is a noncentral t, scaled by sd / se.
+        P(mean > reach · ŝ),  mean ~ N(difference, sd²),  ŝ² ~ se² χ²(df) / df
+
+    which is the tail of a noncentral t where sd = se: then `scipy.stats.nct.sf(reach, df, difference / se)`.
 
     Args:
         difference: true difference.
         se: root of the expected squared standard error.
         df: degrees of freedom of the standard error.
         reach: half of the interval over its standard error, of the whole family.
-        sd: standard deviation of the mean over data sets; None takes `se`, and the corrected standard error of
-            folds, which is rather too large, then gives rather too little power.
+        sd: standard deviation of the mean over data sets; None takes `se`. The corrected standard error of
+            folds is rather too large: a power above ½ is then rather too small.
 
     Returns:
         probability in [0, 1].
     """
-    from scipy import special  # as scipy.stats.nct, a hundred times as fast for one number
+    from scipy import special
 
+    spread, weights = _spread_of(df)
     sd = se if sd is None else sd
-    return float(1 - special.nctdtr(df, abs(difference) / sd, reach * se / sd))
+    # Over the quantiles of ŝ rather than by SciPy's noncentral t, which is NaN far out.
+    return float(weights @ special.ndtr((abs(difference) - reach * se * spread) / sd))
+
+
+@functools.lru_cache(maxsize=4096)
+def _spread_of(df: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns quantiles of √(χ²(df) / df), and their weights (Gauss-Legendre)."""
+    from scipy import special
+
+    points, weights = _gauss()
+    return np.sqrt(special.chdtri(df, (1 - points) / 2) / df), weights / 2
 
 
 def detectable(se: float, df: float, reach: float, share: float = POWER) -> float:
     """Returns the true difference that a comparison shows with a probability of `share`; see `power`."""
     return _noncentrality(df, reach, share) * se
+
+
+@functools.cache
+def _gauss() -> tuple[np.ndarray, np.ndarray]:
+    """Returns points of (-1, 1) and their weights, which sum to 2."""
+    return np.polynomial.legendre.leggauss(NODES)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -253,40 +263,45 @@ def requirement(
 
 
 def _least(enough: Callable[[int], bool], first: int) -> float:
-    """Returns the least number above `first` that is enough, infinity where `MOST` are not."""
-    if first >= MOST or not enough(MOST):
+    """Returns the least number above `first` that is enough, infinity where no number is."""
+    if not enough(ENDLESS):
         return math.inf
-    low, high = first, MOST
+    low, high = first, ENDLESS
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return high
 
 
-def needs_in_words(found: Requirement, extent: Extent, num_rows: int) -> str:
-    """Returns what would show the difference seen: "12 repeats, or about 900 rows"; "" where none was seen."""
+def needs_in_words(found: Requirement, num_rows: int) -> str:
+    """Returns what would show the difference seen, "" where none was: "12 repeats or about 900 rows"."""
     if math.isnan(found.rows):
         return ""
-    ways = [(found.repeats, "repeats"), (found.seeds, "seeds")]
-    words = [f"{int(count)} {name}" for count, name in ways if math.isfinite(count)]
+    ways = (("repeats", found.repeats), ("seeds", found.seeds))
+    few = [f"{count:.0f} {name}" for name, count in ways if count <= MOST]
+    enough = [*few, *(f"more than {MOST} {name}" for name, count in ways if MOST < count < math.inf)]
     rows = f"about {two_digits(found.rows)} rows in place of {num_rows:,}"
-    if words:
-        return " or ".join([*words, rows])
-    none = [name for count, name in ways if count == math.inf]
+    if enough:
+        return " or ".join([*enough, rows])
+    none = [name for name, count in ways if count == math.inf]
     return rows + (f" (no number of {' or '.join(none)})" if none else "")
 
 
-def in_words(found: Requirement, seen: float, extent: Extent, num_rows: int) -> str:
+def in_words(found: Requirement, seen: float, num_rows: int) -> str:
     """Returns the sentence of a comparison that is not separated.
 
+    Args:
+        found: what it could have shown, and what would show the difference seen.
+        seen: the difference that was seen.
+        num_rows: samples that were trained and validated on.
+
     Example:
-        >>> from regjax.study.power import Extent, Requirement, in_words
-        >>> found = Requirement(detectable=0.0312, repeats=math.inf, seeds=math.nan, rows=1426.3)
-        >>> in_words(found, -0.012, Extent("folds", 5, 1, 1, 0.25), 211)
-        'could have shown 0.031 (80 % power); the 0.012 seen needs about 1,400 rows in place of 211 (no number of repeats)'
+        >>> from regjax.study.power import Requirement, in_words
+        >>> in_words(Requirement(0.0312, repeats=math.nan, seeds=math.nan, rows=412.3), -0.024, 211)
+        'could have shown 0.031 (80 % power); the 0.024 seen needs about 410 rows in place of 211'
     """
-    could = f"could have shown {two_digits(found.detectable)} ({POWER:.0%} power)".replace("%", " %")
-    needs = needs_in_words(found, extent, num_rows)
+    could = f"could have shown {two_digits(found.detectable)} ({round(100 * POWER)} % power)"
+    needs = needs_in_words(found, num_rows)
     return f"{could}; the {two_digits(abs(seen))} seen needs {needs}" if needs else could
 
 
@@ -294,88 +309,3 @@ def two_digits(value: float) -> str:
     """Returns a number in two significant digits, without an exponent where it is not tiny or huge."""
     rounded = float(f"{value:.1e}")
     return f"{rounded:,.0f}" if 10 <= rounded < 1e9 else f"{rounded:.2g}"
-
-
-# -- before a sweep is trained ----------------------------------------------------------------------------
-
-
-class Chance(NamedTuple):
-    """The power of a planned sweep for one of so many comparisons.
-
-    Attributes:
-        comparisons: number of comparisons of the family; 1 is the one question.
-        power: the power at the variance that the pilot found.
-        low: lower end of the interval that holds the power in 90 % of pilots.
-        high: its upper end.
-        required: what would reach 80 %; None where the plan does.
-    """
-
-    comparisons: int
-    power: float
-    low: float
-    high: float
-    required: Requirement | None
-
-
-class Forecast(NamedTuple):
-    """What a planned sweep can show, from a pilot; `str(forecast)` says it in words.
-
-    Attributes:
-        detect: the true difference that is asked about.
-        metric: the validation metric.
-        pilot: networks of the pilot, and what they are, in words.
-        extent: folds, repeats and seeds of the planned sweep.
-        num_rows: samples that are trained and validated on.
-        chances: the power for the one question, and for the family.
-    """
-
-    detect: float
-    metric: str
-    pilot: str
-    extent: Extent
-    num_rows: int
-    chances: tuple[Chance, ...]
-
-    def __str__(self) -> str:
-        size = two_digits(self.detect)
-        lines = [f"power to show a true difference of {size} in {self.metric}, from {self.pilot}:"]
-        for chance in self.chances:
-            many = chance.comparisons
-            what = "for the one question" if many == 1 else f"for each of {many:,} comparisons"
-            between = f"{chance.low:.0%} to {chance.high:.0%}"
-            line = f"  {what}: {chance.power:.0%} (90% interval: {between})"
-            if chance.required is not None:
-                needs = needs_in_words(chance.required, self.extent, self.num_rows)
-                line += f"; 80% needs {needs or f'more than {MOST_ROWS} times the rows'}"
-            lines.append(line.replace("%", " %"))
-        return "\n".join(lines)
-
-
-def make_chance(detect: float, pilot: Pilot, planned: Extent, comparisons: int, num_rows: int) -> Chance:
-    """Returns the power of a planned sweep by the variances of a pilot, with its interval.
-
-    The pilot's variance is uncertain by a χ² over its degrees of freedom. So is the ratio of the true variance
-    of the mean to that of the corrected standard error, which holds for the folds' correlation on average and
-    is rather too large: the interval takes ratios from `LEAST_RATIO` to 1.
-
-    Args:
-        detect: true difference.
-        pilot: its components, and its degrees of freedom.
-        planned: folds, repeats and seeds of the sweep.
-        comparisons: size of the family, for which Bonferroni's interval is taken.
-        num_rows: samples that are trained and validated on.
-    """
-    from scipy import special
-
-    se, df = standard_error(pilot.components, planned), planned.df
-    reach = reach_of(comparisons, df)
-    ends = [special.chdtri(pilot.df, share) / pilot.df for share in (UNSURE / 2, 1 - UNSURE / 2)]
-    found = []
-    for factor in ends:
-        own = se / math.sqrt(factor)
-        found += [power(detect, own, df, reach, own * math.sqrt(ratio)) for ratio in (LEAST_RATIO, 1.0)]
-    likely = power(detect, se, df, reach)
-    required = None
-    if likely < POWER:
-        required = requirement(detect, pilot.components, planned, reach, num_rows)
-    return Chance(comparisons, likely, min(found), max(found), required)
