@@ -16,7 +16,6 @@ stands beside a penalty whose strength per sample is the same for all numbers of
 from __future__ import annotations
 
 import argparse
-import itertools
 import math
 import time
 from typing import Any, NamedTuple
@@ -29,7 +28,7 @@ from benchmarks import bench_coverage as coverage
 from benchmarks.bench_coverage import Rate, draw, rate
 from benchmarks.measure import write
 from regjax.study import power as of
-from regjax.study.forecast import chance_of
+from regjax.study.forecast import power_between
 from regjax.study.power import Extent
 
 ROWS, FEWER = 160, (40, 80)
@@ -92,15 +91,13 @@ def split_sample(sweeps: int) -> list[Sample]:
     """Returns the samples of sweeps on one split each, per metric; the truth is that of each split."""
     found = np.empty((2, len(METRICS), sweeps, len(ARMS)))
     for index in range(sweeps):
-        test = draw(32, index, samples=FRESH)
-        count = SPLIT_SEEDS + OTHER_SEEDS
-        results = train(
-            draw(33, index, samples=ROWS), ROWS, index * count, count, validation=HELD_OUT, test=test
-        )
-        few = train(draw(33, index, samples=ROWS), ROWS, index * count, SPLIT_SEEDS, validation=HELD_OUT)
+        data, test = draw(33, index, samples=ROWS), draw(32, index, samples=FRESH)
+        first = index * (SPLIT_SEEDS + OTHER_SEEDS)
+        results = train(data, ROWS, first, SPLIT_SEEDS, validation=HELD_OUT)
+        others = train(data, ROWS, first + SPLIT_SEEDS, OTHER_SEEDS, validation=HELD_OUT, test=test)
         for place, metric in enumerate(METRICS):
-            fresh = results.table(metric.replace("val", "test"))[:, SPLIT_SEEDS:, 0].mean(axis=1)
-            table = few.compare({"l2": 0, "keep_prob": 1}, metric=metric).table
+            fresh = others.table(metric.replace("val", "test"))[:, :, 0].mean(axis=1)
+            table = results.compare({"l2": 0, "keep_prob": 1}, metric=metric).table
             found[0, place, index] = table["difference"].to_numpy(float) - (fresh[1:] - fresh[0])
             found[1, place, index] = table["se"] ** 2 + table["sampling_se"] ** 2
     extent = Extent("seeds", 1, 1, SPLIT_SEEDS, 0.0)
@@ -148,39 +145,53 @@ def solved(rises: Any, target: float, largest: float) -> float:
     return high
 
 
+def share(claim: str, asked: str, hits: Any) -> Rate:
+    """Returns the rate of hits or of halves of them, one trial each, with its binomial interval."""
+    count = round(float(np.sum(hits)))
+    return rate(claim.replace("%", " %"), asked.replace("%", " %"), np.arange(len(hits)) < count)
+
+
+def worst_of(claim: str, asked: str, cases: dict[str, np.ndarray], wanted: float) -> list[Rate]:
+    """Returns the rate of the mean of all cases, and that of the case farthest from what is wanted."""
+    far = max(cases, key=lambda name: abs(float(cases[name].mean()) - wanted))
+    mean = np.mean(list(cases.values()), axis=0)
+    return [share(f"{claim}, mean", asked, mean), share(f"  {claim}, {far}", asked, cases[far])]
+
+
+CASES = [(arm, family) for arm in range(len(ARMS)) for family in FAMILIES]
+
+
 def power_rates(name: str, sample: Sample) -> list[Rate]:
     """Returns how often a difference of predicted power 20, 50 and 80 % is shown, over arms and families.
 
     Half of the data sets says how large that difference is; it is counted in the other half.
     """
     half = len(sample.errors) // 2
-    halves = (slice(half), slice(half, None))
-    found = []
+    halves, found = (slice(half), slice(half, None)), []
     for target in TARGETS:
-        each = []
-        for arm, family in itertools.product(range(len(ARMS)), FAMILIES):
-            reach = of.reach_of(family, sample.extent.df)
-            hits = []
+        cases = {}
+        for arm, family in CASES:
+            reach, hits = of.reach_of(family, sample.extent.df), []
             for one, other in (halves, halves[::-1]):
                 known = sample.part(one, arm)
                 largest = 100 * math.sqrt(float(known.squares.mean()))
                 wanted = solved(lambda d, k=known, r=reach: predicted(k, d, r), target, largest)
                 hits.append(shown(sample.part(other, arm), wanted, reach))
-            each.append((float(np.concatenate(hits).mean()), ARMS[arm], family))
-        asked = f"{target - 0.05:.0%} to {target + 0.05:.0%}".replace("%", " %")
-        trials = len(sample.errors)
-        worst = max(each, key=lambda entry: abs(entry[0] - target))
-        for words, value in (
-            ("mean", float(np.mean([e[0] for e in each]))),
-            (f"{worst[1]}, family of {worst[2]}", worst[0]),
-        ):
-            own = rate(
-                f"power of {target:.0%}, {name}: {words}".replace("%", " %"),
-                asked,
-                np.arange(trials) < round(value * trials),
-            )
-            found.append(own)
+            cases[f"{ARMS[arm]}, family of {family}"] = np.concatenate(hits)
+        asked = f"{target - 0.05:.0%} to {target + 0.05:.0%}"
+        found += worst_of(f"power of {target:.0%}, {name}", asked, cases, target)
     return found
+
+
+def detectable_rates(name: str, sample: Sample) -> list[Rate]:
+    """Returns the simulated power at the median of what sweeps say they could have shown with 80 %."""
+    cases = {}
+    for arm, family in CASES:
+        reach, own = of.reach_of(family, sample.extent.df), sample.part(slice(None), arm)
+        typical = math.sqrt(float(np.median(own.squares)))
+        could = of.detectable(typical, sample.extent.df, reach)
+        cases[f"{ARMS[arm]}, family of {family}"] = shown(own, could, reach)
+    return worst_of(f"could have shown, {name}", "about 80%", cases, 1.0)
 
 
 # -- pilots and requirements ------------------------------------------------------------------------------
@@ -191,44 +202,19 @@ def pilot_rates(name: str, differences: np.ndarray, planned: Sample) -> list[Rat
 
     The pilot has one repeat of the folds; differences as in `sample_of`.
     """
-    found, extent = [], planned.extent
     pilots = [[of.components(d[:, :FOLDS]) for d in arms] for arms in differences]
     pilots = [[c for c in arms if c.shared + c.seeds > 0] for arms in pilots]
-    for target, family in itertools.product((0.2, 0.5, 0.8, 0.95), FAMILIES):
-        reach, hits = of.reach_of(family, extent.df), []
-        for arm in range(len(ARMS)):
-            own = planned.part(slice(None), arm)
-            wanted = solved(
-                lambda d, o=own, r=reach: shown(o, d, r).mean(), target, 100 * math.sqrt(own.squares.mean())
-            )
-            true = shown(own, wanted, reach).mean()
-            chances = [chance_of(wanted, each, FOLDS - 1, extent, family, ROWS) for each in pilots if each]
-            hits += [chance.low <= true <= chance.high for chance in chances]
-        found.append(
-            rate(
-                f"pilot holds {target:.0%}, family of {family}, {name}".replace("%", " %"),
-                "at least 90 %",
-                hits,
-            )
-        )
-    return found
-
-
-def typical(sample: Sample, arm: int) -> float:
-    """Returns the median standard error of an arm."""
-    return float(np.sqrt(np.median(sample.squares[:, arm])))
-
-
-def detectable_rates(name: str, sample: Sample) -> list[Rate]:
-    """Returns the simulated power at the median of what sweeps say they could have shown with 80 %."""
-    found = []
-    for arm, family in itertools.product(range(len(ARMS)), FAMILIES):
-        reach = of.reach_of(family, sample.extent.df)
-        could = of.detectable(typical(sample, arm), sample.extent.df, reach)
-        share = shown(sample.part(slice(None), arm), could, reach)
-        words = f"detectable, {ARMS[arm]}, family of {family}, {name}"
-        found.append(rate(words, "about 80 % or more", np.arange(len(share)) < round(float(share.sum()))))
-    return found
+    cases = {}
+    for target in (*TARGETS, 0.95):
+        for arm, family in CASES:
+            reach, own = of.reach_of(family, planned.extent.df), planned.part(slice(None), arm)
+            largest = 100 * math.sqrt(float(own.squares.mean()))
+            wanted = solved(lambda d, o=own, r=reach: float(shown(o, d, r).mean()), target, largest)
+            true = float(shown(own, wanted, reach).mean())
+            ends = [power_between(wanted, each, FOLDS - 1, planned.extent, reach) for each in pilots if each]
+            hits = np.array([low <= true <= high for low, high in ends], float)
+            cases[f"{ARMS[arm]}, family of {family}, power of {target:.0%}"] = hits
+    return worst_of(f"pilot's interval holds the power, {name}", "at least 90%", cases, 1.0)
 
 
 def ratio(claim: str, found: np.ndarray, wanted: np.ndarray) -> Rate:

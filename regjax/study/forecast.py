@@ -91,27 +91,43 @@ def chance_of(
 ) -> Chance:
     """Returns the power of a planned sweep by the variances of a pilot's comparisons, with its interval.
 
-    The interval is the union of those of the pilot's comparisons, whose variances differ. Each allows for an
-    uncertain variance (χ² over `df`, at 98 %, since data sets differ by more than a χ² does), and for a true
-    standard deviation of the mean of `LEAST_RATIO`^½ times to once the corrected standard error.
+    Args:
+        detect: true difference.
+        found: variance components of the pilot's comparisons; the power is that at their mean.
+        df: their degrees of freedom.
+        planned: folds, repeats and seeds of the sweep.
+        comparisons: size of the family, for which Bonferroni's interval is taken.
+        num_rows: samples that are trained and validated on.
+    """
+    reach, mean = reach_of(comparisons, planned.df), Components(*np.mean(found, axis=0).tolist())
+    likely = power(detect, standard_error(mean, planned), planned.df, reach)
+    low, high = power_between(detect, found, df, planned, reach)
+    required = requirement(detect, mean, planned, reach, num_rows) if likely < POWER else None
+    return Chance(comparisons, likely, low, high, required)
+
+
+def power_between(
+    detect: float, found: Sequence[Components], df: float, planned: Extent, reach: float
+) -> tuple[float, float]:
+    """Returns the interval that holds the power of each of a pilot's comparisons in 90 % of pilots.
+
+    It is the union of theirs, since variances differ between comparisons. Each allows for a variance that is
+    uncertain, by a χ² over `df`, and for a standard deviation of the mean that is anything between the
+    corrected standard error and √`LEAST_RATIO` of it.
 
     Args:
         detect: true difference.
         found: variance components of the pilot's comparisons.
         df: their degrees of freedom.
         planned: folds, repeats and seeds of the sweep.
-        comparisons: size of the family, for which Bonferroni's interval is taken.
-        num_rows: samples that are trained and validated on.
+        reach: half of the family interval over its standard error.
     """
     from scipy import special
 
-    reach, ends = reach_of(comparisons, planned.df), []
+    ends = []
     for part in found:
-        for share in (UNSURE / 2, 1 - UNSURE / 2):
-            se = standard_error(part, planned) / math.sqrt(float(special.chdtri(df, share)) / df)
+        for tail in (UNSURE / 2, 1 - UNSURE / 2):
+            se = standard_error(part, planned) / math.sqrt(float(special.chdtri(df, tail)) / df)
             sds = (se * math.sqrt(LEAST_RATIO), se)
             ends += [power(detect, se, planned.df, reach, sd) for sd in sds]
-    mean = Components(*np.mean(found, axis=0).tolist())
-    likely = power(detect, standard_error(mean, planned), planned.df, reach)
-    required = requirement(detect, mean, planned, reach, num_rows) if likely < POWER else None
-    return Chance(comparisons, likely, min(ends), max(ends), required)
+    return min(ends), max(ends)
