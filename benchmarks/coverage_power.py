@@ -154,8 +154,9 @@ def share(claim: str, asked: str, hits: Any) -> Rate:
 def worst_of(claim: str, asked: str, cases: dict[str, np.ndarray], wanted: float) -> list[Rate]:
     """Returns the rate of the mean of all cases, and that of the case farthest from what is wanted."""
     far = max(cases, key=lambda name: abs(float(cases[name].mean()) - wanted))
-    mean = np.mean(list(cases.values()), axis=0)
-    return [share(f"{claim}, mean", asked, mean), share(f"  {claim}, {far}", asked, cases[far])]
+    mean = np.mean([float(hits.mean()) for hits in cases.values()])
+    of_mean = share(f"{claim}, mean", asked, np.full(len(cases[far]), mean))
+    return [of_mean, share(f"  {claim}, {far}", asked, cases[far])]
 
 
 CASES = [(arm, family) for arm in range(len(ARMS)) for family in FAMILIES]
@@ -188,7 +189,7 @@ def detectable_rates(name: str, sample: Sample) -> list[Rate]:
     cases = {}
     for arm, family in CASES:
         reach, own = of.reach_of(family, sample.extent.df), sample.part(slice(None), arm)
-        typical = math.sqrt(float(np.median(own.squares)))
+        typical = of.centred(math.sqrt(float(np.median(own.squares))), sample.extent.df)
         could = of.detectable(typical, sample.extent.df, reach)
         cases[f"{ARMS[arm]}, family of {family}"] = shown(own, could, reach)
     return worst_of(f"could have shown, {name}", "about 80%", cases, 1.0)
@@ -200,10 +201,10 @@ def detectable_rates(name: str, sample: Sample) -> list[Rate]:
 def pilot_rates(name: str, differences: np.ndarray, planned: Sample) -> list[Rate]:
     """Returns how often the interval of a pilot holds the simulated power of each arm.
 
-    The pilot has one repeat of the folds; differences as in `sample_of`.
+    The pilot has one repeat of the folds, and compares both arms or that arm alone; differences as in
+    `sample_of`.
     """
     pilots = [[of.components(d[:, :FOLDS]) for d in arms] for arms in differences]
-    pilots = [[c for c in arms if c.shared + c.seeds > 0] for arms in pilots]
     cases = {}
     for target in (*TARGETS, 0.95):
         for arm, family in CASES:
@@ -211,9 +212,11 @@ def pilot_rates(name: str, differences: np.ndarray, planned: Sample) -> list[Rat
             largest = 100 * math.sqrt(float(own.squares.mean()))
             wanted = solved(lambda d, o=own, r=reach: float(shown(o, d, r).mean()), target, largest)
             true = float(shown(own, wanted, reach).mean())
-            ends = [power_between(wanted, each, FOLDS - 1, planned.extent, reach) for each in pilots if each]
-            hits = np.array([low <= true <= high for low, high in ends], float)
-            cases[f"{ARMS[arm]}, family of {family}, power of {target:.0%}"] = hits
+            for words, parts in (("", slice(None)), (" alone", slice(arm, arm + 1))):
+                chosen = [[c for c in pilot[parts] if c.shared + c.seeds > 0] for pilot in pilots]
+                ends = [power_between(wanted, c, FOLDS - 1, planned.extent, reach) for c in chosen if c]
+                hits = np.array([low <= true <= high for low, high in ends], float)
+                cases[f"{ARMS[arm]}{words}, family of {family}, power of {target:.0%}"] = hits
     return worst_of(f"pilot's interval holds the power, {name}", "at least 90%", cases, 1.0)
 
 

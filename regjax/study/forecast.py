@@ -18,6 +18,7 @@ from regjax.study.power import (
     Components,
     Extent,
     Requirement,
+    centred,
     needs_in_words,
     power,
     reach_of,
@@ -29,7 +30,7 @@ from regjax.study.power import (
 # What the interval of a pilot's power allows for: a share of pilots whose variance lies outside of its χ²
 # interval, and the least ratio of the true variance of a mean over folds to its corrected squared standard
 # error. In the simulations of benchmarks/coverage_power.py the interval then holds the power in 90 % or more.
-UNSURE, LEAST_RATIO = 0.02, 0.1
+UNSURE, LEAST_RATIO = 0.03, 0.15
 
 
 class Chance(NamedTuple):
@@ -100,7 +101,7 @@ def chance_of(
         num_rows: samples that are trained and validated on.
     """
     reach, mean = reach_of(comparisons, planned.df), Components(*np.mean(found, axis=0).tolist())
-    likely = power(detect, standard_error(mean, planned), planned.df, reach)
+    likely = power(detect, centred(standard_error(mean, planned), df), planned.df, reach)
     low, high = power_between(detect, found, df, planned, reach)
     required = requirement(detect, mean, planned, reach, num_rows) if likely < POWER else None
     return Chance(comparisons, likely, low, high, required)

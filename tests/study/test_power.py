@@ -91,9 +91,17 @@ def test_components_take_the_scale_of_a_moderated_standard_error():
     assert found.shared / found.seeds == pytest.approx(1.5)
 
 
+def test_an_estimated_standard_error_is_centred_by_the_median():
+    draws = np.sqrt(np.random.default_rng(0).chisquare(4, 20_000) / 4)
+    assert np.mean(draws < 1) > 0.58  # mostly too small
+    assert of.centred(float(np.median(draws)), 4) == pytest.approx(1, abs=0.01)
+
+
 def test_what_is_needed_is_the_least_that_has_the_power():
-    parts, seen, reach = Components(4e-4, 1e-4), 0.038, of.reach_of(3, 4)
+    parts, seen, reach = Components(4e-4, 1e-4), 0.041, of.reach_of(3, 4)
     found = of.requirement(seen, parts, FIVE, reach, 200)
+    factor = of.centred(1.0, 4) ** 2
+    parts = Components(parts.shared * factor, parts.seeds * factor)
 
     def power_of(**changed):
         more = FIVE._replace(**changed)
@@ -119,7 +127,7 @@ def test_no_number_of_repeats_undercuts_the_floor():
 
 
 def test_very_many_repeats_are_not_counted():
-    found = of.requirement(0.02809, Components(4e-4, 0.0), FIVE, of.reach_of(1, 4), 211)
+    found = of.requirement(0.02809 * of.centred(1, 4), Components(4e-4, 0.0), FIVE, of.reach_of(1, 4), 211)
     assert of.MOST < found.repeats < math.inf
     words = of.needs_in_words(found, 211)
     assert words.startswith(f"more than {of.MOST} repeats or about ")
