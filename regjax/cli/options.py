@@ -116,6 +116,7 @@ AXES = {
 SWEEP = {
     "seeds": Flag("N|LIST", "How many (0, 1, …), or which.", read_seeds),
     "folds": Flag("N|none", "Folds, stratified for classes."),
+    "repeats": Flag("N", "Times that the folds are drawn, each time from another shuffle; 1 by default."),
     "validation": Flag("FRACTION", "Hold this out once, instead of folds."),
     "epochs": Flag("N", "Instead of --num-steps."),
     "pairing": Flag("KIND", "paired (all configurations of a seed and fold share draws) or independent."),

@@ -90,4 +90,7 @@ def _page(path: str, overview: Overview, begun: StoredSweep, every: int | None) 
         return page(None, about=about)
     # Single configurations are compared: an arm that is its best learning rate has no place in a heatmap.
     answers = results.answers(dataclasses.replace(begun.questions, over=()))
-    return page(results, answers.comparison, answers.choice, missing=list(answers.missing), about=about)
+    return page(
+        results, answers.comparison, answers.choice, missing=list(answers.missing), about=about,
+        first=answers.first,
+    )  # fmt: skip

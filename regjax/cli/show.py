@@ -25,8 +25,8 @@ def show(path: str, number: str | None, as_json: bool) -> None:
         one = None if number is None else store.sweep_number(number_of(number))
         sweeps = []
         for sweep in store.overview(one):
-            best, damage = _best(store, sweep.id)
-            sweeps.append(sweep._asdict() | {"best": best, "damage": damage})
+            first, best, damage = _best(store, sweep.id)
+            sweeps.append(sweep._asdict() | {"first": first, "best": best, "damage": damage})
     if as_json:
         print(json.dumps({"store": path, "sweeps": sweeps}))
         return
@@ -47,6 +47,8 @@ def _print_sweep(sweep: dict[str, Any]) -> None:
         f"{sweep['done']:,} of {sweep['num_rows']:,} networks, {sweep['diverged']:,} diverged, "
         f"begun {sweep['begun']}, {where if finished else 'not finished: `regjax resume` goes on'}"
     )
+    if sweep["first"]:
+        print(f"    {sweep['first']}")
     if sweep["best"]:
         print(f"    best{'' if finished else ' so far'}: {sweep['best']}")
     if sweep["damage"]:
@@ -64,14 +66,17 @@ def _print_changed(sweeps: list[dict[str, Any]]) -> None:
             print(f"note: {source} has changed: data {', '.join(prints)}, whose rows are kept apart")
 
 
-def _best(store: Store, sweep: int) -> tuple[str, str]:
-    """Returns the best configuration of a sweep so far, and what is damaged, in words."""
+def _best(store: Store, sweep: int) -> tuple[str, str, str]:
+    """Returns whether choosing helps, the best configuration so far, and what is damaged, in words."""
     from regjax.store.database import StoreError
+    from regjax.study.one_question import answer_so_far
     from regjax.study.selection import best_so_far
 
     try:
         begun = store.design_of(sweep)
-        metric = begun.design.shown_metric
-        return best_so_far(begun.design, metric, *store.metric_of(begun.rows, metric)), ""
+        metric = begun.questions.metric or begun.design.shown_metric
+        found = store.metric_of(begun.rows, metric)
+        first = answer_so_far(begun.design, begun.questions, metric, *found)
+        return first, best_so_far(begun.design, metric, *found), ""
     except StoreError as error:
-        return "", str(error)  # the other sweeps of the store are still listed
+        return "", "", str(error)  # the other sweeps of the store are still listed

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from regjax.cli.spec import Spec
     from regjax.study.results import Answers, Results
 
-FILES = ("sweep.toml", "results.csv", "summary.csv", "comparison.csv", "scores.png", "curves.png")
+FILES = (
+    "sweep.toml", "results.csv", "summary.csv", "comparison.csv", "choice.csv", "scores.png", "curves.png"
+)  # fmt: skip
 
 
 @click.command()
@@ -142,6 +144,8 @@ def _files(spec: Spec, results: Results, answers: Answers) -> Iterator[tuple[str
     found = {"results.csv": results.to_pandas(), "summary.csv": results.summary(metric)}
     if answers.comparison is not None:
         found["comparison.csv"] = answers.comparison.table.drop(columns="sentence")
+    if answers.first is not None:
+        found["choice.csv"] = answers.first.to_pandas(results.design)
     yield "sweep.toml", lambda path: path.write_text(as_toml(spec), "utf-8")
     for name, table in found.items():
         yield name, functools.partial(table.to_csv, index=False)

@@ -42,7 +42,7 @@ def as_json(
     """Returns the object that `--json` prints."""
     from regjax.study.provenance import device, versions
 
-    comparison, choice, missing = answers
+    comparison, choice, missing, first = answers
     compared = None
     if comparison is not None:
         compared = {
@@ -52,6 +52,7 @@ def as_json(
             "table": _records(comparison.table),
         }
     found = {
+        "first": None if first is None else first.as_json(),
         "networks": len(results),
         "diverged": int((results.diverged_at >= 0).sum()),
         "stopped": int((results.stopped_at >= 0).sum()),
@@ -125,19 +126,31 @@ def _target_in_words(design: Design) -> str:
 
 
 def show(results: Results, answers: Answers) -> None:
-    """Prints summary, comparison and choice."""
+    """Prints the answers first: whether choosing helps, and what was chosen; then the tables and notes."""
     from rich.console import Console
 
-    comparison, choice, missing = answers
+    comparison, choice, missing, first = answers
 
     # As wide as its lines, whatever the terminal: rich would cut numbers, and 0.8085 is not 0.8….
     out = Console(width=1000, highlight=False)
-    out.print(_summary_table(results, shown_metric(results, choice)))
+
+    def say(*lines: str, style: str = "") -> None:
+        for line in lines:
+            out.print(line, soft_wrap=True, markup=False, style=style)
+
+    out.print()
+    if first is not None:
+        say(first.sentence, style="bold")
+        say(first.details)
+    if choice is not None:
+        say(f"Chosen: {choice.in_words()}", style="bold")
+        say(*(f"warning: {warning}" for warning in choice.warnings))
+    say(*missing)
     if comparison is not None:
         out.print(_comparison_table(comparison))
-    notes = () if comparison is None else comparison.notes
-    for line in (*notes, *missing, *([str(choice)] if choice is not None else []), *results.notes):
-        out.print(line, soft_wrap=True, markup=False)
+        say(*comparison.notes)
+    out.print(_summary_table(results, shown_metric(results, choice)))
+    say(*results.notes)
 
 
 def ending(results: Results, seconds: dict[str, float], written: Sequence[str]) -> str:

@@ -18,14 +18,19 @@ from numpy.typing import ArrayLike
 
 from regjax.core.checks import check_count, shown
 from regjax.core.data import Data, unit_mean
+from regjax.data.repeats import compact, repeat_of, repeated
 from regjax.data.ties import Pairs, Ties, check_ties, forward, last_part, notes_of
 
 # Splits are drawn from this seed alone, so that all seeds and configurations of a sweep see the same ones.
 SPLIT_SEED = 0
+# Most repeats, whose folds are listed in memory.
+MAX_REPEATS = 10_000
 
 
 class Splits(NamedTuple):
     """J splits of n samples into a training and a validation part.
+
+    Weights that are all 0 or 1 are held as bytes, others as float64.
 
     Attributes:
         train: training weights, `(J, n)`, mean 1 over the samples above 0.
@@ -50,7 +55,7 @@ class Splits(NamedTuple):
             stopping: whether the network stops early, and so must not train on the samples it watches.
         """
         if not stopping:
-            return self.train[fold]
+            return np.asarray(self.train[fold], np.float64)
         assert self.stop is not None
         return unit_mean(np.where(self.stop[fold] > 0, 0, self.train[fold]), self.train.shape[1])
 
@@ -64,6 +69,22 @@ class Splits(NamedTuple):
         """Number of validation samples of each split, `(J,)`."""
         return np.count_nonzero(self.val, axis=1)
 
+    @property
+    def follow_each_other(self) -> bool:
+        """Whether a fold does not train on what another one of its repeat is scored on, as folds by time."""
+        repeats = self.repeat_of
+        for fold, train in enumerate(self.train):
+            others = repeats == repeats[fold]
+            others[fold] = False
+            if np.any((train == 0) & (self.val[others] > 0).any(axis=0) & (self.val[fold] == 0)):
+                return True
+        return False
+
+    @property
+    def repeat_of(self) -> np.ndarray:
+        """Number of the repeat that each split belongs to, `(J,)`: splits that share no validation sample."""
+        return repeat_of(self.val)
+
 
 def make_splits(
     data: Data,
@@ -72,6 +93,7 @@ def make_splits(
     groups: ArrayLike | None = None,
     stopping: float | Sequence[ArrayLike] | None = None,
     time: ArrayLike | None = None,
+    repeats: int = 1,
 ) -> Splits:
     """Returns the splits of a sweep.
 
@@ -87,12 +109,14 @@ def make_splits(
         time: `(n,)`, numbers or dates, in place of groups. `folds=J` then cuts the samples by time into
             J + 1 blocks of about equal size; fold j trains on the first j blocks and is scored on the next.
             `validation` and `stopping` take the last samples. Samples of one time stay together.
+        repeats: number of times that the samples are shuffled and divided anew into a number of folds; the
+            folds of the first repeat are those without repeats.
 
     Raises:
         TypeError: folds of another kind, or a time that is neither numbers nor dates.
         ValueError: both folds and validation, more folds than samples, groups or times allow, indices out of
             range or in both parts, an empty part, groups or a time of another shape or with gaps, both of
-            them, or a time with a splitter or index pairs.
+            them, a time with a splitter or index pairs, or repeats that do not go with what is asked.
 
     Example:
         >>> import jax, regjax
@@ -104,6 +128,8 @@ def make_splits(
         >>> splits = make_splits(data, folds=5, time=range(211))
         >>> splits.num_train.tolist(), splits.num_val.tolist()
         ([36, 71, 106, 141, 176], [35, 35, 35, 35, 35])
+        >>> make_splits(data, folds=3, repeats=2).repeat_of.tolist()
+        [0, 0, 0, 1, 1, 1]
     """
     if folds is not None and validation is not None:
         raise ValueError("folds and validation must not both be given: each says what is held out")
@@ -111,8 +137,11 @@ def make_splits(
     ties = check_ties(n, groups, time)
     if ties is not None and folds is None and validation is None and stopping is None:
         raise ValueError(f"{ties.name} must be given with folds or validation, got {ties.name} alone")
+    if check_count("repeats", repeats, at_most=MAX_REPEATS) > 1 and not _is_number(folds):
+        asked = "none" if folds is None else shown(folds)
+        raise ValueError(f"repeats must be given with a number of folds, got {repeats} with folds={asked}")
     if folds is not None:
-        pairs = _fold_indices(data, folds, groups, ties)
+        pairs = _fold_indices(data, folds, groups, ties, repeats)
         kind = "folds" if len(pairs) > 1 else "validation"  # one split, however it was asked for
     elif validation is not None:
         pairs, kind = [_parted(data, "validation", validation, SPLIT_SEED, ties)], "validation"
@@ -125,11 +154,11 @@ def make_splits(
         return splits
     # Of each training part, not of the data: early stopping must not see a fold's validation samples.
     if isinstance(stopping, float | int | np.number):
-        stop = np.stack([_watched(data, weights, float(stopping), ties) for weights in train])
+        stop = compact([_watched(data, weights, float(stopping), ties) for weights in train])
     else:
         stop = _as_watched(stopping, train)
     splits = splits._replace(stop=stop)
-    early = np.stack([splits.trains(fold, True) for fold in range(len(train))])
+    early = compact([splits.trains(fold, True) for fold in range(len(train))])
     fewer = _absent_classes(data, early, stop, kind, ("training", "watched"))
     notes = (*splits.notes, *(f"with early stopping, {note}" for note in fewer))
     return splits._replace(notes=notes)
@@ -137,21 +166,22 @@ def make_splits(
 
 def _as_weights(data: Data, pairs: Pairs, kind: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns the training and validation weights of index pairs, `(J, n)` each."""
-    n = data.x.shape[1]
-    train, val = np.zeros((len(pairs), n)), np.zeros((len(pairs), n))
+    train, val = [], []
     for j, (train_indices, val_indices) in enumerate(pairs):
-        train[j] = _part_weights(data.weights, train_indices, f"fold {j}: train")
+        train.append(_part_weights(data.weights, train_indices, f"fold {j}: train"))
+        scored = np.zeros(data.x.shape[1])
         if kind != "none":
-            val[j] = _part_weights(data.weights, val_indices, f"fold {j}: validation")
-        if np.any((train[j] > 0) & (val[j] > 0)):
+            scored = _part_weights(data.weights, val_indices, f"fold {j}: validation")
+        if np.any((train[j] > 0) & (scored > 0)):
             raise ValueError(f"folds must not train on what they score, got shared samples in fold {j}")
-    return train, val
+        val.append(scored)
+    return compact(train), compact(val)
 
 
 def _watched(data: Data, train: np.ndarray, fraction: float, ties: Ties | None) -> np.ndarray:
     """Returns the weights of the part of the training samples that early stopping watches, `(n,)`."""
     samples = np.flatnonzero(train > 0)
-    part = Data(data.x[:, samples], data.y[:, samples], train[samples])
+    part = Data(data.x[:, samples], data.y[:, samples], train[samples].astype(np.float64))
     ties = None if ties is None else ties.of(samples)
     chosen = _parted(part, "stopping", fraction, SPLIT_SEED, ties, " in each training part")[1]
     return _part_weights(train, samples[chosen], "stopping")
@@ -167,7 +197,7 @@ def _as_watched(stopping: Sequence[ArrayLike], train: np.ndarray) -> np.ndarray:
         if np.any(weights[watched] == 0) or np.count_nonzero(weights) == len(watched):
             raise ValueError(f"stopping must list a part of the training samples, got others in fold {fold}")
         found.append(_part_weights(weights, watched, "stopping"))
-    return np.stack(found)
+    return compact(found)
 
 
 def watched_as_sklearn(
@@ -190,14 +220,26 @@ def watched_as_sklearn(
     return np.asarray(parts[0]), np.asarray(parts[1])
 
 
-def _fold_indices(data: Data, folds: Any, groups: ArrayLike | None, ties: Ties | None) -> Pairs:
-    """Returns the (train, validation) indices of each fold."""
-    if isinstance(folds, int | float | np.number) and not isinstance(folds, bool):
+def _is_number(folds: Any) -> bool:
+    """Returns whether folds are asked for by their number, and not by a splitter or index pairs."""
+    return isinstance(folds, int | float | np.number) and not isinstance(folds, bool)
+
+
+def _fold_indices(data: Data, folds: Any, groups: ArrayLike | None, ties: Ties | None, repeats: int) -> Pairs:
+    """Returns the (train, validation) indices of each fold, repeat by repeat."""
+    if _is_number(folds):
         count = check_count("folds", folds, at_least=2)
         if ties is not None and ties.name == "time":
+            if repeats > 1:
+                raise ValueError(f"repeats must be 1 with a time, which orders the folds, got {repeats}")
             return forward(ties, count)
-        folds = _splitter(data, count, ties)
-        groups = None if ties is None else ties.codes
+        codes = None if ties is None else ties.codes
+
+        def draw(shuffle: int) -> Pairs:
+            return _indices_of_splitter(data, _splitter(data, count, ties, SPLIT_SEED + shuffle), codes)
+
+        wanted = f"{data.x.shape[1]} samples" if ties is None else f"{ties.num} groups"
+        return repeated(draw, repeats, f"{count} folds of {wanted}")
     if ties is not None and ties.name == "time":
         raise ValueError(
             f"time must be given with a number of folds or a validation fraction, got folds={shown(folds)}"
@@ -220,14 +262,14 @@ def _fold_indices(data: Data, folds: Any, groups: ArrayLike | None, ties: Ties |
     return pairs
 
 
-def _splitter(data: Data, count: int, ties: Ties | None) -> Any:
+def _splitter(data: Data, count: int, ties: Ties | None, seed: int) -> Any:
     """Returns scikit-learn's splitter into so many folds: stratified for classes, by group where given."""
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
     n, classes = data.x.shape[1], _classes(data)
     if count > n:
         raise ValueError(f"folds must be at most the {n} samples, got {count}")
-    options: dict[str, Any] = {"n_splits": count, "shuffle": True, "random_state": SPLIT_SEED}
+    options: dict[str, Any] = {"n_splits": count, "shuffle": True, "random_state": seed}
     if ties is not None:
         if count > ties.num:
             raise ValueError(f"folds must be at most the {ties.num} groups, got {count}")

@@ -64,6 +64,8 @@ def sweep(
         seeds: a number of seeds, for 0 … seeds - 1, or a list of them.
         folds: a number of folds (stratified for classes), a splitter of scikit-learn, or a list of
             (train, validation) index pairs.
+        repeats: the number of times that a number of folds is drawn, each time from another shuffle; the
+            folds of the first are those without repeats. Not with `time`.
         validation: a fraction of the samples to hold out once, instead of folds.
         test: samples that are measured and never ranked on: a `Data`, a pair, a path, a fraction to split off
             first, "none", or None for the data set's own.

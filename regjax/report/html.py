@@ -16,6 +16,7 @@ from regjax.report.words import About, inputs_in_words, words_of
 from regjax.study.choice import Choice
 from regjax.study.comparison import Comparison
 from regjax.study.importance import Importance
+from regjax.study.one_question import ChoiceComparison
 from regjax.study.results import Results
 
 
@@ -26,6 +27,7 @@ def page(
     *,
     missing: Sequence[str] = (),
     about: About | None = None,
+    first: ChoiceComparison | None = None,
 ) -> str:
     """Returns a sweep as HTML.
 
@@ -38,6 +40,7 @@ def page(
         choice: the chosen configuration; None where none was chosen.
         missing: why the comparison or the choice is missing.
         about: texts that do not follow from the results.
+        first: whether choosing beats the baseline, the page's first sentence; None where it is not known.
 
     Raises:
         ImportError: without Bokeh, the extra `report`.
@@ -50,7 +53,7 @@ def page(
     from regjax.report.models import document_of
 
     about = about or About()
-    words = words_of(results, comparison, choice, missing, about)
+    words = words_of(results, comparison, choice, missing, about, first)
     frame = importlib.resources.files("regjax.report").joinpath("report.html").read_text("utf-8")
     template = Environment(autoescape=True, trim_blocks=True).from_string(frame)
     if results is None:

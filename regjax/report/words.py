@@ -21,6 +21,7 @@ from regjax.study.choice import Choice
 from regjax.study.comparison import Comparison, numbers_in_words, resolve_pairs, unit_interval
 from regjax.study.importance import Importance
 from regjax.study.intervals import as_number
+from regjax.study.one_question import ChoiceComparison
 from regjax.study.provenance import place_in_words
 from regjax.study.results import Results
 from regjax.study.words import duration
@@ -85,6 +86,7 @@ def words_of(
     choice: Choice | None,
     missing: Sequence[str],
     about: About,
+    first: ChoiceComparison | None = None,
 ) -> dict[str, Any]:
     """Returns the texts of a page, plain: the frame escapes them. Arguments as of `html.page`."""
     words: dict[str, Any] = {
@@ -109,7 +111,8 @@ def words_of(
     design = results.design
     count, per = len(design.configurations), design.num_replicates
     words["title"] = f"{about.source}: {counted(count, 'configuration')} × {counted(per, 'network')}"
-    words["decision"] = decision(results, comparison, choice, missing)
+    answered = [] if first is None else [first.sentence, first.details]
+    words["decision"] = [*answered, *decision(results, comparison, choice, missing)]
     words["comparable"] = design.splits.kind != "none"
     words["warnings"] += [*_diverged(results), *(choice.warnings if choice is not None else ())]
     notes = comparison.notes if comparison is not None else ()

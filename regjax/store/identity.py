@@ -117,7 +117,9 @@ def _program(config: Config, data: Data) -> dict[str, Any]:
 def _hash_of_split(splits: Splits, fold: int, stops_early: bool) -> str:
     """Returns a hash of the weights of a fold, with the stopping weights only where a row may stop early."""
     watched = [splits.stop[fold]] if stops_early and splits.stop is not None else []
-    return hash_of_arrays(splits.train[fold], splits.val[fold], *watched)
+    # As float64, however they are held: the same weights have the same identity.
+    weights = (splits.train[fold], splits.val[fold], *watched)
+    return hash_of_arrays(*(np.asarray(part, np.float64) for part in weights))
 
 
 def digest(value: Any) -> str:

@@ -100,8 +100,9 @@ def make_choice(found: Candidates, rule: Rule) -> Choice:
     index = choose(scores, higher, rule, simple)
     corrected = None
     # one_se needs two folds to choose on, and one more to score.
-    if design.splits.kind == "folds" and scores.shape[1] > (2 if rule == "one_se" else 1):
-        corrected = float(left_out(scores, lambda rest: choose(rest, higher, rule, simple))[0].mean())
+    if design.splits.kind == "folds" and design.num_left_out > (2 if rule == "one_se" else 1):
+        own, _ = left_out(scores, lambda rest: choose(rest, higher, rule, simple), design.repeat_of)
+        corrected = float(own.mean())
     return Choice(
         index=index,
         configuration=design.configurations[index],

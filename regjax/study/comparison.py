@@ -87,14 +87,20 @@ class Scores(NamedTuple):
     examples: dict[str, np.ndarray] | None
 
 
-def unit_interval(design: Design, differences: np.ndarray) -> Interval:
-    """Returns the interval of a mean over the units of evidence of a design, folds or seeds."""
+def unit_interval(design: Design, differences: np.ndarray, least: float = 0.0) -> Interval:
+    """Returns the interval of a mean over the units of evidence of a design, folds or seeds.
+
+    Args:
+        design: design of the sweep.
+        differences: a number for each unit of evidence, `(units,)`.
+        least: least variance of them between folds.
+    """
     splits = design.splits
     if splits.kind == "folds":
         num_train = splits.num_train
         if splits.stop is not None:  # n of an arm that stops early: without the samples it watches
             num_train = num_train - np.count_nonzero(splits.stop, axis=1)
-        return intervals.over_folds(differences, splits.num_val.mean(), num_train.mean())
+        return intervals.over_folds(differences, splits.num_val.mean(), num_train.mean(), least)
     return intervals.over_seeds(differences)
 
 
@@ -121,7 +127,7 @@ def compare(scores: Scores, baseline: Mapping[str, Any] | None, over: Sequence[s
     for entry, interval, p_holm in zip(found, total, adjusted, strict=True):
         low, high = intervals.family(interval, len(pairs))
         entry |= {"p": interval.p, "p_holm": float(p_holm), "family_low": low, "family_high": high}
-        entry["verdict"] = _verdict(entry, higher)
+        entry["verdict"] = "" if entry["status"] != "ok" else verdict_of(low, high, higher)
         entry["sentence"] = _sentence(design, entry)
     notes = [_what_holds(design, len(pairs)), OVERLAP]
     if design.splits.kind == "validation" and all(math.isnan(entry["sampling_se"]) for entry in found):
@@ -145,7 +151,7 @@ def resolve_baseline(
     for name in over:
         if name not in design.names:
             raise ValueError(f"over must name axes of the grid ({', '.join(design.names)}), got {name!r}")
-    if over and design.num_units < 2:
+    if over and design.num_left_out < 2:
         raise ValueError("over must have at least two folds or seeds to choose with one left out, got one")
     if baseline is None:
         wanted = {n: OFF_VALUES[n] for n in design.names if n in OFF_VALUES and n not in over}
@@ -205,7 +211,9 @@ def _arm_scores(scores: Scores, arms: list[list[int]]) -> tuple[np.ndarray, list
             chosen.append(members * values.shape[1])
             continue
         # Chosen without the unit that it is scored on, so that an arm of many values has no advantage.
-        own, picks = left_out(values[members], lambda rest: int(ranking(rest.mean(axis=1), higher)[0]))
+        own, picks = left_out(
+            values[members], lambda rest: int(ranking(rest.mean(axis=1), higher)[0]), scores.design.repeat_of
+        )
         found.append(own)
         chosen.append([members[pick] for pick in picks])
     return np.array(found), chosen
@@ -256,6 +264,32 @@ def unrounded(differences: np.ndarray, scores: np.ndarray, dtype: str) -> np.nda
         return differences
     mean = float(np.mean(differences))
     return np.full_like(differences, 0.0 if abs(mean) <= reach else mean)
+
+
+def row_variance(design: Design, metric: str, differences: np.ndarray) -> np.ndarray:
+    """Returns the least variance between folds that whole samples allow, `(lines,)`; 0 for other metrics.
+
+    A difference of accuracies is made of samples that one side gets right and the other does not. Of weights
+    w that sum to 1, samples of mean difference d have a variance of at least |d| (1 - |d|) Σ w²: that of one
+    wrong sample in each of three folds is not near 0, however equal the three are.
+
+    Args:
+        design: design of the sweep.
+        metric: the validation metric.
+        differences: `(lines, folds)`.
+    """
+    name = without_split(metric)
+    if design.splits.kind != "folds" or name not in ("accuracy", "balanced_accuracy"):
+        return np.zeros(len(differences))
+    y, grain = np.asarray(design.data.y[0]), []
+    for val in design.splits.val:
+        labels, weights = y[val > 0], val[val > 0].astype(np.float64)
+        if name == "balanced_accuracy":
+            shares = np.bincount(labels, weights)
+            weights = weights / shares[labels]
+        grain.append(np.sum(weights**2) / np.sum(weights) ** 2)
+    size = np.abs(differences)
+    return np.mean(size * (1 - np.minimum(size, 1)) * np.array(grain), axis=1)
 
 
 def _sampling_error(scores: Scores, arm: list[int], base: list[int]) -> float:
@@ -332,10 +366,8 @@ def _sentence(design: Design, entry: Mapping[str, Any]) -> str:
     return f"{numbers}: {entry['verdict']}" if has_interval else numbers
 
 
-def _verdict(entry: Mapping[str, Any], higher: bool) -> str:
-    if entry["status"] != "ok":
-        return ""
-    low, high = entry["family_low"], entry["family_high"]
+def verdict_of(low: float, high: float, higher: bool) -> str:
+    """Returns "helps" or "hurts" where an interval excludes 0, else "not separated"; NaN is no interval."""
     if math.isnan(low) or low <= 0 <= high:
         return "not separated"
     return "helps" if (low > 0) == higher else "hurts"

@@ -24,6 +24,7 @@ from regjax.core.hparams import OFF_VALUES, HParams, check_hparam
 from regjax.core.metrics import CLASS_METRICS, REAL_METRICS, UNITS, without_split
 from regjax.core.mlp import Params
 from regjax.data.encode import Statistics, encode, fit_statistics
+from regjax.data.repeats import sizes_of
 from regjax.data.schema import Schema
 from regjax.data.splits import Splits, standardisation, target_standardisation
 from regjax.study.configuration import NAMES, Configuration, is_mentioned, value_of
@@ -239,8 +240,21 @@ class Design:
     @property
     def evidence(self) -> Evidence:
         """The folds and seeds that means are taken over."""
-        kind = "folds" if self.splits.kind == "folds" else "seeds"
-        return Evidence(kind, self.num_folds, len(self.seeds))
+        if self.splits.kind != "folds":
+            return Evidence("seeds", self.num_folds, len(self.seeds))
+        sizes = sizes_of(self.repeat_of)
+        repeats = len(sizes) if len(set(sizes)) == 1 and sizes[0] > 1 else 1
+        return Evidence("folds", self.num_folds, len(self.seeds), repeats)
+
+    @functools.cached_property
+    def repeat_of(self) -> np.ndarray:
+        """Number of the repeat that each unit of evidence belongs to, `(units,)`; seeds are one."""
+        return self.splits.repeat_of if self.splits.kind == "folds" else np.zeros(len(self.seeds), int)
+
+    @functools.cached_property
+    def num_left_out(self) -> int:
+        """Number of units of the smallest repeat; of 1 nothing is left to choose on when it is left out."""
+        return min(sizes_of(self.repeat_of))
 
     def units_in_words(self) -> str:
         """Returns what means are taken over: "over 5 folds × 8 seeds (t, 4 df)"."""

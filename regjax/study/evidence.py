@@ -17,11 +17,19 @@ class Row(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """The folds and seeds that a mean is taken over; `kind` is the unit of evidence: seeds on one split."""
+    """The folds and seeds that a mean is taken over.
+
+    Attributes:
+        kind: the unit of evidence: folds, or seeds on one split.
+        num_folds: number of folds, those of all repeats.
+        num_seeds: number of seeds.
+        num_repeats: number of repeats of the folds.
+    """
 
     kind: Literal["folds", "seeds"]
     num_folds: int
     num_seeds: int
+    num_repeats: int = 1
 
     @property
     def df(self) -> int:
@@ -29,11 +37,17 @@ class Evidence(NamedTuple):
         return (self.num_folds if self.kind == "folds" else self.num_seeds) - 1
 
     def mean_in_words(self) -> str:
-        """Returns what a mean is taken over: "over 5 folds × 8 seeds"."""
+        """Returns what a mean is taken over: "over 5 folds × 10 repeats × 8 seeds"."""
         seeds = f"{self.num_seeds} seed" + ("s" if self.num_seeds > 1 else "")
         if self.kind == "folds":
-            return f"over {self.num_folds} folds × {seeds}"
+            return f"over {self.folds_in_words()} × {seeds}"
         return f"over {seeds} on this one split" if self.num_seeds > 1 else "1 seed on 1 split"
+
+    def folds_in_words(self) -> str:
+        """Returns the folds: "5 folds × 10 repeats", or all of them where repeats differ in size."""
+        if self.num_repeats == 1 or self.num_folds % self.num_repeats:
+            return f"{self.num_folds} folds"
+        return f"{self.num_folds // self.num_repeats} folds × {self.num_repeats} repeats"
 
     def in_words(self) -> str:
         """Returns the same with what the interval rests on: "over 5 folds × 8 seeds (t, 4 df)"."""

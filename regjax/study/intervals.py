@@ -34,7 +34,7 @@ class Interval(NamedTuple):
     p: float
 
 
-def over_folds(differences: np.ndarray, num_val: float, num_train: float) -> Interval:
+def over_folds(differences: np.ndarray, num_val: float, num_train: float, least: float = 0.0) -> Interval:
     """Returns the interval of a mean over folds, which share training samples.
 
         mean ± t · √(s²·(1/J + n_val/n_train)),  J - 1 degrees of freedom
@@ -43,6 +43,7 @@ def over_folds(differences: np.ndarray, num_val: float, num_train: float) -> Int
         differences: d₁ … d_J, `(J,)`: the difference in each fold, averaged over its seeds.
         num_val: mean number of samples of a validation part.
         num_train: mean number of samples of a training part.
+        least: least variance s².
 
     References:
         Nadeau & Bengio 2003, eq. 16 (corrected resampled t); Bouckaert & Frank 2004 for repeats.
@@ -50,7 +51,7 @@ def over_folds(differences: np.ndarray, num_val: float, num_train: float) -> Int
     count = len(differences)
     if count < 2:
         return without_spread(differences)
-    variance = float(np.var(differences, ddof=1))
+    variance = max(least, float(np.var(differences, ddof=1)))
     return interval(differences, math.sqrt(variance * (1 / count + num_val / num_train)), count - 1)
 
 

@@ -282,7 +282,7 @@ def stored_plan(
 
 def _replicates(design: Design) -> str:
     seeds = counted(len(design.seeds), "seed")
-    return f"{seeds} × {counted(design.num_folds, 'fold')}" if design.splits.kind == "folds" else seeds
+    return f"{seeds} × {design.evidence.folds_in_words()}" if design.splits.kind == "folds" else seeds
 
 
 def default_workers(backend: str = "cpu", devices: int = 1) -> int:

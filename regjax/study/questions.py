@@ -14,6 +14,7 @@ from regjax.core.checks import check_choice, shown
 from regjax.study.comparison import resolve_baseline
 from regjax.study.configuration import NAMES, canonical
 from regjax.study.design import Design
+from regjax.study.one_question import check_question
 from regjax.study.selection import Rule
 
 
@@ -40,9 +41,11 @@ class Questions:
         >>> results = regjax.sweep(
         ...     "two_regions", config, {"l2": [0, 0.7]}, seeds=2, folds=3, questions=questions, progress=False
         ... )
-        >>> comparison, choice, missing = results.answers(questions)
-        >>> choice.rule, choice.metric, missing
+        >>> answers = results.answers(questions)
+        >>> answers.choice.rule, answers.choice.metric, answers.missing
         ('one_se', 'val_loss', ())
+        >>> answers.first.question
+        'Does choosing a regulariser this way beat none?'
     """
 
     metric: str | None = None
@@ -93,6 +96,10 @@ class Questions:
             if compares:
                 raise
             return (f"there will be no comparison: {error}",)
+        try:
+            check_question(design, self.baseline, self.over, self.rule)
+        except ValueError as error:
+            return (f"there will be no answer to whether choosing beats the baseline: {error}",)
         return ()
 
     def as_json(self) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class Options(TypedDict, total=False):
 
     seeds: int | Iterable[int]
     folds: Any
+    repeats: int
     validation: float | None
     test: Any
     groups: ArrayLike | str | None
@@ -68,6 +69,7 @@ class Options(TypedDict, total=False):
 DEFAULTS: Options = {
     "seeds": 1,
     "folds": None,
+    "repeats": 1,
     "validation": None,
     "test": None,
     "groups": None,
@@ -137,7 +139,9 @@ def make_design(
         check_fraction("stopping", asked["stopping"])
     early = [watches(configuration, base) for configuration in found]
     stopping = asked["stopping"] if any(early) else None
-    splits = make_splits(train, asked["folds"], asked["validation"], samples.groups, stopping, samples.time)
+    splits = make_splits(
+        train, asked["folds"], asked["validation"], samples.groups, stopping, samples.time, asked["repeats"]
+    )
     if asked["fold_inputs"] is not None and (standardize or test is not None):
         raise ValueError("fold_inputs must not be given with standardize or test samples")
     if asked["fold_inputs"] is not None and samples.schema is not None and not samples.schema.plain:

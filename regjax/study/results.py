@@ -22,6 +22,7 @@ from regjax.study.comparison import Comparison, Scores, compare, unit_interval
 from regjax.study.configuration import value_of
 from regjax.study.design import Design
 from regjax.study.importance import Importance, importance
+from regjax.study.one_question import ChoiceComparison, compare_choice
 from regjax.study.plan import Plan
 from regjax.study.predict import ensemble_scores, predicted, rows_of
 from regjax.study.provenance import in_words
@@ -37,17 +38,19 @@ At = Literal["final", "at_best"]
 
 
 class Answers(NamedTuple):
-    """The comparison and the choice that `Questions` ask for.
+    """What `Questions` ask for.
 
     Attributes:
         comparison: comparison of all configurations with the baseline, or None.
         choice: the chosen configuration, or None.
         missing: why one of them is missing, a sentence each.
+        first: whether choosing beats the baseline, or None.
     """
 
     comparison: Comparison | None = None
     choice: Choice | None = None
     missing: tuple[str, ...] = ()
+    first: ChoiceComparison | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -379,6 +382,37 @@ class Results:
         scores = Scores(self.design, metric, self.units(metric), self.num_ok(), self.examples)
         return compare(scores, asked.baseline, asked.over)
 
+    def compare_choice(
+        self,
+        baseline: Mapping[str, Any] | None = None,
+        over: Sequence[str] = (),
+        metric: str | None = None,
+        rule: Rule = "mean",
+    ) -> ChoiceComparison:
+        """Returns whether choosing a configuration beats the baseline: one paired difference, one verdict.
+
+        In each fold the configuration that is chosen on the other folds is scored, less the baseline; of
+        several baselines, which differ on axes that it does not name, the one that is chosen on the other
+        folds. With repeats the other folds are those of the same repeat.
+
+        Args:
+            baseline: values that make a configuration the baseline; None: every regulariser of the grid off.
+            over: axes that the baseline leaves open, as in `compare`.
+            metric: a validation metric; None takes val_accuracy or val_r2, of the final parameters.
+            rule: "mean" or "one_se", by which the choice is made.
+
+        Raises:
+            TypeError: a baseline that is no mapping, or `over` that is no names.
+            ValueError: no such baseline in the grid, no folds, or none of the baseline's networks is sound.
+
+        References:
+            Varma & Simon 2006; Nadeau & Bengio 2003, eq. 16.
+        """
+        asked = Questions(baseline=baseline, over=over, rule=rule)
+        metric = self.design.check_metric(metric)
+        scores = Scores(self.design, metric, self.units(metric), self.num_ok(), None)
+        return compare_choice(scores, asked.baseline, asked.over, asked.rule)
+
     def importance(
         self,
         *,
@@ -405,14 +439,16 @@ class Results:
         return importance(self, configuration=configuration, metric=metric, **options)
 
     def answers(self, questions: Questions) -> Answers:
-        """Returns the comparison and the choice, and why one of them is missing."""
-        comparison, choice, missing = None, None, []
+        """Returns whether choosing helps, the comparison and the choice, and why one of them is missing."""
+        first, comparison, choice, missing = None, None, None, []
         try:
             comparison = self.compare(questions.baseline, questions.over, questions.metric)
+            first = self.compare_choice(questions.baseline, questions.over, questions.metric, questions.rule)
         except ValueError as error:
-            missing.append(f"no comparison: {error}")
+            what = "comparison" if comparison is None else "answer to whether choosing beats the baseline"
+            missing.append(f"no {what}: {error}")
         try:
             choice = self.best(questions.metric, questions.rule, allow_diverged=questions.allow_diverged)
         except ValueError as error:
             missing.append(f"no choice: {error}")
-        return Answers(comparison, choice, tuple(missing))
+        return Answers(comparison, choice, tuple(missing), first)

@@ -93,19 +93,28 @@ def within_one_se(scores: np.ndarray, higher: bool) -> tuple[list[int], float]:
     return [int(index) for index in np.flatnonzero(gap <= reach)], reach
 
 
-def left_out(scores: np.ndarray, pick: Callable[[np.ndarray], int]) -> tuple[np.ndarray, list[int]]:
-    """Returns the score on each unit of the configuration that `pick` chooses on all others, and the choices.
+def left_out(
+    scores: np.ndarray, pick: Callable[[np.ndarray], int], repeat_of: np.ndarray
+) -> tuple[np.ndarray, list[int]]:
+    """Returns the score on each unit of the configuration that is chosen without it, and the choices.
+
+    The choice reads the other units of the same repeat: those of other repeats are scored on its samples.
 
     Args:
-        scores: `(configurations, units)`, at least two units.
-        pick: from `(configurations, units - 1)` to an index.
+        scores: `(configurations, units)`, at least two units in each repeat.
+        pick: from `(configurations, other units)` to an index.
+        repeat_of: number of the repeat of each unit, `(units,)`.
 
     References:
         Varma & Simon 2006.
     """
     # A configuration that is NaN in one unit is no candidate where that unit is left out, either.
     scores = np.where(np.isnan(scores).any(axis=1, keepdims=True), np.nan, scores)
-    choices = [pick(np.delete(scores, unit, axis=1)) for unit in range(scores.shape[1])]
+    choices = []
+    for unit, repeat in enumerate(repeat_of):
+        others = repeat_of == repeat
+        others[unit] = False
+        choices.append(pick(scores[:, others]))
     return np.array([scores[index, unit] for unit, index in enumerate(choices)]), choices
 
 

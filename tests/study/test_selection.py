@@ -48,6 +48,18 @@ def test_simpler_is_in_the_declared_order():
 
 def test_left_out_scores_what_the_others_choose():
     scores = np.array([[0.9, 0.1, 0.9], [0.5, 0.6, 0.5]])
-    found, choices = left_out(scores, lambda rest: int(rest.mean(axis=1).argmax()))
+    found, choices = left_out(scores, lambda rest: int(rest.mean(axis=1).argmax()), np.zeros(3, int))
     assert choices == [1, 0, 1]
     assert found.tolist() == [0.5, 0.1, 0.5]
+
+
+def test_left_out_reads_the_folds_of_the_same_repeat_alone():
+    scores = np.array([[0.9, 0.1, 0.9, 0.1], [0.5, 0.6, 0.5, 0.6]])
+    seen = []
+
+    def pick(rest):
+        seen.append(rest.tolist())
+        return 0
+
+    assert left_out(scores, pick, np.array([0, 0, 1, 1]))[0].tolist() == scores[0].tolist()
+    assert seen == [[[0.1], [0.6]], [[0.9], [0.5]], [[0.1], [0.6]], [[0.9], [0.5]]]

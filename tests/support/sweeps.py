@@ -9,12 +9,18 @@ from regjax.study.resolve import make_design
 from regjax.study.results import Results
 
 
-def made_up(scores, grid, *, folds=None, validation=None, diverged=(), test=None):
+def made_up(scores, grid, *, folds=None, validation=None, repeats=1, diverged=(), test=None):
     """Results whose final val_accuracy is `scores`, `(configurations, seeds, folds)`."""
     scores = np.asarray(scores, float)
     config = regjax.Config(layer_sizes=(2, 1), num_steps=10, eval_every=10)
     design = make_design(
-        "two_regions", config, grid, seeds=scores.shape[1], folds=folds, validation=validation
+        "two_regions",
+        config,
+        grid,
+        seeds=scores.shape[1],
+        folds=folds,
+        validation=validation,
+        repeats=repeats,
     )
     rows = scores.size
     final = scores.ravel().copy()
