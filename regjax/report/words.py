@@ -22,6 +22,7 @@ from regjax.study.comparison import Comparison, numbers_in_words, resolve_pairs,
 from regjax.study.importance import Importance
 from regjax.study.intervals import as_number
 from regjax.study.one_question import ChoiceComparison
+from regjax.study.power import in_words
 from regjax.study.provenance import place_in_words
 from regjax.study.results import Results
 from regjax.study.words import duration
@@ -165,9 +166,13 @@ def decision(
     entry = comparison.table.iloc[place].to_dict()
     verdict = entry["verdict"]
     found = verdict if verdict in ("helps", "hurts") else "is not separated from the baseline"
+    needs = []
+    if not math.isnan(entry["detectable"]):
+        needs = [f"The comparison {in_words(entry['detectable'], entry['difference'], entry['needs'])}."]
     return [
         f"{name} {found}: {comparison.metric} {numbers_in_words(design, entry)}, "
         f"against {comparison.baseline_in_words}, {comparison.units}.",
+        *needs,
         *rest,
     ]
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from regjax.study.comparison import Comparison, resolve_pairs
+from regjax.study.one_question import ChoiceComparison
 from regjax.study.power import (
     Components,
     Extent,
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from regjax.study.design import Design
 
 NOTE = (
-    "detectable: the true difference that this evidence shows with a probability of 80 %; needs: what would "
-    "show the difference seen so, if it is the true one and more rows leave it as it is."
+    "detectable: the true difference that this evidence shows with 80 % power. What the difference seen "
+    "needs holds if it is the true one, and if more rows leave it as it is."
 )
 
 
@@ -47,19 +48,49 @@ def with_needs(found: Comparison, design: Design, scores: np.ndarray) -> Compari
     table, rows, extent = found.table.copy(), design.data.x.shape[1], extent_of(design)
     pairs, _ = resolve_pairs(design, found.baseline)
     one_each = len(pairs) == len(table)  # an arm of several configurations chose another one in each fold
-    detectable, needs, sentences = [], [], []
+    could, needs, sentences = [], [], []
     for place, line in enumerate(table.to_dict("records")):
-        required, sentence = None, line["sentence"]
+        required, needed, sentence = None, "", line["sentence"]
         if line["verdict"] == "not separated" and math.isfinite(line["family_low"]):
             differences = scores[pairs[place][0]] - scores[pairs[place][1]] if one_each else None
             required = requirement_of(line, extent, differences, rows)
-            sentence += f"; {in_words(required, line['difference'], rows)}"
-        detectable.append(math.nan if required is None else required.detectable)
-        needs.append("" if required is None else needs_in_words(required, rows))
+            needed = needs_in_words(required, rows)
+            sentence += f"; {in_words(required.detectable, line['difference'], needed)}"
+        could.append(math.nan if required is None else required.detectable)
+        needs.append(needed)
         sentences.append(sentence)
-    table = table.assign(detectable=detectable, needs=needs, sentence=sentences)
-    notes = (*found.notes, NOTE) if np.any(np.isfinite(detectable)) else found.notes
+    table = table.assign(detectable=could, needs=needs, sentence=sentences)
+    notes = (*found.notes, NOTE) if np.any(np.isfinite(could)) else found.notes
     return dataclasses.replace(found, table=table, notes=notes)
+
+
+def choice_with_needs(found: ChoiceComparison, design: Design, scores: np.ndarray) -> ChoiceComparison:
+    """Returns the answer to the one question, with what it would take where it is not separated.
+
+    Args:
+        found: the answer.
+        design: design of the sweep.
+        scores: as in `with_needs`.
+    """
+    if found.verdict != "not separated" or math.isnan(found.se):
+        return found
+    folds = range(design.num_folds)
+    own, base = (
+        np.stack([scores[c, :, f] for f, c in zip(folds, side, strict=True)], axis=1)
+        for side in (found.chosen, found.against)
+    )
+    line = {
+        "difference": found.difference,
+        "se": found.se,
+        "sampling_se": math.nan,
+        "df": found.df,
+        "family_low": found.low,
+        "family_high": found.high,
+    }
+    rows = design.data.x.shape[1]
+    required = requirement_of(line, extent_of(design), own - base, rows)
+    needed = in_words(required.detectable, found.difference, needs_in_words(required, rows))
+    return dataclasses.replace(found, needs=needed)
 
 
 def requirement_of(
@@ -73,7 +104,7 @@ def requirement_of(
         differences: the difference of each seed and fold, `(seeds, folds)`; None where it is not known.
         num_rows: samples that were trained and validated on.
     """
-    sampling, df = line["sampling_se"], line["df"]
+    sampling, df = line["sampling_se"], line.get("df", extent.df)
     se = line["se"] if math.isnan(sampling) else math.hypot(line["se"], sampling)
     extent = extent._replace(prior_df=df - extent.df)
     if extent.kind == "seeds":

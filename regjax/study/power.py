@@ -24,7 +24,7 @@ NODES = 96
 # Most repeats and seeds that are named, and a number of them that stands for any number.
 MOST, ENDLESS = 100, 10**6
 # A difference seen that asks for more than so many times the rows is taken for none.
-MOST_ROWS = 100
+MOST_ROWS = 30
 
 
 class Components(NamedTuple):
@@ -299,22 +299,21 @@ def needs_in_words(found: Requirement, num_rows: int) -> str:
     return rows + (f" (no number of {' or '.join(none)})" if none else "")
 
 
-def in_words(found: Requirement, seen: float, num_rows: int) -> str:
+def in_words(could: float, seen: float, needs: str) -> str:
     """Returns the sentence of a comparison that is not separated.
 
     Args:
-        found: what it could have shown, and what would show the difference seen.
+        could: the detectable difference.
         seen: the difference that was seen.
-        num_rows: samples that were trained and validated on.
+        needs: what would show it, as `needs_in_words` says it.
 
     Example:
-        >>> from regjax.study.power import Requirement, in_words
-        >>> in_words(Requirement(0.0312, repeats=math.nan, seeds=math.nan, rows=412.3), -0.024, 211)
-        'could have shown 0.031 (80 % power); the 0.024 seen needs about 410 rows in place of 211'
+        >>> from regjax.study.power import in_words
+        >>> in_words(0.0312, -0.024, "7 repeats or about 410 rows in place of 211")[:52]
+        'could have shown 0.031 (80 % power); the 0.024 seen '
     """
-    could = f"could have shown {two_digits(found.detectable)} ({round(100 * POWER)} % power)"
-    needs = needs_in_words(found, num_rows)
-    return f"{could}; the {two_digits(abs(seen))} seen needs {needs}" if needs else could
+    words = f"could have shown {two_digits(could)} ({round(100 * POWER)} % power)"
+    return f"{words}; the {two_digits(abs(seen))} seen needs {needs}" if needs else words
 
 
 def two_digits(value: float) -> str:

@@ -119,10 +119,10 @@ def test_what_is_needed_is_the_least_that_has_the_power():
 
 
 def test_no_number_of_repeats_undercuts_the_floor():
-    found = of.requirement(0.008, Components(4e-4, 0.0), FIVE, of.reach_of(1, 4), 211)
+    found = of.requirement(0.012, Components(4e-4, 0.0), FIVE, of.reach_of(1, 4), 211)
     assert found.repeats == found.seeds == math.inf
     assert 211 < found.rows < 211 * of.MOST_ROWS
-    words = of.in_words(found, 0.008, 211)
+    words = of.in_words(found.detectable, 0.012, of.needs_in_words(found, 211))
     assert words.endswith("rows in place of 211 (no number of repeats or seeds)")
 
 
@@ -138,17 +138,15 @@ def test_no_difference_asks_for_nothing():
         found = of.requirement(seen, Components(4e-4, 1e-4), FIVE, 2.8, 211)
         assert math.isnan(found.rows)
         assert of.needs_in_words(found, 211) == ""
-        assert (
-            of.in_words(found, seen, 211)
-            == f"could have shown {of.two_digits(found.detectable)} (80 % power)"
-        )
+        words = of.in_words(found.detectable, seen, "")
+        assert words == f"could have shown {of.two_digits(found.detectable)} (80 % power)"
 
 
 def test_seeds_of_one_split_leave_the_held_out_samples():
     seeds_only = of.requirement(0.02, Components(0.0, 1e-3), SPLIT, of.reach_of(1, 7), 211)
     assert 8 < seeds_only.seeds < math.inf
     assert math.isnan(seeds_only.repeats)
-    with_samples = of.requirement(0.02, Components(1e-3, 1e-3), SPLIT, of.reach_of(1, 7), 211)
+    with_samples = of.requirement(0.03, Components(1e-3, 1e-3), SPLIT, of.reach_of(1, 7), 211)
     assert with_samples.seeds == math.inf
 
 
