@@ -192,7 +192,10 @@ def plan(
         found = probed(design, found, executor=executor)
     if detect is None:
         return found
-    return forecasted(design, found, detect, questions, executor=executor)
+    part = pilot_of(design, questions)
+    small = _planned(part, questions, executor, workers, "none", kernel)
+    results = run(part, plan=small, questions=questions, executor=executor)
+    return dataclasses.replace(found, forecast=forecast(results, design, detect, questions))
 
 
 def _planned(
@@ -228,34 +231,6 @@ def probed(design: Design, plan: Plan, *, executor: concurrent.futures.Executor 
         scheduler.programs.wait()
         compiled = time.perf_counter() - began
         return dataclasses.replace(plan, seconds=scheduler.probe(), compile_seconds=compiled)
-
-
-def forecasted(
-    design: Design,
-    plan: Plan,
-    detect: float,
-    questions: Questions | None = None,
-    store: Store | None = None,
-    *,
-    executor: concurrent.futures.Executor | None = None,
-    report: Report = lambda progress: None,
-) -> Plan:
-    """Returns the plan with the power that a pilot predicts; the pilot is trained, and kept in the store.
-
-    Args:
-        design: design of the sweep.
-        plan: its plan.
-        detect: the true difference that is asked about.
-        questions: what will be asked of the results.
-        store: keeps the pilot's networks, which the sweep then does not train again.
-        executor: as in `sweep`.
-        report: as in `run`.
-
-    Raises:
-        ValueError: as `study.pilot`.
-    """
-    results = run(pilot_of(design, questions), store, questions=questions, executor=executor, report=report)
-    return dataclasses.replace(plan, forecast=forecast(results, design, detect, questions))
 
 
 def run(
