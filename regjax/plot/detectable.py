@@ -12,9 +12,8 @@ from matplotlib.figure import Figure
 from regjax.plot.canvas import Panels, add_legend, figure_or_new, root_of, say, set_title
 from regjax.plot.palette import BLACK, LINES
 from regjax.study import power as of
-from regjax.study.pilot import spreads
+from regjax.study.needs import lines_of
 from regjax.study.power import Components, Extent
-from regjax.study.questions import Questions
 from regjax.study.results import Results
 
 # Repeats (on one split seeds) of the second panel, points of a curve, and the power that a line marks.
@@ -53,21 +52,24 @@ def power(
         ValueError: as `Results.compare`.
     """
     comparison = results.compare(baseline, (), metric)
-    found = spreads(results, comparison.metric, Questions(baseline=comparison.baseline))
+    found = lines_of(comparison, results.design, results.table(comparison.metric))
+    lines = [line for line in found if line is not None]
     panels = figure_or_new(figure, (9.5, 4.4))
     left, right = panels.subplots(1, 2)
     words = f"{comparison.metric}, difference to {comparison.baseline_in_words}, {comparison.units}"
     set_title(panels, f"what this sweep can show: {words}")
     unit = f"true difference in {results.design.in_units(comparison.metric)}"
     left.set(xlabel=unit, ylabel="power, for one of the family")
-    extent = of.extent_of(results.design)
+    extent = lines[0].extent if lines else of.extent_of(results.design)
     again = "repeats of the folds" if extent.kind == "folds" else "seeds"
     right.set(xlabel=again, ylabel="half of the family interval")
-    if not found or extent.df < 1:
+    if not lines:
         for ax in (left, right):
             say(ax, "no difference has a spread")
         return root_of(panels)
-    mean, count = Components(*np.mean(found, axis=0).tolist()), len(comparison.table)
+    mean = Components(*np.mean([line.parts for line in lines], axis=0).tolist())
+    # As many independent comparisons as reach as far: the reach changes with the degrees of freedom.
+    count = of.comparisons_of(float(np.mean([line.reach for line in lines])), extent.df)
     cases = _cases(mean, extent)
     _draw_power(left, cases, count)
     seen = np.abs(comparison.table["difference"].to_numpy(float))
@@ -94,7 +96,7 @@ def _cases(mean: Components, extent: Extent) -> list[Case]:
     return found
 
 
-def _draw_power(ax: Axes, cases: list[Case], count: int) -> None:
+def _draw_power(ax: Axes, cases: list[Case], count: float) -> None:
     """Draws the power of each case against the true difference, and a line at 80 %."""
     reaches = [of.reach_of(count, case.extent.df) for case in cases]
     errors = [of.standard_error(case.components, case.extent) for case in cases]
@@ -108,7 +110,7 @@ def _draw_power(ax: Axes, cases: list[Case], count: int) -> None:
     ax.grid(alpha=0.25)
 
 
-def _draw_width(ax: Axes, mean: Components, extent: Extent, count: int) -> None:
+def _draw_width(ax: Axes, mean: Components, extent: Extent, count: float) -> None:
     """Draws half of the family interval against repeats, or seeds on one split, with its floor."""
     name, first = ("seeds", 2) if extent.kind == "seeds" else ("repeats", 1)
     now = int(getattr(extent, name))

@@ -1,14 +1,15 @@
 """What each comparison that is not separated could have shown, and what it would take: `detectable`, `needs`.
 
 `Results.compare` adds both columns to its table, and `Results.compare_choice` the sentence to its answer;
-`power` holds the arithmetic.
+`power` holds the arithmetic. A pilot and the figure of power take the variance components from here.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -35,30 +36,76 @@ NOTE = (
 )
 
 
-def with_needs(found: Comparison, design: Design, scores: np.ndarray) -> Comparison:
-    """Returns a comparison whose table says in `detectable` and `needs` what it would take.
+class Line(NamedTuple):
+    """A comparison that has an interval.
 
-    Lines that are separated, or have no interval, get NaN and "". The sentence of the others goes on with it.
+    Attributes:
+        difference: the difference that was seen.
+        parts: its variance components, whose standard error is that of the comparison.
+        extent: folds, repeats and seeds, with what the standard error gained in degrees of freedom.
+        reach: half of the family interval over the standard error.
+    """
+
+    difference: float
+    parts: Components
+    extent: Extent
+    reach: float
+
+
+def lines_of(found: Comparison, design: Design, scores: np.ndarray) -> list[Line | None]:
+    """Returns the lines of a comparison's table, None for those without an interval.
 
     Args:
         found: the comparison.
         design: design of the sweep.
         scores: the metric of all networks, `(configurations, seeds, folds)`.
     """
-    table, rows, extent = found.table.copy(), design.data.x.shape[1], extent_of(design)
     pairs, _ = resolve_pairs(design, found.baseline)
-    one_each = len(pairs) == len(table)  # an arm of several configurations chose another one in each fold
+    one_each = len(pairs) == len(found.table)  # an arm of several configurations chose one in each fold
+    lines, extent = [], extent_of(design)
+    for place, entry in enumerate(found.table.to_dict("records")):
+        differences = scores[pairs[place][0]] - scores[pairs[place][1]] if one_each else None
+        lines.append(line_of(entry, extent, differences) if math.isfinite(entry["family_low"]) else None)
+    return lines
+
+
+def line_of(entry: Mapping[Any, Any], extent: Extent, differences: np.ndarray | None) -> Line:
+    """Returns a comparison with its variance components.
+
+    Args:
+        entry: `difference`, `se`, `sampling_se` (NaN with folds), `df`, and the ends of the family interval.
+        extent: folds, repeats and seeds.
+        differences: the difference of each seed and fold, `(seeds, folds)`; None where it is not known.
+    """
+    sampling, own = entry["sampling_se"], entry["se"]
+    se = own if math.isnan(sampling) else math.hypot(own, sampling)
+    extent = extent._replace(prior_df=entry.get("df", extent.df) - extent.df)
+    if extent.kind == "seeds":
+        parts = Components(0.0 if math.isnan(sampling) else sampling**2, own**2 * extent.seeds)
+    else:
+        raw = Components(1.0, math.nan) if differences is None else components(differences)
+        parts = scaled(raw, extent, se)
+    reach = (entry["family_high"] - entry["family_low"]) / 2 / se
+    return Line(entry["difference"], parts, extent, reach)
+
+
+def with_needs(found: Comparison, design: Design, scores: np.ndarray) -> Comparison:
+    """Returns a comparison whose table says in `detectable` and `needs` what it would take.
+
+    Lines that are separated, or have no interval, get NaN and "". The sentence of the others goes on with it.
+    Arguments as of `lines_of`.
+    """
+    rows, table = design.data.x.shape[1], found.table
     could, needs, sentences = [], [], []
-    for place, line in enumerate(table.to_dict("records")):
-        required, needed, sentence = None, "", line["sentence"]
-        if line["verdict"] == "not separated" and math.isfinite(line["family_low"]):
-            differences = scores[pairs[place][0]] - scores[pairs[place][1]] if one_each else None
-            required = requirement_of(line, extent, differences, rows)
-            needed = needs_in_words(required, rows)
-            sentence += f"; {in_words(required.detectable, line['difference'], needed)}"
-        could.append(math.nan if required is None else required.detectable)
-        needs.append(needed)
-        sentences.append(sentence)
+    each = zip(lines_of(found, design, scores), table["verdict"], table["sentence"], strict=True)
+    for line, verdict, sentence in each:
+        if line is None or verdict != "not separated":
+            could, needs, sentences = [*could, math.nan], [*needs, ""], [*sentences, sentence]
+            continue
+        required = _requirement(line, rows)
+        could.append(required.detectable)
+        needs.append(needs_in_words(required, rows))
+        sentences.append(f"{sentence}; {in_words(could[-1], line.difference, needs[-1])}")
     table = table.assign(detectable=could, needs=needs, sentence=sentences)
     notes = (*found.notes, NOTE) if np.any(np.isfinite(could)) else found.notes
     return dataclasses.replace(found, table=table, notes=notes)
@@ -70,7 +117,7 @@ def choice_with_needs(found: ChoiceComparison, design: Design, scores: np.ndarra
     Args:
         found: the answer.
         design: design of the sweep.
-        scores: as in `with_needs`.
+        scores: as in `lines_of`.
     """
     if found.verdict != "not separated" or math.isnan(found.se):
         return found
@@ -79,40 +126,16 @@ def choice_with_needs(found: ChoiceComparison, design: Design, scores: np.ndarra
         np.stack([scores[c, :, f] for f, c in zip(folds, side, strict=True)], axis=1)
         for side in (found.chosen, found.against)
     )
-    line = {
-        "difference": found.difference,
-        "se": found.se,
-        "sampling_se": math.nan,
-        "df": found.df,
-        "family_low": found.low,
-        "family_high": found.high,
-    }
+    entry = {
+        "difference": found.difference, "se": found.se, "sampling_se": math.nan, "df": found.df,
+        "family_low": found.low, "family_high": found.high,
+    }  # fmt: skip
     rows = design.data.x.shape[1]
-    required = requirement_of(line, extent_of(design), own - base, rows)
-    needed = in_words(required.detectable, found.difference, needs_in_words(required, rows))
-    return dataclasses.replace(found, needs=needed)
+    required = _requirement(line_of(entry, extent_of(design), own - base), rows)
+    words = in_words(required.detectable, found.difference, needs_in_words(required, rows))
+    return dataclasses.replace(found, needs=words)
 
 
-def requirement_of(
-    line: dict[Any, Any], extent: Extent, differences: np.ndarray | None, num_rows: int
-) -> Requirement:
-    """Returns what a comparison could have shown, and what it would take.
-
-    Args:
-        line: `difference`, `se`, `sampling_se` (NaN without it), `df`, and the ends of the family interval.
-        extent: folds, repeats and seeds.
-        differences: the difference of each seed and fold, `(seeds, folds)`; None where it is not known.
-        num_rows: samples that were trained and validated on.
-    """
-    sampling, df = line["sampling_se"], line.get("df", extent.df)
-    se = line["se"] if math.isnan(sampling) else math.hypot(line["se"], sampling)
-    extent = extent._replace(prior_df=df - extent.df)
-    if extent.kind == "seeds":
-        held_out = 0.0 if math.isnan(sampling) else sampling**2
-        parts = Components(held_out, line["se"] ** 2 * extent.seeds)
-    elif differences is None:
-        parts = scaled(Components(1.0, math.nan), extent, se)
-    else:
-        parts = scaled(components(differences), extent, se)
-    reach = (line["family_high"] - line["family_low"]) / 2 / se
-    return requirement(line["difference"], parts, extent, reach, num_rows)
+def _requirement(line: Line, num_rows: int) -> Requirement:
+    """Returns what a comparison could have shown, and what it would take, of so many samples."""
+    return requirement(line.difference, line.parts, line.extent, line.reach, num_rows)

@@ -16,7 +16,8 @@ from regjax.core.checks import counted, shown
 from regjax.study.comparison import resolve_baseline, resolve_pairs
 from regjax.study.design import Design, part_of
 from regjax.study.forecast import Forecast, chance_of
-from regjax.study.power import Components, components, extent_of
+from regjax.study.needs import lines_of
+from regjax.study.power import extent_of
 from regjax.study.questions import Questions
 from regjax.study.results import Results
 
@@ -87,7 +88,9 @@ def forecast(
     questions = questions or Questions()
     metric = planned.check_metric(questions.metric)
     pairs, _ = resolve_pairs(planned, resolve_baseline(planned, questions.baseline, ()))
-    found = spreads(results, metric, questions)
+    comparison = results.compare(questions.baseline, (), metric)
+    lines = lines_of(comparison, results.design, results.table(metric))
+    found = [line.parts for line in lines if line is not None]
     if not found:
         raise ValueError(
             f"detect must have a pilot whose differences in {metric} vary, got {len(results)} networks that "
@@ -97,25 +100,6 @@ def forecast(
     sizes = dict.fromkeys((1, len(pairs)))
     chances = tuple(chance_of(detect, found, df, extent, size, rows) for size in sizes)
     return Forecast(detect, metric, pilot_in_words(results.design), extent, rows, chances)
-
-
-def spreads(results: Results, metric: str, questions: Questions) -> list[Components]:
-    """Returns the variance components of each difference to the baseline that has a spread."""
-    design = results.design
-    table = results.compare(questions.baseline, (), metric).table
-    spread = np.isfinite(table["se"].to_numpy(float))
-    if design.splits.kind != "folds":
-        of_seeds = table["se"].to_numpy(float) ** 2 * len(design.seeds)
-        of_samples = table["sampling_se"].to_numpy(float) ** 2
-        both = np.stack([of_samples, of_seeds], axis=1)[spread]
-        return [Components(*values) for values in both.tolist() if np.all(np.isfinite(values))]
-    pairs, _ = resolve_pairs(design, resolve_baseline(design, questions.baseline, ()))
-    scores = results.table(metric)
-    return [
-        components(scores[index] - scores[base])
-        for (index, base), varies in zip(pairs, spread, strict=True)
-        if varies
-    ]
 
 
 def pilot_in_words(design: Design) -> str:

@@ -7,7 +7,7 @@ import pytest
 from sweeps import made_up
 
 from regjax.study import power
-from regjax.study.needs import NOTE, requirement_of
+from regjax.study.needs import NOTE, line_of
 
 SCORES = np.random.default_rng(0).random((4, 3, 5)) * 0.1
 GRID = {"l2": [0, 1, 2, 3]}
@@ -65,9 +65,11 @@ def test_a_moderated_standard_error_is_taken_as_it_is():
         "family_high": 0.07,
     }  # fmt: skip
     extent = power.Extent("folds", 5, 1, 3, 0.25, can_repeat=True)
-    found = requirement_of(line | {"difference": 0.02}, extent, SCORES[0], 200)
-    assert found.detectable == pytest.approx(power.detectable(power.centred(0.02, 7.5), 7.5, 3.0))
-    assert found.rows == pytest.approx(200 * (found.detectable / 0.02) ** 2)
+    found = line_of(line, extent, SCORES[0])
+    assert (found.extent.df, found.reach) == (7.5, pytest.approx(3.0))
+    assert power.standard_error(found.parts, found.extent) == pytest.approx(0.02)
+    raw = power.components(SCORES[0])
+    assert found.parts.seeds / found.parts.shared == pytest.approx(raw.seeds / raw.shared)
 
 
 def test_the_one_question_says_it_too():

@@ -11,11 +11,17 @@ import regjax
 from regjax.study import forecast as of
 from regjax.study import pilot, power
 from regjax.study.forecast import chance_of
+from regjax.study.needs import lines_of
 from regjax.study.power import Components, Extent
 
 GRID = {"l2": [0, 0.1, 1, 3], "keep_prob": [1, 0.8]}
 SCORES = np.random.default_rng(0).random((8, 4, 5))
 CONFIG = regjax.Config(num_steps=40, eval_every=40)
+
+
+def parts_of(results):
+    lines = lines_of(results.compare(), results.design, results.table("val_accuracy"))
+    return [line.parts for line in lines if line is not None]
 
 
 def test_a_pilot_is_a_small_part_with_the_baseline():
@@ -67,7 +73,7 @@ def test_bad_input():
 def test_the_forecast_is_the_power_of_the_planned_sweep():
     results = made_up(SCORES, GRID, folds=5)
     found = pilot.forecast(results, results.design, 0.5)
-    parts = pilot.spreads(results, "val_accuracy", regjax.Questions())
+    parts = parts_of(results)
     assert len(parts) == 7
     extent = Extent("folds", 5, 1, 4, found.extent.ratio, can_repeat=True)
     assert found.extent == extent
@@ -86,7 +92,7 @@ def test_the_forecast_is_the_power_of_the_planned_sweep():
 
 def test_one_split_takes_the_error_of_the_held_out_samples_in():
     results = made_up(SCORES[..., :1], GRID, validation=0.3)
-    parts = pilot.spreads(results, "val_accuracy", regjax.Questions())
+    parts = parts_of(results)
     line = results.compare().table.iloc[0]
     assert parts[0].shared == pytest.approx(line["sampling_se"] ** 2)
     assert power.standard_error(parts[0], power.extent_of(results.design)) == pytest.approx(
