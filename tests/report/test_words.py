@@ -43,6 +43,18 @@ def test_the_decision_names_verdict_numbers_and_evidence():
     assert decision(results, None, None, ["why"]) == ["Nothing was chosen.", "why"]
 
 
+def test_what_is_not_separated_says_what_it_would_take():
+    scores = np.random.default_rng(0).random((3, 2, 5)) * 0.1
+    results = made_up(scores, {"l2": [0, 1, 2]}, folds=5)
+    comparison, choice = results.compare(), results.best()
+    assert choice.index > 0
+    first, needs = decision(results, comparison, choice)[:2]
+    assert "is not separated from the baseline" in first
+    assert needs.startswith("The comparison could have shown 0.")
+    row = comparison.table.iloc[choice.index - 1]
+    assert needs.endswith(f"{row['sentence'].rpartition('; the ')[2]}.") or not row["needs"]
+
+
 def test_evidence_in_words():
     assert Evidence("folds", 5, 8).in_words() == "over 5 folds × 8 seeds (t, 4 df)"
     assert Evidence("folds", 5, 1).mean_in_words() == "over 5 folds × 1 seed"
