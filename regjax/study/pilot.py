@@ -44,7 +44,7 @@ def pilot_of(design: Design, questions: Questions | None = None) -> Design:
     """Returns the part of a design that its pilot trains, at the design's own number of steps.
 
     The baselines of three configurations that are spread over the grid, and these, on the first two seeds of
-    the first ten folds; on one split on the first four seeds.
+    the first ten folds, whole repeats if there are several; on one split on the first four seeds.
 
     Raises:
         ValueError: nothing is held out, one seed on one split, or no baseline in the grid.
@@ -60,7 +60,10 @@ def pilot_of(design: Design, questions: Questions | None = None) -> Design:
         return dataclasses.replace(found, seeds=design.seeds[:SEEDS_OF_A_SPLIT])
     found = dataclasses.replace(found, seeds=design.seeds[:SEEDS])
     # Identities of rows contain the inputs of all folds, where these are handed in.
-    return found if design.fold_inputs is not None else _first_splits(found, SPLITS)
+    if design.fold_inputs is not None:
+        return found
+    folds = extent_of(design).folds
+    return _first_splits(found, max(1, SPLITS // folds) * min(folds, SPLITS))
 
 
 def _first_splits(design: Design, count: int) -> Design:

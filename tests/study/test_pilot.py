@@ -45,6 +45,14 @@ def test_a_pilot_takes_the_first_ten_folds_and_their_watched_samples():
     np.testing.assert_array_equal(found.splits.stop, design.splits.val[:10])
 
 
+def test_a_pilot_takes_whole_repeats():
+    from sklearn.model_selection import RepeatedStratifiedKFold
+
+    folds = RepeatedStratifiedKFold(n_splits=4, n_repeats=4, random_state=0)
+    design = made_up(np.random.default_rng(0).random((2, 1, 16)), {"l2": [0, 1]}, folds=folds).design
+    assert pilot.pilot_of(design).num_folds == 8
+
+
 def test_a_pilots_networks_are_those_of_the_sweep(tmp_path):
     from regjax.store.identity import identities
 
