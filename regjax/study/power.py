@@ -194,7 +194,7 @@ def _spread_of(df: float) -> tuple[np.ndarray, np.ndarray]:
 
 def detectable(se: float, df: float, reach: float, share: float = POWER) -> float:
     """Returns the true difference that a comparison shows with a probability of `share`; see `power`."""
-    return _noncentrality(df, reach, share) * se
+    return _noncentrality(df, float(f"{reach:.9g}"), share) * se
 
 
 @functools.cache
@@ -206,13 +206,18 @@ def _gauss() -> tuple[np.ndarray, np.ndarray]:
 @functools.lru_cache(maxsize=4096)
 def _noncentrality(df: float, reach: float, share: float) -> float:
     """Returns the true difference in standard errors at which the power is `share`."""
-    low, high = 0.0, 2 * reach + 4
+    from scipy import optimize
+
+    high = 2 * reach + 4
     while power(high, 1.0, df, reach) < share:
-        low, high = high, 2 * high
-    for _ in range(60):  # the power rises with the difference: halved until the last bit
-        middle = (low + high) / 2
-        low, high = (middle, high) if power(middle, 1.0, df, reach) < share else (low, middle)
-    return high
+        high *= 2
+    return float(optimize.brentq(lambda ratio: power(ratio, 1.0, df, reach) - share, 0.0, high, xtol=1e-12))
+
+
+@functools.lru_cache(maxsize=2**16)
+def _noncentrality_of(num: float, df: float, share: float) -> float:
+    """Returns `_noncentrality` for a family of `num` comparisons."""
+    return _noncentrality(df, reach_of(num, df), share)
 
 
 def comparisons_of(reach: float, df: float) -> float:
@@ -260,11 +265,12 @@ def requirement(
     factor = (shown / seen) ** 2 if seen != 0 else math.inf
     if factor > MOST_ROWS:
         return Requirement(shown, math.nan, math.nan, math.nan)
-    num = comparisons_of(reach, extent.df)
+    # Rounded: the lines of a family, whose reach is one up to rounding, share what is cached.
+    num = float(f"{comparisons_of(reach, extent.df):.9g}")
 
     def enough(**changed: int) -> bool:
         more = extent._replace(**changed)
-        return power(seen, standard_error(found, more), more.df, reach_of(num, more.df)) >= share
+        return abs(seen) >= _noncentrality_of(num, more.df, share) * standard_error(found, more)
 
     repeats = seeds = math.nan
     if extent.can_repeat:

@@ -51,7 +51,7 @@ def test_power_holds_in_a_simulation(sd):
 def test_the_detectable_difference_has_that_power(se, df, num, share):
     reach = of.reach_of(num, df)
     found = of.detectable(se, df, reach, share)
-    assert of.power(found, se, df, reach) == pytest.approx(share, abs=1e-9)
+    assert of.power(found, se, df, reach) == pytest.approx(share, abs=1e-6)
     assert of.comparisons_of(reach, df) == pytest.approx(num)
 
 
