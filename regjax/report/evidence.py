@@ -2,9 +2,9 @@
 
 `arrays` calls it. The first comparison is that of `regjax.study.comparison`. With any other configuration as
 the baseline, report.js computes the differences itself: a page holds up to 10,000 configurations, and the
-differences of every pair would be 10⁸. What depends on the design alone, such as the quantiles of t, is
-computed here and travels as a number, so that the script only subtracts, averages and scales; a test holds
-its tables against `Results.compare`.
+differences of every pair would be 10⁸. What a whole family decides (moderated variances, the reach of the
+largest |t|) is computed here for each baseline by `regjax.study.families` and travels as four numbers, so
+that the script only subtracts, averages and scales; a test holds its tables against `Results.compare`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,26 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from regjax.report.compact import BUDGET, as_half, empty_columns
-from regjax.study import intervals
-from regjax.study.comparison import Comparison, Scores, per_example, resolve_pairs, unit_interval
+from regjax.study import families, intervals
+from regjax.study.comparison import (
+    Comparison,
+    Scores,
+    family_of,
+    grain_of,
+    paired,
+    per_example,
+    resolve_pairs,
+    row_variance,
+    unit_interval,
+    variance_factor,
+)
+from regjax.study.design import Design
 from regjax.study.results import Results
 
 # In place of a verdict, what a baseline has.
 BASELINE = "baseline"
+# Most configurations of which each has its family as the baseline, a tenth of a second each.
+MOST_BASELINES = 48
 
 
 class Differences(NamedTuple):
@@ -72,33 +86,63 @@ def evidence(results: Results, metric: str) -> dict[str, Any]:
         count: how many units of evidence.
         lost: why a configuration has no verdict, or "".
         error: the standard error divided by the standard deviation of the differences.
-        t: half the 95 % interval divided by its standard error.
-        t_family: the same for the interval that holds for all other configurations at once.
+        grain: the least variance of differences of whole samples is `grain` times the mean of |d| (1 - |d|).
         noise: differences below `noise` times the largest score are rounding.
         one_split: whether the verdict contains the sampling error of the held-out samples.
         examples: on one split, the scores of single samples, `(configurations, num_examples)`, float16,
             centred and scaled so that the sum of their squared differences is the squared sampling error;
             None where they are not known, or too many.
         num_examples: how many held-out samples have scores; missing where `examples` is None.
+        t, reach: with each configuration as the baseline, half the 95 % interval over its standard error, of
+            a difference alone and of all at once, `(configurations,)` each.
+        prior, prior_df: likewise the common variance and its degrees of freedom, as `families.moderation`.
     """
     design = results.design
     units, ok = results.units(metric), results.num_ok()
-    # Any differences with a spread give the constants: an interval is linear in its standard deviation.
-    probe = np.arange(units.shape[1], dtype=np.float64)
-    found = unit_interval(design, probe)
-    spread = float(np.std(probe, ddof=1)) if len(probe) > 1 else math.nan
-    low, high = intervals.family(found, max(1, len(units) - 1))
+    scores = Scores(design, metric, units, ok, results.examples)
     return {
         "units": units.ravel(),
         "count": units.shape[1],
         "lost": [_why_lost(k, design.num_replicates, scores) for k, scores in zip(ok, units, strict=True)],
-        "error": found.se / spread,
-        "t": (found.high - found.mean) / found.se,
-        "t_family": (high - low) / 2 / found.se,
+        "error": math.sqrt(variance_factor(design, units.shape[1])),
+        "grain": grain_of(design, metric),
         "noise": 4 * float(np.finfo(design.configs[0].dtype).eps),
         "one_split": design.splits.kind == "validation",
-        **_examples(results, Scores(design, metric, units, ok, results.examples)),
+        **_examples(scores),
+        **_constants(scores),
     }
+
+
+def has_families(design: Design) -> bool:
+    """Whether the page has the family of every baseline; else that of a new one is Bonferroni's."""
+    return len(design.configurations) <= MOST_BASELINES
+
+
+def _constants(scores: Scores) -> dict[str, np.ndarray]:
+    """Returns numbers of the intervals with each configuration as the baseline, `(configurations,)` each."""
+    design, count = scores.design, len(scores.values)
+    names = ("t", "reach", "prior", "prior_df")
+    sound = np.where((scores.num_ok < design.num_replicates)[:, None], np.nan, scores.values)
+    if not has_families(design):
+        # Plain variances and Bonferroni's bound: they depend on the number of configurations alone.
+        probe = np.tile(np.arange(float(sound.shape[1])), (count - 1, 1))
+        found = family_of(design, probe, np.zeros(count - 1), most_draws=0)
+        plain = (found.t, found.reach, 0.0, 0.0)
+        return {name: np.full(count, value) for name, value in zip(names, plain, strict=True)}
+    terms = _terms(scores)
+    constants = np.zeros((4, count))
+    for base in range(count):
+        lines = np.delete(sound, base, axis=0)
+        differences = paired(lines, np.broadcast_to(sound[base], lines.shape), design)
+        sampling = None
+        if terms is not None:
+            errors = np.delete(terms, base, axis=0) - terms[base]
+            sketch = errors @ families.signs(errors.shape[1])
+            sampling = families.Sampling(np.sqrt(np.sum(errors**2, axis=1)), sketch)
+        least = row_variance(design, scores.metric, differences)
+        found = family_of(design, differences, least, sampling)
+        constants[:, base] = found.t, found.reach, found.prior_variance, found.prior_df
+    return dict(zip(names, constants, strict=True))
 
 
 def _why_lost(ok: int, count: int, scores: np.ndarray) -> str:
@@ -107,27 +151,23 @@ def _why_lost(ok: int, count: int, scores: np.ndarray) -> str:
     return "undefined" if np.isnan(scores).any() else ""
 
 
-def _examples(results: Results, scores: Scores) -> dict[str, Any]:
-    """Returns the scores of single held-out samples on one split, mean over seeds, as far as they fit."""
-    design = results.design
+def _terms(scores: Scores) -> np.ndarray | None:
+    """Returns the terms of the sampling error on one split, `(configurations, n_val)`, means over seeds."""
+    design = scores.design
     found = per_example(scores) if design.splits.kind == "validation" else None
-    if found is None or found.size / len(design.seeds) * 2 > BUDGET["examples"]:
-        return {"examples": None}
+    if found is None:
+        return None
     mean = found.reshape(len(design.configurations), len(design.seeds), -1).mean(axis=1)
     val = design.splits.val[0]
-    return {"examples": as_half(_as_errors(mean, val[val > 0])).ravel(), "num_examples": mean.shape[1]}
+    return intervals.sampling_terms(mean, val[val > 0].astype(np.float64))
 
 
-def _as_errors(examples: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Returns the terms whose squares `intervals.sampling_error` adds, `(configurations, n_val)`.
-
-    They are linear in the scores: the terms of a difference are the differences of the terms.
-    """
-    total, used = np.sum(weights), np.count_nonzero(weights)
-    if used < 2:  # one sample has no spread
-        return np.full_like(examples, np.nan)
-    centred = examples - (examples @ weights / total)[:, None]
-    return weights * centred * math.sqrt(used / (used - 1)) / total
+def _examples(scores: Scores) -> dict[str, Any]:
+    """Returns the terms of single held-out samples on one split, as far as they fit."""
+    terms = _terms(scores)
+    if terms is None or terms.size * 2 > BUDGET["examples"]:
+        return {"examples": None}
+    return {"examples": as_half(terms).ravel(), "num_examples": terms.shape[1]}
 
 
 def gaps(results: Results, metric: str) -> dict[str, np.ndarray]:

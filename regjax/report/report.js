@@ -42,8 +42,11 @@ function differencesTo(b) {  // as comparison.py, since those of every pair woul
     const same = Math.max(...d) - Math.min(...d) <= noise;
     found.difference[i] = same && Math.abs(mean) <= noise ? 0 : mean;
     if (same) continue;  // no spread, no interval
-    const se = evidence.error * Math.sqrt(total(d.map(v => (v - mean) ** 2)) / (count - 1)), reach = evidence.t * se;
-    const whole = evidence.t_family * (evidence.one_split ? Math.hypot(se, sampling(i)) : se);
+    const least = evidence.grain * total(d.map(v => Math.abs(v) * Math.max(0, 1 - Math.abs(v)))) / count, own = count - 1;
+    const [prior, df] = [evidence.prior[b], evidence.prior_df[b]];  // moderated, as families.py
+    const moderated = (df * prior + own * Math.max(least, total(d.map(v => (v - mean) ** 2)) / own)) / (df + own);
+    const se = evidence.error * Math.sqrt(Math.max(least, moderated)), reach = evidence.t[b] * se;
+    const whole = evidence.reach[b] * (evidence.one_split ? Math.hypot(se, sampling(i)) : se);
     [found.low[i], found.high[i]] = [mean - reach, mean + reach];
     [found.family_low[i], found.family_high[i]] = [mean - whole, mean + whole];
     if (Math.abs(mean) > whole) found.verdict[i] = mean * above > 0 ? helps : hurts;

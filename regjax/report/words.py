@@ -15,7 +15,7 @@ import numpy as np
 from regjax.core.checks import counted
 from regjax.data.schema import columns_in_words
 from regjax.report.arrays import MOST_LEVELS, axes_of
-from regjax.report.evidence import BASELINE
+from regjax.report.evidence import BASELINE, MOST_BASELINES, has_families
 from regjax.report.networks import labels_of
 from regjax.study.choice import Choice
 from regjax.study.comparison import Comparison, numbers_in_words, resolve_pairs, unit_interval
@@ -60,6 +60,11 @@ SCRIPT = {
     "found_not": "{some} of {all} configurations; no column {names}",
     "baseline": BASELINE,
 }
+# What a page of many configurations says of the baselines that a reader takes.
+OTHER_BASELINES = (
+    f"Of more than {MOST_BASELINES} configurations, the page takes each difference's own variance and "
+    "Bonferroni's family with any other baseline than the first: those intervals are wider."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +122,8 @@ def words_of(
     words["comparable"] = design.splits.kind != "none"
     words["warnings"] += [*_diverged(results), *(choice.warnings if choice is not None else ())]
     notes = comparison.notes if comparison is not None else ()
+    if comparison is not None and not has_families(design):
+        notes = (*notes, OTHER_BASELINES)
     words["notes"] = list(dict.fromkeys((*notes, *design.notes, *results.notes)))
     if any(len(values) > MOST_LEVELS for values in design.axes.values()):
         words["cells"] = " (of the best in each cell)"

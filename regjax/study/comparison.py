@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from regjax.core.hparams import OFF_VALUES
 from regjax.core.metrics import without_split
-from regjax.study import intervals
+from regjax.study import families, intervals
 from regjax.study.configuration import Configuration, value_of
 from regjax.study.design import Design
-from regjax.study.intervals import Interval, as_number
+from regjax.study.families import Sampling, Together, together
+from regjax.study.intervals import Interval, as_number, between, rounded
 from regjax.study.selection import higher_is_better, left_out, ranking
 from regjax.study.words import as_cell, describe
 
@@ -38,10 +39,12 @@ class Comparison:
     """Paired differences to a baseline; `str(comparison)` says them in words.
 
     Attributes:
-        table: a line per configuration (or arm): its hyperparameters, `name`, `difference`, `se`, `low`,
-            `high` (95 %), `n`, `p`, `p_holm`, `family_low`, `family_high`, `verdict`, `status`,
-            `variance_ratio` (of the paired difference to an unpaired one). On one split `sampling_se` is
-            the error of the held-out samples; p, Holm and family intervals contain it.
+        table: a line per configuration (or arm): its hyperparameters, `name`, `difference`, `se`, `df`,
+            `low`, `high` (95 %), `p`, `p_family` (adjusted for all lines at once), `reach` (half a family
+            interval over its standard error), `family_low`, `family_high`, `n`, `status`, `sampling_se`,
+            `variance_ratio` (of the paired difference to an unpaired one), `verdict`, `sentence`. On one
+            split `sampling_se` is the error of the held-out samples; p, p_family and family intervals
+            contain it.
         baseline: values of the configuration that the others are compared with.
         metric: the validation metric.
         units: the units of evidence, in words.
@@ -93,15 +96,24 @@ def unit_interval(design: Design, differences: np.ndarray, least: float = 0.0) -
     Args:
         design: design of the sweep.
         differences: a number for each unit of evidence, `(units,)`.
-        least: least variance of them between folds.
+        least: least variance of them.
+    """
+    return intervals.over_units(differences, variance_factor(design, len(differences)), least)
+
+
+def variance_factor(design: Design, count: int) -> float:
+    """Returns the variance of a mean over `count` units of evidence, over that of one unit.
+
+    Seeds are independent: 1/S. Folds share training samples: 1/J + n_val/n_train (Nadeau & Bengio 2003,
+    eq. 16; Bouckaert & Frank 2004 for repeats, whose folds count in J).
     """
     splits = design.splits
-    if splits.kind == "folds":
-        num_train = splits.num_train
-        if splits.stop is not None:  # n of an arm that stops early: without the samples it watches
-            num_train = num_train - np.count_nonzero(splits.stop, axis=1)
-        return intervals.over_folds(differences, splits.num_val.mean(), num_train.mean(), least)
-    return intervals.over_seeds(differences)
+    if splits.kind != "folds":
+        return 1 / count
+    num_train = splits.num_train
+    if splits.stop is not None:  # n of an arm that stops early: without the samples it watches
+        num_train = num_train - np.count_nonzero(splits.stop, axis=1)
+    return 1 / count + float(splits.num_val.mean() / num_train.mean())
 
 
 def compare(scores: Scores, baseline: Mapping[str, Any] | None, over: Sequence[str]) -> Comparison:
@@ -114,29 +126,70 @@ def compare(scores: Scores, baseline: Mapping[str, Any] | None, over: Sequence[s
     arms = list(members)
     values, chosen = _arm_scores(scores, list(members.values()))
     pairs, unpaired = _pairs(arms, wanted)
-    found = []
-    for arm, base in pairs:
+    statuses = [_status(scores, values, chosen, *pair) for pair in pairs]
+    one, other = (values[list(side)] for side in zip(*pairs, strict=True))
+    differences = paired(one, other, design)
+    differences[[status != "ok" for status in statuses]] = np.nan
+    sampling = _sampling(scores, [(chosen[arm], chosen[base]) for arm, base in pairs])
+    found = family_of(design, differences, row_variance(design, metric, differences), sampling)
+    table = []
+    for place, (arm, base) in enumerate(pairs):
         entry = {name: as_cell(value) for name, value in arms[arm]}
         on_axes = {n: value for n, value in arms[arm] if n in design.axes}
         entry["name"] = design.in_words(on_axes, leave_out=over)
-        found.append(entry | _difference(scores, values, chosen, arm, base))
-    # Holm and the family need all intervals at once: verdicts and sentences follow in a second pass.
-    total = [entry.pop("total") for entry in found]
-    adjusted = intervals.holm(np.array([interval.p for interval in total]))
-    higher = higher_is_better(metric)
-    for entry, interval, p_holm in zip(found, total, adjusted, strict=True):
-        low, high = intervals.family(interval, len(pairs))
-        entry |= {"p": interval.p, "p_holm": float(p_holm), "family_low": low, "family_high": high}
-        entry["verdict"] = "" if entry["status"] != "ok" else verdict_of(low, high, higher)
+        entry |= _numbers(found, place) | {"n": differences.shape[1], "status": statuses[place]}
+        known = sampling is not None and statuses[place] == "ok"
+        entry["sampling_se"] = float(sampling.se[place]) if known else math.nan
+        entry["variance_ratio"] = _variance_ratio(values[arm], values[base], differences[place])
+        ends = entry["family_low"], entry["family_high"]
+        entry["verdict"] = verdict_of(*ends, higher_is_better(metric)) if statuses[place] == "ok" else ""
         entry["sentence"] = _sentence(design, entry)
-    notes = [_what_holds(design, len(pairs)), OVERLAP]
-    if design.splits.kind == "validation" and all(math.isnan(entry["sampling_se"]) for entry in found):
+        table.append(entry)
+    notes = [*_what_holds(design, len(pairs), found), OVERLAP]
+    if design.splits.kind == "validation" and all(math.isnan(entry["sampling_se"]) for entry in table):
         notes.append(f"The sampling error of {metric} on one split is not known: nothing can be separated.")
     if over:
         notes.append(f"Each arm uses its own best {', '.join(over)}, chosen with the scored unit left out.")
     if unpaired:
         notes.append(f"{len(unpaired)} configurations have no counterpart at the baseline.")
-    return Comparison(pd.DataFrame(found), wanted, metric, design.units_in_words(), tuple(notes))
+    units = design.evidence.in_words(found.df)
+    return Comparison(pd.DataFrame(table), wanted, metric, units, tuple(notes))
+
+
+def family_of(
+    design: Design,
+    differences: np.ndarray,
+    least: np.ndarray,
+    sampling: Sampling | None = None,
+    most_draws: int = families.MOST_DRAWS,
+) -> Together:
+    """Returns the intervals of differences over a design's units of evidence, each alone and all at once.
+
+    Args:
+        design: design of the sweep.
+        differences: `(lines, units)`; NaN in lines without an interval.
+        least: least variance of each line between units, `(lines,)`.
+        sampling: on one split, the error of the held-out samples, NaN where it is not known; then no line
+            has an interval that holds for all.
+        most_draws: as in `families.together`.
+    """
+    factor = variance_factor(design, differences.shape[1])
+    known = sampling is None or not np.isnan(sampling.se).all()
+    found = together(differences, factor, least, sampling if known else None, most_draws)
+    if known:
+        return found
+    nothing = np.full(len(differences), np.nan)
+    return found._replace(total=nothing, p=nothing, p_family=nothing)
+
+
+def _numbers(found: Together, place: int) -> dict[str, float]:
+    """Returns the numbers of a line of the table."""
+    mean, se, total = (float(values[place]) for values in (found.mean, found.se, found.total))
+    return {
+        "difference": mean, "se": se, "df": found.df, "low": mean - found.t * se, "high": mean + found.t * se,
+        "p": float(found.p[place]), "p_family": float(found.p_family[place]), "reach": found.reach,
+        "family_low": mean - found.reach * total, "family_high": mean + found.reach * total,
+    }  # fmt: skip
 
 
 def resolve_baseline(
@@ -219,37 +272,26 @@ def _arm_scores(scores: Scores, arms: list[list[int]]) -> tuple[np.ndarray, list
     return np.array(found), chosen
 
 
-def _difference(
-    scores: Scores, values: np.ndarray, chosen: list[list[int]], arm: int, base: int
-) -> dict[str, Any]:
-    """Returns an arm's entry of the table; "total" is the interval that verdicts rest on."""
-    design = scores.design
+def _status(scores: Scores, values: np.ndarray, chosen: list[list[int]], arm: int, base: int) -> str:
+    """Returns "ok", or why an arm has no verdict: networks of it or of its baseline that diverged."""
     counts = [int(min(scores.num_ok[index] for index in chosen[side])) for side in (arm, base)]
-    differences = unrounded(values[arm] - values[base], values[[arm, base]], design.configs[0].dtype)
-    count = design.num_replicates
-    status = "undefined" if np.any(np.isnan(differences)) else "ok"
-    if min(counts) < count:
-        status = f"{counts[0]} of {count} ok"
-        if counts[1] < count:
-            status += f", baseline {counts[1]} of {count}"
-    total = found = Interval(math.nan, math.nan, 0, math.nan, math.nan, math.nan)
-    sampling = math.nan
-    if status == "ok":
-        total = found = unit_interval(design, differences)
-        if design.splits.kind == "validation":
-            sampling = _sampling_error(scores, chosen[arm], chosen[base])
-            # Both are needed to say "helps": chance in training, and which samples happen to be held out.
-            both = math.hypot(found.se, sampling)
-            total = intervals.without_spread(differences)
-            if not math.isnan(both):
-                total = intervals.around(found.mean, both, found.df)
-    spread = np.var(values[arm], ddof=1) + np.var(values[base], ddof=1) if len(differences) > 1 else 0
-    ratio = float(np.var(differences, ddof=1) / spread) if spread > 0 else math.nan
-    return {
-        "difference": found.mean, "se": found.se, "low": found.low, "high": found.high,
-        "n": len(differences), "sampling_se": sampling, "variance_ratio": ratio,
-        "status": status, "total": total,
-    }  # fmt: skip
+    count = scores.design.num_replicates
+    if min(counts) == count:
+        return "undefined" if np.any(np.isnan(values[[arm, base]])) else "ok"
+    of_base = f", baseline {counts[1]} of {count}" if counts[1] < count else ""
+    return f"{counts[0]} of {count} ok{of_base}"
+
+
+def _variance_ratio(one: np.ndarray, other: np.ndarray, differences: np.ndarray) -> float:
+    """Returns the variance of the paired differences, over that of unpaired ones; NaN without a spread."""
+    spread = np.var(one, ddof=1) + np.var(other, ddof=1) if len(differences) > 1 else 0
+    return float(np.var(differences, ddof=1) / spread) if spread > 0 else math.nan
+
+
+def paired(one: np.ndarray, other: np.ndarray, design: Design) -> np.ndarray:
+    """Returns the differences of scores, `(lines, units)` each, without their rounding; see `unrounded`."""
+    dtype = design.configs[0].dtype
+    return np.array([unrounded(a - b, np.stack([a, b]), dtype) for a, b in zip(one, other, strict=True)])
 
 
 def unrounded(differences: np.ndarray, scores: np.ndarray, dtype: str) -> np.ndarray:
@@ -267,7 +309,7 @@ def unrounded(differences: np.ndarray, scores: np.ndarray, dtype: str) -> np.nda
 
 
 def row_variance(design: Design, metric: str, differences: np.ndarray) -> np.ndarray:
-    """Returns the least variance between folds that whole samples allow, `(lines,)`; 0 for other metrics.
+    """Returns the least variance between folds that whole samples allow, `(lines,)`; 0 where there are none.
 
     A difference of accuracies is made of samples that one side gets right and the other does not. Of weights
     w that sum to 1, samples of mean difference d have a variance of at least |d| (1 - |d|) Σ w²: that of one
@@ -278,31 +320,45 @@ def row_variance(design: Design, metric: str, differences: np.ndarray) -> np.nda
         metric: the validation metric.
         differences: `(lines, folds)`.
     """
+    size = np.abs(differences)
+    return np.mean(size * (1 - np.minimum(size, 1)), axis=1) * grain_of(design, metric)
+
+
+def grain_of(design: Design, metric: str) -> float:
+    """Returns the mean over folds of Σ w², of weights w that sum to 1; 0 where a metric is not of samples."""
     name = without_split(metric)
     if design.splits.kind != "folds" or name not in ("accuracy", "balanced_accuracy"):
-        return np.zeros(len(differences))
+        return 0.0
     y, grain = np.asarray(design.data.y[0]), []
     for val in design.splits.val:
         labels, weights = y[val > 0], val[val > 0].astype(np.float64)
         if name == "balanced_accuracy":
-            shares = np.bincount(labels, weights)
-            weights = weights / shares[labels]
-        grain.append(np.sum(weights**2) / np.sum(weights) ** 2)
-    size = np.abs(differences)
-    return np.mean(size * (1 - np.minimum(size, 1)) * np.array(grain), axis=1)
+            weights = weights / np.bincount(labels, weights)[labels]
+        grain.append(float(np.sum(weights**2) / np.sum(weights) ** 2))
+    return float(np.mean(grain))
 
 
-def _sampling_error(scores: Scores, arm: list[int], base: list[int]) -> float:
-    """Returns the standard error that comes from which samples are held out; NaN where it is not known."""
+def _sampling(scores: Scores, sides: list[tuple[list[int], list[int]]]) -> Sampling | None:
+    """Returns the error that comes from which samples are held out, None with folds; NaN where not known.
+
+    Args:
+        scores: scores of all configurations.
+        sides: for each line the configuration of each seed, on its two sides.
+    """
     design = scores.design
-    found = per_example(scores)
-    if found is None:
-        return math.nan
-    seeds = range(len(design.seeds))
-    rows = [[design.index(c, s, 0) for s, c in zip(seeds, side, strict=True)] for side in (arm, base)]
-    differences = np.mean(found[rows[0]] - found[rows[1]], axis=0)
-    val = design.splits.val[0]
-    return intervals.sampling_error(differences, val[val > 0])
+    if design.splits.kind != "validation":
+        return None
+    examples, val = per_example(scores), design.splits.val[0]
+    weights = val[val > 0].astype(np.float64)
+    if examples is None:
+        return Sampling(np.full(len(sides), np.nan), np.zeros((len(sides), 1)))
+    mixed, errors, sketch = families.signs(len(weights)), [], []
+    for side in sides:
+        rows = [[design.index(c, s, 0) for s, c in enumerate(chosen)] for chosen in side]
+        terms = intervals.sampling_terms(np.mean(examples[rows[0]] - examples[rows[1]], axis=0), weights)
+        errors.append(float(np.sqrt(np.sum(terms**2))))
+        sketch.append(terms @ mixed)
+    return Sampling(np.array(errors), np.array(sketch))
 
 
 def per_example(scores: Scores) -> np.ndarray | None:
@@ -329,12 +385,18 @@ def per_example(scores: Scores) -> np.ndarray | None:
     return None
 
 
-def _what_holds(design: Design, count: int) -> str:
+def _what_holds(design: Design, count: int, found: Together) -> Iterator[str]:
+    """Yields how verdicts are given, and what the family interval contains."""
     family = f"the family interval (95 % for all {count} at once)"
     text = f'"helps" and "hurts" are said where {family} excludes 0.'
     if design.splits.kind == "validation":
         text += " On one split it contains the sampling error of the held-out samples, in quadrature."
-    return text
+    yield text
+    if found.prior_df:
+        yield (
+            f"The variances of the {count} differences are moderated toward their common one: {found.df} "
+            f"degrees of freedom, of which {design.evidence.df} are a difference's own."
+        )
 
 
 def numbers_in_words(design: Design, entry: Mapping[str, Any]) -> str:
@@ -346,18 +408,17 @@ def numbers_in_words(design: Design, entry: Mapping[str, Any]) -> str:
     """
     if entry["status"] != "ok":
         return f"no verdict: {entry['status']}"
-    mean = as_number(entry["difference"], "+")
     if math.isnan(entry["se"]):
         count = entry["n"]
-        return f"{mean}, " + ("no interval" if count < 2 else f"no spread in {count} {design.evidence.kind}")
-    low, high = as_number(entry["low"], "+"), as_number(entry["high"], "+")
-    words = f"{mean} [{low}, {high}]"
+        spread = "no interval" if count < 2 else f"no spread in {count} {design.evidence.kind}"
+        return f"{as_number(entry['difference'], '+')}, {spread}"
+    half = (entry["high"] - entry["low"]) / 2
+    words = rounded(entry["difference"], half, "+") + " " + between(entry["low"], entry["high"], half, "+")
     if not math.isnan(entry["sampling_se"]):
-        words += f", held-out samples ± {as_number(entry['sampling_se'])} (1 se)"
+        words += f", held-out samples ± {rounded(entry['sampling_se'], half)} (1 se)"
     if math.isnan(entry["family_low"]):
         return words
-    low, high = as_number(entry["family_low"], "+"), as_number(entry["family_high"], "+")
-    return f"{words}, family [{low}, {high}]"
+    return f"{words}, family {between(entry['family_low'], entry['family_high'], half, '+')}"
 
 
 def _sentence(design: Design, entry: Mapping[str, Any]) -> str:

@@ -49,8 +49,12 @@ class Evidence(NamedTuple):
             return f"{self.num_folds} folds"
         return f"{self.num_folds // self.num_repeats} folds × {self.num_repeats} repeats"
 
-    def in_words(self) -> str:
-        """Returns the same with what the interval rests on: "over 5 folds × 8 seeds (t, 4 df)"."""
+    def in_words(self, df: int | None = None) -> str:
+        """Returns the same with what the interval rests on: "over 5 folds × 8 seeds (t, 4 df)".
+
+        Args:
+            df: degrees of freedom of moderated variances; None are those of the units alone.
+        """
         if self.kind == "folds":
-            return f"{self.mean_in_words()} (t, {self.df} df)"
+            return f"{self.mean_in_words()} (t, {self.df if df is None else df} df)"
         return self.mean_in_words() + (": says nothing about other data" if self.df else ": no interval")

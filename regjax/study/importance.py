@@ -22,12 +22,11 @@ from regjax.core.metrics import POWERS, metrics, without_split
 from regjax.core.mlp import Params, forward
 from regjax.core.objective import resolve_loss
 from regjax.core.settings import own_settings
-from regjax.study import intervals
 from regjax.study.choice import Choice
-from regjax.study.comparison import unit_interval, unrounded
+from regjax.study.comparison import family_of, unrounded
 from regjax.study.design import Design
 from regjax.study.evidence import Evidence
-from regjax.study.intervals import as_number
+from regjax.study.intervals import as_number, between, rounded
 from regjax.study.selection import higher_is_better
 
 if TYPE_CHECKING:
@@ -90,11 +89,11 @@ class Importance:
 
     def _numbers(self, entry: dict[str, Any]) -> str:
         """Returns a line of the table in words, without its column."""
-        mean = as_number(entry["importance"], "+")
         if math.isnan(entry["se"]):
-            return mean
-        ends = (as_number(entry[end], "+") for end in ("low", "high", "family_low", "family_high"))
-        return "{} [{}, {}], all at once [{}, {}]".format(mean, *ends)
+            return as_number(entry["importance"], "+")
+        half = (entry["high"] - entry["low"]) / 2
+        alone, at_once = (between(entry[f"{of}low"], entry[f"{of}high"], half, "+") for of in ("", "family_"))
+        return f"{rounded(entry['importance'], half, '+')} {alone}, all at once {at_once}"
 
 
 class Trained(Protocol):
@@ -183,11 +182,10 @@ def importance(
     units = np.stack(
         [unrounded(column, before, design.configs[0].dtype) for column in _units(design, rows, worse)]
     )
-    found = [unit_interval(design, column) for column in units]
-    families = np.array([intervals.family(each, len(found)) for each in found]).T
-    table = {"column": list(columns), "importance": [each.mean for each in found]}
-    table |= {name: [getattr(each, name) for each in found] for name in ("se", "low", "high")}
-    table |= {"family_low": families[0], "family_high": families[1]}
+    found = family_of(design, units, np.zeros(len(units)))
+    table = {"column": list(columns), "importance": found.mean, "se": found.se}
+    for ends, reach, se in (("", found.t, found.se), ("family_", found.reach, found.total)):
+        table |= {f"{ends}low": found.mean - reach * se, f"{ends}high": found.mean + reach * se}
     order = np.argsort(-np.array(table["importance"]), kind="stable")
     frame = pd.DataFrame(table).iloc[order].reset_index(drop=True)
     folds, seeds = ({design.row(row)[place] for row in rows} for place in (2, 1))

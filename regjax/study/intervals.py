@@ -1,7 +1,7 @@
-"""Intervals for paired differences: over folds, or over seeds on one split; and for many at once.
+"""Intervals for paired differences over folds, or over seeds on one split, and how figures are written.
 
-Pure functions of NumPy arrays, which comparisons, summaries and figures call; docs/intervals.md says in words
-what they mean.
+Pure functions of NumPy arrays, which comparisons, summaries and figures call; `families` has the intervals
+that hold for many differences at once, and docs/intervals.md says in words what they mean.
 """
 
 from __future__ import annotations
@@ -34,46 +34,29 @@ class Interval(NamedTuple):
     p: float
 
 
-def over_folds(differences: np.ndarray, num_val: float, num_train: float, least: float = 0.0) -> Interval:
-    """Returns the interval of a mean over folds, which share training samples.
+def over_units(differences: np.ndarray, factor: float, least: float = 0.0) -> Interval:
+    """Returns the t interval of a mean over units of evidence, none where all differences are equal.
 
-        mean ± t · √(s²·(1/J + n_val/n_train)),  J - 1 degrees of freedom
+        mean ± t · √(s² · factor),  J - 1 degrees of freedom
 
     Args:
-        differences: d₁ … d_J, `(J,)`: the difference in each fold, averaged over its seeds.
-        num_val: mean number of samples of a validation part.
-        num_train: mean number of samples of a training part.
+        differences: d₁ … d_J, `(J,)`: the difference in each fold, averaged over its seeds, or of each seed.
+        factor: variance of the mean over that of a unit: 1/J + n_val/n_train over folds, 1/S over seeds.
         least: least variance s².
 
     References:
         Nadeau & Bengio 2003, eq. 16 (corrected resampled t); Bouckaert & Frank 2004 for repeats.
     """
-    count = len(differences)
-    if count < 2:
+    # A standard error of 0 would make the interval a point, which no few units of evidence can show.
+    if len(differences) < 2 or np.ptp(differences) == 0:
         return without_spread(differences)
     variance = max(least, float(np.var(differences, ddof=1)))
-    return interval(differences, math.sqrt(variance * (1 / count + num_val / num_train)), count - 1)
-
-
-def over_seeds(differences: np.ndarray) -> Interval:
-    """Returns the paired t interval of a mean over seeds, `(S,)`: of training's chance, on this one split."""
-    count = len(differences)
-    if count < 2:
-        return without_spread(differences)
-    return interval(differences, float(np.std(differences, ddof=1)) / math.sqrt(count), count - 1)
+    return around(float(np.mean(differences)), math.sqrt(variance * factor), len(differences) - 1)
 
 
 def without_spread(differences: np.ndarray) -> Interval:
     """Returns the mean alone: no interval."""
     return Interval(float(np.mean(differences)), math.nan, 0, math.nan, math.nan, math.nan)
-
-
-def interval(differences: np.ndarray, se: float, df: int) -> Interval:
-    """Returns the t interval of a standard error; none where all differences are equal."""
-    # A standard error of 0 would make the interval a point, which no few units of evidence can show.
-    if np.ptp(differences) == 0:
-        return without_spread(differences)
-    return around(float(np.mean(differences)), se, df)
 
 
 def around(mean: float, se: float, df: int, level: float = LEVEL) -> Interval:
@@ -85,43 +68,43 @@ def around(mean: float, se: float, df: int, level: float = LEVEL) -> Interval:
     return Interval(mean, se, df, mean - reach, mean + reach, p)
 
 
-def family(found: Interval, num: int) -> tuple[float, float]:
-    """Returns the interval that holds for all of `num` differences at once (Bonferroni), NaN without one."""
-    if math.isnan(found.se):
-        return math.nan, math.nan
-    wide = around(found.mean, found.se, found.df, 1 - (1 - LEVEL) / num)
-    return wide.low, wide.high
-
-
 def as_number(value: float, sign: str = "") -> str:
     """Returns a number with four decimals, or with three digits where those would not show it."""
     return f"{value:{sign}.4f}" if value == 0 or abs(value) >= 0.001 else f"{value:{sign}.2e}"
 
 
-def holm(p: np.ndarray) -> np.ndarray:
-    """Returns Holm's step-down adjusted p-values, `(m,)`; NaN stays NaN and does not count.
+def rounded(value: float, half: float, sign: str = "") -> str:
+    """Returns a number with two decimals more than half of its interval needs; what rounds to 0 is 0.0.
 
-    References:
-        Holm 1979.
+    Example:
+        >>> rounded(0.12894, 0.048, "+"), rounded(-0.00003, 0.02), rounded(12.3456, 3.1)
+        ('+0.1289', '0.0', '12.35')
     """
-    adjusted = np.full(len(p), np.nan)
-    order = [i for i in np.argsort(p, kind="stable") if not math.isnan(p[i])]
-    largest = 0.0
-    for rank, index in enumerate(order):
-        largest = max(largest, min(1.0, float(p[index]) * (len(order) - rank)))
-        adjusted[index] = largest
-    return adjusted
+    if not half > 0 or not math.isfinite(half):
+        return as_number(value, sign)
+    decimals = 2 - math.floor(math.log10(half))
+    if round(value, decimals) == 0:
+        return "0.0"
+    return f"{value:{sign}.{max(0, decimals)}f}" if decimals <= 7 else f"{value:{sign}.2e}"
 
 
-def sampling_error(per_example: np.ndarray, weights: np.ndarray) -> float:
-    """Returns the standard error of a weighted mean over examples, `(n,)` each, as if drawn anew.
+def between(low: float, high: float, half: float, sign: str = "") -> str:
+    """Returns an interval in brackets, rounded as `rounded` does."""
+    return f"[{rounded(low, half, sign)}, {rounded(high, half, sign)}]"
 
-    With weights of 1 it is the standard deviation over √n.
+
+def sampling_terms(per_example: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Returns the terms whose squares add up to the squared standard error of weighted means over examples.
+
+    It is the error of examples that are drawn anew; with weights of 1 the standard deviation over √n. Terms
+    are linear in the scores: those of a difference are the differences of the terms.
+
+    Args:
+        per_example: scores, `(…, n)`.
+        weights: `(n,)`; NaN are the terms where fewer than two are above 0, which have no spread.
     """
-    total = float(np.sum(weights))
-    mean = float(np.sum(weights * per_example)) / total
-    count = np.count_nonzero(weights)
+    total, count = float(np.sum(weights)), np.count_nonzero(weights)
     if count < 2:
-        return math.nan
-    squares = float(np.sum((weights * (per_example - mean)) ** 2))
-    return math.sqrt(squares * count / (count - 1)) / total
+        return np.full(np.shape(per_example), np.nan)
+    centred = per_example - (per_example @ weights / total)[..., None]
+    return weights * centred * math.sqrt(count / (count - 1)) / total

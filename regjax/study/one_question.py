@@ -26,7 +26,7 @@ from regjax.study.comparison import (
 )
 from regjax.study.configuration import Configuration, value_of
 from regjax.study.design import Design
-from regjax.study.intervals import Interval, as_number
+from regjax.study.intervals import Interval, as_number, between, rounded
 from regjax.study.records import num_params
 from regjax.study.selection import Rule, choose, higher_is_better, left_out, simplicity
 from regjax.study.words import describe
@@ -97,11 +97,12 @@ class ChoiceComparison:
         if self.chosen == self.against:
             answer = f"No: the baseline itself was chosen in all {len(self.chosen)} folds"
             return f"{self.question} {answer}, {self.metric} {self.units}."
-        mean = as_number(self.difference, "+")
         if math.isnan(self.se):
+            mean = as_number(self.difference, "+")
             return f"{self.question} {self.verdict}: {mean} {self.metric}, no spread {self.units}"
-        between = f"[{as_number(self.low, '+')}, {as_number(self.high, '+')}]"
-        return f"{self.question} {self.verdict}: {mean} {between} {self.metric} {self.units}"
+        half = (self.high - self.low) / 2
+        found = f"{rounded(self.difference, half, '+')} {between(self.low, self.high, half, '+')}"
+        return f"{self.question} {self.verdict}: {found} {self.metric} {self.units}"
 
     @property
     def details(self) -> str:

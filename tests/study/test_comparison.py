@@ -10,10 +10,10 @@ from sweeps import made_up
 def test_compare_pairs_by_the_other_axes():
     grid = {"learning_rate": [0.1, 0.3], "l2": [0, 1]}
     base = np.random.default_rng(0).random((2, 1, 4, 5)) * 0.1
-    scores = np.concatenate([base, base + np.array([0.1, 0.2])[:, None, None, None]], axis=1)
-    scores = scores.reshape(4, 4, 5) + 5e-6 * np.arange(80).reshape(4, 4, 5) ** 0.5
+    scores = np.concatenate([base, base + np.array([0.3, 0.4])[:, None, None, None]], axis=1)
+    scores = scores.reshape(4, 4, 5) + 5e-5 * np.arange(80).reshape(4, 4, 5) ** 0.5
     table = made_up(scores, grid, folds=5).compare().table
-    np.testing.assert_allclose(table["difference"], [0.1, 0.2], atol=1e-4)
+    np.testing.assert_allclose(table["difference"], [0.3, 0.4], atol=1e-3)
     assert table["n"].tolist() == [5, 5]
     assert table["verdict"].tolist() == ["helps", "helps"]
     assert bool((table["family_low"] < table["low"]).all())

@@ -1,4 +1,4 @@
-"""Intervals over folds and over seeds, and corrections for many differences, by hand and against SciPy."""
+"""Intervals over folds and over seeds, and how figures are written, by hand and against SciPy."""
 
 import math
 
@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import scipy.signal
 import scipy.stats
-from hypothesis import given
-from hypothesis import strategies as st
 
 from regjax.core.data import Data
 from regjax.data.splits import make_splits
@@ -16,7 +14,7 @@ from regjax.study import intervals
 
 def test_fold_interval_by_hand():
     d = np.array([0.01, 0.03, 0.02, 0.06, -0.01])
-    found = intervals.over_folds(d, num_val=20, num_train=80)
+    found = intervals.over_units(d, 1 / 5 + 20 / 80)
     se = math.sqrt(np.var(d, ddof=1) * (1 / 5 + 20 / 80))
     assert found.se == pytest.approx(se)
     assert found.df == 4
@@ -26,29 +24,34 @@ def test_fold_interval_by_hand():
 
 def test_seed_interval_is_the_paired_t():
     d = np.random.default_rng(0).normal(0.3, 1, 8)
-    found = intervals.over_seeds(d)
+    found = intervals.over_units(d, 1 / 8)
     reference = scipy.stats.ttest_1samp(d, 0)
     assert found.p == pytest.approx(reference.pvalue)
     np.testing.assert_allclose([found.low, found.high], reference.confidence_interval(0.95))
 
 
 def test_no_spread_is_no_interval():
-    for found in (intervals.over_seeds(np.full(8, 0.1)), intervals.over_folds(np.array([0.2]), 1, 4)):
+    for found in (intervals.over_units(np.full(8, 0.1), 1 / 8), intervals.over_units(np.array([0.2]), 1.25)):
         assert math.isnan(found.low)
         assert math.isnan(found.p)
 
 
-def test_holm_by_hand():
-    found = intervals.holm(np.array([0.01, math.nan, 0.04, 0.03]))
-    np.testing.assert_allclose(found, [0.03, math.nan, 0.06, 0.06])
+def test_figures_are_rounded_to_what_the_interval_supports():
+    assert intervals.rounded(6e-9, 0.02, "+") == "0.0"
+    assert intervals.rounded(-0.00003, 0.0199) == "0.0"
+    assert intervals.rounded(0.128944, 0.048, "+") == "+0.1289"
+    assert intervals.rounded(0.1289, 0.48) == "0.129"
+    assert intervals.rounded(1234.56, 310.0) == "1235"
+    assert intervals.rounded(1.5e-9, 2e-10) == "1.50e-09"  # of targets in small units
+    assert intervals.rounded(0.25, math.nan, "+") == "+0.2500"
+    assert intervals.between(-0.01, 0.0213, 0.0157, "+") == "[-0.0100, +0.0213]"
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
-def test_holm_never_lowers_and_keeps_the_order(p):
-    adjusted = intervals.holm(np.array(p))
-    assert (adjusted >= np.array(p)).all()
-    assert (adjusted <= np.minimum(1, np.array(p) * len(p)) + 1e-15).all()
-    assert (np.diff(adjusted[np.argsort(p, kind="stable")]) >= 0).all()
+def test_sampling_terms_are_those_of_a_mean_drawn_anew():
+    x = np.random.default_rng(0).random((3, 40))
+    terms = intervals.sampling_terms(x, np.ones(40))
+    np.testing.assert_allclose(np.sqrt(np.sum(terms**2, axis=1)), np.std(x, axis=1, ddof=1) / math.sqrt(40))
+    assert np.isnan(intervals.sampling_terms(x[:, :1], np.ones(1))).all()
 
 
 def ridge(X, y, strength):
@@ -73,7 +76,8 @@ def test_intervals_over_forward_folds_hold_in_simulations_of_ridge_regression(fo
             for train, val in parts
         ]
         differences = np.subtract(*np.transpose(loss))
-        found.append(intervals.over_folds(differences, splits.num_val.mean(), splits.num_train.mean()))
+        factor = 1 / folds + splits.num_val.mean() / splits.num_train.mean()
+        found.append(intervals.over_units(differences, factor))
     truth = np.mean([each.mean for each in found])
     share = np.mean([each.low <= truth <= each.high for each in found])
     assert share >= 0.93

@@ -44,13 +44,13 @@ def test_its_interval_is_that_of_one_comparison():
     assert found.verdict == "helps"
     d, splits = np.array(found.differences), results.design.splits
     # Samples in whole numbers: the variance between folds is not less than that of the rows.
-    rows = np.mean(np.abs(d) * (1 - np.abs(d)) / splits.num_val)
+    rows = np.mean(np.abs(d) * (1 - np.abs(d))) * np.mean(1 / splits.num_val)
     assert rows > np.var(d, ddof=1)
-    expected = intervals.over_folds(d, splits.num_val.mean(), splits.num_train.mean(), rows)
-    assert (found.low, found.high) == (expected.low, expected.high)
-    between = f"[{found.low:+.4f}, {found.high:+.4f}]"
+    expected = intervals.over_units(d, 1 / 5 + splits.num_val.mean() / splits.num_train.mean(), rows)
+    assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    between = f"[{found.low:+.3f}, {found.high:+.3f}]"
     assert found.sentence == (
-        f"Does choosing a regulariser this way beat none? helps: {found.difference:+.4f} {between} "
+        f"Does choosing a regulariser this way beat none? helps: {found.difference:+.3f} {between} "
         "val_accuracy over 5 folds × 2 seeds (t, 4 df)"
     )
     assert str(found).splitlines()[1] == (
