@@ -23,6 +23,7 @@ from regjax.study.power import (
     extent_of,
     in_words,
     needs_in_words,
+    reach_of,
     requirement,
     scaled,
 )
@@ -73,20 +74,20 @@ def line_of(entry: Mapping[Any, Any], extent: Extent, differences: np.ndarray | 
     """Returns a comparison with its variance components.
 
     Args:
-        entry: `difference`, `se`, `sampling_se` (NaN with folds), `df`, and the ends of the family interval.
+        entry: `difference`, `sampling_se` (NaN with folds), `df`, `reach`, and the ends of the interval that
+            decides.
         extent: folds, repeats and seeds.
         differences: the difference of each seed and fold, `(seeds, folds)`; None where it is not known.
     """
-    sampling, own = entry["sampling_se"], entry["se"]
-    se = own if math.isnan(sampling) else math.hypot(own, sampling)
-    extent = extent._replace(prior_df=entry.get("df", extent.df) - extent.df)
+    se = (entry["family_high"] - entry["family_low"]) / 2 / entry["reach"]
+    extent = extent._replace(prior_df=entry["df"] - extent.df)
     if extent.kind == "seeds":
-        parts = Components(0.0 if math.isnan(sampling) else sampling**2, own**2 * extent.seeds)
+        held_out = 0.0 if math.isnan(entry["sampling_se"]) else entry["sampling_se"] ** 2
+        parts = Components(held_out, (se**2 - held_out) * extent.seeds)
     else:
         raw = Components(1.0, math.nan) if differences is None else components(differences)
         parts = scaled(raw, extent, se)
-    reach = (entry["family_high"] - entry["family_low"]) / 2 / se
-    return Line(entry["difference"], parts, extent, reach)
+    return Line(entry["difference"], parts, extent, entry["reach"])
 
 
 def with_needs(found: Comparison, design: Design, scores: np.ndarray) -> Comparison:
@@ -127,8 +128,8 @@ def choice_with_needs(found: ChoiceComparison, design: Design, scores: np.ndarra
         for side in (found.chosen, found.against)
     )
     entry = {
-        "difference": found.difference, "se": found.se, "sampling_se": math.nan, "df": found.df,
-        "family_low": found.low, "family_high": found.high,
+        "difference": found.difference, "sampling_se": math.nan, "df": found.df,
+        "reach": reach_of(1, found.df), "family_low": found.low, "family_high": found.high,
     }  # fmt: skip
     rows = design.data.x.shape[1]
     required = _requirement(line_of(entry, extent_of(design), own - base), rows)

@@ -61,7 +61,7 @@ def test_an_arm_of_many_values_has_no_seeds_to_count():
 
 def test_a_moderated_standard_error_is_taken_as_it_is():
     line = {
-        "difference": 0.01, "se": 0.02, "sampling_se": math.nan, "df": 7.5, "family_low": -0.05,
+        "difference": 0.01, "sampling_se": math.nan, "df": 7.5, "reach": 3.0, "family_low": -0.05,
         "family_high": 0.07,
     }  # fmt: skip
     extent = power.Extent("folds", 5, 1, 3, 0.25, can_repeat=True)

@@ -55,10 +55,9 @@ def test_the_detectable_difference_has_that_power(se, df, num, share):
     assert of.comparisons_of(reach, df) == pytest.approx(num)
 
 
-def test_reach_is_that_of_the_family_interval():
-    found = intervals.around(0.1, 0.02, 4)
-    low, high = intervals.family(found, 19)
-    assert of.reach_of(19, 4) == pytest.approx((high - low) / 2 / 0.02)
+def test_reach_is_that_of_a_bonferroni_interval():
+    assert of.reach_of(1, 4) == pytest.approx(2.7764451)
+    assert of.reach_of(19, 4) == pytest.approx(scipy.stats.t.isf(0.025 / 19, 4))
 
 
 def test_components_are_those_of_an_analysis_of_variance():
@@ -71,7 +70,9 @@ def test_components_are_those_of_an_analysis_of_variance():
     assert found.shared == pytest.approx((between - within) / 3)
     # Together they are always the variance that the interval is made of.
     extent = Extent("folds", 40, 1, 3, 1 / 39)
-    assert of.standard_error(found, extent) == pytest.approx(intervals.over_folds(d.mean(axis=0), 1, 39).se)
+    assert of.standard_error(found, extent) == pytest.approx(
+        intervals.over_units(d.mean(axis=0), 1 / 40 + 1 / 39).se
+    )
 
 
 def test_components_are_never_negative_and_always_add_up():
