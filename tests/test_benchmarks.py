@@ -95,7 +95,7 @@ def test_coverage_power(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(sys, "argv", arguments)
     coverage_power.main()
     out = capsys.readouterr().out
-    for words in ("power of 80 %", "detectable", "pilot", "10 repeats over predicted", "one split × 8 seeds"):
+    for words in ("power of 80 %", "could have shown", "pilot", "10 repeats over predicted", "one split × 8 seeds"):
         assert words in out
     found = json.loads((tmp_path / "r.json").read_text())
     assert all(claim["low"] <= claim["found"] <= claim["high"] for claim in found["claims"])
