@@ -85,7 +85,7 @@ def test_bench_coverage(monkeypatch, capsys, tmp_path):
     assert all(
         claim["low"] <= claim["found"] <= claim["high"] for claim in found["claims"] if claim["trials"]
     )
-    assert [choice["metric"] for choice in found["choices"]] == ["val_loss", "val_accuracy"]
+    assert [choice["metric"] for choice in found["tables"]["single"]] == ["val_loss", "val_accuracy"]
 
 
 @pytest.mark.slow

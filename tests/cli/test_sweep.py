@@ -19,7 +19,15 @@ import regjax
 from regjax.cli import main as cli
 from regjax.cli import terminal
 
-FILES = ["comparison.csv", "curves.png", "results.csv", "scores.png", "summary.csv", "sweep.toml"]
+FILES = [
+    "choice.csv",
+    "comparison.csv",
+    "curves.png",
+    "results.csv",
+    "scores.png",
+    "summary.csv",
+    "sweep.toml",
+]
 QUICK = ["--steps", "6", "--eval-every", "3", "--seeds", "2", "--folds", "3"]
 
 
@@ -45,6 +53,13 @@ def test_a_sweep_prints_tables_and_writes_files(tmp_path, capsys):
     assert "val_accuracy of the final networks, over 3 folds × 2 seeds (t, 2 df)" in out
     assert "difference to l2=0, keep_prob=1" in out
     assert "corrected for the selection" in out
+    # The answer stands before the choice, and both before the tables.
+    said = ["Does choosing a regulariser this way beat none?", "In each fold the choice among 4", "Chosen: "]
+    places = [
+        out.index(words) for words in (*said, "difference to l2=0, keep_prob=1", "of the final networks")
+    ]
+    assert places == sorted(places)
+    assert len(pd.read_csv(tmp_path / "choice.csv")) == 3
     assert "compiling" in out
     assert "…" not in out
     # Plain lines where there is no terminal.

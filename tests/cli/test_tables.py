@@ -207,7 +207,7 @@ def test_the_passengers_of_a_ship_by_one_command(tmp_path, monkeypatch):
     assert said["Cabin"].endswith("gaps as a level")
     assert said["Embarked"] == "category: 3 levels, 2 gaps as a level"
     assert "target Survived: 2 classes: 0 (168), 1 (132)" in done.stdout
-    assert sorted(os.listdir("o"))[:2] == ["comparison.csv", "curves.png"]
+    assert sorted(os.listdir("o"))[:3] == ["choice.csv", "comparison.csv", "curves.png"]
     # The resolved sweep asks for the same.
     again = regjax("sweep", "o/sweep.toml", "--out", "again")
     assert again.returncode == 0, again.stderr
