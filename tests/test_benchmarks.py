@@ -21,7 +21,6 @@ from benchmarks import (
     bench_sklearn,
     bench_sweep,
     cells,
-    coverage_power,
     figures,
     growth,
     limits,
@@ -81,24 +80,13 @@ def test_bench_coverage(monkeypatch, capsys, tmp_path):
     out = capsys.readouterr().out
     for asked in ("93 to 97 %", "at least 93 %", "at most 5 %"):
         assert asked in out
+    for claim in ("power of 80 %", "could have shown", "pilot's interval", "10 repeats over predicted"):
+        assert claim in out
     found = json.loads((tmp_path / "r.json").read_text())
     assert all(
         claim["low"] <= claim["found"] <= claim["high"] for claim in found["claims"] if claim["trials"]
     )
     assert [choice["metric"] for choice in found["tables"]["single"]] == ["val_loss", "val_accuracy"]
-
-
-@pytest.mark.slow
-def test_coverage_power(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(coverage_power, "ROWS", 60)
-    arguments = ["coverage_power", "--sweeps", "4", "--json", str(tmp_path / "r.json")]
-    monkeypatch.setattr(sys, "argv", arguments)
-    coverage_power.main()
-    out = capsys.readouterr().out
-    for words in ("power of 80 %", "could have shown", "pilot", "10 repeats over predicted", "one split × 8 seeds"):
-        assert words in out
-    found = json.loads((tmp_path / "r.json").read_text())
-    assert all(claim["low"] <= claim["found"] <= claim["high"] for claim in found["claims"])
 
 
 @pytest.mark.slow

@@ -29,7 +29,7 @@ from regjax.study.power import (
 
 # What the interval of a pilot's power allows for: a share of pilots whose variance lies outside of its χ²
 # interval, and the least ratio of the true variance of a mean over folds to its corrected squared standard
-# error. In the simulations of benchmarks/coverage_power.py the interval then holds the power in 90 % or more.
+# error. In the simulations of benchmarks/coverage/power.py the interval then holds the power in 90 % or more.
 UNSURE, LEAST_RATIO = 0.03, 0.15
 
 

@@ -1,9 +1,7 @@
-"""Simulates what `regjax.study.power` and `regjax.study.pilot` say; `bench_coverage` prints these claims too.
+"""What `regjax.study.power` and `regjax.study.pilot` say, against simulated sweeps of 160 samples.
 
-    python -m benchmarks.coverage_power [--sweeps 1000] [--json PATH]
-
-Every network is trained (4-8-1, 60 steps, as in `bench_coverage`), each data set is another one. The baseline
-stands beside a penalty whose strength per sample is the same for all numbers of rows, and beside dropout.
+The baseline stands beside a penalty whose strength per sample is the same for all numbers of rows, and beside
+dropout; each data set is another one.
 
 - Power: a true difference is put on by shifting the differences of all data sets, up in one count and down in
   the other. What is predicted knows the true variances: those of the other half of the data sets.
@@ -15,18 +13,14 @@ stands beside a penalty whose strength per sample is the same for all numbers of
 
 from __future__ import annotations
 
-import argparse
 import math
-import time
 from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.model_selection import RepeatedStratifiedKFold
 
 import regjax
-from benchmarks import bench_coverage as coverage
-from benchmarks.bench_coverage import Rate, draw, rate
-from benchmarks.measure import write
+from benchmarks.coverage.common import CONFIG, LEARNING_RATE, Part, Rate, draw, rate
 from regjax.study import power as of
 from regjax.study.forecast import power_between
 from regjax.study.power import Extent
@@ -45,13 +39,13 @@ SCALES = 15
 def grid(rows: int) -> list[dict[str, float]]:
     """Returns the baseline, and the arms that it is compared with on so many rows."""
     arms: list[dict[str, float]] = [{}, {"l2": 0.075 * rows}, {"keep_prob": 0.7}]
-    return [arm | {"learning_rate": coverage.LEARNING_RATE} for arm in arms]
+    return [arm | {"learning_rate": LEARNING_RATE} for arm in arms]
 
 
 def train(data: Any, rows: int, first: int, count: int, **options: Any) -> regjax.Results:
     """Returns a sweep of the arms with the seeds `first`, …, `first + count - 1`."""
     options = {"progress": False, "keep": "none"} | options
-    return regjax.sweep(data, coverage.CONFIG, grid(rows), seeds=range(first, first + count), **options)
+    return regjax.sweep(data, CONFIG, grid(rows), seeds=range(first, first + count), **options)
 
 
 def fold_differences(sweeps: int, rows: int, repeats: int) -> np.ndarray:
@@ -245,12 +239,12 @@ def needs_rates(metric: str, differences: np.ndarray, fewer: dict[int, np.ndarra
     return found
 
 
-def rates(num: int) -> list[Rate]:
-    """Returns all claims, of `num` data sets each."""
-    many = fold_differences(num, ROWS, REPEATS)
-    fewer = {rows: fold_differences(num, rows, 1) for rows in FEWER}
-    split = split_sample(num)
-    return claims(many, fewer, split)
+def part(sweeps: int) -> Part:
+    """Returns all claims, of `sweeps` data sets each, at least 4: two halves with a spread."""
+    sweeps = max(4, sweeps)
+    many = fold_differences(sweeps, ROWS, REPEATS)
+    fewer = {rows: fold_differences(sweeps, rows, 1) for rows in FEWER}
+    return Part(claims(many, fewer, split_sample(sweeps)), [], [])
 
 
 def claims(many: np.ndarray, fewer: dict[int, np.ndarray], split: list[Sample]) -> list[Rate]:
@@ -266,24 +260,3 @@ def claims(many: np.ndarray, fewer: dict[int, np.ndarray], split: list[Sample]) 
         found += power_rates(name, split[place]) + detectable_rates(name, split[place])
         found += needs_rates(metric, many[:, place], fewer)
     return found
-
-
-def main() -> None:
-    """Prints the claims."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--sweeps", type=int, default=1000, help="data sets of each claim")
-    parser.add_argument("--json")
-    options = parser.parse_args()
-    began = time.perf_counter()
-    found = rates(options.sweeps)
-    for r in found:
-        print(f"{r.claim:<78}{r.asked:<20}{r.found:>8.1%}   {r.low:.1%} to {r.high:.1%}   {r.trials:,}")
-    seconds = time.perf_counter() - began
-    print(f"\n{seconds:.0f} s")
-    write(
-        options.json, {"sweeps": options.sweeps, "seconds": seconds, "claims": [r._asdict() for r in found]}
-    )
-
-
-if __name__ == "__main__":
-    main()
