@@ -5,7 +5,7 @@ changes one piece of code in one package, in a copy of the working tree; then th
 run there, and one of them must fail. Nothing in the working tree itself is changed.
 
     python tests/faults.py                        every fault, one after the other
-    python tests/faults.py "Holm" --jobs 2        those whose name contains a text, two at a time
+    python tests/faults.py "Bonferroni" --jobs 2        those whose name contains a text, two at a time
     python tests/faults.py --list                 where each fault goes, without running anything
 
 The exit code is 1 if a fault is missed or its code is no longer there, 2 if a named test fails without

@@ -51,11 +51,11 @@ def test_a_fault_that_does_not_apply_is_refused(old, test, said):
 
 def test_the_list_says_where_a_fault_goes():
     said = subprocess.run(
-        [sys.executable, "tests/faults.py", "--list", "Holm"],
+        [sys.executable, "tests/faults.py", "--list", "Bonferroni"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    assert "regjax/study/intervals.py:" in said
+    assert "regjax/study/families.py:" in said
     assert "test_holm_by_hand" in said

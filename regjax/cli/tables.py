@@ -15,7 +15,7 @@ import numpy as np
 from regjax.core.checks import counted
 from regjax.core.metrics import without_split
 from regjax.data.schema import names_by_words
-from regjax.study.intervals import as_number
+from regjax.study.intervals import as_number, between, rounded, shown_ends
 from regjax.study.power import in_words, two_digits
 from regjax.study.words import duration
 
@@ -202,9 +202,10 @@ def _summary_table(results: Results, metric: str | None) -> Any:
         mean = _number(entry[metric])
         if entry["ok"] < entry["networks"]:
             mean = f"{_number(entry['of_ok'])} ({entry['ok']} of {entry['networks']})"
-        cells.append(
-            [names[index], mean, _between(entry, "low", "high"), *(_number(entry[n]) for n in others)]
-        )
+        ends = shown_ends(metric, entry["low"], entry["high"])
+        half = (entry["high"] - entry["low"]) / 2
+        interval = "" if math.isnan(half) else between(*ends, half)
+        cells.append([names[index], mean, interval, *(_number(entry[n]) for n in others)])
     title = f"{metric} of the final networks, {design.units_in_words()}"
     return _table(title, ["configuration", metric, "95 %", *others], cells, "summary.csv")
 
@@ -222,11 +223,13 @@ def _comparison_table(comparison: Comparison) -> Any:
         if math.isnan(entry["low"]):
             cells.append([entry["name"], entry["sentence"], "", *([""] if one_split else []), "", "", ""])
             continue
-        sampling = [as_number(entry["sampling_se"])] if one_split else []
-        numbers = [as_number(entry["difference"], "+"), _between(entry, "low", "high", "+"), *sampling]
-        family = _between(entry, "family_low", "family_high", "+")
+        half = (entry["high"] - entry["low"]) / 2
+        sampling = [rounded(entry["sampling_se"], half)] if one_split else []
+        ends = entry["family_low"], entry["family_high"]
+        family = "" if math.isnan(ends[0]) else between(*ends, half, "+")
+        numbers = [rounded(entry["difference"], half, "+"), between(entry["low"], entry["high"], half, "+")]
         could = "" if math.isnan(entry["detectable"]) else two_digits(entry["detectable"])
-        cells.append([entry["name"], *numbers, family, entry["verdict"], could])
+        cells.append([entry["name"], *numbers, *sampling, family, entry["verdict"], could])
     extra = ["held-out samples, 1 se"] if one_split else []
     columns = ["configuration", "difference", "95 %", *extra, "family", "verdict", "detectable"]
     return _table(comparison.title, columns, cells, "comparison.csv")
@@ -242,12 +245,6 @@ def _needs(comparison: Comparison) -> list[str]:
     if math.isnan(entry["detectable"]):
         return []
     return [f"{entry['name']} {in_words(entry['detectable'], entry['difference'], entry['needs'])}."]
-
-
-def _between(entry: dict[Any, Any], low: str, high: str, sign: str = "") -> str:
-    if math.isnan(entry[low]):
-        return ""
-    return f"[{as_number(entry[low], sign)}, {as_number(entry[high], sign)}]"
 
 
 def _number(value: float) -> str:

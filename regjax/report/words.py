@@ -20,7 +20,7 @@ from regjax.report.networks import labels_of
 from regjax.study.choice import Choice
 from regjax.study.comparison import Comparison, numbers_in_words, resolve_pairs, unit_interval
 from regjax.study.importance import Importance
-from regjax.study.intervals import as_number
+from regjax.study.intervals import between, rounded, shown_ends
 from regjax.study.one_question import ChoiceComparison
 from regjax.study.power import in_words
 from regjax.study.provenance import place_in_words
@@ -160,9 +160,10 @@ def decision(
     design = results.design
     name, rest = design.in_words(choice.configuration), [choice.in_words(), *missing]
     found = unit_interval(design, results.units(choice.metric)[choice.index])
-    alone = f"{choice.metric} {as_number(found.mean)}"
+    half = (found.high - found.low) / 2
+    alone = f"{choice.metric} {rounded(found.mean, half)}"
     if not math.isnan(found.se):
-        alone += f" [{as_number(found.low)}, {as_number(found.high)}]"
+        alone += f" {between(*shown_ends(choice.metric, found.low, found.high), half)}"
     alone += f", {design.evidence.in_words()}"
     if comparison is None:
         return [f"{name} was chosen: {alone}. There is no baseline to hold it against.", *rest]

@@ -139,8 +139,9 @@ def compare(scores: Scores, baseline: Mapping[str, Any] | None, over: Sequence[s
         on_axes = {n: value for n, value in arms[arm] if n in design.axes}
         entry["name"] = design.in_words(on_axes, leave_out=over)
         entry |= _numbers(found, place) | {"n": differences.shape[1], "status": statuses[place]}
-        known = sampling is not None and statuses[place] == "ok"
-        entry["sampling_se"] = float(sampling.se[place]) if known else math.nan
+        entry["sampling_se"] = math.nan
+        if sampling is not None and statuses[place] == "ok":
+            entry["sampling_se"] = float(sampling.se[place])
         entry["variance_ratio"] = _variance_ratio(values[arm], values[base], differences[place])
         ends = entry["family_low"], entry["family_high"]
         entry["verdict"] = verdict_of(*ends, higher_is_better(metric)) if statuses[place] == "ok" else ""

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from regjax.core.metrics import without_split
+
 LEVEL = 0.95
 
 
@@ -91,6 +93,17 @@ def rounded(value: float, half: float, sign: str = "") -> str:
 def between(low: float, high: float, half: float, sign: str = "") -> str:
     """Returns an interval in brackets, rounded as `rounded` does."""
     return f"[{rounded(low, half, sign)}, {rounded(high, half, sign)}]"
+
+
+def shown_ends(metric: str, low: float, high: float) -> tuple[float, float]:
+    """Returns the ends of an interval of a mean as they are shown: accuracies within [0, 1], R² at most 1.
+
+    t intervals are symmetric, and go beyond what a metric near its end can be.
+    """
+    name = without_split(metric)
+    least = 0.0 if name in ("accuracy", "balanced_accuracy", "roc_auc") else -math.inf
+    most = 1.0 if name == "r2" or least == 0 else math.inf
+    return max(least, low), min(most, high)
 
 
 def sampling_terms(per_example: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -103,7 +103,7 @@ def test_without_held_out_rows_nothing_is_chosen_and_it_says_why(tmp_path, capsy
     code, out, _ = run(capsys, "sweep", *options)
     assert code == 0
     assert "no choice: best and compare must have samples held out" in out
-    assert sorted(os.listdir(tmp_path)) == [f for f in FILES if f != "comparison.csv"]
+    assert sorted(os.listdir(tmp_path)) == [f for f in FILES if f not in ("comparison.csv", "choice.csv")]
 
 
 def test_a_diverged_configuration_is_counted_and_never_wins(tmp_path, capsys):

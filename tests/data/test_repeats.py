@@ -44,6 +44,7 @@ def test_the_splits_of_scikit_learn_know_their_repeats():
 
 def test_watched_samples_are_those_of_each_fold():
     found = make_splits(DATA, 3, stopping=0.2, repeats=2)
+    assert found.stop is not None
     assert found.stop.shape == found.train.shape
     assert (found.train[found.stop > 0] > 0).all()
 

@@ -6,7 +6,7 @@ from importlib.resources import files
 import numpy as np
 from sweeps import made_up
 
-from regjax.report.words import FRAME, SCRIPT, decision
+from regjax.report.words import FRAME, SCRIPT, About, decision, words_of
 from regjax.study.evidence import Evidence
 
 
@@ -55,9 +55,22 @@ def test_what_is_not_separated_says_what_it_would_take():
     assert needs.endswith(f"{row['sentence'].rpartition('; the ')[2]}.") or not row["needs"]
 
 
+def test_the_answer_to_the_one_question_is_the_first_sentence_of_the_page():
+    scores = 0.5 + 0.001 * np.random.default_rng(0).random((3, 2, 5))
+    scores[1] += 0.3
+    results = made_up(scores, {"l2": [0, 1, 2]}, folds=5)
+    first, choice = results.compare_choice(), results.best()
+    words = words_of(results, results.compare(), choice, (), About(), first)
+    assert words["decision"][:2] == [first.sentence, first.details]
+    assert words["decision"][2:] == decision(results, results.compare(), choice)
+    assert words["decision"][0].startswith("Does choosing a regulariser this way beat none? helps: +0.3")
+
+
 def test_evidence_in_words():
     assert Evidence("folds", 5, 8).in_words() == "over 5 folds × 8 seeds (t, 4 df)"
     assert Evidence("folds", 5, 1).mean_in_words() == "over 5 folds × 1 seed"
+    assert Evidence("folds", 50, 2, 10).in_words() == "over 5 folds × 10 repeats × 2 seeds (t, 49 df)"
+    assert Evidence("folds", 5, 8).in_words(11) == "over 5 folds × 8 seeds (t, 11 df)"
     assert Evidence("seeds", 1, 1).in_words() == "1 seed on 1 split: no interval"
     several = Evidence("seeds", 1, 8)
     assert several.mean_in_words() == "over 8 seeds on this one split"

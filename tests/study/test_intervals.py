@@ -47,6 +47,12 @@ def test_figures_are_rounded_to_what_the_interval_supports():
     assert intervals.between(-0.01, 0.0213, 0.0157, "+") == "[-0.0100, +0.0213]"
 
 
+def test_ends_are_shown_within_what_a_metric_can_be():
+    assert intervals.shown_ends("val_accuracy", -0.02, 1.03) == (0.0, 1.0)
+    assert intervals.shown_ends("val_r2", -0.2, 1.03) == (-0.2, 1.0)
+    assert intervals.shown_ends("val_loss", -0.2, 1.03) == (-0.2, 1.03)
+
+
 def test_sampling_terms_are_those_of_a_mean_drawn_anew():
     x = np.random.default_rng(0).random((3, 40))
     terms = intervals.sampling_terms(x, np.ones(40))
