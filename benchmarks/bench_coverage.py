@@ -14,7 +14,7 @@ import functools
 import time
 from collections.abc import Callable
 
-from benchmarks.coverage import families, one_question, single
+from benchmarks.coverage import families, one_question, power, single
 from benchmarks.coverage.common import Part
 from benchmarks.measure import write
 
@@ -24,13 +24,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--sweeps", type=int, default=1000, help="of each claim")
     parser.add_argument("--harmless", type=int, default=16, help="configurations that differ by chance")
-    parser.add_argument("--parts", default="single,families,one_question")
+    parser.add_argument("--parts", default="single,families,one_question,power")
     parser.add_argument("--json")
     options = parser.parse_args()
     parts: dict[str, Callable[[int], Part]] = {
         "single": single.part,
         "families": functools.partial(families.part, harmless=options.harmless),
         "one_question": one_question.part,
+        "power": power.part,
     }
     began, found = time.perf_counter(), {}
     for name in options.parts.split(","):

@@ -95,11 +95,25 @@ SHOWN = {
         "other axes.",
         {"metric": "val_loss"},
     ),
+    "question": Shown(
+        1,
+        "The one question",
+        "What choosing gains over the baseline: in each fold the configuration that the other folds choose, "
+        "less the baseline; and the mean with its 95 % interval, on which the verdict rests.",
+        {"metric": "val_loss"},
+    ),
     "forest": Shown(
         1,
         "Differences to the baseline",
         "Paired, with the 95 % interval of each alone (thick) and that of all at once (thin), on which the "
         "verdict rests.",
+        {"metric": "val_loss"},
+    ),
+    "power": Shown(
+        1,
+        "What the sweep can show",
+        "The power of a comparison against the true difference, on this evidence, on more repeats and on "
+        "more rows; and the width of intervals after more repeats, with the one that none undercuts.",
         {"metric": "val_loss"},
     ),
     "importance": Shown(

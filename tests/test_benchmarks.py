@@ -153,6 +153,8 @@ def test_bench_coverage(monkeypatch, capsys, tmp_path):
     out = capsys.readouterr().out
     for asked in ("93 to 97 %", "at least 93 %", "at most 5 %"):
         assert asked in out
+    for claim in ("power of 80 %", "could have shown", "pilot's interval", "10 repeats over predicted"):
+        assert claim in out
     found = json.loads((tmp_path / "r.json").read_text())
     assert all(
         claim["low"] <= claim["found"] <= claim["high"] for claim in found["claims"] if claim["trials"]

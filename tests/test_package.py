@@ -69,6 +69,7 @@ TESTED_IN = {
     "data.layout": "data/test_files.py",
     "data.reading": "data/test_loaders.py",
     "study.evidence": "study/test_design.py",
+    "study.forecast": "study/test_pilot.py",
     "plot.along": "plot/test_figures.py",
     "plot.canvas": "plot/test_figures.py",
     "plot.cells": "plot/test_figures.py",
@@ -76,6 +77,7 @@ TESTED_IN = {
     "plot.dataset": "plot/test_figures.py",
     "plot.decision": "plot/test_figures.py",
     "plot.differences": "plot/test_figures.py",
+    "plot.detectable": "plot/test_figures.py",
     "plot.dropped": "plot/test_figures.py",
     "plot.lines": "plot/test_figures.py",
     "plot.maps": "plot/test_figures.py",
@@ -88,7 +90,9 @@ TESTED_IN = {
     "report.models": "report/test_page.py",
     "report.networks": "report/test_page.py",
     "report.pictures": "report/test_page.py",
+    "report.searches": "cli/test_tune.py",
     "optuna.space": "optuna/test_trials.py",
+    "plot.answers": "plot/test_figures.py",
     "sklearn.candidates": "sklearn/test_search.py",
     "sklearn.predicting": "sklearn/test_estimators.py",
     "sklearn.running": "sklearn/test_together.py",
@@ -252,8 +256,8 @@ SURFACE = {
         train_schedule refit references Model save_model load_model export_onnx fit TableEncoder
         RegMLPClassifier RegMLPRegressor RegGridSearchCV RegRandomizedSearchCV
         RegHalvingGridSearchCV RegHalvingRandomSearchCV RegPathCV one_se""",
-    "regjax.plot": """KINDS boundaries boundary curves data_set forest gap heatmap importance masks path
-        schedules stability""",
+    "regjax.plot": """KINDS boundaries boundary curves data_set forest gap heatmap importance masks
+        outer_folds path power question rungs schedules stability""",
     "regjax.optuna": "optimize as_study",
     "regjax.report": "About page",
     "regjax.tutorial": """backward_propagation backward_propagation_with_dropout

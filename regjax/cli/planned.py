@@ -30,12 +30,17 @@ def planned_sweep(spec: Spec, cache: bool) -> Planned:
     """
     # Before the first program is compiled, which would not be kept otherwise.
     terminal.use_compilation_cache(cache)
-    import jax
-
-    from regjax.study.plan import make_plan
     from regjax.study.resolve import make_design
 
     design = make_design(**spec.arguments())
+    return Planned(spec, design, plan_of(spec, design))
+
+
+def plan_of(spec: Spec, design: Design) -> Plan:
+    """Returns the plan of a design, or of a part of it, with the workers and the kernel of a sweep."""
+    import jax
+
+    from regjax.study.plan import make_plan
+
     options = {name: spec.sweep[name] for name in ("workers", "keep", "kernel") if name in spec.sweep}
-    plan = make_plan(design, spec.questions, backend=jax.default_backend(), **options)
-    return Planned(spec, design, plan)
+    return make_plan(design, spec.questions, backend=jax.default_backend(), **options)

@@ -23,7 +23,7 @@ ENDINGS = (".png", ".svg", ".pdf")
 @click.option(
     "--metric",
     metavar="NAME",
-    help="Of curves, heatmap, gap, forest and importance: train_loss, val_accuracy, ….",
+    help="Of curves, heatmap, gap, question, forest, power and importance: train_loss, val_accuracy, ….",
 )
 @click.option("--x", metavar="AXIS", help="Of boundaries, heatmap, gap and path: from left to right.")
 @click.option("--y", metavar="AXIS", help="Of boundaries, heatmap and stability: upwards.")
@@ -37,8 +37,8 @@ ENDINGS = (".png", ".svg", ".pdf")
 def plot(path: str, number: str, kind: str, out: str, **options: Any) -> None:
     """Draws a figure of a finished sweep.
 
-    KIND is data_set, curves, boundary, boundaries, heatmap, gap, forest, importance, path, stability or
-    masks; docs/gallery.md shows them all.
+    KIND is data_set, curves, boundary, boundaries, heatmap, gap, question, forest, power, importance,
+    path, stability or masks; docs/gallery.md shows them all.
     """
     import regjax
 

@@ -16,6 +16,7 @@ from regjax.core.checks import counted
 from regjax.core.metrics import without_split
 from regjax.data.schema import names_by_words
 from regjax.study.intervals import as_number, between, rounded, shown_ends
+from regjax.study.power import in_words, two_digits
 from regjax.study.words import duration
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def show(results: Results, answers: Answers) -> None:
     say(*missing)
     if comparison is not None:
         out.print(_comparison_table(comparison))
-        say(*comparison.notes)
+        say(*([] if first is not None else _needs(comparison)), *comparison.notes)
     out.print(_summary_table(results, shown_metric(results, choice)))
     say(*results.notes)
 
@@ -226,17 +227,30 @@ def _comparison_table(comparison: Comparison) -> Any:
     for index in ranking(table["difference"].to_numpy(float), higher_is_better(comparison.metric)):
         entry = entries[index]
         if math.isnan(entry["low"]):
-            cells.append([entry["name"], entry["sentence"], "", *([""] if one_split else []), "", ""])
+            cells.append([entry["name"], entry["sentence"], "", *([""] if one_split else []), "", "", ""])
             continue
         half = (entry["high"] - entry["low"]) / 2
         sampling = [rounded(entry["sampling_se"], half)] if one_split else []
         ends = entry["family_low"], entry["family_high"]
         family = "" if math.isnan(ends[0]) else between(*ends, half, "+")
         numbers = [rounded(entry["difference"], half, "+"), between(entry["low"], entry["high"], half, "+")]
-        cells.append([entry["name"], *numbers, *sampling, family, entry["verdict"]])
+        could = "" if math.isnan(entry["detectable"]) else two_digits(entry["detectable"])
+        cells.append([entry["name"], *numbers, *sampling, family, entry["verdict"], could])
     extra = ["held-out samples, 1 se"] if one_split else []
-    columns = ["configuration", "difference", "95 %", *extra, "family", "verdict"]
+    columns = ["configuration", "difference", "95 %", *extra, "family", "verdict", "detectable"]
     return _table(comparison.title, columns, cells, "comparison.csv")
+
+
+def _needs(comparison: Comparison) -> list[str]:
+    """Returns what the best configuration needs, where it is not separated; the one question says it else."""
+    from regjax.study.selection import higher_is_better, ranking
+
+    table = comparison.table
+    best = int(ranking(table["difference"].to_numpy(float), higher_is_better(comparison.metric))[0])
+    entry: dict[Any, Any] = table.iloc[best].to_dict()
+    if math.isnan(entry["detectable"]):
+        return []
+    return [f"{entry['name']} {in_words(entry['detectable'], entry['difference'], entry['needs'])}."]
 
 
 def _number(value: float) -> str:

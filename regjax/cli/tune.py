@@ -103,31 +103,28 @@ def tune(
 
 def finish(tuned: Tuned, model: str | None, out: str | None, *, as_json: bool) -> None:
     """Prints the answer of a search, and writes its model and its page where they are asked for."""
+    from regjax.engine.references import references_or_why
+    from regjax.report.searches import search_page
     from regjax.store.model_file import model_path, save_model
+    from regjax.study.questions import Questions
 
+    beside = references_or_why(tuned.of_choice, Questions(metric=tuned.metric))
     written = []
     with user_errors():
         if model is not None:
             save_model(tuned.model, model_path(model))
             written.append(str(model_path(model)))
         if out is not None:
-            page = _page(tuned)
+            page = search_page(tuned, beside)
             terminal.write(Path(out), lambda part: part.write_text(page, "utf-8"))
             written.append(out)
     if as_json:
         print(json.dumps(tuned.as_json() | {"written": written}, allow_nan=False))
         return
     print(tuned)
+    print(beside)
     if written:
         print(f"written: {', '.join(written)}")
-
-
-def _page(tuned: Tuned) -> str:
-    from regjax.report import page
-
-    if tuned.comparison is None:
-        raise ValueError("out must be given with confirm=FRACTION: a nested search has no single comparison")
-    return page(tuned.results, tuned.comparison, tuned.results.best(tuned.metric))
 
 
 def _check_files(model: str | None, out: str | None, store: str | None) -> None:

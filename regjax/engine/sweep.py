@@ -28,6 +28,7 @@ from regjax.native.library import find
 from regjax.store.store import Store, StoredSweep
 from regjax.study.design import Design, part_of
 from regjax.study.groups import Kernel
+from regjax.study.pilot import check_detect, forecast, pilot_of
 from regjax.study.plan import Keep, Plan, make_plan, stored_plan
 from regjax.study.questions import NOWHERE, Origin, Questions
 from regjax.study.resolve import Options, make_design, takes_options
@@ -152,6 +153,7 @@ def plan(
     keep: Keep | None = None,
     kernel: Kernel = "auto",
     probe: bool = True,
+    detect: float | None = None,
     **options: Unpack[Options],
 ) -> Plan:
     """Returns the plan of a sweep: its networks, memory and predicted seconds; `print` it.
@@ -166,13 +168,15 @@ def plan(
         kernel: as in `sweep`.
         questions: as in `sweep`.
         probe: whether to compile each group and train a chunk of it for a moment, to predict seconds.
+        detect: a true difference of the metric. A pilot, a small part of the sweep, is then trained, and
+            `Plan.forecast` says how likely the sweep is to show this difference, and what would show it.
         **options: seeds, folds, validation, test, groups, time, weights, standardize, standardize_target,
             epochs, pairing, stopping, fold_inputs, target, task, columns, separator, decimal, header, gaps,
             as in `sweep`.
 
     Raises:
         TypeError: as in `sweep`.
-        ValueError: as in `sweep`.
+        ValueError: as in `sweep`, and a difference that no pilot of this design can speak of.
 
     Example:
         >>> import regjax
@@ -181,8 +185,17 @@ def plan(
         (80, 1)
     """
     design = make_design(data, config, grid, **options)
+    if detect is not None:  # what is wrong with it is said before anything is compiled
+        detect = check_detect(detect, design, questions)
     found = _planned(design, questions, executor, workers, keep, kernel)
-    return probed(design, found, executor=executor) if probe else found
+    if probe:
+        found = probed(design, found, executor=executor)
+    if detect is None:
+        return found
+    part = pilot_of(design, questions)
+    small = _planned(part, questions, executor, workers, "none", kernel)
+    results = run(part, plan=small, questions=questions, executor=executor)
+    return dataclasses.replace(found, forecast=forecast(results, design, detect, questions))
 
 
 def _planned(

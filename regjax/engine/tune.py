@@ -225,5 +225,6 @@ def go_on(
         num_networks=len(standings[0].rows) + found.networks.networks,
         num_steps=steps_of(design, race, standings) + found.networks.steps,
         seconds=seconds | {"model": ended - after_comparison, "total": ended - began},
+        source=origin.source or "",
         notes=(*found.notes, *design.notes, *([race.measured] if race.measured else ())),
     )  # fmt: skip

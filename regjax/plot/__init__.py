@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from regjax.plot import backend as backend
 
 if TYPE_CHECKING:
+    from regjax.plot.answers import outer_folds, rungs
     from regjax.plot.figures import (
         KINDS,
         boundaries,
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
         importance,
         masks,
         path,
+        power,
+        question,
         stability,
     )
     from regjax.plot.population import schedules
@@ -41,7 +44,11 @@ __all__ = [
     "heatmap",
     "importance",
     "masks",
+    "outer_folds",
     "path",
+    "power",
+    "question",
+    "rungs",
     "schedules",
     "stability",
 ]
@@ -53,5 +60,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'regjax.plot' has no attribute {name!r}")
     import importlib
 
-    module = "population" if name == "schedules" else "figures"
+    # Those of a search and of a population are no figures of a sweep.
+    module = {"schedules": "population", "rungs": "answers", "outer_folds": "answers"}.get(name, "figures")
     return getattr(importlib.import_module(f"regjax.plot.{module}"), name)

@@ -22,6 +22,7 @@ from regjax.study.comparison import Comparison, numbers_in_words, resolve_pairs,
 from regjax.study.importance import Importance
 from regjax.study.intervals import between, rounded, shown_ends
 from regjax.study.one_question import ChoiceComparison
+from regjax.study.power import in_words
 from regjax.study.provenance import place_in_words
 from regjax.study.references import References
 from regjax.study.results import Results
@@ -78,6 +79,8 @@ class About:
         toml: the TOML that asks for the sweep again, or "".
         unfinished: how many networks are finished, in words; "" where all are.
         every: seconds after which the page loads itself again, or None.
+        answer: sentences of another answer than that of the sweep alone, such as that of a search, which
+            stand first.
     """
 
     source: str = "data of its own"
@@ -85,6 +88,7 @@ class About:
     toml: str = ""
     unfinished: str = ""
     every: int | None = None
+    answer: tuple[str, ...] = ()
 
 
 def words_of(
@@ -120,9 +124,9 @@ def words_of(
     count, per = len(design.configurations), design.num_replicates
     words["title"] = f"{about.source}: {counted(count, 'configuration')} × {counted(per, 'network')}"
     answered = [] if first is None else [first.sentence, first.details]
-    words["decision"] = [*answered, *decision(results, comparison, choice, missing)]
+    words["decision"] = about.answer or [*answered, *decision(results, comparison, choice, missing)]
     words["comparable"] = design.splits.kind != "none"
-    words["warnings"] += [*_diverged(results), *(choice.warnings if choice is not None else ())]
+    words["warnings"] += [*_diverged(results), *(() if choice is None or about.answer else choice.warnings)]
     notes = comparison.notes if comparison is not None else ()
     if comparison is not None and not has_families(design):
         notes = (*notes, OTHER_BASELINES)
@@ -183,9 +187,13 @@ def decision(
     entry = comparison.table.iloc[place].to_dict()
     verdict = entry["verdict"]
     found = verdict if verdict in ("helps", "hurts") else "is not separated from the baseline"
+    needs = []
+    if not math.isnan(entry["detectable"]):
+        needs = [f"The comparison {in_words(entry['detectable'], entry['difference'], entry['needs'])}."]
     return [
         f"{name} {found}: {comparison.metric} {numbers_in_words(design, entry)}, "
         f"against {comparison.baseline_in_words}, {comparison.units}.",
+        *needs,
         *rest,
     ]
 

@@ -45,6 +45,7 @@ class Comparison:
             `variance_ratio` (of the paired difference to an unpaired one), `verdict`, `sentence`. On one
             split `sampling_se` is the error of the held-out samples; p, p_family and family intervals
             contain it.
+            `Results.compare` adds `detectable` and `needs`, see `needs.with_needs`.
         baseline: values of the configuration that the others are compared with.
         metric: the validation metric.
         units: the units of evidence, in words.

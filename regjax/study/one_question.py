@@ -58,6 +58,8 @@ class ChoiceComparison:
         num_candidates: number of configurations that competed.
         units: what the mean is taken over, in words.
         off: whether the baseline is every regulariser off.
+        needs: what this evidence could have shown, and what would show the difference seen; "" where it is
+            separated, or has no interval.
     """
 
     metric: str
@@ -77,6 +79,7 @@ class ChoiceComparison:
     num_candidates: int
     units: str
     off: bool
+    needs: str = ""
 
     def __str__(self) -> str:
         return f"{self.sentence}\n{self.details}"
@@ -108,7 +111,7 @@ class ChoiceComparison:
         places = ", ".join(f"{name} ({number} of {count})" for name, number in self.times.items())
         return (
             f"In each fold the choice among {self.num_candidates} configurations, made on the other folds, "
-            f"is scored: {places}."
+            f"is scored: {places}." + (f" This evidence {self.needs}." if self.needs else "")
         )
 
     def to_pandas(self, design: Design) -> pd.DataFrame:

@@ -17,6 +17,7 @@ import numpy as np
 from regjax.core.checks import check_choice, check_count, counted
 from regjax.native.build import compiler, is_built
 from regjax.study.design import Design
+from regjax.study.forecast import Forecast
 from regjax.study.groups import (
     Group,
     Kernel,
@@ -58,6 +59,7 @@ class Plan:
         compile_seconds: time of compiling that the probe measured, or None.
         notes: sentences to read before training.
         on_device: bytes that data and chunks take on one accelerator; 0 on a CPU, which has them in `memory`.
+        forecast: what the sweep can show, where that was asked of a pilot.
     """
 
     num_rows: int
@@ -71,6 +73,7 @@ class Plan:
     compile_seconds: float | None = None
     notes: tuple[str, ...] = ()
     on_device: int = 0
+    forecast: Forecast | None = None
 
     @property
     def compilations(self) -> int:
@@ -116,7 +119,8 @@ class Plan:
             lines.append(
                 f"predicted: {duration(self.seconds)}, and {self.compile_seconds or 0:.1f} s of compiling"
             )
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+        forecast = () if self.forecast is None else (str(self.forecast),)
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes), *forecast])
 
 
 def make_plan(

@@ -22,6 +22,7 @@ from regjax.study.comparison import Comparison, Scores, compare, unit_interval
 from regjax.study.configuration import value_of
 from regjax.study.design import Design
 from regjax.study.importance import Importance, importance
+from regjax.study.needs import choice_with_needs, with_needs
 from regjax.study.one_question import ChoiceComparison, compare_choice
 from regjax.study.plan import Plan
 from regjax.study.predict import ensemble_scores, predicted, rows_of
@@ -380,7 +381,8 @@ class Results:
         asked = Questions(baseline=baseline, over=over)
         metric = self.design.check_metric(metric)
         scores = Scores(self.design, metric, self.units(metric), self.num_ok(), self.examples)
-        return compare(scores, asked.baseline, asked.over)
+        found = compare(scores, asked.baseline, asked.over)
+        return with_needs(found, self.design, self.table(metric))
 
     def compare_choice(
         self,
@@ -411,7 +413,8 @@ class Results:
         asked = Questions(baseline=baseline, over=over, rule=rule)
         metric = self.design.check_metric(metric)
         scores = Scores(self.design, metric, self.units(metric), self.num_ok(), None)
-        return compare_choice(scores, asked.baseline, asked.over, asked.rule)
+        found = compare_choice(scores, asked.baseline, asked.over, asked.rule)
+        return choice_with_needs(found, self.design, self.table(metric))
 
     def importance(
         self,

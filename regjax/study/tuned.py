@@ -245,6 +245,7 @@ class Tuned:
         num_networks: number of networks that were trained, those that dropped out among them.
         num_steps: number of gradient steps of all of them.
         seconds: seconds of the "search", the "comparison", the "model" and the "total".
+        source: name or path of the data, or "".
         notes: sentences on how it was done.
     """
 
@@ -267,6 +268,7 @@ class Tuned:
     num_networks: int
     num_steps: int
     seconds: dict[str, float]
+    source: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -285,8 +287,19 @@ class Tuned:
             where = f"over {len(self.folds)} outer folds, each of rows that its own search never saw"
         return f"Does regularising help? {self.verdict}: {said} {self.metric} {where}."
 
+    @property
+    def summary(self) -> list[str]:
+        """The answer, what was chosen, the baseline, and what was tried, a sentence each."""
+        return [
+            self.sentence,
+            f"chosen: {in_words(self.chosen)}",
+            f"baseline: {in_words(self.baseline)}",
+            f"tried: {counted(self.num_candidates, 'candidate')}; {counted(self.num_networks, 'network')}, "
+            f"{self.num_steps:,} steps, {duration(self.seconds['total'])}",
+        ]
+
     def __str__(self) -> str:
-        lines = [self.sentence, f"chosen: {in_words(self.chosen)}", f"baseline: {in_words(self.baseline)}"]
+        *lines, tried = self.summary
         if self.comparison is not None and len(self.comparison.table) > 1:
             lines.append(self.comparison.title.replace(self.comparison.baseline_in_words, "the baseline"))
             for place, (_, entry) in enumerate(self.comparison.table.iterrows()):
@@ -300,11 +313,7 @@ class Tuned:
             found = self.folds[:, 0] - self.folds[:, 1]
             differences = ", ".join(as_number(0.0 if abs(d) <= reach else d, "+") for d in found)
             lines.append(f"difference in each outer fold: {differences}")
-        lines.append(
-            f"tried: {counted(self.num_candidates, 'candidate')}; {counted(self.num_networks, 'network')}, "
-            f"{self.num_steps:,} steps, {duration(self.seconds['total'])}"
-        )
-        lines += [self.rungs_in_words(), *self.notes]
+        lines += [tried, self.rungs_in_words(), *self.notes]
         return "\n".join(lines)
 
     def rungs_in_words(self) -> str:

@@ -188,6 +188,46 @@ def test_plan_says_what_a_sweep_will_take(capsys, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+def test_plan_detect_trains_a_pilot_whose_networks_the_sweep_recalls(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = ["--steps", "6", "--folds", "3", "--seeds", "3", "--l2", "0,1", "--metric", "val_loss"]
+    code, out, _ = run(capsys, "plan", *asked, "--detect", "0.05")
+    assert code == 0
+    assert "trains a pilot of 12 networks (2 configurations, 3 folds × 2 seeds), predicted: " in out
+    assert "power to show a true difference of 0.05 in val_loss, from a pilot of 12 networks" in out
+    assert "for the one question: " in out
+    assert os.listdir(tmp_path) == []
+    asked += ["--store", "s.sqlite"]
+    assert run(capsys, "plan", *asked, "--detect", "0.05", "--no-probe")[0] == 0
+    assert run(capsys, "sweep", *asked)[0] == 0
+    assert regjax.load("s.sqlite").num_ok().tolist() == [9, 9]
+    with sqlite3.connect("s.sqlite") as store:
+        (rows,) = store.execute("SELECT count(*) FROM rows").fetchone()
+    assert rows == 18
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--detect", "0"], "detect must be a positive number, got 0.0"),
+        (["--detect", "-1"], "detect must be a positive number, got -1.0"),
+        (["--detect", "nan"], "detect must be a positive number, got nan"),
+        (["--detect", "much"], "'much' is not a valid float"),
+        (["--detect", "0.1", "--folds", "none"], "must have samples held out from training"),
+        (["--detect", "0.1", "--validation", "0.3", "--seeds", "1"], "or two seeds on one"),
+        (["--detect", "0.1", "--folds", "1"], "folds must be at least 2, got 1"),
+        (["--detect", "0.1", "--baseline", "l2=7"], "baseline must be in the grid, got l2=7"),
+    ],
+)
+def test_what_no_pilot_can_say_is_one_line(capsys, tmp_path, monkeypatch, flags, words):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, "plan", "--steps", "6", "--l2", "0,1", *flags)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert err.count("\n") == 1
+    assert os.listdir(tmp_path) == []
+
+
 BAD = [
     (["--data", "iriss"], "did you mean iris?"),
     (["--data", "nowhere.csv"], "nowhere.csv: No such file or directory"),

@@ -118,20 +118,24 @@ CASES = {
 # What cannot be drawn, and what is said.
 REFUSED = {
     "everything_diverged": {"importance": "diverged"},
-    "one_value": {"forest": "baseline must be in the grid"},
+    "one_value": dict.fromkeys(("question", "forest", "power"), "baseline must be in the grid"),
     "one_sample": {
         "gap": "gap must have samples held out",
+        "question": "must have samples held out",
         "forest": "must have samples held out",
+        "power": "must have samples held out",
         "importance": "importance must have samples held out from training",
     },
     "three_classes": dict.fromkeys(
         ("boundary", "boundaries"), "two features and two classes, got 2 features and 3"
     ),
     "regression": dict.fromkeys(("boundary", "boundaries"), "got 3 features and real targets"),
-    "random_configurations": {"forest": "baseline must be in the grid"},
+    "random_configurations": dict.fromkeys(("question", "forest", "power"), "baseline must be in the grid"),
     "nothing_held_out": {
         "gap": "gap must have samples held out",
+        "question": "must have samples held out",
         "forest": "must have samples held out",
+        "power": "must have samples held out",
         "importance": "importance must have samples held out from training",
     },
 }
@@ -412,6 +416,32 @@ def test_forest_says_what_diverged_and_gives_it_no_interval():
     assert [t.get_text() for t in with_gid(figure, "diverged")] == ["no verdict: 4 of 5 ok"]
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["l2=2", "l2=1"]
     assert len(figure.axes[0].lines) == 4  # two intervals, a point, 0
+
+
+def test_power_draws_the_power_of_this_sweep_and_of_more(results):
+    figure = drawn("power", results, metric="val_loss")
+    left, right = figure.axes
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["this sweep", "3 repeats", "10 repeats", "4 times the rows", "16 times the rows"]
+    curves = np.array([line.get_ydata() for line in left.lines[: len(names)]])
+    assert (np.diff(curves, axis=1) >= -1e-9).all()  # the power rises with the difference …
+    assert (curves[1:, 1:] > curves[0, 1:]).all()  # … and with the evidence
+    (now,), (floor,) = with_gid(figure, "now"), with_gid(figure, "floor")
+    widths = right.lines[0].get_ydata()
+    assert (np.diff(widths) < 0).all()
+    assert now.get_ydata()[0] == widths[0]
+    assert floor.get_ydata()[0] < widths[-1]
+    assert "no number of repeats goes below" in texts(figure)[-1]
+    table = results.compare(metric="val_loss").table
+    seen = with_gid(figure, "seen")[0].get_xdata()
+    assert set(seen) <= set(np.abs(table["difference"]))
+
+
+def test_power_of_one_split_is_drawn_against_seeds():
+    results = made_up(scores_of((3, 4, 1)), {"l2": [0, 1, 2]}, validation=0.3)
+    figure = drawn("power", results)
+    assert figure.axes[1].get_xlabel() == "seeds"
+    assert "64 seeds" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_gap_is_the_paired_difference_with_its_interval(results):

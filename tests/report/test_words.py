@@ -43,6 +43,18 @@ def test_the_decision_names_verdict_numbers_and_evidence():
     assert decision(results, None, None, ["why"]) == ["Nothing was chosen.", "why"]
 
 
+def test_what_is_not_separated_says_what_it_would_take():
+    scores = np.random.default_rng(0).random((3, 2, 5)) * 0.1
+    results = made_up(scores, {"l2": [0, 1, 2]}, folds=5)
+    comparison, choice = results.compare(), results.best()
+    assert choice.index > 0
+    first, needs = decision(results, comparison, choice)[:2]
+    assert "is not separated from the baseline" in first
+    assert needs.startswith("The comparison could have shown 0.")
+    row = comparison.table.iloc[choice.index - 1]
+    assert needs.endswith(f"{row['sentence'].rpartition('; the ')[2]}.") or not row["needs"]
+
+
 def test_the_answer_to_the_one_question_is_the_first_sentence_of_the_page():
     scores = 0.5 + 0.001 * np.random.default_rng(0).random((3, 2, 5))
     scores[1] += 0.3
