@@ -47,7 +47,7 @@ def measured(name: str, candidates: int, steps: int, repeats: int) -> dict[str, 
     race, work = setting.race(design, num), Work()
     full = design.num_rows * steps
     halved = steps_of(design, race, searched(design, race, None, work, NOWHERE))
-    seconds = interleaved(
+    seconds: Any = interleaved(
         {
             "search in rungs": lambda: searched(design, race, None, work, NOWHERE)[-1].rows,
             "full sweep": lambda: run(design, plan=work.plan(design, LANES)).seconds,
