@@ -7,7 +7,7 @@ made on all folds but one reads the folds of one repeat alone: those of others a
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -66,11 +66,13 @@ def sizes_of(repeats: np.ndarray) -> list[int]:
     return [len(list(members)) for _, members in itertools.groupby(repeats.tolist())]
 
 
-def compact(rows: list[np.ndarray]) -> np.ndarray:
+def compact(rows: Iterable[np.ndarray]) -> np.ndarray:
     """Returns weights `(J, n)` of one split each: a byte each where all are 0 or 1, else float64.
 
     A hundred splits of a hundred thousand samples are 10 MB and not 80.
     """
-    if all(np.array_equal(row, row != 0) for row in rows):
-        return np.stack([(row != 0).astype(np.uint8) for row in rows])
-    return np.stack(rows)
+    found = []
+    for row in rows:
+        bits = row != 0
+        found.append(bits.astype(np.uint8) if np.array_equal(row, bits) else row)
+    return np.stack(found)  # bytes beside numbers become numbers

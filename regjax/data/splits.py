@@ -177,16 +177,16 @@ def parted(data: Data, name: str, fraction: float, ties: Ties | None) -> tuple[n
 
 def _as_weights(data: Data, pairs: Pairs, kind: str) -> tuple[np.ndarray, np.ndarray]:
     """Returns the training and validation weights of index pairs, `(J, n)` each."""
-    train, val = [], []
-    for j, (train_indices, val_indices) in enumerate(pairs):
-        train.append(_part_weights(data.weights, train_indices, f"fold {j}: train"))
-        scored = np.zeros(data.x.shape[1])
-        if kind != "none":
-            scored = _part_weights(data.weights, val_indices, f"fold {j}: validation")
-        if np.any((train[j] > 0) & (scored > 0)):
+    nothing = np.zeros(data.x.shape[1])
+    train = compact(_part_weights(data.weights, p[0], f"fold {j}: train") for j, p in enumerate(pairs))
+    val = compact(
+        _part_weights(data.weights, p[1], f"fold {j}: validation") if kind != "none" else nothing
+        for j, p in enumerate(pairs)
+    )
+    for j in range(len(pairs)):
+        if np.any((train[j] > 0) & (val[j] > 0)):
             raise ValueError(f"folds must not train on what they score, got shared samples in fold {j}")
-        val.append(scored)
-    return compact(train), compact(val)
+    return train, val
 
 
 def _watched(data: Data, train: np.ndarray, fraction: float, ties: Ties | None) -> np.ndarray:

@@ -40,15 +40,12 @@ function differencesTo(b) {  // as comparison.py, since those of every pair woul
     const [scores, other] = [i, b].map(j => part(evidence.units, j, count)), d = scores.map((v, j) => v - other[j]);
     const mean = total(d) / count, noise = evidence.noise * Math.max(...[...scores, ...other].map(Math.abs));
     const same = Math.max(...d) - Math.min(...d) <= noise;
-    found.difference[i] = same && Math.abs(mean) <= noise ? 0 : mean;
-    if (same) continue;  // no spread, no interval
+    found.difference[i] = same && Math.abs(mean) <= noise ? 0 : mean; if (same) continue;  // no spread, no interval
     const least = evidence.grain * total(d.map(v => Math.abs(v) * Math.max(0, 1 - Math.abs(v)))) / count, own = count - 1;
-    const [prior, df] = [evidence.prior[b], evidence.prior_df[b]];  // moderated, as families.py
-    const moderated = (df * prior + own * Math.max(least, total(d.map(v => (v - mean) ** 2)) / own)) / (df + own);
-    const se = evidence.error * Math.sqrt(Math.max(least, moderated)), reach = evidence.t[b] * se;
+    const df = evidence.prior_df[b], sum = df * evidence.prior[b] + Math.max(own * least, total(d.map(v => (v - mean) ** 2)));
+    const se = evidence.error * Math.sqrt(Math.max(least, sum / (df + own))), reach = evidence.t[b] * se;
     const whole = evidence.reach[b] * (evidence.one_split ? Math.hypot(se, sampling(i)) : se);
-    [found.low[i], found.high[i]] = [mean - reach, mean + reach];
-    [found.family_low[i], found.family_high[i]] = [mean - whole, mean + whole];
+    [found.low[i], found.high[i], found.family_low[i], found.family_high[i]] = [-reach, reach, -whole, whole].map(v => mean + v);
     if (Math.abs(mean) > whole) found.verdict[i] = mean * above > 0 ? helps : hurts;
   }
   return found;

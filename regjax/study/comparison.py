@@ -293,7 +293,8 @@ def _variance_ratio(one: np.ndarray, other: np.ndarray, differences: np.ndarray)
 def paired(one: np.ndarray, other: np.ndarray, design: Design) -> np.ndarray:
     """Returns the differences of scores, `(lines, units)` each, without their rounding; see `unrounded`."""
     dtype = design.configs[0].dtype
-    return np.array([unrounded(a - b, np.stack([a, b]), dtype) for a, b in zip(one, other, strict=True)])
+    found = [unrounded(a - b, np.stack([a, b]), dtype) for a, b in zip(one, other, strict=True)]
+    return np.array(found).reshape(one.shape)  # a grid of one configuration has no lines
 
 
 def unrounded(differences: np.ndarray, scores: np.ndarray, dtype: str) -> np.ndarray:

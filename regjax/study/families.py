@@ -259,7 +259,9 @@ def largest_t(directions: np.ndarray, shrinkage: float, df: int, most_draws: int
         z = random.standard_normal((*shape, len(root)), np.float32) @ root
         if own > 0:
             z += own * random.standard_normal((*shape, count), np.float32)
-        found.append(np.max(np.abs(z[0]) / np.sqrt(np.mean(z[1:] ** 2, axis=0)), axis=1))
+        # With one degree of freedom a draw in millions is 0 in float32.
+        squares = np.maximum(np.mean(z[1:] ** 2, axis=0), np.float32(1e-30))
+        found.append(np.max(np.abs(z[0]) / np.sqrt(squares), axis=1))
     return np.sort(np.concatenate(found))
 
 

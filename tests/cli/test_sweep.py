@@ -409,7 +409,9 @@ def test_show_export_and_resume(tmp_path, capsys):
     assert "12 of 12 networks, 0 diverged" in out
     assert "24 of 24 networks" in out
     assert ", jax " in out
+    assert out.count("    Does choosing a regulariser this way beat none? ") == 2
     found = json.loads(run(capsys, "show", "regjax.sqlite", "--json")[1])
+    assert found["sweeps"][0]["first"] in out
     assert [sweep["done"] for sweep in found["sweeps"]] == [12, 24]
     code, _, _ = run(capsys, "export", "regjax.sqlite", "--sweep", "1", "--csv", tmp_path / "e.csv")
     assert code == 0
