@@ -200,7 +200,7 @@ def test_networks_behind_steps_go_on_too(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_network_inside_another_estimator():
+def test_a_network_inside_another_estimator_is_halved():
     grid = {"estimator__alpha": [0.1, 1.0, 10.0]}
     options = {"resource": "estimator__max_iter", "max_resources": 9, "cv": CV}
     ours = RegHalvingGridSearchCV(OneVsRestClassifier(NETWORK), grid, **options).fit(X, Y)
