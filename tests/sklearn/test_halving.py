@@ -112,6 +112,7 @@ def test_options_of_the_iterations_are_scikit_learns():
          max_resources=4, cv=CV, data=data)  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:Got `batch_size`")
 @pytest.mark.slow
 def test_random_searches_are_scikit_learns():
     X, y = load_diabetes(return_X_y=True)
