@@ -414,7 +414,8 @@ class RegMLP(Predicting):
             alone.set_params(random_state=trained.seed)
         start = None
         if trained.start is not None:
-            start = [w.T for w, _ in trained.start], [b[:, 0] for _, b in trained.start]
+            layers = jax.tree.map(np.asarray, trained.start)
+            start = [w.T for w, _ in layers], [b[:, 0] for _, b in layers]
         with warnings.catch_warnings(), starting_from(start):
             warnings.simplefilter("ignore")
             return alone._fit(*samples(), incremental=False)

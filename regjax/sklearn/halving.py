@@ -35,8 +35,8 @@ class _Halving(Search):
         """
         scores, iterations = results["mean_test_score"], results["iter"]
         scored = np.flatnonzero(~np.isnan(scores))
-        if not len(scored):
-            raise ValueError("scores must be finite for at least one candidate, got NaN for all")
+        if not len(scored):  # nothing tells them apart: the first of the last iteration, as in scikit-learn
+            return int(np.argmax(iterations == iterations.max()))
         last = scored[iterations[scored] == iterations[scored].max()]
         return last[np.argmax(scores[last])]
 
@@ -65,10 +65,10 @@ class RegHalvingGridSearchCV(_Halving, HalvingGridSearchCV):
         results_: None, unless there was one iteration, which is a sweep.
 
     The best candidate is that of the last iteration in which any has a score, so that one whose score is NaN
-    is never the best; scikit-learn takes one of the last iteration even then.
+    never wins over one that has a score; scikit-learn takes one of the last iteration even then.
 
     Raises:
-        ValueError: by `fit`, invalid parameters or data; all fits of an iteration failed; no score is finite.
+        ValueError: by `fit`, invalid parameters or data; all fits of an iteration failed.
 
     References:
         Jamieson & Talwalkar 2016; Li et al. 2018.

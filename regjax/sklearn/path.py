@@ -210,6 +210,8 @@ class RegPathCV(Search, BaseSearchCV):
         "n_seeds": OWN_CONSTRAINTS["n_seeds"],
     }
 
+    alphas: Any
+    first: str
     # A store would hold these rows under the names of networks that start from drawn weights.
     store = None
 
