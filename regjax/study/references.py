@@ -92,19 +92,27 @@ def hold_against(
         entry |= {"se": interval.se, "low": interval.low, "high": interval.high}
         found.append(own)
         lines.append(entry | {"sentence": _sentence(entry)})
-    how = SPLIT_NOTE if not over_folds else FOLDS_NOTE
+    how = _how(over_folds, len(design.configurations))
     words = design.evidence.in_words() if over_folds else design.evidence.mean_in_words()
     return References(pd.DataFrame(lines), np.array(found), network, metric, words, (how, *notes))
 
 
-FOLDS_NOTE = (
-    "In each fold the network is the one chosen without that fold, and so is the strength of a linear model; "
-    "each interval is 95 % alone."
-)
-SPLIT_NOTE = (
-    "On one split the network and the strength of a linear model are chosen by the samples that score them: "
-    "their scores are optimistic, and there is no interval."
-)
+def _how(over_folds: bool, num_candidates: int) -> str:
+    """Returns a sentence on what each side was chosen by; a single candidate was chosen elsewhere."""
+    network = num_candidates > 1
+    if over_folds:
+        sides = "the network and the strength of a linear model are"
+        sides = sides if network else "the strength of a linear model is"
+        return f"In each fold {sides} chosen without that fold; each interval is 95 % alone."
+    if network:
+        return (
+            "On one split the network and the strength of a linear model are chosen by the samples that "
+            "score them: their scores are optimistic, and there is no interval."
+        )
+    return (
+        "On one split the strength of a linear model is chosen by the samples that score it: its score is "
+        "optimistic, and there is no interval."
+    )
 
 
 def _chosen_scores(results: Results, questions: Questions, metric: str) -> np.ndarray:
