@@ -50,9 +50,8 @@ def question(
     """
     found = results.compare_choice(baseline, over, metric)
     interval = Interval(found.difference, found.se, found.df, found.low, found.high, found.p)
-    repeats = results.design.repeat_of
     title = f"{found.sentence}; a dot is a fold"
-    return _folds(np.array(found.differences), repeats, interval, found.verdict, found.metric, title, ax)
+    return _folds(np.array(found.differences), interval, found.verdict, found.metric, title, ax)
 
 
 def outer_folds(tuned: Tuned, *, ax: Axes | None = None) -> Figure:
@@ -69,13 +68,11 @@ def outer_folds(tuned: Tuned, *, ax: Axes | None = None) -> Figure:
         raise ValueError("outer_folds must be of a nested search, got one that held rows out")
     differences = tuned.folds[:, 0] - tuned.folds[:, 1]
     title = f"{tuned.sentence} A dot is an outer fold"
-    repeats = np.zeros(len(differences), int)
-    return _folds(differences, repeats, tuned.difference, tuned.verdict, tuned.metric, title, ax)
+    return _folds(differences, tuned.difference, tuned.verdict, tuned.metric, title, ax)
 
 
 def _folds(
     differences: np.ndarray,
-    repeats: np.ndarray,
     interval: Interval,
     verdict: str,
     metric: str,
@@ -86,9 +83,9 @@ def _folds(
     given = ax
     figure, ax = axes_or_new(ax, (8, 2.9))
     look = VERDICTS[verdict or "not separated"]
-    # Repeats beside one another, so that equal differences of two of them do not hide each other.
-    places = 0.3 * (repeats - repeats.mean()) / max(1, np.ptp(repeats))
-    ax.plot(drawable(differences), 1 + places, "o", color=BLUE, markeredgecolor="white", alpha=0.8)
+    # One below the other, so that equal differences do not hide each other.
+    places = 1.3 - 0.6 * np.arange(len(differences)) / max(1, len(differences) - 1)
+    ax.plot(drawable(differences), places, "o", color=BLUE, markeredgecolor="white", alpha=0.8)
     if np.isfinite(interval.low):
         looks: dict[str, Any] = {"color": look.colour, "linewidth": 3.2, "solid_capstyle": "butt"}
         ax.plot([interval.low, interval.high], [0, 0], **looks)
@@ -133,7 +130,7 @@ def rungs(tuned: Tuned, *, ax: Axes | None = None) -> Figure:
     ax.minorticks_off()
     ax.set_xlabel("step of the rung" if trace.resource == "steps" else "training rows of the rung")
     ax.set_ylabel(tuned.metric)
-    _limit(ax, scores[:, np.append(finalists, own)], scores)
+    _limit(ax, scores[:, np.append(finalists, own)], scores, higher=higher_is_better(tuned.metric))
     handles = [
         Line2D([], [], color=CHOSEN, linewidth=1.8, marker="."),
         Line2D([], [], color="#000000", linestyle="--", marker="."),
@@ -153,10 +150,11 @@ def _some(members: np.ndarray) -> np.ndarray:
     return members[np.linspace(0, len(members) - 1, min(MOST, len(members))).astype(int)]
 
 
-def _limit(ax: Axes, kept: np.ndarray, scores: np.ndarray) -> None:
+def _limit(ax: Axes, kept: np.ndarray, scores: np.ndarray, *, higher: bool) -> None:
     """Limits the scores to those that matter: a candidate that is worse by far would flatten the others."""
     known = scores[np.isfinite(scores)]
     if len(known):
-        ends = np.concatenate([kept[np.isfinite(kept)], np.percentile(known, [10, 90])])
+        best = known.max() if higher else known.min()
+        ends = np.concatenate([kept[np.isfinite(kept)], np.percentile(known, [10, 90]), [best]])
         room = 0.06 * max(float(np.ptp(ends)), 1e-6)
         ax.set_ylim(float(ends.min()) - room, float(ends.max()) + room)

@@ -301,7 +301,8 @@ class Tuned:
     def __str__(self) -> str:
         *lines, tried = self.summary
         if self.comparison is not None and len(self.comparison.table) > 1:
-            lines.append(self.comparison.title.replace(self.comparison.baseline_in_words, "the baseline"))
+            seeds = counted(len(self.results.design.seeds), "network")
+            lines.append(f"{self.metric}, difference to the baseline, {seeds} each:")
             for place, (_, entry) in enumerate(self.comparison.table.iterrows()):
                 lines.append(
                     f"  finalist {place + 1}, {in_words(self.finalists[place])}: {entry['sentence']}"
