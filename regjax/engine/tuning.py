@@ -57,7 +57,7 @@ WAITING = 8_192
 
 
 class Splitting:
-    """The splits of a search, once the samples are known: `make_splits` calls it as its folds.
+    """The splits of a search, once the samples are known: `make_splits` takes it as its folds.
 
     Args:
         confirm: fraction of the rows that the search never sees, "nested", or None for either by the number
@@ -80,7 +80,7 @@ class Splitting:
         self.confirms: Pairs = []
         self.of_outer: dict[int, tuple[int, ...]] = {}
 
-    def __call__(self, data: Data, ties: Ties | None) -> Pairs:
+    def divide(self, data: Data, ties: Ties | None) -> Pairs:
         """Returns the (train, validation) indices of all splits of the search."""
         every, confirm = np.arange(data.x.shape[1]), self.confirm
         if confirm is None:
