@@ -110,24 +110,20 @@ def finish(tuned: Tuned, model: str | None, out: str | None, *, as_json: bool) -
         if model is not None:
             save_model(tuned.model, model_path(model))
             written.append(str(model_path(model)))
-        if out is not None:
-            page = _page(tuned)
-            terminal.write(Path(out), lambda part: part.write_text(page, "utf-8"))
+        if out is not None and tuned.comparison is not None:
+            from regjax.report import page
+
+            text = page(tuned.results, tuned.comparison, tuned.results.best(tuned.metric))
+            terminal.write(Path(out), lambda part: part.write_text(text, "utf-8"))
             written.append(out)
     if as_json:
         print(json.dumps(tuned.as_json() | {"written": written}, allow_nan=False))
         return
     print(tuned)
+    if out is not None and tuned.comparison is None:
+        print("no page is written: a nested search has no single comparison, see --confirm")
     if written:
         print(f"written: {', '.join(written)}")
-
-
-def _page(tuned: Tuned) -> str:
-    from regjax.report import page
-
-    if tuned.comparison is None:
-        raise ValueError("out must be given with confirm=FRACTION: a nested search has no single comparison")
-    return page(tuned.results, tuned.comparison, tuned.results.best(tuned.metric))
 
 
 def _check_files(model: str | None, out: str | None, store: str | None) -> None:

@@ -140,7 +140,7 @@ def _on_held_out_rows(
     entry = entries[place]
     difference = Interval(
         entry["difference"], math.hypot(entry["se"], entry["sampling_se"]), int(entry["df"]),
-        entry["family_low"], entry["family_high"], entry["p"],
+        entry["family_low"], entry["family_high"], entry["p_holm"],
     )  # fmt: skip
     if entry["verdict"] == "hurts":
         place = len(finalists)
@@ -156,8 +156,8 @@ def with_held_out_df(comparison: Comparison, design: Design) -> Comparison:
 
     s is the error over S seeds and e that of n held-out rows. Where e dominates, as it does on few rows,
     S - 1 would be as if those few seeds were all that is known of it. The family is Bonferroni's: of three
-    lines it is hardly wider than any other. `df`, `p`, `family_low`, `family_high`, `verdict` and `sentence`
-    are new.
+    lines it is hardly wider than any other. `df`, `p`, `p_holm`, `family_low`, `family_high`, `verdict` and
+    `sentence` are new.
 
     Args:
         comparison: comparison with a baseline, on one split.
@@ -180,12 +180,12 @@ def with_held_out_df(comparison: Comparison, design: Design) -> Comparison:
         level = 1 - (1 - LEVEL) / len(lines)
         found = around(entry["difference"], both, entry["df"], level)
         low, high = entry["family_low"], entry["family_high"] = found.low, found.high
-        entry["p"] = found.p
+        entry["p"], entry["p_holm"] = found.p, min(1.0, len(lines) * found.p)  # Bonferroni's, as the interval
         entry["verdict"] = (
             "not separated" if low <= 0 <= high else "helps" if (low > 0) == higher else "hurts"
         )
         entry["sentence"] = f"{numbers_in_words(design, entry)}: {entry['verdict']}"
-    for name in ("df", "p", "family_low", "family_high", "verdict", "sentence"):
+    for name in ("df", "p", "p_holm", "family_low", "family_high", "verdict", "sentence"):
         table[name] = [entry[name] for entry in lines]
     return dataclasses.replace(comparison, table=table)
 
