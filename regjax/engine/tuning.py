@@ -39,9 +39,9 @@ HELD_OUT = 0.3
 # Networks of each finalist and of the baseline that are compared.
 SEEDS = 8
 FOLDS = 5
-# A configuration of the baseline is drawn for so many candidates, and at least so many: learning rate and width
-# are few dimensions. None of them drops out: low learning rates are slow at first, and without a regulariser
-# often the best at the end, so that halving them would make a weak baseline, and a false "helps".
+# A configuration of the baseline is drawn for so many candidates, and at least so many: learning rate and
+# width are few dimensions. None of them drops out: low learning rates are slow at first, and without a
+# regulariser often the best at the end, so that halving would make a weak baseline, and a false "helps".
 PER_BASELINE, FEWEST_BASELINES = 9, 8
 # Of more training samples steps are taken on batches, for about so many epochs.
 FULL_BATCH, BATCH, EPOCHS = 256, 128, 40
