@@ -58,8 +58,8 @@ def measured(name: str, candidates: int, steps: int, repeats: int) -> dict[str, 
         },
         repeats,
     )
-    steps = {"search in rungs": halved, "full sweep": full}
-    return {"candidates": len(design.configurations), "steps": steps, "seconds": seconds}
+    of_each = {"search in rungs": halved, "full sweep": full}
+    return {"candidates": len(design.configurations), "steps": of_each, "seconds": seconds}
 
 
 def main() -> None:
