@@ -16,6 +16,7 @@ from benchmarks import (
     bench_compare,
     bench_coverage,
     bench_faults,
+    bench_halving,
     bench_helps,
     bench_layout,
     bench_optuna,
@@ -26,6 +27,7 @@ from benchmarks import (
     bench_sweep,
     bench_tune,
     cells,
+    coverage_tune,
     figures,
     growth,
     limits,
@@ -143,6 +145,24 @@ def test_agreement(capsys, tmp_path):
     assert {finding["part"] for finding in found["findings"]} == set(agreement.PARTS)
     gradient = [f["values"]["gradient"] for f in found["findings"] if f["part"] == "precision"]
     assert gradient[0] < 1e-5 < 1e-3 < gradient[3]
+
+
+@pytest.mark.nightly
+@pytest.mark.slow
+def test_coverage_tune(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["coverage_tune", "--sets", "1", "--json", str(tmp_path / "r.json")])
+    coverage_tune.main()
+    assert "tune, coins, nested: helps" in capsys.readouterr().out
+    assert len(json.loads((tmp_path / "r.json").read_text())["claims"]) == 12
+
+
+@pytest.mark.nightly
+@pytest.mark.slow
+def test_bench_halving(monkeypatch, capsys, tmp_path):
+    arguments = ["--candidates", "9", "--steps", "18", "--repeats", "1", "--json", str(tmp_path / "r.json")]
+    monkeypatch.setattr(sys, "argv", ["bench_halving", *arguments])
+    bench_halving.main()
+    assert "times fewer steps" in capsys.readouterr().out
 
 
 @pytest.mark.slow

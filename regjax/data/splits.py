@@ -100,7 +100,7 @@ def make_splits(
     Args:
         data: all samples that may train or validate.
         folds: number of folds, stratified for class labels; a splitter of scikit-learn; a list of
-            (train, validation) index pairs; or a function of the data and its `Ties` that returns one.
+            (train, validation) index pairs; or an object whose `divide(data, ties)` returns one.
         validation: a fraction to hold out once, in (0, 1), stratified for class labels.
         groups: `(n,)`, text or numbers; samples of one group stay together. A splitter of the user must be
             one that takes groups.
@@ -238,8 +238,8 @@ def _is_number(folds: Any) -> bool:
 
 def _fold_indices(data: Data, folds: Any, groups: ArrayLike | None, ties: Ties | None, repeats: int) -> Pairs:
     """Returns the (train, validation) indices of each fold, repeat by repeat."""
-    if callable(folds):
-        folds, ties = folds(data, ties), None
+    if hasattr(folds, "divide") and not isinstance(folds, type):
+        folds, groups, ties = folds.divide(data, ties), None, None
     if _is_number(folds):
         count = check_count("folds", folds, at_least=2)
         if ties is not None and ties.name == "time":

@@ -18,10 +18,11 @@ from regjax.engine.searching import Work
 from regjax.engine.sweep import run
 from regjax.engine.tuning import Size
 from regjax.store.store import Store
-from regjax.study.comparison import Comparison, numbers_in_words, unit_interval, unrounded
+from regjax.study.comparison import Comparison, Scores, compare, numbers_in_words, unit_interval, unrounded
 from regjax.study.configuration import value_of
 from regjax.study.design import Design, part_of
 from regjax.study.intervals import LEVEL, Interval, around, as_number
+from regjax.study.needs import with_needs
 from regjax.study.questions import Origin, Questions
 from regjax.study.results import Results
 from regjax.study.selection import higher_is_better
@@ -77,8 +78,8 @@ def confirmed(
         origin: where it comes from.
     """
     origin = origin._replace(search=race._replace(part="confirm").as_json())
-    compare = _on_held_out_rows if race.mode == "holdout" else _in_outer_folds
-    return compare(design, race, best, store, work, origin)
+    found = _on_held_out_rows if race.mode == "holdout" else _in_outer_folds
+    return found(design, race, best, store, work, origin)
 
 
 def once(design: Design) -> Design:
@@ -106,9 +107,9 @@ def _trained(
     origin: Origin,
 ) -> tuple[Results, Size]:  # fmt: skip
     """Returns the results of these rows, None being all, and their number."""
-    plan = work.plan(design, lanes=COMPARED)
+    plan = work.plan(design, COMPARED, keep="all")
     results = run(
-        design, store, plan=plan, rows=rows, questions=questions, origin=origin,         report=work.report,
+        design, store, plan=plan, rows=rows, questions=questions, origin=origin, report=work.report,
     )  # fmt: skip
     rows = range(design.num_rows) if rows is None else rows
     steps = sum(design.configs[design.row(row).configuration].num_steps for row in rows)
@@ -124,7 +125,7 @@ def _on_held_out_rows(
     baseline: dict[str, Any] = {name: value_of(design.configurations[base], name) for name in own.names}
     questions = Questions(metric=race.metric, baseline=baseline)
     results, networks = _trained(own, None, questions, store, work, origin)
-    comparison = with_held_out_df(results.compare(baseline, metric=race.metric), own)
+    comparison = _comparison(results, baseline, race.metric)
     higher = higher_is_better(race.metric)
     entries = comparison.table.to_dict("records")
     sound = [place for place, entry in enumerate(entries) if entry["status"] == "ok"]
@@ -140,13 +141,21 @@ def _on_held_out_rows(
     entry = entries[place]
     difference = Interval(
         entry["difference"], math.hypot(entry["se"], entry["sampling_se"]), int(entry["df"]),
-        entry["family_low"], entry["family_high"], entry["p"],
+        entry["family_low"], entry["family_high"], entry["p_family"],
     )  # fmt: skip
     if entry["verdict"] == "hurts":
         place = len(finalists)
     chosen, score = [*finalists, base][place], float(scores[place])
     alone = _of_choice(results, [place])
     return Found(entry["verdict"], difference, chosen, score, over, results, alone, networks, comparison)
+
+
+def _comparison(results: Results, baseline: Mapping[str, Any], metric: str) -> Comparison:
+    """Returns the comparison of the finalists with the baseline, and what the lines not separated need."""
+    design = results.design
+    scores = Scores(design, metric, results.units(metric), results.num_ok(), results.examples)
+    found = with_held_out_df(compare(scores, baseline, ()), design)
+    return with_needs(found, design, results.table(metric))
 
 
 def with_held_out_df(comparison: Comparison, design: Design) -> Comparison:
@@ -156,8 +165,8 @@ def with_held_out_df(comparison: Comparison, design: Design) -> Comparison:
 
     s is the error over S seeds and e that of n held-out rows. Where e dominates, as it does on few rows,
     S - 1 would be as if those few seeds were all that is known of it. The family is Bonferroni's: of three
-    lines it is hardly wider than any other. `df`, `p`, `family_low`, `family_high`, `verdict` and `sentence`
-    are new.
+    lines it is hardly wider than any other. `df`, `p`, `p_family`, `reach`, `family_low`, `family_high`,
+    `verdict` and `sentence` are new.
 
     Args:
         comparison: comparison with a baseline, on one split.
@@ -180,12 +189,16 @@ def with_held_out_df(comparison: Comparison, design: Design) -> Comparison:
         level = 1 - (1 - LEVEL) / len(lines)
         found = around(entry["difference"], both, entry["df"], level)
         low, high = entry["family_low"], entry["family_high"] = found.low, found.high
-        entry["p"] = found.p
+        entry["p"], entry["p_family"] = (
+            found.p,
+            min(1.0, len(lines) * found.p),
+        )  # Bonferroni's, as the interval
+        entry["reach"] = (high - low) / 2 / both
         entry["verdict"] = (
             "not separated" if low <= 0 <= high else "helps" if (low > 0) == higher else "hurts"
         )
         entry["sentence"] = f"{numbers_in_words(design, entry)}: {entry['verdict']}"
-    for name in ("df", "p", "family_low", "family_high", "verdict", "sentence"):
+    for name in ("df", "p", "p_family", "reach", "family_low", "family_high", "verdict", "sentence"):
         table[name] = [entry[name] for entry in lines]
     return dataclasses.replace(comparison, table=table)
 
@@ -245,7 +258,7 @@ def _of_choice(results: Results, places: Sequence[int]) -> Results:
         stopped_at=results.stopped_at[rows],
         last_finite_cost=results.last_finite_cost[rows],
         seconds=results.seconds[rows],
-        kept={},
+        kept={new: results.kept[old] for new, old in enumerate(rows) if old in results.kept},
         examples=None
         if results.examples is None
         else {name: values[rows] for name, values in results.examples.items()},

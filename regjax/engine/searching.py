@@ -25,7 +25,7 @@ from regjax.store.store import Store
 from regjax.study.design import Design
 from regjax.study.groups import Kernel
 from regjax.study.halving import Arena, goes_on, winners
-from regjax.study.plan import Plan, make_plan, resolve_kernel
+from regjax.study.plan import Keep, Plan, make_plan, resolve_kernel
 from regjax.study.questions import Origin
 from regjax.study.selection import higher_is_better
 from regjax.study.tuned import Race, Rung, Trace
@@ -48,11 +48,11 @@ class Work(NamedTuple):
     kernel: Kernel = "auto"
     report: Report = lambda progress: None
 
-    def plan(self, design: Design, lanes: int) -> Plan:
+    def plan(self, design: Design, lanes: int, keep: Keep = "none") -> Plan:
         """Returns the plan of a design, with chunks of so many lanes on a CPU."""
         backend = jax.default_backend()
         plan = make_plan(
-            design, workers=self.workers, keep="none", kernel=self.kernel_of(design), backend=backend
+            design, workers=self.workers, keep=keep, kernel=self.kernel_of(design), backend=backend
         )
         if backend != "cpu":
             return plan

@@ -39,8 +39,10 @@ HELD_OUT = 0.3
 # Networks of each finalist and of the baseline that are compared.
 SEEDS = 8
 FOLDS = 5
-# A baseline is drawn for so many candidates: learning rate and width are few dimensions.
-PER_BASELINE = 3
+# A configuration of the baseline is drawn for so many candidates, and at least so many: learning rate and
+# width are few dimensions. None of them drops out: low learning rates are slow at first, and without a
+# regulariser often the best at the end, so that halving would make a weak baseline, and a false "helps".
+PER_BASELINE, FEWEST_BASELINES = 9, 8
 # Of more training samples steps are taken on batches, for about so many epochs.
 FULL_BATCH, BATCH, EPOCHS = 256, 128, 40
 LEAST_STEPS, MOST_STEPS = 900, 9_000
@@ -57,7 +59,7 @@ WAITING = 8_192
 
 
 class Splitting:
-    """The splits of a search, once the samples are known: `make_splits` calls it as its folds.
+    """The splits of a search, once the samples are known: `make_splits` takes it as its folds.
 
     Args:
         confirm: fraction of the rows that the search never sees, "nested", or None for either by the number
@@ -80,7 +82,7 @@ class Splitting:
         self.confirms: Pairs = []
         self.of_outer: dict[int, tuple[int, ...]] = {}
 
-    def __call__(self, data: Data, ties: Ties | None) -> Pairs:
+    def divide(self, data: Data, ties: Ties | None) -> Pairs:
         """Returns the (train, validation) indices of all splits of the search."""
         every, confirm = np.arange(data.x.shape[1]), self.confirm
         if confirm is None:
@@ -159,7 +161,7 @@ class Setting:
 
     def num_baselines(self, num: int) -> int:
         """Returns the number of configurations of the baseline beside so many candidates."""
-        return math.ceil(num / PER_BASELINE)
+        return max(min(num, FEWEST_BASELINES), math.ceil(num / PER_BASELINE))
 
     def arenas(self, num: int, num_baselines: int) -> tuple[Arena, ...]:
         """Returns the arenas of so many candidates and configurations of the baseline, numbered in turn."""
@@ -173,8 +175,8 @@ class Setting:
                 if stop > start:
                     going = numbers(stop - start, count, search.reduction, least, skipped)
                     found.append(Arena("candidates", tuple(range(start, stop)), folds, going, outer))
-            going = numbers(num_baselines, count, search.reduction)
-            found.append(Arena("baseline", tuple(range(num, num + num_baselines)), folds, going, outer))
+            own = tuple(range(num, num + num_baselines))
+            found.append(Arena("baseline", own, folds, (num_baselines,) * count, outer))
         return tuple(found)
 
     def size(self, num: int) -> Size:

@@ -120,3 +120,16 @@ def test_a_page_needs_one_comparison(table, tmp_path):
     done = command("tune", table, *FAST, "--no-store", "--out", tmp_path / "p.html")
     assert done.returncode == 0, done.stderr
     assert "<html" in (tmp_path / "p.html").read_text()
+    words = [
+        *FAST[: FAST.index("--confirm")],
+        "--budget",
+        "200 networks",
+        "--confirm",
+        "nested",
+        "--outer",
+        2,
+    ]
+    done = command("tune", table, *words, "--no-store", "--out", tmp_path / "q.html")
+    assert done.returncode == 0, done.stderr
+    assert "no page is written" in done.stdout.splitlines()[-1]
+    assert not (tmp_path / "q.html").exists()

@@ -121,8 +121,8 @@ def test_the_answer_on_held_out_rows_is_a_family_of_the_finalists():
     assert found.verdict == table["verdict"][best]
     assert found.chosen == (found.baseline if found.verdict == "hurts" else found.finalists[best])
     # Both errors in quadrature, with the degrees of freedom of both, for three lines at once.
-    for _, entry in table.iterrows():
-        if not np.isnan(float(entry["se"])):
+    for entry in table.to_dict("records"):
+        if not np.isnan(entry["se"]):
             s, e = entry["se"] ** 2, entry["sampling_se"] ** 2
             df = np.floor((s + e) ** 2 / (s**2 / 1 + e**2 / 35))
             reach = stats.t.ppf(1 - 0.05 / 6, df) * np.sqrt(s + e)
