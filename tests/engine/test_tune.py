@@ -64,7 +64,7 @@ def trained(monkeypatch):
 @pytest.mark.parametrize("hyperband", [False, True])
 def test_networks_that_go_on_have_the_bits_of_a_full_sweep(hyperband):
     found = setting(search=regjax.Search(hyperband=hyperband))
-    design, num = found.design(12)
+    design, num = found.design(36)
     race = found.race(design, num)
     work = Work()
     standings = searched(design, race, None, work, NOWHERE)
