@@ -7,10 +7,10 @@ learns its training rows by heart: the gain is above ten points. Each is swept o
 defaults of the command line, and then with its target shuffled, when nothing can help: "helps" must then come
 in at most 5 %. A line of RESULTS holds a sweep, which is not made again.
 
-Shuffles are ranked by the balanced accuracy, which is 1/K in expectation for any network then; real targets are
-cut at their median for it. By the accuracy of classes of unequal size, or by R², a regulariser does help on a
-shuffled target: a network that has learned noise by heart is worse than a constant. Shuffles have one seed and
-a tenth of the steps, which changes neither the question nor its evidence, five folds.
+Shuffles are ranked by the balanced accuracy, which is 1/K in expectation for any network then; real targets
+are cut at their median for it. By the accuracy of classes of unequal size, or by R², a regulariser does help
+on a shuffled target: a network that has learned noise by heart is worse than a constant. Shuffles have one
+seed and a tenth of the steps, which changes neither the question nor its evidence, five folds.
 
 The data are in the package of the extra `tables`.
 """
