@@ -5,8 +5,12 @@
 Two public tables of thousands of rows and many noisy columns, on which a network without a regulariser
 learns its training rows by heart: the gain is above ten points. Each is swept once as it is, with the
 defaults of the command line, and then with its target shuffled, when nothing can help: "helps" must then come
-in at most 5 %. Shuffles have one seed and a tenth of the steps, which changes neither the question nor its
-evidence, five folds; the rest is as by default. A line of RESULTS holds a sweep, which is not made again.
+in at most 5 %. A line of RESULTS holds a sweep, which is not made again.
+
+Shuffles are ranked by the balanced accuracy, which is 1/K in expectation for any network then; real targets
+are cut at their median for it. By the accuracy of classes of unequal size, or by R², a regulariser does help
+on a shuffled target: a network that has learned noise by heart is worse than a constant. Shuffles have one
+seed and a tenth of the steps, which changes neither the question nor its evidence, five folds.
 
 The data are in the package of the extra `tables`.
 """
@@ -26,8 +30,9 @@ from benchmarks.bench_tune import append, read
 from benchmarks.public_tables import TABLES, frame_of
 
 SETS = ("personality", "public spending")
+REAL = ("public spending",)
 # What a shuffle has less of than the defaults: 60 networks of 3,000 steps for 240 of 30,000.
-LESS = {"seeds": "1", "num_steps": "3000"}
+LESS = {"seeds": "1", "num_steps": "3000", "metric": "val_balanced_accuracy"}
 
 
 def sweep(name: str, shuffle: int | None, flags: dict[str, str]) -> dict[str, Any]:
@@ -46,13 +51,17 @@ def sweep(name: str, shuffle: int | None, flags: dict[str, str]) -> dict[str, An
     frame = frame_of(package, item)
     frame = frame[frame[target].notna()].reset_index(drop=True)
     if shuffle is not None:
-        frame[target] = np.random.default_rng(shuffle).permutation(frame[target].to_numpy())
+        y = frame[target].to_numpy()
+        if name in REAL:
+            y = np.where(y > np.median(y), "above", "below")
+        frame[target] = np.random.default_rng(shuffle).permutation(y)
     # The name of a file, which is not read, asks for the defaults of tables.
     spec = resolve(None, {"data": f"{item}.csv", "target": target, "store": "none", **flags})
     design = make_design(**{**spec.arguments(), "data": frame})
     began = time.perf_counter()
     results: Any = run(design, None, questions=spec.questions)
-    found, table = results.compare_choice(), results.compare().table
+    metric = spec.questions.metric
+    found, table = results.compare_choice(metric=metric), results.compare(metric=metric).table
     return {
         "set": name, "shuffle": shuffle, "flags": flags, "rows": len(frame), "metric": found.metric,
         "difference": found.difference, "low": found.low, "high": found.high, "verdict": found.verdict,
