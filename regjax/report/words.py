@@ -137,6 +137,14 @@ def words_of(
     return words
 
 
+def answer_words(results: Results, about: About, notes: Sequence[str]) -> dict[str, Any]:
+    """Returns the texts of a page that has an answer and pictures; arguments as of `html.answer_page`."""
+    # In each fold stands a choice of its own: what one network or one grid has is not said.
+    facts = [(name, text) for name, text in _facts(results, about) if name not in ("network", "grid")]
+    words = words_of(None, None, None, (), about)
+    return words | {"decision": about.answer, "notes": list(notes), "facts": facts}
+
+
 def inputs_in_words(importance: Importance | str | None) -> list[str]:
     """Returns what the figure of the columns shows and how to read it, or why there is none, in sentences."""
     if importance is None or isinstance(importance, str):
