@@ -74,6 +74,8 @@ def page(
     metric = metric if choice is None else choice.metric  # the page ranks as the choice did
     data = arrays_of(results, metric, comparison, None if choice is None else choice.index)
     found = None if choice is None else importance_of(results, choice)
+    if about.answer and isinstance(found, str):
+        found = None  # a search keeps no networks, and nobody who asked for it can change that
     words["importance"] = inputs_in_words(found)
     words["references"] = references_in_words(references)
     document = document_of(data, results.design, comparison, found, about.every)

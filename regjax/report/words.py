@@ -42,8 +42,8 @@ FRAME = {
     "shown": "Shown: ",
     "rebase": "Make it the baseline",
     "first": "The first baseline again",
-    "no_detail": "No network of this configuration is in the page: none was kept (sweep with --keep all), "
-    "all diverged, or there was no room for so many.",
+    "no_detail": "No network of this configuration is in the page: none was kept (a sweep with --keep "
+    "all keeps them, a search keeps none), all diverged, or there was no room for so many.",
     "references": "Beside other models",
     "importance": "Which inputs matter",
     "table": "All configurations",

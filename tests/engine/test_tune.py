@@ -349,3 +349,10 @@ def test_the_page_of_a_nested_search_names_no_configuration_as_shown():
     assert html.count("<img") == 2
     assert "Shown: " not in html
     assert "layer_sizes" not in html
+
+
+def test_the_page_of_a_search_asks_for_no_flag_of_a_sweep():
+    found = regjax.tune(samples(), SPACE, confirm=0.3, budget="60 networks", **ASKED)
+    html = search_page(found, "none")
+    assert "keep=&#39;all&#39;" not in html
+    assert "Shown: " in html
