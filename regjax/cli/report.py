@@ -82,11 +82,14 @@ def _page(path: str, overview: Overview, begun: StoredSweep, every: int | None, 
     from regjax.report import About, page
 
     done, total = overview.done, overview.num_rows
+    unfinished = "" if done == total else f"{done:,} of {total:,} networks are finished"
+    if unfinished and overview.finished and begun.origin.search:
+        unfinished += ", the others dropped out of the search or were not asked for"
     about = About(
         source=begun.origin.source or About.source,
         command=begun.origin.command,
         toml=begun.origin.toml,
-        unfinished="" if done == total else f"{done:,} of {total:,} networks are finished",
+        unfinished=unfinished,
         every=every,
     )
     try:

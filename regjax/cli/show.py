@@ -30,6 +30,8 @@ def show(path: str, number: str | None, as_json: bool) -> None:
         for sweep in store.overview(one):
             first, best, damage = _best(store, sweep.id)
             part = parts.get(sweep.id, {}).get("part")
+            if parts.get(sweep.id, {}).get("mode") == "nested":
+                best = ""  # each outer fold has its own choice, and most candidates have dropped out
             found = {"first": first, "best": best, "damage": damage, "search": part}
             sweeps.append(sweep._asdict() | found)
     if as_json:

@@ -25,6 +25,8 @@ from regjax.data.ties import Pairs, Ties, check_ties, forward, last_part, notes_
 SPLIT_SEED = 0
 # Most repeats, whose folds are listed in memory.
 MAX_REPEATS = 10_000
+# Most parts of splits of which it is said one by one that they lack a class.
+MOST_ABSENT = 6
 
 
 class Splits(NamedTuple):
@@ -342,16 +344,20 @@ def _absent_classes(
     kind: str,
     names: tuple[str, str] = ("training", "validation"),
 ) -> Iterator[str]:
-    """Yields a sentence for each part of a split that lacks a class."""
+    """Yields a sentence for each part of a split that lacks a class, for the first few of many folds."""
     classes = _classes(data)
     if classes is None:
         return
+    found = []
     for j in range(len(train)):
         for name, weights in zip(names, (train[j], val[j]), strict=True):
             absent = np.setdiff1d(classes, classes[weights > 0])
             if len(absent) and np.any(weights > 0):
                 where = f"the {name} part of fold {j}" if kind == "folds" else f"the {name} part"
-                yield f"{where} has no sample of class {', '.join(map(str, absent))}"
+                found.append(f"{where} has no sample of class {', '.join(map(str, absent))}")
+    yield from found[:MOST_ABSENT]
+    if len(found) > MOST_ABSENT:
+        yield f"{len(found) - MOST_ABSENT:,} more parts of folds have no sample of a class: take fewer folds"
 
 
 def standardisation(data: Data, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

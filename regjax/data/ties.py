@@ -139,8 +139,8 @@ def notes_of(ties: Ties | None, train: np.ndarray, val: np.ndarray, kind: str) -
     if ties.name == "time" and kind == "folds":
         sizes = np.count_nonzero(train, axis=1)
         yield (
-            f"the folds follow time: their training parts grow from {sizes[0]} to {sizes[-1]} samples, and "
-            "the intervals over folds, which assume equal parts, are approximate"
+            f"the folds follow time: their training parts grow from {sizes[0]:,} to {sizes[-1]:,} samples, "
+            "and the intervals over folds, which assume equal parts, are approximate"
         )
     if ties.name == "groups":  # a splitter or index pairs of a user may know nothing of groups
         for fold in range(len(train)):

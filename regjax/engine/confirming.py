@@ -147,7 +147,15 @@ def _on_held_out_rows(
         place = len(finalists)
     chosen, score = [*finalists, base][place], float(scores[place])
     alone = _of_choice(results, [place])
-    return Found(entry["verdict"], difference, chosen, score, over, results, alone, networks, comparison)
+    notes = ()
+    if math.isnan(entry["sampling_se"]) and not math.isnan(entry["se"]):
+        notes = (
+            f"no interval: the error of {race.metric} that comes from the held-out rows is not known, so "
+            "this comparison cannot say that one helps; --confirm nested can",
+        )
+    return Found(
+        entry["verdict"], difference, chosen, score, over, results, alone, networks, comparison, notes=notes
+    )
 
 
 def _comparison(results: Results, baseline: Mapping[str, Any], metric: str) -> Comparison:

@@ -339,9 +339,12 @@ def _whole_part(
     """
     design = stored.design
     if len(found) < len(stored.rows) and not unfinished:
+        # Of a search resuming trains no more: its candidates drop out on the way.
+        more = "`regjax resume` goes on with it"
+        if stored.origin.search:
+            more = "it is part of a search, whose networks drop out or belong to one fold alone"
         raise NotFinished(
-            f"sweep must be finished, and {number} has {len(found)} of {len(stored.rows)} networks; "
-            "`regjax resume` goes on with it"
+            f"sweep must be finished, and {number} has {len(found)} of {len(stored.rows)} networks; {more}"
         )
     per = design.num_replicates
     rows_of = [stored.rows[start : start + per] for start in range(0, len(stored.rows), per)]

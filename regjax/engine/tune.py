@@ -16,6 +16,7 @@ import numpy as np
 
 from regjax.core.caching import keep_programs
 from regjax.core.config import Config
+from regjax.data.splits import make_splits
 from regjax.engine.confirming import confirmed, once
 from regjax.engine.progress import Report, reporter
 from regjax.engine.refit import trained_on_all
@@ -31,6 +32,7 @@ from regjax.engine.searching import (
 from regjax.engine.sweep import opened
 from regjax.engine.tuning import Setting, make_setting
 from regjax.store.store import Store
+from regjax.study.choice import no_better
 from regjax.study.design import Design
 from regjax.study.groups import Kernel
 from regjax.study.model import Chosen
@@ -226,5 +228,23 @@ def go_on(
         num_steps=steps_of(design, race, standings) + found.networks.steps,
         seconds=seconds | {"model": ended - after_comparison, "total": ended - began},
         source=origin.source or "",
-        notes=(*found.notes, *design.notes, *([race.measured] if race.measured else ())),
+        notes=(*found.notes, *_notes(design, race, found.score), *([race.measured] if race.measured else ())),
     )  # fmt: skip
+
+
+def _notes(design: Design, race: Race, score: float) -> list[str]:
+    """Returns what a reader must know of the data and of the chosen score, a sentence each.
+
+    Args:
+        design: design of the search.
+        race: its race.
+        score: mean of the metric of what was chosen, in the comparison.
+    """
+    splits = make_splits(design.data, race.pairs(design.data.x.shape[1]))
+    found = no_better(design.data, splits, race.metric, score)
+    rare = "; --metric val_balanced_accuracy gives every class the same weight"
+    more = rare if race.metric == "val_accuracy" else ""
+    constant = [f"the chosen network is {words}{more}" for words in found]
+    # The folds of a search whose comparison is on held-out rows have no intervals.
+    said = [note for note in design.notes if race.mode == "nested" or "intervals over folds" not in note]
+    return [*constant, *said]

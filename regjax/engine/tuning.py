@@ -316,11 +316,11 @@ class Setting:
         left = (amount - spent) * MARGIN - RESERVE * amount
         found = self.most(lambda size: size.steps * rate <= left)
         words = (
-            f"measured: {1 / rate:,.0f} steps a second, after {duration(spent)} of {self.budget} for "
-            "reading, compiling and measuring"
+            f"measured: {1 / rate:,.0f} steps a second; reading, compiling and measuring took "
+            f"{duration(spent)} of the budget of {duration(amount)}"
         )
         if not found:
-            return max(2, self.search.finalists), f"{words}: time for the smallest search alone"
+            return max(2, self.search.finalists), f"{words}, which left time for the smallest search alone"
         return found, words
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.resources
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
@@ -15,13 +16,16 @@ from regjax.core.metrics import without_split
 from regjax.report.arrays import arrays_of
 from regjax.report.inputs import importance_of
 from regjax.report.pictures import as_source
-from regjax.report.words import About, inputs_in_words, references_in_words, words_of
+from regjax.report.words import About, answer_words, inputs_in_words, references_in_words, words_of
 from regjax.study.choice import Choice
 from regjax.study.comparison import Comparison
 from regjax.study.importance import Importance
 from regjax.study.one_question import ChoiceComparison
 from regjax.study.references import References
 from regjax.study.results import Results
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 
 def page(
@@ -56,15 +60,13 @@ def page(
     # Bokeh is an extra: nothing else of the package needs it.
     from bokeh.embed import file_html
     from bokeh.resources import INLINE
-    from jinja2 import Environment
 
     from regjax.report.models import document_of
 
     about = about or About()
     words = words_of(results, comparison, choice, missing, about, first)
-    frame = importlib.resources.files("regjax.report").joinpath("report.html").read_text("utf-8")
-    template = Environment(autoescape=True, trim_blocks=True).from_string(frame)
-    words["pictures"] = [(caption, as_source(figure)) for caption, figure in (pictures or {}).items()]
+    template = _template()
+    words["pictures"] = _sources(pictures)
     if results is None:
         return template.render(words=words, bare=True)
     # Without held-out samples nothing is ranked; the training loss is shown.
@@ -72,9 +74,46 @@ def page(
     metric = metric if choice is None else choice.metric  # the page ranks as the choice did
     data = arrays_of(results, metric, comparison, None if choice is None else choice.index)
     found = None if choice is None else importance_of(results, choice)
+    if about.answer and isinstance(found, str):
+        found = None  # a search keeps no networks, and nobody who asked for it can change that
     words["importance"] = inputs_in_words(found)
     words["references"] = references_in_words(references)
     document = document_of(data, results.design, comparison, found, about.every)
     more = {"words": words, "bare": False, "pickers": len(data["axes"]), "metric": without_split(metric)}
     more["important"] = isinstance(found, Importance)
     return file_html(document, INLINE, words["title"], template=template, template_variables=more)
+
+
+def answer_page(
+    results: Results,
+    about: About,
+    pictures: Mapping[str, Figure],
+    references: References | str | None,
+    notes: Sequence[str],
+) -> str:
+    """Returns an answer with its pictures as HTML, and nothing to click.
+
+    Args:
+        results: results whose data and splits are described; their configuration is not shown.
+        about: the answer, and where the data are from.
+        pictures: caption -> figure of `regjax.plot`.
+        references: other models on the same folds, or why there are none.
+        notes: sentences below the pictures.
+    """
+    words = answer_words(results, about, notes)
+    words["pictures"] = _sources(pictures)
+    words["references"] = references_in_words(references)
+    return _template().render(words=words, bare=True)
+
+
+def _template() -> Template:
+    """Returns the frame of a page, which escapes every text."""
+    from jinja2 import Environment
+
+    frame = importlib.resources.files("regjax.report").joinpath("report.html").read_text("utf-8")
+    return Environment(autoescape=True, trim_blocks=True).from_string(frame)
+
+
+def _sources(pictures: Mapping[str, Figure] | None) -> list[tuple[str, str]]:
+    """Returns each caption with its figure as the frame holds it."""
+    return [(caption, as_source(figure)) for caption, figure in (pictures or {}).items()]

@@ -97,7 +97,10 @@ function drawForest() {
   const style = k => some.map(i => p.verdicts[paired.verdict[i]][k]), size = some.map(i => i === here ? 14 : 8);
   forest_source.data = {y: range(some.length), c: some, name: some.map(label), colour: style(0), marker: style(1), size,
                         ...each(paired, v => pick(v, some))};
-  categories(forest.left[0], forest.y_range, {name: "", texts: some.map(label)});
+  // Lines of some 30 letters: the labels of a search are long, and would leave no room for the intervals.
+  const folded = text => some.length > 12 ? text : text.split(", ").reduce((lines, part) =>
+    lines + (lines.length - lines.lastIndexOf("\n") + part.length > 30 ? ",\n" : ", ") + part);
+  categories(forest.left[0], forest.y_range, {name: "", texts: some.map(i => folded(label(i)))});
   tell("of_forest", "forest", {baseline: names[baseline] ?? p.baseline, some: some.length, all: all.length});
 }
 function draw() {

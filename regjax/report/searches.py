@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from regjax.plot.answers import outer_folds, rungs
-from regjax.report.html import page
+from regjax.report.html import answer_page, page
 from regjax.report.words import About
 from regjax.study.references import References
 from regjax.study.tuned import Tuned
@@ -15,8 +15,8 @@ FOLDS = "The answer: what was chosen less the tuned baseline"
 def search_page(tuned: Tuned, references: References | str | None = None) -> str:
     """Returns the answer of a search as HTML.
 
-    Of a search that held rows out the page has the finalists and the baseline; of a nested one what was
-    chosen in each outer fold, as one configuration.
+    Of a search that held rows out the page has the finalists and the baseline, to click; of a nested one,
+    where each outer fold has its own choice, pictures alone.
 
     Args:
         tuned: the answer.
@@ -30,7 +30,7 @@ def search_page(tuned: Tuned, references: References | str | None = None) -> str
     if tuned.comparison is None:
         if tuned.folds is not None:
             pictures = {FOLDS: outer_folds(tuned)} | pictures
-        return page(tuned.of_choice, about=about, pictures=pictures, references=references)
+        return answer_page(tuned.of_choice, about, pictures, references, tuned.notes)
     try:
         choice = tuned.results.best(tuned.metric)
     except ValueError:  # all of them diverged

@@ -42,8 +42,8 @@ FRAME = {
     "shown": "Shown: ",
     "rebase": "Make it the baseline",
     "first": "The first baseline again",
-    "no_detail": "No network of this configuration is in the page: none was kept (sweep with --keep all), "
-    "all diverged, or there was no room for so many.",
+    "no_detail": "No network of this configuration is in the page: none was kept (a sweep with --keep "
+    "all keeps them, a search keeps none), all diverged, or there was no room for so many.",
     "references": "Beside other models",
     "importance": "Which inputs matter",
     "table": "All configurations",
@@ -135,6 +135,14 @@ def words_of(
         words["cells"] = " (of the best in each cell)"
     words["facts"] = _facts(results, about)
     return words
+
+
+def answer_words(results: Results, about: About, notes: Sequence[str]) -> dict[str, Any]:
+    """Returns the texts of a page that has an answer and pictures; arguments as of `html.answer_page`."""
+    # In each fold stands a choice of its own: what one network or one grid has is not said.
+    facts = [(name, text) for name, text in _facts(results, about) if name not in ("network", "grid")]
+    words = words_of(None, None, None, (), about)
+    return words | {"decision": about.answer, "notes": list(notes), "facts": facts}
 
 
 def inputs_in_words(importance: Importance | str | None) -> list[str]:

@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from regjax.core.data import Data
 from regjax.core.hparams import OFF_VALUES
 from regjax.core.metrics import without_split
+from regjax.data.splits import Splits
 from regjax.study.configuration import Configuration, value_of
 from regjax.study.design import Design
 from regjax.study.records import num_params
@@ -113,7 +115,10 @@ def make_choice(found: Candidates, rule: Rule) -> Choice:
         test=None if found.test is None else float(found.test[index]),
         num_candidates=len(scores),
         reason=_reason(found, rule, index),
-        warnings=(*_border(design, index), *_no_better(found, index)),
+        warnings=(
+            *_border(design, index),
+            *no_better(design.data, design.splits, metric, float(found.alive[index])),
+        ),
     )
 
 
@@ -156,15 +161,18 @@ def _border(design: Design, index: int) -> list[str]:
     return found
 
 
-def _no_better(found: Candidates, index: int) -> list[str]:
-    """Returns a warning where the choice is no better than a constant."""
-    design, metric, value = found.design, found.metric, float(found.alive[index])
+def no_better(data: Data, splits: Splits, metric: str, value: float) -> list[str]:
+    """Returns a warning where a mean score on validation samples is no better than that of a constant."""
     if metric == "val_r2" and value <= 0:
         return ["no better than the mean of the targets: scale them, or lower the learning rate"]
     if metric == "val_accuracy":
-        # A constant answer is right for the weight of its class.
-        labels, weights = np.asarray(design.data.y[0]), np.asarray(design.data.weights)
-        if value <= np.bincount(labels, weights).max() / weights.sum():
+        # A constant answer is right for the weight that the most frequent class of the training part has.
+        labels, shares = np.asarray(data.y[0]), []
+        for train, val in zip(splits.train, splits.val, strict=True):
+            frequent = np.bincount(labels, train).argmax()
+            shares.append(np.sum(val[labels == frequent]) / np.sum(val))
+        # Half a sample covers what float32 rounds.
+        if value <= np.mean(shares) + 0.5 / len(labels):
             return ["no better than always saying the most frequent class"]
     return []
 

@@ -17,7 +17,7 @@ from regjax.core.checks import check_choice, check_count, counted, shown
 from regjax.study.comparison import Comparison
 from regjax.study.configuration import Configuration
 from regjax.study.halving import Arena
-from regjax.study.intervals import Interval, as_number
+from regjax.study.intervals import Interval, as_number, between, rounded
 from regjax.study.model import Model
 from regjax.study.results import Results
 from regjax.study.words import describe, duration
@@ -277,15 +277,16 @@ class Tuned:
         found = self.difference
         if not self.verdict:
             return f"Does regularising help? No verdict: {self.notes[0] if self.notes else 'no interval'}."
-        said = as_number(found.mean, "+")
-        if not math.isnan(found.low):
-            said += f" [{as_number(found.low, '+')}, {as_number(found.high, '+')}]"
+        half = (found.high - found.low) / 2
+        said, metric = rounded(found.mean, half, "+"), f"{self.metric}, no interval,"
+        if not math.isnan(half):
+            said, metric = f"{said} {between(found.low, found.high, half, '+')}", self.metric
         if self.mode == "holdout":
             where = f"on {counted(self.num_confirm, 'row')} that the search never saw"
         else:
             assert self.folds is not None
             where = f"over {len(self.folds)} outer folds, each of rows that its own search never saw"
-        return f"Does regularising help? {self.verdict}: {said} {self.metric} {where}."
+        return f"Does regularising help? {self.verdict}: {said} {metric} {where}."
 
     @property
     def summary(self) -> list[str]:

@@ -116,7 +116,7 @@ def test_bad_input_is_one_line_and_exit_code_2(table, tmp_path, monkeypatch, wor
     assert not list(tmp_path.iterdir())
 
 
-def test_a_page_needs_one_comparison(table, tmp_path):
+def test_both_kinds_of_searches_have_a_page(table, tmp_path):
     done = command("tune", table, *FAST, "--no-store", "--out", tmp_path / "p.html")
     assert done.returncode == 0, done.stderr
     assert "<html" in (tmp_path / "p.html").read_text()
@@ -131,5 +131,16 @@ def test_a_page_needs_one_comparison(table, tmp_path):
     ]
     done = command("tune", table, *words, "--no-store", "--out", tmp_path / "q.html")
     assert done.returncode == 0, done.stderr
-    assert "no page is written" in done.stdout.splitlines()[-1]
-    assert not (tmp_path / "q.html").exists()
+    assert "Does regularising help?" in (tmp_path / "q.html").read_text()
+
+
+def test_sweeps_of_a_nested_search_say_why_they_are_not_whole(table, tmp_path):
+    store, page = tmp_path / "s.sqlite", tmp_path / "r.html"
+    asked = [*FAST[: FAST.index("--confirm")], "--confirm", "nested", "--budget", "320 networks"]
+    done = command("tune", table, *asked, "--store", store)
+    assert done.returncode == 0, done.stderr
+    assert "best" not in command("show", store).stdout
+    plotted = command("plot", store, "question", "-o", tmp_path / "q.png", "--sweep", 1)
+    assert "it is part of a search, whose networks drop out" in plotted.stderr
+    assert command("report", store, "--sweep", 1, "-o", page).returncode == 0
+    assert "the others dropped out of the search" in page.read_text()

@@ -367,3 +367,9 @@ def test_hold_out_by_group_and_by_time():
 def test_bad_hold_out(options, words):
     with pytest.raises(ValueError, match=words):
         hold_out(data_of(), 0.3, name="test", **options)
+
+
+def test_many_parts_that_lack_a_class_are_counted():
+    notes = make_splits(data_of(), [([0, 1, 2], [4, 5])] * 9).notes
+    assert len(notes) == 7
+    assert notes[-1] == "3 more parts of folds have no sample of a class: take fewer folds"

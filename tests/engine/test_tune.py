@@ -1,5 +1,6 @@
 """A search: its bits, what it has seen, its store, and its answer; both ways of comparing."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -10,6 +11,7 @@ import regjax
 from regjax.engine import scheduler, tune, tuning
 from regjax.engine.searching import Work, searched, thinned
 from regjax.engine.sweep import opened, run
+from regjax.report.searches import search_page
 from regjax.study.questions import NOWHERE
 from regjax.study.tuned import Budget
 
@@ -318,3 +320,39 @@ def test_a_part_of_a_search_finds_the_whole(tmp_path):
             race = regjax.study.tuned.Race.from_json(begun.origin.search)
             design = tune.part_of_search(kept, begun.design, race)
             same_answer(tune.go_on(design, race, kept, Work(), begun.origin), whole)
+
+
+def test_a_search_without_an_interval_says_why():
+    found = regjax.tune(samples(), SPACE, confirm=0.3, budget="60 networks", metric="val_roc_auc", **ASKED)
+    assert found.verdict == "not separated"
+    assert "val_roc_auc, no interval, on 18 rows" in found.sentence
+    assert "--confirm nested" in found.notes[0]
+
+
+def test_a_search_that_learnt_nothing_says_so():
+    X, _ = samples()
+    y = (np.arange(60) % 6 == 0).astype(int)
+    found = regjax.tune((X * 0, y), SPACE, confirm=0.3, budget="60 networks", **ASKED)
+    assert any("most frequent class" in note for note in found.notes)
+
+
+def test_figures_of_the_sentence_are_rounded_to_its_interval():
+    found = regjax.tune(samples(), SPACE, confirm=0.3, budget="60 networks", **ASKED)
+    difference = found.difference._replace(mean=0.0102, low=-8.23e-4, high=0.0212)
+    assert "+0.0102 [-0.0008, +0.0212]" in dataclasses.replace(found, difference=difference).sentence
+
+
+def test_the_page_of_a_nested_search_names_no_configuration_as_shown():
+    found = regjax.tune(samples(), SPACE, budget="320 networks", **ASKED)
+    html = search_page(found, "none")
+    assert found.sentence.split(":")[0] in html
+    assert html.count("<img") == 2
+    assert "Shown: " not in html
+    assert "layer_sizes" not in html
+
+
+def test_the_page_of_a_search_asks_for_no_flag_of_a_sweep():
+    found = regjax.tune(samples(), SPACE, confirm=0.3, budget="60 networks", **ASKED)
+    html = search_page(found, "none")
+    assert "keep=&#39;all&#39;" not in html
+    assert "Shown: " in html

@@ -8,6 +8,7 @@ import pytest
 from sweeps import made_up
 
 import regjax
+from regjax.study.choice import no_better
 from regjax.study.resolve import make_design
 
 
@@ -132,3 +133,15 @@ def test_borders_of_every_axis_that_has_an_order(axis, warned):
 def test_a_choice_no_better_than_a_constant_is_warned_of():
     results = made_up(np.full((2, 1, 2), 0.4), {"l2": [0, 1]}, folds=2)
     assert any("most frequent class" in warning for warning in results.best().warnings)
+
+
+@pytest.mark.parametrize(("above", "warned"), [(0, True), (1e-7, True), (0.05, False)])
+def test_the_constant_is_scored_on_the_validation_samples(above, warned):
+    results = made_up(np.zeros((2, 1, 2)), {"l2": [0, 1]}, folds=2)
+    design = results.design
+    labels = design.data.y[0]
+    shares = [
+        val[labels == np.bincount(labels, train).argmax()].sum() / val.sum()
+        for train, val in zip(design.splits.train, design.splits.val, strict=True)
+    ]
+    assert bool(no_better(design.data, design.splits, "val_accuracy", np.mean(shares) + above)) == warned
