@@ -18,7 +18,7 @@ from regjax.engine.searching import Work
 from regjax.engine.sweep import run
 from regjax.engine.tuning import Size
 from regjax.store.store import Store
-from regjax.study.comparison import Comparison, numbers_in_words, unit_interval, unrounded
+from regjax.study.comparison import Comparison, numbers_in_words, row_variance, unit_interval, unrounded
 from regjax.study.configuration import value_of
 from regjax.study.design import Design, part_of
 from regjax.study.intervals import LEVEL, Interval, around, as_number
@@ -212,7 +212,8 @@ def _in_outer_folds(
         why = "a network of the comparison diverged, or the metric is not defined in an outer fold"
         return Found("", NOTHING, chosen, score, over, results, alone, networks, None, folds, (why,))
     differences = unrounded(folds[:, 0] - folds[:, 1], folds, own.configs[0].dtype)
-    difference = unit_interval(own, differences)
+    least = float(row_variance(own, race.metric, differences[None])[0])
+    difference = unit_interval(own, differences, least)
     verdict = "not separated"
     if not math.isnan(difference.se) and not difference.low <= 0 <= difference.high:
         verdict = "helps" if (difference.low > 0) == higher_is_better(race.metric) else "hurts"

@@ -21,7 +21,7 @@ from regjax.core.data import Data
 from regjax.core.metrics import without_split
 from regjax.data.splits import check_fraction, folds_among, parted
 from regjax.data.ties import Pairs, Ties
-from regjax.store.identity import hash_of_arrays
+from regjax.store.identity import identities, sweep_identity
 from regjax.study.configuration import Configuration, value_of
 from regjax.study.design import Design
 from regjax.study.grid import Grid
@@ -232,17 +232,17 @@ class Setting:
     @property
     def ask(self) -> dict[str, Any]:
         """What is asked for, in words that JSON can hold: equal words are one search."""
-        splits = self.first.splits
         asked = {
-            "budget": str(self.budget),
+            # Not in words, which leave the seconds of an hour out.
+            "budget": f"{self.budget.amount!r} {self.budget.unit}",
             "space": self.space.words,
             "baseline": describe(self.fixed),
             "search": dataclasses.asdict(self.search),
             "config": repr(self.base),
             "metric": self.metric,
             "seeds": list(self.seeds),
-            "splits": hash_of_arrays(splits.train, splits.val),
-            "standardize": [self.first.standardize, self.first.standardize_target],
+            # Splits and samples with their names, pairing, standardising: all that a network depends on.
+            "first": sweep_identity(identities(self.first), self.first),
         }
         return json.loads(json.dumps(asked))
 
@@ -340,17 +340,19 @@ def make_setting(
             raise TypeError(
                 f"{name} must not be given: a search has splits of its own, got {shown(options[name])}"
             )
+    if not isinstance(config, Config | Mapping | None):
+        raise TypeError(f"config must be a regjax.Config or a dict, got {type(config).__name__}")
     options = dict(options)
     seeds, folds = options.pop("seeds", SEEDS), options.pop("folds", FOLDS)
     splitting = Splitting(confirm, FOLDS if folds is None else folds, search.outer)
     if options.get("standardize") is None:
         options["standardize"] = True
-    if options.get("standardize_target") is None and _is_real(data, options):
+    loss = config.loss if isinstance(config, Config) else dict(config or {}).get("loss", "auto")
+    is_squared = loss in ("auto", "squared_error")
+    if options.get("standardize_target") is None and is_squared and _is_real(data, options):
         options["standardize_target"] = True
     given = config
     if not isinstance(config, Config):
-        if config is not None and not isinstance(config, Mapping):
-            raise TypeError(f"config must be a regjax.Config or a dict, got {type(config).__name__}")
         given = {"optimizer": "adamw", "init": "he", "num_steps": LEAST_STEPS} | dict(config or {})
         given = {name: value for name, value in given.items() if name not in ("batch_size", "eval_every")}
     # One that stops early where the space has any, so that samples are split off for it.

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import regjax
-from regjax.engine import scheduler, tune, tuning
+from regjax.engine import confirming, scheduler, tune, tuning
 from regjax.engine.searching import Work, searched, thinned
 from regjax.engine.sweep import opened, run
 from regjax.study.questions import NOWHERE
@@ -318,3 +318,38 @@ def test_a_part_of_a_search_finds_the_whole(tmp_path):
             race = regjax.study.tuned.Race.from_json(begun.origin.search)
             design = tune.part_of_search(kept, begun.design, race)
             same_answer(tune.go_on(design, race, kept, Work(), begun.origin), whole)
+
+
+@pytest.mark.parametrize("other", [{"pairing": "independent"}, {"labels": ["no", "yes"]}, {"budget": "7201s"}])
+def test_a_search_that_asks_for_something_else_is_another_one(other):
+    X, y = samples()
+    options = {"config": CONFIG, "confirm": 0.3, "baseline": None, "search": regjax.Search(), "metric": None}
+    asks = []
+    for extra in ({}, other):
+        found = dict(extra)
+        labels = np.array(found.pop("labels", ["a", "b"]))[y]
+        budget = Budget.of(found.pop("budget", "7200s"))
+        one = tuning.make_setting(
+            (X, labels), regjax.study.space.Space.of(SPACE), budget=budget,
+            options={"folds": 2, "seeds": 2, **found}, **options,
+        )  # fmt: skip
+        asks.append(one.ask)
+    assert asks[0] != asks[1]
+
+
+def test_counts_are_tuned_as_they_are():
+    X, _ = samples(80)
+    counts = np.random.default_rng(0).poisson(np.exp(0.5 * X[:, 0])).astype(float)
+    asked = ASKED | {"config": CONFIG | {"loss": "poisson"}}
+    space = SPACE | {"learning_rate": "loguniform(0.001, 0.01)"}
+    found = regjax.tune((X, counts), space, budget="60 networks", confirm=0.3, **asked)
+    assert not found.results.design.standardize_target
+
+
+def test_one_sample_more_in_each_outer_fold_does_not_help(monkeypatch):
+    # Of 13 and 12 samples: these differences have next to no spread of their own.
+    differences = np.array([1 / 13, 1 / 12, 1 / 12, 1 / 12, 1 / 12])
+    monkeypatch.setattr(confirming, "unrounded", lambda *scores: differences)
+    found = regjax.tune(samples(61), SPACE, budget="160 networks", **ASKED | {"seeds": 1})
+    assert found.difference.mean == pytest.approx(differences.mean())
+    assert found.verdict == "not separated"
