@@ -25,7 +25,7 @@ from regjax.store.identity import identities, sweep_identity
 from regjax.study.configuration import Configuration, value_of
 from regjax.study.design import Design
 from regjax.study.grid import Grid
-from regjax.study.halving import Arena, brackets, numbers, rung_steps, steps_of
+from regjax.study.halving import AllDiverged, Arena, brackets, numbers, rung_steps, steps_of
 from regjax.study.plan import free_memory
 from regjax.study.records import num_params
 from regjax.study.resolve import make_design, with_configurations
@@ -48,6 +48,8 @@ LEAST_STEPS, MOST_STEPS = 900, 9_000
 OWN_OPTIONS = ("validation", "fold_inputs", "epochs", "stopping")
 # The least that a budget of seconds is measured by, and the most, as shares of it.
 MEASURED, MOST_MEASURED = 0.04, 0.12
+# Of a few candidates all may diverge where a search of more goes on: so many are measured before it is said.
+MOST_DIVERGED = 100
 # Shares of the seconds that are left: for the model and the references, and for what a prediction misses.
 RESERVE, MARGIN = 0.04, 0.95
 # Fewest training rows of a rung, where rows are the resource.
@@ -293,13 +295,22 @@ class Setting:
             run: trains a search of a design whose first candidates are so many, its comparison too where the
                 flag says so, and keeps nothing of it.
             began: `time.perf_counter()` when the seconds began.
+
+        Raises:
+            AllDiverged: all candidates, or all of the baseline, diverged however many there were.
         """
         amount = self.budget.amount
         num, rate, compiled = max(2, self.search.finalists), math.inf, None
         while True:
             design, found = self.design(num)
             started = time.perf_counter()
-            run(design, found, compiled is None)
+            try:
+                run(design, found, compiled is None)
+            except AllDiverged:
+                if found < num or num >= MOST_DIVERGED:
+                    raise
+                num *= 4
+                continue
             ended = time.perf_counter()
             took, spent = ended - started, ended - began
             if compiled is None:  # this one compiles: its time is spent, and says little about the rest

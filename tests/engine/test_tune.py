@@ -10,6 +10,7 @@ import regjax
 from regjax.engine import confirming, scheduler, tune, tuning
 from regjax.engine.searching import Work, searched, thinned
 from regjax.engine.sweep import opened, run
+from regjax.study import halving
 from regjax.study.questions import NOWHERE
 from regjax.study.tuned import Budget
 
@@ -320,7 +321,9 @@ def test_a_part_of_a_search_finds_the_whole(tmp_path):
             same_answer(tune.go_on(design, race, kept, Work(), begun.origin), whole)
 
 
-@pytest.mark.parametrize("other", [{"pairing": "independent"}, {"labels": ["no", "yes"]}, {"budget": "7201s"}])
+@pytest.mark.parametrize(
+    "other", [{"pairing": "independent"}, {"labels": ["no", "yes"]}, {"budget": "7201s"}]
+)
 def test_a_search_that_asks_for_something_else_is_another_one(other):
     X, y = samples()
     options = {"config": CONFIG, "confirm": 0.3, "baseline": None, "search": regjax.Search(), "metric": None}
@@ -353,3 +356,22 @@ def test_one_sample_more_in_each_outer_fold_does_not_help(monkeypatch):
     found = regjax.tune(samples(61), SPACE, budget="160 networks", **ASKED | {"seeds": 1})
     assert found.difference.mean == pytest.approx(differences.mean())
     assert found.verdict == "not separated"
+
+
+def test_few_that_diverge_while_a_budget_is_measured_end_no_search():
+    wild = {"learning_rate": [0.1, 0.2, 0.3, 1e30, 1e31, 1e32], "l2": "loguniform(0.1, 10)"}
+    for seed in range(3):
+        search = regjax.Search(seed=seed, outer=2)
+        found = regjax.tune(samples(), wild, budget="2s", search=search, **ASKED)
+        assert found.num_candidates > 3
+        assert found.chosen["learning_rate"] < 1
+
+
+def test_a_bracket_that_diverged_ends_no_search():
+    one, other = (halving.Arena("candidates", own, (0,), (1, 1)) for own in ((0, 1), (2, 3)))
+    scores = np.array([[np.nan], [np.nan], [0.5], [0.7]])
+    assert halving.goes_on([one, other], 0, scores, -scores, higher=True) == [(3, 0)]
+    with pytest.raises(ValueError, match="all 2 diverged"):
+        halving.goes_on([one], 0, scores, -scores, higher=True)
+    with pytest.raises(ValueError, match="all 2 diverged"):
+        halving.goes_on([one, other._replace(outer=0)], 0, scores, -scores, higher=True)
