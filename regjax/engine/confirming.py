@@ -22,6 +22,8 @@ from regjax.study.comparison import Comparison, numbers_in_words, row_variance, 
 from regjax.study.configuration import value_of
 from regjax.study.design import Design, part_of
 from regjax.study.intervals import LEVEL, Interval, around, as_number
+from regjax.study.needs import outer_in_words, with_needs
+from regjax.study.power import in_words
 from regjax.study.questions import Origin, Questions
 from regjax.study.results import Results
 from regjax.study.selection import higher_is_better
@@ -125,6 +127,7 @@ def _on_held_out_rows(
     questions = Questions(metric=race.metric, baseline=baseline)
     results, networks = _trained(own, None, questions, store, work, origin)
     comparison = with_held_out_df(results.compare(baseline, metric=race.metric), own)
+    comparison = with_needs(comparison, own, results.table(race.metric))
     higher = higher_is_better(race.metric)
     entries = comparison.table.to_dict("records")
     sound = [place for place, entry in enumerate(entries) if entry["status"] == "ok"]
@@ -146,7 +149,13 @@ def _on_held_out_rows(
         place = len(finalists)
     chosen, score = [*finalists, base][place], float(scores[place])
     alone = _of_choice(results, [place])
-    return Found(entry["verdict"], difference, chosen, score, over, results, alone, networks, comparison)
+    notes = ()
+    if math.isfinite(entry["detectable"]):
+        words = in_words(entry["detectable"], entry["difference"], entry["needs"])
+        notes = (f"This evidence {words}.",)
+    return Found(
+        entry["verdict"], difference, chosen, score, over, results, alone, networks, comparison, notes=notes
+    )
 
 
 def with_held_out_df(comparison: Comparison, design: Design) -> Comparison:
@@ -156,8 +165,8 @@ def with_held_out_df(comparison: Comparison, design: Design) -> Comparison:
 
     s is the error over S seeds and e that of n held-out rows. Where e dominates, as it does on few rows,
     S - 1 would be as if those few seeds were all that is known of it. The family is Bonferroni's: of three
-    lines it is hardly wider than any other. `df`, `p`, `family_low`, `family_high`, `verdict` and `sentence`
-    are new.
+    lines it is hardly wider than any other. `df`, `p`, `p_family`, `reach`, `family_low`, `family_high`,
+    `verdict` and `sentence` are new; `needs.with_needs` then says what it would take.
 
     Args:
         comparison: comparison with a baseline, on one split.
@@ -180,12 +189,13 @@ def with_held_out_df(comparison: Comparison, design: Design) -> Comparison:
         level = 1 - (1 - LEVEL) / len(lines)
         found = around(entry["difference"], both, entry["df"], level)
         low, high = entry["family_low"], entry["family_high"] = found.low, found.high
-        entry["p"] = found.p
+        entry["p"], entry["p_family"] = found.p, min(1.0, len(lines) * found.p)
+        entry["reach"] = (high - low) / 2 / both
         entry["verdict"] = (
             "not separated" if low <= 0 <= high else "helps" if (low > 0) == higher else "hurts"
         )
         entry["sentence"] = f"{numbers_in_words(design, entry)}: {entry['verdict']}"
-    for name in ("df", "p", "family_low", "family_high", "verdict", "sentence"):
+    for name in ("df", "p", "p_family", "reach", "family_low", "family_high", "verdict", "sentence"):
         table[name] = [entry[name] for entry in lines]
     return dataclasses.replace(comparison, table=table)
 
@@ -218,9 +228,15 @@ def _in_outer_folds(
     if not math.isnan(difference.se) and not difference.low <= 0 <= difference.high:
         verdict = "helps" if (difference.low > 0) == higher_is_better(race.metric) else "hurts"
     of_both = " and ".join(as_number(mean) for mean in folds.mean(axis=0))
+    notes = [f"{race.metric} over the outer folds: {of_both} of the baseline"]
+    if verdict == "not separated" and not math.isnan(difference.se):
+        one, other = (
+            np.stack([table[places[fold][side], :, fold] for fold in outer], axis=1) for side in (0, 1)
+        )
+        notes.append(f"This evidence {outer_in_words(difference, own, one - other)}.")
     return Found(
         verdict, difference, base if verdict == "hurts" else chosen, score, over, results, alone, networks,
-        None, folds, (f"{race.metric} over the outer folds: {of_both} of the baseline",),
+        None, folds, tuple(notes),
     )  # fmt: skip
 
 

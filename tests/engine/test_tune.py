@@ -129,6 +129,15 @@ def test_the_answer_on_held_out_rows_is_a_family_of_the_finalists():
             reach = stats.t.ppf(1 - 0.05 / 6, df) * np.sqrt(s + e)
             assert entry["family_high"] - entry["difference"] == pytest.approx(reach)
             assert entry["family_low"] - entry["difference"] == pytest.approx(-reach)
+            assert entry["reach"] * np.sqrt(s + e) == pytest.approx(reach)
+            assert entry["p_family"] == pytest.approx(min(1, 3 * entry["p"]))
+            if entry["verdict"] == "not separated":  # more than the interval reaches, by 80 % power
+                assert reach < entry["detectable"] < 2 * reach
+                assert "could have shown" in entry["sentence"]
+    assert any(note.startswith("This evidence could have shown") for note in found.notes) == (
+        found.verdict == "not separated"
+    )
+    assert len(set(found.comparison.notes)) == len(found.comparison.notes)
     assert f"{found.verdict}: " in found.sentence
     assert "on 36 rows that the search never saw" in found.sentence
     # Networks that begin: candidates and baselines in two folds, and four configurations of two seeds.
@@ -152,6 +161,10 @@ def test_the_answer_of_a_nested_search_is_one_interval_over_outer_folds():
     assert found.difference.se == pytest.approx(se)
     assert found.difference.df == 4
     assert "over 5 outer folds" in found.sentence
+    assert any(note.startswith("This evidence could have shown") for note in found.notes) == (
+        found.verdict == "not separated"
+    )
+    assert not any("repeats" in note for note in found.notes)
     assert found.num_networks <= 320
     np.testing.assert_allclose(found.of_choice.units("val_accuracy")[0], found.folds[:, 0], rtol=1e-6)
 
