@@ -106,6 +106,7 @@ def tune(
         data, _space(space, config), config, Budget.of(budget), confirm=confirm, baseline=baseline,
         search=search, metric=metric, options=options,
     )  # fmt: skip
+    settings.check()  # before a store is made
     origin = Origin(os.fspath(data) if isinstance(data, str | os.PathLike) else None)
     work = Work(workers, kernel)
     with reporter(progress) as report, opened(store) as kept:

@@ -269,24 +269,28 @@ class Setting:
         drawn = self.space.draw(16, self.search.seed)
         return max(with_configurations(self.first, self.base, Grid(tuple(drawn))).configs, key=num_params)
 
-    def counted(self) -> int | None:
-        """Returns the number of candidates that a budget of networks or steps holds; None of seconds.
+    def check(self) -> None:
+        """Raises what is wrong with the smallest search.
 
         Raises:
-            ValueError: it does not hold the smallest search.
+            ValueError: the space does not have its candidates, or the budget does not hold it.
         """
+        amount, unit = self.budget
+        num = max(2, self.search.finalists)
+        least = self.size(num)
+        if unit != "seconds" and getattr(least, unit) > amount:
+            raise ValueError(
+                f"budget must be at least {getattr(least, unit):,} {unit}, for {counted(num, 'candidate')} "
+                f"on {counted(len(self.first.splits.train), 'split')} and their comparison, got {self.budget}"
+            )
+        self.design(max(64, num))  # of fewer, some may be the baseline
+
+    def counted(self) -> int | None:
+        """Returns the number of candidates that a checked budget holds; None of one of seconds."""
         amount, unit = self.budget
         if unit == "seconds":
             return None
-        found = self.most(lambda size: getattr(size, unit) <= amount)
-        if not found:
-            least = self.size(max(2, self.search.finalists))
-            raise ValueError(
-                f"budget must be at least {getattr(least, unit):,} {unit}, for "
-                f"{counted(max(2, self.search.finalists), 'candidate')} on "
-                f"{counted(len(self.first.splits.train), 'split')} and their comparison, got {self.budget}"
-            )
-        return found
+        return self.most(lambda size: getattr(size, unit) <= amount)
 
     def measured(self, run: Callable[[Design, int, bool], None], began: float) -> tuple[int, str]:
         """Returns the number of candidates that a budget of seconds holds, and what was measured.
