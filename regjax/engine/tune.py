@@ -75,7 +75,7 @@ def tune(
             others are drawn, and every regulariser that is searched is off.
         confirm: fraction of the rows that the search never sees and that the comparison is made on; or
             "nested": the whole search is done again in each of several outer folds. None takes 0.3 of 1,000
-            rows or more, and nests searches of fewer.
+            rows (or groups) or more, and nests searches of fewer.
         search: how is searched: finalists, reduction, rungs, Hyperband, resource, outer folds, seed.
         metric: validation metric that is ranked; None takes val_accuracy or val_r2.
         store: path of an SQLite file that keeps every network: the same call goes on where it was

@@ -69,6 +69,7 @@ class Splitting:
 
     Attributes:
         mode: "holdout" or "nested".
+        grouped: whether samples are tied to groups.
         confirms: (training, validation) indices of each split of the comparison.
         of_outer: outer fold, or -1 for all rows that are searched -> numbers of its search's splits.
     """
@@ -79,6 +80,7 @@ class Splitting:
         self.confirm: Any = confirm
         self.folds, self.outer = check_count("folds", folds, at_least=2), outer
         self.mode: Mode = "holdout"
+        self.grouped = False
         self.confirms: Pairs = []
         self.of_outer: dict[int, tuple[int, ...]] = {}
 
@@ -86,7 +88,10 @@ class Splitting:
         """Returns the (train, validation) indices of all splits of the search."""
         every, confirm = np.arange(data.x.shape[1]), self.confirm
         if confirm is None:
-            confirm = HELD_OUT if len(every) >= MANY_ROWS else "nested"
+            # Rows of a group are not evidence of their own: outer folds of whole groups are.
+            many = len(every) if ties is None or ties.name == "time" else ties.num
+            confirm = HELD_OUT if many >= MANY_ROWS else "nested"
+        self.grouped = ties is not None and ties.name == "groups"
         if confirm == "nested":
             self.mode = "nested"
             self.confirms = folds_among(data, every, self.outer, ties)
@@ -377,6 +382,9 @@ def make_setting(
         count = counted(first.test.x.shape[1], "test sample")
         note = f"{count} set aside: neither the search nor the comparison sees them"
         first = dataclasses.replace(first, test=None, notes=(*first.notes, note))
+    if splitting.mode == "holdout" and splitting.grouped:
+        note = 'the interval takes held-out rows of one group for independent: confirm="nested" does not'
+        first = dataclasses.replace(first, notes=(*first.notes, note))
     metric = first.check_metric(metric)
     base = _base(first, config, metric, search)
     return Setting(

@@ -386,3 +386,16 @@ def test_a_bracket_that_diverged_ends_no_search():
         halving.goes_on([one], 0, scores, -scores, higher=True)
     with pytest.raises(ValueError, match="all 2 diverged"):
         halving.goes_on([one, other._replace(outer=0)], 0, scores, -scores, higher=True)
+
+
+@pytest.mark.parametrize(
+    ("groups", "confirm", "mode"), [(40, None, "nested"), (1200, None, "holdout"), (40, 0.3, "holdout")]
+)
+def test_rows_of_few_groups_do_not_confirm(groups, confirm, mode):
+    found = tuning.make_setting(
+        samples(1200), regjax.study.space.Space.of(SPACE), CONFIG, Budget.of("100 networks"),
+        confirm=confirm, baseline=None, search=regjax.Search(), metric=None,
+        options={"folds": 2, "seeds": 2, "groups": np.arange(1200) % groups},
+    )  # fmt: skip
+    assert found.splitting.mode == mode
+    assert any("for independent" in note for note in found.first.notes) == (mode == "holdout")
