@@ -1,5 +1,6 @@
 """A search: its bits, what it has seen, its store, and its answer; both ways of comparing."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -10,6 +11,7 @@ import regjax
 from regjax.engine import confirming, scheduler, tune, tuning
 from regjax.engine.searching import Work, searched, thinned
 from regjax.engine.sweep import opened, run
+from regjax.report.searches import choice_of
 from regjax.study import halving
 from regjax.study.questions import NOWHERE
 from regjax.study.tuned import Budget
@@ -399,3 +401,14 @@ def test_rows_of_few_groups_do_not_confirm(groups, confirm, mode):
     )  # fmt: skip
     assert found.splitting.mode == mode
     assert any("for independent" in note for note in found.first.notes) == (mode == "holdout")
+
+
+def test_the_page_of_a_search_marks_the_configuration_of_the_model():
+    found = regjax.tune(samples(120), SPACE, budget="60 networks", confirm=0.3, **ASKED)
+    for chosen in (*found.finalists, found.baseline):
+        choice = choice_of(dataclasses.replace(found, chosen=chosen))
+        assert choice is not None
+        assert choice.configuration == chosen
+        assert found.results.design.configurations[choice.index] == chosen
+        mean = found.results.units(found.metric)[choice.index].mean()
+        assert choice.validation == pytest.approx(mean)
