@@ -126,8 +126,7 @@ def _on_held_out_rows(
     baseline: dict[str, Any] = {name: value_of(design.configurations[base], name) for name in own.names}
     questions = Questions(metric=race.metric, baseline=baseline)
     results, networks = _trained(own, None, questions, store, work, origin)
-    comparison = with_held_out_df(results.compare(baseline, metric=race.metric), own)
-    comparison = with_needs(comparison, own, results.table(race.metric))
+    comparison = compared(results, questions)
     higher = higher_is_better(race.metric)
     entries = comparison.table.to_dict("records")
     sound = [place for place, entry in enumerate(entries) if entry["status"] == "ok"]
@@ -156,6 +155,12 @@ def _on_held_out_rows(
     return Found(
         entry["verdict"], difference, chosen, score, over, results, alone, networks, comparison, notes=notes
     )
+
+
+def compared(results: Results, questions: Questions) -> Comparison:
+    """Returns the comparison of finalists with the baseline on the rows that their search never saw."""
+    found = with_held_out_df(results.compare(questions.baseline, metric=questions.metric), results.design)
+    return with_needs(found, results.design, results.table(found.metric))
 
 
 def with_held_out_df(comparison: Comparison, design: Design) -> Comparison:
