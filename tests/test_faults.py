@@ -58,4 +58,4 @@ def test_the_list_says_where_a_fault_goes():
         check=True,
     ).stdout
     assert "regjax/study/families.py:" in said
-    assert "test_holm_by_hand" in said
+    assert "test_never_wider_than_bonferroni_nor_narrower_than_a_line_alone" in said

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,8 @@ from regjax.cli.terminal import Interrupted, ctrl_c, user_errors
 
 if TYPE_CHECKING:
     from regjax.store.store import Overview, StoredSweep
+    from regjax.study.questions import Questions
+    from regjax.study.results import Answers, Results
 
 
 @click.command()
@@ -98,10 +100,26 @@ def _page(path: str, overview: Overview, begun: StoredSweep, every: int | None, 
         return page(None, about=about)
     # Single configurations are compared: an arm that is its best learning rate has no place in a heatmap.
     questions = dataclasses.replace(begun.questions, over=())
-    answers = results.answers(questions)
+    answers = _of_search(results.answers(questions), results, questions, begun.origin.search)
     # Nothing is chosen without held-out samples; what is not finished is chosen again.
     wanted = references and done == total and answers.choice is not None
     return page(
         results, answers.comparison, answers.choice, missing=list(answers.missing), about=about,
         first=answers.first, references=references_or_why(results, questions) if wanted else None,
     )  # fmt: skip
+
+
+def _of_search(
+    answers: Answers, results: Results, questions: Questions, search: dict[str, Any] | None
+) -> Answers:
+    """Returns answers as they may be given of a sweep that is part of a search, None being of none."""
+    from regjax.engine.confirming import compared
+
+    if search is None:
+        return answers
+    if search["part"] == "confirm" and search["mode"] == "holdout":
+        if answers.comparison is None:
+            return answers
+        return answers._replace(comparison=compared(results, questions), first=None)
+    why = "no comparison: a search has chosen by these rows; regjax tune gives its answer"
+    return answers._replace(comparison=None, first=None, missing=(why,))

@@ -36,7 +36,7 @@ TUNE = {
     "confirm": Flag(
         "FRACTION|nested",
         "Rows that the search never sees, for the comparison; or nest the search in outer folds. By default "
-        "0.3 of 1,000 rows or more, and nested for fewer.",
+        "0.3 of 1,000 rows (or groups) or more, and nested for fewer.",
     ),
     "baseline": Flag("NAME=VALUE,…", "Values of the baseline that are not searched.", read_text),
 }

@@ -18,11 +18,20 @@ from regjax.engine.searching import Work
 from regjax.engine.sweep import run
 from regjax.engine.tuning import Size
 from regjax.store.store import Store
-from regjax.study.comparison import Comparison, Scores, compare, numbers_in_words, unit_interval, unrounded
+from regjax.study.comparison import (
+    Comparison,
+    Scores,
+    compare,
+    numbers_in_words,
+    row_variance,
+    unit_interval,
+    unrounded,
+)
 from regjax.study.configuration import value_of
 from regjax.study.design import Design, part_of
 from regjax.study.intervals import LEVEL, Interval, around, as_number
-from regjax.study.needs import with_needs
+from regjax.study.needs import outer_in_words, with_needs
+from regjax.study.power import in_words
 from regjax.study.questions import Origin, Questions
 from regjax.study.results import Results
 from regjax.study.selection import higher_is_better
@@ -125,7 +134,7 @@ def _on_held_out_rows(
     baseline: dict[str, Any] = {name: value_of(design.configurations[base], name) for name in own.names}
     questions = Questions(metric=race.metric, baseline=baseline)
     results, networks = _trained(own, None, questions, store, work, origin)
-    comparison = _comparison(results, baseline, race.metric)
+    comparison = compared(results, questions)
     higher = higher_is_better(race.metric)
     entries = comparison.table.to_dict("records")
     sound = [place for place, entry in enumerate(entries) if entry["status"] == "ok"]
@@ -153,16 +162,19 @@ def _on_held_out_rows(
             f"no interval: the error of {race.metric} that comes from the held-out rows is not known, so "
             "this comparison cannot say that one helps; --confirm nested can",
         )
+    elif math.isfinite(entry["detectable"]):
+        words = in_words(entry["detectable"], entry["difference"], entry["needs"])
+        notes = (f"This evidence {words}.",)
     return Found(
         entry["verdict"], difference, chosen, score, over, results, alone, networks, comparison, notes=notes
     )
 
 
-def _comparison(results: Results, baseline: Mapping[str, Any], metric: str) -> Comparison:
-    """Returns the comparison of the finalists with the baseline, and what the lines not separated need."""
-    design = results.design
+def compared(results: Results, questions: Questions) -> Comparison:
+    """Returns the comparison of finalists with the baseline on the rows that their search never saw."""
+    design, metric = results.design, results.design.check_metric(questions.metric)
     scores = Scores(design, metric, results.units(metric), results.num_ok(), results.examples)
-    found = with_held_out_df(compare(scores, baseline, ()), design)
+    found = with_held_out_df(compare(scores, questions.baseline, ()), design)
     return with_needs(found, design, results.table(metric))
 
 
@@ -174,7 +186,7 @@ def with_held_out_df(comparison: Comparison, design: Design) -> Comparison:
     s is the error over S seeds and e that of n held-out rows. Where e dominates, as it does on few rows,
     S - 1 would be as if those few seeds were all that is known of it. The family is Bonferroni's: of three
     lines it is hardly wider than any other. `df`, `p`, `p_family`, `reach`, `family_low`, `family_high`,
-    `verdict` and `sentence` are new.
+    `verdict` and `sentence` are new; `needs.with_needs` then says what it would take.
 
     Args:
         comparison: comparison with a baseline, on one split.
@@ -197,10 +209,7 @@ def with_held_out_df(comparison: Comparison, design: Design) -> Comparison:
         level = 1 - (1 - LEVEL) / len(lines)
         found = around(entry["difference"], both, entry["df"], level)
         low, high = entry["family_low"], entry["family_high"] = found.low, found.high
-        entry["p"], entry["p_family"] = (
-            found.p,
-            min(1.0, len(lines) * found.p),
-        )  # Bonferroni's, as the interval
+        entry["p"], entry["p_family"] = found.p, min(1.0, len(lines) * found.p)
         entry["reach"] = (high - low) / 2 / both
         entry["verdict"] = (
             "not separated" if low <= 0 <= high else "helps" if (low > 0) == higher else "hurts"
@@ -233,14 +242,21 @@ def _in_outer_folds(
         why = "a network of the comparison diverged, or the metric is not defined in an outer fold"
         return Found("", NOTHING, chosen, score, over, results, alone, networks, None, folds, (why,))
     differences = unrounded(folds[:, 0] - folds[:, 1], folds, own.configs[0].dtype)
-    difference = unit_interval(own, differences)
+    least = float(row_variance(own, race.metric, differences[None])[0])
+    difference = unit_interval(own, differences, least)
     verdict = "not separated"
     if not math.isnan(difference.se) and not difference.low <= 0 <= difference.high:
         verdict = "helps" if (difference.low > 0) == higher_is_better(race.metric) else "hurts"
     of_both = " and ".join(as_number(mean) for mean in folds.mean(axis=0))
+    notes = [f"{race.metric} over the outer folds: {of_both} of the baseline"]
+    if verdict == "not separated" and not math.isnan(difference.se):
+        one, other = (
+            np.stack([table[places[fold][side], :, fold] for fold in outer], axis=1) for side in (0, 1)
+        )
+        notes.append(f"This evidence {outer_in_words(difference, own, one - other)}.")
     return Found(
         verdict, difference, base if verdict == "hurts" else chosen, score, over, results, alone, networks,
-        None, folds, (f"{race.metric} over the outer folds: {of_both} of the baseline",),
+        None, folds, tuple(notes),
     )  # fmt: skip
 
 

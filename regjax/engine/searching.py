@@ -24,7 +24,7 @@ from regjax.native.build import compiler
 from regjax.store.store import Store
 from regjax.study.design import Design
 from regjax.study.groups import Kernel
-from regjax.study.halving import Arena, goes_on, winners
+from regjax.study.halving import goes_on, merged, winners
 from regjax.study.plan import Keep, Plan, make_plan, resolve_kernel
 from regjax.study.questions import Origin
 from regjax.study.selection import higher_is_better
@@ -171,16 +171,6 @@ def thinned(design: Design, number: int) -> Splits:
 
 
 # -- what became of it ------------------------------------------------------------------------------------
-
-
-def merged(arenas: Sequence[Arena]) -> list[Arena]:
-    """Returns the arenas with the brackets of Hyperband put together, as they meet at the end."""
-    found: dict[tuple[str, int], Arena] = {}
-    for arena in arenas:
-        key = arena.role, arena.outer
-        before = found[key].configurations if key in found else ()
-        found[key] = arena._replace(configurations=(*before, *arena.configurations), goes_on=())
-    return list(found.values())
 
 
 def winners_of(design: Design, race: Race, standing: Standing) -> dict[tuple[int, str], list[int]]:

@@ -77,7 +77,7 @@ def tune(
             others are drawn, and every regulariser that is searched is off.
         confirm: fraction of the rows that the search never sees and that the comparison is made on; or
             "nested": the whole search is done again in each of several outer folds. None takes 0.3 of 1,000
-            rows or more, and nests searches of fewer.
+            rows (or groups) or more, and nests searches of fewer.
         search: how is searched: finalists, reduction, rungs, Hyperband, resource, outer folds, seed.
         metric: validation metric that is ranked; None takes val_accuracy or val_r2.
         store: path of an SQLite file that keeps every network: the same call goes on where it was
@@ -108,6 +108,7 @@ def tune(
         data, _space(space, config), config, Budget.of(budget), confirm=confirm, baseline=baseline,
         search=search, metric=metric, options=options,
     )  # fmt: skip
+    settings.check()  # before a store is made
     origin = Origin(os.fspath(data) if isinstance(data, str | os.PathLike) else None)
     work = Work(workers, kernel)
     with reporter(progress) as report, opened(store) as kept:

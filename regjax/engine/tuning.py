@@ -21,11 +21,11 @@ from regjax.core.data import Data
 from regjax.core.metrics import without_split
 from regjax.data.splits import check_fraction, folds_among, parted
 from regjax.data.ties import Pairs, Ties
-from regjax.store.identity import hash_of_arrays
+from regjax.store.identity import identities, sweep_identity
 from regjax.study.configuration import Configuration, value_of
 from regjax.study.design import Design
 from regjax.study.grid import Grid
-from regjax.study.halving import Arena, brackets, numbers, rung_steps, steps_of
+from regjax.study.halving import AllDiverged, Arena, brackets, numbers, rung_steps, steps_of
 from regjax.study.plan import free_memory
 from regjax.study.records import num_params
 from regjax.study.resolve import make_design, with_configurations
@@ -50,6 +50,8 @@ LEAST_STEPS, MOST_STEPS = 900, 9_000
 OWN_OPTIONS = ("validation", "fold_inputs", "epochs", "stopping")
 # The least that a budget of seconds is measured by, and the most, as shares of it.
 MEASURED, MOST_MEASURED = 0.04, 0.12
+# Of a few candidates all may diverge where a search of more goes on: so many are measured before it is said.
+MOST_DIVERGED = 100
 # Shares of the seconds that are left: for the model and the references, and for what a prediction misses.
 RESERVE, MARGIN = 0.04, 0.95
 # Fewest training rows of a rung, where rows are the resource.
@@ -69,6 +71,7 @@ class Splitting:
 
     Attributes:
         mode: "holdout" or "nested".
+        grouped: whether samples are tied to groups.
         confirms: (training, validation) indices of each split of the comparison.
         of_outer: outer fold, or -1 for all rows that are searched -> numbers of its search's splits.
     """
@@ -79,6 +82,7 @@ class Splitting:
         self.confirm: Any = confirm
         self.folds, self.outer = check_count("folds", folds, at_least=2), outer
         self.mode: Mode = "holdout"
+        self.grouped = False
         self.confirms: Pairs = []
         self.of_outer: dict[int, tuple[int, ...]] = {}
 
@@ -86,7 +90,10 @@ class Splitting:
         """Returns the (train, validation) indices of all splits of the search."""
         every, confirm = np.arange(data.x.shape[1]), self.confirm
         if confirm is None:
-            confirm = HELD_OUT if len(every) >= MANY_ROWS else "nested"
+            # Rows of a group are not evidence of their own: outer folds of whole groups are.
+            many = len(every) if ties is None or ties.name == "time" else ties.num
+            confirm = HELD_OUT if many >= MANY_ROWS else "nested"
+        self.grouped = ties is not None and ties.name == "groups"
         if confirm == "nested":
             self.mode = "nested"
             self.confirms = folds_among(data, every, self.outer, ties)
@@ -234,17 +241,17 @@ class Setting:
     @property
     def ask(self) -> dict[str, Any]:
         """What is asked for, in words that JSON can hold: equal words are one search."""
-        splits = self.first.splits
         asked = {
-            "budget": str(self.budget),
+            # Not in words, which leave the seconds of an hour out.
+            "budget": f"{self.budget.amount!r} {self.budget.unit}",
             "space": self.space.words,
             "baseline": describe(self.fixed),
             "search": dataclasses.asdict(self.search),
             "config": repr(self.base),
             "metric": self.metric,
             "seeds": list(self.seeds),
-            "splits": hash_of_arrays(splits.train, splits.val),
-            "standardize": [self.first.standardize, self.first.standardize_target],
+            # Splits and samples with their names, pairing, standardising: all that a network depends on.
+            "first": sweep_identity(identities(self.first), self.first),
         }
         return json.loads(json.dumps(asked))
 
@@ -269,24 +276,28 @@ class Setting:
         drawn = self.space.draw(16, self.search.seed)
         return max(with_configurations(self.first, self.base, Grid(tuple(drawn))).configs, key=num_params)
 
-    def counted(self) -> int | None:
-        """Returns the number of candidates that a budget of networks or steps holds; None of seconds.
+    def check(self) -> None:
+        """Raises what is wrong with the smallest search.
 
         Raises:
-            ValueError: it does not hold the smallest search.
+            ValueError: the space does not have its candidates, or the budget does not hold it.
         """
+        amount, unit = self.budget
+        num = max(2, self.search.finalists)
+        least = self.size(num)
+        if unit != "seconds" and getattr(least, unit) > amount:
+            raise ValueError(
+                f"budget must be at least {getattr(least, unit):,} {unit}, for {counted(num, 'candidate')} "
+                f"on {counted(len(self.first.splits.train), 'split')} and their comparison, got {self.budget}"
+            )
+        self.design(max(64, num))  # of fewer, some may be the baseline
+
+    def counted(self) -> int | None:
+        """Returns the number of candidates that a checked budget holds; None of one of seconds."""
         amount, unit = self.budget
         if unit == "seconds":
             return None
-        found = self.most(lambda size: getattr(size, unit) <= amount)
-        if not found:
-            least = self.size(max(2, self.search.finalists))
-            raise ValueError(
-                f"budget must be at least {getattr(least, unit):,} {unit}, for "
-                f"{counted(max(2, self.search.finalists), 'candidate')} on "
-                f"{counted(len(self.first.splits.train), 'split')} and their comparison, got {self.budget}"
-            )
-        return found
+        return self.most(lambda size: getattr(size, unit) <= amount)
 
     def measured(self, run: Callable[[Design, int, bool], None], began: float) -> tuple[int, str]:
         """Returns the number of candidates that a budget of seconds holds, and what was measured.
@@ -295,13 +306,22 @@ class Setting:
             run: trains a search of a design whose first candidates are so many, its comparison too where the
                 flag says so, and keeps nothing of it.
             began: `time.perf_counter()` when the seconds began.
+
+        Raises:
+            AllDiverged: all candidates, or all of the baseline, diverged however many there were.
         """
         amount = self.budget.amount
         num, rate, compiled = max(2, self.search.finalists), math.inf, None
         while True:
             design, found = self.design(num)
             started = time.perf_counter()
-            run(design, found, compiled is None)
+            try:
+                run(design, found, compiled is None)
+            except AllDiverged:
+                if found < num or num >= MOST_DIVERGED:
+                    raise
+                num *= 4
+                continue
             ended = time.perf_counter()
             took, spent = ended - started, ended - began
             if compiled is None:  # this one compiles: its time is spent, and says little about the rest
@@ -342,17 +362,19 @@ def make_setting(
             raise TypeError(
                 f"{name} must not be given: a search has splits of its own, got {shown(options[name])}"
             )
+    if not isinstance(config, Config | Mapping | None):
+        raise TypeError(f"config must be a regjax.Config or a dict, got {type(config).__name__}")
     options = dict(options)
     seeds, folds = options.pop("seeds", SEEDS), options.pop("folds", FOLDS)
     splitting = Splitting(confirm, FOLDS if folds is None else folds, search.outer)
     if options.get("standardize") is None:
         options["standardize"] = True
-    if options.get("standardize_target") is None and _is_real(data, options):
+    loss = config.loss if isinstance(config, Config) else dict(config or {}).get("loss", "auto")
+    is_squared = loss in ("auto", "squared_error")
+    if options.get("standardize_target") is None and is_squared and _is_real(data, options):
         options["standardize_target"] = True
     given = config
     if not isinstance(config, Config):
-        if config is not None and not isinstance(config, Mapping):
-            raise TypeError(f"config must be a regjax.Config or a dict, got {type(config).__name__}")
         given = {"optimizer": "adamw", "init": "he", "num_steps": LEAST_STEPS} | dict(config or {})
         given = {name: value for name, value in given.items() if name not in ("batch_size", "eval_every")}
     # One that stops early where the space has any, so that samples are split off for it.
@@ -362,6 +384,9 @@ def make_setting(
         count = counted(first.test.x.shape[1], "test sample")
         note = f"{count} set aside: neither the search nor the comparison sees them"
         first = dataclasses.replace(first, test=None, notes=(*first.notes, note))
+    if splitting.mode == "holdout" and splitting.grouped:
+        note = 'the interval takes held-out rows of one group for independent: confirm="nested" does not'
+        first = dataclasses.replace(first, notes=(*first.notes, note))
     metric = first.check_metric(metric)
     base = _base(first, config, metric, search)
     return Setting(

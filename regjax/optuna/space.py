@@ -14,6 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from regjax.core.checks import check_known, shown
+from regjax.store.identity import fingerprint
 from regjax.study.configuration import ELSEWHERE, NAMES, Configuration
 from regjax.study.design import Design
 from regjax.study.grid import grid_from_list
@@ -30,6 +31,7 @@ def words_of(design: Design, metric: str) -> dict[str, Any]:
     return {
         "metric": metric,
         "samples": design.data.x.shape[1],
+        "data set": fingerprint(design.data)[:8],
         "mean": design.units_in_words(),
         "steps": design.configs[0].num_steps,
     }
@@ -51,7 +53,7 @@ def check_study(study: optuna.Study, words: Mapping[str, Any]) -> None:
         )
     before = study.user_attrs.get(ATTRIBUTE, words)
     for name, value in words.items():
-        if before.get(name) != value:
+        if before.get(name, value) != value:
             raise ValueError(
                 f"study must have values of one {name}, here {value}, got trials of {before.get(name)}: "
                 "take a study of another name"

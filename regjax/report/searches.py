@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from regjax.plot.answers import outer_folds, rungs
 from regjax.report.html import answer_page, page
 from regjax.report.words import About
+from regjax.study.choice import Choice
 from regjax.study.references import References
 from regjax.study.tuned import Tuned
 
@@ -31,10 +34,32 @@ def search_page(tuned: Tuned, references: References | str | None = None) -> str
         if tuned.folds is not None:
             pictures = {FOLDS: outer_folds(tuned)} | pictures
         return answer_page(tuned.of_choice, about, pictures, references, tuned.notes)
+    return page(
+        tuned.results,
+        tuned.comparison,
+        choice_of(tuned),
+        about=about,
+        pictures=pictures,
+        references=references,
+    )
+
+
+def choice_of(tuned: Tuned) -> Choice | None:
+    """Returns the choice that the page of a search that held rows out marks: the model's; None of none.
+
+    The best mean of the finalists and the baseline may be another one: where nothing is separated, the
+    model has the finalist of the largest difference, and that may be below 0.
+    """
     try:
         choice = tuned.results.best(tuned.metric)
     except ValueError:  # all of them diverged
-        choice = None
-    return page(
-        tuned.results, tuned.comparison, choice, about=about, pictures=pictures, references=references
+        return None
+    design = tuned.results.design
+    index = design.configurations.index(tuned.chosen)
+    if index == choice.index or tuned.results.num_ok()[index] < design.num_replicates:
+        return choice
+    reason = f"{design.in_words(tuned.chosen)}: the answer of the search"
+    mean = float(tuned.results.units(tuned.metric)[index].mean())
+    return dataclasses.replace(
+        choice, index=index, configuration=tuned.chosen, validation=mean, reason=reason, warnings=()
     )

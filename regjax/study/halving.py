@@ -18,6 +18,10 @@ import numpy as np
 from regjax.core.checks import check_count
 
 
+class AllDiverged(ValueError):
+    """All configurations of an arena diverged: none can go on."""
+
+
 class Arena(NamedTuple):
     """Configurations and splits whose rows decide among themselves which of them go on.
 
@@ -118,6 +122,8 @@ def goes_on(
 ) -> list[tuple[int, int]]:
     """Returns (configuration, split) of all that go on after a rung, arena by arena.
 
+    A bracket of Hyperband of which all diverged ends there, where another one goes on.
+
     Args:
         arenas: the arenas.
         rung: number of the rung.
@@ -126,25 +132,38 @@ def goes_on(
         higher: whether a higher score is better.
 
     Raises:
-        ValueError: all of an arena diverged.
+        AllDiverged: all of the arenas of one role and outer fold diverged.
     """
+    for arena in merged(arenas):
+        winners(arena, scores, ties, higher, 1)
     found = []
     for arena in arenas:
-        best = winners(arena, scores, ties, higher, arena.goes_on[rung])
+        own = np.ix_(arena.configurations, arena.folds)
+        best = [arena.configurations[p] for p in best_of(scores[own], ties[own], higher, arena.goes_on[rung])]
         found += [(configuration, fold) for configuration in sorted(best) for fold in arena.folds]
     return found
+
+
+def merged(arenas: Sequence[Arena]) -> list[Arena]:
+    """Returns the arenas with the brackets of Hyperband put together, as they meet at the end."""
+    found: dict[tuple[str, int], Arena] = {}
+    for arena in arenas:
+        key = arena.role, arena.outer
+        before = found[key].configurations if key in found else ()
+        found[key] = arena._replace(configurations=(*before, *arena.configurations), goes_on=())
+    return list(found.values())
 
 
 def winners(arena: Arena, scores: np.ndarray, ties: np.ndarray, higher: bool, num: int) -> list[int]:
     """Returns numbers of the best configurations of an arena, best first; arguments as in `goes_on`.
 
     Raises:
-        ValueError: all of them diverged.
+        AllDiverged: all of them diverged.
     """
     own = np.ix_(arena.configurations, arena.folds)
     places = best_of(scores[own], ties[own], higher, num)
     if not places:
-        raise ValueError(
+        raise AllDiverged(
             f"a {'candidate' if arena.role == 'candidates' else 'baseline'} must stay finite, and all "
             f"{len(arena.configurations)} diverged: search lower learning rates"
         )

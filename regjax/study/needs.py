@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from regjax.study.comparison import Comparison, resolve_pairs
+from regjax.study.intervals import Interval
 from regjax.study.one_question import ChoiceComparison
 from regjax.study.power import (
     Components,
@@ -108,7 +109,8 @@ def with_needs(found: Comparison, design: Design, scores: np.ndarray) -> Compari
         needs.append(needs_in_words(required, rows))
         sentences.append(f"{sentence}; {in_words(could[-1], line.difference, needs[-1])}")
     table = table.assign(detectable=could, needs=needs, sentence=sentences)
-    notes = (*found.notes, NOTE) if np.any(np.isfinite(could)) else found.notes
+    notes = tuple(note for note in found.notes if note != NOTE)
+    notes = (*notes, NOTE) if np.any(np.isfinite(could)) else notes
     return dataclasses.replace(found, table=table, notes=notes)
 
 
@@ -135,6 +137,25 @@ def choice_with_needs(found: ChoiceComparison, design: Design, scores: np.ndarra
     required = _requirement(line_of(entry, extent_of(design), own - base), rows)
     words = in_words(required.detectable, found.difference, needs_in_words(required, rows))
     return dataclasses.replace(found, needs=words)
+
+
+def outer_in_words(found: Interval, design: Design, differences: np.ndarray) -> str:
+    """Returns what the outer folds of a search could have shown, and what would show the difference seen.
+
+    Args:
+        found: the interval over the outer folds, with a standard error.
+        design: design of the comparison, whose folds are the outer ones.
+        differences: the difference of each seed and outer fold, `(seeds, folds)`.
+    """
+    entry = {
+        "difference": found.mean, "sampling_se": math.nan, "df": found.df,
+        "reach": reach_of(1, found.df), "family_low": found.low, "family_high": found.high,
+    }  # fmt: skip
+    rows = design.data.x.shape[1]
+    required = _requirement(line_of(entry, extent_of(design), differences), rows)
+    # A search has no repeats.
+    words = needs_in_words(required._replace(repeats=math.nan), rows)
+    return in_words(required.detectable, found.mean, words)
 
 
 def _requirement(line: Line, num_rows: int) -> Requirement:

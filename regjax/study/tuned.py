@@ -326,7 +326,7 @@ class Tuned:
         for rung in self.rungs:
             lines.append(
                 f"{rung.step:>8,}{rung.candidates:>12,}{rung.baselines:>11,}{rung.diverged:>10,}"
-                f"{as_number(rung.best):>10}{as_number(rung.best_baseline):>10}"
+                f"  {as_number(rung.best):>8}  {as_number(rung.best_baseline):>8}"
             )
         return "\n".join(lines)
 

@@ -144,3 +144,30 @@ def test_sweeps_of_a_nested_search_say_why_they_are_not_whole(table, tmp_path):
     assert "it is part of a search, whose networks drop out" in plotted.stderr
     assert command("report", store, "--sweep", 1, "-o", page).returncode == 0
     assert "the others dropped out of the search" in page.read_text()
+
+
+def test_the_page_of_a_stored_comparison_says_what_the_search_said(tmp_path):
+    import regjax
+    from regjax.cli.report import _of_search
+    from regjax.engine.sweep import opened
+
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(150, 3))
+    y = (X[:, 0] + rng.normal(size=150) > 0).astype(int)
+    space = {"learning_rate": "loguniform(0.1, 1)", "hidden": 6, "l2": "loguniform(0.1, 10)"}
+    config = {"optimizer": "sgd", "num_steps": 18, "eval_every": 2, "batch_size": "full"}
+    asked = {"config": config, "folds": 2, "seeds": 2, "progress": False, "budget": "60 networks"}
+    store = tmp_path / "s.sqlite"
+    found = regjax.tune((X, y), space, confirm=0.3, store=store, **asked)
+    for number in (1, 2):
+        with opened(store) as kept:
+            begun = kept.design_of(number)
+        results = regjax.load(store, number, unfinished=True)
+        answers = results.answers(begun.questions)
+        said = _of_search(answers, results, begun.questions, begun.origin.search)
+        assert said.first is None
+        if number == 1:  # the search has chosen by these rows
+            assert said.comparison is None
+            assert "chosen by these rows" in said.missing[0]
+        else:
+            assert said.comparison.table["sentence"].tolist() == found.comparison.table["sentence"].tolist()

@@ -8,10 +8,11 @@ import pytest
 from scipy import stats
 
 import regjax
-from regjax.engine import scheduler, tune, tuning
+from regjax.engine import confirming, scheduler, tune, tuning
 from regjax.engine.searching import Work, searched, thinned
 from regjax.engine.sweep import opened, run
-from regjax.report.searches import search_page
+from regjax.report.searches import choice_of, search_page
+from regjax.study import halving
 from regjax.study.questions import NOWHERE
 from regjax.study.tuned import Budget
 
@@ -130,6 +131,15 @@ def test_the_answer_on_held_out_rows_is_a_family_of_the_finalists():
             reach = stats.t.ppf(1 - 0.05 / 6, df) * np.sqrt(s + e)
             assert entry["family_high"] - entry["difference"] == pytest.approx(reach)
             assert entry["family_low"] - entry["difference"] == pytest.approx(-reach)
+            assert entry["reach"] * np.sqrt(s + e) == pytest.approx(reach)
+            assert entry["p_family"] == pytest.approx(min(1, 3 * entry["p"]))
+            if entry["verdict"] == "not separated":  # more than the interval reaches, by 80 % power
+                assert reach < entry["detectable"] < 2 * reach
+                assert "could have shown" in entry["sentence"]
+    assert any(note.startswith("This evidence could have shown") for note in found.notes) == (
+        found.verdict == "not separated"
+    )
+    assert len(set(found.comparison.notes)) == len(found.comparison.notes)
     assert f"{found.verdict}: " in found.sentence
     assert "on 36 rows that the search never saw" in found.sentence
     # Networks that begin: candidates and baselines in two folds, and four configurations of two seeds.
@@ -153,6 +163,10 @@ def test_the_answer_of_a_nested_search_is_one_interval_over_outer_folds():
     assert found.difference.se == pytest.approx(se)
     assert found.difference.df == 4
     assert "over 5 outer folds" in found.sentence
+    assert any(note.startswith("This evidence could have shown") for note in found.notes) == (
+        found.verdict == "not separated"
+    )
+    assert not any("repeats" in note for note in found.notes)
     assert found.num_networks <= 320
     np.testing.assert_allclose(found.of_choice.units("val_accuracy")[0], found.folds[:, 0], rtol=1e-6)
 
@@ -304,9 +318,7 @@ def test_bad_input_is_said_before_anything_is_trained(tmp_path, trained, options
     with pytest.raises(error, match=re.escape(words)):
         regjax.tune(samples(), **asked, store=store)
     assert not trained
-    with opened(store) as kept:
-        assert kept is not None
-        assert not kept.overview()
+    assert not store.exists()
 
 
 def test_a_part_of_a_search_finds_the_whole(tmp_path):
@@ -356,3 +368,83 @@ def test_the_page_of_a_search_asks_for_no_flag_of_a_sweep():
     html = search_page(found, "none")
     assert "keep=&#39;all&#39;" not in html
     assert "Shown: " in html
+
+
+@pytest.mark.parametrize(
+    "other", [{"pairing": "independent"}, {"labels": ["no", "yes"]}, {"budget": "7201s"}]
+)
+def test_a_search_that_asks_for_something_else_is_another_one(other):
+    X, y = samples()
+    options = {"config": CONFIG, "confirm": 0.3, "baseline": None, "search": regjax.Search(), "metric": None}
+    asks = []
+    for extra in ({}, other):
+        found = dict(extra)
+        labels = np.array(found.pop("labels", ["a", "b"]))[y]
+        budget = Budget.of(found.pop("budget", "7200s"))
+        one = tuning.make_setting(
+            (X, labels), regjax.study.space.Space.of(SPACE), budget=budget,
+            options={"folds": 2, "seeds": 2, **found}, **options,
+        )  # fmt: skip
+        asks.append(one.ask)
+    assert asks[0] != asks[1]
+
+
+def test_counts_are_tuned_as_they_are():
+    X, _ = samples(80)
+    counts = np.random.default_rng(0).poisson(np.exp(0.5 * X[:, 0])).astype(float)
+    asked = ASKED | {"config": CONFIG | {"loss": "poisson"}}
+    space = SPACE | {"learning_rate": "loguniform(0.001, 0.01)"}
+    found = regjax.tune((X, counts), space, budget="60 networks", confirm=0.3, **asked)
+    assert not found.results.design.standardize_target
+
+
+def test_one_sample_more_in_each_outer_fold_does_not_help(monkeypatch):
+    # Of 13 and 12 samples: these differences have next to no spread of their own.
+    differences = np.array([1 / 13, 1 / 12, 1 / 12, 1 / 12, 1 / 12])
+    monkeypatch.setattr(confirming, "unrounded", lambda *scores: differences)
+    found = regjax.tune(samples(61), SPACE, budget="160 networks", **ASKED | {"seeds": 1})
+    assert found.difference.mean == pytest.approx(differences.mean())
+    assert found.verdict == "not separated"
+
+
+def test_few_that_diverge_while_a_budget_is_measured_end_no_search():
+    wild = {"learning_rate": [0.1, 0.2, 0.3, 1e30, 1e31, 1e32], "l2": "loguniform(0.1, 10)"}
+    for seed in range(3):
+        search = regjax.Search(seed=seed, outer=2)
+        found = regjax.tune(samples(), wild, budget="2s", search=search, **ASKED)
+        assert found.num_candidates > 3
+        assert found.chosen["learning_rate"] < 1
+
+
+def test_a_bracket_that_diverged_ends_no_search():
+    one, other = (halving.Arena("candidates", own, (0,), (1, 1)) for own in ((0, 1), (2, 3)))
+    scores = np.array([[np.nan], [np.nan], [0.5], [0.7]])
+    assert halving.goes_on([one, other], 0, scores, -scores, higher=True) == [(3, 0)]
+    with pytest.raises(ValueError, match="all 2 diverged"):
+        halving.goes_on([one], 0, scores, -scores, higher=True)
+    with pytest.raises(ValueError, match="all 2 diverged"):
+        halving.goes_on([one, other._replace(outer=0)], 0, scores, -scores, higher=True)
+
+
+@pytest.mark.parametrize(
+    ("groups", "confirm", "mode"), [(40, None, "nested"), (1200, None, "holdout"), (40, 0.3, "holdout")]
+)
+def test_rows_of_few_groups_do_not_confirm(groups, confirm, mode):
+    found = tuning.make_setting(
+        samples(1200), regjax.study.space.Space.of(SPACE), CONFIG, Budget.of("100 networks"),
+        confirm=confirm, baseline=None, search=regjax.Search(), metric=None,
+        options={"folds": 2, "seeds": 2, "groups": np.arange(1200) % groups},
+    )  # fmt: skip
+    assert found.splitting.mode == mode
+    assert any("for independent" in note for note in found.first.notes) == (mode == "holdout")
+
+
+def test_the_page_of_a_search_marks_the_configuration_of_the_model():
+    found = regjax.tune(samples(120), SPACE, budget="60 networks", confirm=0.3, **ASKED)
+    for chosen in (*found.finalists, found.baseline):
+        choice = choice_of(dataclasses.replace(found, chosen=chosen))
+        assert choice is not None
+        assert choice.configuration == chosen
+        assert found.results.design.configurations[choice.index] == chosen
+        mean = found.results.units(found.metric)[choice.index].mean()
+        assert choice.validation == pytest.approx(mean)

@@ -248,3 +248,13 @@ def test_the_page_runs():
     failed, attempted = doctest.testfile(str(page), module_relative=False)
     assert failed == 0
     assert attempted >= 10
+
+
+def test_a_study_of_other_samples_is_refused():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 3)), np.arange(40) % 2
+    study = new_study()
+    optimize(study, (X, y), SPACE, n_trials=2, progress=False, **ASKED)
+    with pytest.raises(ValueError, match="study must have values of one data set"):
+        optimize(study, (X + 1, y), SPACE, n_trials=2, progress=False, **ASKED)
+    assert len(study.trials) == 2

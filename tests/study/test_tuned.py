@@ -2,12 +2,13 @@
 
 import json
 import re
+import types
 
 import numpy as np
 import pytest
 
 from regjax.study.halving import Arena
-from regjax.study.tuned import Budget, Race, Search, as_bits
+from regjax.study.tuned import Budget, Race, Rung, Search, Tuned, as_bits
 
 
 @pytest.mark.parametrize(
@@ -61,3 +62,9 @@ def test_a_race_comes_back_from_json():
     assert again == race
     for found, given in zip(again.pairs(11)[0], samples, strict=True):
         np.testing.assert_array_equal(found, given)
+
+
+def test_large_scores_of_rungs_do_not_run_into_each_other():
+    rung = Rung(5, 18, 6, 0, -6.5414, -84224.8635)
+    lines = Tuned.rungs_in_words(types.SimpleNamespace(rungs=(rung,))).splitlines()
+    assert lines[1].split() == ["5", "18", "6", "0", "-6.5414", "-84224.8635"]
