@@ -64,6 +64,7 @@ TESTED_IN = {
     "engine.signals": "engine/test_checkpoints.py",
     "engine.tuning": "engine/test_tune.py",
     "data.columns": "data/test_files.py",
+    "data.scales": "data/test_splits.py",
     "data.delimited": "data/test_files.py",
     "data.dialect": "data/test_files.py",
     "data.layout": "data/test_files.py",

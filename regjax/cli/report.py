@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +111,7 @@ def _page(path: str, overview: Overview, begun: StoredSweep, every: int | None, 
 
 
 def _of_search(
-    answers: Answers, results: Results, questions: Questions, search: dict[str, Any] | None
+    answers: Answers, results: Results, questions: Questions, search: Mapping[str, Any] | None
 ) -> Answers:
     """Returns answers as they may be given of a sweep that is part of a search, None being of none."""
     from regjax.engine.confirming import compared

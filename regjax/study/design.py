@@ -25,8 +25,9 @@ from regjax.core.metrics import CLASS_METRICS, REAL_METRICS, UNITS, without_spli
 from regjax.core.mlp import Params
 from regjax.data.encode import Statistics, encode, fit_statistics
 from regjax.data.repeats import sizes_of
+from regjax.data.scales import standardisation, target_standardisation
 from regjax.data.schema import Schema
-from regjax.data.splits import Splits, standardisation, target_standardisation
+from regjax.data.splits import Splits
 from regjax.study.configuration import NAMES, Configuration, is_mentioned, value_of
 from regjax.study.drawn import draw_as_sklearn
 from regjax.study.evidence import Evidence, Row

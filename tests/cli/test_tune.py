@@ -161,6 +161,7 @@ def test_the_page_of_a_stored_comparison_says_what_the_search_said(tmp_path):
     found = regjax.tune((X, y), space, confirm=0.3, store=store, **asked)
     for number in (1, 2):
         with opened(store) as kept:
+            assert kept is not None
             begun = kept.design_of(number)
         results = regjax.load(store, number, unfinished=True)
         answers = results.answers(begun.questions)
@@ -170,4 +171,6 @@ def test_the_page_of_a_stored_comparison_says_what_the_search_said(tmp_path):
             assert said.comparison is None
             assert "chosen by these rows" in said.missing[0]
         else:
+            assert said.comparison is not None
+            assert found.comparison is not None
             assert said.comparison.table["sentence"].tolist() == found.comparison.table["sentence"].tolist()
