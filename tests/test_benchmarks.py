@@ -46,6 +46,7 @@ from benchmarks.problems import SIZES, Prepared, problems, rows_of
 pytestmark = [pytest.mark.bits, pytest.mark.slow]
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_bench_compare(monkeypatch, capsys, tmp_path):
     arguments = ["bench_compare", "--steps", "3", "--repeats", "1", "--json", str(tmp_path / "r.json")]
@@ -248,6 +249,7 @@ def test_bench_regularisers(monkeypatch, capsys):
     assert "ratio to none" in out
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_the_table(capsys, tmp_path):
     asked = "--quick --problems tutorial --sizes 1 16 --seconds 0.01 --repeats 2 --parts table"
@@ -485,6 +487,7 @@ def test_break_even_counts_compiling():
     assert found["Equinox"] == (1, None)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # of the libraries that are compared
 @pytest.mark.parametrize(

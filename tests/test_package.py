@@ -118,9 +118,9 @@ PATHS = {
 MODULES = [name for name in PATHS if "." in name and not name.endswith("__init__")]
 # Those whose doctests train for seconds.
 TRAINING = {
-    "engine.population", "engine.references", "optuna.export", "optuna.trials", "sklearn.estimators",
-    "sklearn.fitted", "sklearn.halving", "sklearn.path", "sklearn.rules", "sklearn.search",
-    "study.model", "tutorial.experiment", "tutorial.functions",
+    "engine.population", "engine.references", "engine.tune", "optuna.export", "optuna.trials",
+    "sklearn.estimators", "sklearn.fitted", "sklearn.halving", "sklearn.path", "sklearn.rules",
+    "sklearn.search", "study.model", "tutorial.experiment", "tutorial.functions",
 }  # fmt: skip
 NAMED_TUPLES = {"_make", "_asdict", "_fields", "_field_defaults", "_replace"}
 

@@ -97,7 +97,10 @@ def tune(
 
     Example:
         >>> import regjax
-        >>> tuned = regjax.tune("two_regions", budget="600 networks", folds=2, seeds=2, progress=False)
+        >>> space = {"learning_rate": "loguniform(0.01, 0.1)", "l2": "loguniform(0.1, 10)", "hidden": 8}
+        >>> tuned = regjax.tune(
+        ...     "two_regions", space, budget="300 networks", folds=2, seeds=2, progress=False
+        ... )
         >>> tuned.verdict in ("helps", "hurts", "not separated"), tuned.mode
         (True, 'nested')
     """

@@ -93,6 +93,7 @@ def _folds(
     ax.axvline(0, color="#000000", linewidth=0.8)
     ax.set_yticks([0, 1], ["mean, 95 %", "folds"])
     ax.set_ylim(-0.6, 1.6)
+    ax.set_ylabel("differences")
     side = "right" if higher_is_better(metric) else "left"
     ax.set_xlabel(f"chosen less baseline, {without_split(metric)}; better: {side} of 0")
     ax.grid(axis="x", alpha=0.25)

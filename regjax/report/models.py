@@ -10,6 +10,7 @@ are labels, and all other texts are of this package.
 from __future__ import annotations
 
 import importlib.resources
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -75,6 +76,8 @@ def document_of(
         "every": every or 0,
         "most_shown": MOST_SHOWN,
         "verdicts": {verdict: [look.colour, look.shape] for verdict, look in VERDICTS.items()},
+        # A line of some letters each: long labels would leave no room for the intervals.
+        "folded": [re.sub(r"(.{22,}?), ", r"\1,\n", name) for name in data["names"]],
         "palettes": PALETTES,
         "paint": PAINT,
         "colours": [_bytes_of(class_look(k).colour) for k in range(num_classes)],

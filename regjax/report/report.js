@@ -12,7 +12,7 @@ const part = (array, place, count) => array.subarray(place * count, (place + 1) 
 const halves = (a, place, count) => Float64Array.from(part(a, place, count), a.BYTES_PER_ELEMENT === 2 ? half : v => v);
 const number = v => typeof v !== "number" ? String(v) : Number.isFinite(v) ? String(+v.toPrecision(4)) : "";
 const tell = (id, name, values) => { byId(id).textContent = p.words[name].replace(/{(\w+)}/g, (_, key) => values[key]); };
-const label = i => (i === here ? "▸ " : "") + (i === p.chosen ? "★ " : "") + names[i];
+const label = (i, texts = names) => (i === here ? "▸ " : "") + (i === p.chosen ? "★ " : "") + texts[i];
 const [helps, hurts, neither] = Object.keys(p.verdicts), above = p.higher[p.metric] ? 1 : -1;
 const shown = () => `${split.value}_${metric.value}`, kept = history.state ?? {};  // of before a reload
 const controls = {split, metric, across, down, along, filter, order};
@@ -82,10 +82,10 @@ function drawMaps() {
   const cells = slice(x, y), line = slice(k), {values, low, high} = p.scores[shown()];
   const at = (k, list) => list.map(i => axes[k]?.level[i] ?? 0);
   colours.setv({low, high, palette: p.palettes[+p.higher[metric.value]]});
-  cell_source.data = {x: at(x, cells), y: at(y, cells), value: pick(values, cells), c: cells, name: cells.map(label),
+  cell_source.data = {x: at(x, cells), y: at(y, cells), value: pick(values, cells), c: cells, name: cells.map(i => label(i)),
                       here: cells.map(i => +(i === here)), star: cells.map(i => +(i === p.chosen)),
                       lost: pick(p.diverged, cells), text: cells.map(i => cells.length > 60 ? "" : number(values[i]))};
-  gap_source.data = {x: at(k, line), c: line, name: line.map(label), ...each(p.gap, v => pick(v, line))};
+  gap_source.data = {x: at(k, line), c: line, name: line.map(i => label(i)), ...each(p.gap, v => pick(v, line))};
   [[heat.below, heat.x_range, x], [heat.left, heat.y_range, y], [gap.below, gap.x_range, k]].forEach(
     ([side, span, axis]) => categories(side[0], span, of(axis)));
   tell("of_heat", split.value === "test" ? "heat_test" : "heat", {metric: shown()});
@@ -95,12 +95,9 @@ function drawForest() {
   all.sort((i, j) => above * (paired.difference[i] - paired.difference[j]));
   const some = all.filter((i, k) => k < ends || k >= all.length - ends || i === here);
   const style = k => some.map(i => p.verdicts[paired.verdict[i]][k]), size = some.map(i => i === here ? 14 : 8);
-  forest_source.data = {y: range(some.length), c: some, name: some.map(label), colour: style(0), marker: style(1), size,
-                        ...each(paired, v => pick(v, some))};
-  // Lines of some 30 letters: the labels of a search are long, and would leave no room for the intervals.
-  const folded = text => some.length > 12 ? text : text.split(", ").reduce((lines, part) =>
-    lines + (lines.length - lines.lastIndexOf("\n") + part.length > 30 ? ",\n" : ", ") + part);
-  categories(forest.left[0], forest.y_range, {name: "", texts: some.map(i => folded(label(i)))});
+  forest_source.data = {...each(paired, v => pick(v, some)), y: range(some.length), c: some, name: some.map(i => label(i)), size,
+                        colour: style(0), marker: style(1)};
+  categories(forest.left[0], forest.y_range, {name: "", texts: some.map(i => label(i, some.length > 12 ? names : p.folded))});
   tell("of_forest", "forest", {baseline: names[baseline] ?? p.baseline, some: some.length, all: all.length});
 }
 function draw() {

@@ -210,13 +210,24 @@ class Rows(Protocol):
     """
 
     @property
-    def design(self) -> Design: ...
+    def design(self) -> Design:
+        """The design."""
+        ...
+
     @property
-    def diverged_at(self) -> np.ndarray: ...
+    def diverged_at(self) -> np.ndarray:
+        """The step at which each row diverged, or -1."""
+        ...
+
     @property
-    def stopped_at(self) -> np.ndarray: ...
+    def stopped_at(self) -> np.ndarray:
+        """The step at which each row stopped, or -1."""
+        ...
+
     @property
-    def seconds(self) -> np.ndarray: ...
+    def seconds(self) -> np.ndarray:
+        """Time of each row."""
+        ...
 
     def params(self, row: int) -> Params:
         """Returns the parameters of a row that predict."""

@@ -10,7 +10,7 @@ from command_line import regjax as regjax_command
 from regjax.cli import terminal
 
 SWEEP = ["sweep", "--data", "iris", "--l2", "0,1", "--steps", 5, "--folds", 3, "--seeds", 1, "--no-store"]
-TABLES = ["comparison.csv", "results.csv", "summary.csv", "sweep.toml"]
+TABLES = ["choice.csv", "comparison.csv", "results.csv", "summary.csv", "sweep.toml"]
 
 
 def fails(*arguments, **options):

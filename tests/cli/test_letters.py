@@ -64,7 +64,7 @@ def test_helps_are_readable(encoding):
     for words in ([], *([command] for command in COMMANDS)):
         code, out, err = written(encoding, *words, "--help")
         assert (code, err) == (0, "")
-        assert "?" not in out
+        assert "?" not in out.replace("beat none?", "")
         if encoding == "ascii":
             assert out.isascii()
 
@@ -90,7 +90,7 @@ def test_every_command_writes_what_can_be_read(encoding, tmp_path):
         code, out, err = written(encoding, *arguments)
         assert (arguments[0], code) == (arguments[0], 0), err
         assert out.strip()
-        assert "?" not in out + err
+        assert "?" not in (out + err).replace("beat none?", "")
     _, out, _ = written(encoding, *commands[6])
     assert "lambda.png" in out
     code, _, err = written(encoding, "sweep", *tiny, "--keep-prob", "λ…中")
@@ -111,4 +111,4 @@ def test_a_pipe_of_8_bits(encoding, tmp_path):
             timeout=300,
         )
         assert done.returncode == 0, done.stderr
-        assert "?" not in done.stdout.decode(encoding)
+        assert "?" not in done.stdout.decode(encoding).replace("beat none?", "")

@@ -108,6 +108,7 @@ EVERY = {
     "patience": ("none,5", [float("inf"), 5]),
     "seeds": ("3,5", [3, 5]),
     "folds": ("3", 3),
+    "repeats": ("2", 2),
     "pairing": ("independent", "independent"),
     "stopping": ("0.25", 0.25),
     "workers": ("1", 1),

@@ -167,6 +167,7 @@ def test_gradient_alone(name, depth):
     check_gradient_of({name: ON[name]}, loss, depth)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
@@ -564,6 +565,7 @@ def test_classes_are_asked_for_before_anything_is_compiled():
             regjax.Config(**bad)
 
 
+@pytest.mark.nightly
 @pytest.mark.bits
 @pytest.mark.slow
 @pytest.mark.parametrize(

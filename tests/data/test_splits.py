@@ -8,14 +8,8 @@ from sklearn.model_selection import GroupKFold, KFold, TimeSeriesSplit
 
 import regjax
 from regjax.core.data import Data
-from regjax.data.splits import (
-    hold_out,
-    hold_out_indices,
-    make_splits,
-    standardisation,
-    take,
-    target_standardisation,
-)
+from regjax.data.scales import standardisation, target_standardisation
+from regjax.data.splits import hold_out, hold_out_indices, make_splits, take
 
 X, Y = np.arange(10.0).reshape(5, 2), np.array([0, 1, 1, 0, 1])
 

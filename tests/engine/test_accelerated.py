@@ -283,6 +283,7 @@ def test_blocks_are_compiled_beforehand_and_not_trained(monkeypatch, caplog, siz
     assert "advance_lanes" not in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 @pytest.mark.parametrize("size", [pytest.param(None, marks=pytest.mark.slow), 20])
 def test_segments_in_blocks_give_the_bits_of_segments_in_one_piece(monkeypatch, size):

@@ -331,6 +331,7 @@ def test_a_task_without_a_library_says_so(monkeypatch):
         native(make_chunk(config), config, 1)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="of processors with AVX")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -19,6 +19,7 @@ def test_gradients_are_those_of_jax_grad(kernel):
     assert "softmax_cross_entropy" in as_text([found])
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_all_gradients_are_within_the_bound(kernel):
     kernel("float64")

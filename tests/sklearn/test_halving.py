@@ -145,6 +145,7 @@ def test_networks_go_on_and_no_step_is_made_twice(monkeypatch):
     assert steps.count == 3 * (9 * 3 + 3 * 6 + 1 * 18)
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_a_survivor_has_the_bits_of_the_same_network_in_a_grid_search():
     network = clone(NETWORK).set_params(dropout=0.1, early_stopping=True, batch_size=32)

@@ -130,6 +130,7 @@ def test_samples_that_a_sweep_cannot_have(counted):
     both(make_pipeline(encoder, classifier()), {"regmlpclassifier__alpha": [0.1, 1.0]})
 
 
+@pytest.mark.slow
 def test_early_stopping_watches_what_fit_watches(counted):
     grid = {"alpha": [0.001, 0.1], "hidden_layer_sizes": [(4,), (5,)]}
     network = classifier(early_stopping=True, max_iter=40, batch_size=16)
