@@ -58,7 +58,7 @@ def power(
     left, right = panels.subplots(1, 2)
     words = f"{comparison.metric}, difference to {comparison.baseline_in_words}, {comparison.units}"
     set_title(panels, f"what this sweep can show: {words}")
-    unit = f"true difference in {results.design.in_units(comparison.metric)}"
+    unit = f"true difference in {results.design.in_units(comparison.metric)}; ticks: those seen"
     left.set(xlabel=unit, ylabel="power, for one of the family")
     extent = lines[0].extent if lines else of.extent_of(results.design)
     again = "repeats of the folds" if extent.kind == "folds" else "seeds"
