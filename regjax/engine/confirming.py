@@ -152,7 +152,7 @@ def _on_held_out_rows(
         entry["difference"], math.hypot(entry["se"], entry["sampling_se"]), int(entry["df"]),
         entry["family_low"], entry["family_high"], entry["p_family"],
     )  # fmt: skip
-    if entry["verdict"] == "hurts":
+    if not _gains(entry["difference"], higher):
         place = len(finalists)
     chosen, score = [*finalists, base][place], float(scores[place])
     alone = _of_choice(results, [place])
@@ -168,6 +168,11 @@ def _on_held_out_rows(
     return Found(
         entry["verdict"], difference, chosen, score, over, results, alone, networks, comparison, notes=notes
     )
+
+
+def _gains(difference: float, higher: bool) -> bool:
+    """Returns whether a difference is in favour of the candidate; of none the model is the baseline's."""
+    return difference > 0 if higher else difference < 0
 
 
 def compared(results: Results, questions: Questions) -> Comparison:
@@ -254,8 +259,9 @@ def _in_outer_folds(
             np.stack([table[places[fold][side], :, fold] for fold in outer], axis=1) for side in (0, 1)
         )
         notes.append(f"This evidence {outer_in_words(difference, own, one - other)}.")
+    gains = _gains(difference.mean, higher_is_better(race.metric))
     return Found(
-        verdict, difference, base if verdict == "hurts" else chosen, score, over, results, alone, networks,
+        verdict, difference, chosen if gains else base, score, over, results, alone, networks,
         None, folds, tuple(notes),
     )  # fmt: skip
 

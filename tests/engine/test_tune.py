@@ -124,7 +124,7 @@ def test_the_answer_on_held_out_rows_is_a_family_of_the_finalists():
     assert found.difference.mean == table["difference"][best]
     assert found.difference.low == table["family_low"][best]
     assert found.verdict == table["verdict"][best]
-    assert found.chosen == (found.baseline if found.verdict == "hurts" else found.finalists[best])
+    assert found.chosen == (found.finalists[best] if found.difference.mean > 0 else found.baseline)
     # Both errors in quadrature, with the degrees of freedom of both, for three lines at once.
     for entry in table.to_dict("records"):
         if not np.isnan(entry["se"]):
