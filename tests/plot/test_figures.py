@@ -117,7 +117,7 @@ CASES = {
 }
 # What cannot be drawn, and what is said.
 REFUSED = {
-    "everything_diverged": {"importance": "diverged"},
+    "everything_diverged": {"importance": "diverged", "question": "they diverged"},
     "one_value": dict.fromkeys(("question", "forest", "power"), "baseline must be in the grid"),
     "one_sample": {
         "gap": "gap must have samples held out",

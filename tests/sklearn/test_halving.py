@@ -112,7 +112,10 @@ def test_options_of_the_iterations_are_scikit_learns():
          max_resources=4, cv=CV, data=data)  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore:Got `batch_size`")
+# Few samples: an estimator warns of its batches, and R² of a fold with one sample is not defined.
+@pytest.mark.filterwarnings(
+    "ignore:Got `batch_size`", "ignore:R.2 score is not", "ignore:One or more of the test"
+)
 @pytest.mark.slow
 def test_random_searches_are_scikit_learns():
     X, y = load_diabetes(return_X_y=True)
