@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from regjax.cli.options import FLAGS, SECTIONS
-from regjax.cli.values import values_of
+from regjax.cli.values import assignments_of, values_of
 from regjax.core.checks import check_known, shortened, shown
 from regjax.data.loaders import BUILT_IN
 from regjax.data.splits import check_fraction
@@ -244,21 +244,9 @@ def _sweep(given: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(found["store"], str) or not found["store"]:
         raise TypeError(f"store must be a path or none, got {shown(found['store'])}")
     if isinstance(found.get("baseline"), str):
-        found["baseline"] = _baseline(found["baseline"])
+        given = assignments_of(found["baseline"], "l2=0,keep_prob=1")
+        found["baseline"] = {name: _plain(value) for name, value in given.items()}
     Questions(**{name: found[name] for name in QUESTIONS if name in found})  # raises what is wrong with one
-    return found
-
-
-def _baseline(text: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for part in text.split(","):
-        name, equals, value = (piece.strip() for piece in part.partition("="))
-        if not (name and equals and value):
-            raise ValueError(f"baseline must be like l2=0,keep_prob=1, got {shown(text)}")
-        name = name.replace("-", "_")
-        if name in found:
-            raise ValueError(f"baseline must name each hyperparameter once, got {shown(text)}")
-        found[name] = _plain(values_of(name, value)[0])
     return found
 
 

@@ -13,8 +13,7 @@ import click
 from regjax.cli import terminal
 from regjax.cli.options import AXES, CONFIG, DATA, SWEEP, Flag, flags_of, one_source
 from regjax.cli.terminal import Interrupted, training_errors, user_errors
-from regjax.cli.values import read_text, values_of
-from regjax.core.checks import shown
+from regjax.cli.values import assignments_of, read_text, values_of
 from regjax.data.loaders import BUILT_IN
 from regjax.study.configuration import CONFIG_AXES
 
@@ -108,8 +107,9 @@ def finish(tuned: Tuned, model: str | None, out: str | None, *, as_json: bool) -
     from regjax.store.model_file import model_path, save_model
     from regjax.study.questions import Questions
 
-    beside = references_or_why(tuned.of_choice, Questions(metric=tuned.metric))
-    written = []
+    beside, written = None, []
+    if out is not None or not as_json:  # the JSON object has none
+        beside = references_or_why(tuned.of_choice, Questions(metric=tuned.metric))
     with user_errors():
         if model is not None:
             save_model(tuned.model, model_path(model))
@@ -145,7 +145,7 @@ def _check_files(model: str | None, out: str | None, store: str | None) -> None:
 
 def _arguments(source: str | None, flags: dict[str, Any], space_file: str | None) -> dict[str, Any]:
     """Returns the arguments of `engine.tune.tune`."""
-    from regjax.study.space import DEFAULT_SPACE
+    from regjax.study.space import default_space
     from regjax.study.tuned import Search
 
     given = {name: _read(name, text) for name, text in flags.items()}
@@ -159,18 +159,15 @@ def _arguments(source: str | None, flags: dict[str, Any], space_file: str | None
     search = {name: given.pop(name) for name in SEARCH if name in given}
     store = given.pop("store", "regjax.sqlite")
     if "baseline" in given:
-        given["baseline"] = _pairs(given["baseline"])
+        given["baseline"] = assignments_of(given["baseline"], "learning_rate=0.01,hidden=32")
     if space_file is not None:
         space = read_space(space_file) | space
-    elif space:
-        kept = {name: v for name, v in DEFAULT_SPACE.items() if name not in config}
-        if config.get("optimizer", "adamw") != "adamw":
-            kept.pop("weight_decay", None)
+    elif space or config:
+        default = default_space(config.get("optimizer", "adamw"))
+        kept = {name: values for name, values in default.items() if name not in config}
         if "dropout" in space:
             kept.pop("keep_prob")
         space = kept | space
-    elif any(name in DEFAULT_SPACE for name in config):
-        space = {name: v for name, v in DEFAULT_SPACE.items() if name not in config}
     return given | {
         "data": BUILT_IN if data is None else data,
         "space": space or None,
@@ -190,16 +187,6 @@ def _read(name: str, text: str | bool) -> Any:
         values = values_of(name, text)
         return values if len(values) > 1 else values[0]
     return FLAGS[name].read(name, text)
-
-
-def _pairs(text: str) -> dict[str, Any]:
-    found = {}
-    for part in text.split(","):
-        name, equals, value = (piece.strip() for piece in part.partition("="))
-        if not (name and equals and value):
-            raise ValueError(f"baseline must be like learning_rate=0.01,hidden=32, got {shown(text)}")
-        found[name.replace("-", "_")] = values_of(name, value)[0]
-    return found
 
 
 def read_space(path: str) -> dict[str, Any]:

@@ -120,3 +120,21 @@ def read_seeds(name: str, text: str) -> Any:
     """Returns a list of seeds where the text has a comma, else how many."""
     seeds = values_of(name, text)
     return seeds if "," in text else seeds[0]
+
+
+def assignments_of(text: str, example: str) -> dict[str, Any]:
+    """Returns the values of a baseline: name -> value of "NAME=VALUE,…"; `example` shows one in a message.
+
+    Raises:
+        ValueError: another form, a name twice, or a value that is none.
+    """
+    found: dict[str, Any] = {}
+    for part in text.split(","):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and value):
+            raise ValueError(f"baseline must be like {example}, got {shown(text)}")
+        name = name.replace("-", "_")
+        if name in found:
+            raise ValueError(f"baseline must name each hyperparameter once, got {shown(text)}")
+        found[name] = values_of(name, value)[0]
+    return found

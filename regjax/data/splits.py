@@ -75,12 +75,9 @@ class Splits(NamedTuple):
     def follow_each_other(self) -> bool:
         """Whether a fold does not train on what another one of its repeat is scored on, as folds by time."""
         repeats = self.repeat_of
-        for fold, train in enumerate(self.train):
-            others = repeats == repeats[fold]
-            others[fold] = False
-            if np.any((train == 0) & (self.val[others] > 0).any(axis=0) & (self.val[fold] == 0)):
-                return True
-        return False
+        scored = [(self.val[repeats == repeat] > 0).any(axis=0) for repeat in range(repeats[-1] + 1)]
+        folds = zip(self.train, self.val, repeats, strict=True)
+        return any(np.any((train == 0) & scored[repeat] & (val == 0)) for train, val, repeat in folds)
 
     @property
     def repeat_of(self) -> np.ndarray:

@@ -26,6 +26,7 @@ from regjax.study.comparison import (
     row_variance,
     unit_interval,
     unrounded,
+    verdict_of,
 )
 from regjax.study.configuration import value_of
 from regjax.study.design import Design, part_of
@@ -216,9 +217,7 @@ def with_held_out_df(comparison: Comparison, design: Design) -> Comparison:
         low, high = entry["family_low"], entry["family_high"] = found.low, found.high
         entry["p"], entry["p_family"] = found.p, min(1.0, len(lines) * found.p)
         entry["reach"] = (high - low) / 2 / both
-        entry["verdict"] = (
-            "not separated" if low <= 0 <= high else "helps" if (low > 0) == higher else "hurts"
-        )
+        entry["verdict"] = verdict_of(low, high, higher)
         entry["sentence"] = f"{numbers_in_words(design, entry)}: {entry['verdict']}"
     for name in ("df", "p", "p_family", "reach", "family_low", "family_high", "verdict", "sentence"):
         table[name] = [entry[name] for entry in lines]
@@ -249,9 +248,8 @@ def _in_outer_folds(
     differences = unrounded(folds[:, 0] - folds[:, 1], folds, own.configs[0].dtype)
     least = float(row_variance(own, race.metric, differences[None])[0])
     difference = unit_interval(own, differences, least)
-    verdict = "not separated"
-    if not math.isnan(difference.se) and not difference.low <= 0 <= difference.high:
-        verdict = "helps" if (difference.low > 0) == higher_is_better(race.metric) else "hurts"
+    higher = higher_is_better(race.metric)
+    verdict = verdict_of(difference.low, difference.high, higher)
     of_both = " and ".join(as_number(mean) for mean in folds.mean(axis=0))
     notes = [f"{race.metric} over the outer folds: {of_both} of the baseline"]
     if verdict == "not separated" and not math.isnan(difference.se):
@@ -259,7 +257,7 @@ def _in_outer_folds(
             np.stack([table[places[fold][side], :, fold] for fold in outer], axis=1) for side in (0, 1)
         )
         notes.append(f"This evidence {outer_in_words(difference, own, one - other)}.")
-    gains = _gains(difference.mean, higher_is_better(race.metric))
+    gains = _gains(difference.mean, higher)
     return Found(
         verdict, difference, chosen if gains else base, score, over, results, alone, networks,
         None, folds, tuple(notes),

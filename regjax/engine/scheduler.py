@@ -83,8 +83,7 @@ class Scheduler:
         self.programs = Programs(workers.submit_compiling)
         # The step that rows are trained to, and wait at; None is their last one.
         self.until: int | None = None
-        # The step at which each row waits, and without a store its state there.
-        self.waits_at = np.zeros(design.num_rows, np.int64)
+        # The states of rows that wait, where there is no store.
         self.held: dict[int, TrainState] = {}
         # Number of tasks that each device has been given.
         self.given = [0] * workers.devices
@@ -173,17 +172,16 @@ class Scheduler:
         """
         assert self.checkpoints is None
         self.design = dataclasses.replace(self.design, hparams=tuple(hparams))
-        held, waits_at = dict(self.held), self.waits_at.copy()
+        held, steps_done = dict(self.held), self.steps_done.copy()
         for row, parent in copies.items():
-            self.held[row], self.waits_at[row] = held[parent], waits_at[parent]
-            self.steps_done[row] = waits_at[parent]
+            self.held[row], self.steps_done[row] = held[parent], steps_done[parent]
             self.recorder.copy(row, parent)
 
     def _want(self, rows: Collection[int]) -> None:
         """Lets these rows be trained that are not finished, and not at their aim yet."""
         self.wanted = np.isin(np.arange(self.design.num_rows), list(rows))
         last = np.array([self._last(config) for config in self.design.configs])
-        there = self.waits_at >= np.repeat(last, self.design.num_replicates)
+        there = self.steps_done >= np.repeat(last, self.design.num_replicates)
         self.waves.restrict(self.wanted & ~self.recorder.finished & ~there)
 
     def _last(self, config: Config) -> int:
@@ -311,7 +309,7 @@ class Scheduler:
             if found is None:
                 return None
             index, rows = found
-            begun = {row: (int(self.waits_at[row]), self.held.pop(row)) for row in rows if row in self.held}
+            begun = {row: (int(self.steps_done[row]), self.held.pop(row)) for row in rows if row in self.held}
             if self.checkpoints is not None:
                 rows, begun = self.checkpoints.lease(self.recorder, rows, self.waves.groups[index])
                 last = self._last(self.waves.groups[index].config)
@@ -320,7 +318,6 @@ class Scheduler:
                 rows = [row for row in rows if row not in there]
                 for row, (step, _) in begun.items():
                     self.steps_done[row] = step
-                    self.waits_at[row] = step
             self.waves.open_wave(index, rows, begun)
 
     def _devices(self) -> list[int | None]:
@@ -385,7 +382,6 @@ class Scheduler:
         if not going:
             return
         rows = list(going)
-        self.waits_at[rows] = chunk.step
         if self.checkpoints is None:
             self.held |= going
             return

@@ -24,7 +24,7 @@ from regjax.native.build import compiler
 from regjax.store.store import Store
 from regjax.study.design import Design
 from regjax.study.groups import Kernel
-from regjax.study.halving import goes_on, merged, winners
+from regjax.study.halving import goes_on, lengths, merged, winners
 from regjax.study.plan import Keep, Plan, make_plan, resolve_kernel
 from regjax.study.questions import Origin
 from regjax.study.selection import higher_is_better
@@ -195,13 +195,9 @@ def num_candidates(race: Race) -> int:
 
 def steps_of(design: Design, race: Race, standings: Sequence[Standing]) -> int:
     """Returns the gradient steps of a search, as if none had diverged."""
-    steps = design.configs[0].num_steps
-    if race.resource == "steps":
-        lengths = np.diff([0, *race.rungs, steps])
-    else:
-        rows = int(design.splits.num_train.min())
-        lengths = np.array([max(1, round(steps * number / rows)) for number in (*race.rungs, rows)])
-    return int(sum(len(s.rows) * length for s, length in zip(standings, lengths, strict=True)))
+    rows = None if race.resource == "steps" else int(design.splits.num_train.min())
+    each = lengths(race.rungs, design.configs[0].num_steps, rows)
+    return sum(len(standing.rows) * length for standing, length in zip(standings, each, strict=True))
 
 
 def trace_of(
@@ -214,12 +210,11 @@ def trace_of(
     whole = [arena for arena in merged(race.arenas) if arena.outer < 0]
     scores = np.full((len(standings), len(design.configurations)), np.nan)
     is_baseline = np.zeros(len(design.configurations), bool)
+    found = [tables(design, race, standing)[0] for standing in standings]
     for arena in whole:
         own = list(arena.configurations)
         is_baseline[own] = arena.role == "baseline"
-        for place, standing in enumerate(standings):
-            found, _ = tables(design, race, standing)
-            scores[place, own] = found[np.ix_(own, arena.folds)].mean(axis=1)
+        scores[:, own] = [table[np.ix_(own, arena.folds)].mean(axis=1) for table in found]
     steps = np.array([standing.step for standing in standings])
     return Trace(steps, scores, is_baseline, tuple(best[-1, "candidates"]), race.resource)
 

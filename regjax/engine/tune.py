@@ -16,8 +16,7 @@ import numpy as np
 
 from regjax.core.caching import keep_programs
 from regjax.core.config import Config
-from regjax.data.splits import make_splits
-from regjax.engine.confirming import confirmed, once
+from regjax.engine.confirming import Found, confirmed, once
 from regjax.engine.progress import Report, reporter
 from regjax.engine.refit import trained_on_all
 from regjax.engine.searching import (
@@ -38,7 +37,7 @@ from regjax.study.groups import Kernel
 from regjax.study.model import Chosen
 from regjax.study.questions import Origin
 from regjax.study.resolve import Options, takes_options
-from regjax.study.space import DEFAULT_SPACE, Space
+from regjax.study.space import Space, default_space
 from regjax.study.tuned import Budget, Race, Search, Tuned, in_words
 
 
@@ -122,8 +121,7 @@ def _space(given: Mapping[str, Any] | Space | None, config: Config | Mapping[str
     """Returns the space of a search; without one of the user, that of what the optimizer reads."""
     if given is None and config is not None:
         optimizer = config.optimizer if isinstance(config, Config) else config.get("optimizer", "adamw")
-        if optimizer != "adamw":
-            given = {name: values for name, values in DEFAULT_SPACE.items() if name != "weight_decay"}
+        given = default_space(optimizer)
     return Space.of(given)
 
 
@@ -232,23 +230,17 @@ def go_on(
         num_steps=steps_of(design, race, standings) + found.networks.steps,
         seconds=seconds | {"model": ended - after_comparison, "total": ended - began},
         source=origin.source or "",
-        notes=(*found.notes, *_notes(design, race, found.score), *([race.measured] if race.measured else ())),
+        notes=(*found.notes, *_notes(race, found), *([race.measured] if race.measured else ())),
     )  # fmt: skip
 
 
-def _notes(design: Design, race: Race, score: float) -> list[str]:
-    """Returns what a reader must know of the data and of the chosen score, a sentence each.
-
-    Args:
-        design: design of the search.
-        race: its race.
-        score: mean of the metric of what was chosen, in the comparison.
-    """
-    splits = make_splits(design.data, race.pairs(design.data.x.shape[1]))
-    found = no_better(design.data, splits, race.metric, score)
+def _notes(race: Race, found: Found) -> list[str]:
+    """Returns what a reader must know of the data and of the score of what was chosen, a sentence each."""
+    design = found.results.design
+    words_of = no_better(design.data, design.splits, race.metric, found.score)
     rare = "; --metric val_balanced_accuracy gives every class the same weight"
     more = rare if race.metric == "val_accuracy" else ""
-    constant = [f"the chosen network is {words}{more}" for words in found]
+    constant = [f"the chosen network is {words}{more}" for words in words_of]
     # The folds of a search whose comparison is on held-out rows have no intervals.
     said = [note for note in design.notes if race.mode == "nested" or "intervals over folds" not in note]
     return [*constant, *said]

@@ -25,7 +25,7 @@ from regjax.store.identity import identities, sweep_identity
 from regjax.study.configuration import Configuration, value_of
 from regjax.study.design import Design
 from regjax.study.grid import Grid
-from regjax.study.halving import AllDiverged, Arena, brackets, numbers, rung_steps, steps_of
+from regjax.study.halving import AllDiverged, Arena, brackets, lengths, numbers, rung_steps, steps_of
 from regjax.study.plan import free_memory
 from regjax.study.records import num_params
 from regjax.study.resolve import make_design, with_configurations
@@ -160,11 +160,8 @@ class Setting:
     @property
     def lengths(self) -> tuple[int, ...]:
         """Steps of a network up to each rung from the one before, and up to its last step."""
-        if self.search.resource == "steps":
-            return tuple(np.diff([0, *self.rungs, self.base.num_steps]).tolist())
-        rows = int(self.first.splits.num_train.min())
-        # Each rung starts afresh; a full batch of fewer rows takes as many steps, each so much faster.
-        return tuple(max(1, round(self.base.num_steps * n / rows)) for n in (*self.rungs, rows))
+        rows = None if self.search.resource == "steps" else int(self.first.splits.num_train.min())
+        return lengths(self.rungs, self.base.num_steps, rows)
 
     def num_baselines(self, num: int) -> int:
         """Returns the number of configurations of the baseline beside so many candidates."""

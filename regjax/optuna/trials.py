@@ -35,7 +35,7 @@ from regjax.optuna.space import (
 )
 from regjax.store.identity import identities
 from regjax.store.store import Store
-from regjax.study.configuration import NAMES, Configuration, value_of
+from regjax.study.configuration import Configuration, key_of
 from regjax.study.design import Design
 from regjax.study.plan import Keep, Plan, make_plan
 from regjax.study.resolve import Options, make_design, takes_options
@@ -164,12 +164,8 @@ class _Batch(NamedTuple):
 
 def _places(design: Design, found: list[Configuration]) -> list[int]:
     """Returns the configuration of each trial in the design, where equal ones are one."""
-    keys = [_key(configuration) for configuration in design.configurations]
-    return [keys.index(_key(configuration)) for configuration in found]
-
-
-def _key(configuration: Configuration) -> tuple[Any, ...]:
-    return tuple(value_of(configuration, name) for name in NAMES)
+    keys = [key_of(configuration) for configuration in design.configurations]
+    return [keys.index(key_of(configuration)) for configuration in found]
 
 
 @contextlib.contextmanager

@@ -47,8 +47,8 @@ def search_page(tuned: Tuned, references: References | str | None = None) -> str
 def choice_of(tuned: Tuned) -> Choice | None:
     """Returns the choice that the page of a search that held rows out marks: the model's; None of none.
 
-    The best mean of the finalists and the baseline may be another one: where nothing is separated, the
-    model has the finalist of the largest difference, and that may be below 0.
+    The best mean of the finalists and the baseline may be another one, since a finalist whose networks did
+    not all stay finite is not chosen by its mean.
     """
     try:
         choice = tuned.results.best(tuned.metric)

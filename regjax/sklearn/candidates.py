@@ -45,7 +45,7 @@ from regjax.sklearn.trained import (
     preprocessed,
     seeds_of,
 )
-from regjax.study.configuration import NAMES, Configuration, value_of
+from regjax.study.configuration import Configuration, key_of
 from regjax.study.design import Design
 from regjax.study.grid import Grid, grid_from_list
 from regjax.study.results import Results
@@ -445,7 +445,7 @@ def _grid(members: list[Candidate], configs: list[Config]) -> tuple[Grid, list[i
             "init": config.init,
         }
         (configuration,) = grid_from_list([asked])
-        key = tuple(value_of(configuration, name) for name in NAMES)
+        key = key_of(configuration)
         if key not in indices:
             indices[key] = len(distinct)
             distinct.append(configuration)

@@ -23,7 +23,7 @@ from regjax.core.mlp import Params
 from regjax.engine.sweep import run
 from regjax.sklearn.base import starting_from
 from regjax.sklearn.candidates import Swept, Trainer, asked_of, num_workers, places_of
-from regjax.sklearn.rungs import Standing, with_steps
+from regjax.sklearn.rungs import TrainedRows, with_steps
 from regjax.sklearn.search import OWN_CONSTRAINTS, Search, extended
 from regjax.sklearn.trained import Candidate, Fold, Work, as_candidate, inside
 from regjax.study.design import Design, part_of
@@ -66,7 +66,7 @@ def with_records(design: Design) -> Design:
     return with_steps(design, ends, every)
 
 
-def train_path(design: Design, workers: int | None) -> tuple[Standing, dict[int, Params]]:
+def train_path(design: Design, workers: int | None) -> tuple[TrainedRows, dict[int, Params]]:
     """Returns the rows of a design, and the weights that each has started from where these were not drawn.
 
     Configurations are trained one after the other. A row starts from the final weights of the same seed and
@@ -77,7 +77,7 @@ def train_path(design: Design, workers: int | None) -> tuple[Standing, dict[int,
         workers: number of tasks at a time; None takes a thread per core.
     """
     per, rows = design.num_replicates, design.num_rows
-    standing = Standing(design, np.full(rows, -1), np.full(rows, -1), np.zeros(rows), {})
+    standing = TrainedRows(design, np.full(rows, -1), np.full(rows, -1), np.zeros(rows), {})
     starts: dict[int, Params] = {}
     for number in range(len(design.configurations)):
         part, first = part_of(design, [number]), number * per

@@ -26,7 +26,7 @@ from regjax.engine.sweep import scheduled
 from regjax.sklearn.candidates import Swept, Trainer, asked_of, num_workers, places_of
 from regjax.sklearn.together import RECORDS
 from regjax.sklearn.trained import Candidate, Fold, Work
-from regjax.study.configuration import NAMES, value_of
+from regjax.study.configuration import key_of
 from regjax.study.design import Design
 from regjax.study.groups import shapes_of
 from regjax.study.plan import make_plan, stored_plan
@@ -35,7 +35,7 @@ from regjax.study.resolve import make_design
 MAX_ITER = "max_iter"
 
 
-class Standing(NamedTuple):
+class TrainedRows(NamedTuple):
     """The rows of a design at a rung; attributes as those of `trained.Rows`.
 
     Attributes:
@@ -72,7 +72,7 @@ class Climber:
         self.states: dict[int, TrainState] = {}
         self.kept: dict[int, Params] = {}
 
-    def train(self, rows: Collection[int], epochs: int) -> Standing:
+    def train(self, rows: Collection[int], epochs: int) -> TrainedRows:
         """Returns the standing of rows after so many epochs; the others are forgotten.
 
         Args:
@@ -95,7 +95,7 @@ class Climber:
                 self._advance(going, epochs, count)
         ends = [epochs * count for count in self.design.num_batches]
         design = with_steps(self.design, ends, ends)
-        return Standing(design, self.diverged_at, self.stopped_at, self.seconds, dict(self.kept))
+        return TrainedRows(design, self.diverged_at, self.stopped_at, self.seconds, dict(self.kept))
 
     def _advance(self, rows: list[int], epochs: int, num_batches: int) -> None:
         """Trains rows whose epochs have `num_batches` batches."""
@@ -112,7 +112,7 @@ class Climber:
         with reporter(self.progress) as report, scheduled(design, plan=plan, report=report) as scheduler:
             self.shapes = shapes_of(scheduler.plan.groups)
             scheduler.held |= {row: self.states[row] for row in rows if row in self.states}
-            scheduler.waits_at[rows] = self.steps[rows]
+            scheduler.steps_done[rows] = self.steps[rows]
             with scheduler.working():
                 scheduler.aim(rows, step)
                 scheduler.advance()
@@ -202,18 +202,14 @@ class Rungs(Trainer):
         if name not in self._groups:
             # The number of epochs is that of the iteration, and of the design it is not read.
             design = make_design(**asked | {"epochs": 1})
-            places = {_values(c): number for number, c in enumerate(design.configurations)}
+            places = {key_of(c): number for number, c in enumerate(design.configurations)}
             climber = Climber(design, num_workers(search), bool(search.verbose))
             self._groups[name] = _Group(climber, places)
         climber, numbers = self._groups[name]
-        own = [numbers[_values(asked["grid"].configurations[index])] for index in indices]
+        own = [numbers[key_of(asked["grid"].configurations[index])] for index in indices]
         places = places_of(climber.design, own)
         standing = climber.train(set(places.values()), search.n_resources_[-1])
         return Swept(places, standing, None)
 
     def _is_resource(self, member: Candidate) -> bool:
         return self._resource == member.prefix + MAX_ITER
-
-
-def _values(configuration: Any) -> tuple[Any, ...]:
-    return tuple(value_of(configuration, name) for name in NAMES)

@@ -13,15 +13,13 @@ from regjax.core.metrics import without_split
 from regjax.data.splits import Splits
 from regjax.study.configuration import Configuration, value_of
 from regjax.study.design import Design
-from regjax.study.records import num_params
 from regjax.study.selection import (
     Rule,
-    choose,
+    chooser,
     higher_is_better,
     left_out,
     ranking,
     simpler_in_words,
-    simplicity,
     within_one_se,
 )
 from regjax.study.words import as_text
@@ -95,15 +93,12 @@ def make_choice(found: Candidates, rule: Rule) -> Choice:
     """Returns the choice by a rule; errors as in `Results.best`."""
     design, metric, scores = found.design, found.metric, found.scores
     higher = higher_is_better(metric)
-    simple = [
-        simplicity({n: value_of(c, n) for n in OFF_VALUES}, num_params(config))
-        for c, config in zip(design.configurations, design.configs, strict=True)
-    ]
-    index = choose(scores, higher, rule, simple)
+    pick = chooser(design, higher, rule)
+    index = pick(scores)
     corrected = None
     # one_se needs two folds to choose on, and one more to score.
     if design.splits.kind == "folds" and design.num_left_out > (2 if rule == "one_se" else 1):
-        own, _ = left_out(scores, lambda rest: choose(rest, higher, rule, simple), design.repeat_of)
+        own, _ = left_out(scores, pick, design.repeat_of)
         corrected = float(own.mean())
     return Choice(
         index=index,

@@ -81,6 +81,11 @@ def _canonical_config(name: str, value: Any) -> Any:
     return value
 
 
+def key_of(configuration: Configuration) -> tuple[Any, ...]:
+    """Returns all values of a configuration; a name that is missing has its default."""
+    return tuple(value_of(configuration, name) for name in NAMES)
+
+
 def value_of(configuration: Configuration, name: str) -> Any:
     """Returns the canonical value of a name in a configuration, mentioned or not.
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from regjax.core.checks import check_count, check_known, shown
-from regjax.study.configuration import ELSEWHERE, NAMES, Configuration, canonical, value_of
+from regjax.study.configuration import ELSEWHERE, NAMES, Configuration, canonical, key_of, value_of
 
 # Most configurations of a product, which is held in memory.
 MAX_CONFIGURATIONS = 1_000_000
@@ -226,5 +226,5 @@ def _distinct(configurations: Iterable[Configuration]) -> Grid:
     seen: dict[tuple[Any, ...], Configuration] = {}
     for configuration in configurations:
         # A name that is missing has its default, so {} and {"l2": 0} are one configuration.
-        seen.setdefault(tuple(value_of(configuration, name) for name in NAMES), configuration)
+        seen.setdefault(key_of(configuration), configuration)
     return Grid(tuple(seen.values()))

@@ -9,6 +9,7 @@ References:
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -63,6 +64,24 @@ def rung_steps(num_steps: int, eval_every: int, reduction: int, most: int) -> tu
     """
     steps = (round(num_steps / reduction**k / eval_every) * eval_every for k in range(1, most + 1))
     return tuple(sorted({step for step in steps if 0 < step < num_steps}))
+
+
+def lengths(rungs: Sequence[int], num_steps: int, num_rows: int | None = None) -> tuple[int, ...]:
+    """Returns the steps of a network up to each rung from the one before, and up to its last step.
+
+    Args:
+        rungs: steps of the rungs; with rows as the resource their numbers of training rows.
+        num_steps: steps of a whole run.
+        num_rows: training rows of a whole run, where rows are the resource: each rung starts afresh then, and
+            a full batch of fewer rows takes as many steps, each so much faster.
+
+    Example:
+        >>> lengths((100, 300), 900), lengths((40, 80), 900, num_rows=160)
+        ((100, 200, 600), (225, 450, 900))
+    """
+    if num_rows is None:
+        return tuple(end - start for start, end in itertools.pairwise((0, *rungs, num_steps)))
+    return tuple(max(1, round(num_steps * number / num_rows)) for number in (*rungs, num_rows))
 
 
 def numbers(num: int, num_rungs: int, reduction: int, least: int = 1, skipped: int = 0) -> tuple[int, ...]:

@@ -129,12 +129,8 @@ def choice_with_needs(found: ChoiceComparison, design: Design, scores: np.ndarra
         np.stack([scores[c, :, f] for f, c in zip(folds, side, strict=True)], axis=1)
         for side in (found.chosen, found.against)
     )
-    entry = {
-        "difference": found.difference, "sampling_se": math.nan, "df": found.df,
-        "reach": reach_of(1, found.df), "family_low": found.low, "family_high": found.high,
-    }  # fmt: skip
-    rows = design.data.x.shape[1]
-    required = _requirement(line_of(entry, extent_of(design), own - base), rows)
+    interval = Interval(found.difference, found.se, found.df, found.low, found.high, found.p)
+    required, rows = _required_alone(interval, design, own - base)
     words = in_words(required.detectable, found.difference, needs_in_words(required, rows))
     return dataclasses.replace(found, needs=words)
 
@@ -147,15 +143,20 @@ def outer_in_words(found: Interval, design: Design, differences: np.ndarray) -> 
         design: design of the comparison, whose folds are the outer ones.
         differences: the difference of each seed and outer fold, `(seeds, folds)`.
     """
+    required, rows = _required_alone(found, design, differences)
+    # A search has no repeats.
+    words = needs_in_words(required._replace(repeats=math.nan), rows)
+    return in_words(required.detectable, found.mean, words)
+
+
+def _required_alone(found: Interval, design: Design, differences: np.ndarray) -> tuple[Requirement, int]:
+    """Returns what one interval over folds, without a family, could have shown; and the number of samples."""
     entry = {
         "difference": found.mean, "sampling_se": math.nan, "df": found.df,
         "reach": reach_of(1, found.df), "family_low": found.low, "family_high": found.high,
     }  # fmt: skip
     rows = design.data.x.shape[1]
-    required = _requirement(line_of(entry, extent_of(design), differences), rows)
-    # A search has no repeats.
-    words = needs_in_words(required._replace(repeats=math.nan), rows)
-    return in_words(required.detectable, found.mean, words)
+    return _requirement(line_of(entry, extent_of(design), differences), rows), rows
 
 
 def _requirement(line: Line, num_rows: int) -> Requirement:

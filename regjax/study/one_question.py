@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -27,8 +27,7 @@ from regjax.study.comparison import (
 from regjax.study.configuration import Configuration, value_of
 from regjax.study.design import Design
 from regjax.study.intervals import Interval, as_number, between, rounded
-from regjax.study.records import num_params
-from regjax.study.selection import Rule, choose, higher_is_better, left_out, simplicity
+from regjax.study.selection import Rule, chooser, higher_is_better, left_out
 from regjax.study.words import describe
 
 if TYPE_CHECKING:
@@ -197,8 +196,8 @@ def compare_choice(
             f"compare_choice must have a baseline whose networks all have {metric}, got none: they diverged, "
             "or it is not defined"
         )
-    own, chosen = left_out(values, _chooser(design, list(every), rule, higher), design.repeat_of)
-    base, picks = left_out(values[off], _chooser(design, off, rule, higher), design.repeat_of)
+    own, chosen = left_out(values, chooser(design, higher, rule), design.repeat_of)
+    base, picks = left_out(values[off], chooser(design, higher, rule, off), design.repeat_of)
     against = [off[pick] for pick in picks]
     differences = unrounded(own - base, np.stack([own, base]), design.configs[0].dtype)
     floor = float(row_variance(design, metric, differences[None])[0])
@@ -248,14 +247,3 @@ def answer_so_far(
 def _fields(found: Interval) -> tuple[float, float, int, float, float, float]:
     """Returns mean, se, df, low, high and p of an interval."""
     return found.mean, found.se, found.df, found.low, found.high, found.p
-
-
-def _chooser(design: Design, members: Sequence[int], rule: Rule, higher: bool) -> Callable[[np.ndarray], int]:
-    """Returns the choice by a rule among some configurations, from their scores to the place of one."""
-    simple = [
-        simplicity(
-            {n: value_of(design.configurations[i], n) for n in OFF_VALUES}, num_params(design.configs[i])
-        )
-        for i in members
-    ]
-    return lambda rest: choose(rest, higher, rule, simple)

@@ -13,16 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from regjax.core.hparams import OFF_VALUES
 from regjax.study.choice import mean_of_alive
 from regjax.study.comparison import unit_interval, unrounded
-from regjax.study.configuration import value_of
 from regjax.study.design import Design
 from regjax.study.intervals import as_number, without_spread
 from regjax.study.questions import Questions
-from regjax.study.records import num_params
 from regjax.study.results import Results
-from regjax.study.selection import choose, higher_is_better, left_out, ranking, simplicity
+from regjax.study.selection import chooser, higher_is_better, left_out, ranking
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,11 +131,7 @@ def _chosen_scores(results: Results, questions: Questions, metric: str) -> np.nd
             f"references must have at least {least} folds, to choose without the one that scores, "
             f"got {design.num_left_out}"
         )
-    simple = [
-        simplicity({n: value_of(c, n) for n in OFF_VALUES}, num_params(config))
-        for c, config in zip(design.configurations, design.configs, strict=True)
-    ]
-    return left_out(scores, lambda rest: choose(rest, higher, rule, simple), design.repeat_of)[0]
+    return left_out(scores, chooser(design, higher, rule), design.repeat_of)[0]
 
 
 def _best_strengths(scores: np.ndarray, higher: bool, design: Design) -> np.ndarray:

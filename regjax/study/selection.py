@@ -14,9 +14,11 @@ from typing import Any, Literal
 import numpy as np
 
 from regjax.core.checks import check_choice
-from regjax.core.hparams import HYPERPARAMETERS
+from regjax.core.hparams import HYPERPARAMETERS, OFF_VALUES
 from regjax.core.metrics import METRICS, without_split
+from regjax.study.configuration import value_of
 from regjax.study.design import Design
+from regjax.study.records import num_params
 
 Rule = Literal["mean", "one_se"]
 
@@ -116,6 +118,26 @@ def left_out(
         others[unit] = False
         choices.append(pick(scores[:, others]))
     return np.array([scores[index, unit] for unit, index in enumerate(choices)]), choices
+
+
+def chooser(
+    design: Design, higher: bool, rule: Rule, members: Sequence[int] | None = None
+) -> Callable[[np.ndarray], int]:
+    """Returns the choice by a rule among configurations: from their scores, as `choose` takes, to a place.
+
+    Args:
+        design: design of the sweep.
+        higher: whether more is better.
+        rule: "mean" or "one_se".
+        members: numbers of the configurations that compete; None takes all.
+    """
+    simple = [
+        simplicity(
+            {n: value_of(design.configurations[i], n) for n in OFF_VALUES}, num_params(design.configs[i])
+        )
+        for i in (range(len(design.configs)) if members is None else members)
+    ]
+    return lambda scores: choose(scores, higher, rule, simple)
 
 
 def simplicity(configuration: Mapping[str, Any], num_params: int) -> tuple[float, ...]:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from regjax.core.checks import check_count, check_known, shown
-from regjax.core.hparams import OFF_VALUES
+from regjax.core.hparams import HYPERPARAMETERS, OFF_VALUES
 from regjax.study.configuration import CONFIG_AXES, ELSEWHERE, NAMES, Configuration, canonical, value_of
 from regjax.study.words import as_text, describe
 
@@ -86,6 +86,12 @@ DEFAULT_SPACE: dict[str, Any] = {
     "keep_prob": "uniform(0.4, 0.95)",
     "input_keep_prob": "uniform(0.6, 0.95)",
 }
+
+
+def default_space(optimizer: str) -> dict[str, Any]:
+    """Returns `DEFAULT_SPACE` without what an optimizer does not read."""
+    read = {name: HYPERPARAMETERS[name].optimizers for name in DEFAULT_SPACE if name in HYPERPARAMETERS}
+    return {n: values for n, values in DEFAULT_SPACE.items() if not read.get(n) or optimizer in read[n]}
 
 
 class Entry(NamedTuple):

@@ -91,6 +91,7 @@ def test_a_file_says_the_whole_space(table, tmp_path):
         (["--folds", "90"], "folds must be at most"),
         (["--baseline", "learning_rate=9"], "baseline must be in the space"),
         (["--baseline", "learning_rate"], "baseline must be like"),
+        (["--baseline", "hidden=4,hidden=6"], "baseline must name each hyperparameter once"),
         (["--learning-rate", "loguniform(0,1)"], "learning_rate: loguniform must have two ends"),
         (["--l2", "gamma(1,2)"], "l2"),
         (["--l2", "0", "--keep-prob", "1", "--weight-decay", "0"], "space must have a regulariser"),
