@@ -79,7 +79,7 @@ def append(path: Path, line: dict[str, Any]) -> None:
 def missing(done: list[dict[str, Any]], given: argparse.Namespace) -> Iterator[tuple[int, str, str]]:
     """Yields split, data set and opponent of each search that is not done, so that splits fill one by one."""
     known = {(line["split"], line["set"], line["opponent"], line["budget"]) for line in done}
-    for split in range(given.splits):
+    for split in range(given.first, given.first + given.splits):
         for name in given.sets:
             for opponent in given.opponents:
                 if (split, name, opponent, given.seconds) not in known:
@@ -132,6 +132,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("results", metavar="RESULTS.jsonl", type=Path)
     parser.add_argument("--splits", type=int, default=OUTER, help="outer splits, 10 by default")
+    parser.add_argument("--first", type=int, default=0, help="number of the first of them")
     parser.add_argument("--seconds", type=float, default=15.0, help="of each search")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), metavar="NAME")
     parser.add_argument("--opponents", nargs="+", choices=OPPONENTS, default=list(OPPONENTS), metavar="NAME")

@@ -26,9 +26,10 @@ import numpy as np
 import regjax
 from benchmarks.coverage.common import Rate, rate
 from benchmarks.measure import write
+from regjax.study.halving import Arena, fold_numbers, networks_of, numbers
 
 STEPS, SAMPLES = 54, 60
-CANDIDATES, BASELINES = 28, 8
+CANDIDATES, BASELINES, RUNGS = 28, 8, 2
 SEEDS, FOLDS, OUTER = 4, 2, 4
 CONFIG = {"optimizer": "sgd", "init": "he", "batch_size": "full"}
 RATES = {"learning_rate": "loguniform(0.1, 3)", "hidden": [(8,), (3,)]}
@@ -67,8 +68,10 @@ def draw(case: Case, *stream: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def budget(confirm: float | str) -> str:
-    """Returns the budget that holds so many candidates."""
-    searched = (CANDIDATES + BASELINES) * FOLDS
+    """Returns the budget that holds so many candidates: they begin on one fold, the baselines on all."""
+    own, folds = tuple(range(CANDIDATES)), tuple(range(FOLDS))
+    going, scored = numbers(CANDIDATES, RUNGS, 3), fold_numbers(FOLDS, RUNGS, 3)
+    searched = networks_of(Arena("candidates", own, folds, going, num_folds=scored)) + BASELINES * FOLDS
     if confirm == "nested":
         return f"{searched * (OUTER + 1) + 2 * OUTER * SEEDS} networks"
     return f"{searched + 4 * SEEDS} networks"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SEARCH = {
     "finalists": Flag("N", "Candidates that are compared with the baseline at the end; 3 by default."),
     "reduction": Flag("N", "One candidate of so many goes on at each rung; 3 by default."),
-    "rungs": Flag("N", "At most so many rungs; 2 by default."),
+    "rungs": Flag("N", "At most so many rungs; 3 by default."),
     "hyperband": Flag("", "Let some candidates skip rungs, for those that begin slowly."),
     "resource": Flag("steps|rows", "What candidates get more of at each rung.", read_text),
     "outer": Flag("N", "Outer folds of a nested search; 5 by default."),

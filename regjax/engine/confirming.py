@@ -39,8 +39,6 @@ from regjax.study.selection import higher_is_better
 from regjax.study.tuned import Race
 
 Best = Mapping[tuple[int, str], Sequence[int]]
-# Lanes of a chunk of the comparison on a CPU: a configuration has so many seeds by default.
-COMPARED = 8
 NOTHING = Interval(math.nan, math.nan, 0, math.nan, math.nan, math.nan)
 
 
@@ -117,7 +115,7 @@ def _trained(
     origin: Origin,
 ) -> tuple[Results, Size]:  # fmt: skip
     """Returns the results of these rows, None being all, and their number."""
-    plan = work.plan(design, COMPARED, keep="all")
+    plan = work.plan(design, keep="all")
     results = run(
         design, store, plan=plan, rows=rows, questions=questions, origin=origin, report=work.report,
     )  # fmt: skip

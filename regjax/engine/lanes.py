@@ -32,7 +32,7 @@ from regjax.core.random import as_key, is_drawn_on_cpu, on_cpu
 from regjax.core.settings import own_settings
 from regjax.core.train import Course, TrainState, init_state, run_segment
 from regjax.engine.measures import examples_of_lanes, measure_lanes, with_ranks
-from regjax.engine.native import advance_native
+from regjax.engine.native import advance_native, measure_native
 from regjax.engine.orders import orders_of_lanes, pieces
 from regjax.engine.replicates import Replicates, over_lanes
 from regjax.engine.workers import is_accelerated, on_device
@@ -290,7 +290,9 @@ def _measure_of(task: ChunkTask, replicates: Replicates, hparams: HParams) -> Ca
     """Returns a function of parameters that returns their record, see `measures.measure_lanes`."""
     penalised = without(hparams, [name for name in ABSENT if name not in PENALISED])
     config = _config_of_records(task.config)
-    return with_ranks(measure_lanes, replicates, penalised, config, on_host=task.loop == "native")
+    native = task.loop == "native"
+    measure = functools.partial(measure_native, idle=task.idle) if native else measure_lanes
+    return with_ranks(measure, replicates, penalised, config, on_host=native)
 
 
 def _recorded(

@@ -30,7 +30,13 @@ from regjax.engine.workers import is_accelerated
 
 @functools.partial(jax.jit, static_argnames=("config", "with_scores"))
 def measure_lanes(
-    replicates: Replicates, hparams: HParams, params: Params, *, config: Config, with_scores: bool = False
+    replicates: Replicates,
+    hparams: HParams,
+    params: Params,
+    logits: dict[str, Any] | None = None,
+    *,
+    config: Config,
+    with_scores: bool = False,
 ) -> dict[str, jax.Array]:
     """Returns one record for each lane, arrays `(R, r)`, computed without noise or dropout.
 
@@ -38,22 +44,29 @@ def measure_lanes(
     `train_…`, `val_…` and `test_…` for each metric of `metrics.metrics`; with early stopping `stop_loss`.
     All but `finite` are NaN where it is false.
 
+    `logits` has those of all samples, `""`, and of the test set, "test", `(R, r, outputs, n)` each, where
+    they are known; None computes them.
+
     With `with_scores` also `scores` and `test_scores`, `(R, r, classes, n)`, by which areas under ROC curves
     rank the samples: one row for two classes.
     """
 
-    def measure(replicate: Replicates, hparams: HParams, params: Params) -> dict[str, jax.Array]:
+    def measure(
+        replicate: Replicates, hparams: HParams, params: Params, known: dict[str, Any] | None
+    ) -> dict[str, jax.Array]:
         train = Data(None, replicate.y, replicate.train)
         # One forward pass serves training, validation and stopping samples; `infer` hides all others.
         held_out = [part for part in (replicate.val, replicate.watched) if part is not None]
         either = functools.reduce(jnp.add, held_out, replicate.train)
-        logits = infer(params, train._replace(weights=either), config, replicate.block)
+        seen = train._replace(weights=either)
+        logits = infer(params, seen, config, replicate.block) if known is None else known[""]
         parts = {"train": (logits, train)}
         if replicate.val is not None:
             parts["val"] = (logits, train._replace(weights=replicate.val))
         if replicate.test is not None:
             test = Data(None, replicate.test_y, replicate.test)
-            parts["test"] = (infer(params, test, config, replicate.test_block), test)
+            of_test = infer(params, test, config, replicate.test_block) if known is None else known["test"]
+            parts["test"] = (of_test, test)
         record = {
             f"{name}_{metric}": value
             for name, (found, part) in parts.items()
@@ -78,7 +91,7 @@ def measure_lanes(
 
     if replicates.shared:
         replicates = per_lane(replicates, hparams.learning_rate.shape[1])
-    return over_lanes(measure, replicates, 2)(replicates, hparams, params)
+    return over_lanes(measure, replicates, 3)(replicates, hparams, params, logits)
 
 
 def with_ranks(
@@ -92,7 +105,7 @@ def with_ranks(
     """Returns a function of parameters that returns their record, as `measure_lanes` does.
 
     Args:
-        measure: `measure_lanes`.
+        measure: `measure_lanes`, or `native.measure_native`.
         replicates: data and weights of the lanes.
         hparams: hyperparameters of the lanes.
         config: config of the records.

@@ -1,12 +1,13 @@
-"""A whole segment of training in one call of the native kernel, on a CPU.
+"""A whole segment of training in one call of the native kernel, on a CPU; the logits of records in another.
 
-`lanes.run_task` calls `advance_native` where the task says so, in place of the compiled program of
-`advance_lanes`, which stays the reference: the two agree to rounding. Networks are trained one after the
-other, so no bit of one depends on the shape of its chunk.
+`lanes.run_task` calls `advance_native` and `measure_native` where the task says so, in place of the compiled
+programs of `advance_lanes` and `measure_lanes`, which stay the reference: they agree to rounding. Networks
+are trained one after the other, so no bit of one depends on the shape of its chunk.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import weakref
 from typing import Any, NamedTuple
@@ -18,14 +19,17 @@ from regjax.core.config import Config
 from regjax.core.data import Data
 from regjax.core.hparams import HParams
 from regjax.core.minibatches import weigh_classes
+from regjax.core.mlp import Params
 from regjax.core.objective import resolve_loss
 from regjax.core.train import TrainState
+from regjax.engine.measures import measure_lanes
+from regjax.engine.replicates import Replicates
 from regjax.native.coverage import ACTIVATIONS, LOSSES, OPTIMIZERS, SCHEDULES
-from regjax.native.library import RATES, Networks, Program, Samples, Strengths, find, train
+from regjax.native.library import RATES, Networks, Program, Samples, Seen, Strengths, find, infer, train
 
 
 def advance_native(
-    replicates: Any,
+    replicates: Replicates,
     hparams: HParams,
     states: TrainState,
     start: int,
@@ -51,9 +55,7 @@ def advance_native(
         RuntimeError: the library is not built, and cannot be.
         MemoryError: there is not enough memory.
     """
-    library, _, why = find(config.dtype)
-    if library is None:
-        raise RuntimeError(f"the native kernel must be built where it trains, and is not: {why}")
+    library = _library(config)
     if start >= stop:
         return states
     samples, num_train = _samples_of(replicates, config)
@@ -78,24 +80,73 @@ def advance_native(
     carried, of_state = jax.tree.flatten(jax.tree.map(copied, states.opt_state))
     counts = [leaf for leaf in carried if leaf.ndim == 2]
     moments = [leaf for leaf in carried if leaf.ndim > 2]
-    left_out = np.ascontiguousarray(idle, np.int8) if np.any(idle) else None
-    networks = Networks(params, moments, counts[0] if counts else None, left_out)
+    networks = Networks(params, moments, counts[0] if counts else None, _flags(idle))
     train(library, program, samples, strengths, networks, start, stop)
     return states._replace(
         params=jax.tree.unflatten(of_params, params), opt_state=jax.tree.unflatten(of_state, carried)
     )
 
 
-def _samples_of(replicates: Any, config: Config) -> tuple[Samples, np.ndarray]:
+def _flags(idle: Any) -> np.ndarray | None:
+    return np.ascontiguousarray(idle, np.int8) if np.any(idle) else None
+
+
+def measure_native(
+    replicates: Replicates,
+    hparams: HParams,
+    params: Params,
+    *,
+    config: Config,
+    with_scores: bool = False,
+    idle: Any = np.False_,
+) -> dict[str, jax.Array]:
+    """Returns one record for each lane, as `measures.measure_lanes` does; XLA gets the kernel's logits.
+
+    No bit of them depends on the shape of the chunk. Records of lanes that are `idle` are of logits of 0.
+    """
+    logits_of = functools.partial(_logits, replicates, params=params, config=config, idle=_flags(idle))
+    parts = [part for part in (replicates.train, replicates.val, replicates.watched) if part is not None]
+    logits = {"": logits_of(replicates.x, sum(map(np.asarray, parts)))}
+    if replicates.test is not None:
+        logits["test"] = logits_of(replicates.test_x, np.asarray(replicates.test))
+    return measure_lanes(replicates, hparams, params, logits, config=config, with_scores=with_scores)
+
+
+def _logits(
+    replicates: Replicates, x: Any, weights: Any, params: Params, config: Config, idle: np.ndarray | None
+) -> np.ndarray:
+    """Returns the logits of samples x, `(R, r, outputs, n)`; weights may lack the axes of replicates."""
+    folds, x = _folds_of(replicates, x, config)
+    weights = np.reshape(weights, (-1, weights.shape[-1]))
+    seen = np.ascontiguousarray(np.broadcast_to(weights, (len(folds), weights.shape[-1])), config.dtype)
+    leaves = [np.ascontiguousarray(leaf) for leaf in jax.tree.leaves(params)]
+    activation = ACTIVATIONS[config.activation]
+    found = infer(_library(config), config.layer_sizes, activation, Seen(x, seen, folds), leaves, idle)
+    return found.reshape(*leaves[0].shape[:2], *found.shape[1:])
+
+
+def _library(config: Config) -> ctypes.CDLL:
+    library, _, why = find(config.dtype)
+    if library is None:
+        raise RuntimeError(f"the native kernel must be built where it trains, and is not: {why}")
+    return library
+
+
+def _folds_of(replicates: Replicates, x: Any, config: Config) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the number of each replicate's inputs, and the inputs x of the folds."""
+    # Without leading axes all replicates share an array; the inputs of folds may lie side by side.
+    x, count = _by_fold(x, config), np.asarray(replicates.key).size // 2
+    own = np.arange(count) % len(x) if replicates.fold is None else np.ravel(replicates.fold)
+    return np.ascontiguousarray(own, np.int64), x
+
+
+def _samples_of(replicates: Replicates, config: Config) -> tuple[Samples, np.ndarray]:
     """Returns the samples as the kernel reads them, and n of each replicate, which divides the penalties."""
     derived = _derived_of(replicates, config)
     keys = np.ascontiguousarray(np.asarray(replicates.key).reshape(-1, 2), np.uint32)
-    # Without leading axes all replicates share an array; the inputs of folds may lie side by side.
-    x = _by_fold(replicates.x, config)
+    folds, x = _folds_of(replicates, replicates.x, config)
     gathers = config.batch_size is not None and replicates.rows is not None
     rows = _by_fold(replicates.rows, config) if gathers else None
-    own = np.arange(len(keys)) % len(x) if replicates.fold is None else np.ravel(replicates.fold)
-    folds = np.ascontiguousarray(own, np.int64)
     samples = Samples(x, derived.y, derived.weights, derived.divisors, keys, folds, rows)
     return samples, derived.num_train
 
@@ -125,7 +176,7 @@ class Derived(NamedTuple):
 _derived: dict[tuple[Any, ...], tuple[weakref.ref[Any], Derived]] = {}
 
 
-def _derived_of(replicates: Any, config: Config) -> Derived:
+def _derived_of(replicates: Replicates, config: Config) -> Derived:
     train, y = replicates.train, replicates.y
     if not (isinstance(train, jax.Array) and isinstance(y, jax.Array)):
         return _derive(train, y, config)  # the numbers of other arrays may change

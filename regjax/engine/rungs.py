@@ -68,6 +68,7 @@ def climb(
     decide: Decide,
     store: Store | None = None,
     *,
+    begin: Collection[int] | None = None,
     plan: Plan | None = None,
     questions: Questions | None = None,
     origin: Origin = NOWHERE,
@@ -79,9 +80,11 @@ def climb(
     Args:
         design: what is asked for; all configurations have the same steps and records.
         rungs: steps with a record at which `decide` is asked, ascending, below the last step.
-        decide: (standing at a rung) -> the rows that go on. It must depend on nothing else, so that a search
-            that goes on from a store decides as before.
+        decide: (standing at a rung) -> the rows that go on, and those that begin late and train to the next
+            rung in one go. It must depend on nothing else, so that a search that goes on from a store decides
+            as before.
         store: keeps finished networks, and those that dropped out where they stood.
+        begin: the rows that begin; None is all.
         plan: as in `engine.sweep.run`, like what follows.
         questions: what will be asked of the results.
         origin: where the sweep comes from.
@@ -89,13 +92,15 @@ def climb(
         report: called with a `Progress`; the fraction is that of the way to the next rung.
 
     Raises:
-        ValueError: rungs that are no records of every configuration, or a decision for other rows.
+        ValueError: rungs that are no records of every configuration, or a decision for a row that dropped
+            out.
         Exception: as `engine.sweep.run`.
     """
     _check_rungs(design, rungs)
     parts = {"plan": plan, "questions": questions, "origin": origin, "executor": executor, "report": report}
     with scheduled(design, store, **parts) as scheduler, scheduler.working():
-        standings, rows = [], np.arange(design.num_rows)
+        standings, rows = [], np.arange(design.num_rows) if begin is None else np.array(sorted(begin))
+        fresh = ~np.isin(np.arange(design.num_rows), rows)
         for step in (*rungs, None):
             scheduler.aim(rows, step)
             scheduler.advance()
@@ -103,8 +108,9 @@ def climb(
             if step is None:
                 break
             going = np.array(sorted(decide(standings[-1])), np.int64)
-            if not np.isin(going, rows).all():
-                raise ValueError("decide must return rows that were in the race, got others")
+            if not np.isin(going, [*rows, *np.flatnonzero(fresh)]).all():
+                raise ValueError("decide must return rows that did not drop out, got others")
+            fresh[going] = False
             rows = going
         return Climbed(tuple(standings), *_results(scheduler))
 

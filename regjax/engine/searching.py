@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -24,15 +24,17 @@ from regjax.native.build import compiler
 from regjax.store.store import Store
 from regjax.study.design import Design
 from regjax.study.groups import Kernel
-from regjax.study.halving import goes_on, lengths, merged, winners
+from regjax.study.halving import begins, goes_on, lengths, merged, ranked, winners
 from regjax.study.plan import Keep, Plan, make_plan, resolve_kernel
 from regjax.study.questions import Origin
 from regjax.study.selection import higher_is_better
 from regjax.study.tuned import Race, Rung, Trace
 
-# Lanes of a chunk of a search on a CPU. They do not depend on the number of candidates, so that searches of
-# another budget find their programs compiled; rows that drop out leave lanes idle, which cost little.
-LANES = 16
+# Slots and lanes of a chunk on a CPU, by the native kernel and by XLA. They do not depend on the number of
+# candidates, so that searches of another budget find their programs compiled. A search has few rows of a
+# replicate and a width left after a rung: a chunk has those of many replicates, since each segment and record
+# of it costs a millisecond beside the training. XLA would train the lanes that are idle, too.
+SHAPE, XLA_SHAPE = (8, 8), (1, 16)
 
 
 class Work(NamedTuple):
@@ -48,15 +50,19 @@ class Work(NamedTuple):
     kernel: Kernel = "auto"
     report: Report = lambda progress: None
 
-    def plan(self, design: Design, lanes: int, keep: Keep = "none") -> Plan:
-        """Returns the plan of a design, with chunks of so many lanes on a CPU."""
+    def plan(self, design: Design, keep: Keep = "none") -> Plan:
+        """Returns the plan of a design, with chunks of one shape on a CPU."""
         backend = jax.default_backend()
         plan = make_plan(
             design, workers=self.workers, keep=keep, kernel=self.kernel_of(design), backend=backend
         )
         if backend != "cpu":
             return plan
-        groups = (group._replace(slots=1, lanes=lanes) for group in plan.groups)
+        shapes = (SHAPE if group.kernel == "native" else XLA_SHAPE for group in plan.groups)
+        groups = (
+            group._replace(slots=slots, lanes=lanes)
+            for group, (slots, lanes) in zip(plan.groups, shapes, strict=True)
+        )
         return dataclasses.replace(plan, groups=tuple(groups))
 
     def kernel_of(self, design: Design) -> Kernel:
@@ -94,7 +100,8 @@ def searched(design: Design, race: Race, store: Store | None, work: Work, origin
         race.rungs,
         decide,
         store,
-        plan=work.plan(design, LANES),
+        begin=_rows(design, begins(race.arenas)),
+        plan=work.plan(design),
         origin=origin,
         report=work.report,
     )
@@ -105,7 +112,12 @@ def _going(design: Design, race: Race, standing: Standing, rung: int) -> list[in
     """Returns the rows that go on after a rung."""
     scores, losses = tables(design, race, standing)
     higher = higher_is_better(race.metric)
-    return [design.index(c, 0, fold) for c, fold in goes_on(race.arenas, rung, scores, losses, higher)]
+    return _rows(design, goes_on(race.arenas, rung, scores, losses, higher))
+
+
+def _rows(design: Design, pairs: Iterable[tuple[int, int]]) -> list[int]:
+    """Returns the rows of (configuration, split); a search has one seed."""
+    return [design.index(configuration, 0, fold) for configuration, fold in pairs]
 
 
 def tables(design: Design, race: Race, standing: Standing) -> tuple[np.ndarray, np.ndarray]:
@@ -120,11 +132,11 @@ def _on_rows(
     design: Design, race: Race, store: Store | None, work: Work, origin: Origin
 ) -> Iterator[Standing]:
     """Yields the standing at each rung where training rows are the resource: each rung trains afresh."""
-    plan = work.plan(design, LANES)
+    plan = work.plan(design)
     if store is not None:  # begun first, so that an interrupted search is found again
         with scheduled(design, store, plan=plan, rows=[], origin=origin):
             pass
-    rows = list(range(design.num_rows))
+    rows = sorted(_rows(design, begins(race.arenas)))
     full = int(design.splits.num_train.min())
     part = origin._replace(search=race._replace(part="rung").as_json())
     for rung, number in enumerate((*race.rungs, full)):
@@ -134,7 +146,7 @@ def _on_rows(
         found = run(
             own,
             store,
-            plan=work.plan(own, LANES),
+            plan=work.plan(own),
             rows=rows,
             origin=origin if last else part,
             report=work.report,
@@ -197,7 +209,17 @@ def steps_of(design: Design, race: Race, standings: Sequence[Standing]) -> int:
     """Returns the gradient steps of a search, as if none had diverged."""
     rows = None if race.resource == "steps" else int(design.splits.num_train.min())
     each = lengths(race.rungs, design.configs[0].num_steps, rows)
-    return sum(len(standing.rows) * length for standing, length in zip(standings, each, strict=True))
+    found, before = 0, np.array([], int)
+    for rung, (standing, length) in enumerate(zip(standings, each, strict=True)):
+        on = len(standing.rows) if rows else np.isin(standing.rows, before).sum()
+        found += int(on) * length + (len(standing.rows) - int(on)) * sum(each[: rung + 1])
+        before = standing.rows
+    return found
+
+
+def num_networks(standings: Sequence[Standing]) -> int:
+    """Returns the number of networks that a search began."""
+    return len(set(itertools.chain.from_iterable(standing.rows.tolist() for standing in standings)))
 
 
 def trace_of(
@@ -207,14 +229,15 @@ def trace_of(
     best: Mapping[tuple[int, str], Sequence[int]],
 ) -> Trace:
     """Returns the scores of the search of all rows on the way; `best` is what `winners_of` returns."""
-    whole = [arena for arena in merged(race.arenas) if arena.outer < 0]
     scores = np.full((len(standings), len(design.configurations)), np.nan)
     is_baseline = np.zeros(len(design.configurations), bool)
     found = [tables(design, race, standing)[0] for standing in standings]
-    for arena in whole:
-        own = list(arena.configurations)
-        is_baseline[own] = arena.role == "baseline"
-        scores[:, own] = [table[np.ix_(own, arena.folds)].mean(axis=1) for table in found]
+    for arena in race.arenas:
+        if arena.outer < 0:
+            own = list(arena.configurations)
+            is_baseline[own] = arena.role == "baseline"
+            for rung, table in enumerate(found):
+                scores[rung, own] = table[np.ix_(own, arena.scored(rung))].mean(axis=1)
     steps = np.array([standing.step for standing in standings])
     return Trace(steps, scores, is_baseline, tuple(best[-1, "candidates"]), race.resource)
 
@@ -222,24 +245,25 @@ def trace_of(
 def rungs_of(design: Design, race: Race, standings: Sequence[Standing]) -> Iterator[Rung]:
     """Yields what happened at each rung, and at the end."""
     higher = higher_is_better(race.metric)
-    whole = merged(race.arenas)
-    for standing in standings:
+    for rung, standing in enumerate(standings):
         scores, losses = tables(design, race, standing)
         inside = np.isin(np.arange(design.num_rows), standing.rows).reshape(scores.shape)
         bad = standing.diverged.reshape(scores.shape) & inside
-        counts, lost, best = {"candidates": 0, "baseline": 0}, 0, {}
-        for arena in whole:
-            own = np.ix_(arena.configurations, arena.folds)
+        counts, lost, best = {"candidates": 0, "baseline": 0}, 0, {"candidates": [], "baseline": []}
+        for arena in race.arenas:
+            folds = list(arena.scored(rung))
+            own = np.ix_(arena.configurations, folds)
             counts[arena.role] += int(inside[own].any(axis=1).sum())
             lost += int(bad[own].any(axis=1).sum())
             if arena.outer < 0:
-                first = winners(arena, scores, losses, higher, 1)[0]
-                best[arena.role] = float(scores[first, list(arena.folds)].mean())
+                first = ranked(arena, rung, scores, losses, higher, 1)
+                best[arena.role] += [float(scores[index, folds].mean()) for index in first]
+        of_all = {role: (max if higher else min)(own) for role, own in best.items()}
         yield Rung(
             standing.step,
             counts["candidates"],
             counts["baseline"],
             lost,
-            best["candidates"],
-            best["baseline"],
+            of_all["candidates"],
+            of_all["baseline"],
         )

@@ -22,6 +22,7 @@ from regjax.engine.refit import trained_on_all
 from regjax.engine.searching import (
     Work,
     num_candidates,
+    num_networks,
     rungs_of,
     searched,
     steps_of,
@@ -226,7 +227,7 @@ def go_on(
         comparison=found.comparison, folds=found.folds, results=found.results, of_choice=found.of_choice,
         rungs=tuple(rungs_of(design, race, standings)), trace=trace_of(design, race, standings, best),
         model=model, num_candidates=num,
-        num_networks=len(standings[0].rows) + found.networks.networks,
+        num_networks=num_networks(standings) + found.networks.networks,
         num_steps=steps_of(design, race, standings) + found.networks.steps,
         seconds=seconds | {"model": ended - after_comparison, "total": ended - began},
         source=origin.source or "",

@@ -10,7 +10,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +25,17 @@ from regjax.store.identity import identities, sweep_identity
 from regjax.study.configuration import Configuration, value_of
 from regjax.study.design import Design
 from regjax.study.grid import Grid
-from regjax.study.halving import AllDiverged, Arena, brackets, lengths, numbers, rung_steps, steps_of
+from regjax.study.halving import (
+    AllDiverged,
+    Arena,
+    brackets,
+    fold_numbers,
+    lengths,
+    networks_of,
+    numbers,
+    rung_steps,
+    steps_of,
+)
 from regjax.study.plan import free_memory
 from regjax.study.records import num_params
 from regjax.study.resolve import make_design, with_configurations
@@ -42,7 +52,7 @@ FOLDS = 5
 # A configuration of the baseline is drawn for so many candidates, and at least so many: learning rate and
 # width are few dimensions. None of them drops out: low learning rates are slow at first, and without a
 # regulariser often the best at the end, so that halving would make a weak baseline, and a false "helps".
-PER_BASELINE, FEWEST_BASELINES = 9, 8
+PER_BASELINE, FEWEST_BASELINES = 27, 8
 # Of more training samples steps are taken on batches, for about so many epochs.
 FULL_BATCH, BATCH, EPOCHS = 256, 128, 40
 LEAST_STEPS, MOST_STEPS = 900, 9_000
@@ -50,6 +60,10 @@ LEAST_STEPS, MOST_STEPS = 900, 9_000
 OWN_OPTIONS = ("validation", "fold_inputs", "epochs", "stopping")
 # The least that a budget of seconds is measured by, and the most, as shares of it.
 MEASURED, MOST_MEASURED = 0.04, 0.12
+# Steps are faster in a search of many candidates, whose workers are never idle and whose replicates share
+# their batches: by this power of their number up to so many. Measured, on the careful side, on
+# three tables (docs/tune.md).
+GAIN, MANY = 0.06, 512
 # Of a few candidates all may diverge where a search of more goes on: so many are measured before it is said.
 MOST_DIVERGED = 100
 # Shares of the seconds that are left: for the model and the references, and for what a prediction misses.
@@ -177,8 +191,10 @@ class Setting:
             least = search.finalists if outer < 0 else 1
             for skipped, (start, stop) in enumerate(itertools.pairwise(ends)):
                 if stop > start:
-                    going = numbers(stop - start, count, search.reduction, least, skipped)
-                    found.append(Arena("candidates", tuple(range(start, stop)), folds, going, outer))
+                    own = tuple(range(start, stop))
+                    going = numbers(len(own), count, search.reduction, least, skipped)
+                    scored = fold_numbers(len(folds), count, search.reduction, skipped)
+                    found.append(Arena("candidates", own, folds, going, outer, scored))
             own = tuple(range(num, num + num_baselines))
             found.append(Arena("baseline", own, folds, (num_baselines,) * count, outer))
         return tuple(found)
@@ -189,11 +205,17 @@ class Setting:
         compared = (1 + self.search.finalists) * len(self.seeds)
         if self.splitting.mode == "nested":
             compared = 2 * self.search.outer * len(self.seeds)
-        searched = sum(len(arena.configurations) * len(arena.folds) for arena in arenas)
-        steps = sum(steps_of(arena, self.lengths) for arena in arenas)
+        steps = self.steps(arenas)
         # The networks of the comparison train on all rows of the search, and so a little longer.
         longer = self.search_rows / float(self.first.splits.num_train.mean())
-        return Size(searched + compared, steps + math.ceil(compared * self.base.num_steps * max(1.0, longer)))
+        return Size(
+            sum(map(networks_of, arenas)) + compared,
+            steps + math.ceil(compared * self.base.num_steps * max(1.0, longer)),
+        )
+
+    def steps(self, arenas: Sequence[Arena]) -> int:
+        """Returns the steps that the networks of arenas take."""
+        return sum(steps_of(arena, self.lengths, self.search.resource == "rows") for arena in arenas)
 
     @property
     def search_rows(self) -> int:
@@ -324,14 +346,12 @@ class Setting:
             if compiled is None:  # this one compiles: its time is spent, and says little about the rest
                 compiled = ended
                 continue
-            arenas = self.arenas(found, len(design.configurations) - found)
-            rate = took / sum(steps_of(arena, self.lengths) for arena in arenas)
-            measuring = ended - compiled
-            if took >= MEASURED * amount or measuring >= MOST_MEASURED * amount or found < num:
+            rate = took / self.steps(self.arenas(found, len(design.configurations) - found))
+            if took >= MEASURED * amount or ended - compiled >= MOST_MEASURED * amount or found < num:
                 break
             num = round(num * min(8.0, max(2.0, 1.5 * MEASURED * amount / took)))
         left = (amount - spent) * MARGIN - RESERVE * amount
-        found = self.most(lambda size: size.steps * rate <= left)
+        found = self.most(lambda size: size.steps * rate * (num / max(num, MANY)) ** GAIN <= left)
         words = (
             f"measured: {1 / rate:,.0f} steps a second; reading, compiling and measuring took "
             f"{duration(spent)} of the budget of {duration(amount)}"

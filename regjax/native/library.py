@@ -1,6 +1,7 @@
-"""The native kernel as a Python function: `train` hands a segment of steps to the library of `build.py`.
+"""The native kernel as Python functions: `train` hands a segment of steps to the library of `build.py`.
 
-`engine/native.py` calls it. Python's lock is free meanwhile, so workers that are threads train side by side.
+`infer` has it write logits. `engine/native.py` calls both. Python's lock is free meanwhile, so workers that
+are threads train side by side.
 """
 
 from __future__ import annotations
@@ -41,6 +42,19 @@ class _Task(ctypes.Structure):
             "idle",
         )),
     )  # fmt: skip
+
+
+class _Inference(ctypes.Structure):
+    """`Inference` of `train.cc`."""
+
+    _fields_ = (
+        ("num_layers", WHOLE),
+        *((name, POINTER) for name in ("sizes", "masked")),
+        *((name, WHOLE) for name in ("activation", "replicates", "lanes", "samples")),
+        *((name, POINTER) for name in ("x", "folds")),
+        ("x_stride", WHOLE),
+        *((name, POINTER) for name in ("weights", "params", "idle", "logits")),
+    )
 
 
 class Program(NamedTuple):
@@ -163,12 +177,14 @@ def load_built(built: Built) -> ctypes.CDLL:
         found = ctypes.CDLL(str(built.path))
     except OSError as error:  # from a folder, perhaps, of which no program may be run
         raise OSError(f"{built.path} cannot be loaded: {error}") from error
-    found.regjax_task_size.restype = WHOLE
-    found.regjax_train.restype = ctypes.c_int
-    found.regjax_train.argtypes = (ctypes.POINTER(_Task),)
-    if found.regjax_task_size() != ctypes.sizeof(_Task):
-        raise OSError(f"{built.path} must be made of this version's source, and is not")
-    found.regjax_real_size.restype = WHOLE
+    for name, of_size, fields in (
+        ("regjax_train", "regjax_task_size", _Task),
+        ("regjax_infer", "regjax_inference_size", _Inference),
+    ):
+        size, call = getattr(found, of_size, None), getattr(found, name, None)
+        if size is None or call is None or size() != ctypes.sizeof(fields):
+            raise OSError(f"{built.path} must be made of this version's source, and is not")
+        call.restype, call.argtypes = ctypes.c_int, (ctypes.POINTER(fields),)
     return found
 
 
@@ -216,6 +232,71 @@ def train(
         raise MemoryError("the networks of a chunk must fit into memory")
 
 
+class Seen(NamedTuple):
+    """Samples that networks are evaluated on; arrays of the dtype of the networks.
+
+    Attributes:
+        x: inputs of each fold, `(folds, features, n)`.
+        weights: the inputs of samples of weight 0 are not read, `(replicates, n)`.
+        folds: as in `Samples`.
+    """
+
+    x: np.ndarray
+    weights: np.ndarray
+    folds: np.ndarray
+
+
+def infer(
+    library: ctypes.CDLL,
+    sizes: tuple[int, ...],
+    activation: int,
+    seen: Seen,
+    params: Sequence[np.ndarray],
+    idle: np.ndarray | None = None,
+) -> np.ndarray:
+    """Returns the logits of networks in inference mode, `(networks, outputs, n)`.
+
+    Args:
+        library: the library.
+        sizes: units of the layers.
+        activation: number of the activation.
+        seen: the samples.
+        params: w and b of each layer, `(…, out, in)` and `(…, out, 1)`: as many networks a replicate.
+        idle: 1 for networks whose logits are 0, `(networks,)` int8, or None for none.
+
+    Raises:
+        MemoryError: there is not enough memory.
+        ValueError: an array that does not fit; it names the array.
+    """
+    dtype, n, replicates = np.dtype(f"f{library.regjax_real_size()}"), seen.x.shape[-1], len(seen.folds)
+    count = params[0].size // (sizes[0] * sizes[1]) if params else 0
+    _check_lanes("params", count, replicates)
+    _check_array("x", seen.x, (len(seen.x), sizes[0], n), dtype)
+    _check_array("weights", seen.weights, (replicates, n), dtype)
+    _check_folds(seen.folds, len(seen.x), replicates)
+    _check_leaves("params", params, shapes_of(sizes), count, dtype)
+    _check_flags("idle", idle, count, np.int8)
+    logits = np.zeros((count, sizes[-1], n), dtype)
+    of_layers, masked, leaves = np.array(sizes, np.int64), np.zeros(len(sizes), np.int64), _pointers(params)
+    task = _Inference(
+        num_layers=len(sizes) - 1,
+        sizes=_address(of_layers),
+        masked=_address(masked),
+        activation=activation,
+        replicates=replicates,
+        lanes=count // replicates,
+        samples=n,
+        x_stride=seen.x[0].size,
+        **{name: _address(array) for name, array in seen._asdict().items()},
+        params=ctypes.addressof(leaves),
+        idle=_address(idle),
+        logits=_address(logits),
+    )
+    if library.regjax_infer(ctypes.byref(task)):
+        raise MemoryError("the samples and logits of a chunk must fit into memory")
+    return logits
+
+
 def check(
     program: Program, samples: Samples, strengths: Strengths, networks: Networks, dtype: np.dtype
 ) -> None:
@@ -234,10 +315,7 @@ def check(
     """
     p, (replicates, n), count = program, (len(samples.keys), samples.x.shape[-1]), len(strengths.rates)
     folds, layers = len(samples.x), len(p.sizes) - 1
-    if count == 0 or replicates == 0 or count % replicates:
-        raise ValueError(
-            f"rates must be of as many networks for each of {replicates} replicates, got {count}"
-        )
+    _check_lanes("rates", count, replicates)
     targets = 1 if p.loss == LOSSES["softmax_cross_entropy"] else p.sizes[-1]
     of_y = replicates if len(samples.y) == replicates else 1
     wanted: dict[str, tuple[Any, tuple[int, ...], Any]] = {
@@ -247,39 +325,63 @@ def check(
         "weights": (samples.weights, (replicates, n), dtype),
         "divisors": (samples.divisors, (replicates,), dtype),
         "keys": (samples.keys, (replicates, 2), np.uint32),
-        "folds": (samples.folds, (replicates,), np.int64),
         "rates": (strengths.rates, (count, len(RATES)), dtype),
         **{name: (getattr(strengths, name), (count, layers), dtype) for name in ("l2", "l1", "thresholds")},
     }
     for name, (array, shape, own) in wanted.items():
         if array is not None:
             _check_array(name, array, shape, own)
-    if not ((samples.folds >= 0) & (samples.folds < folds)).all():
-        raise ValueError(f"folds must be in 0 … {folds - 1}, got {samples.folds.tolist()}")
+    _check_folds(samples.folds, folds, replicates)
     if p.batch_size and not 0 < p.num_batches * p.batch_size <= n:
         raise ValueError(f"batches must be of {n} samples, got {p.num_batches} of {p.batch_size}")
     _check_networks(p, networks, count, dtype)
 
 
+def _check_lanes(name: str, count: int, replicates: int) -> None:
+    if count == 0 or replicates == 0 or count % replicates:
+        raise ValueError(
+            f"{name} must be of as many networks for each of {replicates} replicates, got {count}"
+        )
+
+
+def _check_folds(folds: np.ndarray, num: int, replicates: int) -> None:
+    _check_array("folds", folds, (replicates,), np.int64)
+    if not ((folds >= 0) & (folds < num)).all():
+        raise ValueError(f"folds must be in 0 … {num - 1}, got {folds.tolist()}")
+
+
+def shapes_of(sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """Returns the shapes of weights and biases of each layer."""
+    return [shape for fan_in, out in itertools.pairwise(sizes) for shape in ((out, fan_in), (out, 1))]
+
+
 def _check_networks(program: Program, networks: Networks, count: int, dtype: np.dtype) -> None:
     """Raises ValueError where the state of the networks does not fit; leading axes may be of any shape."""
-    pairs = itertools.pairwise(program.sizes)
-    shapes = [shape for fan_in, fan_out in pairs for shape in ((fan_out, fan_in), (fan_out, 1))]
+    shapes = shapes_of(program.sizes)
     adaptive = program.optimizer >= OPTIMIZERS["adam"]
     moments = 0 if program.optimizer == OPTIMIZERS["sgd"] else 2 if adaptive else 1
-    for name, leaves, wanted in (
-        ("params", networks.params, shapes), ("moments", networks.moments, shapes * moments)
-    ):  # fmt: skip
-        if len(leaves) != len(wanted):
-            raise ValueError(f"{name} must be {len(wanted)} arrays, got {len(leaves)}")
-        for place, (leaf, shape) in enumerate(zip(leaves, wanted, strict=True)):
-            fits = leaf.shape[-2:] == shape and leaf.size == count * shape[0] * shape[1]
-            _check_array(f"{name}[{place}]", leaf, leaf.shape if fits else (count, *shape), dtype)
+    _check_leaves("params", networks.params, shapes, count, dtype)
+    _check_leaves("moments", networks.moments, shapes * moments, count, dtype)
     if networks.counts is None and adaptive:
         raise ValueError("counts must be an array, got None")
-    for name, array, own in (("counts", networks.counts, np.int32), ("idle", networks.idle, np.int8)):
-        if array is not None:
-            _check_array(name, array, array.shape if array.size == count else (count,), own)
+    _check_flags("counts", networks.counts, count, np.int32)
+    _check_flags("idle", networks.idle, count, np.int8)
+
+
+def _check_flags(name: str, array: np.ndarray | None, count: int, dtype: Any) -> None:
+    """Raises ValueError where an array is not of a number for each network, of any leading axes."""
+    if array is not None:
+        _check_array(name, array, array.shape if array.size == count else (count,), dtype)
+
+
+def _check_leaves(
+    name: str, leaves: Sequence[np.ndarray], shapes: Sequence[tuple[int, int]], count: int, dtype: np.dtype
+) -> None:
+    if len(leaves) != len(shapes):
+        raise ValueError(f"{name} must be {len(shapes)} arrays, got {len(leaves)}")
+    for place, (leaf, shape) in enumerate(zip(leaves, shapes, strict=True)):
+        fits = leaf.shape[-2:] == shape and leaf.size == count * shape[0] * shape[1]
+        _check_array(f"{name}[{place}]", leaf, leaf.shape if fits else (count, *shape), dtype)
 
 
 def _check_array(name: str, array: np.ndarray, shape: tuple[int, ...], dtype: Any) -> None:

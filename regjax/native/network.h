@@ -101,7 +101,8 @@ public:
         }
         for (long first = 0; first < batch.blocks; first += at_once) {
             const long blocks = std::min(at_once, batch.blocks - first);
-            pass(batch, bits, first, blocks);
+            forward_pass(batch.x + first * layers[0].in * B, bits, batch.columns, first, blocks);
+            loss_pass(batch, first, blocks);
             for (size_t l = thin ? 2 : 0; l < layers.size(); l++) {
                 const Layer &layer = layers[l];
                 add_gradient(layer, layer.h ? layer.h : batch.x + first * layer.in * B, blocks, shared, first == 0);
@@ -111,8 +112,20 @@ public:
         update(one, learning_rate(one.rates, number));
     }
 
+    // Returns the logits of `blocks` blocks of samples, at most `at_once`, [block][outputs][B]; no layer is masked.
+    // `params` has weights and biases of each layer in turn.
+    const real *infer(const std::vector<const real *> &params, const real *x, long blocks) {
+        for (size_t l = 0; l < layers.size(); l++) {
+            layers[l].w = params[2 * l];
+            layers[l].b = params[2 * l + 1];
+            layers[l].scale = 1;
+        }
+        forward_pass(x, nullptr, 0, 0, blocks);
+        return layers.back().d;
+    }
+
     std::vector<Leaf> leaves;
-    long num_numbers = 0;
+    long num_numbers = 0, at_once;
 
 private:
     real *take(long count) {
@@ -120,21 +133,20 @@ private:
         return buffers.back().data();
     }
 
-    // Takes `blocks` blocks of a batch, from the block `first` on, forward and backward.
-    void pass(const Batch &batch, const uint16_t *const *bits, long first, long blocks) {
+    // Takes `blocks` blocks of samples forward; their bits begin at the block `first` of rows of `columns`.
+    void forward_pass(const real *x, const uint16_t *const *bits, long columns, long first, long blocks) {
         const size_t last = layers.size() - 1;
         const auto bits_of = [&](size_t l) { return layers[l].masked ? bits[l] + first * B : nullptr; };
-        const real *x = batch.x + first * layers[0].in * B;
         const auto z_of = [&](size_t l) { return l == last ? layers[l].d : layers[l + 1].h; };
         size_t l = 0;
         if (thin) {
             const bool plain = last > 1 && !layers[2].masked;
-            thin->forward(layers.data(), x, z_of(1), plain, bits_of(1), batch.columns, blocks);
-            if (last > 1 && !plain) activate<RELU>(layers[2], bits_of(2), batch.columns, blocks);
+            thin->forward(layers.data(), x, z_of(1), plain, bits_of(1), columns, blocks);
+            if (last > 1 && !plain) activate<RELU>(layers[2], bits_of(2), columns, blocks);
             l = 2;
         } else if (layers[0].masked) {
             memcpy(layers[0].h, x, sizeof(real) * blocks * layers[0].in * B);
-            activate<IDENTITY>(layers[0], bits_of(0), batch.columns, blocks);
+            activate<IDENTITY>(layers[0], bits_of(0), columns, blocks);
         }
         for (; l <= last; l++) {
             const real *h = layers[l].h ? layers[l].h : x;
@@ -144,13 +156,18 @@ private:
             }
             forward<false>(layers[l], h, z_of(l), blocks);
             if (l < last && layers[l + 1].gate != OPEN) {
-                activate(settings.activation, layers[l + 1], bits_of(l + 1), batch.columns, blocks);
+                activate(settings.activation, layers[l + 1], bits_of(l + 1), columns, blocks);
             }
         }
+    }
+
+    // Takes the logits of `blocks` blocks of a batch, from the block `first` on, to gradients in all layers' outputs.
+    void loss_pass(const Batch &batch, long first, long blocks) {
+        const size_t last = layers.size() - 1;
         const long outputs = layers[last].out, targets = settings.loss == SOFTMAX_CROSS_ENTROPY ? 1 : outputs;
         loss_gradient(settings.loss, layers[last].d, outputs, batch.y + first * targets * B, batch.share + first * B,
                       blocks);
-        for (l = last; l > (thin ? 1 : 0); l--) backward(layers[l], layers[l - 1].d, blocks);
+        for (size_t l = last; l > (thin ? 1 : 0); l--) backward(layers[l], layers[l - 1].d, blocks);
     }
 
     // As `core/optimizers.py`: the peak times a schedule.
@@ -233,5 +250,4 @@ private:
     Shared shared;
     real *gradient;
     const Thin *thin = nullptr;
-    long at_once;
 };

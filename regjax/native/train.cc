@@ -192,11 +192,17 @@ template <bool IN> void move(const Task &task, const Network &network, long lane
     }
 }
 
-static void train_replicate(const Task &task, const Settings &settings, long replicate) {
+// The numbers of a replicate's networks that are not idle.
+template <class T> std::vector<long> lanes_of(const T &task, long replicate) {
     std::vector<long> lanes;
     for (long lane = replicate * task.lanes; lane < (replicate + 1) * task.lanes; lane++) {
         if (!task.idle || !task.idle[lane]) lanes.push_back(lane);
     }
+    return lanes;
+}
+
+static void train_replicate(const Task &task, const Settings &settings, long replicate) {
+    const std::vector<long> lanes = lanes_of(task, replicate);
     if (lanes.empty()) return;
     Samples samples(task, replicate);
     Network network(settings, samples.blocks);
@@ -255,6 +261,62 @@ extern "C" int regjax_train(const Task *task) {
     return 0;
 }
 
-// Bytes of a number, and of `Task`, by which `library.py` checks that it has the same fields.
+// What records are made of is called with; `library.py` has the same fields.
+struct Inference {
+    int64_t num_layers;
+    const int64_t *sizes, *masked;  // masked: 0 for each layer
+    int64_t activation;
+    int64_t replicates, lanes, samples;
+    const real *x;  // as in Task, like what follows
+    const int64_t *folds;
+    int64_t x_stride;
+    const real *weights;  // (replicates, samples)
+    real *const *params;
+    const int8_t *idle;
+    real *logits;  // (networks, outputs, samples); those of idle networks stay as they are
+};
+
+// Samples are packed as many at a time as go through the layers together, for all networks of the replicate.
+static void infer_replicate(const Inference &task, const Settings &settings, long replicate) {
+    const std::vector<long> lanes = lanes_of(task, replicate);
+    if (lanes.empty()) return;
+    const long n = task.samples, features = task.sizes[0], outputs = task.sizes[task.num_layers];
+    const real *x = task.x + task.folds[replicate] * task.x_stride, *weights = task.weights + replicate * n;
+    Network network(settings, std::max<long>(1, (n + B - 1) / B));
+    Buffer packed(network.at_once * features * B);
+    std::vector<const real *> params(network.leaves.size());
+    for (long first = 0; first < n; first += network.at_once * B) {
+        const long count = std::min(network.at_once * B, n - first), blocks = (count + B - 1) / B;
+        for (long f = 0; f < features; f++) for (long c = 0; c < blocks * B; c++) {
+            // The inputs of a sample of weight 0, which may be NaN, are 0, as in `pack`.
+            const bool seen = c < count && weights[first + c] > 0;
+            packed.data()[(c / B * features + f) * B + c % B] = seen ? x[f * n + first + c] : 0;
+        }
+        for (long lane : lanes) {
+            for (size_t i = 0; i < params.size(); i++) params[i] = task.params[i] + lane * network.leaves[i].size;
+            const real *z = network.infer(params, packed.data(), blocks);
+            for (long k = 0; k < blocks; k++) for (long o = 0; o < outputs; o++) {
+                real *to = task.logits + (lane * outputs + o) * n + first + k * B;
+                memcpy(to, z + (k * outputs + o) * B, sizeof(real) * std::min<long>(B, count - k * B));
+            }
+        }
+    }
+}
+
+// Writes the logits of networks in inference mode, without masks. Returns as `regjax_train`.
+extern "C" int regjax_infer(const Inference *task) {
+    const Settings settings = {task->num_layers, task->sizes, Activation(task->activation), SQUARED_ERROR, SGD,
+                               CONSTANT, 0, 0, task->masked};
+    const DenormalsAreZero here;
+    try {
+        for (long replicate = 0; replicate < task->replicates; replicate++) infer_replicate(*task, settings, replicate);
+    } catch (...) {
+        return 1;
+    }
+    return 0;
+}
+
+// Bytes of a number, and of what is called with, by which `library.py` checks that it has the same fields.
 extern "C" int64_t regjax_real_size() { return sizeof(real); }
 extern "C" int64_t regjax_task_size() { return sizeof(Task); }
+extern "C" int64_t regjax_inference_size() { return sizeof(Inference); }

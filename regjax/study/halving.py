@@ -1,7 +1,7 @@
 """Successive halving and Hyperband as arithmetic: rungs, how many go on, and which rows those are.
 
-`engine/tune.py` makes its rungs and arenas here, and decides with `going_on`; a search that halves by other
-means can take `rung_steps` and `numbers` alone.
+`engine/tuning.py` makes its rungs and arenas here, and `engine/searching.py` decides with `goes_on`; a search
+that halves by other means can take `rung_steps` and `numbers` alone.
 
 References:
     Jamieson & Talwalkar 2016 (successive halving); Li et al. 2018 (Hyperband).
@@ -32,6 +32,8 @@ class Arena(NamedTuple):
         folds: numbers of the splits in the design.
         goes_on: number of configurations that go on after each rung, not increasing.
         outer: number of the outer fold that the arena belongs to; -1 for the arena of all search rows.
+        num_folds: number of splits that are scored at each rung, not decreasing, those first in `folds`; at
+            the end all are. Rungs beyond them score all.
     """
 
     role: str
@@ -39,6 +41,11 @@ class Arena(NamedTuple):
     folds: tuple[int, ...]
     goes_on: tuple[int, ...]
     outer: int = -1
+    num_folds: tuple[int, ...] = ()
+
+    def scored(self, rung: int) -> tuple[int, ...]:
+        """Returns the splits that are scored at a rung; the end is the rung after the last."""
+        return self.folds[: self.num_folds[rung]] if rung < len(self.num_folds) else self.folds
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Arena:
@@ -106,6 +113,24 @@ def numbers(num: int, num_rungs: int, reduction: int, least: int = 1, skipped: i
     )
 
 
+def fold_numbers(num: int, num_rungs: int, reduction: int, skipped: int = 0) -> tuple[int, ...]:
+    """Returns how many of `num` folds are scored at each rung: more, as fewer configurations are left.
+
+    Many are told apart coarsely, on one fold each, so that more of them fit; few are told apart on all.
+
+    Args:
+        num: number of folds, at least 1.
+        num_rungs: number of rungs.
+        reduction: so many times as many folds at each rung.
+        skipped: number of first rungs at which all go on, and no fold is added.
+
+    Example:
+        >>> fold_numbers(5, 3, reduction=3), fold_numbers(5, 3, reduction=3, skipped=1)
+        ((1, 3, 5), (1, 1, 3))
+    """
+    return tuple(min(num, reduction ** max(0, rung - skipped)) for rung in range(num_rungs))
+
+
 def brackets(num: int, num_rungs: int, reduction: int) -> list[int]:
     """Returns how many of `num` configurations each of Hyperband's brackets has, which skip 0, 1, … rungs.
 
@@ -121,15 +146,40 @@ def brackets(num: int, num_rungs: int, reduction: int) -> list[int]:
     return [int(n) for n in np.diff(ends, prepend=0)]
 
 
-def steps_of(arena: Arena, lengths: Sequence[int]) -> int:
+def networks_of(arena: Arena) -> int:
+    """Returns the number of networks of one seed that an arena begins."""
+    before, found = 0, 0
+    for rung, num in enumerate((len(arena.configurations), *arena.goes_on)):
+        folds = len(arena.scored(rung))
+        found, before = found + num * (folds - before), folds
+    return found
+
+
+def steps_of(arena: Arena, lengths: Sequence[int], afresh: bool = False) -> int:
     """Returns the steps that an arena's networks of one seed take together, where none diverges or stops.
 
     Args:
         arena: the arena.
         lengths: steps of a network up to each rung from the one before, and up to its last step.
+        afresh: whether each rung starts afresh, as where rows are the resource.
+
+    Example:
+        >>> steps_of(Arena("candidates", (0, 1, 2), (0, 1), (1,), num_folds=(1,)), (100, 200))
+        800
     """
-    begins = (len(arena.configurations), *arena.goes_on)
-    return len(arena.folds) * sum(num * steps for num, steps in zip(begins, lengths, strict=True))
+    before, found = 0, 0
+    nums = (len(arena.configurations), *arena.goes_on)
+    for rung, (num, steps) in enumerate(zip(nums, lengths, strict=True)):
+        folds = len(arena.scored(rung))
+        # A network of a fold that is new takes all steps up to this rung.
+        own = folds * steps if afresh else before * steps + (folds - before) * sum(lengths[: rung + 1])
+        found, before = found + num * own, folds
+    return found
+
+
+def begins(arenas: Sequence[Arena]) -> list[tuple[int, int]]:
+    """Returns (configuration, split) of all that begin, arena by arena."""
+    return [(c, fold) for arena in arenas for c in arena.configurations for fold in arena.scored(0)]
 
 
 def goes_on(
@@ -153,14 +203,28 @@ def goes_on(
     Raises:
         AllDiverged: all of the arenas of one role and outer fold diverged.
     """
+    best = [ranked(arena, rung, scores, ties, higher, arena.goes_on[rung]) for arena in arenas]
     for arena in merged(arenas):
-        winners(arena, scores, ties, higher, 1)
-    found = []
-    for arena in arenas:
-        own = np.ix_(arena.configurations, arena.folds)
-        best = [arena.configurations[p] for p in best_of(scores[own], ties[own], higher, arena.goes_on[rung])]
-        found += [(configuration, fold) for configuration in sorted(best) for fold in arena.folds]
-    return found
+        parts = zip(arenas, best, strict=True)
+        if not any(own for part, own in parts if (part.role, part.outer) == (arena.role, arena.outer)):
+            raise _all_diverged(arena)
+    return [
+        (configuration, fold)
+        for arena, own in zip(arenas, best, strict=True)
+        for configuration in sorted(own)
+        for fold in arena.scored(rung + 1)
+    ]
+
+
+def ranked(
+    arena: Arena, rung: int, scores: np.ndarray, ties: np.ndarray, higher: bool, num: int
+) -> list[int]:
+    """Returns numbers of the best `num` configurations of an arena at a rung, best first.
+
+    Those that diverged are left out; arguments as in `goes_on`.
+    """
+    own = np.ix_(arena.configurations, arena.scored(rung))
+    return [arena.configurations[place] for place in best_of(scores[own], ties[own], higher, num)]
 
 
 def merged(arenas: Sequence[Arena]) -> list[Arena]:
@@ -169,24 +233,27 @@ def merged(arenas: Sequence[Arena]) -> list[Arena]:
     for arena in arenas:
         key = arena.role, arena.outer
         before = found[key].configurations if key in found else ()
-        found[key] = arena._replace(configurations=(*before, *arena.configurations), goes_on=())
+        found[key] = arena._replace(configurations=(*before, *arena.configurations), goes_on=(), num_folds=())
     return list(found.values())
 
 
 def winners(arena: Arena, scores: np.ndarray, ties: np.ndarray, higher: bool, num: int) -> list[int]:
-    """Returns numbers of the best configurations of an arena, best first; arguments as in `goes_on`.
+    """Returns numbers of the best configurations of an arena at the end, best first; see `ranked`.
 
     Raises:
         AllDiverged: all of them diverged.
     """
-    own = np.ix_(arena.configurations, arena.folds)
-    places = best_of(scores[own], ties[own], higher, num)
-    if not places:
-        raise AllDiverged(
-            f"a {'candidate' if arena.role == 'candidates' else 'baseline'} must stay finite, and all "
-            f"{len(arena.configurations)} diverged: search lower learning rates"
-        )
-    return [arena.configurations[place] for place in places]
+    best = ranked(arena, len(arena.num_folds), scores, ties, higher, num)
+    if not best:
+        raise _all_diverged(arena)
+    return best
+
+
+def _all_diverged(arena: Arena) -> AllDiverged:
+    return AllDiverged(
+        f"a {'candidate' if arena.role == 'candidates' else 'baseline'} must stay finite, and all "
+        f"{len(arena.configurations)} diverged: search lower learning rates"
+    )
 
 
 def best_of(scores: np.ndarray, ties: np.ndarray, higher: bool, num: int) -> list[int]:

@@ -89,7 +89,8 @@ class Search:
     Attributes:
         finalists: number of candidates that are compared with the baseline at the end.
         reduction: one candidate of this many goes on at each rung.
-        rungs: largest number of rungs, steps at which candidates drop out.
+        rungs: largest number of rungs, steps at which candidates drop out. They are scored on one fold at the
+            first one, on `reduction` times as many at each that follows, and on all at the end.
         hyperband: whether candidates are split into Hyperband's brackets, some of which skip rungs, so that
             those are found that begin slowly; otherwise all may drop out at the first rung.
         resource: what candidates get more of at each rung: "steps", with which they go on from where they
@@ -104,7 +105,7 @@ class Search:
 
     finalists: int = 3
     reduction: int = 3
-    rungs: int = 2
+    rungs: int = 3
     hyperband: bool = False
     resource: Resource = "steps"
     outer: int = 5

@@ -14,8 +14,9 @@ from stores import make_design, stop_after
 
 import regjax
 from regjax.core.config import Config
+from regjax.core.hparams import ABSENT, PENALISED, without
+from regjax.engine import measures, pace, scheduler, sweep, tasks
 from regjax.engine import native as module
-from regjax.engine import pace, scheduler, sweep, tasks
 from regjax.engine.packing import Chunk, Wave
 from regjax.engine.replay import replay
 from regjax.native import build, library
@@ -411,6 +412,78 @@ def test_lanes_without_a_row_are_not_trained(kernel):
     ):
         np.testing.assert_array_equal(new[~idle], whole[~idle])
         np.testing.assert_array_equal(new[idle], old[idle])
+
+
+def seen_by(chunk, rng):
+    """Returns the replicates of a chunk with validation and test parts, whose hidden inputs are NaN."""
+    replicates = chunk.replicates
+    train, (features, n) = replicates.train, np.shape(replicates.x)[-2:]
+    val = (rng.random(train.shape) < 0.5) * (train == 0)
+    val[..., :4] = 0  # whose inputs are inf and NaN
+    test_x = rng.standard_normal((features, n + 3)).astype(replicates.x.dtype)
+    test = (rng.random(n + 3) < 0.8).astype(train.dtype)
+    test_x[:, test == 0] = np.nan
+    test_y = np.resize(replicates.y, (*replicates.y.shape[:-1], n + 3))
+    found = replicates._replace(val=val.astype(train.dtype), test_x=test_x, test_y=test_y, test=test)
+    return jax.device_put(found)
+
+
+@pytest.mark.parametrize(
+    "seed", [*range(4), *(pytest.param(s, marks=pytest.mark.slow) for s in range(4, 40))]
+)
+def test_records_are_those_of_xla_and_no_bit_depends_on_the_chunk(seed, kernel):
+    kernel()
+    rng = np.random.default_rng(seed)
+    config, values = random_case(rng)
+    config = regjax.Config(num_steps=STEPS, **config)
+    chunk = make_chunk(config, 2, 3, n=int(rng.integers(40, 90)), shared=bool(seed % 2), **values)
+    hparams = without(chunk.hparams, [name for name in ABSENT if name not in PENALISED])
+    replicates, params = seen_by(chunk, rng), chunk.states.params
+    wanted = measures.measure_lanes(replicates, hparams, params, config=config)
+    found = module.measure_native(replicates, hparams, params, config=config)
+    assert wanted.keys() == found.keys()
+    assert np.all(found["finite"])
+    for name, values in wanted.items():
+        # A sample on the boundary may change sides.
+        most = 0.05 if "accuracy" in name else 1e-5
+        np.testing.assert_allclose(found[name], values, rtol=0, atol=most, err_msg=name)
+    idle = np.array([[True, False, False], [False, False, True]])
+    rest = module.measure_native(replicates, hparams, params, config=config, idle=idle)
+    for name, values in found.items():
+        np.testing.assert_array_equal(np.asarray(rest[name])[~idle], np.asarray(values)[~idle], err_msg=name)
+    own = tuple(getattr(replicates, name)[1:] for name in ("key", "train", "val"))
+    alone = replicates._replace(**dict(zip(("key", "train", "val"), own, strict=True)))
+    last = jax.tree.map(lambda leaf: leaf[1:], (hparams, params))
+    half = module.measure_native(alone, *last, config=config)
+    for name, values in found.items():
+        np.testing.assert_array_equal(half[name], np.asarray(values)[1:], err_msg=name)
+
+
+def test_records_of_more_samples_than_the_cache_holds(kernel):
+    kernel()
+    config = regjax.Config(layer_sizes=(9, 70, 17, 2), num_steps=STEPS)
+    chunk = make_chunk(config, 2, 2, n=3_001)
+    replicates, params = seen_by(chunk, np.random.default_rng(0)), chunk.states.params
+    hparams = without(chunk.hparams, [name for name in ABSENT if name not in PENALISED])
+    wanted = measures.measure_lanes(replicates, hparams, params, config=config)
+    found = module.measure_native(replicates, hparams, params, config=config)
+    for name, values in wanted.items():
+        np.testing.assert_allclose(found[name], values, rtol=0, atol=1e-3 if "accuracy" in name else 1e-5)
+
+
+def test_records_of_networks_that_diverged_are_none(kernel):
+    kernel()
+    config = regjax.Config(layer_sizes=(2, 6, 1), num_steps=STEPS)
+    chunk = make_chunk(config, 1, 2)
+    params = jax.tree.map(np.copy, chunk.states.params)
+    params[0].w[0, 1, 0, 0] = np.nan
+    replicates = seen_by(chunk, np.random.default_rng(0))
+    hparams = without(chunk.hparams, [name for name in ABSENT if name not in PENALISED])
+    found = module.measure_native(replicates, hparams, params, config=config)
+    np.testing.assert_array_equal(found["finite"], [[True, False]])
+    assert np.isfinite(found["train_loss"][0, 0])
+    for name, values in found.items():
+        assert name == "finite" or np.isnan(values[0, 1]), name
 
 
 def test_a_chunk_says_which_of_its_lanes_are_spare(kernel):

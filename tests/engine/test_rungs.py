@@ -108,6 +108,32 @@ def test_a_store_goes_on_with_rungs_and_trains_no_step_twice(tmp_path, monkeypat
     assert_as_in_the_full_sweep(grown, run(larger))
 
 
+@pytest.mark.bits
+@pytest.mark.parametrize("stored", [False, True])
+def test_rows_that_begin_late_have_the_bits_of_a_full_sweep(tmp_path, stored):
+    """One fold of each network at the first rung, and all of those that go on: as `tune` scores them."""
+    design = design_of()
+    first = [row for row in range(design.num_rows) if design.row(row).fold == 0]
+    keeps = half(design)
+
+    def decide(standing):
+        every = standing._replace(rows=np.arange(design.num_rows)) if standing.step == 10 else standing
+        return keeps(every)
+
+    climbed = []
+    for _ in range(1 + stored):
+        with opened(tmp_path / "s.sqlite" if stored else None) as store:
+            climbed.append(climb(design, [10, 20], decide, store, begin=first))
+    full = run(design)
+    for found in climbed:
+        assert [len(standing.rows) for standing in found.standings] == [32, 32, 16]
+        assert found.standings[0].rows.tolist() == first
+        late = np.setdiff1d(found.standings[1].rows, first)
+        assert len(late) == 16
+        assert np.isnan(found.standings[0].metrics["val_loss"][late]).all()
+        assert_as_in_the_full_sweep(found, full)
+
+
 def test_rows_that_stop_early_stand_at_a_rung_with_their_final_parameters():
     config = Config(layer_sizes=(2, 6, 1), num_steps=400, eval_every=10)
     design = make_design("two_regions", config, grid(patience=[20], learning_rate=[0.5, 3]), folds=2)
@@ -134,5 +160,7 @@ def test_rungs_need_one_length_of_run():
 
 def test_a_decision_is_among_the_rows_in_the_race():
     design = design_of()
-    with pytest.raises(ValueError, match="decide must return rows that were in the race"):
+    with pytest.raises(ValueError, match="decide must return rows that did not drop out"):
         climb(design, [10], lambda standing: [64])
+    with pytest.raises(ValueError, match="decide must return rows that did not drop out"):
+        climb(design, [10, 20], lambda standing: [0] if standing.step == 10 else [1])

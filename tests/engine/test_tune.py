@@ -9,7 +9,7 @@ from scipy import stats
 
 import regjax
 from regjax.engine import confirming, scheduler, tune, tuning
-from regjax.engine.searching import Work, searched, thinned
+from regjax.engine.searching import Work, num_networks, searched, steps_of, thinned
 from regjax.engine.sweep import opened, run
 from regjax.report.searches import choice_of, search_page
 from regjax.study import halving
@@ -73,8 +73,15 @@ def test_networks_that_go_on_have_the_bits_of_a_full_sweep(hyperband):
     work = Work()
     standings = searched(design, race, None, work, NOWHERE)
     assert [s.step for s in standings] == [2, 6, 18]
-    assert len(standings[0].rows) == design.num_rows > len(standings[1].rows) > len(standings[2].rows)
-    full = run(design, plan=work.plan(design, 16))
+    # One fold of each candidate at first, and both of those that go on.
+    baselines = len(design.configurations) - num
+    assert len(standings[0].rows) == num + 2 * baselines < design.num_rows
+    assert {design.row(row).fold for row in standings[1].rows} == {0, 1}
+    assert len(standings[0].rows) > len(standings[1].rows) > len(standings[2].rows)
+    arenas = race.arenas
+    assert num_networks(standings) == sum(map(halving.networks_of, arenas)) < design.num_rows
+    assert steps_of(design, race, standings) == found.steps(arenas)
+    full = run(design, plan=work.plan(design))
     for standing in standings:
         for name, values in standing.metrics.items():
             wanted = full.records[name][standing.rows, standing.step // 2]
@@ -146,7 +153,9 @@ def test_the_answer_on_held_out_rows_is_a_family_of_the_finalists():
     assert "on 36 rows that the search never saw" in found.sentence
     # Networks that begin: candidates and baselines in two folds, and four configurations of two seeds.
     assert found.num_networks <= 120
-    assert found.num_networks == 2 * (found.rungs[0].candidates + found.rungs[0].baselines) + 8
+    first, second = found.rungs[:2]
+    assert first.candidates == found.num_candidates
+    assert found.num_networks == first.candidates + second.candidates + 2 * first.baselines + 8
     assert found.model.predict(samples(5)[0]).shape == (5,)
     assert len(found.of_choice) == 2
     assert str(found).splitlines()[0] == found.sentence
@@ -246,7 +255,7 @@ def test_rows_as_the_resource_are_nested_and_start_afresh():
     y = design.data.y[0]
     assert all(0 < y[fold].sum() < 12 for fold in small)
     standings = searched(design, found.race(design, num), None, Work(), NOWHERE)
-    full = run(design, plan=Work().plan(design, 16))
+    full = run(design, plan=Work().plan(design))
     last = standings[-1]
     np.testing.assert_array_equal(last.metrics["val_loss"][last.rows], full.values("val_loss")[last.rows])
 

@@ -78,6 +78,18 @@ static void train_one() {
     const auto idle = filled<int8_t>(networks, [] { return int8_t(below(4) == 0); });
     task.idle = below(2) ? idle.get() : nullptr;
     if (regjax_train(&task)) abort();
+
+    const std::unique_ptr<int64_t[]> none(new int64_t[layers]());
+    const auto logits = filled<real>(networks * sizes.back() * task.samples, normal);
+    Inference inference = {};
+    inference.num_layers = layers;
+    inference.sizes = own_sizes.get(); inference.masked = none.get();
+    inference.activation = task.activation;
+    inference.replicates = replicates; inference.lanes = lanes; inference.samples = task.samples;
+    inference.x = task.x; inference.folds = task.folds; inference.x_stride = task.x_stride;
+    inference.weights = task.weights; inference.params = task.params; inference.idle = task.idle;
+    inference.logits = logits.get();
+    if (regjax_infer(&inference)) abort();
 }
 
 int main(int, char **arguments) {

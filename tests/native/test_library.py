@@ -9,7 +9,18 @@ import pytest
 from regjax.native import build, library
 from regjax.native.build import BuildError, Built
 from regjax.native.coverage import LOSSES, OPTIMIZERS
-from regjax.native.library import Networks, Program, Samples, Strengths, check, find, load_built, train
+from regjax.native.library import (
+    Networks,
+    Program,
+    Samples,
+    Seen,
+    Strengths,
+    check,
+    find,
+    infer,
+    load_built,
+    train,
+)
 
 pytestmark = pytest.mark.cpu("the native kernel is of CPUs")
 
@@ -86,6 +97,52 @@ def test_why_there_is_none_is_found_once(monkeypatch):
 def test_fields_are_those_of_the_source(kernel):
     assert kernel().regjax_real_size() == 4
     assert kernel().regjax_task_size() == ctypes.sizeof(library._Task)
+    assert kernel().regjax_inference_size() == ctypes.sizeof(library._Inference)
+
+
+# -- logits -------------------------------------------------------------------------------------------------
+
+
+def seen(**changed):
+    """Returns the arguments of `infer` for two networks of 2, 3 and 1 units on 4 samples."""
+    params = [np.ones((1, 2, *shape), "f4") for shape in ((3, 2), (3, 1), (1, 3), (1, 1))]
+    samples = {"x": np.ones((3, 2, 4), "f4"), "weights": np.ones((1, 4), "f4"), "folds": np.zeros(1, "i8")}
+    given = {"params": params, "idle": None} | samples | changed
+    own = Seen(*(given.pop(name) for name in Seen._fields))
+    return {"sizes": (2, 3, 1), "activation": 0, "seen": own} | given
+
+
+def test_logits_worked_by_hand(kernel):
+    x = np.array([[[1, -3, np.nan, 2]] * 2], "f4")
+    # relu(x + x + 1) three times, and 1: 3·3 + 1, 0 + 1, 1·3 + 1 without input, 5·3 + 1.
+    found = infer(kernel(), **seen(x=x, weights=np.array([[1, 1, 0, 2]], "f4")))
+    np.testing.assert_array_equal(found, [[[10, 1, 4, 16]]] * 2)
+    assert found.dtype == np.float32
+    idle = infer(kernel(), **seen(x=x, idle=np.array([[1, 0]], "i1")))
+    np.testing.assert_array_equal(idle[0], 0)
+    np.testing.assert_array_equal(idle[1, 0], [10, 1, 1, 16])  # relu takes NaN for 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("x", np.ones((3, 3, 4), "f4"), r"x must be \(3, 2, 4\), got \(3, 3, 4\)"),
+        ("x", np.ones((3, 2, 4)), "x must be of dtype float32, got float64"),
+        ("x", np.ones((3, 4, 2), "f4").swapaxes(1, 2), "x must be C-contiguous, got strides"),
+        ("weights", np.ones((2, 4), "f4"), r"weights must be \(1, 4\), got \(2, 4\)"),
+        ("folds", np.array([3]), r"folds must be in 0 … 2, got \[3\]"),
+        ("folds", np.zeros(3, "i8"), "params must be of as many networks for each of 3 replicates, got 2"),
+        ("params", [], "params must be of as many networks for each of 1 replicates, got 0"),
+        ("params", [np.ones((1, 2, 3, 2), "f4")], "params must be 4 arrays, got 1"),
+        ("params", [np.ones((1, 2, 3, 2), "f4")] * 4, r"params\[1\] must be \(2, 3, 1\), got \(1, 2, 3, 2\)"),
+        ("idle", np.zeros((1, 3), "i1"), r"idle must be \(2,\), got \(1, 3\)"),
+        ("idle", np.zeros((1, 2), bool), "idle must be of dtype int8, got bool"),
+    ],
+)
+def test_logits_of_arrays_that_do_not_fit_are_refused(name, value, problem, kernel):
+    found = kernel()
+    with pytest.raises(ValueError, match=problem):
+        infer(found, **seen(**{name: value}))
 
 
 def arguments():

@@ -7,9 +7,12 @@ from hypothesis import strategies as st
 
 from regjax.study.halving import (
     Arena,
+    begins,
     best_of,
     brackets,
+    fold_numbers,
     goes_on,
+    networks_of,
     numbers,
     rung_steps,
     steps_of,
@@ -56,6 +59,40 @@ def test_brackets_share_all_candidates_and_take_about_the_same_steps(num, num_ru
             for s, n in enumerate(found)
         ]
         assert max(steps) < 2 * min(steps)
+
+
+@given(
+    st.integers(1, 20), st.integers(1, 6), st.integers(0, 4), st.integers(2, 4), st.integers(0, 2),
+    st.booleans(), st.integers(0, 2**32 - 1),
+)  # fmt: skip
+def test_steps_and_networks_are_those_of_the_rows_that_race(
+    num, folds, rungs, reduction, skipped, afresh, seed
+):
+    """Rung by rung, by `begins` and `goes_on`: what `steps_of` and `networks_of` say beforehand."""
+    arena = Arena(
+        "candidates", tuple(range(num)), tuple(range(folds)), numbers(num, rungs, reduction, 1, skipped),
+        num_folds=fold_numbers(folds, rungs, reduction, skipped),
+    )  # fmt: skip
+    lengths = [7 + 3 * rung for rung in range(rungs + 1)]
+    rng = np.random.default_rng(seed)
+    at: dict[tuple[int, int], int] = {}
+    steps, rows = 0, begins([arena])
+    for rung, length in enumerate(lengths):
+        end = sum(lengths[: rung + 1])
+        for row in rows:
+            steps += length if afresh else end - at.get(row, 0)
+            at[row] = end
+        if rung < rungs:
+            scores = np.full((num, folds), np.nan)
+            for row in rows:
+                scores[row] = rng.random()
+            before, rows = rows, goes_on([arena], rung, scores, scores, True)
+            assert {c for c, _ in rows} <= {c for c, _ in before}
+            # A fold is never lost, so that every row goes on from where it stands.
+            assert all({(c, f) for c, f in before if c == going} <= set(rows) for going, _ in rows)
+    assert {fold for _, fold in rows} == set(range(folds))
+    assert steps_of(arena, lengths, afresh) == steps
+    assert networks_of(arena) == len(at)
 
 
 @given(st.data())
