@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from regjax.core.objective import cost, cost_and_grads
     from regjax.core.random import replicate_key
     from regjax.core.train import Trained, make_train
-    from regjax.data.loaders import load_mat, load_npz, load_table, two_regions
+    from regjax.data import datasets as datasets
+    from regjax.data.datasets import two_regions
+    from regjax.data.loaders import load_mat, load_npz, load_table
     from regjax.engine.population import population, train_schedule
     from regjax.engine.references import references
     from regjax.engine.refit import refit
@@ -128,7 +130,8 @@ _DEFINED_IN = {
     "core.objective": "cost cost_and_grads",
     "core.random": "replicate_key",
     "core.train": "Trained make_train",
-    "data.loaders": "load_mat load_npz load_table two_regions",
+    "data.datasets": "two_regions",
+    "data.loaders": "load_mat load_npz load_table",
     "engine.population": "population train_schedule",
     "engine.references": "references",
     "engine.refit": "refit",
@@ -179,6 +182,8 @@ if not TYPE_CHECKING:  # a type checker that saw `__getattr__` would accept any 
             value = getattr(importlib.import_module(f"regjax.{_MODULE_OF[name]}"), name)
         elif name in _PACKAGES:
             value = importlib.import_module(f"regjax.{name}")
+        elif name == "datasets":  # a module of `regjax.data`, which users read under this name
+            value = importlib.import_module("regjax.data.datasets")
         elif name == "__version__":
             from importlib.metadata import version  # takes 20 ms
 
@@ -190,4 +195,4 @@ if not TYPE_CHECKING:  # a type checker that saw `__getattr__` would accept any 
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULE_OF, *_PACKAGES, "__version__"})
+    return sorted({*globals(), *_MODULE_OF, *_PACKAGES, "datasets", "__version__"})

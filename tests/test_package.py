@@ -120,7 +120,7 @@ MODULES = [name for name in PATHS if "." in name and not name.endswith("__init__
 TRAINING = {
     "engine.population", "engine.references", "engine.tune", "optuna.export", "optuna.trials",
     "sklearn.estimators", "sklearn.fitted", "sklearn.halving", "sklearn.path", "sklearn.rules",
-    "sklearn.search", "study.model", "tutorial.experiment", "tutorial.functions",
+    "sklearn.search", "engine.snapshots", "study.model", "tutorial.experiment", "tutorial.functions",
 }  # fmt: skip
 NAMED_TUPLES = {"_make", "_asdict", "_fields", "_field_defaults", "_replace"}
 
@@ -257,8 +257,9 @@ SURFACE = {
         train_schedule refit references Model save_model load_model export_onnx fit TableEncoder
         RegMLPClassifier RegMLPRegressor RegGridSearchCV RegRandomizedSearchCV
         RegHalvingGridSearchCV RegHalvingRandomSearchCV RegPathCV one_se""",
-    "regjax.plot": """KINDS boundaries boundary curves data_set forest gap heatmap importance masks
+    "regjax.plot": """KINDS animate boundaries boundary curves data_set forest gap heatmap importance masks
         outer_folds path power question rungs schedules stability""",
+    "regjax.data.datasets": "two_regions moons circles spirals blobs xor flower",
     "regjax.optuna": "optimize as_study",
     "regjax.report": "About page",
     "regjax.tutorial": """backward_propagation backward_propagation_with_dropout
@@ -279,7 +280,8 @@ def test_public_names(package):
 def test_no_other_package_has_a_surface():
     packages = {f"regjax.{package}" for package in ARROWS}
     assert {p for p in packages if hasattr(importlib.import_module(p), "__all__")} == set(SURFACE) - {
-        "regjax"
+        "regjax",
+        "regjax.data.datasets",
     }
 
 

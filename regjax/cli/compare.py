@@ -40,6 +40,7 @@ class Asked(NamedTuple):
     x64: bool
     out: str
     regularisers: str | None
+    animate: str | None
     as_json: bool
 
     @property
@@ -98,6 +99,10 @@ class Asked(NamedTuple):
     metavar="all|NAMES",
     help="Instead: each of these beside none, 8 seeds, and a sheet of their boundaries.",
 )
+@click.option(
+    "--animate", metavar="gif|mp4",
+    help="Of data of two features: the boundaries while the networks train, beside the pictures.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @terminal.cache_option
 @click.pass_obj
@@ -128,18 +133,23 @@ def _three_networks(asked: Asked, started: float) -> None:
         config, _ = check_settings(len(train.x), settings)
         with of_file(asked.source):
             check_samples(config, train, test)
-        folder = terminal.writable_folder(asked.out, PICTURES)
+        moving = _animation(asked, len(train.x))
+        folder = terminal.writable_folder(asked.out, (*PICTURES, *moving))
         terminal.check_drawing()
     written: list[str] = []
     try:
         with terminal.progress("training three networks", settings.num_steps, quiet=asked.as_json) as advance:
-            experiment = run_experiment(train, test, settings, on_progress=advance)
+            experiment = run_experiment(
+                train, test, settings, on_progress=advance, with_snapshots=bool(moving)
+            )
         if not asked.as_json:
             _print_table(experiment, len(train.x))
         # Pictures are drawn one at a time, so that Ctrl-C between two leaves only whole files.
         for name, figure in _figures(experiment, train, test, settings.numpy_rng):
             _save(folder / name, figure, written)
             ctrl_c.check()
+        for name in moving:
+            _save_animation(folder / name, experiment, train, written)
     except KeyboardInterrupt:
         raise Interrupted(f"written: {', '.join(written)}" if written else "nothing was written") from None
     seconds = {**experiment.seconds, "total": time.perf_counter() - started}
@@ -150,11 +160,38 @@ def _three_networks(asked: Asked, started: float) -> None:
         print(f"all in all {seconds['total']:.2f} seconds; written: {', '.join(written)}")
 
 
+def _animation(asked: Asked, num_features: int) -> list[str]:
+    """Returns the file name of the animation that is asked for, if any; raises ValueError for a bad one."""
+    from regjax.core.checks import check_choice
+
+    if asked.animate is None:
+        return []
+    check_choice("animate", asked.animate, ("gif", "mp4"))
+    if num_features != 2:
+        raise ValueError(f"animate must be given with data of two features, got {num_features}")
+    terminal.check_drawing()
+    from regjax.plot.animation import check_animation
+
+    check_animation(name := f"decision_boundaries.{asked.animate}")
+    return [name]
+
+
+def _save_animation(path: Path, experiment: Experiment, train: Data, written: list[str]) -> None:
+    """Writes the boundaries while the networks train, and adds the path to what was written."""
+    from regjax.tutorial.figures import animate_boundaries
+
+    with user_errors():
+        animate_boundaries(experiment, train, path)
+    written.append(str(path))
+
+
 def _each_regulariser(asked: Asked, names: str) -> None:
     """Trains each regulariser beside none, prints the paired table, and draws the boundaries."""
     from regjax.tutorial import showcase
 
     with user_errors():
+        if asked.animate is not None:
+            raise ValueError(f"animate must be given without --regularisers, got {asked.animate}")
         chosen, num_steps = showcase.check_names(names), asked.num_steps
         train, _ = asked.samples
         showcase.check_rate(asked.learning_rate)

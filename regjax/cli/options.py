@@ -45,8 +45,8 @@ class Flag(NamedTuple):
 DATA = {
     "data": Flag(
         "NAME|PATH",
-        "two_regions, iris, wine, breast_cancer, digits, diabetes; or a table (.csv, .tsv, .txt, .parquet, "
-        ".feather, .xlsx) or arrays (.npz, .mat).",
+        "two_regions, moons, circles, spirals, blobs, xor, flower, iris, wine, breast_cancer, digits, "
+        "diabetes; or a table (.csv, .tsv, .txt, .parquet, .feather, .xlsx) or arrays (.npz, .mat).",
         read_text,
     ),
     "target": Flag("COLUMN", "Target of a table; by default its last column.", read_text),
@@ -69,7 +69,7 @@ DATA = {
         "none|FRACTION|PATH", "Samples to report on at the end; by default those of the data set, if any."
     ),
     "standardize": Flag(
-        "", "Standardise inputs by each fold's training part; off for two_regions and .mat files."
+        "", "Standardise inputs by each fold's training part; off for built-in 2-D sets and .mat files."
     ),
     "standardize_target": Flag(
         "", "Standardise real targets by each fold's training part; results are in their own unit."

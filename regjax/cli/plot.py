@@ -1,4 +1,4 @@
-"""`regjax plot`: a figure of a stored sweep; `main` adds the command."""
+"""`regjax plot`: a figure of a stored sweep, or a boundary while it trains; `main` adds the command."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from regjax.cli.terminal import user_errors
 from regjax.core.checks import check_choice, shown
 
 ENDINGS = (".png", ".svg", ".pdf")
+ELSEWHERE = (
+    "the last frame is not the stored network to the bit: another version, machine or kernel trained that; "
+    "`regjax replay` compares them"
+)
 
 
 @click.command()
@@ -33,7 +37,13 @@ ENDINGS = (".png", ".svg", ".pdf")
     metavar="N",
     help="Of boundary, importance and masks: its number in the sweep.",
 )
-@click.option("-o", "out", required=True, metavar="FILE", help="Where it goes: .png, .svg or .pdf.")
+@click.option(
+    "-o",
+    "out",
+    required=True,
+    metavar="FILE",
+    help="Where it goes: .png, .svg or .pdf; of boundary also .gif or .mp4, the boundary while it trains.",
+)
 def plot(path: str, number: str, kind: str, out: str, **options: Any) -> None:
     """Draws a figure of a finished sweep.
 
@@ -44,19 +54,46 @@ def plot(path: str, number: str, kind: str, out: str, **options: Any) -> None:
 
     with user_errors():
         ending = Path(out).suffix.lower()
-        if ending not in ENDINGS:
-            raise ValueError(f"output must end in {', '.join(ENDINGS)}, got {shown(out)}")
-        # Matplotlib takes a while to import: what can be refused without it is refused before.
+        # `animation.ANIMATED`, said here: what can be refused without importing Matplotlib is refused before.
+        moves = kind == "boundary" and ending in (".gif", ".mp4")
+        if ending not in ENDINGS and not moves:
+            endings = (*ENDINGS, ".gif", ".mp4") if kind == "boundary" else ENDINGS
+            raise ValueError(f"output must end in {', '.join(endings)}, got {shown(out)}")
         terminal.check_drawing()
         from regjax.plot.figures import KINDS
 
         check_choice("kind", kind, tuple(KINDS))
         given = {name: value for name, value in options.items() if value is not None}
         for name in given:
-            able = [other for other, draw in KINDS.items() if name in inspect.signature(draw).parameters]
+            able = [other for other, draw in KINDS.items() if name in _options(draw)]
             if kind not in able:
                 raise ValueError(f"{name} must be given with {', '.join(able)}, got {kind}")
         check_not_the_store("plot", out, path)
-        figure = KINDS[kind](regjax.load(path, number_of(number)), **given)
-        terminal.write(Path(out), functools.partial(terminal.save_figure, figure, kind=ending[1:]))
+        if moves:
+            _animate(path, number, out, **given)
+        else:
+            figure = KINDS[kind](regjax.load(path, number_of(number)), **given)
+            terminal.write(Path(out), functools.partial(terminal.save_figure, figure, kind=ending[1:]))
     print(f"written: {out}")
+
+
+def _options(draw: Any) -> set[str]:
+    """Returns the names of a figure's keyword arguments; the y of `boundary` holds labels."""
+    parameters = inspect.signature(draw).parameters.values()
+    return {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+
+
+def _animate(path: str, number: str, out: str, configuration: int | None = None) -> None:
+    """Writes the boundary of a row while it trains, which it does again for this."""
+    import regjax
+    from regjax.engine.snapshots import snapshots
+    from regjax.plot.animation import check_animation
+    from regjax.plot.decision import animate_row, check_animated
+
+    check_animation(out)
+    results = regjax.load(path, number_of(number))
+    row = check_animated(results, configuration)
+    found = snapshots(results, row)
+    if not found.same:
+        print(ELSEWHERE)
+    animate_row(results, row, zip(found.steps, found.params, strict=True), out)

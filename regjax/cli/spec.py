@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from regjax.cli.options import FLAGS, SECTIONS
 from regjax.cli.values import assignments_of, values_of
 from regjax.core.checks import check_known, shortened, shown
-from regjax.data.loaders import BUILT_IN
+from regjax.data.datasets import DEFAULT
 from regjax.data.splits import check_fraction
 from regjax.study.configuration import CONFIG_AXES, ELSEWHERE, NAMES, value_of
 from regjax.study.grid import resolve_axes
@@ -198,7 +198,7 @@ def _rivals(name: str) -> list[str]:
 
 
 def _data(given: dict[str, Any]) -> dict[str, Any]:
-    data = {"data": BUILT_IN, "task": "auto"} | given
+    data = {"data": DEFAULT, "task": "auto"} | given
     for name in ("data", "target", "task", "groups", "time", "weights", "separator", "decimal"):
         if not isinstance(data.get(name, ""), str):
             raise TypeError(f"{name} must be a text, got {shown(data[name])}")

@@ -14,7 +14,7 @@ from regjax.cli import terminal
 from regjax.cli.options import AXES, CONFIG, DATA, SWEEP, Flag, flags_of, one_source
 from regjax.cli.terminal import Interrupted, training_errors, user_errors
 from regjax.cli.values import assignments_of, read_text, values_of
-from regjax.data.loaders import BUILT_IN
+from regjax.data.datasets import DEFAULT
 from regjax.study.configuration import CONFIG_AXES
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def _arguments(source: str | None, flags: dict[str, Any], space_file: str | None
             kept.pop("keep_prob")
         space = kept | space
     return given | {
-        "data": BUILT_IN if data is None else data,
+        "data": DEFAULT if data is None else data,
         "space": space or None,
         "config": config or None,
         "search": Search(**search),

@@ -1,8 +1,8 @@
-"""Data sets by name or path: the built-in 2-D set, scikit-learn's bundled ones, tables, .mat and .npz files.
+"""Data sets by name or path: the built-in 2-D sets, scikit-learn's bundled ones, tables, .mat and .npz files.
 
 `regjax.study.samples` calls `load_samples` and `load_test`, `regjax compare` calls `load_two_classes`; users
-call `load_table`, `load_mat`, `load_npz` and `two_regions`, which `regjax` exports. An error about a file
-begins with its path.
+call `load_table`, `load_mat` and `load_npz`, which `regjax` exports. An error about a file begins with its
+path.
 """
 
 from __future__ import annotations
@@ -15,15 +15,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from regjax.core.checks import check_count, did_you_mean, shortened, shown
+from regjax.core.checks import did_you_mean, shortened, shown
 from regjax.core.data import Data, Task, check_two_classes
-from regjax.core.host import bits, fold_in, uniforms
-from regjax.core.random import root_key
-from regjax.core.settings import GENERATOR, own_settings
+from regjax.data.datasets import BUILT_IN, built_in
 from regjax.data.encode import encode, fit_statistics
 from regjax.data.files import ENDINGS as TABLES
 from regjax.data.files import Read, read_table
@@ -43,55 +39,8 @@ from regjax.data.table import (
     targets_to_test,
 )
 
-BUILT_IN = "two_regions"
 BUNDLED = ("iris", "wine", "breast_cancer", "digits", "diabetes")  # scikit-learn's
 TRAIN_ARRAYS, TEST_ARRAYS = ("X", "y"), ("Xval", "yval")
-
-
-def two_regions(key: jax.Array, *, num_train: int = 211, num_test: int = 200) -> tuple[Data, Data]:
-    """Returns (train, test) of the built-in 2-D set: two regions, a curved border, noisy labels.
-
-    Points are uniform on [-1, 1]²; class 1 lies above x₂ = 0.4·sin(3·x₁). Then 10 % of the labels
-    are flipped, in train and test alike: on new points no classifier is right in more than 90 % on average,
-    and a higher accuracy on the training samples is learnt by heart.
-
-    Args:
-        key: any JAX key.
-        num_train: training samples, at least 2.
-        num_test: test samples, at least 1.
-
-    Raises:
-        TypeError: a count that is no whole number.
-        ValueError: a count out of its range.
-
-    Example:
-        >>> import jax, regjax
-        >>> train, test = regjax.two_regions(jax.random.key(0))
-        >>> train.x.shape, test.x.shape
-        ((2, 211), (2, 200))
-    """
-    num_train = check_count("num_train", num_train, at_least=2)
-    num_test = check_count("num_test", num_test)
-    total = num_train + num_test
-    u, flips = _uniforms_of(key, 2 * total, total)
-    X, flipped = 2 * u.astype(np.float64).reshape(total, 2) - 1, flips < 0.1
-    above = X[:, 1] > 0.4 * np.sin(3 * X[:, 0])
-    y = (above ^ flipped).astype(np.int32)
-    return Data.from_arrays(X[:num_train], y[:num_train]), Data.from_arrays(X[num_train:], y[num_train:])
-
-
-def _uniforms_of(key: jax.Array, *counts: int) -> list[np.ndarray]:
-    """Returns numbers of JAX, uniform on [0, 1), for each of the keys that a key is split into."""
-    if str(jax.random.key_impl(key)) == GENERATOR:  # by NumPy, which compiles nothing
-        words = fold_in(np.asarray(jax.random.key_data(key)), np.arange(len(counts)))
-        return [uniforms(bits(own[None], count), 0.0)[0] for own, count in zip(words, counts, strict=True)]
-    # The same points whatever the user's setting of this flag, which changes the random bits.
-    with jax.threefry_partitionable(True):
-        parts = jax.random.split(key, len(counts))
-        drawn = (
-            jax.random.uniform(own, (count,), jnp.float32) for own, count in zip(parts, counts, strict=True)
-        )
-        return [np.asarray(numbers) for numbers in drawn]
 
 
 def load_mat(path: Source, *, task: Task = "auto") -> tuple[Data, Data | None]:
@@ -181,7 +130,8 @@ def load(source: Source, *, target: str | None = None, task: Task = "auto") -> t
 def load_samples(source: Source, reading: Reading = Reading()) -> Samples:  # noqa: B008  a frozen value
     """Returns a named data set, or that of a file.
 
-    Names: two_regions, the built-in set; and scikit-learn's iris, wine, breast_cancer, digits, diabetes.
+    Names: two_regions, moons and the others of `regjax.datasets`; and scikit-learn's iris, wine,
+    breast_cancer, digits, diabetes.
 
     Args:
         source: name or path.
@@ -196,9 +146,8 @@ def load_samples(source: Source, reading: Reading = Reading()) -> Samples:  # no
     ending = _ending(text)
     if ending not in TABLES:
         _check_options(text, ending, reading)
-    if text == BUILT_IN:
-        with own_settings("float32"):
-            return Samples(*two_regions(root_key()))
+    if text in BUILT_IN:
+        return Samples(*built_in(text))
     if text in BUNDLED:
         return _bundled(text, reading)
     if ending in (".mat", ".npz"):
@@ -320,15 +269,15 @@ def _check_options(text: str, ending: str, reading: Reading) -> None:
                 f"{field.name} must only be given with a table (a file {', '.join(TABLES)}, or a frame), "
                 f"got {shown(value)} with {shortened(text)}"
             )
-    if reading.task == "regression" and text == BUILT_IN:
-        raise ValueError(f"task must be classification for {BUILT_IN}, got {shown(reading.task)}")
+    if reading.task == "regression" and text in BUILT_IN:
+        raise ValueError(f"task must be classification for {text}, got {shown(reading.task)}")
 
 
 def _unknown(text: str, ending: str) -> Exception:
     """Returns the error about a source that is neither a known name nor a file of a known kind."""
     kinds = f"{', '.join((*TABLES, '.npz'))} or .mat"
     if not ending and not os.path.exists(text):
-        known = (BUILT_IN, *BUNDLED)
+        known = (*BUILT_IN, *BUNDLED)
         return ValueError(
             f"data must be one of {', '.join(known)}, or a file {kinds}, got {shown(text)}"
             + did_you_mean(text, known)

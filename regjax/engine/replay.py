@@ -78,7 +78,7 @@ def replay(path: str | os.PathLike[str], row: int, sweep: int | str = -1) -> Rep
     # "all": the parameters of this row are compared, whichever the sweep itself kept.
     plan = stored_plan(design, begun.shapes, "all", backend=jax.default_backend())
     place = design.row(row)
-    plan, group = _as_it_was(plan, place.configuration, stored.provenance)
+    plan, group = as_it_was(plan, place.configuration, stored.provenance)
     return Replay(
         row=f"row {row} of sweep {number} ({design.row_in_words(row)})",
         differing=tuple(_compare(stored, run(design, plan=plan, rows=[row]), row)),
@@ -86,8 +86,14 @@ def replay(path: str | os.PathLike[str], row: int, sweep: int | str = -1) -> Rep
     )
 
 
-def _as_it_was(plan: Plan, configuration: int, how: str) -> tuple[Plan, Group]:
-    """Returns the plan with the chunk shape that a row of a configuration was trained in, and its group."""
+def as_it_was(plan: Plan, configuration: int, how: str) -> tuple[Plan, Group]:
+    """Returns the plan with the chunk shape that a row of a configuration was trained in, and its group.
+
+    Args:
+        plan: plan of the sweep.
+        configuration: number of the configuration.
+        how: provenance of the row.
+    """
     index = next(i for i, group in enumerate(plan.groups) if configuration in group.configurations)
     group = plan.groups[index]
     slots, lanes, shared = chunk_of(how)

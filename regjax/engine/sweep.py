@@ -74,7 +74,7 @@ def sweep(
             and validate on later ones.
         weights: name of a column of a table, or `(n_samples,)` numbers >= 0: how much each sample counts.
         standardize: subtract the mean and divide by the scale of each fold's training part. None does so for
-            tables and named data sets; arrays, .mat files and two_regions are taken as they are.
+            tables and named data sets; arrays, .mat files and `regjax.datasets` are taken as they are.
         standardize_target: do so with real targets, all outputs by one scale. Networks then train on numbers
             near 1, and l2, learning rates and tolerances mean the same in every unit; metrics, costs and
             predictions are reported in the targets' own unit. None does so where inputs are standardised.

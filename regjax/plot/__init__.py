@@ -1,4 +1,4 @@
-"""Figures of a sweep's results, on Matplotlib without pyplot: nothing here touches global state.
+"""Figures of results, and of any model: on Matplotlib without pyplot, so nothing touches global state.
 
 A figure of one panel takes `ax=`, one of several takes `figure=` (a Figure or SubFigure), for layouts of
 your own; each returns the whole Figure. docs/gallery.md shows them all, and docs/intervals.md says what the
@@ -6,6 +6,7 @@ intervals mean.
 
     results = regjax.sweep("two_regions", grid=regjax.grid(l2=[0, 0.1, 1]), folds=5)
     regjax.plot.heatmap(results).savefig("map.png")
+    regjax.plot.boundary(estimator, X, y).savefig("boundary.png")
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from regjax.plot import backend as backend
 
 if TYPE_CHECKING:
+    from regjax.plot.animation import animate
     from regjax.plot.answers import outer_folds, rungs
     from regjax.plot.figures import (
         KINDS,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KINDS",
+    "animate",
     "boundaries",
     "boundary",
     "curves",
@@ -60,6 +63,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'regjax.plot' has no attribute {name!r}")
     import importlib
 
-    # Those of a search and of a population are no figures of a sweep.
-    module = {"schedules": "population", "rungs": "answers", "outer_folds": "answers"}.get(name, "figures")
+    # Animations, and figures of a search and of a population, are no figures of a sweep.
+    others = {"animate": "animation", "schedules": "population", "rungs": "answers", "outer_folds": "answers"}
+    module = others.get(name, "figures")
     return getattr(importlib.import_module(f"regjax.plot.{module}"), name)

@@ -1,16 +1,25 @@
-"""Figures of decision boundaries, which `figures` lists: `boundary` of one network, `boundaries` of many."""
+"""Figures of decision boundaries, which `figures` lists: `boundary` of one model, `boundaries` of a sweep.
+
+`regjax plot` calls `animate_row` too, with the parameters that `engine/snapshots.py` finds.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import textwrap
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from regjax.core.checks import shown
+from regjax.core.mlp import Params
+from regjax.plot.animation import film
+from regjax.plot.any_model import boundary_of_model
 from regjax.plot.canvas import DIGITS, Panels, axes_or_new, figure_or_new, plain, root_of, say, set_title
 from regjax.plot.request import check_kept, configuration_of, kept_row, order_of, two_axes
 from regjax.plot.samples import (
@@ -31,39 +40,129 @@ from regjax.study.words import describe, in_order
 SHEET_SIDE = 6
 
 
-def boundary(results: Results, *, configuration: int | None = None, ax: Axes | None = None) -> Figure:
-    """Returns a figure of the boundary of one network: of the lowest seed and fold that was kept.
+def boundary(
+    model: Any, X: Any = None, y: Any = None, *, configuration: int | None = None, ax: Axes | None = None
+) -> Figure:
+    """Returns a figure of the regions of a model of two features: shade, border and samples.
 
-    The probability of class 1 as shade, the line where it is ½, and the samples; those that were held out
-    from this network have a black edge.
+    The darker the shade, the surer the model is of the class of that colour; on the line two classes are as
+    likely. Of the results of a sweep it is the network of the lowest seed and fold that was kept; samples
+    that were held out from it have a black edge.
 
     Args:
-        results: the results of a sweep on two features and two classes that kept its parameters.
-        configuration: the number of a configuration; None is the best.
+        model: the results of a sweep on two features and two classes that kept its parameters; or a fitted
+            classifier with `predict_proba`, `decision_function` or `predict` (of scikit-learn, of regjax, a
+            `regjax.Model`); or a function of points `(n, 2)` that returns labels `(n,)`, probabilities of the
+            second class `(n,)`, or of all classes `(n, n_classes)`.
+        X: features, `(n, 2)`: an array, a frame, or a `Data` with its targets; None with results.
+        y: labels, `(n,)`; None with results or a `Data`.
+        configuration: of results, the number of a configuration; None is the best.
         ax: axes that are drawn into; None makes a figure.
 
     Raises:
-        ValueError: other data, no parameters were kept, or there is no such configuration.
+        TypeError: no model, X or y are missing, or X holds no numbers.
+        ValueError: other than two features, labels that the model does not know, or answers that are neither
+            labels nor probabilities; of results: other data, no parameters, or no such configuration.
+
+    Example:
+        >>> import jax, regjax
+        >>> data = regjax.datasets.circles(jax.random.key(0))
+        >>> figure = regjax.plot.boundary(lambda points: (points**2).sum(axis=1) < 0.6, data)
+        >>> figure.axes[0].get_title()
+        'function: predicted class'
     """
+    if not isinstance(model, Results):
+        if configuration is not None:
+            raise ValueError(f"configuration must only be given with results, got one with {shown(model)}")
+        return boundary_of_model(model, X, y, ax)
+    if X is not None or y is not None:
+        raise ValueError("X and y must be left out with results, which have samples of their own")
+    return _of_results(model, configuration, ax)
+
+
+def _of_results(results: Results, configuration: int | None, ax: Axes | None) -> Figure:
     _check_boundary(results, "boundary")
     index = configuration_of(results, configuration)
     given = ax
     figure, ax = axes_or_new(ax, (5.4, 5.4))
-    design, row = results.design, kept_row(results, index)
-    name = design.in_words(design.configurations[index], DIGITS)
-    name_features(ax, design.input_names)
+    row = kept_row(results, index)
     if row is None:
+        name_features(ax, results.design.input_names)
         _say_why(results, ax, index)
-        set_title(ax, name)
+        set_title(ax, results.design.in_words(results.design.configurations[index], DIGITS))
         return figure
-    replicate = design.row(row)
-    held_out = design.splits.val[replicate.fold] > 0
-    _draw_network(results, ax, row, 16, 160, held_out)
-    fold = f", fold {replicate.fold}" if design.num_folds > 1 else ""
-    set_title(ax, f"{name}; seed {replicate.seed}{fold}")
-    outlined = [(outline(), "held out")] if held_out.any() else []
-    class_legend(given or figure, design.data.y[0], design.classes, outlined)
+    set_title(ax, _draw_row(results, ax, row, 160))
+    _add_legend(results, row, given or figure)
     return figure
+
+
+def _draw_row(results: Results, ax: Axes, row: int, resolution: int) -> str:
+    """Draws the boundary of a row, its held-out samples outlined; returns its title."""
+    design, replicate = results.design, results.design.row(row)
+    _draw_network(results, ax, row, 16, resolution, design.splits.val[replicate.fold] > 0)
+    fold = f", fold {replicate.fold}" if design.num_folds > 1 else ""
+    name = design.in_words(design.configurations[replicate.configuration], DIGITS)
+    return f"{name}; seed {replicate.seed}{fold}"
+
+
+def _add_legend(results: Results, row: int, where: Axes | Panels) -> None:
+    design = results.design
+    held_out = (design.splits.val[design.row(row).fold] > 0).any()
+    class_legend(where, design.data.y[0], design.classes, [(outline(), "held out")] if held_out else [])
+
+
+def check_animated(results: Results, configuration: int | None) -> int:
+    """Returns the row whose training `animate_row` shows: that of which `boundary` is the picture.
+
+    Args:
+        results: as in `boundary`.
+        configuration: as in `boundary`.
+
+    Raises:
+        ValueError: as `boundary`; or every network of the configuration diverged or was not kept.
+    """
+    _check_boundary(results, "boundary")
+    index = configuration_of(results, configuration)
+    row = kept_row(results, index)
+    if row is None:
+        name = results.design.in_words(results.design.configurations[index], DIGITS)
+        raise ValueError(f"an animation must be of a network that was kept and did not diverge, got {name}")
+    return row
+
+
+def animate_row(
+    results: Results, row: int, snapshots: Iterable[tuple[int, Params]], path: str | Path
+) -> None:
+    """Writes the boundary of a row while it trains, GIF or MP4, a frame for each of its snapshots.
+
+    A title says the step and the accuracies recorded there. The last frame is the picture of `boundary`.
+
+    Args:
+        results: the results of a sweep.
+        row: the number of the row, as `check_animated` returns it.
+        snapshots: (step with a record, parameters) each, ascending.
+        path: where it goes; its ending is .gif or .mp4.
+
+    Raises:
+        OSError: the file cannot be written.
+        ValueError: as `film`.
+    """
+    figure, ax = axes_or_new(None, (5.4, 5.7))
+    _add_legend(results, row, figure)
+    config = results.design.configs[results.design.row(row).configuration]
+    metrics = [name for name in ("train_accuracy", "val_accuracy") if name in results.records]
+
+    def frames() -> Iterator[None]:
+        for step, params in snapshots:
+            ax.clear()
+            name = _draw_row(dataclasses.replace(results, kept={row: params}), ax, row, 120)
+            place = -(-step // config.eval_every)
+            values = (float(results.records[metric][row, place]) for metric in metrics)
+            scores = [f"{metric} {value:.1%}" for metric, value in zip(metrics, values, strict=True)]
+            ax.set_title(f"{name}\nstep {step:,}: {', '.join(scores)}", fontsize="medium")
+            yield
+
+    film(figure, frames(), path)
 
 
 class Sheet(NamedTuple):

@@ -1,6 +1,6 @@
 """Samples as points, classes by colour and marker, and the plane that a boundary divides.
 
-`dataset`, `decision`, the figures of `regjax.tutorial` and the arrays of `regjax.report` call it.
+`dataset`, `decision`, `any_model`, the figures of `regjax.tutorial` and arrays of `regjax.report` call it.
 """
 
 from __future__ import annotations
@@ -107,19 +107,38 @@ def plane(x: np.ndarray, resolution: int) -> tuple[list[np.ndarray], np.ndarray]
 
 
 def draw_boundary(ax: Axes, sides: list[np.ndarray], shade: np.ndarray) -> None:
-    """Draws the probability of class 1 as shade, and the line where it is ½.
+    """Draws the probability of class 1 as shade, and the line where it is ½; of several classes, regions.
 
     Args:
         ax: axes that are drawn into.
         sides: the sides of the grid, see `plane`.
-        shade: the probability at the points of the grid, `(resolution²,)`.
+        shade: the probability at the points of the grid, `(resolution²,)`; or that of each class,
+            `(resolution², n_classes)`.
     """
+    extent = (sides[0][0], sides[0][-1], sides[1][0], sides[1][-1])
+    if shade.ndim == 2:
+        _draw_regions(ax, sides, shade, extent)
+        return
     colours = matplotlib.colors.LinearSegmentedColormap.from_list("classes", [VERMILION, "#FFFFFF", BLUE])
     shade = shade.reshape(len(sides[1]), len(sides[0]))
-    extent = (sides[0][0], sides[0][-1], sides[1][0], sides[1][-1])
     ax.imshow(shade, origin="lower", extent=extent, cmap=colours, vmin=0, vmax=1, alpha=0.5, aspect="auto")
     if np.isfinite(shade).all() and shade.min() < 0.5 < shade.max():
         ax.contour(*sides, shade, levels=[0.5], colors="black", linewidths=1.3)
+
+
+def _draw_regions(ax: Axes, sides: list[np.ndarray], shade: np.ndarray, extent: Any) -> None:
+    """Draws the likeliest class as colour, paler the less certain it is, and the borders between regions."""
+    count, size = shade.shape[1], (len(sides[1]), len(sides[0]))
+    colours = np.array([matplotlib.colors.to_rgb(class_look(k).colour) for k in range(count)])
+    # White where all classes are as likely, the class's colour where it is certain: of two classes, the
+    # colours are those of the shade of class 1.
+    sure = (shade.max(axis=1) * count - 1) / (count - 1) if count > 1 else np.ones(len(shade))
+    image = 1 - sure[:, None] * (1 - colours[shade.argmax(axis=1)])
+    ax.imshow(image.reshape(*size, 3), origin="lower", extent=extent, alpha=0.5, aspect="auto")
+    for k in range(count if count > 1 else 0):
+        lead = shade[:, k] - np.delete(shade, k, axis=1).max(axis=1)
+        if lead.min() < 0 < lead.max():
+            ax.contour(*sides, lead.reshape(size), levels=[0], colors="black", linewidths=1.3)
 
 
 def name_features(ax: Axes, names: Sequence[str] = ("x1", "x2")) -> None:

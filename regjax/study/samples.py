@@ -17,6 +17,7 @@ from regjax.core.data import Data, Task, check_data, check_test, unit_mean
 from regjax.core.objective import resolve_loss
 from regjax.data import loaders
 from regjax.data.cells import with_gaps
+from regjax.data.datasets import BUILT_IN
 from regjax.data.splits import SPLIT_SEED, hold_out_indices, take
 from regjax.data.table import (
     Reading,
@@ -74,11 +75,11 @@ def _reading(asked: Mapping[str, Any]) -> Reading:
 def standardizes(data: Any) -> bool:
     """Returns whether the inputs of a data set are standardised where the user does not say so.
 
-    Tables are, and named data sets. Arrays are taken as they come; so are the built-in set and .mat files,
+    Tables are, and named data sets. Arrays are taken as they come; so are the built-in sets and .mat files,
     which come scaled and whose known results are of the values as they are.
     """
     if isinstance(data, str | os.PathLike):
-        return os.fspath(data) != loaders.BUILT_IN and not str(data).lower().endswith(".mat")
+        return os.fspath(data) not in BUILT_IN and not str(data).lower().endswith(".mat")
     return is_frame(data) or (isinstance(data, tuple | list) and len(data) == 2 and is_frame(data[0]))
 
 

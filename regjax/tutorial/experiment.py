@@ -88,12 +88,14 @@ class Experiment(NamedTuple):
         config: the compiled configuration of the networks.
         masks: units that the dropout network keeps at step 0: 0 and 1, `(units, n)` per hidden layer.
         seconds: "compile" and "train" (all three together).
+        snapshots: (step, parameters of the networks, `(3, …)`) at each record, where they are asked for.
     """
 
     runs: tuple[Run, ...]
     config: Config
     masks: tuple[np.ndarray, ...]
     seconds: dict[str, float]
+    snapshots: tuple[tuple[int, Params], ...] = ()
 
 
 def run_experiment(
@@ -102,6 +104,7 @@ def run_experiment(
     settings: Settings | None = None,
     *,
     on_progress: Callable[[int], None] = lambda step: None,
+    with_snapshots: bool = False,
 ) -> Experiment:
     """Returns the three trained networks (n_features-20-3-1, full batch, plain gradient descent).
 
@@ -110,6 +113,7 @@ def run_experiment(
         test: samples to measure on, never trained on.
         settings: settings of the networks; None takes the tutorial's.
         on_progress: called with the number of finished steps.
+        with_snapshots: whether to keep the parameters at every record, for an animation.
 
     Raises:
         TypeError: a value of the wrong kind, naming it.
@@ -132,10 +136,12 @@ def run_experiment(
     started = compiled = time.perf_counter()
     with own_settings(config.dtype):
         networks = _networks(config, hparams, train, test, settings)
-        params, records = networks.params, []
+        params, records, snapshots = networks.params, [], list[tuple[int, Params]]()
         for step, after, record in train_networks(networks, _stops(settings.num_steps), config=config):
             params = after
             records.append(jax.tree.map(np.array, record))
+            if with_snapshots:
+                snapshots.append((step, jax.tree.map(np.array, after)))
             if step == 0:  # the program is compiled, and no step is done
                 compiled = time.perf_counter()
             else:
@@ -148,6 +154,7 @@ def run_experiment(
         config=config,
         masks=tuple(mask[:, :num_samples] for mask in masks),
         seconds={"compile": compiled - started, "train": trained - compiled},
+        snapshots=tuple(snapshots),
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jax
@@ -13,12 +14,15 @@ from regjax.core.config import Config
 from regjax.core.data import Data
 from regjax.core.mlp import Params, predict_proba
 from regjax.core.settings import own_settings
+from regjax.engine.snapshots import MOST, spread
+from regjax.plot.animation import film
 from regjax.plot.canvas import QuietFigure
 from regjax.plot.dropped import draw_masks
 from regjax.plot.samples import class_legend, draw_boundary, draw_points, name_features, plane
-from regjax.tutorial.experiment import Run
+from regjax.tutorial.experiment import Experiment, Run
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # A colour and a dash for each network: colour alone does not tell them apart for every reader.
@@ -70,19 +74,64 @@ def decision_boundaries(runs: Sequence[Run], train: Data, config: Config, *, res
         config: configuration of the networks.
         resolution: points of the shade along each side.
     """
+    figure, axes = _panels(len(runs), 4.7)
+    _draw_runs(axes, runs, train, config, resolution)
+    class_legend(figure, train.y[0], None)
+    return figure
+
+
+def animate_boundaries(experiment: Experiment, train: Data, path: str | Path) -> None:
+    """Writes the boundaries of the three networks while they train, as GIF or MP4.
+
+    Args:
+        experiment: an experiment on two features, with its snapshots.
+        train: training samples.
+        path: where it goes; its ending is .gif or .mp4.
+
+    Raises:
+        OSError: the file cannot be written.
+        ValueError: as `regjax.plot.animation.film`.
+    """
+    snapshots = experiment.snapshots
+    figure, axes = _panels(len(experiment.runs), 5)
+    class_legend(figure, train.y[0], None)
+
+    def frames() -> Iterator[None]:
+        for index in spread(len(snapshots), MOST):
+            step, params = snapshots[index]
+            for ax in axes:
+                ax.clear()
+            now = [_until(run, lane, params, index) for lane, run in enumerate(experiment.runs)]
+            _draw_runs(axes, now, train, experiment.config, 100)
+            figure.suptitle(f"step {step:,}", fontsize="medium")
+            yield
+
+    film(figure, frames(), path)
+
+
+def _until(run: Run, lane: int, params: Params, record: int) -> Run:
+    """Returns a run as it stood at a record; the leaves of `params` are `(3, …)`."""
+    history = {name: values[: record + 1] for name, values in run.history.items()}
+    return run._replace(params=jax.tree.map(lambda leaf: leaf[lane], params), history=history)
+
+
+def _panels(count: int, height: float) -> tuple[Figure, Sequence[Axes]]:
+    figure = QuietFigure(figsize=(4.2 * count, height), layout="constrained")
+    return figure, figure.subplots(1, count, sharex=True, sharey=True, squeeze=False)[0]
+
+
+def _draw_runs(
+    axes: Sequence[Axes], runs: Sequence[Run], train: Data, config: Config, resolution: int
+) -> None:
     sides, grid = plane(train.x, resolution)
     # float32 is enough for a picture, whatever the networks were trained in.
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves).astype(np.float32), *(run.params for run in runs))
     shades = np.asarray(_probabilities(stacked, grid, config=config.program()))
-    figure = QuietFigure(figsize=(4.2 * len(runs), 4.7), layout="constrained")
-    axes = figure.subplots(1, len(runs), sharex=True, sharey=True, squeeze=False)[0]
     for ax, run, shade in zip(axes, runs, shades, strict=True):
         draw_boundary(ax, sides, shade)
         draw_points(ax, train.x, train.y[0], 12)
         name_features(ax)
         ax.set_title(_title(run))
-    class_legend(figure, train.y[0], None)
-    return figure
 
 
 def masks(masks: Sequence[np.ndarray], keep_prob: float, step: str) -> Figure:

@@ -273,7 +273,7 @@ def predict(X: np.ndarray, y: np.ndarray, parameters: Parameters) -> np.ndarray:
 
 
 def plot_decision_boundary(model: Callable[[np.ndarray], np.ndarray], X: np.ndarray, y: np.ndarray) -> None:
-    """Draws the regions of a model and the points X on pyplot's current axes, as the tutorial does.
+    """Draws the regions of a model and the points X on pyplot's current axes, by `regjax.plot.boundary`.
 
     Args:
         model: a function of points `(k, 2)`, such as `lambda x: predict_dec(parameters, x.T)`.
@@ -282,14 +282,9 @@ def plot_decision_boundary(model: Callable[[np.ndarray], np.ndarray], X: np.ndar
     """
     import matplotlib.pyplot as plt  # only here: regjax draws without pyplot's global figures
 
-    low, high = X.min(axis=1) - 1, X.max(axis=1) + 1
-    xx, yy = np.meshgrid(np.arange(low[0], high[0], 0.01), np.arange(low[1], high[1], 0.01))
-    regions = np.asarray(model(np.c_[xx.ravel(), yy.ravel()])).reshape(xx.shape)
-    axes = plt.gca()
-    axes.contourf(xx, yy, regions, cmap="Spectral")
-    axes.scatter(X[0], X[1], c=np.ravel(y), cmap="Spectral", edgecolors="black", linewidths=0.4)
-    axes.set_xlabel("x1")
-    axes.set_ylabel("x2")
+    from regjax.plot.decision import boundary
+
+    boundary(model, X.T, y, ax=plt.gca())
 
 
 def model(

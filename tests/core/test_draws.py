@@ -47,8 +47,8 @@ def test_keys_name_their_generator():
 
 
 def test_random_numbers_are_drawn_in_one_module():
-    # The built-in data set is drawn by a key of the user's.
-    drawing = {"core/random.py", "data/loaders.py"}
+    # The built-in data sets are drawn by a key of the user's.
+    drawing = {"core/random.py", "data/datasets.py"}
     assert found(lambda path, name, node: is_draw(name) and str(path.relative_to(ROOT)) not in drawing) == []
 
 

@@ -288,7 +288,7 @@ def test_bad_kinds():
     ]:
         with pytest.raises(TypeError, match=message):
             run(**options)
-    with pytest.raises(ValueError, match=r"data must be one of two_regions, iris, .*did you mean iris\?"):
+    with pytest.raises(ValueError, match=r"data must be one of two_regions, moons, .*did you mean iris\?"):
         regjax.sweep("irsi")
 
 
