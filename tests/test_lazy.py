@@ -1,6 +1,7 @@
 """`import regjax` loads nothing else; every public name is there all the same."""
 
 import ast
+import importlib
 import pkgutil
 import subprocess
 import sys
@@ -52,7 +53,11 @@ def test_type_checkers_and_python_find_the_same_names_in_the_same_modules():
         if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
     ]
     imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
-    seen = {alias.name: node.module for node in imports for alias in node.names if node.module != "regjax"}
+    names = [(alias, node.module) for node in imports for alias in node.names if node.module != "regjax"]
+    # A module under a name of its own is written with `as`.
+    assert [f"{module}.{alias.name}" for alias, module in names if alias.asname] == ["regjax.data.datasets"]
+    assert regjax.datasets is importlib.import_module("regjax.data.datasets")
+    seen = {alias.name: module for alias, module in names if not alias.asname}
     assert {name: f"regjax.{module}" for name, module in regjax._MODULE_OF.items()} == seen
     assert set(seen) == set(regjax.__all__)
     assert set(regjax._PACKAGES) == {m.name for m in pkgutil.iter_modules(regjax.__path__) if m.ispkg}
