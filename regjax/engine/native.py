@@ -102,7 +102,8 @@ def measure_native(
 ) -> dict[str, jax.Array]:
     """Returns one record for each lane, as `measures.measure_lanes` does; XLA gets the kernel's logits.
 
-    No bit of them depends on the shape of the chunk. Records of lanes that are `idle` are of logits of 0.
+    No bit of the logits depends on the shape of the chunk. Records of lanes that are `idle` are of logits of
+    0. For layers of 64 units and more XLA alone takes about 1.5 times as long (`benchmarks/NOTES.md`).
     """
     logits_of = functools.partial(_logits, replicates, params=params, config=config, idle=_flags(idle))
     parts = [part for part in (replicates.train, replicates.val, replicates.watched) if part is not None]
