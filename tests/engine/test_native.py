@@ -429,7 +429,12 @@ def seen_by(chunk, rng):
 
 
 @pytest.mark.parametrize(
-    "seed", [*range(4), *(pytest.param(s, marks=pytest.mark.slow) for s in range(4, 40))]
+    "seed",
+    [
+        *range(2),
+        *(pytest.param(s, marks=pytest.mark.slow) for s in range(2, 6)),
+        *(pytest.param(s, marks=pytest.mark.nightly) for s in range(6, 40)),
+    ],
 )
 def test_records_are_those_of_xla_and_no_bit_depends_on_the_chunk(seed, kernel):
     kernel()
