@@ -6,8 +6,9 @@ For each data set of `tune_tables`, each of ten outer splits and each opponent o
 80 % of the rows, whose network is scored on the others: accuracy, or R². Each search has a process of its own
 and the machine to itself; imports and a first training are not counted, compiling is. A line of RESULTS holds
 a search: those that are there are not made again, so that the whole (88 minutes of searching) may be
-interrupted. At the end stands the table: mean scores, the paired difference of `regjax.tune` with its
-corrected resampled t interval, candidates tried and networks a second. `--table` prints it alone.
+interrupted. Half of the splits on each of two cores, by `taskset` and `--first`, take half as long.
+At the end stands the table: mean scores, the paired difference of `regjax.tune` with its corrected resampled
+t interval, candidates tried and networks a second. `--table` prints it alone.
 
 The extras `bench`, `tables` and `optuna` have what it needs, and REGJAX_DATA_MAT names data.mat.
 """
