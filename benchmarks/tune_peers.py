@@ -14,7 +14,6 @@ import functools
 import importlib
 import math
 import multiprocessing
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.tune_tables import Problem
+from regjax.study.plan import default_workers
 
 # The default space of `regjax.tune`; each regulariser is off in half of the candidates.
 LEARNING_RATE, WIDTHS = (0.001, 0.03), (16, 64)
@@ -36,7 +36,7 @@ STRENGTHS = {
 BATCH, EPOCHS, STEPS = 128, 40, 900
 HELD_OUT = 0.25
 # Those that this process may use: `taskset -c 0` leaves each opponent one.
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CORES = default_workers()
 # Epochs between two reports to a pruner.
 REPORT_EVERY = 4
 

@@ -15,6 +15,8 @@ from regjax.cli.terminal import user_errors
 from regjax.core.checks import check_choice, shown
 
 ENDINGS = (".png", ".svg", ".pdf")
+# `animation.ANIMATED`, said here: what can be refused without importing Matplotlib is refused before.
+MOVING = (".gif", ".mp4")
 ELSEWHERE = (
     "the last frame is not the stored network to the bit: another version, machine or kernel trained that; "
     "`regjax replay` compares them"
@@ -54,10 +56,8 @@ def plot(path: str, number: str, kind: str, out: str, **options: Any) -> None:
 
     with user_errors():
         ending = Path(out).suffix.lower()
-        # `animation.ANIMATED`, said here: what can be refused without importing Matplotlib is refused before.
-        moves = kind == "boundary" and ending in (".gif", ".mp4")
-        if ending not in ENDINGS and not moves:
-            endings = (*ENDINGS, ".gif", ".mp4") if kind == "boundary" else ENDINGS
+        endings = (*ENDINGS, *MOVING) if kind == "boundary" else ENDINGS
+        if ending not in endings:
             raise ValueError(f"output must end in {', '.join(endings)}, got {shown(out)}")
         terminal.check_drawing()
         from regjax.plot.figures import KINDS
@@ -69,7 +69,7 @@ def plot(path: str, number: str, kind: str, out: str, **options: Any) -> None:
             if kind not in able:
                 raise ValueError(f"{name} must be given with {', '.join(able)}, got {kind}")
         check_not_the_store("plot", out, path)
-        if moves:
+        if ending in MOVING:
             _animate(path, number, out, **given)
         else:
             figure = KINDS[kind](regjax.load(path, number_of(number)), **given)

@@ -49,7 +49,7 @@ class _Inference(ctypes.Structure):
 
     _fields_ = (
         ("num_layers", WHOLE),
-        *((name, POINTER) for name in ("sizes", "masked")),
+        ("sizes", POINTER),
         *((name, WHOLE) for name in ("activation", "replicates", "lanes", "samples")),
         *((name, POINTER) for name in ("x", "folds")),
         ("x_stride", WHOLE),
@@ -277,11 +277,10 @@ def infer(
     _check_leaves("params", params, shapes_of(sizes), count, dtype)
     _check_flags("idle", idle, count, np.int8)
     logits = np.zeros((count, sizes[-1], n), dtype)
-    of_layers, masked, leaves = np.array(sizes, np.int64), np.zeros(len(sizes), np.int64), _pointers(params)
+    of_layers, leaves = np.array(sizes, np.int64), _pointers(params)
     task = _Inference(
         num_layers=len(sizes) - 1,
         sizes=_address(of_layers),
-        masked=_address(masked),
         activation=activation,
         replicates=replicates,
         lanes=count // replicates,

@@ -264,9 +264,8 @@ extern "C" int regjax_train(const Task *task) {
 // What records are made of is called with; `library.py` has the same fields.
 struct Inference {
     int64_t num_layers;
-    const int64_t *sizes, *masked;  // masked: 0 for each layer
-    int64_t activation;
-    int64_t replicates, lanes, samples;
+    const int64_t *sizes;
+    int64_t activation, replicates, lanes, samples;
     const real *x;  // as in Task, like what follows
     const int64_t *folds;
     int64_t x_stride;
@@ -305,10 +304,11 @@ static void infer_replicate(const Inference &task, const Settings &settings, lon
 
 // Writes the logits of networks in inference mode, without masks. Returns as `regjax_train`.
 extern "C" int regjax_infer(const Inference *task) {
-    const Settings settings = {task->num_layers, task->sizes, Activation(task->activation), SQUARED_ERROR, SGD,
-                               CONSTANT, 0, 0, task->masked};
     const DenormalsAreZero here;
     try {
+        const std::vector<int64_t> masked(size_t(task->num_layers), 0);
+        const Settings settings = {task->num_layers, task->sizes, Activation(task->activation), SQUARED_ERROR, SGD,
+                                   CONSTANT, 0, 0, masked.data()};
         for (long replicate = 0; replicate < task->replicates; replicate++) infer_replicate(*task, settings, replicate);
     } catch (...) {
         return 1;

@@ -414,6 +414,11 @@ def test_lanes_without_a_row_are_not_trained(kernel):
         np.testing.assert_array_equal(new[idle], old[idle])
 
 
+def penalised(chunk):
+    """Returns the hyperparameters that a record reads."""
+    return without(chunk.hparams, [name for name in ABSENT if name not in PENALISED])
+
+
 def seen_by(chunk, rng):
     """Returns the replicates of a chunk with validation and test parts, whose hidden inputs are NaN."""
     replicates = chunk.replicates
@@ -442,7 +447,7 @@ def test_records_are_those_of_xla_and_no_bit_depends_on_the_chunk(seed, kernel):
     config, values = random_case(rng)
     config = regjax.Config(num_steps=STEPS, **config)
     chunk = make_chunk(config, 2, 3, n=int(rng.integers(40, 90)), shared=bool(seed % 2), **values)
-    hparams = without(chunk.hparams, [name for name in ABSENT if name not in PENALISED])
+    hparams = penalised(chunk)
     replicates, params = seen_by(chunk, rng), chunk.states.params
     wanted = measures.measure_lanes(replicates, hparams, params, config=config)
     found = module.measure_native(replicates, hparams, params, config=config)
@@ -469,7 +474,7 @@ def test_records_of_more_samples_than_the_cache_holds(kernel):
     config = regjax.Config(layer_sizes=(9, 70, 17, 2), num_steps=STEPS)
     chunk = make_chunk(config, 2, 2, n=3_001)
     replicates, params = seen_by(chunk, np.random.default_rng(0)), chunk.states.params
-    hparams = without(chunk.hparams, [name for name in ABSENT if name not in PENALISED])
+    hparams = penalised(chunk)
     wanted = measures.measure_lanes(replicates, hparams, params, config=config)
     found = module.measure_native(replicates, hparams, params, config=config)
     for name, values in wanted.items():
@@ -483,7 +488,7 @@ def test_records_of_networks_that_diverged_are_none(kernel):
     params = jax.tree.map(np.copy, chunk.states.params)
     params[0].w[0, 1, 0, 0] = np.nan
     replicates = seen_by(chunk, np.random.default_rng(0))
-    hparams = without(chunk.hparams, [name for name in ABSENT if name not in PENALISED])
+    hparams = penalised(chunk)
     found = module.measure_native(replicates, hparams, params, config=config)
     np.testing.assert_array_equal(found["finite"], [[True, False]])
     assert np.isfinite(found["train_loss"][0, 0])

@@ -79,11 +79,10 @@ static void train_one() {
     task.idle = below(2) ? idle.get() : nullptr;
     if (regjax_train(&task)) abort();
 
-    const std::unique_ptr<int64_t[]> none(new int64_t[layers]());
     const auto logits = filled<real>(networks * sizes.back() * task.samples, normal);
     Inference inference = {};
     inference.num_layers = layers;
-    inference.sizes = own_sizes.get(); inference.masked = none.get();
+    inference.sizes = own_sizes.get();
     inference.activation = task.activation;
     inference.replicates = replicates; inference.lanes = lanes; inference.samples = task.samples;
     inference.x = task.x; inference.folds = task.folds; inference.x_stride = task.x_stride;
