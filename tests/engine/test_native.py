@@ -122,8 +122,9 @@ def random_case(rng):
     return config, values
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize(
+    "seed", [pytest.param(s, marks=pytest.mark.slow if s < 10 else pytest.mark.nightly) for s in range(40)]
+)
 def test_random_networks_train_as_by_the_plain_program(seed, kernel):
     kernel()
     rng = np.random.default_rng(seed)
