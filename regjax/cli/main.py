@@ -1,5 +1,4 @@
-"""The command line: `regjax sweep`, `tune`, `plan`, `resume`, `show`, `export`, `plot`, `report`, `replay`,
-`fit`, `predict`, `compare` and `check`.
+"""The command line: `regjax`, and the commands that it knows; each stands in its own file.
 
 `regjax.__main__` calls `main`. Bad input gives one line and exit code 2, before anything is compiled or
 written; Ctrl-C gives 130.
@@ -9,27 +8,57 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
 
 import click
 
-from regjax.cli.check import check
-from regjax.cli.compare import compare
-from regjax.cli.export import export
-from regjax.cli.fit import fit
-from regjax.cli.letters import Context, adapt_output
-from regjax.cli.plan import plan
-from regjax.cli.plot import plot
-from regjax.cli.predict import predict
-from regjax.cli.replay import replay
-from regjax.cli.report import report
-from regjax.cli.resume import resume
-from regjax.cli.show import show
-from regjax.cli.sweep import sweep
+from regjax.cli.help import Commands
+from regjax.cli.letters import adapt_output, readable
 from regjax.cli.terminal import Interrupted, ctrl_c
-from regjax.cli.tune import tune
+
+# What `regjax` alone says.
+FIRST = """\
+regjax trains grids of regularised neural networks, and says which regularisation helps and how sure that is.
+
+  regjax demo                                a first answer in seconds, without a file
+  regjax sweep rows.csv --target COLUMN      a grid of regularisers on a table of yours
+  regjax tune rows.csv --target COLUMN       the same without a grid, within a minute
+  regjax report --open                       the page of the last sweep, in the browser
+  regjax fit; regjax predict model new.csv   a model of the chosen configuration, and its predictions
+
+regjax --help lists all commands, regjax COMMAND --help says what each does.
+"""
+# Heading -> {command: its help in one line}, in the order of use.
+PURPOSES = {
+    "Begin": {
+        "demo": "A first answer in seconds: the built-in sweep and its page.",
+        "compare": "A tutorial's three networks: none, L2 and dropout.",
+    },
+    "Ask": {
+        "plan": "Says what a sweep will take, before anything is spent.",
+        "sweep": "Trains a grid over seeds and folds, and says what helped.",
+        "tune": "Searches without a grid, and says whether regularising helps.",
+        "resume": "Goes on with a sweep or a search that was interrupted.",
+    },
+    "Look": {
+        "show": "Lists the sweeps of a store.",
+        "report": "Writes a sweep as one page that opens offline.",
+        "plot": "Draws a figure of a stored sweep.",
+        "export": "Writes the networks of a stored sweep as a table.",
+    },
+    "Use": {
+        "fit": "Trains the chosen configuration on all rows; writes a model.",
+        "predict": "Applies a model to the rows of a table.",
+    },
+    "Check": {
+        "check": "Compares every gradient with jax.grad.",
+        "replay": "Trains a stored network again, to see whether the bits agree.",
+    },
+    "Set up": {"completion": "Lets the Tab key complete commands, options and values."},
+}
 
 
 def main(arguments: list[str] | None = None, *, started: float | None = None) -> None:
@@ -51,10 +80,10 @@ def main(arguments: list[str] | None = None, *, started: float | None = None) ->
         code = stop.exit_code
     except click.ClickException as error:
         kind = "interrupted; " if isinstance(error, Interrupted) else "error: "
-        print(f"regjax: {kind}{' '.join(error.format_message().split())}", file=sys.stderr)
+        _say(kind, " ".join(error.format_message().split()))
         code = 128 + ctrl_c.number if isinstance(error, Interrupted) else error.exit_code
     except (KeyboardInterrupt, click.Abort):  # outside of a command's work
-        print("regjax: interrupted; nothing was written", file=sys.stderr)
+        _say("interrupted; ", "nothing was written")
         code = 128 + ctrl_c.number
     except BrokenPipeError:  # `regjax … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -62,13 +91,24 @@ def main(arguments: list[str] | None = None, *, started: float | None = None) ->
     sys.exit(code if isinstance(code, int) else 0)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def _say(kind: str, message: str) -> None:
+    """Writes the last line of a command that failed; on a terminal the kind and what is wrong stand out."""
+    if sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
+        kind = click.style(kind, fg="red" if kind.startswith("error") else "yellow", bold=True)
+        message = re.sub(r"^\S+(?= must )", lambda found: click.style(found[0], bold=True), message)
+    # click translates colours for Windows' terminals, and would write UTF-8 whatever the encoding.
+    click.echo(readable(f"regjax: {kind}{message}", sys.stderr), err=True)
+
+
+@click.group(
+    cls=Commands,
+    purposes=PURPOSES,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="regjax")
-def commands() -> None:
-    """Trains regularised neural networks and shows what the regularisation did."""
-
-
-commands.context_class = Context
-for command in (sweep, tune, plan, resume, show, export, plot, report, replay, fit, predict, compare, check):
-    command.context_class = Context
-    commands.add_command(command)
+@click.pass_context
+def commands(context: click.Context) -> None:
+    """Trains regularised neural networks, many at once, and says what the regularisation did."""
+    if context.invoked_subcommand is None:
+        print(FIRST, end="")

@@ -8,9 +8,10 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import click
+from click.shell_completion import CompletionItem
 
 from regjax.cli.terminal import UserError
 from regjax.cli.values import (
@@ -23,6 +24,7 @@ from regjax.cli.values import (
     read_words,
     values_of,
 )
+from regjax.core.config import Activation, Dtype, Loss, Metric, Optimizer, Precision
 from regjax.core.hparams import HYPERPARAMETERS
 from regjax.study.configuration import NAMES
 
@@ -34,11 +36,13 @@ class Flag(NamedTuple):
         metavar: name of its value in the help; "" is a switch, on or off.
         words: text of the help.
         read: (name, text) -> the value that TOML would have.
+        choices: values that a shell completes.
     """
 
     metavar: str
     words: str
     read: Callable[[str, str], Any] = read_scalar
+    choices: tuple[str, ...] = ()
 
 
 # Data.
@@ -50,7 +54,9 @@ DATA = {
         read_text,
     ),
     "target": Flag("COLUMN", "Target of a table; by default its last column.", read_text),
-    "task": Flag("KIND", "auto, classification or regression.", read_text),
+    "task": Flag(
+        "KIND", "auto, classification or regression.", read_text, ("auto", "classification", "regression")
+    ),
     "columns": Flag(
         "NAME=KIND,…", "What columns of a table are: numeric, category, date or drop.", read_kinds
     ),
@@ -77,17 +83,27 @@ DATA = {
 }
 # Fields of `Config`, with `hidden` in place of `layer_sizes`, whose ends are fitted to the data.
 CONFIG = {
-    "hidden": Flag("UNITS", "Hidden layers, such as 20/3, or none."),
-    "activation": Flag("NAME", "relu, tanh, sigmoid, gelu or identity."),
-    "loss": Flag("NAME", "auto, sigmoid_cross_entropy, softmax_cross_entropy, squared_error or poisson."),
-    "optimizer": Flag("NAME", "sgd, momentum, nesterov, adam or adamw."),
-    "num_steps": Flag("N", "Gradient steps."),
+    "hidden": Flag("UNITS", "Units of the hidden layers, such as 20/3, or none; 32 for a table by default."),
+    "activation": Flag("NAME", "relu, tanh, sigmoid, gelu or identity.", choices=get_args(Activation)),
+    "loss": Flag(
+        "NAME",
+        "auto, sigmoid_cross_entropy, softmax_cross_entropy, squared_error or poisson.",
+        choices=("auto", *get_args(Loss)),
+    ),
+    "optimizer": Flag("NAME", "sgd, momentum, nesterov, adam or adamw.", choices=get_args(Optimizer)),
+    "num_steps": Flag("N", "Gradient steps; 30000 by default."),
     "batch_size": Flag("N|full", "Samples per step."),
     "eval_every": Flag("N", "Steps between two records."),
-    "init": Flag("NAME", "Initial weights: tutorial, he or glorot."),
-    "dtype": Flag("NAME", "float32 or float64."),
-    "precision": Flag("NAME", "Of matrix products: highest, high, default or bfloat16."),
-    "schedule": Flag("KIND", "Of the learning rate: constant, cosine or exponential."),
+    "init": Flag("NAME", "Initial weights: tutorial, he or glorot.", choices=("tutorial", "he", "glorot")),
+    "dtype": Flag("NAME", "float32 or float64.", choices=get_args(Dtype)),
+    "precision": Flag(
+        "NAME", "Of matrix products: highest, high, default or bfloat16.", choices=get_args(Precision)
+    ),
+    "schedule": Flag(
+        "KIND",
+        "Of the learning rate: constant, cosine or exponential.",
+        choices=("constant", "cosine", "exponential"),
+    ),
     "warmup_steps": Flag("N", "In which the learning rate rises from 0."),
     "decay_steps": Flag("N", "Of the schedule; all steps by default."),
     "class_weight": Flag(
@@ -114,18 +130,37 @@ AXES = {
 }
 # Replicates, questions, and the store.
 SWEEP = {
-    "seeds": Flag("N|LIST", "How many (0, 1, …), or which.", read_seeds),
-    "folds": Flag("N|none", "Folds, stratified for classes."),
+    "seeds": Flag("N|LIST", "How many (0, 1, …), or which; 4 by default.", read_seeds),
+    "folds": Flag("N|none", "Folds, stratified for classes; 5 by default."),
     "repeats": Flag("N", "Times that the folds are drawn, each time from another shuffle; 1 by default."),
     "validation": Flag("FRACTION", "Hold this out once, instead of folds."),
     "epochs": Flag("N", "Instead of --num-steps."),
-    "pairing": Flag("KIND", "paired (all configurations of a seed and fold share draws) or independent."),
+    "pairing": Flag(
+        "KIND",
+        "paired (all configurations of a seed and fold share draws) or independent.",
+        choices=("paired", "independent"),
+    ),
     "stopping": Flag("FRACTION", "Of each training part: what early stopping (--patience) watches."),
     "workers": Flag("N", "Tasks at a time; by default one per core, or two per GPU."),
-    "keep": Flag("WHOSE", "Parameters that stay in memory: all, best or none."),
-    "kernel": Flag("NAME", "What trains: xla; native, built on first use for CPUs; or auto.", read_text),
-    "metric": Flag("NAME", "What is ranked; val_accuracy or val_r2 by default."),
-    "rule": Flag("NAME", "mean: the best mean. one_se: the simplest within one standard error of it."),
+    "keep": Flag(
+        "WHOSE", "Parameters that stay in memory: all, best or none.", choices=("all", "best", "none")
+    ),
+    "kernel": Flag(
+        "NAME",
+        "What trains: xla; native, built on first use for CPUs; or auto.",
+        read_text,
+        ("auto", "native", "xla"),
+    ),
+    "metric": Flag(
+        "NAME",
+        "What is ranked; val_accuracy or val_r2 by default.",
+        choices=tuple(f"val_{metric}" for metric in get_args(Metric)),
+    ),
+    "rule": Flag(
+        "NAME",
+        "mean: the best mean. one_se: the simplest within one standard error of it.",
+        choices=("mean", "one_se"),
+    ),
     "allow_diverged": Flag("", "Let configurations compete by their networks that did not diverge."),
     "baseline": Flag(
         "NAME=VALUE,…", "What the others are held against; by default every regulariser off.", read_text
@@ -140,6 +175,19 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "config": tuple(CONFIG),
     "grid": (*NAMES, "dropout"),
     "sweep": tuple(SWEEP),
+}
+# Heading -> the options that stand under it in `--help-all`; what is in none of them stands at the end.
+HEADINGS: dict[str, tuple[str, ...]] = {
+    "Data": tuple(DATA),
+    "Network and training": tuple(CONFIG),
+    "Hyperparameters, each an axis of the grid": tuple(AXES),
+    "Networks, questions and the store": tuple(SWEEP),
+}
+# Heading -> the options that `--help` shows.
+MATTERS: dict[str, tuple[str, ...]] = {
+    "Data": ("target", "groups"),
+    "What to try": ("l2", "keep_prob", "learning_rate", "hidden", "num_steps"),
+    "How sure": ("seeds", "folds", "repeats", "metric"),
 }
 # Flags that say how a table of text is read.
 TEXT = ("separator", "decimal", "header", "gaps")
@@ -157,7 +205,10 @@ def sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:
             flags = flags | {"data": one_source(source, flags.get("data"))}
         return command(path=path, flags=flags, **given)
 
-    return flags_of(FLAGS)(click.argument("source", metavar="[DATA|SPEC.toml]", required=False)(collected))
+    source = click.argument(
+        "source", metavar="[DATA|SPEC.toml]", required=False, shell_complete=complete_data
+    )
+    return flags_of(FLAGS)(source(collected))
 
 
 def flags_of(table: Mapping[str, Flag]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -190,7 +241,24 @@ def _flag(name: str, option: Flag, *, multiple: bool) -> Callable[[Callable[...,
     if not option.metavar:
         return click.option(name, f"{flag}/--no-{flag[2:]}", default=None, help=option.words)
     names = [name, flag, *([SHORTER[name]] if name in SHORTER else [])]
-    return click.option(*names, multiple=multiple, metavar=option.metavar, help=option.words)
+    complete = complete_data if name == "data" else functools.partial(_complete, option.choices)
+    return click.option(
+        *names, multiple=multiple, metavar=option.metavar, help=option.words, shell_complete=complete
+    )
+
+
+def complete_data(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Returns what a shell completes for data: a file, or the name of a data set that comes with regjax."""
+    from regjax.data.loaders import BUILT_IN, BUNDLED
+
+    names = _complete((*BUILT_IN, *BUNDLED), ctx, parameter, incomplete)
+    return [CompletionItem(incomplete, type="file"), *names]
+
+
+def _complete(
+    choices: tuple[str, ...], ctx: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    return [CompletionItem(choice) for choice in choices if choice.startswith(incomplete)]
 
 
 def one_source(positional: str | None, flag: str | None) -> str | None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regjax.cli import tables, terminal
-from regjax.cli.options import sweep_options
+from regjax.cli import terminal
+from regjax.cli.help import LongCommand
+from regjax.cli.options import HEADINGS, MATTERS, sweep_options
 from regjax.cli.planned import Planned, plan_of, planned_sweep
 from regjax.study.words import duration
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from regjax.study.forecast import Forecast
 
 
-@click.command()
+@click.command(cls=LongCommand, matters={**MATTERS, "Output": ("detect",)}, sections=HEADINGS)
 @sweep_options
 @click.option("--probe/--no-probe", default=True, help="Compile, and train for a moment to predict seconds.")
 @click.option(
@@ -37,9 +38,14 @@ def plan(
 ) -> None:
     """Says what a sweep will take, before anything is spent: networks, programs, memory, seconds.
 
+    \b
+      regjax plan rows.csv --target y --l2 0,0.1,1 --repeats 5
+      regjax plan rows.csv --target y --detect 0.02
+
     With --detect a pilot, a small part of the sweep at its full number of steps, is trained as well. A store
     that is named by --store keeps its networks, and the sweep then does not train them again.
     """
+    from regjax.cli import tables
     from regjax.cli.spec import as_toml, resolve
     from regjax.engine.sweep import probed
     from regjax.study.pilot import check_detect

@@ -24,7 +24,7 @@ ELSEWHERE = (
 
 
 @click.command()
-@of_a_sweep()
+@of_a_sweep(required=True)
 @click.argument("kind", metavar="KIND")
 @click.option(
     "--metric",

@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     "--every", type=click.IntRange(1, 86_400), metavar="SECONDS",
     help="Write it again and again until the sweep is finished; the page loads itself again.",
 )  # fmt: skip
+@click.option("--open/--no-open", "opens", help="Open the page in the browser.")
 @click.option(
     "--references/--no-references", default=True, show_default=True,
     help="Hold a linear model and boosted trees against the networks of a finished sweep.",
 )  # fmt: skip
-def report(path: str, number: str, out: str, every: int | None, references: bool) -> None:
+def report(path: str, number: str, out: str, every: int | None, opens: bool, references: bool) -> None:
     """Writes a sweep as one page that opens offline: the decision, and every configuration to click.
 
     Of a sweep that is not finished it shows the configurations that are.
@@ -46,11 +47,11 @@ def report(path: str, number: str, out: str, every: int | None, references: bool
             raise IsADirectoryError(21, "is a directory where a file must go", out)
         with Store(path, create=False) as store:
             sweep = store.sweep_number(number_of(number))
-        _write(path, sweep, Path(out), every, references)
+        _write(path, sweep, Path(out), every, references, opens=opens)
 
 
-def _write(path: str, sweep: int, out: Path, every: int | None, references: bool) -> None:
-    """Writes the page; with `every`, whenever networks have been finished since, until all are."""
+def _write(path: str, sweep: int, out: Path, every: int | None, references: bool, *, opens: bool) -> None:
+    """Writes the page, and opens it; with `every`, again when networks are finished, until all are."""
     from regjax.store.store import Store
 
     written = -1
@@ -66,6 +67,9 @@ def _write(path: str, sweep: int, out: Path, every: int | None, references: bool
                 written = done
                 so_far = f", {done:,} of {total:,} networks" if done < total else ""
                 print(f"written: {out}{so_far}", flush=True)
+                if opens:
+                    opens = False  # a page that is written again loads itself again
+                    terminal.open_page(out)
             if done == total or every is None:
                 return
             # In short naps, so that Ctrl-C is answered at once.

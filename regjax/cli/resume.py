@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from regjax.cli import tables, terminal
+from regjax.cli import terminal
 from regjax.cli.stored import number_of, of_a_sweep
 from regjax.cli.terminal import Interrupted, training_errors, user_errors
 
@@ -21,6 +21,7 @@ def resume(path: str, number: str | None, compilation_cache: bool) -> None:
     """Goes on with a sweep or a search that was interrupted, and shows its tables or its answer."""
     import jax
 
+    from regjax.cli import tables
     from regjax.engine.sweep import run
     from regjax.study.plan import stored_plan
 

@@ -10,17 +10,22 @@ import click
 
 from regjax.cli.terminal import UserError
 
+# Where `regjax sweep` and `tune` keep their networks unless they are told otherwise.
+STORE = "regjax.sqlite"
+
 
 def of_a_sweep(
-    default: str | None = "last", words: str = "Which of its sweeps."
+    default: str | None = "last", words: str = "Which of its sweeps.", *, required: bool = False
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Adds STORE and --sweep."""
+    """Adds STORE, by default the file that `regjax sweep` writes, and --sweep."""
 
     def added(command: Callable[..., Any]) -> Callable[..., Any]:
         command = click.option(
             "--sweep", "number", default=default, show_default=True, metavar="ID|last", help=words
         )(command)
-        return click.argument("path", metavar="STORE")(command)
+        if required:
+            return click.argument("path", metavar="STORE")(command)
+        return click.argument("path", metavar="[STORE]", default=STORE)(command)
 
     return added
 

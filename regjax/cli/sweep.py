@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regjax.cli import tables, terminal
-from regjax.cli.options import sweep_options
+from regjax.cli import terminal
+from regjax.cli.help import LongCommand
+from regjax.cli.options import HEADINGS, MATTERS, sweep_options
 from regjax.cli.planned import Planned, planned_sweep
 from regjax.cli.terminal import Interrupted, ctrl_c, training_errors, user_errors
 
@@ -29,7 +30,7 @@ FILES = (
 )  # fmt: skip
 
 
-@click.command()
+@click.command(cls=LongCommand, matters={**MATTERS, "Output": ("out",)}, sections=HEADINGS)
 @sweep_options
 @click.option("--no-store", is_flag=True, help="The same as --store none.")
 @click.option("--references", is_flag=True, help="Hold a linear model and trees against the networks.")
@@ -51,10 +52,15 @@ def sweep(
 ) -> None:
     """Trains a grid of networks over seeds and folds, and says which regularisation helped.
 
-    A comma separates values of an axis, a slash layers: --keep-prob 1,0.9/0.8. Also geomspace(1e-4,1,9)
-    and linspace(0.5,1,6); none is off. DATA is a name or a file, as in --data. Flags override SPEC.toml,
-    whose keys are the same names in the sections [data], [config], [grid] and [sweep]: see --print-config.
+    \b
+      regjax sweep rows.csv --target y
+      regjax sweep rows.csv --target y --l2 0,0.1,1 --keep-prob 1,0.8 --repeats 5
+
+    DATA is a table (.csv, .parquet, .xlsx, …), arrays (.npz, .mat), or a built-in set such as moons. A comma
+    separates the values of an axis, a slash the layers: --hidden 32,64/16. Also geomspace(1e-4,1,9) and
+    linspace(0.5,1,6); none is off. SPEC.toml says the same as flags do: --print-config prints one.
     """
+    from regjax.cli import tables
     from regjax.cli.spec import as_toml, resolve
     from regjax.engine.references import references_or_why
 
@@ -150,6 +156,7 @@ def _files(
     spec: Spec, results: Results, answers: Answers, beside: References | str | None
 ) -> Iterator[tuple[str, Callable[[Path], Any]]]:
     """Yields the name of each file and the function that writes it; a figure is drawn only then."""
+    from regjax.cli import tables
     from regjax.cli.spec import as_toml
 
     metric = tables.shown_metric(results, answers.choice)

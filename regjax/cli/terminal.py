@@ -213,6 +213,18 @@ def write(path: Path, save: Callable[[Path], Any]) -> None:
         part.unlink(missing_ok=True)
 
 
+def open_page(path: Path) -> None:
+    """Opens a page in the user's browser; where there is none, says where the page is."""
+    import webbrowser
+
+    # On Linux `webbrowser` would take a browser of text, which fills the terminal.
+    linux = sys.platform not in ("win32", "darwin", "cygwin")
+    shown = not linux or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    address = path.resolve().as_uri()
+    if not (shown and webbrowser.open(address)):
+        print(f"no browser was found: open {address}")
+
+
 def save_figure(figure: Any, path: Path | io.BytesIO, kind: str = "png") -> None:
     """Writes a figure as PNG or another kind, whatever the path ends in."""
     figure.savefig(path, dpi=110, format=kind)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from regjax.cli import terminal
-from regjax.cli.options import AXES, CONFIG, DATA, SWEEP, Flag, flags_of, one_source
+from regjax.cli.help import LongCommand
+from regjax.cli.options import AXES, CONFIG, DATA, SWEEP, Flag, complete_data, flags_of, one_source
 from regjax.cli.terminal import Interrupted, training_errors, user_errors
 from regjax.cli.values import assignments_of, read_text, values_of
-from regjax.data.datasets import DEFAULT
 from regjax.study.configuration import CONFIG_AXES
 
 if TYPE_CHECKING:
@@ -49,12 +49,25 @@ FLAGS: dict[str, Flag] = {
     **SEARCH,
     **{name: SWEEP[name] for name in OPTIONS},
 }
+HEADINGS = {
+    "Search": (*TUNE, *SEARCH, "space_file"),
+    "Data": tuple(DATA),
+    "Network and training": tuple(CONFIG),
+    "Hyperparameters, each a part of the space": tuple(AXES),
+    "Comparison and store": OPTIONS,
+}
+MATTERS = {
+    "Search": ("budget", "confirm", "metric"),
+    "Data": ("target", "groups"),
+    "What to try": ("l2", "keep_prob", "learning_rate", "hidden", "space_file"),
+    "Output": ("out", "model"),
+}
 DISTRIBUTIONS = ("loguniform", "uniform", "always")
 
 
-@click.command()
+@click.command(cls=LongCommand, matters=MATTERS, sections=HEADINGS)
 @flags_of(FLAGS)
-@click.argument("source", metavar="[DATA]", required=False)
+@click.argument("source", metavar="[DATA]", required=False, shell_complete=complete_data)
 @click.option("--space", "space_file", metavar="FILE.toml", help="The whole space: name = values.")
 @click.option("--no-store", is_flag=True, help="The same as --store none.")
 @click.option("--model", metavar="PATH", help="Write the model: a folder, or a .safetensors file.")
@@ -145,6 +158,7 @@ def _check_files(model: str | None, out: str | None, store: str | None) -> None:
 
 def _arguments(source: str | None, flags: dict[str, Any], space_file: str | None) -> dict[str, Any]:
     """Returns the arguments of `engine.tune.tune`."""
+    from regjax.data.datasets import DEFAULT
     from regjax.study.space import default_space
     from regjax.study.tuned import Search
 

@@ -9,10 +9,9 @@ import difflib
 import math
 import numbers
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
-
-import jax.core
 
 # The largest number of characters of a value in a message.
 MAX_SHOWN = 120
@@ -38,7 +37,8 @@ def check_count(name: str, value: Any, at_least: int = 1, at_most: int = 2**31 -
 
 def is_traced(value: Any) -> bool:
     """Returns whether `value` stands for a number that is not known while a program is traced."""
-    return isinstance(value, jax.core.Tracer)
+    jax = sys.modules.get("jax")  # until somebody imports it nothing is traced
+    return jax is not None and isinstance(value, jax.core.Tracer)
 
 
 def shown(value: Any) -> str:

@@ -13,15 +13,16 @@ import dataclasses
 import math
 import textwrap
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .checks import is_traced, shown
 from .config import REAL_LOSSES, Config, Loss, Optimizer
+
+if TYPE_CHECKING:
+    import jax  # at run time inside functions: the command line's help needs the table alone
 
 Place = Literal[
     "", "data noise", "masks", "loss", "penalties", "gradient", "update", "constraint", "average", "stop"
@@ -120,11 +121,12 @@ _ADAM: tuple[Optimizer, ...] = ("adam", "adamw")
 HYPERPARAMETERS: dict[str, Hyperparameter] = {
     "learning_rate": _H(STRENGTH, "Step size; the peak of a schedule.", default=0.3,
         sklearn="learning_rate_init"),
-    "l2": _H(STRENGTH, "λ of λ/(2n)·Σ W².", place="penalties", off=0.0, always=True, shape="weights",
+    "l2": _H(STRENGTH, "Strength λ of the L2 penalty, λ/(2n)·Σ W².",
+        place="penalties", off=0.0, always=True, shape="weights",
         simpler="larger", sklearn="alpha", meaning="strength"),
     "l1": _H(STRENGTH, "λ of λ/n·Σ|W|.", place="penalties", off=0.0, always=True, shape="weights",
         simpler="larger", sklearn="l1", meaning="strength"),
-    "keep_prob": _H(PROBABILITY, "Probability of keeping a hidden unit.", place="masks", off=1.0,
+    "keep_prob": _H(PROBABILITY, "Dropout: the probability of keeping a hidden unit.", place="masks", off=1.0,
         shape="hidden", simpler="smaller", cheap=True, sklearn="dropout", meaning="rate"),
     "input_keep_prob": _H(PROBABILITY, "Probability of keeping an input feature.", place="masks", off=1.0,
         simpler="smaller", cheap=True, sklearn="input_dropout", meaning="rate"),
@@ -248,6 +250,8 @@ def switched_on(hparams: HParams) -> tuple[str, ...]:
 
 def is_sklearns(hparams: HParams) -> jax.Array | bool:
     """Returns whether no regulariser is on that scikit-learn's networks lack; the values may be traced."""
+    import jax.numpy as jnp
+
     on = [jnp.any(getattr(hparams, name) != OFF_VALUES[name]) for name in BEYOND_SKLEARN
           if getattr(hparams, name) is not None]  # fmt: skip
     return ~jnp.any(jnp.stack(on)) if on else True
@@ -305,6 +309,8 @@ def check_hparam(config: Config, name: str, value: Any) -> Any:
         per = "one value" + (f", or {shape[0]} ({what[declared.shape]})" if declared.shape in what else "")
         raise ValueError(f"{name} must be {per}, got shape {array.shape}")
     if is_traced(value):
+        import jax.numpy as jnp
+
         return jnp.broadcast_to(value.astype(config.dtype), shape)
     # inf is off for a bound, and would fail the test for finite numbers.
     is_off = (array == declared.off).all()

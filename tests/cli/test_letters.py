@@ -7,6 +7,7 @@ import subprocess
 import sys
 from unittest import mock
 
+import click
 import pytest
 from cases import slow_but
 
@@ -14,7 +15,7 @@ from regjax.cli import main, terminal
 from regjax.cli.letters import READABLE, in_ascii, readable
 
 ENCODINGS = ["ascii", "latin-1", "cp1252", "cp437"]
-COMMANDS = sorted(main.commands.commands)
+COMMANDS = sorted(main.commands.list_commands(click.Context(main.commands)))
 
 
 def written(encoding, *arguments):

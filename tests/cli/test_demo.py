@@ -1,0 +1,55 @@
+"""`regjax demo`: the two commands that it types, its page, and what stops it."""
+
+import sys
+
+import pytest
+from command_line import regjax
+
+from regjax.cli import demo, terminal
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """The same sweep with few steps and networks."""
+    monkeypatch.setattr(
+        demo, "SWEEP", ("sweep", "two_regions", "--steps", "60", "--seeds", "2", "--folds", "2")
+    )
+
+
+@pytest.mark.slow
+def test_it_answers_and_writes_its_page(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(terminal, "open_page", opened.append)
+    first = regjax("demo", "--out", tmp_path / "o")
+    assert first.returncode == 0, first.stderr
+    lines = first.stdout.splitlines()
+    typed = [line for line in lines if line.startswith("$ regjax ")]
+    assert [line.split()[2] for line in typed] == ["sweep", "report"]
+    assert opened == [tmp_path / "o" / "report.html"]
+    assert "<html" in opened[0].read_text()
+    assert lines[-2:] == [
+        "With a table of yours: regjax sweep rows.csv --target COLUMN",
+        "and its page: regjax report --open",
+    ]
+    # Once more: the networks are there, and nothing is opened where that is not wanted.
+    again = regjax("demo", "--out", tmp_path / "o", "--no-open")
+    assert again.returncode == 0, again.stderr
+    assert len(opened) == 1
+
+
+@pytest.mark.slow
+def test_without_bokeh_it_still_answers(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "bokeh", None)
+    done = regjax("demo", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"pip install 'regjax[report]'; the pictures are in {tmp_path}" in done.stdout
+    assert (tmp_path / "scores.png").exists()
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = regjax("demo", "--out", tmp_path / "file" / "o")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "output folder cannot be written" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
