@@ -21,7 +21,7 @@ OVERVIEW = "regularisers.md"
 # The sweep that every page shows. The off value stands first, so that it is the baseline.
 STEPS = 2_000
 DATA_TERM = " The data term is the mean loss of the samples."
-# The ratio of a step's time below which none was measured.
+# Ratios of a step's time below it may be noise: the same step, measured again, differs by as much.
 FREE = 1.1
 # Imports of a proof, each where it is used.
 IMPORTS = (
@@ -56,18 +56,24 @@ def pages() -> dict[str, str]:
 
 
 def linked(overview: str) -> str:
-    """Returns the overview with the names in its tables as links to their pages.
+    """Returns the overview with the names in the first cells of its tables, and in its advice, as links.
 
-    In the repository these pages are no files, so that the names are no links there.
+    In the repository the pages are no files, so that the names are no links there.
     """
-    return re.sub(
-        r"^\| `(\w+)` \|",
-        lambda found: (
-            f"| [`{found[1]}`](regularisers/{found[1]}.md) |" if is_regulariser(found[1]) else found[0]
-        ),
-        overview,
-        flags=re.MULTILINE,
-    )
+    return re.sub(r"^\| .+$", lambda row: _linked_row(row[0]), overview, flags=re.MULTILINE)
+
+
+def _linked_row(row: str) -> str:
+    """Returns a row of a table: with its name as a link, or with all names of what to try."""
+    cells = row.split(" | ")
+    place = 0 if row.startswith("| `") else len(cells) - 1 if len(cells) == 2 else None
+    if place is not None:
+        cells[place] = re.sub(
+            r"`(\w+)`",
+            lambda name: f"[{name[0]}](regularisers/{name[1]}.md)" if is_regulariser(name[1]) else name[0],
+            cells[place],
+        )
+    return " | ".join(cells)
 
 
 def is_regulariser(name: str) -> bool:
@@ -120,14 +126,14 @@ def page(
     steps = " → ".join(f"**{place}**" if place == declared.place else place for place in order)
     parts = [
         f"# {text['title']}: `{name}`",
-        text["says"],
+        _linked_words(text["says"], name),
         f"![Decision boundaries without and with {name}](../pictures/regularisers/{name}.webp)",
         "*The same network without and with it. Both have the same first weights and the same samples; those "
         "with a black edge were held out. One network each, and a strength that is not tuned: this shows "
         f"what it does, not whether it helps.{' ' + text['picture'] if 'picture' in text else ''}*",
         "## When to try it",
-        f"**Try it:** {text['helps']}",
-        f"**Rather not:** {text['not']}",
+        f"**Try it:** {_linked_words(text['helps'], name)}",
+        f"**Rather not:** {_linked_words(text['not'], name)}",
         f"**First values:** {_first(text['values'])}. {_range(name, declared)}",
         "## Formula",
         _block("text", text["formula"]),
@@ -160,6 +166,15 @@ def page(
         + f" · [all regularisers](../{OVERVIEW}) · [glossary](../glossary.md)",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _linked_words(text: str, own: str) -> str:
+    """Returns a text of a page with the names of other regularisers as links."""
+    return re.sub(
+        r"`(\w+)`",
+        lambda name: f"[{name[0]}]({name[1]}.md)" if name[1] != own and is_regulariser(name[1]) else name[0],
+        text,
+    )
 
 
 def proof(code: str) -> str:
@@ -239,16 +254,17 @@ def _range(name: str, declared: Hyperparameter) -> str:
     limits = " It needs plain sgd." if declared.proximal else ""
     limits += f" It needs the optimizer `{declared.optimizers[0]}`." if declared.optimizers else ""
     limits += " It needs classes." if declared.classes else ""
-    return f"`{name}` is {declared.range.words}{per}; off is {off}.{limits}"
+    return f"`{name}` is {declared.range.words.removesuffix(', or 0 for off')}{per}; off is {off}.{limits}"
 
 
 def _elsewhere(name: str, declared: Hyperparameter, elsewhere: str) -> str:
-    found = "We know of no counterpart." if elsewhere == "—" else elsewhere.rstrip(".") + "."
+    none = "We know of no counterpart in scikit-learn's networks, PyTorch or Keras."
+    found = none if elsewhere == "—" else elsewhere.rstrip(".") + "."
     if not declared.sklearn:
         return f"{found}\n\nregjax's own scikit-learn estimators have no parameter for it."
     meaning = {
         "same": "with the same value",
-        "strength": "with the same value where the samples have equal weights",
+        "strength": "divided by the batch as in scikit-learn and not by n: the same number with full batches",
         "rate": f"which is 1 − `{name}`",
         "bound": "with the same value, and `None` for off",
     }[declared.meaning]
@@ -259,7 +275,9 @@ def _cost(ratios: tuple[str, str] | None) -> str:
     link = f"[how this was measured](../{OVERVIEW}#what-each-adds-to-a-step)"
     if ratios is None:
         return f"Not in the table of costs, which is of sgd ({link})."
-    noise = " Ratios so close to 1 are noise of the machine." if max(map(float, ratios)) < FREE else ""
+    noise = (
+        " So little cannot be told from the noise of the machine." if max(map(float, ratios)) < FREE else ""
+    )
     return (
         f"The time of a step, as a multiple of that without it: {ratios[0]} with a full batch, {ratios[1]} "
         f"with batches of 32 ({link}).{noise}"
