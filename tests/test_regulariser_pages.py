@@ -95,6 +95,18 @@ def test_pictures_are_those_of_the_regularisers_and_small():
         assert len(picture.convert("RGB").getcolors(picture.width * picture.height)) > 50, "nothing drawn"
 
 
+@pytest.mark.slow
+def test_the_pictures_are_drawn_by_the_script(tmp_path, monkeypatch):
+    gallery = load("gallery")
+    monkeypatch.setattr(gallery, "LONG", 40)  # at the smallest size; then nothing is learnt yet
+    monkeypatch.setattr(gallery, "LEARNT", 0)
+    monkeypatch.setattr(sys, "argv", ["gallery.py", "--regularisers", "--out", str(tmp_path)])
+    gallery.main()
+    drawn = list((tmp_path / "pictures" / "regularisers").iterdir())
+    assert sorted(path.name for path in drawn) == sorted(f"{name}.webp" for name in NAMES)
+    assert not (tmp_path / "gallery.md").exists()
+
+
 # -- formulas ----------------------------------------------------------------------------------------------
 
 
