@@ -1,6 +1,7 @@
 """Draws every figure of `regjax.plot`, and writes docs/gallery.md, which shows them.
 
-python docs/gallery.py [--out FOLDER]
+python docs/gallery.py [--out FOLDER]                  # the gallery
+python docs/gallery.py --regularisers [--out FOLDER]   # the pictures of the regularisers' pages instead
 """
 
 from __future__ import annotations
@@ -13,11 +14,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image
 
 import regjax
 from regjax import plot
+from regjax.core.mlp import predict_proba
+from regjax.plot.samples import draw_boundary, draw_points, plane
+from regjax.study.configuration import value_of
 from regjax.study.results import Results
+from regjax.tutorial import showcase
 
 # Pixels of a picture.
 WIDTH = 880
@@ -38,6 +47,13 @@ SWEEPS = (
 )
 STEPS, SEEDS, FOLDS = 2_000, 2, 5
 BUILT_IN = "two_regions"
+# Of the regularisers' pictures: steps and learning rate as in `regjax compare --regularisers all`, and how
+# well a picture is kept, of 100.
+LONG, RATE, QUALITY = 30_000, 0.3, 65
+# Training accuracy of a network that has learnt something; half of the samples are of each class.
+LEARNT = 0.7
+# weight_decay needs adamw, so it has its own sweep with its own network without; adamw's steps are larger.
+DECAY, DECAY_RATE = 1.0, 0.003
 
 
 class Shown(NamedTuple):
@@ -177,11 +193,72 @@ def page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def each_regulariser() -> dict[str, tuple[Results, int]]:
+    """Returns, for each regulariser, results whose configuration 0 is none and the number of its own."""
+    train, _ = regjax.two_regions(jax.random.key(0))
+    names = list(showcase.STRENGTHS)
+    results = showcase.run_showcase(train, names, num_steps=LONG, learning_rate=RATE)
+    hidden = results.design.configs[0].layer_sizes[1:-1]
+    decay = regjax.sweep(
+        train,
+        {"hidden": hidden, "num_steps": LONG, "eval_every": LONG, "optimizer": "adamw"},
+        {"learning_rate": DECAY_RATE, "weight_decay": [0, DECAY]},
+        validation=showcase.VALIDATION,
+        keep="all",
+        progress=False,
+    )
+    return {name: (results, number) for number, name in enumerate(names, 1)} | {"weight_decay": (decay, 1)}
+
+
+def beside_none(results: Results, configuration: int, name: str) -> Figure:
+    """Returns a figure with two boundaries: of none, and of a configuration with one regulariser on.
+
+    They are of the lowest seed at which the regularised network learnt something: with narrow layers all
+    units of one may die, and a picture of that shows nothing about the regulariser.
+    """
+    design = results.design
+    held_out = design.splits.val[0] > 0
+    value = value_of(design.configurations[configuration], name)
+    scores = results.values("train_accuracy")
+    rows = (design.index(configuration, seed, 0) for seed in range(len(design.seeds)))
+    row = next(row for row in rows if scores[row] > LEARNT)
+    seed = design.row(row).seed
+    figure = Figure(figsize=(6.4, 3.5), layout="constrained")
+    sides, grid = plane(design.data.x, 160)
+    for ax, title, shown in zip(
+        figure.subplots(1, 2),
+        (f"none, seed {seed}" if seed else "none", f"{name} = {value:g}"),
+        (design.index(0, design.seeds.index(seed), 0), row),
+        strict=True,
+    ):
+        shade = predict_proba(results.params(shown), jnp.asarray(grid))
+        draw_boundary(ax, sides, np.asarray(shade).ravel())
+        draw_points(ax, design.data.x, design.data.y[0], 16, outlined=held_out)
+        ax.set(xticks=[], yticks=[])
+        ax.set_title(title, fontsize=14)
+    return figure
+
+
+def save_regularisers(folder: Path) -> None:
+    """Trains, and writes a picture for each regulariser into the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (results, configuration) in each_regulariser().items():
+        buffer = io.BytesIO()
+        beside_none(results, configuration, name).savefig(buffer, dpi=90)
+        # WebP: a PNG as small has so few colours that samples vanish in the shade.
+        Image.open(buffer).convert("RGB").save(folder / f"{name}.webp", quality=QUALITY, method=6)
+
+
 def main() -> None:
     """Trains, draws, writes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="instead of docs")
-    out: Path = parser.parse_args().out
+    parser.add_argument("--regularisers", action="store_true", help="draw pictures/regularisers alone")
+    asked = parser.parse_args()
+    out: Path = asked.out
+    if asked.regularisers:
+        save_regularisers(out / "pictures" / "regularisers")
+        return
     pictures = out / "pictures" / "gallery"
     pictures.mkdir(parents=True, exist_ok=True)
     results = sweeps()
