@@ -1,7 +1,7 @@
 """Pages of the site that no file holds: MkDocs calls `on_config`, `on_files` and `on_page_markdown`.
 
-The reference has every public name, the pages of commands are their helps, and contributing and changelog are the
-files at the top of the repository. Where a page names another one as `docs/name.md`, the site links to it.
+The reference has every public name, and the helps of all commands; contributing and changelog are the files
+at the top of the repository. Where a page names another one as `docs/name.md`, the site links to it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[1]
 REFERENCE: dict[str, tuple[str, str]] = {
     "Sweeps": (
         "Ask for a sweep, and train it.",
-        "regjax.sweep regjax.plan regjax.Plan regjax.load regjax.grid regjax.Grid regjax.random_grid regjax.sobol_grid "
-        "regjax.Questions regjax.references",
+        "regjax.sweep regjax.plan regjax.Plan regjax.load regjax.grid regjax.Grid regjax.random_grid "
+        "regjax.sobol_grid regjax.Questions regjax.references",
     ),
     "Results": (
         "What a sweep found, and what may be said of it.",
@@ -60,15 +60,19 @@ REFERENCE: dict[str, tuple[str, str]] = {
     ),
     "The core": (
         "The mathematics, each derivative directly below its function.",
-        "regjax.core.activations regjax.core.losses regjax.core.penalties regjax.core.mlp regjax.core.objective "
-        "regjax.core.metrics regjax.core.convert",
+        "regjax.core.activations regjax.core.losses regjax.core.penalties regjax.core.mlp "
+        "regjax.core.objective regjax.core.metrics regjax.core.convert",
     ),
     "Figures": ("Figures of results, and of any model.", "regjax.plot"),
     "The page": ("A sweep as one page.", "regjax.report"),
     "The tutorial": ("The tutorial's functions under its own names.", "regjax.tutorial"),
 }
+# Files at the top of the repository -> their pages.
+AT_THE_TOP = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
 # Names that a user reads in a module whose code stands elsewhere.
 WRITTEN_IN = {"regjax.datasets": "regjax.data.datasets"}
+# The guides answer a question before the reference does.
+BEHIND = "---\nsearch:\n  boost: 0.2\n---\n\n"
 
 
 def slug(title: str) -> str:
@@ -97,7 +101,7 @@ def reference() -> dict[str, str]:
     pages = {}
     for title, (words, names) in REFERENCE.items():
         entries = [entry for name in names.split() for entry in public(name)]
-        pages[f"reference/{slug(title)}.md"] = f"# {title}\n\n{words}\n\n" + "".join(
+        pages[f"reference/{slug(title)}.md"] = f"{BEHIND}# {title}\n\n{words}\n\n" + "".join(
             f"::: {entry}\n\n" for entry in entries
         )
     return pages
@@ -108,7 +112,7 @@ def command_line() -> str:
     from regjax.cli.help import LongCommand
     from regjax.cli.main import FIRST, PURPOSES, commands
 
-    parts = ["# The command line", f"`regjax` alone says:\n\n```text\n{FIRST}```"]
+    parts = [f"{BEHIND}# The command line", f"`regjax` alone says:\n\n```text\n{FIRST}```"]
     context = click.Context(commands, info_name="regjax")
     for found in PURPOSES.values():
         for name in found:
@@ -126,9 +130,8 @@ def root_page(name: str) -> str:
     """Returns a file at the top of the repository as a page: its links lead to the pages of the site."""
     text = (ROOT / name).read_text("utf-8")
     text = re.sub(r"\]\(docs/([^)]+)\)", r"](\1)", text)
-    for other in ("README", "CONTRIBUTING", "CHANGELOG"):
-        page = "index" if other == "README" else other.lower()
-        text = text.replace(f"]({other}.md", f"]({page}.md")
+    for other, page in AT_THE_TOP.items():
+        text = text.replace(f"]({other}", f"]({page}")
     return text
 
 
@@ -139,7 +142,8 @@ def others() -> dict[str, Any]:
         place = Path(__file__).parent / f"{name}.py"
         if place.is_file():
             spec = importlib.util.spec_from_file_location(name, place)
-            assert spec is not None and spec.loader is not None
+            assert spec is not None
+            assert spec.loader is not None
             module = sys.modules[name] = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(module)
             found |= module.pages()
@@ -160,7 +164,7 @@ def generated() -> dict[str, Any]:
 def title_of(text: str) -> str:
     """Returns the first heading of a page."""
     found = re.search(r"^# (.+)$", text, re.MULTILINE)
-    return found[1] if found else ""
+    return found[1].replace("`", "") if found else ""
 
 
 def on_config(config: Any) -> Any:
@@ -188,7 +192,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """Links to the pages that a page names as `docs/name.md`."""
+    """Links to the pages that a page names as `docs/name.md`, and to those of regularisers."""
 
     def linked(found: re.Match[str]) -> str:
         target = found[1]
@@ -197,4 +201,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
         title = title_of((ROOT / "docs" / target).read_text("utf-8"))
         return f"[{title}]({os.path.relpath(target, Path(page.file.src_uri).parent).replace(os.sep, '/')})"
 
+    for name, place in AT_THE_TOP.items():
+        markdown = markdown.replace(f"](../{name}", f"]({place}")
+    if page.file.src_uri == "regularisers.md":
+        markdown = sys.modules["regulariser_pages"].linked(markdown)
     return re.sub(r"`docs/([\w-]+\.md)`", linked, markdown)

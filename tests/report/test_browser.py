@@ -3,14 +3,12 @@
 import base64
 import dataclasses
 import json
-import os
 import re
-import shutil
 
 import numpy as np
 import pytest
+from browser import browser
 from pages import HOSTILE, MATHS, SCRIPT, arrays, wait_for
-from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
@@ -20,8 +18,6 @@ from regjax.report import arrays as report_data
 from regjax.study.design import Design
 
 pytestmark = pytest.mark.slow
-
-CHROMIUM = os.environ.get("REGJAX_CHROMIUM") or shutil.which("chromium")
 
 
 def write_anew(path, text):
@@ -33,18 +29,8 @@ def write_anew(path, text):
 
 @pytest.fixture(scope="module")
 def driver():
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium and its driver; REGJAX_CHROMIUM says where the browser is")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in ("headless=new", "no-sandbox", "disable-gpu", "disable-background-networking", "no-first-run",
-                 "disable-component-update", "disable-sync", "window-size=1500,1400"):  # fmt: skip
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    service = webdriver.ChromeService(shutil.which("chromedriver"))
-    driver = webdriver.Chrome(options=options, service=service)
-    yield driver
-    driver.quit()
+    with browser() as found:
+        yield found
 
 
 @pytest.fixture
