@@ -148,7 +148,7 @@ def show(results: Results, answers: Answers) -> None:
     out.print()
     if first is not None:
         say(first.sentence, style="bold")
-        say(first.details)
+        say(first.numbers, first.details, style="dim")
     if choice is not None:
         say(f"Chosen: {choice.in_words()}", style="bold")
         say(*(f"warning: {warning}" for warning in choice.warnings))

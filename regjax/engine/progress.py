@@ -43,7 +43,9 @@ class Progress(NamedTuple):
     def __str__(self) -> str:
         if self.phase == "compile":
             return f"compiling for {counted(self.num_rows, 'network')}"
-        left = "" if self.seconds_left is None else f", {duration(self.seconds_left)} left"
+        # Less than half a second is as good as over.
+        late = self.seconds_left is None or self.seconds_left < 0.5
+        left = "" if late else f", {duration(self.seconds_left or 0)} left"
         best = f", best so far {self.best}" if self.best else ""
         return f"{self.done:,} of {counted(self.num_rows, 'network')} done, {self.alive:,} alive{left}{best}"
 

@@ -50,7 +50,7 @@ def question(
     """
     found = results.compare_choice(baseline, over, metric)
     interval = Interval(found.difference, found.se, found.df, found.low, found.high, found.p)
-    title = f"{found.sentence}; a dot is a fold"
+    title = f"{found.sentence} A dot is a fold."
     return _folds(np.array(found.differences), interval, found.verdict, found.metric, title, ax)
 
 
@@ -67,7 +67,7 @@ def outer_folds(tuned: Tuned, *, ax: Axes | None = None) -> Figure:
     if tuned.folds is None:
         raise ValueError("outer_folds must be of a nested search, got one that held rows out")
     differences = tuned.folds[:, 0] - tuned.folds[:, 1]
-    title = f"{tuned.sentence} A dot is an outer fold"
+    title = f"{tuned.sentence} A dot is an outer fold."
     return _folds(differences, tuned.difference, tuned.verdict, tuned.metric, title, ax)
 
 

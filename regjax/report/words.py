@@ -26,6 +26,7 @@ from regjax.study.power import in_words
 from regjax.study.provenance import place_in_words
 from regjax.study.references import References
 from regjax.study.results import Results
+from regjax.study.sentences import answer, baseline_named, capitalised, named
 from regjax.study.words import duration
 
 # Most classes, seeds and ways of computing that are listed.
@@ -123,7 +124,7 @@ def words_of(
     design = results.design
     count, per = len(design.configurations), design.num_replicates
     words["title"] = f"{about.source}: {counted(count, 'configuration')} × {counted(per, 'network')}"
-    answered = [] if first is None else [first.sentence, first.details]
+    answered = [] if first is None else [first.sentence, first.numbers, first.details]
     words["decision"] = about.answer or [*answered, *decision(results, comparison, choice, missing)]
     words["comparable"] = design.splits.kind != "none"
     words["warnings"] += [*_diverged(results), *(() if choice is None or about.answer else choice.warnings)]
@@ -193,17 +194,18 @@ def decision(
     if place is None:
         return [f"{name} was chosen, and is itself a baseline: {alone}.", *rest]
     entry = comparison.table.iloc[place].to_dict()
-    verdict = entry["verdict"]
-    found = verdict if verdict in ("helps", "hurts") else "is not separated from the baseline"
     needs = []
     if not math.isnan(entry["detectable"]):
         needs = [f"The comparison {in_words(entry['detectable'], entry['difference'], entry['needs'])}."]
-    return [
-        f"{name} {found}: {comparison.metric} {numbers_in_words(design, entry)}, "
-        f"against {comparison.baseline_in_words}, {comparison.units}.",
-        *needs,
-        *rest,
-    ]
+    numbers = f"{comparison.metric} {numbers_in_words(design, entry)}"
+    against = f"against {comparison.baseline_in_words}, {comparison.units}"
+    if entry["status"] != "ok":
+        return [f"{name}: {numbers}, {against}.", *needs, *rest]
+    # The verdict rests on the interval that holds for all comparisons at once.
+    ends = entry["difference"], entry["family_low"], entry["family_high"]
+    than = baseline_named(comparison.baseline)
+    said = answer(capitalised(named(choice.configuration)), entry["verdict"], comparison.metric, ends, than)
+    return [said, f"{numbers}, {against}.", *needs, *rest]
 
 
 def _diverged(results: Results) -> list[str]:

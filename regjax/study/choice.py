@@ -22,6 +22,7 @@ from regjax.study.selection import (
     simpler_in_words,
     within_one_se,
 )
+from regjax.study.sentences import metric_in_words, named, value_in_words
 from regjax.study.words import as_text
 
 
@@ -59,13 +60,14 @@ class Choice:
 
     def in_words(self) -> str:
         """Returns the reason and the scores in one line, without the warnings."""
-        name = without_split(self.metric)
         among = f" (selected among {self.num_candidates}: optimistic)" if self.num_candidates > 1 else ""
-        parts = [self.reason, f"validation {name} {self.validation:.4f}{among}"]
+        validation = value_in_words(self.metric, self.validation)
+        parts = [self.reason, f"{metric_in_words(self.metric)} {validation}{among}"]
         if self.corrected is not None:
-            parts.append(f"corrected for the selection {self.corrected:.4f}")
+            parts.append(f"corrected for the selection {value_in_words(self.metric, self.corrected)}")
         if self.test is not None:
-            parts.append(f"test {name} {self.test:.4f}")
+            test = metric_in_words(f"test_{without_split(self.metric)}")
+            parts.append(f"{test} {value_in_words(self.metric, self.test)}")
         return "; ".join(parts)
 
 
@@ -122,20 +124,20 @@ def _reason(found: Candidates, rule: Rule, index: int) -> str:
     design, metric, scores = found.design, found.metric, found.scores
     higher = higher_is_better(metric)
     said = [design.in_words(c) for c in design.configurations]
-    name, units = said[index], design.units_in_words()
+    name, units = f"{named(design.configurations[index])} ({said[index]})", design.units_in_words()
     ok, count = int(found.num_ok[index]), design.num_replicates
     if ok < count:
         name += f" ({ok} of {count} networks did not diverge)"
     if rule == "mean":
         if len(scores) == 1:
             return f"{name}: the only configuration, {units}"
-        return f"{name}: the best mean {metric} of {len(scores)} configurations, {units}"
+        return f"{name}: the best mean {metric_in_words(metric)} of {len(scores)} configurations, {units}"
     best = int(ranking(scores.mean(axis=1), higher)[0])
     candidates, se = within_one_se(scores, higher)
     order = simpler_in_words(design.axes)
     return (
         f"{name}: the simplest ({order}) of the {len(candidates)} configurations within one standard "
-        f"error ({se:.4f}, s/√{scores.shape[1]}) of the best mean {metric} "
+        f"error ({se:.4f}, s/√{scores.shape[1]}) of the best mean {metric_in_words(metric)} "
         f"({said[best]}: {scores[best].mean():.4f}), {units}"
     )
 

@@ -28,7 +28,7 @@ from regjax.study.configuration import Configuration, value_of
 from regjax.study.design import Design
 from regjax.study.intervals import Interval, as_number, between, rounded
 from regjax.study.selection import Rule, chooser, higher_is_better, left_out
-from regjax.study.words import describe
+from regjax.study.sentences import answer, baseline_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,27 +81,26 @@ class ChoiceComparison:
     needs: str = ""
 
     def __str__(self) -> str:
-        return f"{self.sentence}\n{self.details}"
-
-    @property
-    def question(self) -> str:
-        """The question in words."""
-        if self.off:
-            return "Does choosing a regulariser this way beat none?"
-        return f"Does choosing a configuration this way beat {describe(self.baseline)}?"
+        return f"{self.sentence}\n{self.numbers}\n{self.details}"
 
     @property
     def sentence(self) -> str:
-        """The question and its answer in one line."""
+        """The answer in a sentence."""
+        than = baseline_named(self.baseline)
         if self.chosen == self.against:
-            answer = f"No: the baseline itself was chosen in all {len(self.chosen)} folds"
-            return f"{self.question} {answer}, {self.metric} {self.units}."
+            return f"Nothing beats {than}: in all {len(self.chosen)} folds the baseline itself was chosen."
+        subject = "Choosing a regulariser" if self.off else "Choosing a configuration"
+        return answer(subject, self.verdict, self.metric, (self.difference, self.low, self.high), than)
+
+    @property
+    def numbers(self) -> str:
+        """The numbers of the answer in one line: the difference of the metric, its interval, what varies."""
         if math.isnan(self.se):
-            mean = as_number(self.difference, "+")
-            return f"{self.question} {self.verdict}: {mean} {self.metric}, no spread {self.units}"
+            difference = as_number(self.difference, "+") if self.difference else "0.0"
+            return f"{difference} {self.metric}, no spread {self.units}"
         half = (self.high - self.low) / 2
         found = f"{rounded(self.difference, half, '+')} {between(self.low, self.high, half, '+')}"
-        return f"{self.question} {self.verdict}: {found} {self.metric} {self.units}"
+        return f"{found} {self.metric} {self.units}: {self.verdict}"
 
     @property
     def details(self) -> str:

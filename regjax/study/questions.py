@@ -44,8 +44,8 @@ class Questions:
         >>> answers = results.answers(questions)
         >>> answers.choice.rule, answers.choice.metric, answers.missing
         ('one_se', 'val_loss', ())
-        >>> answers.first.question
-        'Does choosing a regulariser this way beat none?'
+        >>> answers.first.verdict in ("helps", "hurts", "not separated")
+        True
     """
 
     metric: str | None = None

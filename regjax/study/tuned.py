@@ -20,6 +20,7 @@ from regjax.study.halving import Arena
 from regjax.study.intervals import Interval, as_number, between, rounded
 from regjax.study.model import Model
 from regjax.study.results import Results
+from regjax.study.sentences import answer, named
 from regjax.study.words import describe, duration
 
 Resource = Literal["steps", "rows"]
@@ -277,24 +278,33 @@ class Tuned:
         """The answer in one sentence."""
         found = self.difference
         if not self.verdict:
-            return f"Does regularising help? No verdict: {self.notes[0] if self.notes else 'no interval'}."
-        half = (found.high - found.low) / 2
-        said, metric = rounded(found.mean, half, "+"), f"{self.metric}, no interval,"
-        if not math.isnan(half):
-            said, metric = f"{said} {between(found.low, found.high, half, '+')}", self.metric
+            why = self.notes[0] if self.notes else "no interval"
+            return f"Nobody can say whether regularising helps: {why}."
         if self.mode == "holdout":
             where = f"on {counted(self.num_confirm, 'row')} that the search never saw"
         else:
             assert self.folds is not None
             where = f"over {len(self.folds)} outer folds, each of rows that its own search never saw"
-        return f"Does regularising help? {self.verdict}: {said} {metric} {where}."
+        ends = found.mean, found.low, found.high
+        return answer("Regularising", self.verdict, self.metric, ends, "a tuned network without it", where)
+
+    @property
+    def numbers(self) -> str:
+        """The numbers of the answer in one line, "" where there is none."""
+        found = self.difference
+        half = (found.high - found.low) / 2
+        if not self.verdict or math.isnan(half):
+            return ""
+        ends = between(found.low, found.high, half, "+")
+        return f"{rounded(found.mean, half, '+')} {ends} {self.metric}: {self.verdict}"
 
     @property
     def summary(self) -> list[str]:
-        """The answer, what was chosen, the baseline, and what was tried, a sentence each."""
+        """The answer, its numbers, what was chosen, the baseline, and what was tried, a sentence each."""
         return [
             self.sentence,
-            f"chosen: {in_words(self.chosen)}",
+            *([self.numbers] if self.numbers else []),
+            f"chosen: {named(self.chosen)} ({in_words(self.chosen)})",
             f"baseline: {in_words(self.baseline)}",
             f"tried: {counted(self.num_candidates, 'candidate')}; {counted(self.num_networks, 'network')}, "
             f"{self.num_steps:,} steps, {duration(self.seconds['total'])}",

@@ -29,11 +29,14 @@ def test_the_decision_names_verdict_numbers_and_evidence():
     scores[1] += 0.3
     results = made_up(scores, {"l2": [0, 1, 2]}, folds=5)
     comparison, choice = results.compare(), results.best()
-    first, reason = decision(results, comparison, choice)
+    said, first, reason = decision(results, comparison, choice)
     row = comparison.table.iloc[0]
+    low, high = 100 * row["family_low"], 100 * row["family_high"]
+    assert said == (
+        f"λ = 1 helps: 30 points better than none in validation accuracy ({low:+.0f} to {high:+.0f})."
+    )
     assert first == (
-        f"l2=1 helps: val_accuracy {row['sentence'].rpartition(':')[0]}, against l2=0, "
-        "over 5 folds × 2 seeds (t, 4 df)."
+        f"val_accuracy {row['sentence'].rpartition(':')[0]}, against l2=0, over 5 folds × 2 seeds (t, 4 df)."
     )
     assert "family [" in first
     assert reason == str(choice).splitlines()[0]
@@ -48,8 +51,8 @@ def test_what_is_not_separated_says_what_it_would_take():
     results = made_up(scores, {"l2": [0, 1, 2]}, folds=5)
     comparison, choice = results.compare(), results.best()
     assert choice.index > 0
-    first, needs = decision(results, comparison, choice)[:2]
-    assert "is not separated from the baseline" in first
+    first, _, needs = decision(results, comparison, choice)[:3]
+    assert "this data cannot tell" in first
     assert needs.startswith("The comparison could have shown 0.")
     row = comparison.table.iloc[choice.index - 1]
     assert needs.endswith(f"{row['sentence'].rpartition('; the ')[2]}.") or not row["needs"]
@@ -61,9 +64,9 @@ def test_the_answer_to_the_one_question_is_the_first_sentence_of_the_page():
     results = made_up(scores, {"l2": [0, 1, 2]}, folds=5)
     first, choice = results.compare_choice(), results.best()
     words = words_of(results, results.compare(), choice, (), About(), first)
-    assert words["decision"][:2] == [first.sentence, first.details]
-    assert words["decision"][2:] == decision(results, results.compare(), choice)
-    assert words["decision"][0].startswith("Does choosing a regulariser this way beat none? helps: +0.3")
+    assert words["decision"][:3] == [first.sentence, first.numbers, first.details]
+    assert words["decision"][3:] == decision(results, results.compare(), choice)
+    assert words["decision"][0].startswith("Choosing a regulariser helps: 30 points better than none")
 
 
 def test_evidence_in_words():

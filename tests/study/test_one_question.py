@@ -49,11 +49,15 @@ def test_its_interval_is_that_of_one_comparison():
     expected = intervals.over_units(d, 1 / 5 + splits.num_val.mean() / splits.num_train.mean(), rows)
     assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
     between = f"[{found.low:+.3f}, {found.high:+.3f}]"
-    assert found.sentence == (
-        f"Does choosing a regulariser this way beat none? helps: {found.difference:+.3f} {between} "
-        "val_accuracy over 5 folds × 2 seeds (t, 4 df)"
+    assert found.numbers == (
+        f"{found.difference:+.3f} {between} val_accuracy over 5 folds × 2 seeds (t, 4 df): helps"
     )
-    assert str(found).splitlines()[1] == (
+    ends = f"({100 * found.low:+.0f} to {100 * found.high:+.0f})"
+    assert found.sentence == (
+        f"Choosing a regulariser helps: 30 points better than none in validation accuracy {ends}."
+    )
+    assert str(found).splitlines()[:2] == [found.sentence, found.numbers]
+    assert str(found).splitlines()[2] == (
         "In each fold the choice among 4 configurations, made on the other folds, is scored: "
         "l2=1, learning_rate=0.3 (5 of 5)."
     )
@@ -75,7 +79,7 @@ def test_with_repeats_the_choice_reads_its_own_repeat():
     scores[1, 0] = [0.6, 0.6, 0.6, 0.4, 0.4, 0.4]
     results = made_up(scores, {"l2": [0, 1]}, folds=3, repeats=2)
     assert results.compare_choice().chosen == (1, 1, 1, 0, 0, 0)
-    assert "over 3 folds × 2 repeats × 1 seed (t, 5 df)" in results.compare_choice().sentence
+    assert "over 3 folds × 2 repeats × 1 seed (t, 5 df)" in results.compare_choice().numbers
     # The mean that is corrected for the selection is chosen in the same way.
     assert results.best().corrected == pytest.approx(np.mean([0.6] * 3 + [0.5] * 3))
 
@@ -85,9 +89,8 @@ def test_the_baseline_chosen_everywhere_is_said():
     found = made_up(scores, {"l2": [0, 1]}, folds=3).compare_choice()
     assert math.isnan(found.low)
     assert found.verdict == "not separated"
-    assert found.sentence.startswith(
-        "Does choosing a regulariser this way beat none? No: the baseline itself was chosen in all 3 folds"
-    )
+    assert found.sentence == "Nothing beats none: in all 3 folds the baseline itself was chosen."
+    assert found.numbers.startswith("0.0 val_accuracy, no spread over 3 folds")
 
 
 def test_what_diverged_is_not_chosen():
@@ -102,7 +105,10 @@ def test_what_diverged_is_not_chosen():
 def test_another_baseline_is_named():
     scores = np.random.default_rng(1).random((4, 1, 4))
     found = made_up(scores, GRID, folds=4).compare_choice({"learning_rate": 0.1})
-    assert found.question == "Does choosing a configuration this way beat learning_rate=0.1?"
+    assert found.sentence == "Nothing beats learning rate 0.1: in all 4 folds the baseline itself was chosen."
+    other = made_up(scores[::-1], GRID, folds=4).compare_choice({"learning_rate": 0.1})
+    assert other.sentence.startswith("Choosing a configuration looks ")
+    assert " better than learning rate 0.1 in validation accuracy" in other.sentence
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,9 @@ def _column(draw, kind, n, random):
     elif kind == "d":
         found = pd.Series(pd.Timestamp("2020-01-01") + pd.to_timedelta(random.integers(0, 99, n), "D"))
     else:
-        levels = draw(
-            st.lists(st.sampled_from(["a", "b", "c", "None", "NA", "é", "10", "9"]), min_size=2, unique=True)
-        )
+        # Not both words and numbers: a column of numbers with a few words is refused.
+        kinds = st.sampled_from([["a", "b", "c", "None", "NA", "é"], ["10", "9"]])
+        levels = draw(kinds.flatmap(lambda of: st.lists(st.sampled_from(of), min_size=2, unique=True)))
         found = pd.Series(random.choice(levels, n), dtype=object)
     if draw(st.booleans()):
         found = found.mask(pd.Series(random.random(n) < 0.2))
