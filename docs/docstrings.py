@@ -1,27 +1,47 @@
-"""What the site's reader of docstrings (griffe) must be told: what examples are, and what code completes."""
+"""Docstrings as the site shows them; a griffe extension that mkdocs.yml names."""
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import re
 from typing import Any
 
 import griffe
 
-# Classes whose docstring is completed when their module is imported.
-COMPLETED = re.compile(r"\{\w+\}")
+import regjax
 
 
-class Docstrings(griffe.Extension):
-    """Names the section of examples as griffe knows it, and reads completed docstrings from the class."""
+class AsShown(griffe.Extension):
+    """Gives docstrings what they have when Python runs, and their examples the look of examples."""
 
-    def on_instance(self, *, obj: Any, **kwargs: Any) -> None:
-        """Changes a docstring before it is parsed."""
-        if obj.docstring is None:
-            return
-        text = obj.docstring.value
-        if obj.is_class and COMPLETED.search(text):
-            module, _, name = obj.path.rpartition(".")
-            text = inspect.getdoc(getattr(importlib.import_module(module), name)) or text
-        obj.docstring.value = re.sub(r"^Example:$", "Examples:", text, flags=re.MULTILINE)
+    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
+        """Puts the examples of a docstring into fences."""
+        if obj.docstring is not None:
+            obj.docstring.value = fenced(obj.docstring.value)
+
+    def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
+        """Takes docstrings from the running program, which writes those of HParams and the estimators."""
+        for name in pkg.exports or ():
+            thing, running = pkg[str(name)], getattr(regjax, str(name))
+            text = inspect.getdoc(running) if inspect.isclass(running) else None
+            if text:
+                target = thing.final_target if thing.is_alias else thing
+                target.docstring = griffe.Docstring(fenced(text), parent=target)
+
+
+def fenced(text: str) -> str:
+    """Returns a docstring whose examples stand between fences, as Markdown wants them.
+
+    >>> fenced("Adds.\\n\\n>>> 1 + 1\\n2")
+    'Adds.\\n\\n```pycon\\n>>> 1 + 1\\n2\\n```'
+    """
+    lines: list[str] = []
+    indent = None
+    for line in text.splitlines():
+        if indent is None and line.lstrip().startswith(">>> "):
+            indent = line[: len(line) - len(line.lstrip())]
+            lines.append(f"{indent}```pycon")
+        elif indent is not None and not line.strip():
+            lines.append(f"{indent}```")
+            indent = None
+        lines.append(line)
+    return "\n".join([*lines, *([] if indent is None else [f"{indent}```"])])

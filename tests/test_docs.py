@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/NOTES.md")),
-    *sorted(ROOT.glob("docs/*.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
 ]
 FOLDERS = r"regjax|tests|docs|benchmarks|examples|\.ci|\.github"
 
@@ -33,10 +33,8 @@ def test_links_and_paths_resolve(page):
         assert (ROOT / path).exists(), f"{page.name} names {path}"
 
 
-def test_every_page_is_linked_or_named_in_the_readme():
+def test_the_readme_links_the_files_beside_it():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for page in ROOT.glob("docs/*.md"):
-        assert f"docs/{page.name}" in readme, page.name
     for name in ("CONTRIBUTING.md", "CHANGELOG.md"):
         assert f"]({name})" in readme
 

@@ -337,13 +337,13 @@ def test_readme_names_real_commands_and_files():
         assert (ROOT / name).exists(), name
 
 
-def test_readme_toml_and_its_flags_ask_for_the_same_sweep(tmp_path):
+def test_the_guides_toml_and_its_flags_ask_for_the_same_sweep(tmp_path):
     from regjax.cli import options, spec
 
-    readme = (ROOT / "README.md").read_text()
-    (block,) = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
+    guide = (ROOT / "docs" / "guides" / "sweep.md").read_text()
+    (block,) = re.findall(r"```toml\n(.*?)```", guide, re.DOTALL)
     (tmp_path / "spec.toml").write_text(block)
-    (line,) = re.findall(r"^\$ regjax plan (.*)$", readme, re.MULTILINE)
+    (line,) = re.findall(r"^\$ regjax plan (.*)$", guide, re.MULTILINE)
     words = ["--data", *line.split(), "--rule", "one_se"]  # the data stand first
     flags = dict(zip((w[2:].replace("-", "_") for w in words[::2]), words[1::2], strict=True))
     assert set(flags) <= set(options.FLAGS)
