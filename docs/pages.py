@@ -3,6 +3,7 @@
 Made on the way, and written nowhere but into the site:
 
 - the reference of the API, from the public names of the packages: no list to forget a name in;
+- the commands, from their helps;
 - a page for each regulariser, by `docs/regulariser_pages.py`, and the notebooks, by `docs/notebooks.py`;
 - "Contributing" and "Changelog", from the files at the root of the repository;
 - the colours of the site, from those of the figures.
@@ -18,10 +19,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import click
 import griffe
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
+from regjax.cli.help import whole_help
+from regjax.cli.main import FIRST, commands
 from regjax.plot import palette
 
 DOCS = Path(__file__).parent
@@ -130,6 +134,19 @@ def api_pages(package: Any) -> dict[str, str]:
     return pages
 
 
+def command_line() -> str:
+    """Returns the page of the commands: what `regjax` says, and the help of each with all of its options."""
+    parts = [f"{SEARCHED_LAST}# The command line", f"`regjax` alone says:\n\n```text\n{FIRST}```"]
+    context = click.Context(commands, info_name="regjax")
+    for name in commands.list_commands(context):
+        command = commands.get_command(context, name)
+        assert command is not None
+        with click.Context(command, context, name, max_content_width=100) as inner:
+            words = whole_help(command, inner)
+        parts.append(f"## regjax {name}\n\n```text\n{words}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
 def cell(text: str) -> str:
     """Returns a text for a cell of a table."""
     return text.replace("|", "\\|")
@@ -172,7 +189,7 @@ def made() -> dict[str, str | bytes]:
     for module in (beside("regulariser_pages"), beside("notebooks")):
         if module is not None:
             found |= module.pages()
-    return found | api_pages(tree())
+    return found | api_pages(tree()) | {"api/command-line.md": command_line()}
 
 
 def navigation(nav: list[dict[str, Any]], pages: Mapping[str, object]) -> list[dict[str, Any]]:

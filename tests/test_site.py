@@ -12,13 +12,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from browser import browser
 from pages import wait_for
 
 pytest.importorskip("mkdocs", reason="the site is built with the extra `docs`")
 pytest.importorskip("mkdocstrings", reason="the site is built with the extra `docs`")
 
 ROOT = Path(__file__).parents[1]
-CHROMIUM = os.environ.get("REGJAX_CHROMIUM") or shutil.which("chromium")
 
 # A question to the search, and the pages that answer it.
 QUESTIONS = {
@@ -58,19 +58,8 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def driver():
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium and its driver; REGJAX_CHROMIUM says where the browser is")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in ("headless=new", "no-sandbox", "disable-gpu", "disable-background-networking", "no-first-run",
-                 "disable-component-update", "disable-sync", "window-size=1400,1000"):  # fmt: skip
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
+    with browser() as found:
+        yield found
 
 
 def public_names():

@@ -120,8 +120,13 @@ class LongCommand(click.Command):
 _ALL = "regjax.help_all"
 
 
+def whole_help(command: click.Command, context: click.Context) -> str:
+    """Returns the help of a command with all of its options."""
+    context.meta[_ALL] = True
+    return command.get_help(context)
+
+
 def _show_all(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        ctx.meta[_ALL] = True
-        click.echo(ctx.get_help(), color=ctx.color)
+        print(whole_help(ctx.command, ctx))
         ctx.exit()
