@@ -136,8 +136,9 @@ def api_pages(package: Any) -> dict[str, str]:
 
 def command_line() -> str:
     """Returns the page of the commands: what `regjax` says, and the help of each with all of its options."""
-    # The names of commands are words of many questions, which the guides answer.
-    parts = [f"{SEARCHED_LAST.replace('0.5', '0.05')}# The command line", f"`regjax` alone says:\n\n```text\n{FIRST}```"]
+    # Its headings would be the first hit of "resume" and the like, which the guides answer.
+    unsearched = "---\nsearch:\n  exclude: true\n---\n\n"
+    parts = [f"{unsearched}# The command line", f"`regjax` alone says:\n\n```text\n{FIRST}```"]
     context = click.Context(commands, info_name="regjax")
     for name in commands.list_commands(context):
         command = commands.get_command(context, name)
