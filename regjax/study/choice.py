@@ -124,7 +124,9 @@ def _reason(found: Candidates, rule: Rule, index: int) -> str:
     design, metric, scores = found.design, found.metric, found.scores
     higher = higher_is_better(metric)
     said = [design.in_words(c) for c in design.configurations]
-    name, units = f"{named(design.configurations[index])} ({said[index]})", design.units_in_words()
+    chosen, units = design.configurations[index], design.units_in_words()
+    axes = {name: value_of(chosen, name) for name in design.axes} or chosen
+    name = f"{named(axes)}, which is {said[index]}"
     ok, count = int(found.num_ok[index]), design.num_replicates
     if ok < count:
         name += f" ({ok} of {count} networks did not diverge)"

@@ -151,7 +151,9 @@ def difference_in_words(metric: str, mean: float, low: float, high: float, than:
     half = (high - low) / 2
     interval = ""
     if not math.isnan(half):
-        interval = f"{amount(metric, low, half, '+')} to {amount(metric, high, half, '+')}"
+        # An end that is not 0 must not look so: it decides the verdict.
+        fine = [half if amount(metric, end, half) != "0" else abs(end) for end in (low, high)]
+        interval = f"{amount(metric, low, fine[0], '+')} to {amount(metric, high, fine[1], '+')}"
     size = amount(metric, abs(mean), half)
     if size == "0":
         return f"no different from {than}", interval

@@ -87,6 +87,17 @@ def test_an_answer_is_one_sentence(verdict, ends, said):
     assert answer("Dropout", verdict, "val_accuracy", ends, "none") == f"Dropout {said}"
 
 
+@given(FINITE, HALVES)
+@example(0.0267, 0.0263)
+@example(0.0263, 0.0263)
+def test_an_end_that_decides_the_verdict_is_not_rounded_to_nothing(mean, half):
+    _, interval = difference_in_words("val_accuracy", mean, mean - half, mean + half, "none")
+    for text, end in zip(interval.split(" to "), (mean - half, mean + half), strict=True):
+        assert (text == "0") == (end == 0)
+        if end:
+            assert text.startswith("+" if end > 0 else "−")
+
+
 def test_of_a_loss_less_is_better():
     said = answer("λ = 1", "helps", "val_loss", (-0.05, -0.08, -0.02), "none", "on 1,200 rows")
     assert said == "λ = 1 helps: 0.050 better than none in validation loss on 1,200 rows (+0.020 to +0.080)."
