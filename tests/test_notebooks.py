@@ -11,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 spec = importlib.util.spec_from_file_location("notebooks", ROOT / "docs/notebooks.py")
+assert spec is not None
+assert spec.loader is not None
 notebooks = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(notebooks)
 
