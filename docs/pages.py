@@ -255,6 +255,8 @@ def linked(markdown: str, here: str) -> str:
         return f"[{posixpath.splitext(posixpath.basename(match[1]))[0]}]({path_to(match[1])})"
 
     markdown = re.sub(r"`docs/([\w/-]+\.md)`", link, markdown)
+    examples = r"\]\((?:\.\./)+examples/(\w+)\.(?:py|ipynb)\)"
+    markdown = re.sub(examples, lambda m: f"]({path_to(f'notebooks/{m[1]}.md')})", markdown)
     for file, page in ROOT_FILES.items():
         markdown = re.sub(rf"\]\((?:\.\./)+{file}", f"]({path_to(page)}", markdown)
     return markdown

@@ -1,4 +1,4 @@
-"""The progress of a sweep: the value that its host loop reports, and a bar or lines on a terminal.
+"""The progress of a sweep: the value that its host loop reports, and a bar on a terminal or in a notebook.
 
 `engine/scheduler.py` makes each `Progress`; `regjax.sweep` and the command line choose how it is shown.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator
+from html import escape
 from typing import NamedTuple
 
 from regjax.core.checks import counted
@@ -58,7 +60,8 @@ def reporter(progress: bool | Report) -> Iterator[Report]:
     """Yields the function that a host loop calls: the user's, one that draws a bar, or one that does nothing.
 
     Args:
-        progress: a function of a `Progress`; or whether to draw a bar, where standard error is a terminal.
+        progress: a function of a `Progress`; or whether to draw a bar, where standard error is a terminal or
+            the code runs in a notebook.
 
     Raises:
         TypeError: progress is neither a truth value nor callable.
@@ -67,6 +70,9 @@ def reporter(progress: bool | Report) -> Iterator[Report]:
         yield progress
     elif not isinstance(progress, bool):
         raise TypeError(f"progress must be True, False or a function, got {progress!r}")
+    elif progress and in_notebook():
+        with notebook_bar("compiling") as draw:
+            yield lambda p: draw(p.fraction, str(p))
     elif progress and sys.stderr.isatty():
         with bar("compiling") as draw:
             yield lambda p: draw(p.fraction, str(p))
@@ -96,6 +102,50 @@ def bar(words: str) -> Iterator[Callable[[float, str], None]]:
     with RichProgress(*columns, console=Console(stderr=True), transient=True, expand=True) as drawn:
         task = drawn.add_task(words, total=1.0)
         yield lambda fraction, words: drawn.update(task, completed=fraction, description=words)
+
+
+def in_notebook() -> bool:
+    """Returns whether the code runs in a Jupyter kernel; imports nothing to find that out."""
+    module = sys.modules.get("IPython")
+    shell = None if module is None else module.get_ipython()
+    return getattr(shell, "kernel", None) is not None
+
+
+@contextlib.contextmanager
+def notebook_bar(words: str, seconds: float = 0.25) -> Iterator[Callable[[float, str], None]]:
+    """Yields a function (fraction done, words beside it) that draws a bar in the output of a notebook's cell.
+
+    There is one output, which is replaced: a saved notebook holds its last line alone. It needs no widgets.
+
+    Args:
+        words: beside the bar until the function is called.
+        seconds: least time between two drawings, so that a kernel's messages do not pile up.
+    """
+    from IPython.display import HTML, display
+
+    begun = shown = time.perf_counter()
+    shape = '<progress value="{:.3f}" max="1" style="vertical-align:middle"></progress> {:.0%} {}'
+
+    def html(fraction: float, words: str) -> HTML:
+        return HTML(shape.format(fraction, fraction, escape(words)))
+
+    handle = display(html(0.0, words), display_id=True)
+
+    def draw(fraction: float, said: str) -> None:
+        nonlocal words, shown
+        words, now = said, time.perf_counter()
+        if handle is not None and now - shown >= seconds:
+            shown = now
+            handle.update(html(fraction, words))
+
+    ended = "stopped"
+    try:
+        yield draw
+        ended = "done"
+    finally:
+        if handle is not None:
+            took = duration(time.perf_counter() - begun)
+            handle.update(HTML(f"<small>{escape(words)} – {ended} after {took}</small>"))
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ Every module of `regjax.plot` calls this one, and so do the figures of `regjax.t
 
 from __future__ import annotations
 
+import io
 import textwrap
 import warnings
 from collections.abc import Iterable, Sequence
@@ -22,6 +23,8 @@ from regjax.core.checks import shortened
 
 # Significant digits of a hyperparameter in a title, a tick or a legend.
 DIGITS = 4
+# Dots per inch of a figure that a notebook shows.
+NOTEBOOK_DPI = 72
 # Letters of text per inch, at the font size of a title.
 LETTERS = 13
 # Largest absolute value that is drawn: the axes of larger numbers overflow.
@@ -55,6 +58,12 @@ class QuietFigure(Figure):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing from font")
             super().draw(renderer)
+
+    def _repr_png_(self) -> bytes:
+        # Jupyter shows figures of pyplot by itself, and others only where pyplot was imported.
+        drawn = io.BytesIO()
+        self.savefig(drawn, format="png", dpi=NOTEBOOK_DPI)
+        return drawn.getvalue()
 
 
 def axes_or_new(ax: Axes | None, size: tuple[float, float]) -> tuple[Figure, Axes]:

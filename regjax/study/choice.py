@@ -13,6 +13,7 @@ from regjax.core.metrics import without_split
 from regjax.data.splits import Splits
 from regjax.study.configuration import Configuration, value_of
 from regjax.study.design import Design
+from regjax.study.notebook import card
 from regjax.study.selection import (
     Rule,
     chooser,
@@ -57,6 +58,10 @@ class Choice:
 
     def __str__(self) -> str:
         return self.in_words() + "".join(f"\nwarning: {w}" for w in self.warnings)
+
+    def _repr_html_(self) -> str:
+        cells = [(name, as_text(value)) for name, value in self.configuration.items()]
+        return card(self.in_words(), (), cells, count=len(cells), notes=self.warnings)
 
     def in_words(self) -> str:
         """Returns the reason and the scores in one line, without the warnings."""

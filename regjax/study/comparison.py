@@ -20,6 +20,7 @@ from regjax.study.configuration import Configuration, value_of
 from regjax.study.design import Design
 from regjax.study.families import Sampling, Together, together
 from regjax.study.intervals import Interval, as_number, between, rounded
+from regjax.study.notebook import card
 from regjax.study.selection import higher_is_better, left_out, ranking
 from regjax.study.words import as_cell, describe
 
@@ -61,6 +62,21 @@ class Comparison:
     def __str__(self) -> str:
         lines = (f"  {entry['name']}: {entry['sentence']}" for _, entry in self.table.iterrows())
         return "\n".join([self.title, *lines, *self.notes])
+
+    def _repr_html_(self) -> str:
+        table, notes = self.table, [self.title, *self.notes]
+        verdicts = table["verdict"].tolist()
+        counts = {verdict: verdicts.count(verdict) for verdict in ("helps", "hurts")}
+        words = [f"{count:,} of {len(table):,} {verdict}" for verdict, count in counts.items() if count]
+        first = ", ".join(words) or f"None of {len(table):,} separated"
+        # Those that are separated first, then by their gain; without an interval last.
+        gain = table["difference"] * (1 if higher_is_better(self.metric) else -1)
+        rank = [{"helps": 0, "hurts": 1, "not separated": 2}.get(verdict, 3) for verdict in verdicts]
+        order = np.lexsort((-np.asarray(gain, float), np.asarray(rank)))
+        rows = ((entry["name"], entry["sentence"]) for entry in (table.iloc[place] for place in order))
+        first = f"{first} from {self.baseline_in_words}" if not words else f"{first}: {self.metric}"
+        head = ("configuration", f"difference to {self.baseline_in_words}")
+        return card(first, head, rows, count=len(table), notes=notes)
 
     @property
     def title(self) -> str:

@@ -27,6 +27,7 @@ from regjax.study.comparison import (
 from regjax.study.configuration import Configuration, value_of
 from regjax.study.design import Design
 from regjax.study.intervals import Interval, as_number, between, rounded
+from regjax.study.notebook import card
 from regjax.study.selection import Rule, chooser, higher_is_better, left_out
 from regjax.study.sentences import answer, baseline_named
 
@@ -82,6 +83,11 @@ class ChoiceComparison:
 
     def __str__(self) -> str:
         return f"{self.sentence}\n{self.numbers}\n{self.details}"
+
+    def _repr_html_(self) -> str:
+        rows = ((name, f"{number} of {len(self.chosen)}") for name, number in self.times.items())
+        notes = [self.numbers, self.details]
+        return card(self.sentence, ("chosen", "folds"), rows, count=len(self.times), notes=notes)
 
     @property
     def sentence(self) -> str:

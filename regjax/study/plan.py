@@ -27,6 +27,7 @@ from regjax.study.groups import (
     own_inputs,
     with_shapes,
 )
+from regjax.study.notebook import card
 from regjax.study.questions import Questions
 from regjax.study.records import num_params, num_records
 from regjax.study.words import duration
@@ -99,13 +100,9 @@ class Plan:
             f"{counted(self.num_workers, 'worker')}"
         ]
         for group in self.groups:
-            config = group.config
-            what = f"{'-'.join(map(str, config.layer_sizes))}, {config.optimizer}, " + (
-                "full batch" if config.batch_size is None else f"batch {config.batch_size}"
-            )
-            on = ", ".join(group.on) or "no more than l2 and l1 on"
             lines.append(
-                f"  {what}, {on}: {len(group.configurations) * per:,} networks × {config.num_steps:,} steps, "
+                f"  {_what(group)}: {len(group.configurations) * per:,} networks × "
+                f"{group.config.num_steps:,} steps, "
                 f"chunks of {group.slots} × {group.lanes} lanes"
                 + (" that share batches and random bits in each slot" if group.shared else "")
                 + (", native kernel" if group.kernel == "native" else "")
@@ -121,6 +118,25 @@ class Plan:
             )
         forecast = () if self.forecast is None else (str(self.forecast),)
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes), *forecast])
+
+    def _repr_html_(self) -> str:
+        per = self.num_rows // sum(len(group.configurations) for group in self.groups)
+        rows = (
+            (_what(group), f"{len(group.configurations) * per:,}", f"{group.config.num_steps:,}")
+            for group in self.groups
+        )
+        count = counted(self.num_rows, "network")
+        left = "" if self.seconds is None else f", predicted {duration(self.seconds)}"
+        first = f"{count}{left}, {_size(sum(self.memory.values()))} of memory"
+        return card(first, ("group", "networks", "steps"), rows, count=len(self.groups), notes=self.notes)
+
+
+def _what(group: Group) -> str:
+    """Returns what the networks of a group have in common, in words."""
+    config = group.config
+    batch = "full batch" if config.batch_size is None else f"batch {config.batch_size}"
+    on = ", ".join(group.on) or "no more than l2 and l1 on"
+    return f"{'-'.join(map(str, config.layer_sizes))}, {config.optimizer}, {batch}, {on}"
 
 
 def make_plan(

@@ -22,14 +22,16 @@ from regjax.study.comparison import Comparison, Scores, compare, unit_interval
 from regjax.study.configuration import value_of
 from regjax.study.design import Design
 from regjax.study.importance import Importance, importance
+from regjax.study.intervals import between, rounded
 from regjax.study.needs import choice_with_needs, with_needs
+from regjax.study.notebook import MOST_ROWS, card
 from regjax.study.one_question import ChoiceComparison, compare_choice
 from regjax.study.plan import Plan
 from regjax.study.predict import ensemble_scores, predicted, rows_of
 from regjax.study.provenance import in_words
 from regjax.study.questions import Questions
 from regjax.study.records import final_records, num_params
-from regjax.study.selection import Rule, higher_is_better
+from regjax.study.selection import Rule, higher_is_better, ranking
 from regjax.study.words import as_cell
 
 if TYPE_CHECKING:
@@ -101,6 +103,31 @@ class Results:
             f"{len(self.design.seeds)} seeds × {self.design.num_folds} folds, {bad} diverged"
             + (f", {stopped} stopped early>" if stopped else ">")
         )
+
+    def _repr_html_(self) -> str:
+        design, count = self.design, len(self.design.configurations)
+        if design.splits.kind == "none":
+            return card(repr(self).strip("<>"), notes=self.notes)
+        first = (
+            f"{count:,} × {design.num_replicates} networks, {int(np.sum(self.diverged_at >= 0)):,} diverged"
+        )
+        try:
+            first = (
+                self.compare_choice().sentence if design.splits.kind == "folds" else self.best().in_words()
+            )
+        except ValueError as error:  # one configuration, all diverged: the counts, and why there is no answer
+            first += f"; no answer: {error}"
+        scores = self.units(self.metric)
+        rows = []
+        for place in ranking(scores.mean(axis=1), higher_is_better(self.metric))[:MOST_ROWS]:
+            found = unit_interval(design, scores[place])
+            half = (found.high - found.low) / 2
+            name = design.in_words(design.configurations[place], 4)
+            interval = between(found.low, found.high, half) if half > 0 else "–"
+            numbers = "–" if np.isnan(found.mean) else rounded(found.mean, half), interval
+            rows.append((name, *numbers, f"{self.num_ok()[place]} of {design.num_replicates}"))
+        head = ("configuration", self.metric, "95 %", "networks ok")
+        return card(first, head, rows, count=count, notes=self.notes)
 
     @property
     def metric(self) -> str:

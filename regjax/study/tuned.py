@@ -19,6 +19,7 @@ from regjax.study.configuration import Configuration
 from regjax.study.halving import Arena
 from regjax.study.intervals import Interval, as_number, between, rounded
 from regjax.study.model import Model
+from regjax.study.notebook import card
 from regjax.study.results import Results
 from regjax.study.sentences import answer, named
 from regjax.study.words import describe, duration
@@ -328,6 +329,14 @@ class Tuned:
             lines.append(f"difference in each outer fold: {differences}")
         lines += [tried, self.rungs_in_words(), *self.notes]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        words = {"chosen": in_words(self.chosen), "baseline": in_words(self.baseline)}
+        words["tried"] = (
+            f"{counted(self.num_candidates, 'candidate')}, {counted(self.num_networks, 'network')}"
+        )
+        words["took"] = duration(self.seconds["total"])
+        return card(self.sentence, (), words.items(), notes=self.notes)
 
     def rungs_in_words(self) -> str:
         """Returns the rungs as a table of text."""

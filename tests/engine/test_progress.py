@@ -1,8 +1,11 @@
 """Progress: in words, as lines, and who is called."""
 
+import sys
+import types
+
 import pytest
 
-from regjax.engine.progress import Progress, bar, lines, reporter
+from regjax.engine.progress import Progress, bar, in_notebook, lines, notebook_bar, reporter
 
 HALF = Progress("train", 1200, 600, 3, 0.5, "l2=1 with 0.9", 125.0)
 
@@ -50,3 +53,44 @@ def test_a_bar_shows_the_words_that_it_is_given(capsys, monkeypatch):
     found = capsys.readouterr().err
     assert "a quarter" in found
     assert "25 %" in found
+
+
+def test_a_bar_in_a_notebook_is_one_output(monkeypatch):
+    shown = []
+
+    class Handle:
+        def update(self, html):
+            shown.append(html.data)
+
+    def display(html, *, display_id):
+        assert display_id
+        shown.append(html.data)
+        return Handle()
+
+    monkeypatch.setattr("IPython.display.display", display)
+    monkeypatch.setattr("regjax.engine.progress.in_notebook", lambda: True)
+    with reporter(True) as report:
+        for _ in range(1_000):
+            report(HALF._replace(best="<b>&"))
+    assert (
+        shown[0] == '<progress value="0.000" max="1" style="vertical-align:middle"></progress> 0% compiling'
+    )
+    assert len(shown) < 10, "a thousand reports in no time are not a thousand messages"
+    assert "best so far &lt;b&gt;&amp; – done after " in shown[-1]
+
+    def broken():
+        with notebook_bar("training", 0.0) as draw:
+            draw(0.5, "half")
+            assert "0.500" in shown[-1]
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        broken()
+    assert "half – stopped after " in shown[-1]
+
+
+def test_a_terminal_is_no_notebook(monkeypatch):
+    assert not in_notebook()
+    shell = types.SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    assert in_notebook()
