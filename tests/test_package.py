@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from cases import slow_but
+from surface import SURFACE
 
 ROOT = Path(__file__).parents[1]
 
@@ -247,27 +248,6 @@ def test_jax_grad_is_called_in_the_certificate_only():
     calls = re.compile(r"jax\.(grad|value_and_grad|vjp|jvp|jacfwd|jacrev|hessian)\(")
     found = [m for m in PATHS if calls.search(PATHS[m].read_text())]
     assert found == ["core.certificate", "core.gradient_check", "engine.native_certificate"]
-
-
-# The documented surface: all else may change without a word.
-SURFACE = {
-    "regjax": """Config HParams Data load_mat load_npz load_table two_regions Layer init_params forward
-        backward predict predict_proba cost cost_and_grads dropout_masks replicate_key make_train
-        Trained check_gradient Grid grid random_grid sobol_grid sweep tune Tuned Search Maybe Where
-        DEFAULT_SPACE Questions Results load plan Plan population Population Explore Schedule
-        train_schedule refit references Model save_model load_model export_onnx fit TableEncoder
-        RegMLPClassifier RegMLPRegressor RegGridSearchCV RegRandomizedSearchCV
-        RegHalvingGridSearchCV RegHalvingRandomSearchCV RegPathCV one_se""",
-    "regjax.plot": """KINDS animate boundaries boundary curves data_set forest gap heatmap importance masks
-        outer_folds path power question rungs schedules stability""",
-    "regjax.data.datasets": "two_regions moons circles spirals blobs xor flower",
-    "regjax.optuna": "optimize as_study",
-    "regjax.report": "About page",
-    "regjax.tutorial": """backward_propagation backward_propagation_with_dropout
-        backward_propagation_with_regularization compute_cost compute_cost_with_regularization
-        forward_propagation forward_propagation_with_dropout initialize_parameters load_2D_dataset model
-        plot_decision_boundary predict predict_dec relu sigmoid update_parameters""",
-}
 
 
 @pytest.mark.parametrize("package", SURFACE)

@@ -1,0 +1,121 @@
+"""Docstrings of the public surface: what each must say, so that nobody must read the code to call it.
+
+Of every public function, class and public method or property of a public class:
+
+1. It has a docstring, whose first sentence ends with a full stop.
+2. `Args:` names each parameter (of `**options` it may name what they hold), or the text says of what other
+   name they are the arguments ("arguments as in `sweep`"). A function of one parameter may say it in its
+   first sentence.
+3. A parameter that is an array says its shape, such as `(n, d)`, or that it has any.
+4. `Raises:` names each class of exceptions that the function itself raises.
+5. A function has an example, `>>>`, and so has a class, unless it is a tuple of named fields.
+
+A derivative that stands directly below its function, such as `relu_derivative`, shares that one's docstring.
+The examples run as doctests: `test_package.py` runs those of every module.
+"""
+
+import ast
+import importlib
+import inspect
+import re
+import textwrap
+
+import pytest
+from surface import SURFACE
+
+CORE = ("activations", "convert", "losses", "metrics", "mlp", "objective", "penalties")
+ARRAYS = re.compile(r"ArrayLike|jax\.Array|np\.ndarray|Array\b")
+ELSEWHERE = re.compile(r"\b(arguments|parameters)\b[^.]*\bas (in|of)\b", re.IGNORECASE)
+SHAPE = re.compile(r"\([^()]*,[^()]*\)|shape|any number|scalar|key|one value|per layer", re.IGNORECASE)
+
+
+def surface():
+    """Yields (name, object) of the public surface, methods included."""
+    modules = {name: names.split() for name, names in SURFACE.items()}
+    for name in CORE:
+        module = importlib.import_module(f"regjax.core.{name}")
+        modules[f"regjax.core.{name}"] = [
+            key
+            for key, value in vars(module).items()
+            if not key.startswith("_") and getattr(value, "__module__", None) == module.__name__
+        ]
+    for module, names in modules.items():
+        for name in names:
+            found = getattr(importlib.import_module(module), name)
+            if callable(found) or inspect.isclass(found):
+                yield f"{module}.{name}", found
+            if inspect.isclass(found) and found.__module__.startswith("regjax"):
+                for key, member in vars(found).items():
+                    inner = member.__func__ if isinstance(member, classmethod | staticmethod) else member
+                    if not key.startswith("_") and (inspect.isfunction(inner) or isinstance(inner, property)):
+                        yield f"{module}.{name}.{key}", inner
+
+
+NAMED = dict(surface())
+FUNCTIONS = {name: found for name, found in NAMED.items() if inspect.isfunction(inspect.unwrap(found))}
+
+
+def section(text, heading):
+    """Returns the indented text below a heading, or ""."""
+    found = re.search(rf"^{heading}:\n((?:[ \t]+.*\n?|\n)+)", text, re.MULTILINE)
+    return textwrap.dedent(found[1]) if found else ""
+
+
+def entries(text):
+    """Returns name -> text of a section's entries."""
+    found = re.split(r"^(\*{0,2}\w[\w, .*|]*):", text, flags=re.MULTILINE)[1:]
+    pairs = zip(found[::2], found[1::2], strict=True)
+    return {name.strip("* "): words for names, words in pairs for name in re.split(r", | and ", names)}
+
+
+def parameters(function):
+    return [p for p in inspect.signature(function).parameters.values() if p.name not in ("self", "cls")]
+
+
+def text_of(name):
+    """Returns a docstring; of a derivative, with that of its function."""
+    text = inspect.getdoc(NAMED[name]) or ""
+    partner = re.sub(r"_(derivative|gradient)$", "", name)
+    return text if partner == name or partner not in NAMED else f"{inspect.getdoc(NAMED[partner])}\n\n{text}"
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_it_has_a_first_sentence(name):
+    first = (inspect.getdoc(NAMED[name]) or "").split("\n\n")[0]
+    assert first
+    assert first.rstrip().endswith((".", ":", "?", ")"))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_parameter_is_described_and_arrays_with_their_shapes(name):
+    text, given = text_of(name), parameters(FUNCTIONS[name])
+    described = {}
+    for found in re.findall(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", text, re.MULTILINE):
+        described |= entries(textwrap.dedent(found))
+    if ELSEWHERE.search(text) or (not described and len(given) < 2):
+        return
+    for parameter in given:
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            continue
+        assert parameter.name in described, f"Args: lacks {parameter.name}"
+        if ARRAYS.search(str(parameter.annotation)):
+            assert SHAPE.search(described[parameter.name]), f"{parameter.name} has no shape"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_errors_that_it_raises_are_named(name):
+    function = inspect.unwrap(FUNCTIONS[name])
+    raised = set()
+    for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            raised |= {node.exc.func.id} if isinstance(node.exc.func, ast.Name) else set()
+    named = section(text_of(name), "Raises")
+    assert not {error for error in raised if error not in named}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_it_has_an_example(name):
+    found = NAMED[name]
+    is_member = inspect.isclass(NAMED.get(name.rpartition(".")[0]))
+    is_fields = inspect.isclass(found) and issubclass(found, tuple)
+    assert is_member or is_fields or ">>>" in text_of(name)
