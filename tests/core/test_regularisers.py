@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -43,6 +42,7 @@ from regjax.core.mlp import Layer
 from regjax.core.objective import BatchSizes, cost, full_batch_sizes
 from regjax.core.penalties import penalty
 from regjax.core.train import Course, init_state, run_segment
+from regjax.study import groups
 
 KEY = regjax.replicate_key(5, 2)
 SIZES = {0: (3,), 1: (3, 5), 2: (3, 5, 3), 3: (3, 5, 3, 4)}
@@ -690,14 +690,14 @@ def test_a_random_design_takes_few_programs_and_the_same_networks(monkeypatch):
     grid = [{"keep_prob": 0.8}, {"max_norm": 0.5}, {"input_noise": 0.2, "clip_norm": 0.1}, {"sam": 0.05}]
     config = {"num_steps": 12, "eval_every": 12, "hidden": (6,), "optimizer": "adam", "batch_size": 16}
     options = {"folds": 2, "progress": False}
-    monkeypatch.setattr(sys.modules["regjax.study.groups"], "MOST_PROGRAMS", 2)
+    monkeypatch.setattr(groups, "MOST_PROGRAMS", 2)
     few = regjax.sweep("two_regions", config, grid, **options)
     # What is dear has a program of its own.
     assert [group.on for group in few.plan.groups] == [
         ("keep_prob", "input_noise", "clip_norm", "max_norm"),
         ("sam",),
     ]
-    monkeypatch.setattr(sys.modules["regjax.study.groups"], "MOST_PROGRAMS", 8)
+    monkeypatch.setattr(groups, "MOST_PROGRAMS", 8)
     many = regjax.sweep("two_regions", config, grid, **options)
     assert len(many.plan.groups) == 4
     for name in ("train_loss", "val_loss", "train_cost"):
