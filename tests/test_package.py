@@ -303,11 +303,12 @@ def test_doctests_of(module):
 
 
 @pytest.mark.slow
-def test_readme_examples_run():
+def test_readme_examples_run(tmp_path):
     # In a process of its own, as for users: here programs are compiled with less optimisation, and by XLA.
     command = [sys.executable, "-m", "doctest", ROOT / "README.md"]
     surroundings = {**os.environ, "PYTHONPATH": str(ROOT), "REGJAX_KERNEL": "native"}
-    done = subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=300)
+    options = {"cwd": tmp_path, "env": surroundings, "timeout": 300}  # it draws a picture
+    done = subprocess.run(command, capture_output=True, text=True, **options)
     assert done.returncode == 0, done.stdout
     assert (ROOT / "README.md").read_text().count(">>> ") >= 5
 
