@@ -21,13 +21,13 @@ from regjax.cli.terminal import Interrupted, ctrl_c
 
 # What `regjax` alone says.
 FIRST = """\
-regjax trains grids of regularised neural networks, and says which regularisation helps and how sure that is.
+regjax says which regularisation helps your network, and how sure that is.
 
-  regjax demo                                a first answer in seconds, without a file
-  regjax sweep rows.csv --target COLUMN      a grid of regularisers on a table of yours
-  regjax tune rows.csv --target COLUMN       the same without a grid, within a minute
-  regjax report --open                       the page of the last sweep, in the browser
-  regjax fit; regjax predict model new.csv   a model of the chosen configuration, and its predictions
+  regjax demo                               a first answer without a file
+  regjax sweep rows.csv --target COLUMN     a grid of regularisers on your table
+  regjax tune rows.csv --target COLUMN      the same without a grid, in a minute
+  regjax report --open                      the last sweep as a page to click
+  regjax fit; regjax predict model new.csv  a model, and what it predicts
 
 regjax --help lists all commands, regjax COMMAND --help says what each does.
 """

@@ -28,6 +28,7 @@ def test_regjax_alone_says_in_ten_lines_what_to_do_first():
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == FIRST
     assert len(FIRST.splitlines()) <= 10
+    assert max(map(len, FIRST.splitlines())) <= 80
     for line in FIRST.splitlines():
         words = line.split()
         if line.startswith("  regjax "):
