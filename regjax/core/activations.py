@@ -17,34 +17,79 @@ from jax import lax
 
 
 def relu(z: jax.Array) -> jax.Array:
-    """a = max(z, 0)."""
+    """a = max(z, 0).
+
+    Args:
+        z: weighted sums, of any shape.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.activations import relu
+        >>> relu(jnp.array([-1.0, 0.0, 2.0])).round(3).tolist()
+        [0.0, 0.0, 2.0]
+    """
     # `where` is faster than `maximum` on a CPU and turns NaN into 0; a diverged model is therefore
     # recognised by its parameters, never by its outputs.
     return jnp.where(z > 0, z, jnp.zeros_like(z))
 
 
 def relu_derivative(z: jax.Array, a: jax.Array) -> jax.Array:
-    """da/dz = 1 where z > 0, else 0. At the kink z = 0 we choose 0, as in the tutorial."""
+    """da/dz = 1 where z > 0, else 0. At the kink z = 0 we choose 0, as in the tutorial.
+
+    Args:
+        z: weighted sums, of any shape.
+        a: f(z), of the same shape.
+    """
     return (z > 0).astype(z.dtype)
 
 
 def tanh(z: jax.Array) -> jax.Array:
-    """a = tanh(z)."""
+    """a = tanh(z).
+
+    Args:
+        z: weighted sums, of any shape.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.activations import tanh
+        >>> tanh(jnp.array([-1.0, 0.0, 1.0])).round(3).tolist()
+        [-0.7620000243186951, 0.0, 0.7620000243186951]
+    """
     return jnp.tanh(z)
 
 
 def tanh_derivative(z: jax.Array, a: jax.Array) -> jax.Array:
-    """da/dz = 1 - a²."""
+    """da/dz = 1 - a².
+
+    Args:
+        z: weighted sums, of any shape.
+        a: f(z), of the same shape.
+    """
     return 1 - a * a
 
 
 def sigmoid(z: jax.Array) -> jax.Array:
-    """a = 1/(1 + exp(-z))."""
+    """a = 1/(1 + exp(-z)).
+
+    Args:
+        z: weighted sums, of any shape.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.activations import sigmoid
+        >>> sigmoid(jnp.array([-1.0, 0.0, 1.0])).round(3).tolist()
+        [0.26900002360343933, 0.5, 0.7310000061988831]
+    """
     return lax.logistic(z)
 
 
 def sigmoid_derivative(z: jax.Array, a: jax.Array) -> jax.Array:
-    """da/dz = a·(1 - a)."""
+    """da/dz = a·(1 - a).
+
+    Args:
+        z: weighted sums, of any shape.
+        a: f(z), of the same shape.
+    """
     return a * (1 - a)
 
 
@@ -53,23 +98,52 @@ def gelu(z: jax.Array) -> jax.Array:
 
     References:
         Hendrycks & Gimpel 2016, §2.
+
+    Args:
+        z: weighted sums, of any shape.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.activations import gelu
+        >>> gelu(jnp.array([-1.0, 0.0, 1.0])).round(3).tolist()
+        [-0.15900000929832458, 0.0, 0.8410000205039978]
     """
     return z * _normal_cdf(z)
 
 
 def gelu_derivative(z: jax.Array, a: jax.Array) -> jax.Array:
-    """da/dz = Φ(z) + z·φ(z), φ the standard normal density."""
+    """da/dz = Φ(z) + z·φ(z), φ the standard normal density.
+
+    Args:
+        z: weighted sums, of any shape.
+        a: f(z), of the same shape.
+    """
     density = jnp.exp(-0.5 * z * z) * (1 / math.sqrt(2 * math.pi))
     return _normal_cdf(z) + z * density
 
 
 def identity(z: jax.Array) -> jax.Array:
-    """a = z."""
+    """a = z.
+
+    Args:
+        z: weighted sums, of any shape.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.activations import identity
+        >>> identity(jnp.array([-1.0, 2.0])).round(3).tolist()
+        [-1.0, 2.0]
+    """
     return z
 
 
 def identity_derivative(z: jax.Array, a: jax.Array) -> jax.Array:
-    """da/dz = 1."""
+    """da/dz = 1.
+
+    Args:
+        z: weighted sums, of any shape.
+        a: f(z), of the same shape.
+    """
     return jnp.ones_like(z)
 
 

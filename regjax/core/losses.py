@@ -34,6 +34,12 @@ def sigmoid_cross_entropy(logits: jax.Array, y: jax.Array) -> jax.Array:
 
     References:
         Bishop 2006, eq. 4.90.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.losses import sigmoid_cross_entropy
+        >>> sigmoid_cross_entropy(jnp.array([[0.0, 2.0]]), jnp.array([[1, 0]])).round(3).tolist()
+        [0.6930000185966492, 2.127000093460083]
     """
     chex.assert_equal_shape([logits, y])
     z, y = logits, y.astype(logits.dtype)
@@ -59,6 +65,12 @@ def softmax_cross_entropy(logits: jax.Array, y: jax.Array) -> jax.Array:
 
     References:
         Bishop 2006, eq. 4.108.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.losses import softmax_cross_entropy
+        >>> softmax_cross_entropy(jnp.array([[0.0], [1.0], [2.0]]), jnp.array([[2]])).round(3).tolist()
+        [0.40800002217292786]
     """
     _check_labels(logits, y)
     z = logits - jnp.max(logits, axis=0, keepdims=True)
@@ -84,6 +96,12 @@ def multilabel_cross_entropy(logits: jax.Array, y: jax.Array) -> jax.Array:
 
     References:
         Bishop 2006, §5.2, the error of several binary classifications.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.losses import multilabel_cross_entropy
+        >>> multilabel_cross_entropy(jnp.array([[0.0], [3.0]]), jnp.array([[1], [1]])).round(3).tolist()
+        [0.7420000433921814]
     """
     chex.assert_equal_shape([logits, y])
     z, y = logits, y.astype(logits.dtype)
@@ -106,6 +124,12 @@ def squared_error(logits: jax.Array, y: jax.Array) -> jax.Array:
 
     Returns:
         Loss per example, `(n,)`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.losses import squared_error
+        >>> squared_error(jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 4.0]])).round(3).tolist()
+        [0.0, 2.0]
     """
     chex.assert_equal_shape([logits, y])
     error = logits - y.astype(logits.dtype)
@@ -131,6 +155,12 @@ def poisson(logits: jax.Array, y: jax.Array) -> jax.Array:
 
     References:
         McCullagh & Nelder 1989, §2.3; scikit-learn's `MLPRegressor(loss="poisson")`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.losses import poisson
+        >>> poisson(jnp.array([[0.0, 1.0]]), jnp.array([[1, 0]])).round(3).tolist()
+        [0.0, 2.7180001735687256]
     """
     chex.assert_equal_shape([logits, y])
     z, y = logits, y.astype(logits.dtype)
@@ -169,6 +199,13 @@ def smoothed(f: Callable[..., jax.Array], logits: jax.Array, y: jax.Array, eps: 
 
     References:
         Szegedy et al. 2016, §7.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.losses import smoothed, softmax_cross_entropy
+        >>> logits, y = jnp.array([[0.0], [2.0]]), jnp.array([[1]])
+        >>> smoothed(softmax_cross_entropy, logits, y, jnp.array(0.1)).round(3).tolist()
+        [0.22700001299381256]
     """
     num_classes = 2 if y.shape == logits.shape else logits.shape[0]
     every = (f(logits, jnp.full_like(y, k)) for k in range(num_classes))
@@ -183,6 +220,16 @@ def negative_entropy(logits: jax.Array, softmax: bool) -> jax.Array:
 
     References:
         Pereyra, Tucker, Chorowski, Kaiser, Hinton 2017, eq. 2.
+
+    Args:
+        logits: z, `(n_outputs, n)`.
+        softmax: whether p is softmax(z).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.losses import negative_entropy
+        >>> negative_entropy(jnp.array([[0.0, 9.0]]), softmax=False).round(3).tolist()
+        [-0.6930000185966492, -0.0010000000474974513]
     """
     log_p = _log_probabilities(logits, softmax)
     return jnp.sum(jnp.exp(log_p) * log_p, axis=0)
@@ -214,6 +261,12 @@ def balanced_weights(y: jax.Array, weights: jax.Array, num_classes: int) -> jax.
 
     References:
         scikit-learn's class_weight="balanced": n/(K·count).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.losses import balanced_weights
+        >>> balanced_weights(jnp.array([[0, 0, 0, 1]]), jnp.ones(4), 2).round(3).tolist()
+        [0.6670000553131104, 0.6670000553131104, 0.6670000553131104, 2.0]
     """
     belongs = lax.broadcasted_iota(y.dtype, (num_classes, y.shape[1]), 0) == y
     totals = jnp.sum(jnp.where(belongs, weights[None, :], 0), axis=1)
@@ -231,6 +284,12 @@ def weights_of_classes(y: jax.Array, weights: jax.Array, of_class: Sequence[floa
         y: class labels, `(1, n)`.
         weights: `(n,)`, 0 where a sample is held out.
         of_class: c, one per class, >= 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.losses import weights_of_classes
+        >>> weights_of_classes(jnp.array([[0, 1]]), jnp.ones(2), (1, 3)).tolist()
+        [0.5, 1.5]
     """
     found = weights * jnp.asarray(of_class, weights.dtype)[y[0]]
     total = jnp.sum(found)
@@ -271,6 +330,15 @@ def regularised_loss(logits: jax.Array, y: jax.Array, loss: Loss, hparams: HPara
         y: targets.
         loss: name of the loss.
         hparams: label_smoothing, confidence_penalty.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import regjax
+        >>> from regjax.core.losses import regularised_loss
+        >>> hparams = regjax.HParams(label_smoothing=jnp.array(0.1))
+        >>> logits, y = jnp.array([[2.0]]), jnp.array([[1]])
+        >>> regularised_loss(logits, y, "sigmoid_cross_entropy", hparams).round(3).tolist()
+        [0.22700001299381256]
     """
     f, h = LOSSES[loss].f, hparams
     found = f(logits, y) if h.label_smoothing is None else smoothed(f, logits, y, h.label_smoothing)
@@ -302,6 +370,13 @@ def clipped_loss(logits: jax.Array, y: jax.Array, loss: Loss) -> jax.Array:
 
     References:
         scikit-learn 1.9, `sklearn.neural_network._base`, `log_loss` and `binary_log_loss`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.losses import clipped_loss
+        >>> logits, y = jnp.array([[0.0, 99.0]]), jnp.array([[1, 0]])
+        >>> clipped_loss(logits, y, "sigmoid_cross_entropy").round(2).tolist()
+        [0.6899999976158142, 15.9399995803833]
     """
     if loss not in ("sigmoid_cross_entropy", "softmax_cross_entropy", "multilabel_cross_entropy"):
         return LOSSES[loss].f(logits, y)

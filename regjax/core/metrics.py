@@ -43,7 +43,13 @@ LAST = tuple(f"{name}_last" for name in RECORDED if name != "stop_loss")
 
 
 def without_split(metric: str) -> str:
-    """Returns the name of a metric without its split, and without `_last`."""
+    """Returns the name of a metric without its split, and without `_last`.
+
+    Example:
+        >>> from regjax.core.metrics import without_split
+        >>> without_split("val_accuracy"), without_split("train_loss_last")
+        ('accuracy', 'loss')
+    """
     return re.sub("^(train|val|test|stop)_|_last$", "", metric)
 
 
@@ -56,6 +62,21 @@ def metrics(
     (two classes, or the mean over classes of each against the rest); for multilabel cross-entropy `accuracy`
     alone, the share of samples all of whose labels are right; for real targets `rmse` and `r2` (both averaged
     over outputs). With `only`, the loss and those that it names.
+
+    Args:
+        logits: z, `(n_outputs, n)`.
+        y: labels `(1, n)`, or real targets `(n_outputs, n)`.
+        weights: `(n,)`; a sample of weight 0 has no influence.
+        loss: name of the loss, which says what the targets are.
+        only: names of metrics; None is all.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.metrics import metrics
+        >>> logits, y = jnp.array([[2.0, -1.0, 3.0]]), jnp.array([[1, 0, 0]])
+        >>> found = metrics(logits, y, jnp.ones(3), loss="sigmoid_cross_entropy")
+        >>> round(found["accuracy"].item(), 3), found["roc_auc"].item()
+        (0.667, 0.5)
     """
     wanted = METRICS if only is None else only
     per_example = examples(logits, y, loss=loss)
@@ -90,7 +111,14 @@ def metrics(
 
 
 def class_scores(logits: jax.Array) -> jax.Array:
-    """Returns the score of each class, `(n_classes, n)`; of one logit, two rows."""
+    """Returns the score of each class, `(n_classes, n)`; of one logit, two rows.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.metrics import class_scores
+        >>> class_scores(jnp.array([[2.0, -1.0]])).tolist()
+        [[-2.0, 1.0], [2.0, -1.0]]
+    """
     return jnp.concatenate([-logits, logits]) if len(logits) == 1 else jax.nn.softmax(logits, axis=0)
 
 
@@ -102,6 +130,17 @@ def finite_r2(z: jax.Array, y: jax.Array, weights: jax.Array) -> jax.Array:
 
     References:
         scikit-learn's `r2_score` with force_finite, and `MLPRegressor`, whose score it is.
+
+    Args:
+        z: predictions, `(n_outputs, n)`.
+        y: targets, same shape.
+        weights: `(n,)`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.metrics import finite_r2
+        >>> finite_r2(jnp.array([[1.0, 2.0, 2.0]]), jnp.array([[1.0, 2.0, 3.0]]), jnp.ones(3)).item()
+        0.5
     """
     error = _mean((z - y) ** 2, weights)
     spread = _mean((y - _mean(y, weights)[:, None]) ** 2, weights)
@@ -117,6 +156,18 @@ def examples(logits: jax.Array, y: jax.Array, *, loss: Loss) -> dict[str, jax.Ar
     """Returns the terms of the metrics per example, `(n,)` each: `loss`, and `right` (0 or 1) or `square`.
 
     `square` is the squared error, averaged over outputs.
+
+    Args:
+        logits: z, `(n_outputs, n)`.
+        y: labels `(1, n)`, or real targets `(n_outputs, n)`.
+        loss: name of the loss.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.metrics import examples
+        >>> logits, y = jnp.array([[2.0, -1.0]]), jnp.array([[1, 1]])
+        >>> examples(logits, y, loss="sigmoid_cross_entropy")["right"].tolist()
+        [1.0, 0.0]
     """
     found = {"loss": LOSSES[loss].f(logits, y)}
     if loss in REAL_LOSSES:
@@ -136,6 +187,12 @@ def roc_auc(scores: jax.Array, positive: jax.Array, weights: jax.Array) -> jax.A
 
     References:
         Fawcett 2006, §7.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.metrics import roc_auc
+        >>> roc_auc(jnp.array([0.1, 0.4, 0.8]), jnp.array([False, True, True]), jnp.ones(3)).item()
+        1.0
     """
     order = jnp.argsort(scores)
     scores = scores[order]

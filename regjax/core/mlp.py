@@ -65,6 +65,12 @@ def init_params(
 
     References:
         He et al. 2015, eq. 10; Glorot & Bengio 2010, eq. 12.
+
+    Example:
+        >>> import jax, regjax
+        >>> params = regjax.init_params(jax.random.key(0), (2, 4, 1))
+        >>> [layer.w.shape for layer in params]
+        [(4, 2), (1, 4)]
     """
     sizes = Config(layer_sizes=tuple(layer_sizes), init=init, dtype=dtype).layer_sizes  # checks all three
     shapes = [(fan_out, fan_in) for fan_in, fan_out in itertools.pairwise(sizes)]
@@ -87,7 +93,18 @@ def _draw(key: jax.Array, shapes: Sequence[tuple[int, int]], init: Init, dtype: 
 
 
 def init_scale(init: Init, fan_in: int, fan_out: int) -> float:
-    """Returns the standard deviation of initial weights, or the bound of those that are drawn uniformly."""
+    """Returns the standard deviation of initial weights, or the bound of those that are drawn uniformly.
+
+    Args:
+        init: name of the scale, as in `init_params`.
+        fan_in: units before the layer, at least 1.
+        fan_out: units of the layer, at least 1.
+
+    Example:
+        >>> from regjax.core.mlp import init_scale
+        >>> init_scale("tutorial", fan_in=4, fan_out=1)
+        0.5
+    """
     squares = {
         "tutorial": 1 / fan_in,
         "he": 2 / fan_in,
@@ -153,6 +170,13 @@ def forward(
 
     Raises:
         ValueError: precision "bfloat16" with float64 arrays.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, regjax
+        >>> params = regjax.init_params(jax.random.key(0), (2, 4, 1))
+        >>> logits, residuals = regjax.forward(params, jnp.ones((2, 3)))
+        >>> logits.shape
+        (1, 3)
     """
     chex.assert_rank(x, 2)
     check_precision(precision, x.dtype)
@@ -187,6 +211,14 @@ def backward(
 
     Returns:
         Gradients like `params`; the gradient of the input, `(n_features, n)`; None (masks are data).
+
+    Example:
+        >>> import jax, jax.numpy as jnp, regjax
+        >>> params = regjax.init_params(jax.random.key(0), (2, 4, 1))
+        >>> logits, residuals = regjax.forward(params, jnp.ones((2, 3)))
+        >>> grads, dx, _ = regjax.backward(residuals, jnp.ones_like(logits))
+        >>> grads[0].w.shape, dx.shape
+        ((4, 2), (2, 3))
     """
     chex.assert_equal_shape([d_logits, residuals.layers[-1].z])
     derivative = ACTIVATIONS[activation].derivative
@@ -231,6 +263,12 @@ def predict_proba(
     Raises:
         ValueError: an unknown loss, one that does not fit the number of outputs, or one of real targets: a
             regression network has no probabilities.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, regjax
+        >>> params = regjax.init_params(jax.random.key(0), (2, 4, 1))
+        >>> regjax.predict_proba(params, jnp.zeros((2, 3))).tolist()
+        [[0.5, 0.5, 0.5]]
     """
     logits, _ = forward(params, x, activation=activation, precision=precision)
     _check_outputs(logits, loss)
@@ -256,6 +294,12 @@ def predict(
 
     Raises:
         ValueError: an unknown loss, or one that does not fit the number of outputs.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, regjax
+        >>> params = regjax.init_params(jax.random.key(0), (2, 4, 3))
+        >>> regjax.predict(params, jnp.ones((2, 5)), loss="softmax_cross_entropy").shape
+        (1, 5)
     """
     logits, _ = forward(params, x, activation=activation, precision=precision)
     return decide(logits, loss)
@@ -265,6 +309,19 @@ def decide(logits: jax.Array, loss: Loss) -> jax.Array:
     """Returns the prediction of logits.
 
     That is classes `(1, n)`, labels `(n_labels, n)`, or real values `(n_outputs, n)`: exp for poisson.
+
+    Args:
+        logits: z, `(n_outputs, n)`.
+        loss: name of the loss.
+
+    Raises:
+        ValueError: an unknown loss, or one that does not fit the number of outputs.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.mlp import decide
+        >>> decide(jnp.array([[-1.0, 2.0]]), "sigmoid_cross_entropy").tolist()
+        [[0, 1]]
     """
     _check_outputs(logits, loss)
     if loss in ("sigmoid_cross_entropy", "multilabel_cross_entropy"):

@@ -56,6 +56,14 @@ def cost(
         partners: of mixed samples, see `augment.mixup`: the same x with other targets and weights.
         config: activation and loss.
         sizes: divisors of the terms; None takes Σ w for both.
+
+    Example:
+        >>> import jax, regjax
+        >>> config = regjax.Config(layer_sizes=(2, 4, 1))
+        >>> data, _ = regjax.two_regions(jax.random.key(0))
+        >>> params = regjax.init_params(jax.random.key(0), config.layer_sizes)
+        >>> regjax.cost(params, regjax.HParams(l2=0.7), data, config=config).shape
+        ()
     """
     sizes = full_batch_sizes(data) if sizes is None else sizes
     masks = _as_masks(masks)
@@ -78,6 +86,15 @@ def cost_and_grads(
 
     Arguments as in `cost`. The gradient leaves out `l1_prox` and `group_lasso`, which act by proximal steps
     (`constraints.py`).
+
+    Example:
+        >>> import jax, regjax
+        >>> config = regjax.Config(layer_sizes=(2, 4, 1))
+        >>> data, _ = regjax.two_regions(jax.random.key(0))
+        >>> params = regjax.init_params(jax.random.key(0), config.layer_sizes)
+        >>> cost, grads, dx = regjax.cost_and_grads(params, regjax.HParams(l2=0.7), data, config=config)
+        >>> grads[0].w.shape == params[0].w.shape, dx.shape
+        (True, (2, 211))
     """
     sizes = full_batch_sizes(data) if sizes is None else sizes
     value, grads, dx = data_cost_and_grads(
@@ -88,7 +105,25 @@ def cost_and_grads(
 
 
 def add_penalty_gradient(grads: Params, params: Params, hparams: HParams, sizes: BatchSizes) -> Params:
-    """Returns the gradient of the objective: that of the data term plus that of the penalties."""
+    """Returns the gradient of the objective: that of the data term plus that of the penalties.
+
+    Args:
+        grads: gradient of the data term, one `Layer` per matrix of weights.
+        params: the parameters, same structure.
+        hparams: l2 and l1.
+        sizes: divisors of the terms.
+
+    Example:
+        >>> import jax, regjax
+        >>> config = regjax.Config(layer_sizes=(2, 4, 1))
+        >>> data, _ = regjax.two_regions(jax.random.key(0))
+        >>> params = regjax.init_params(jax.random.key(0), config.layer_sizes)
+        >>> from regjax.core import objective
+        >>> sizes = objective.full_batch_sizes(data)
+        >>> found = objective.add_penalty_gradient(params, params, regjax.HParams(l2=211.0), sizes)
+        >>> bool((found[0].w == 2 * params[0].w).all())
+        False
+    """
     d_penalty = penalty_gradient(params, hparams)
     return tuple(Layer(dw + d / sizes.num_train, db) for (dw, db), d in zip(grads, d_penalty, strict=True))
 
@@ -106,6 +141,20 @@ def data_cost_and_grads(
     """Returns the data term of the objective, and its gradients in `params` and in `data.x`.
 
     With config.clip_loss the term is that of `clipped_loss`; the gradients never are. Arguments as in `cost`.
+
+    Example:
+        >>> import jax, regjax
+        >>> config = regjax.Config(layer_sizes=(2, 4, 1))
+        >>> data, _ = regjax.two_regions(jax.random.key(0))
+        >>> params = regjax.init_params(jax.random.key(0), config.layer_sizes)
+        >>> from regjax.core import objective
+        >>> from regjax.core.dropout import Masks
+        >>> sizes = objective.full_batch_sizes(data)
+        >>> value, _, dx = objective.data_cost_and_grads(
+        ...     params, regjax.HParams(), data, Masks(None), None, config=config, sizes=sizes
+        ... )
+        >>> value.shape, dx.shape
+        ((), (2, 211))
     """
     logits, residuals = _forward(params, data.x, masks, config)
     value = _data_terms(logits, residuals, hparams, data, partners, config) / sizes.num_samples
@@ -149,7 +198,21 @@ def _data_terms(
 
 
 def data_term(logits: jax.Array, hparams: HParams, data: Data, config: Config) -> jax.Array:
-    """Returns Σ w·loss, a scalar, with label smoothing and confidence penalty in the loss."""
+    """Returns Σ w·loss, a scalar, with label smoothing and confidence penalty in the loss.
+
+    Args:
+        logits: z, `(n_outputs, n)`.
+        hparams: label_smoothing, confidence_penalty.
+        data: y and weights `(n,)`.
+        config: the loss.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, regjax
+        >>> from regjax.core.objective import data_term
+        >>> data, _ = regjax.two_regions(jax.random.key(0))
+        >>> round(data_term(jnp.zeros((1, 211)), regjax.HParams(), data, regjax.Config()).item() / 211, 3)
+        0.693
+    """
     loss = resolve_loss(config, data)
     check_loss(hparams, loss)
     per_example = regularised_loss(logits, data.y, loss, hparams)
@@ -178,13 +241,31 @@ def _as_masks(masks: UnitMasks | Masks | None) -> Masks:
 
 
 def full_batch_sizes(data: Data) -> BatchSizes:
-    """Returns the sizes of a full batch: Σ w, which is n where the weights have mean 1."""
+    """Returns the sizes of a full batch: Σ w, which is n where the weights have mean 1.
+
+    Example:
+        >>> import jax, regjax
+        >>> from regjax.core.objective import full_batch_sizes
+        >>> full_batch_sizes(regjax.two_regions(jax.random.key(0))[0]).num_train.item()
+        211.0
+    """
     total = jnp.sum(data.weights)
     return BatchSizes(total, total)
 
 
 def resolve_loss(config: Config, data: Data) -> Loss:
-    """Returns the loss that "auto" stands for: known from the dtype of y and the number of outputs."""
+    """Returns the loss that "auto" stands for: known from the dtype of y and the number of outputs.
+
+    Args:
+        config: the loss, and the number of outputs.
+        data: y.
+
+    Example:
+        >>> import jax, regjax
+        >>> from regjax.core.objective import resolve_loss
+        >>> resolve_loss(regjax.Config(), regjax.two_regions(jax.random.key(0))[0])
+        'sigmoid_cross_entropy'
+    """
     if config.loss != "auto":
         return config.loss
     if not jnp.issubdtype(data.y.dtype, jnp.integer):

@@ -27,6 +27,12 @@ def l2(w: jax.Array, strength: jax.Array) -> jax.Array:
 
     Returns:
         A scalar.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.penalties import l2
+        >>> l2(jnp.array([[1.0, 2.0]]), jnp.array(0.1)).round(3).item()
+        0.25
     """
     return 0.5 * strength * jnp.sum(w * w)
 
@@ -45,6 +51,12 @@ def l1(w: jax.Array, strength: jax.Array) -> jax.Array:
 
     Returns:
         A scalar.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.penalties import l1
+        >>> l1(jnp.array([[1.0, -2.0]]), jnp.array(0.1)).round(3).item()
+        0.30000001192092896
     """
     return strength * jnp.sum(jnp.abs(w))
 
@@ -65,6 +77,12 @@ def activity_l2(a: jax.Array, weights: jax.Array) -> jax.Array:
 
     Returns:
         A scalar.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.penalties import activity_l2
+        >>> activity_l2(jnp.array([[1.0, 2.0]]), jnp.ones(2)).item()
+        5.0
     """
     return jnp.sum(weights * jnp.sum(a * a, axis=0))
 
@@ -75,7 +93,14 @@ def activity_l2_gradient(a: jax.Array, weights: jax.Array) -> jax.Array:
 
 
 def column_norms(w: jax.Array) -> jax.Array:
-    """‖w[:, j]‖ per input j, `(1, fan_in)`: the groups of group_lasso."""
+    """‖w[:, j]‖ per input j, `(1, fan_in)`: the groups of group_lasso.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.penalties import column_norms
+        >>> column_norms(jnp.array([[3.0, 0.0], [4.0, 1.0]])).tolist()
+        [[5.0, 1.0]]
+    """
     return jnp.sqrt(jnp.sum(w * w, axis=0, keepdims=True))
 
 
@@ -96,6 +121,14 @@ def penalty(params: Sequence[Any], hparams: HParams) -> jax.Array:
     Args:
         params: one `mlp.Layer` per matrix of weights.
         hparams: l2, l1, l1_prox, group_lasso.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import regjax
+        >>> from regjax.core.penalties import penalty
+        >>> params = (regjax.Layer(jnp.array([[1.0, -2.0]]), jnp.zeros((1, 1))),)
+        >>> penalty(params, regjax.HParams(l2=0.1, l1=0.0)).round(3).item()
+        0.25
     """
     h, ws = hparams, [layer.w for layer in params]
     terms = [
@@ -139,6 +172,14 @@ def activity_penalty(hidden: Sequence[jax.Array], weights: jax.Array, hparams: H
         hidden: activations of each hidden layer, `(units, n)`.
         weights: weights of the samples, `(n,)`.
         hparams: activity_l2.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import regjax
+        >>> from regjax.core.penalties import activity_penalty
+        >>> hparams = regjax.HParams(activity_l2=jnp.array(0.1))
+        >>> activity_penalty([jnp.array([[1.0, 2.0]])], jnp.ones(2), hparams).round(3).item()
+        0.5
     """
     if hparams.activity_l2 is None or not hidden:
         return None
