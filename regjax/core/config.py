@@ -83,6 +83,12 @@ class Config:
     Raises:
         ValueError: a value out of its range, naming it.
         TypeError: a value of the wrong kind, naming it.
+
+    Example:
+        >>> import regjax
+        >>> config = regjax.Config(layer_sizes=(4, 16, 3), optimizer="adam", batch_size=32)
+        >>> config.loss, config.num_steps
+        ('auto', 30000)
     """
 
     layer_sizes: tuple[int, ...] = (2, 20, 3, 1)

@@ -128,6 +128,12 @@ def dropout_masks(
 
     Returns:
         A tuple of `(units, num_samples)` arrays, None where nothing is dropped; None if all is off.
+
+    Example:
+        >>> import jax.numpy as jnp, regjax
+        >>> masks = regjax.dropout_masks(regjax.replicate_key(0), 0, (2, 4, 1), 5, keep_prob=jnp.array(0.5))
+        >>> masks[0] is None, masks[1].shape, sorted(set(masks[1].ravel().tolist()))
+        (True, (4, 5), [0.0, 2.0])
     """
     if keep_prob is None and input_keep_prob is None:
         return None

@@ -327,7 +327,7 @@ def regularised_loss(logits: jax.Array, y: jax.Array, loss: Loss, hparams: HPara
 
     Args:
         logits: z, `(n_outputs, n)`.
-        y: targets.
+        y: targets, `(1, n)` or `(n_outputs, n)`, as the loss takes them.
         loss: name of the loss.
         hparams: label_smoothing, confidence_penalty.
 
@@ -365,7 +365,7 @@ def clipped_loss(logits: jax.Array, y: jax.Array, loss: Loss) -> jax.Array:
 
     Args:
         logits: z, `(n_outputs, n)`.
-        y: targets.
+        y: targets, `(1, n)` or `(n_outputs, n)`, as the loss takes them.
         loss: name of the loss.
 
     References:

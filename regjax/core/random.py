@@ -54,6 +54,11 @@ def replicate_key(seed: ArrayLike, fold: ArrayLike = 0) -> jax.Array:
     Raises:
         TypeError: no whole number.
         ValueError: out of range.
+
+    Example:
+        >>> import jax, regjax
+        >>> jax.random.key_data(regjax.replicate_key(seed=1)).shape
+        (2,)
     """
     for name, value in (("seed", seed), ("fold", fold)):
         if not isinstance(value, jax.Array):

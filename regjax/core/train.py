@@ -253,6 +253,10 @@ def make_train(config: Config) -> Callable[..., Trained]:
         config: the compiled configuration. With dtype "float64", `train` enables x64 locally; under your own
             `vmap` or `jit`, put `with jax.enable_x64(True)` around that call.
 
+    Raises:
+        TypeError: config is no `Config`; `train` raises it for arguments of the wrong kind.
+        ValueError: a value out of its range, which `train` names.
+
     Example:
         >>> import jax, regjax
         >>> train, test = regjax.two_regions(jax.random.key(0))

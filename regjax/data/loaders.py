@@ -56,6 +56,15 @@ def load_mat(path: Source, *, task: Task = "auto") -> tuple[Data, Data | None]:
         OSError: the file cannot be opened.
         TypeError: X holds no numbers, or y neither numbers nor text; names the file.
         ValueError: not such a file, or arrays that are missing or do not fit; names the file.
+
+    Example:
+        >>> import numpy as np, regjax, scipy.io, tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> scipy.io.savemat(f"{folder.name}/data.mat", {"X": np.zeros((4, 2)), "y": [[0], [1], [0], [1]]})
+        >>> train, test = regjax.load_mat(f"{folder.name}/data.mat")
+        >>> train.x.shape, test
+        ((2, 4), None)
+        >>> folder.cleanup()
     """
     found = _of_arrays(path, _matlab_arrays(path), Reading(task=task))
     return found.train, found.test
@@ -74,6 +83,15 @@ def load_npz(path: Source, *, task: Task = "auto") -> tuple[Data, Data | None]:
         OSError: the file cannot be opened.
         TypeError: X holds no numbers, or y neither numbers nor text; names the file.
         ValueError: not such a file, or arrays that are missing or do not fit; names the file.
+
+    Example:
+        >>> import numpy as np, regjax, tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> np.savez(f"{folder.name}/data.npz", X=np.zeros((4, 2)), y=[0, 1, 0, 1])
+        >>> train, test = regjax.load_npz(f"{folder.name}/data.npz")
+        >>> train.x.shape, test
+        ((2, 4), None)
+        >>> folder.cleanup()
     """
     found = _of_arrays(path, _numpy_arrays(path), Reading(task=task))
     return found.train, found.test

@@ -260,6 +260,14 @@ def train_schedule(
     Raises:
         TypeError: an argument of the wrong kind.
         ValueError: a schedule that changes at no record, or a value out of its range.
+
+    Example:
+        >>> import regjax
+        >>> config = {"num_steps": 40, "eval_every": 20}
+        >>> space = {"l2": [0.01, 0.1, 1, 10]}
+        >>> found = regjax.population("two_regions", config, space, size=4, folds=2, progress=False)
+        >>> regjax.train_schedule("two_regions", config, found.schedule(), folds=2, progress=False)
+        <regjax.Results: 1 configurations × 1 seeds × 2 folds, 0 diverged>
     """
     if not isinstance(schedule, Schedule) or not schedule.changes:
         raise TypeError(f"schedule must be a regjax.Schedule with a change, got {shown(schedule)}")

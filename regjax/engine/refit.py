@@ -56,6 +56,14 @@ def refit(
         TypeError: configuration or seeds are no whole numbers.
         ValueError: a configuration or a seed out of range, no choice, inputs that a Pipeline made, or a
             network that diverged.
+
+    Example:
+        >>> import regjax
+        >>> results = regjax.sweep(
+        ...     "two_regions", {"num_steps": 20, "eval_every": 20}, {"l2": [0, 1]}, folds=2, progress=False
+        ... )
+        >>> regjax.refit(results, seeds=2)
+        <regjax.Model: 2 networks of 2-20-3-1 units (l2=0)>
     """
     if results.design.fold_inputs is not None:
         raise ValueError(

@@ -311,6 +311,17 @@ def load(path: str | os.PathLike[str], sweep: int | str = -1, *, unfinished: boo
         StoreError: the file is no store, or is damaged.
         NotFinished: a ValueError: the sweep, or with `unfinished` every configuration of it, is not finished.
         ValueError: the store has no such sweep.
+
+    Example:
+        >>> import regjax, tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> results = regjax.sweep(
+        ...     "two_regions", {"num_steps": 20, "eval_every": 20}, {"l2": [0, 1]}, folds=2, progress=False,
+        ...     store=f"{folder.name}/runs.sqlite",
+        ... )
+        >>> regjax.load(f"{folder.name}/runs.sqlite")
+        <regjax.Results: 2 configurations × 1 seeds × 2 folds, 0 diverged>
+        >>> folder.cleanup()
     """
     with Store(path, create=False) as store:
         number = store.sweep_number(sweep)

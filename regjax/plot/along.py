@@ -103,6 +103,15 @@ def gap(
 
     Raises:
         ValueError: nothing is held out, the metric is not recorded, or the grid does not mention the axis.
+
+    Example:
+        >>> import regjax
+        >>> results = regjax.sweep(
+        ...     "two_regions", {"num_steps": 20, "eval_every": 20}, {"l2": [0, 1]}, folds=2, progress=False
+        ... )
+        >>> figure = regjax.plot.gap(results)
+        >>> figure.axes[0].get_xlabel()
+        'l2'
     """
     design = results.design
     if design.splits.kind == "none":

@@ -47,6 +47,15 @@ def question(
 
     Raises:
         ValueError: as `Results.compare_choice`.
+
+    Example:
+        >>> import regjax
+        >>> results = regjax.sweep(
+        ...     "two_regions", {"num_steps": 20, "eval_every": 20}, {"l2": [0, 1]}, folds=2, progress=False
+        ... )
+        >>> figure = regjax.plot.question(results)
+        >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        ['mean, 95 %', 'folds']
     """
     found = results.compare_choice(baseline, over, metric)
     interval = Interval(found.difference, found.se, found.df, found.low, found.high, found.p)
@@ -63,6 +72,17 @@ def outer_folds(tuned: Tuned, *, ax: Axes | None = None) -> Figure:
 
     Raises:
         ValueError: the search is not nested.
+
+    Example:
+        >>> import regjax
+        >>> tuned = regjax.tune(
+        ...     "two_regions", {"l2": "loguniform(0.1, 10)", "learning_rate": [0.01]},
+        ...     config={"num_steps": 20, "eval_every": 20}, budget="300 networks", progress=False,
+        ... )
+        >>> tuned.mode
+        'nested'
+        >>> regjax.plot.outer_folds(tuned).axes[0].get_ylabel()
+        'differences'
     """
     if tuned.folds is None:
         raise ValueError("outer_folds must be of a nested search, got one that held rows out")
@@ -110,6 +130,15 @@ def rungs(tuned: Tuned, *, ax: Axes | None = None) -> Figure:
     Args:
         tuned: the answer of a search.
         ax: axes that are drawn into; None makes a figure.
+
+    Example:
+        >>> import regjax
+        >>> tuned = regjax.tune(
+        ...     "two_regions", {"l2": "loguniform(0.1, 10)", "learning_rate": [0.01]},
+        ...     config={"num_steps": 20, "eval_every": 20}, budget="300 networks", progress=False,
+        ... )
+        >>> regjax.plot.rungs(tuned).axes[0].get_xlabel()
+        'step of the rung'
     """
     trace, given = tuned.trace, ax
     figure, ax = axes_or_new(ax, (8, 4.2))

@@ -45,6 +45,16 @@ def importance(
     Raises:
         TypeError: top is no whole number.
         ValueError: as `Results.importance`.
+
+    Example:
+        >>> import regjax
+        >>> results = regjax.sweep(
+        ...     "iris", {"hidden": (4,), "num_steps": 20, "eval_every": 20}, {"l2": [0, 1]}, folds=2,
+        ...     progress=False,
+        ... )
+        >>> figure = regjax.plot.importance(results)
+        >>> len(figure.axes[0].get_yticklabels())
+        4
     """
     check_count("top", top)
     if results.design.splits.kind != "none":

@@ -27,6 +27,15 @@ def data_set(results: Results, *, figure: Panels | None = None) -> Figure:
     Args:
         results: the results of the sweep.
         figure: figure or subfigure for the panels; None makes one.
+
+    Example:
+        >>> import regjax
+        >>> results = regjax.sweep(
+        ...     "two_regions", {"num_steps": 20, "eval_every": 20}, {"l2": [0, 1]}, folds=2, progress=False
+        ... )
+        >>> figure = regjax.plot.data_set(results)
+        >>> figure.axes[0].get_xlabel()
+        'x1'
     """
     design = results.design
     name = "training samples" if design.splits.kind == "none" else "training and validation samples"

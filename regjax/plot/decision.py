@@ -195,6 +195,16 @@ def boundaries(
 
     Raises:
         ValueError: other data, no parameters were kept, or the grid does not mention an axis.
+
+    Example:
+        >>> import regjax
+        >>> results = regjax.sweep(
+        ...     "two_regions", {"num_steps": 20, "eval_every": 20}, {"l2": [0, 1], "keep_prob": [1, 0.8]},
+        ...     folds=2, progress=False,
+        ... )
+        >>> figure = regjax.plot.boundaries(results)
+        >>> len(figure.axes)
+        4
     """
     _check_boundary(results, "boundaries")
     design, sheet = results.design, _sheet_of(results, x, y)

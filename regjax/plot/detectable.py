@@ -50,6 +50,15 @@ def power(
 
     Raises:
         ValueError: as `Results.compare`.
+
+    Example:
+        >>> import regjax
+        >>> results = regjax.sweep(
+        ...     "two_regions", {"num_steps": 20, "eval_every": 20}, {"l2": [0, 1]}, folds=2, progress=False
+        ... )
+        >>> figure = regjax.plot.power(results)
+        >>> len(figure.axes)
+        2
     """
     comparison = results.compare(baseline, (), metric)
     found = lines_of(comparison, results.design, results.table(comparison.metric))

@@ -46,6 +46,15 @@ def forest(
 
     Raises:
         ValueError: as `Results.compare`.
+
+    Example:
+        >>> import regjax
+        >>> results = regjax.sweep(
+        ...     "two_regions", {"num_steps": 20, "eval_every": 20}, {"l2": [0, 1]}, folds=2, progress=False
+        ... )
+        >>> figure = regjax.plot.forest(results)
+        >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        ['l2=1']
     """
     comparison = results.compare(baseline, over, metric)
     more = higher_is_better(comparison.metric)

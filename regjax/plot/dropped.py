@@ -32,6 +32,16 @@ def masks(results: Results, *, configuration: int | None = None, figure: Panels 
 
     Raises:
         ValueError: no dropout, or there is no such configuration.
+
+    Example:
+        >>> import regjax
+        >>> results = regjax.sweep(
+        ...     "two_regions", {"num_steps": 20, "eval_every": 20}, {"keep_prob": [1, 0.5]}, folds=2,
+        ...     progress=False,
+        ... )
+        >>> figure = regjax.plot.masks(results, configuration=1)
+        >>> len(figure.axes)
+        2
     """
     design = results.design
     found = _dropping(results, configuration)

@@ -36,6 +36,15 @@ def curves(
 
     Raises:
         ValueError: the metric is not recorded.
+
+    Example:
+        >>> import regjax
+        >>> results = regjax.sweep(
+        ...     "two_regions", {"num_steps": 20, "eval_every": 20}, {"l2": [0, 1]}, folds=2, progress=False
+        ... )
+        >>> figure = regjax.plot.curves(results)
+        >>> figure.axes[0].get_xlabel()
+        'step'
     """
     design, metric = results.design, recorded(results, metric)
     order = order_of(results, metric).tolist()

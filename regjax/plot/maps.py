@@ -54,6 +54,15 @@ def heatmap(
 
     Raises:
         ValueError: the metric is not recorded, or the grid does not mention an axis.
+
+    Example:
+        >>> import regjax
+        >>> results = regjax.sweep(
+        ...     "two_regions", {"num_steps": 20, "eval_every": 20}, {"l2": [0, 1]}, folds=2, progress=False
+        ... )
+        >>> figure = regjax.plot.heatmap(results)
+        >>> figure.axes[0].get_xlabel()
+        'l2'
     """
     metric = recorded(results, metric)
     x, y = two_axes(results, x, y)
@@ -180,6 +189,16 @@ def stability(results: Results, *, y: str = "l2", ax: Axes | None = None) -> Fig
 
     Raises:
         ValueError: the grid does not mention learning_rate and y.
+
+    Example:
+        >>> import regjax
+        >>> results = regjax.sweep(
+        ...     "two_regions", {"num_steps": 20, "eval_every": 20}, {"l2": [0, 1], "learning_rate": [0.1, 1]},
+        ...     folds=2, progress=False,
+        ... )
+        >>> figure = regjax.plot.stability(results)
+        >>> figure.axes[0].get_xlabel()
+        'learning_rate'
     """
     design = results.design
     for name in ("learning_rate", y):

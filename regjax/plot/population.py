@@ -41,6 +41,16 @@ def schedules(population: Population, *, member: int | None = None, figure: Pane
 
     Raises:
         ValueError: there is no such member.
+
+    Example:
+        >>> import regjax
+        >>> found = regjax.population(
+        ...     "two_regions", {"num_steps": 40, "eval_every": 20}, {"l2": [0.01, 0.1, 1, 10]},
+        ...     size=4, folds=2,
+        ...     progress=False,
+        ... )
+        >>> len(regjax.plot.schedules(found).axes)
+        2
     """
     chosen = population.best if member is None else member
     way = population.ancestors(chosen)

@@ -34,6 +34,16 @@ def path(results: Results, *, x: str | None = None, figure: Panels | None = None
 
     Raises:
         ValueError: no parameters were kept, or the grid does not mention the axis.
+
+    Example:
+        >>> import regjax
+        >>> results = regjax.sweep(
+        ...     "two_regions", {"num_steps": 20, "eval_every": 20}, {"l1_prox": [0, 1]}, folds=2,
+        ...     progress=False,
+        ... )
+        >>> figure = regjax.plot.path(results)
+        >>> figure.axes[0].get_xlabel()
+        'l1_prox'
     """
     check_kept(results, "path")
     design, x = results.design, strength_of(results, x)

@@ -56,6 +56,15 @@ def page(
 
     Raises:
         ImportError: without Bokeh, the extra `report`.
+
+    Example:
+        >>> import regjax
+        >>> results = regjax.sweep(
+        ...     "two_regions", {"num_steps": 20, "eval_every": 20}, {"l2": [0, 1]}, folds=2, progress=False
+        ... )
+        >>> html = regjax.report.page(results, results.compare(), results.best())
+        >>> html.startswith("<!DOCTYPE html>")
+        True
     """
     # Bokeh is an extra: nothing else of the package needs it.
     from bokeh.embed import file_html

@@ -82,6 +82,11 @@ class About:
         every: seconds after which the page loads itself again, or None.
         answer: sentences of another answer than that of the sweep alone, such as that of a search, which
             stand first.
+
+    Example:
+        >>> import regjax
+        >>> regjax.report.About(source="rows.csv").every is None
+        True
     """
 
     source: str = "data of its own"

@@ -112,7 +112,7 @@ class RegMLPClassifier(ClassifierMixin, RegMLP, ClassParameters):
         Their mean is Monte-Carlo dropout's prediction, and their spread its uncertainty.
 
         Args:
-            X: `(len(X), n_features)`.
+            X: samples, `(n, n_features)`.
             n_samples: number of draws; each draws units anew for every sample of X.
             random_state: seed or generator of the draws.
 
@@ -239,7 +239,7 @@ class RegMLPRegressor(RegressorMixin, RegMLP, Loss):
         The shape is `(n_samples, len(X))`, or `(n_samples, len(X), n_outputs)`.
 
         Args:
-            X: `(len(X), n_features)`.
+            X: samples, `(n, n_features)`.
             n_samples: number of draws; each draws units anew for every sample of X.
             random_state: seed or generator of the draws.
 

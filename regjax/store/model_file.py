@@ -56,6 +56,16 @@ def save_model(model: Model, path: Source) -> Path:
 
     Raises:
         OSError: the file cannot be written.
+
+    Example:
+        >>> import regjax, tempfile
+        >>> results = regjax.sweep(
+        ...     "two_regions", {"num_steps": 20, "eval_every": 20}, {"l2": [0, 1]}, folds=2, progress=False
+        ... )
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> regjax.save_model(regjax.refit(results), folder.name).name
+        'model.safetensors'
+        >>> folder.cleanup()
     """
     file = model_path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -72,6 +82,17 @@ def load_model(path: Source) -> Model:
     Raises:
         OSError: the file cannot be read.
         ValueError: the file is no model, is damaged, or was written by a later version; names the file.
+
+    Example:
+        >>> import regjax, tempfile
+        >>> results = regjax.sweep(
+        ...     "two_regions", {"num_steps": 20, "eval_every": 20}, {"l2": [0, 1]}, folds=2, progress=False
+        ... )
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> path = regjax.save_model(regjax.refit(results), folder.name)
+        >>> regjax.load_model(path).predict([[0.0, 1.0]]).shape
+        (1,)
+        >>> folder.cleanup()
     """
     file = model_path(path)
     content = file.read_bytes()

@@ -38,6 +38,15 @@ def export_onnx(model: Model, path: str | os.PathLike[str]) -> None:
     Raises:
         ImportError: onnx is not installed.
         OSError: the file cannot be written.
+
+    Example:
+        >>> import regjax, tempfile
+        >>> results = regjax.sweep(
+        ...     "two_regions", {"num_steps": 20, "eval_every": 20}, {"l2": [0, 1]}, folds=2, progress=False
+        ... )
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> regjax.export_onnx(regjax.refit(results), f"{folder.name}/model.onnx")
+        >>> folder.cleanup()
     """
     try:
         import onnx

@@ -26,6 +26,12 @@ class Grid:
 
     Attributes:
         configurations: each a mapping from every name that the grid mentions to its canonical value.
+
+    Example:
+        >>> import regjax
+        >>> found = regjax.grid(l2=[0, 0.1], keep_prob=[1, 0.8])
+        >>> len(found)
+        4
     """
 
     configurations: tuple[Configuration, ...]
@@ -120,6 +126,13 @@ def random_grid(num: int, *, seed: int = 0, **distributions: Any) -> Grid:
 
     References:
         Bergstra & Bengio 2012.
+
+    Example:
+        >>> import regjax
+        >>> from scipy.stats import loguniform
+        >>> found = regjax.random_grid(8, l2=loguniform(0.01, 10), keep_prob=[1, 0.8])
+        >>> len(found)
+        8
     """
     check_count("num", num)
     uniform = np.random.default_rng(check_count("seed", seed, at_least=0)).random
@@ -130,6 +143,12 @@ def sobol_grid(num: int, *, seed: int = 0, **distributions: Any) -> Grid:
     """Returns `num` quasi-random configurations: scrambled Sobol points through the inverse distributions.
 
     Arguments and errors as in `random_grid`; a power of two for `num` balances best.
+
+    Example:
+        >>> import regjax
+        >>> from scipy.stats import loguniform
+        >>> len(regjax.sobol_grid(8, l2=loguniform(0.01, 10)))
+        8
     """
     from scipy.stats import qmc
 

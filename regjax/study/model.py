@@ -140,8 +140,11 @@ class Model:
         """Returns rows of a user as numbers, `(n, columns)`, gaps as NaN; arguments and errors of `predict`.
 
         Args:
-            X: as in `predict`.
+            X: as in `predict`, `(n, columns)`.
             row_name: number of a row -> its name in messages.
+
+        Raises:
+            ValueError: of arrays, a number that is not finite.
         """
         found = numbers_by(self.schema, len(self.schema.kept), X, row_name)
         if not self.named and not np.isfinite(found).all():
@@ -153,7 +156,7 @@ class Model:
         """Returns a sentence for each column with levels or gaps that the training table does not have.
 
         Args:
-            rows: what `rows` returns.
+            rows: what `rows` returns, `(n, columns)`.
             row_name: number of a row -> its name in messages.
         """
         found = []

@@ -61,6 +61,12 @@ class Plan:
         notes: sentences to read before training.
         on_device: bytes that data and chunks take on one accelerator; 0 on a CPU, which has them in `memory`.
         forecast: what the sweep can show, where that was asked of a pilot.
+
+    Example:
+        >>> import regjax
+        >>> plan = regjax.plan("two_regions", {"num_steps": 100}, {"l2": [0, 1]}, folds=5, probe=False)
+        >>> plan.compilations
+        1
     """
 
     num_rows: int

@@ -58,6 +58,16 @@ class Population:
         params: row -> final parameters.
         program: how the networks were computed.
         provenance: how each row was computed, JSON.
+
+    Example:
+        >>> import regjax
+        >>> found = regjax.population(
+        ...     "two_regions", {"num_steps": 40, "eval_every": 20}, {"l2": [0.01, 0.1, 1, 10]},
+        ...     size=4, folds=2,
+        ...     progress=False,
+        ... )
+        >>> found
+        <regjax.Population: 4 members over 2 folds × 1 seed, 2 segments>
     """
 
     design: Design
@@ -119,7 +129,14 @@ class Population:
         return first
 
     def mean(self, metric: str) -> np.ndarray:
-        """Returns a metric of each member at the last step, `(members,)`: the mean over seeds and folds."""
+        """Returns a metric of each member at the last step, `(members,)`: the mean over seeds and folds.
+
+        Args:
+            metric: name of a recorded metric.
+
+        Raises:
+            ValueError: a metric that was not recorded.
+        """
         if metric not in self.records:
             raise ValueError(f"metric must be one of {', '.join(self.records)}, got {shown(metric)}")
         return self.records[metric][:, -1].astype(np.float64).reshape(len(self), -1).mean(axis=1)

@@ -76,6 +76,16 @@ class Results:
         train_seconds: wall-clock time of the rest.
         notes: sentences on what happened while training.
         recalled: number of rows that were not trained, because a store held them.
+
+    Example:
+        >>> import regjax
+        >>> results = regjax.sweep(
+        ...     "two_regions", {"num_steps": 20, "eval_every": 20}, {"l2": [0, 1]}, folds=2, progress=False
+        ... )
+        >>> results
+        <regjax.Results: 2 configurations × 1 seeds × 2 folds, 0 diverged>
+        >>> results.summary()["l2"].tolist()
+        [0.0, 1.0]
     """
 
     design: Design
@@ -148,6 +158,13 @@ class Results:
         """Returns a metric per row, `(rows,)`: of its final parameters, or at the best validation step.
 
         Final are those after the last step; with patience, those that were put back.
+
+        Args:
+            metric: name of a recorded metric, such as "val_accuracy".
+            at: "final", or "at_best": at the best validation step.
+
+        Raises:
+            ValueError: a metric that was not recorded, or an unknown `at`.
         """
         check_choice("at", at, ("final", "at_best"))
         if metric not in self.records:
@@ -178,7 +195,12 @@ class Results:
         return np.array([steps[row // per][record] for row, record in enumerate(self._final)])
 
     def table(self, metric: str, at: At = "final") -> np.ndarray:
-        """Returns a metric as `(configurations, seeds, folds)`."""
+        """Returns a metric as `(configurations, seeds, folds)`.
+
+        Args:
+            metric: name of a recorded metric, such as "val_accuracy".
+            at: "final", or "at_best": at the best validation step.
+        """
         design = self.design
         return self.values(metric, at).reshape(-1, len(design.seeds), design.num_folds)
 
@@ -298,6 +320,10 @@ class Results:
         """Returns the records of a configuration, `(seeds, folds, records)`, NaN past its last step.
 
         A network that stopped early keeps its final value up to the last step.
+
+        Args:
+            metric: name of a recorded metric.
+            configuration: number of the configuration.
         """
         design, steps = self.design, len(self.steps(configuration))
         first = design.index(configuration, 0, 0)
@@ -311,7 +337,12 @@ class Results:
         return table.reshape(len(design.seeds), design.num_folds, -1)
 
     def units(self, metric: str, at: At = "final") -> np.ndarray:
-        """Returns `(configurations, units)`: per fold the mean over seeds, or per seed on one split."""
+        """Returns `(configurations, units)`: per fold the mean over seeds, or per seed on one split.
+
+        Args:
+            metric: name of a recorded metric, such as "val_accuracy".
+            at: "final", or "at_best": at the best validation step.
+        """
         table = self.table(metric, at).astype(np.float64)
         # Seeds of one fold share its samples: only folds are independent enough to count as evidence.
         return table.mean(axis=1) if self.design.splits.kind == "folds" else table[:, :, 0]

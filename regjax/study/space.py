@@ -39,6 +39,11 @@ class Maybe:
 
     Raises:
         ValueError: a probability out of its range.
+
+    Example:
+        >>> import regjax
+        >>> regjax.Maybe("loguniform(0.1, 10)", on=0.2).on
+        0.2
     """
 
     values: Any

@@ -103,6 +103,11 @@ class Search:
     Raises:
         TypeError: a value of the wrong kind.
         ValueError: a value out of its range.
+
+    Example:
+        >>> import regjax
+        >>> regjax.Search(hyperband=True).rungs
+        3
     """
 
     finalists: int = 3
@@ -250,6 +255,15 @@ class Tuned:
         seconds: seconds of the "search", the "comparison", the "model" and the "total".
         source: name or path of the data, or "".
         notes: sentences on how it was done.
+
+    Example:
+        >>> import regjax
+        >>> tuned = regjax.tune(
+        ...     "two_regions", {"l2": "loguniform(0.1, 10)", "learning_rate": [0.01]},
+        ...     config={"num_steps": 20, "eval_every": 20}, budget="300 networks", progress=False,
+        ... )
+        >>> tuned.mode, tuned.metric
+        ('nested', 'val_accuracy')
     """
 
     verdict: str

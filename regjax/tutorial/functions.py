@@ -42,6 +42,18 @@ def load_2D_dataset(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarra
     Raises:
         OSError: the file cannot be opened.
         ValueError: not such a file, see `regjax.load_mat`; or one without Xval and yval.
+
+    Example:
+        >>> import scipy.io, tempfile
+        >>> import numpy as np
+        >>> from regjax.tutorial import load_2D_dataset
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> X, y = np.zeros((4, 2)), np.array([[0], [1], [0], [1]])
+        >>> scipy.io.savemat(f"{folder.name}/data.mat", {"X": X, "y": y, "Xval": X, "yval": y})
+        >>> train_X, train_Y, test_X, test_Y = load_2D_dataset(f"{folder.name}/data.mat")
+        >>> train_X.shape, train_Y.shape
+        ((2, 4), (1, 4))
+        >>> folder.cleanup()
     """
     train_set, test_set = load_mat(path)
     if test_set is None:
@@ -81,12 +93,26 @@ def numpy_masks(layers_dims: Sequence[int], num_samples: int, keep_prob: float) 
 
 
 def sigmoid(x: ArrayLike) -> np.ndarray:
-    """Returns 1/(1 + exp(-x)), of the shape of x."""
+    """Returns 1/(1 + exp(-x)), of the shape of x.
+
+    Example:
+        >>> import numpy as np
+        >>> from regjax.tutorial import sigmoid
+        >>> sigmoid(np.array([0.0, 2.0])).round(3).tolist()
+        [0.5, 0.881]
+    """
     return _float64(activations.sigmoid, np.asarray(x))
 
 
 def relu(x: ArrayLike) -> np.ndarray:
-    """Returns max(x, 0), of the shape of x."""
+    """Returns max(x, 0), of the shape of x.
+
+    Example:
+        >>> import numpy as np
+        >>> from regjax.tutorial import relu
+        >>> relu(np.array([-1.0, 2.0])).tolist()
+        [0.0, 2.0]
+    """
     return _float64(activations.relu, np.asarray(x))
 
 
@@ -162,6 +188,10 @@ def compute_cost(A3: ArrayLike, Y: ArrayLike) -> float:
 
     0·log 0 counts as 0, so that a probability of exactly 0 or 1 gives no NaN; a certain mistake costs ∞.
 
+    Args:
+        A3: probabilities of class 1, `(1, m)`.
+        Y: labels, `(1, m)`.
+
     Raises:
         ValueError: arrays of different shapes.
 
@@ -188,6 +218,15 @@ def compute_cost_with_regularization(
         Y: labels 0 and 1, `(1, m)`.
         parameters: the tutorial's dictionary.
         lambd: λ, >= 0.
+
+    Example:
+        >>> import numpy as np
+        >>> from regjax import tutorial
+        >>> parameters = tutorial.initialize_parameters([2, 4, 3, 1])
+        >>> X, Y = np.ones((2, 5)), np.ones((1, 5))
+        >>> A3, _ = tutorial.forward_propagation(X, parameters)
+        >>> tutorial.compute_cost_with_regularization(A3, Y, parameters, 0.0) == tutorial.compute_cost(A3, Y)
+        True
     """
     m = np.shape(Y)[1]
     return compute_cost(A3, Y) + sum(
@@ -220,7 +259,23 @@ def backward_propagation(X: np.ndarray, Y: np.ndarray, cache: Cache) -> Paramete
 def backward_propagation_with_regularization(
     X: np.ndarray, Y: np.ndarray, cache: Cache, lambd: float
 ) -> Parameters:
-    """Returns the gradients of `compute_cost_with_regularization`, named as in `backward_propagation`."""
+    """Returns the gradients of `compute_cost_with_regularization`, named as in `backward_propagation`.
+
+    Args:
+        X: inputs, `(2, m)`.
+        Y: labels, `(1, m)`.
+        cache: as `forward_propagation` returns it.
+        lambd: λ of the L2 penalty, >= 0.
+
+    Example:
+        >>> import numpy as np
+        >>> from regjax import tutorial
+        >>> parameters = tutorial.initialize_parameters([2, 4, 3, 1])
+        >>> X, Y = np.ones((2, 5)), np.ones((1, 5))
+        >>> _, cache = tutorial.forward_propagation(X, parameters)
+        >>> tutorial.backward_propagation_with_regularization(X, Y, cache, 0.7)["dW1"].shape
+        (4, 2)
+    """
     gradients = _gradients(X, Y, cache, masked=False)
     for layer in range(1, len(cache) // 4 + 1):
         w = cache[4 * layer - 2]
@@ -243,6 +298,15 @@ def backward_propagation_with_dropout(
 
     Raises:
         ValueError: keep_prob outside (0, 1].
+
+    Example:
+        >>> import numpy as np
+        >>> from regjax import tutorial
+        >>> parameters = tutorial.initialize_parameters([2, 4, 3, 1])
+        >>> X, Y = np.ones((2, 5)), np.ones((1, 5))
+        >>> _, cache = tutorial.forward_propagation_with_dropout(X, parameters, 0.8)
+        >>> tutorial.backward_propagation_with_dropout(X, Y, cache, 0.8)["dW1"].shape
+        (4, 2)
     """
     _check_keep_prob(keep_prob)
     return _gradients(X, Y, cache, masked=True, keep_prob=keep_prob)
@@ -250,6 +314,11 @@ def backward_propagation_with_dropout(
 
 def update_parameters(parameters: Parameters, grads: Parameters, learning_rate: float) -> Parameters:
     """Returns the parameters after one step of gradient descent: W - learning_rate·dW, b - learning_rate·db.
+
+    Args:
+        parameters: W1, b1, … of the network.
+        grads: dW1, db1, … of the same shapes.
+        learning_rate: step size, >= 0.
 
     Example:
         >>> import numpy as np
@@ -261,12 +330,39 @@ def update_parameters(parameters: Parameters, grads: Parameters, learning_rate: 
 
 
 def predict_dec(parameters: Parameters, X: np.ndarray) -> np.ndarray:
-    """Returns predictions as booleans, `(1, m)`: whether the probability is above ½."""
+    """Returns predictions as booleans, `(1, m)`: whether the probability is above ½.
+
+    Args:
+        parameters: W1, b1, … of the network.
+        X: inputs, `(2, m)`.
+
+    Example:
+        >>> import numpy as np
+        >>> from regjax import tutorial
+        >>> parameters = tutorial.initialize_parameters([2, 4, 3, 1])
+        >>> X, Y = np.ones((2, 5)), np.ones((1, 5))
+        >>> tutorial.predict_dec(parameters, X).shape
+        (1, 5)
+    """
     return forward_propagation(X, parameters)[0] > 0.5
 
 
 def predict(X: np.ndarray, y: np.ndarray, parameters: Parameters) -> np.ndarray:
-    """Prints the accuracy against labels y `(1, m)` and returns the predicted labels, `(1, m)`."""
+    """Prints the accuracy against labels y `(1, m)` and returns the predicted labels, `(1, m)`.
+
+    Args:
+        X: inputs, `(2, m)`.
+        y: labels, `(1, m)`.
+        parameters: W1, b1, … of the network.
+
+    Example:
+        >>> import numpy as np
+        >>> from regjax import tutorial
+        >>> parameters = tutorial.initialize_parameters([2, 4, 3, 1])
+        >>> X, Y = np.ones((2, 5)), np.ones((1, 5))
+        >>> labels = tutorial.predict(X, tutorial.predict_dec(parameters, X), parameters)
+        Accuracy: 1.0
+    """
     p = predict_dec(parameters, X).astype(int)
     print(f"Accuracy: {np.mean(p == y)}")
     return p
@@ -279,6 +375,16 @@ def plot_decision_boundary(model: Callable[[np.ndarray], np.ndarray], X: np.ndar
         model: a function of points `(k, 2)`, such as `lambda x: predict_dec(parameters, x.T)`.
         X: points, `(2, m)`.
         y: labels 0 and 1, `(1, m)`.
+
+    Example:
+        >>> import numpy as np
+        >>> from regjax import tutorial
+        >>> parameters = tutorial.initialize_parameters([2, 4, 3, 1])
+        >>> X, Y = np.ones((2, 5)), np.ones((1, 5))
+        >>> import matplotlib.pyplot as plt
+        >>> model = lambda x: tutorial.predict_dec(parameters, x.T)
+        >>> tutorial.plot_decision_boundary(model, X * [[0], [1]], Y)
+        >>> plt.close("all")
     """
     import matplotlib.pyplot as plt  # only here: regjax draws without pyplot's global figures
 
