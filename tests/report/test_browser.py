@@ -315,7 +315,7 @@ def test_the_columns_that_matter_are_drawn_by_name(real, opened, monkeypatch):
     monkeypatch.setattr(Design, "column_inputs", property(lambda self: columns))
     driver = opened(page(real, real.compare(), real.best()))
     found = real.importance(repeats=inputs.REPEATS)
-    assert f"{found.title}; thick: 95 %" in driver.find_element("tag name", "main").text
+    assert f"{found.title}. Thick: 95 %" in driver.find_element("tag name", "main").text
     drawn = data_of(driver, "importance")
     assert list(drawn["column"]) == found.table["column"].tolist()
     for name in ("importance", "low", "high", "family_low", "family_high"):
