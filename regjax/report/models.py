@@ -179,7 +179,7 @@ def _maps(data: dict[str, Any]) -> Part:
     star: dict[str, Any] = {"marker": "star", "size": 20, "fill_color": "white", "line_color": "black"}
     heat.scatter("x", "y", source=cells, fill_alpha="star", line_alpha="star", **star)
     text: dict[str, Any] = {"text_align": "center", "text_baseline": "middle", "text_font_size": "11px"}
-    paper: dict[str, Any] = {"background_fill_color": "white", "background_fill_alpha": 0.65, "padding": 1}
+    paper: dict[str, Any] = {"background_fill_color": "white", "background_fill_alpha": 0.65, "padding": 0}
     heat.text("x", "y", "text", source=cells, y_offset=16, **text, **paper)
     heat.text("x", "y", "near", source=cells, y_offset="up", text_font_style="bold", **text, **paper)
     frame: dict[str, Any] = {"fill_alpha": 0, "line_color": CHOSEN, "line_width": 3.5}
