@@ -35,11 +35,11 @@ PARTS = (
 def test_every_figure_is_painted_anew(planar, part):
     document = roots(planar)
     have = [model for model in document.models if part in model.properties()]
-    done = {model for model, roles in painted(document) if part in roles}
+    done = {model.id for model, roles in painted(document) if part in roles}
     kinds = ("Plot", "Figure", "figure", "Axis", "Grid", "Legend")
     mine = [m for m in have if type(m).__name__.endswith(kinds) and getattr(m, part) is not None]
     assert mine
-    assert not [model for model in mine if model not in done]
+    assert not [model for model in mine if model.id not in done]
 
 
 def test_lines_are_painted_and_classes_are_not(planar):
