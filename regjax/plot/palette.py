@@ -70,6 +70,23 @@ VERDICTS = {
 }
 
 
+# Role -> colour on the page of the report, light and dark: surfaces, texts and marks. Each text can be read
+# on its surfaces (contrast 4.5), each mark be seen on a card (3); a test measures both. Cards are white by
+# day, as figures of Matplotlib are.
+THEMES = {
+    "light": {
+        "paper": "#F5F6F8", "card": "#FFFFFF", "calm": "#FFF7EE", "line": "#D9DEE5",
+        "ink": "#1C2430", "quiet": "#525C6B", "warning": "#8A3B00",
+        "blue": BLUE, "vermilion": VERMILION, "green": GREEN, "grey": "#777777", "black": BLACK,
+    },
+    "dark": {
+        "paper": "#12161C", "card": "#1B212A", "calm": "#2A2320", "line": "#364050",
+        "ink": "#E6EAF0", "quiet": "#A7B1BF", "warning": "#FFB77A",
+        "blue": SKY, "vermilion": "#F0803C", "green": "#35C79A", "grey": "#8B95A3", "black": "#F2F4F7",
+    },
+}  # fmt: skip
+
+
 def class_look(number: int) -> Look:
     """Returns the look of a class.
 

@@ -18,6 +18,7 @@ from regjax.plot.samples import plane
 from regjax.report.compact import BUDGET, as_half
 from regjax.report.evidence import counterparts, differences, evidence, gaps
 from regjax.report.networks import MOST_POINTS, histograms, networks, predictions, rows_kept
+from regjax.report.sparks import sparks
 from regjax.study.comparison import Comparison
 from regjax.study.configuration import value_of
 from regjax.study.design import Design
@@ -70,6 +71,9 @@ def arrays_of(
         "scores": {name: _score(results, name) for name in measured},
         "gap": gaps(results, metric),
         "first": differences(results, comparison)._asdict(),
+        "sparks": sparks(results, f"{'val' if 'val' in splits else splits[0]}_{beside}"),
+        # Whether there is a best mean that others can be held against: the marks of the heatmap.
+        "judged": metric != "train_loss" and int((results.num_ok() == design.num_replicates).sum()) > 1,
         "counterpart": counterparts(results, comparison),
         "evidence": evidence(results, metric),
         "curves": curves(results, curved),

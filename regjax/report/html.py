@@ -1,7 +1,7 @@
 """A sweep as one page that opens offline: `page`, which `regjax report` and users call.
 
-Bokeh (the extra `report`) draws. report.html is the frame, which escapes every text; report.js is all of our
-own JavaScript; `words` has every text of the page.
+Bokeh (the extra `report`) draws. report.html is the frame, which escapes every text, and switches day and
+night; report.js is all of our other JavaScript; `words` has every text of the page.
 """
 
 from __future__ import annotations
@@ -89,6 +89,7 @@ def page(
     words["references"] = references_in_words(references)
     document = document_of(data, results.design, comparison, found, about.every)
     more = {"words": words, "bare": False, "pickers": len(data["axes"]), "metric": without_split(metric)}
+    more["unit"] = f"In {results.design.in_units(metric)}"
     more["important"] = isinstance(found, Importance)
     return file_html(document, INLINE, words["title"], template=template, template_variables=more)
 
@@ -119,8 +120,11 @@ def _template() -> Template:
     """Returns the frame of a page, which escapes every text."""
     from jinja2 import Environment
 
+    from regjax.report.themes import variables
+
     frame = importlib.resources.files("regjax.report").joinpath("report.html").read_text("utf-8")
-    return Environment(autoescape=True, trim_blocks=True).from_string(frame)
+    themes = {"day": variables("light"), "night": variables("dark")}
+    return Environment(autoescape=True, trim_blocks=True).from_string(frame, globals=themes)
 
 
 def _sources(pictures: Mapping[str, Figure] | None) -> list[tuple[str, str]]:

@@ -21,26 +21,35 @@ from bokeh.plotting import figure
 
 from regjax.core.metrics import without_split
 from regjax.plot.backend import matplotlib
-from regjax.plot.palette import BLUE, CHOSEN, GREEN, NOTHING, VERDICTS, VERMILION, class_look
+from regjax.plot.palette import BLUE, CHOSEN, GREEN, NOTHING, THEMES, VERDICTS, VERMILION, class_look
 from regjax.report.arrays import points_of
 from regjax.report.networks import BARS, labels_of
+from regjax.report.sparks import HEIGHT, WIDTH
+from regjax.report.themes import CONTROLS, DAY, FIGURES, painted
 from regjax.report.words import MOST_COLUMNS, SCRIPT, baseline_in_words
 from regjax.study.comparison import Comparison
 from regjax.study.design import Design
 from regjax.study.importance import Importance
 
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
-GREY = "#777777"
+GREY = DAY["grey"]
 # Most configurations of the forest: the best and the worst half of so many.
 MOST_SHOWN = 24
 # Most classes whose counts are written into the confusion matrix, and most that each have a tick.
 MOST_WRITTEN, MOST_TICKS = 12, 20
 # Strength of a plane's colour where nothing is known, and what is added where a class is certain.
 PAINT = (0.2, 0.6)
+ROLES = {colour: role for role, colour in DAY.items()}
 # Colours of metrics of which less is better, and of those of which more is.
 PALETTES = tuple(
     [matplotlib.colors.to_hex(c) for c in matplotlib.colormaps[name](np.linspace(0, 1, 256))]
     for name in ("viridis_r", "viridis")
+)
+
+# A curve of the table; the numbers beside it say the same to who hears the page.
+SPARK = (
+    f'<svg width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true">'
+    '<path d="<%= value %>"/></svg>'
 )
 
 SMALL: dict[str, Any] = {"height": 300, "tools": "pan,box_zoom,reset,save"}
@@ -75,7 +84,9 @@ def document_of(
         "baseline": baseline_in_words(comparison),
         "every": every or 0,
         "most_shown": MOST_SHOWN,
-        "verdicts": {verdict: [look.colour, look.shape] for verdict, look in VERDICTS.items()},
+        "themes": THEMES,
+        # Each verdict's role of a colour, and its marker.
+        "verdicts": {verdict: [ROLES[look.colour], look.shape] for verdict, look in VERDICTS.items()},
         # A line of some letters each: long labels would leave no room for the intervals.
         "folded": [re.sub(r"(.{22,}?), ", r"\1,\n", name) for name in data["names"]],
         "palettes": PALETTES,
@@ -94,7 +105,11 @@ def document_of(
         joined |= part.joined
         for name, model in part.shown.items():
             model.name = name
+            if isinstance(model, models.Widget):
+                model.stylesheets = [CONTROLS]
             document.add_root(model)
+    document.theme = FIGURES
+    joined["painted"] = painted(document)
     code = importlib.resources.files("regjax.report").joinpath("report.js").read_text("utf-8")
     document.js_on_event("document_ready", models.CustomJS(args=joined, code=code, module=False))
     return document
@@ -152,17 +167,21 @@ def _legend_below(plot: Any) -> None:
 def _maps(data: dict[str, Any]) -> Part:
     """Returns the heatmap."""
     colours = models.LinearColorMapper(palette=list(PALETTES[1]), low=0, high=1, nan_color=NOTHING)
-    cells = _source("x", "y", "value", "c", "name", "lost", "here", "star", "text")
+    cells = _source("x", "y", "value", "c", "name", "lost", "here", "star", "text", "near", "noise", "up")
     heat = _figure("", x_range=models.Range1d(0, 1), y_range=models.Range1d(0, 1))
     shade: Any = {"field": "value", "transform": colours}
     drawn = heat.rect("x", "y", 1, 1, source=cells, fill_color=shade, line_color="white")
+    # What was not shown to differ from the baseline is dotted, as noise.
+    dotted: dict[str, Any] = {"fill_alpha": 0, "line_alpha": 0, "hatch_pattern": ".", "hatch_scale": 7}
+    heat.rect("x", "y", 1, 1, source=cells, hatch_color="white", hatch_alpha="noise", **dotted)
     cross: dict[str, Any] = {"marker": "x", "size": 11, "line_color": CHOSEN, "line_width": 2.5}
     heat.scatter("x", "y", source=cells, line_alpha="lost", **cross)
     star: dict[str, Any] = {"marker": "star", "size": 20, "fill_color": "white", "line_color": "black"}
     heat.scatter("x", "y", source=cells, fill_alpha="star", line_alpha="star", **star)
     text: dict[str, Any] = {"text_align": "center", "text_baseline": "middle", "text_font_size": "11px"}
-    paper: dict[str, Any] = {"background_fill_color": "white", "background_fill_alpha": 0.65, "padding": 1}
+    paper: dict[str, Any] = {"background_fill_color": "white", "background_fill_alpha": 0.65, "padding": 0}
     heat.text("x", "y", "text", source=cells, y_offset=16, **text, **paper)
+    heat.text("x", "y", "near", source=cells, y_offset="up", text_font_style="bold", **text, **paper)
     frame: dict[str, Any] = {"fill_alpha": 0, "line_color": CHOSEN, "line_width": 3.5}
     heat.rect("x", "y", 1, 1, source=cells, line_alpha="here", **frame)
     heat.add_layout(models.ColorBar(color_mapper=colours, width=10), "right")
@@ -226,7 +245,6 @@ def _forest(data: dict[str, Any]) -> Part:
     )
     _clickable(plot, drawn, ("difference", "@difference{+0.0000}"), ("", "@verdict"))
     _by_category(plot.yaxis[0])
-    plot.xaxis.axis_label = f"difference in {data['units'][data['metric']]}"
     return Part({"forest": plot}, {"forest": plot, "forest_source": source})
 
 
@@ -301,7 +319,7 @@ def _plane(data: dict[str, Any], design: Design) -> Part:
     box = {"x": [x0], "y": [y0], "dw": [x1 - x0], "dh": [y1 - y0]}
     image = models.ColumnDataSource({"image": [np.zeros((2, 2), np.uint32)], **box})
     x, y = design.input_names
-    plot = _figure("what its first network predicts, and the samples", x_axis_label=x, y_axis_label=y,
+    plot = _figure("its first network, and the samples", x_axis_label=x, y_axis_label=y,
                    x_range=(x0, x1), y_range=(y0, y1), **SMALL)  # fmt: skip
     plot.image_rgba("image", "x", "y", "dw", "dh", source=image)
     points = points_of(design)
@@ -396,7 +414,7 @@ def _table(data: dict[str, Any]) -> Part:
     """Returns the table of all configurations, and what filters and sorts it."""
     axes = [axis["name"] for axis in data["axes"]]
     columns = [*data["columns"], *data["first"]]
-    source = _source("c", *columns)
+    source = _source("c", "curve", *columns)
     number = models.ScientificFormatter(precision=4, power_limit_low=-4, power_limit_high=6, nan_format="")
     plain = models.StringFormatter()
     words = ("rank", "networks", "verdict", *axes)
@@ -405,10 +423,14 @@ def _table(data: dict[str, Any]) -> Part:
                            width=120 if c == "verdict" else max(70, 8 * len(c)))
         for c in columns
     ]  # fmt: skip
+    picture = models.HTMLTemplateFormatter(template=SPARK)
+    line = models.TableColumn(field="curve", title=f"{data['curve']} by step", formatter=picture,
+                              width=WIDTH + 44, sortable=False)  # fmt: skip
+    shown.insert(len(axes) + ("rank" in columns), line)
     height = min(420, 60 + 26 * len(data["rank"]))
     table = models.DataTable(source=source, columns=shown, height=height, sizing_mode="stretch_width",
-                             index_position=None)  # fmt: skip
-    asked = models.TextInput(title="only lines with, such as: l2=0.1 difference>0", value="", width=340)
+                             index_position=None, autosize_mode="none")  # fmt: skip
+    asked = models.TextInput(title="only lines with, such as: l2=0.1 difference>0", value="", width=290)
     options = [(c, f"{c}, lowest first") for c in columns]
     options += [(f"-{c}", f"{c}, highest first") for c in columns]
     order = models.Select(title="sorted by", value=columns[0], options=options, width=250)

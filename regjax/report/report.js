@@ -7,7 +7,7 @@ const range = count => [...Array(count).keys()], pick = (values, places) => plac
 const total = values => values.reduce((a, b) => a + b, 0), byId = id => document.getElementById(id);
 const half = bits => (bits >> 15 ? -1 : 1) * ((bits & 0x7c00) === 0x7c00 ? NaN  // of float16
   : (bits & 0x7c00 ? 1024 + (bits & 1023) : 2 * (bits & 1023)) * 2 ** ((bits >> 10 & 31) - 25));
-const put = (source, columns) => { source.data = {...source.data, ...columns}; };
+const put = (s, more) => { s.data = {...s.data, ...more}; }, controls = {split, metric, across, down, along, filter, order};
 const part = (array, place, count) => array.subarray(place * count, (place + 1) * count);
 const halves = (a, place, count) => Float64Array.from(part(a, place, count), a.BYTES_PER_ELEMENT === 2 ? half : v => v);
 const number = v => typeof v !== "number" ? String(v) : Number.isFinite(v) ? String(+v.toPrecision(4)) : "";
@@ -15,9 +15,9 @@ const tell = (id, name, values) => { byId(id).textContent = p.words[name].replac
 const label = (i, texts = names) => (i === here ? "▸ " : "") + (i === p.chosen ? "★ " : "") + texts[i];
 const [helps, hurts, neither] = Object.keys(p.verdicts), above = p.higher[p.metric] ? 1 : -1;
 const shown = () => `${split.value}_${metric.value}`, kept = history.state ?? {};  // of before a reload
-const controls = {split, metric, across, down, along, filter, order};
 let here = Math.max(0, names.indexOf(kept.here ?? names[p.start])), baseline = names.indexOf(kept.baseline);
 let paired = baseline < 0 ? p.first : differencesTo(baseline); each(controls, (s, k) => { s.value = kept[k] ?? s.value; });
+const best = [...p.rank].indexOf(0), near = differencesTo(best).verdict;  // what the paired evidence cannot tell from the best
 function slice(...free) {  // configurations that differ from the shown one on these axes alone, the best in each place
   const cells = new Map(), fixed = axes.filter((a, k) => !free.includes(k));
   for (const i of range(n).filter(i => fixed.every(a => a.level[i] === a.level[here]))) {
@@ -26,10 +26,9 @@ function slice(...free) {  // configurations that differ from the shown one on t
   }
   return [...cells.values()];
 }
-function nearest(axis, level) {  // the configuration at a level that differs least from the shown one, the best of several
-  const same = i => axes.filter((a, k) => k !== axis && a.level[i] === a.level[here]).length;
-  return range(n).filter(i => axes[axis].level[i] === level).sort((i, j) => same(j) - same(i) || p.rank[i] - p.rank[j])[0];
-}
+const same = (axis, i) => axes.filter((a, k) => k !== axis && a.level[i] === a.level[here]).length;
+const nearest = (axis, level) => range(n).filter(i => axes[axis].level[i] === level)  // least unlike the shown, best of these
+  .sort((i, j) => same(axis, j) - same(axis, i) || p.rank[i] - p.rank[j])[0];
 function differencesTo(b) {  // as comparison.py, since those of every pair would not fit: see evidence.py
   const {lost, count} = evidence, found = each(p.first, (v, k) => k === "verdict" ? [] : new Float64Array(n).fill(NaN));
   const terms = i => evidence.examples ? halves(evidence.examples, i, evidence.num_examples) : [NaN], ofBaseline = terms(b);
@@ -78,42 +77,42 @@ function categories(axis, span, {name, texts}) {
   span.setv({start: -0.6, end: texts.length - 0.4});
 }
 function drawMaps() {
-  const [x, y, k] = [across, down, along].map(s => +s.value), of = k => axes[k] ?? {name: "", texts: [""]};
-  const cells = slice(x, y), line = slice(k), {values, low, high} = p.scores[shown()];
-  const at = (k, list) => list.map(i => axes[k]?.level[i] ?? 0);
+  const [x, y, k] = [across, down, along].map(s => +s.value), of = k => axes[k] ?? {name: "", texts: [""]}, line = slice(k);
+  const cells = slice(x, y), {values, low, high} = p.scores[shown()], many = cells.length > 60 || of(x).texts.length > innerWidth / 72;
+  const at = (k, list) => list.map(i => axes[k]?.level[i] ?? 0), judged = p.judged && shown() === p.metric;
   colours.setv({low, high, palette: p.palettes[+p.higher[metric.value]]});
   cell_source.data = {x: at(x, cells), y: at(y, cells), value: pick(values, cells), c: cells, name: cells.map(i => label(i)),
                       here: cells.map(i => +(i === here)), star: cells.map(i => +(i === p.chosen)),
-                      lost: pick(p.diverged, cells), text: cells.map(i => cells.length > 60 ? "" : number(values[i]))};
+                      near: cells.map(i => !judged ? "" : near[i] === neither ? "≈" : i === best ? p.words.best : ""),
+                      noise: cells.map(i => 0.7 * (judged && paired.verdict[i] === neither)), up: cells.map(() => many ? 0 : -16),
+                      lost: pick(p.diverged, cells), text: cells.map(i => many ? "" : number(values[i]))};
   gap_source.data = {x: at(k, line), c: line, name: line.map(i => label(i)), ...each(p.gap, v => pick(v, line))};
   [[heat.below, heat.x_range, x], [heat.left, heat.y_range, y], [gap.below, gap.x_range, k]].forEach(
     ([side, span, axis]) => categories(side[0], span, of(axis)));
-  tell("of_heat", split.value === "test" ? "heat_test" : "heat", {metric: shown()});
+  byId("evident").hidden = !judged; tell("of_heat", split.value === "test" ? "heat_test" : "heat", {metric: shown()});
 }
 function drawForest() {
   const all = range(n).filter(i => Number.isFinite(paired.difference[i])), ends = p.most_shown / 2;
   all.sort((i, j) => above * (paired.difference[i] - paired.difference[j]));
   const some = all.filter((i, k) => k < ends || k >= all.length - ends || i === here);
-  const style = k => some.map(i => p.verdicts[paired.verdict[i]][k]), size = some.map(i => i === here ? 14 : 8);
-  forest_source.data = {...each(paired, v => pick(v, some)), y: range(some.length), c: some, name: some.map(i => label(i)), size,
-                        colour: style(0), marker: style(1)};
+  const style = k => some.map(i => p.verdicts[paired.verdict[i]][k]), colour = style(0).map(role => theme()[role]);
+  forest_source.data = {...each(paired, v => pick(v, some)), y: range(some.length), c: some, name: some.map(i => label(i)),
+                        size: some.map(i => i === here ? 14 : 8), colour, marker: style(1)};
   categories(forest.left[0], forest.y_range, {name: "", texts: some.map(i => label(i, some.length > 12 ? names : p.folded))});
   tell("of_forest", "forest", {baseline: names[baseline] ?? p.baseline, some: some.length, all: all.length});
 }
 function draw() {
   drawMaps(); drawForest(); tell("shown", "shown", {name: label(here), verdict: paired.verdict[here]});
   dot_figure.left[0].axis_label = p.units[shown()];
-  const c = here, to = baseline < 0 ? p.counterpart[c] : baseline, of = dots.values[shown()];
-  curve_source.data = {step: part(curves.steps, curves.kind[c], curves.points),
-                       ...each(curves.means, v => halves(v, c, curves.points))};
+  const c = here, k = curves, to = baseline < 0 ? p.counterpart[c] : baseline, of = dots.values[shown()];
+  curve_source.data = {step: part(k.steps, k.kind[c], k.points), ...each(k.means, v => halves(v, c, k.points))};
   put(bar_source, {top: halves(p.bars.shares, c, bar_source.data.left.length)});
   put(dot_source, {value: [c, to].flatMap(i => [...halves(of, i, dots.count)])});
   numbers_source.data = {name: Object.keys(columns), value: Object.values(columns).map(v => number(v[c]))};
   if (networks && networks.place[c] >= 0) {
     const [x0, x1, y0, y1] = p.plane, f = network(c), side = range(80).map(k => (k + 0.5) / 80);
-    const colour = (u, v) => shade(f(x0 + u * (x1 - x0), y0 + v * (y1 - y0)));
-    const image = new plane_source.data.image[0].constructor(side.flatMap(v => side.map(u => colour(u, v))), [80, 80]);
-    put(plane_source, {image: [image]});
+    const image = side.flatMap(v => side.map(u => shade(f(x0 + u * (x1 - x0), y0 + v * (y1 - y0)))));
+    put(plane_source, {image: [new plane_source.data.image[0].constructor(image, [80, 80])]});
   } else if (predictions)
     put(prediction_source, each(predictions.columns, v => part(v, Math.max(0, predictions.place[c]), predictions.count)));
   byId("no_detail").hidden = detail.visible = (networks ?? predictions).place[c] >= 0;
@@ -127,21 +126,22 @@ function drawTable() {
     column ? compare(data[column]?.[i], sign, x) : `${names[i]} ${paired.verdict[i]}`.includes(word);
   const some = range(n).filter(i => asked.every(word => holds(i, word))), worst = v => v !== v;
   some.sort((i, j) => worst(by[i]) - worst(by[j]) || (falls ? -1 : 1) * ((by[i] > by[j]) - (by[i] < by[j])) || i - j);
-  table_source.data = {c: some, ...each(data, v => pick(v, some))};
+  table_source.data = {c: some, curve: pick(p.sparks, some), ...each(data, v => pick(v, some))};
   tell("found", unknown.length ? "found_not" : "found", {some: some.length, all: n, names: unknown.join(", ")});
 }
 function save() {
-  const {c, ...all} = table_source.data, quoted = v => typeof v === "string" ? `"${v}"` : v;
-  const lines = [Object.keys(all), ...c.map((_, k) => Object.values(all).map(v => quoted(v[k])))];
-  const href = URL.createObjectURL(new Blob(lines.map(v => `${v.join()}\n`), {type: "text/csv"}));
-  Object.assign(document.createElement("a"), {href, download: "regjax.csv"}).click();
+  const {c, curve, ...all} = table_source.data, quoted = v => typeof v === "string" ? `"${v}"` : v;
+  const lines = [Object.keys(all), ...c.map((_, k) => Object.values(all).map(v => quoted(v[k])))].map(v => `${v.join()}\n`);
+  Object.assign(document.createElement("a"), {href: URL.createObjectURL(new Blob(lines)), download: "regjax.csv"}).click();
 }
 const state = () => ({here: names[here], baseline: names[baseline], ...each(controls, s => s.value)});
-const keep = f => { f(); history.replaceState(state(), ""); };
+const keep = f => { f(); history.replaceState({...history.state, ...state()}, ""); };
+const theme = () => p.themes[document.documentElement.dataset.theme];
+const paint = () => { for (const [m, roles] of painted) m.setv(each(roles, role => theme()[role])); drawForest(); };
 const look = c => { here = c; pickers.forEach((s, k) => { s.value = String(axes[k].level[c]); }); draw(); };
 const rebase = b => { [baseline, paired] = [b, b < 0 ? p.first : differencesTo(b)]; draw(); drawTable(); };
 const on = (model, f) => (model.properties.value ?? model.selected.properties.indices).change.connect(() => keep(f));
-look(here); drawTable(); if (p.every) setTimeout(() => location.reload(), 1000 * p.every);
+addEventListener("theme", paint); paint(); look(here); drawTable(); if (p.every) setTimeout(() => location.reload(), 1000 * p.every);
 pickers.forEach((s, k) => on(s, () => { if (+s.value !== axes[k].level[here]) look(nearest(k, +s.value)); }));
 for (const s of [cell_source, gap_source, forest_source, table_source])
   on(s, () => s.selected.indices.slice(0, 1).forEach(i => { look(s.data.c[i]); s.selected.indices = []; }));

@@ -36,10 +36,19 @@ MOST_COLUMNS = 20
 
 # Captions, headings and buttons of the frame, report.html.
 FRAME = {
-    "thick_and_thin": "; thick: 95 %, thin: 95 % for all at once",
-    "marks": "; framed: shown below, ★: chosen, ×: networks diverged",
-    "gap": "how much better on training samples",
-    "of_gap": " than on validation samples, {metric}; 95 % of each alone",
+    "night": "Dark colours",
+    "numbers": "The numbers behind it",
+    "answer": "The answer",
+    "grid": "All configurations at a glance",
+    "details": "About this page",
+    "thick_and_thin": "Thick: 95 %, thin: 95 % for all at once",
+    "marks": "Framed: shown below, ★: chosen, ×: networks diverged. ",
+    "near": "≈: these scores cannot tell it from the best; ",
+    "noise": "dotted: no difference to the baseline was shown, so its colour may be noise. Both rest on the "
+    "95 % intervals of the paired differences, all at once. They do not know that the best was picked by "
+    "these scores.",
+    "gap": "How much better on training samples",
+    "of_gap": "Than on validation samples, {metric}; 95 % of each alone",
     "shown": "Shown: ",
     "rebase": "Make it the baseline",
     "first": "The first baseline again",
@@ -53,12 +62,22 @@ FRAME = {
     "copy_asked": "Copy",
     "facts": "How it was made",
 }
+# What a screen reader says of the figures of one configuration.
+PANELS = {
+    "loss": "Loss against the step",
+    "curve": "The metric against the step",
+    "detail": "What its first network predicts",
+    "dots": "Every network, beside those of the baseline",
+    "bars": "Histogram of the weights",
+    "numbers": "Table of its numbers",
+}
 # Texts that change with what is shown: report.js replaces each {name}.
 SCRIPT = {
-    "heat": "mean {metric}",
-    "heat_test": "mean {metric} (to look at, not to choose by)",
-    "forest": "difference to {baseline}; {some} of {all}",
+    "heat": "Mean {metric}",
+    "heat_test": "Mean {metric} (to look at, not to choose by)",
+    "forest": "Difference to {baseline}; {some} of {all}",
     "shown": "{name}: {verdict}",
+    "best": "best",
     "found": "{some} of {all} configurations",
     "found_not": "{some} of {all} configurations; no column {names}",
     "baseline": BASELINE,
@@ -108,6 +127,7 @@ def words_of(
     """Returns the texts of a page, plain: the frame escapes them. Arguments as of `html.page`."""
     words: dict[str, Any] = {
         "frame": FRAME,
+        "panels": PANELS,
         "title": about.source,
         "decision": ["No configuration is finished yet."],
         "warnings": [],
@@ -116,6 +136,7 @@ def words_of(
         "asked": "\n\n".join(part for part in (about.command, about.toml) if part),
         "every": about.every or 0,
         "comparable": False,
+        "gapped": False,
         "cells": "",
         "importance": [],
         "references": [],
@@ -131,7 +152,9 @@ def words_of(
     words["title"] = f"{about.source}: {counted(count, 'configuration')} × {counted(per, 'network')}"
     answered = [] if first is None else [first.sentence, first.numbers, first.details]
     words["decision"] = about.answer or [*answered, *decision(results, comparison, choice, missing)]
-    words["comparable"] = design.splits.kind != "none"
+    whole = int((results.num_ok() == per).sum())
+    words["comparable"] = design.splits.kind != "none" and whole > 1
+    words["gapped"] = design.splits.kind != "none" and whole > 0
     words["warnings"] += [*_diverged(results), *(() if choice is None or about.answer else choice.warnings)]
     notes = comparison.notes if comparison is not None else ()
     if comparison is not None and not has_families(design):
@@ -157,7 +180,7 @@ def inputs_in_words(importance: Importance | str | None) -> list[str]:
         return [] if importance is None else [importance]
     count = len(importance.table)
     some = f"; {MOST_COLUMNS} of {count:,} columns" if count > MOST_COLUMNS else ""
-    bars = FRAME["thick_and_thin"] if importance.has_intervals else ""
+    bars = f". {FRAME['thick_and_thin']}" if importance.has_intervals else ""
     return [importance.title + some + bars, *importance.notes]
 
 

@@ -13,6 +13,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 import regjax
+from regjax.plot.palette import THEMES
 from regjax.report import About, inputs, page
 from regjax.report import arrays as report_data
 from regjax.study.design import Design
@@ -256,6 +257,112 @@ def test_by_keyboard(planar, opened):
     wait_for(lambda: data_of(driver, "table")["verdict"] != before)
 
 
+FIGURE = "{ const m = %s.model; return [m.background_fill_color, m.left[0].major_label_text_color]; }"
+
+
+def looks(driver):
+    """Returns the colours of the page's paper and of a figure's background and labels."""
+    paper = driver.execute_script("return getComputedStyle(document.body).backgroundColor")
+    return [paper, *driver.execute_script(FIGURE % root(driver, "loss"))]
+
+
+def rgb(colour):
+    return f"rgb({int(colour[1:3], 16)}, {int(colour[3:5], 16)}, {int(colour[5:], 16)})"
+
+
+def test_day_and_night(planar, opened):
+    expected = {name: [rgb(of["paper"]), of["card"], of["ink"]] for name, of in THEMES.items()}
+    driver = opened(page(planar, planar.compare(), planar.best()))
+    try:
+        for theme in ("dark", "light"):
+            media = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
+            driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+            wait_for(lambda theme=theme: looks(driver) == expected[theme])
+            black = THEMES[theme]["black"]
+            wait_for(lambda black=black: black in data_of(driver, "forest")["colour"])
+        switch = driver.find_element("id", "theme")
+        assert switch.get_attribute("aria-pressed") == "false"
+        switch.send_keys(Keys.ENTER)
+        wait_for(lambda: looks(driver) == expected["dark"])
+        assert switch.get_attribute("aria-pressed") == "true"
+        keys(driver, "picker0", Keys.HOME)  # what is kept of a click keeps the switch too
+        driver.refresh()
+        wait_for(lambda: driver.execute_script("return document.getElementById('found').textContent"))
+        assert looks(driver) == expected["dark"]
+    finally:
+        driver.execute_script("history.replaceState(null, '')")
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+@pytest.mark.parametrize("which", ["planar", "one_split"])
+def test_the_page_fits_every_width(which, opened, request):
+    results = request.getfixturevalue(which)
+    driver = opened(page(results, results.compare(), results.best(), about=About(source=HOSTILE * 9)))
+    script = "return [document.documentElement.scrollWidth, innerWidth]"
+    try:
+        for width in (360, 800, 1400):
+            size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+            driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            wait_for(lambda width=width: driver.execute_script(script)[1] == width)
+            assert driver.execute_script(script)[0] <= width
+    finally:
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_marks_say_what_the_evidence_cannot_tell(planar, opened):
+    driver = opened(page(planar, planar.compare(), planar.best()))
+    cells = data_of(driver, "heat")
+    best = int(np.argmin(arrays(planar)["rank"]))
+    to_best = planar.compare(dict(planar.design.configurations[best])).table.set_index("name")["verdict"]
+    to_first = planar.compare().table.set_index("name")["verdict"]
+    for c, near, noise in zip(cells["c"], cells["near"], cells["noise"], strict=True):
+        name = planar.design.in_words(planar.design.configurations[c])
+        near_best = "best" if c == best else "≈" if to_best[name] == "not separated" else ""
+        assert near == near_best, name
+        assert (noise > 0) == (to_first.get(name) == "not separated"), name
+    assert {"best", "≈"} <= set(cells["near"])
+    assert driver.find_element("id", "evident").is_displayed()
+    keys(driver, "metric", Keys.END)  # of another metric this evidence says nothing
+    wait_for(lambda: not driver.find_element("id", "evident").is_displayed())
+    assert set(data_of(driver, "heat")["near"]) == {""}
+    assert set(data_of(driver, "heat")["noise"]) == {0}
+
+
+def test_a_curve_stands_in_every_row(planar, opened):
+    driver = opened(page(planar, planar.compare(), planar.best()))
+    table = data_of(driver, "table")
+    assert table["curve"] == [arrays(planar)["sparks"][c] for c in table["c"]]
+    drawn = f"return [...{root(driver, 'table')}.shadow_el.querySelectorAll('.slick-row svg path')]"
+    wait_for(lambda: driver.execute_script(f"{drawn}.map(e => e.getAttribute('d'))[0]") == table["curve"][0])
+
+
+def test_a_screen_reader_finds_its_way(planar, opened):
+    driver = opened(page(planar, planar.compare(), planar.best(), first=planar.compare_choice()))
+    count = "return document.querySelectorAll(arguments[0]).length"
+    for landmark in ("header", "main", "footer", "h1"):
+        assert driver.execute_script(count, landmark) == 1
+    # Each part has a name, and the name some text.
+    unnamed = """return [...document.querySelectorAll("section, figure, .panel")].filter(e => !e.hidden &&
+        !(e.ariaLabel || document.getElementById(e.getAttribute("aria-labelledby"))?.textContent.trim()))
+        .map(e => e.outerHTML.slice(0, 200))"""
+    assert driver.execute_script(unnamed) == []
+    assert driver.execute_script(count, "img:not([alt]), button:empty:not([hidden])") == 0
+    levels = driver.execute_script(
+        "return [...document.querySelectorAll('h1, h2, h3')].map(e => +e.tagName[1])"
+    )
+    assert max(np.diff(levels)) <= 1
+    # The numbers are behind a summary that Enter opens; who has the focus is seen.
+    numbers = driver.find_element("css selector", ".answer details")
+    assert not numbers.get_property("open")
+    summary = numbers.find_element("tag name", "summary")
+    driver.find_element("id", "theme").send_keys(Keys.TAB)
+    assert driver.switch_to.active_element == summary
+    assert float(summary.value_of_css_property("outline-width").removesuffix("px")) >= 2
+    summary.send_keys(Keys.ENTER)
+    wait_for(lambda: numbers.get_property("open"))
+    assert "selected among" in numbers.text
+
+
 @pytest.mark.slow
 def test_a_header_sorts_and_the_page_prints(planar, opened):
     driver = opened(page(planar, planar.compare(), planar.best()))
@@ -315,7 +422,7 @@ def test_the_columns_that_matter_are_drawn_by_name(real, opened, monkeypatch):
     monkeypatch.setattr(Design, "column_inputs", property(lambda self: columns))
     driver = opened(page(real, real.compare(), real.best()))
     found = real.importance(repeats=inputs.REPEATS)
-    assert f"{found.title}; thick: 95 %" in driver.find_element("tag name", "main").text
+    assert f"{found.title}. Thick: 95 %" in driver.find_element("tag name", "main").text
     drawn = data_of(driver, "importance")
     assert list(drawn["column"]) == found.table["column"].tolist()
     for name in ("importance", "low", "high", "family_low", "family_high"):
