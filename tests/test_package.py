@@ -123,6 +123,10 @@ TRAINING = {
     "engine.population", "engine.references", "engine.tune", "optuna.export", "optuna.trials",
     "sklearn.estimators", "sklearn.fitted", "sklearn.halving", "sklearn.path", "sklearn.rules",
     "sklearn.search", "engine.snapshots", "study.model", "tutorial.experiment", "tutorial.functions",
+    "plot.along", "plot.answers", "plot.columns", "plot.dataset", "plot.detectable", "plot.differences",
+    "plot.dropped", "plot.lines", "plot.maps", "plot.population", "plot.weights", "plot.decision",
+    "engine.refit", "engine.sweep", "report.html", "store.model_file", "store.onnx_file", "study.population",
+    "study.results", "study.tuned",
 }  # fmt: skip
 NAMED_TUPLES = {"_make", "_asdict", "_fields", "_field_defaults", "_replace"}
 

@@ -19,7 +19,7 @@ SWEEP = ("sweep", "two_regions")
 @click.option("--open/--no-open", "opens", default=True, help="Open the page in the browser, or do not.")
 @click.pass_obj
 def demo(started: float, out: str | None, opens: bool) -> None:
-    """Trains the built-in sweep in seconds, says what helped, and opens its page.
+    """Trains the built-in sweep, says what helped, and opens its page.
 
     240 networks learn 211 points of two classes, of which every tenth has the wrong label. The demo types two
     commands for you, and prints them.

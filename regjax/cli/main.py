@@ -34,7 +34,7 @@ regjax --help lists all commands, regjax COMMAND --help says what each does.
 # Heading -> {command: its help in one line}, in the order of use.
 PURPOSES = {
     "Begin": {
-        "demo": "A first answer in seconds: the built-in sweep and its page.",
+        "demo": "A first answer without a file: the built-in sweep and its page.",
         "compare": "A tutorial's three networks: none, L2 and dropout.",
     },
     "Ask": {
