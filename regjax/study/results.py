@@ -84,8 +84,6 @@ class Results:
         ... )
         >>> results
         <regjax.Results: 2 configurations × 1 seeds × 2 folds, 0 diverged>
-        >>> results.summary()["l2"].tolist()
-        [0.0, 1.0]
     """
 
     design: Design
@@ -195,12 +193,7 @@ class Results:
         return np.array([steps[row // per][record] for row, record in enumerate(self._final)])
 
     def table(self, metric: str, at: At = "final") -> np.ndarray:
-        """Returns a metric as `(configurations, seeds, folds)`.
-
-        Args:
-            metric: name of a recorded metric, such as "val_accuracy".
-            at: "final", or "at_best": at the best validation step.
-        """
+        """Returns a metric as `(configurations, seeds, folds)`. Arguments as in `values`."""
         design = self.design
         return self.values(metric, at).reshape(-1, len(design.seeds), design.num_folds)
 
@@ -319,11 +312,7 @@ class Results:
     def carried_on(self, metric: str, configuration: int) -> np.ndarray:
         """Returns the records of a configuration, `(seeds, folds, records)`, NaN past its last step.
 
-        A network that stopped early keeps its final value up to the last step.
-
-        Args:
-            metric: name of a recorded metric.
-            configuration: number of the configuration.
+        A network that stopped early keeps its final value up to the end. Arguments as in `values`.
         """
         design, steps = self.design, len(self.steps(configuration))
         first = design.index(configuration, 0, 0)
@@ -337,12 +326,7 @@ class Results:
         return table.reshape(len(design.seeds), design.num_folds, -1)
 
     def units(self, metric: str, at: At = "final") -> np.ndarray:
-        """Returns `(configurations, units)`: per fold the mean over seeds, or per seed on one split.
-
-        Args:
-            metric: name of a recorded metric, such as "val_accuracy".
-            at: "final", or "at_best": at the best validation step.
-        """
+        """Returns `(configurations, units)`: a mean over seeds, or a seed; arguments as in `values`."""
         table = self.table(metric, at).astype(np.float64)
         # Seeds of one fold share its samples: only folds are independent enough to count as evidence.
         return table.mean(axis=1) if self.design.splits.kind == "folds" else table[:, :, 0]

@@ -44,16 +44,12 @@ def load_2D_dataset(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarra
         ValueError: not such a file, see `regjax.load_mat`; or one without Xval and yval.
 
     Example:
-        >>> import scipy.io, tempfile
-        >>> import numpy as np
-        >>> from regjax.tutorial import load_2D_dataset
-        >>> folder = tempfile.TemporaryDirectory()
-        >>> X, y = np.zeros((4, 2)), np.array([[0], [1], [0], [1]])
-        >>> scipy.io.savemat(f"{folder.name}/data.mat", {"X": X, "y": y, "Xval": X, "yval": y})
-        >>> train_X, train_Y, test_X, test_Y = load_2D_dataset(f"{folder.name}/data.mat")
-        >>> train_X.shape, train_Y.shape
-        ((2, 4), (1, 4))
-        >>> folder.cleanup()
+        >>> import numpy as np, regjax.tutorial, scipy.io, tempfile
+        >>> arrays = {"X": np.eye(2), "y": [[0], [1]], "Xval": np.eye(2), "yval": [[0], [1]]}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     scipy.io.savemat(f"{folder}/data.mat", arrays)
+        ...     [array.shape for array in regjax.tutorial.load_2D_dataset(f"{folder}/data.mat")]
+        [(2, 2), (1, 2), (2, 2), (1, 2)]
     """
     train_set, test_set = load_mat(path)
     if test_set is None:
@@ -74,7 +70,6 @@ def initialize_parameters(layers_dims: Sequence[int]) -> Parameters:
         >>> {name: value.shape for name, value in initialize_parameters([2, 3, 1]).items()}
         {'W1': (3, 2), 'b1': (3, 1), 'W2': (1, 3), 'b2': (1, 1)}
     """
-    # A stream of its own: the tutorial's `np.random.seed(3)` would change the user's global one.
     stream = np.random.RandomState(3)
     parameters = {}
     for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(layers_dims), 1):
@@ -96,9 +91,8 @@ def sigmoid(x: ArrayLike) -> np.ndarray:
     """Returns 1/(1 + exp(-x)), of the shape of x.
 
     Example:
-        >>> import numpy as np
         >>> from regjax.tutorial import sigmoid
-        >>> sigmoid(np.array([0.0, 2.0])).round(3).tolist()
+        >>> sigmoid([0.0, 2.0]).round(3).tolist()
         [0.5, 0.881]
     """
     return _float64(activations.sigmoid, np.asarray(x))
@@ -108,9 +102,8 @@ def relu(x: ArrayLike) -> np.ndarray:
     """Returns max(x, 0), of the shape of x.
 
     Example:
-        >>> import numpy as np
         >>> from regjax.tutorial import relu
-        >>> relu(np.array([-1.0, 2.0])).tolist()
+        >>> relu([-1.0, 2.0]).tolist()
         [0.0, 2.0]
     """
     return _float64(activations.relu, np.asarray(x))
@@ -189,8 +182,7 @@ def compute_cost(A3: ArrayLike, Y: ArrayLike) -> float:
     0·log 0 counts as 0, so that a probability of exactly 0 or 1 gives no NaN; a certain mistake costs ∞.
 
     Args:
-        A3: probabilities of class 1, `(1, m)`.
-        Y: labels, `(1, m)`.
+        A3, Y: probabilities of class 1 and labels 0 and 1, `(1, m)` each.
 
     Raises:
         ValueError: arrays of different shapes.
@@ -213,20 +205,13 @@ def compute_cost_with_regularization(
 ) -> float:
     """Returns `compute_cost` + λ/(2m)·Σ W² over all layers, in nats.
 
-    Args:
-        A3: probabilities of class 1, `(1, m)`.
-        Y: labels 0 and 1, `(1, m)`.
-        parameters: the tutorial's dictionary.
-        lambd: λ, >= 0.
+    Arguments and errors as in `compute_cost`; parameters is the tutorial's dictionary, and lambd λ >= 0.
 
     Example:
-        >>> import numpy as np
-        >>> from regjax import tutorial
-        >>> parameters = tutorial.initialize_parameters([2, 4, 3, 1])
-        >>> X, Y = np.ones((2, 5)), np.ones((1, 5))
-        >>> A3, _ = tutorial.forward_propagation(X, parameters)
-        >>> tutorial.compute_cost_with_regularization(A3, Y, parameters, 0.0) == tutorial.compute_cost(A3, Y)
-        True
+        >>> import numpy as np, regjax.tutorial
+        >>> A3, Y, parameters = [[0.5, 0.5]], [[0, 1]], {"W1": np.array([[1, -1]]), "b1": np.zeros((1, 1))}
+        >>> round(regjax.tutorial.compute_cost_with_regularization(A3, Y, parameters, lambd=0.8), 4)
+        1.0931
     """
     m = np.shape(Y)[1]
     return compute_cost(A3, Y) + sum(
@@ -261,20 +246,14 @@ def backward_propagation_with_regularization(
 ) -> Parameters:
     """Returns the gradients of `compute_cost_with_regularization`, named as in `backward_propagation`.
 
-    Args:
-        X: inputs, `(2, m)`.
-        Y: labels, `(1, m)`.
-        cache: as `forward_propagation` returns it.
-        lambd: λ of the L2 penalty, >= 0.
+    Arguments as in `backward_propagation`; lambd is λ >= 0.
 
     Example:
         >>> import numpy as np
-        >>> from regjax import tutorial
-        >>> parameters = tutorial.initialize_parameters([2, 4, 3, 1])
-        >>> X, Y = np.ones((2, 5)), np.ones((1, 5))
-        >>> _, cache = tutorial.forward_propagation(X, parameters)
-        >>> tutorial.backward_propagation_with_regularization(X, Y, cache, 0.7)["dW1"].shape
-        (4, 2)
+        >>> from regjax.tutorial import backward_propagation_with_regularization, forward_propagation
+        >>> A1, cache = forward_propagation(np.eye(2), {"W1": np.array([[1, -1]]), "b1": np.zeros((1, 1))})
+        >>> sorted(backward_propagation_with_regularization(np.eye(2), np.array([[1, 0]]), cache, lambd=2))
+        ['dW1', 'dZ1', 'db1']
     """
     gradients = _gradients(X, Y, cache, masked=False)
     for layer in range(1, len(cache) // 4 + 1):
@@ -290,23 +269,17 @@ def backward_propagation_with_dropout(
 ) -> Parameters:
     """Returns the gradients after `forward_propagation_with_dropout`; dA is masked and divided by keep_prob.
 
-    Args:
-        X: `(n_features, m)`.
-        Y: labels 0 and 1, `(1, m)`.
-        cache: of `forward_propagation_with_dropout`.
-        keep_prob: the same as there, in (0, 1].
+    Arguments as in `backward_propagation`; cache and keep_prob are those of the forward pass with dropout.
 
     Raises:
         ValueError: keep_prob outside (0, 1].
 
     Example:
-        >>> import numpy as np
-        >>> from regjax import tutorial
-        >>> parameters = tutorial.initialize_parameters([2, 4, 3, 1])
-        >>> X, Y = np.ones((2, 5)), np.ones((1, 5))
-        >>> _, cache = tutorial.forward_propagation_with_dropout(X, parameters, 0.8)
-        >>> tutorial.backward_propagation_with_dropout(X, Y, cache, 0.8)["dW1"].shape
-        (4, 2)
+        >>> import numpy as np, regjax.tutorial
+        >>> X, parameters = np.ones((2, 4)), regjax.tutorial.initialize_parameters([2, 20, 3, 1])
+        >>> A3, cache = regjax.tutorial.forward_propagation_with_dropout(X, parameters, keep_prob=0.75)
+        >>> regjax.tutorial.backward_propagation_with_dropout(X, np.ones((1, 4)), cache, 0.75)["dW1"].shape
+        (20, 2)
     """
     _check_keep_prob(keep_prob)
     return _gradients(X, Y, cache, masked=True, keep_prob=keep_prob)
@@ -316,14 +289,12 @@ def update_parameters(parameters: Parameters, grads: Parameters, learning_rate: 
     """Returns the parameters after one step of gradient descent: W - learning_rate·dW, b - learning_rate·db.
 
     Args:
-        parameters: W1, b1, … of the network.
-        grads: dW1, db1, … of the same shapes.
+        parameters, grads: the tutorial's dictionaries; of the gradients those of parameters are read.
         learning_rate: step size, >= 0.
 
     Example:
-        >>> import numpy as np
-        >>> from regjax.tutorial import update_parameters
-        >>> update_parameters({"W1": np.ones((1, 2))}, {"dW1": np.array([[1.0, 2.0]])}, 0.25)
+        >>> import numpy as np, regjax.tutorial
+        >>> regjax.tutorial.update_parameters({"W1": np.ones((1, 2))}, {"dW1": np.array([[1.0, 2.0]])}, 0.25)
         {'W1': array([[0.75, 0.5 ]])}
     """
     return {name: value - learning_rate * grads[f"d{name}"] for name, value in parameters.items()}
@@ -332,17 +303,12 @@ def update_parameters(parameters: Parameters, grads: Parameters, learning_rate: 
 def predict_dec(parameters: Parameters, X: np.ndarray) -> np.ndarray:
     """Returns predictions as booleans, `(1, m)`: whether the probability is above ½.
 
-    Args:
-        parameters: W1, b1, … of the network.
-        X: inputs, `(2, m)`.
+    Arguments as in `forward_propagation`.
 
     Example:
-        >>> import numpy as np
-        >>> from regjax import tutorial
-        >>> parameters = tutorial.initialize_parameters([2, 4, 3, 1])
-        >>> X, Y = np.ones((2, 5)), np.ones((1, 5))
-        >>> tutorial.predict_dec(parameters, X).shape
-        (1, 5)
+        >>> import numpy as np, regjax.tutorial
+        >>> regjax.tutorial.predict_dec({"W1": np.array([[1, -1]]), "b1": np.zeros((1, 1))}, np.eye(2))
+        array([[ True, False]])
     """
     return forward_propagation(X, parameters)[0] > 0.5
 
@@ -350,18 +316,14 @@ def predict_dec(parameters: Parameters, X: np.ndarray) -> np.ndarray:
 def predict(X: np.ndarray, y: np.ndarray, parameters: Parameters) -> np.ndarray:
     """Prints the accuracy against labels y `(1, m)` and returns the predicted labels, `(1, m)`.
 
-    Args:
-        X: inputs, `(2, m)`.
-        y: labels, `(1, m)`.
-        parameters: W1, b1, … of the network.
+    The other arguments as in `forward_propagation`.
 
     Example:
-        >>> import numpy as np
-        >>> from regjax import tutorial
-        >>> parameters = tutorial.initialize_parameters([2, 4, 3, 1])
-        >>> X, Y = np.ones((2, 5)), np.ones((1, 5))
-        >>> labels = tutorial.predict(X, tutorial.predict_dec(parameters, X), parameters)
-        Accuracy: 1.0
+        >>> import numpy as np, regjax.tutorial
+        >>> parameters = {"W1": np.array([[1, -1]]), "b1": np.zeros((1, 1))}
+        >>> regjax.tutorial.predict(np.eye(2), np.array([[1, 1]]), parameters).tolist()
+        Accuracy: 0.5
+        [[1, 0]]
     """
     p = predict_dec(parameters, X).astype(int)
     print(f"Accuracy: {np.mean(p == y)}")
@@ -377,14 +339,11 @@ def plot_decision_boundary(model: Callable[[np.ndarray], np.ndarray], X: np.ndar
         y: labels 0 and 1, `(1, m)`.
 
     Example:
-        >>> import numpy as np
-        >>> from regjax import tutorial
-        >>> parameters = tutorial.initialize_parameters([2, 4, 3, 1])
-        >>> X, Y = np.ones((2, 5)), np.ones((1, 5))
-        >>> import matplotlib.pyplot as plt
-        >>> model = lambda x: tutorial.predict_dec(parameters, x.T)
-        >>> tutorial.plot_decision_boundary(model, X * [[0], [1]], Y)
-        >>> plt.close("all")
+        >>> import matplotlib.pyplot as plt, numpy as np, regjax.tutorial
+        >>> regjax.tutorial.plot_decision_boundary(lambda x: x[:, 0] > x[:, 1], np.eye(2), np.array([[1, 0]]))
+        >>> plt.gca().get_title()
+        'function: predicted class'
+        >>> plt.close()
     """
     import matplotlib.pyplot as plt  # only here: regjax draws without pyplot's global figures
 
@@ -404,8 +363,7 @@ def model(
 ) -> Parameters:
     """Returns the parameters of a network of 20 and 3 hidden units after full-batch gradient descent.
 
-    The random numbers are the tutorial's: weights from seed 3, dropout masks from seed 1 and therefore the
-    same at every iteration.
+    The random numbers are the tutorial's: weights from seed 3, masks from seed 1, alike at every iteration.
 
     Args:
         X: `(n_features, m)`.
