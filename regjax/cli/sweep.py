@@ -17,6 +17,7 @@ from regjax.cli import terminal
 from regjax.cli.help import LongCommand
 from regjax.cli.options import HEADINGS, MATTERS, sweep_options
 from regjax.cli.planned import Planned, planned_sweep
+from regjax.cli.stored import STORE
 from regjax.cli.terminal import Interrupted, ctrl_c, training_errors, user_errors
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ def sweep(
     written: list[str] = []
     try:
         if not as_json:
+            if path is None and "data" not in flags:
+                print(f"no file was named: this is the built-in set {spec.data['data']}")
             tables.show_columns(planned.design)
             print(planned.plan)
         results = _train(planned, _command(path, flags), as_json)
@@ -102,6 +105,9 @@ def sweep(
         print(json.dumps(tables.as_json(results, answers, seconds, written, beside), allow_nan=False))
     else:
         print(tables.ending(results, seconds, written))
+        if spec.store is not None:
+            of = "" if spec.store == STORE else f" {shlex.quote(spec.store)}"
+            print(f"next: regjax report{of} --open, regjax fit{of}")
 
 
 def _check_store(store: str | None, out: str) -> None:

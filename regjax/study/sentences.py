@@ -83,6 +83,7 @@ def named(configuration: Mapping[str, Any], digits: int = 4) -> str:
         if regularises and (value is None or value == OFF_VALUES[name]):
             continue
         words = NAMES.get(name, name.replace("_", " ") + " {}").format(as_text(value, digits))
+        words = "no hidden layer" if name == "hidden" and value == () else words
         (on if regularises else settings).append(words)
     first = on[0] + (f" with {' and '.join(on[1:])}" if on[1:] else "") if on else NONE
     return ", ".join([*([first] if told else []), *settings]) or "the defaults"

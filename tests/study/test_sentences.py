@@ -111,6 +111,7 @@ def test_configurations_have_names_that_a_person_says():
     assert named({"mixup": 0.2, "label_smoothing": 0.1, "l2": 0.012345678}) == (
         "mixup 0.2 with label smoothing 0.1 and λ = 0.01235"
     )
+    assert named({"hidden": (), "optimizer": "adam"}) == "no hidden layer, optimizer adam"
     assert named({"learning_rate": 0.1}) == "learning rate 0.1"  # of the regularisers nothing is said
     assert named({"l2": 0.0, "learning_rate": 0.3, "patience": 400.0}) == (
         "early stopping (patience 400), learning rate 0.3"
