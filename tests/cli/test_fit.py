@@ -43,7 +43,8 @@ def test_fit_says_what_was_chosen_and_why(folder, tmp_path):
     done = command("fit", folder / "store.sqlite", "--ensemble", 2, "-o", f"{tmp_path}/made/model/")
     assert done.returncode == 0, done.stderr
     chosen, trained, written = done.stdout.splitlines()
-    assert chosen.startswith("chosen: l2=")
+    assert chosen.startswith("chosen: λ = ")
+    assert ", which is l2=" in chosen
     assert "within one standard error" in chosen  # the rule that the sweep was begun with
     assert "validation loss" in chosen
     assert trained.startswith("trained: 2 networks (seed 0, 1) on all 150 rows, 5 columns as 12 inputs, in ")
