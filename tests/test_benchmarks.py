@@ -166,7 +166,7 @@ def test_bench_halving(monkeypatch, capsys, tmp_path):
     assert "times fewer steps" in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.nightly  # which runs the benchmark itself too
 def test_bench_coverage(monkeypatch, capsys, tmp_path):
     arguments = ["bench_coverage", "--sweeps", "2", "--harmless", "2", "--json", str(tmp_path / "r.json")]
     monkeypatch.setattr(sys, "argv", arguments)

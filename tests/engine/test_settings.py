@@ -133,7 +133,7 @@ CASES = [
         [(of_training, setting) for setting in SETTINGS if not dear(*setting)][::4],
     ),
     *(
-        pytest.param(kind, setting, marks=pytest.mark.slow if (i + j) % 4 == 0 else pytest.mark.nightly)
+        pytest.param(kind, setting, marks=pytest.mark.slow if (i + j) % 8 == 0 else pytest.mark.nightly)
         for i, kind in enumerate(REST)
         for j, setting in enumerate(SETTINGS)
     ),
