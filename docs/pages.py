@@ -191,6 +191,9 @@ def made() -> dict[str, str | bytes]:
     for module in (beside("regulariser_pages"), beside("notebooks")):
         if module is not None:
             found |= module.pages()
+    for page, content in found.items():
+        if page.startswith("notebooks/") and isinstance(content, str):
+            found[page] = SEARCHED_LAST + content
     return found | api_pages(tree()) | {"api/command-line.md": command_line()}
 
 
