@@ -123,11 +123,6 @@ def pages() -> dict[str, str | bytes]:
     return found
 
 
-def titles() -> dict[str, str]:
-    """Returns the name of each notebook -> its title."""
-    return {name: stored(name).cells[0].source.splitlines()[0].removeprefix("# ") for name in NAMES}
-
-
 def _shown(output: Any) -> Iterator[str]:
     """Yields the Markdown of an output that is no picture."""
     data = output.get("data", {})

@@ -21,9 +21,8 @@ import re
 import textwrap
 
 import pytest
-from surface import SURFACE
+from surface import CORE_MODULES, SURFACE, core_names
 
-CORE = ("activations", "convert", "losses", "metrics", "mlp", "objective", "penalties")
 ARRAYS = re.compile(r"ArrayLike|jax\.Array|np\.ndarray|Array\b")
 ELSEWHERE = re.compile(r"\b(arguments|parameters)\b[^.]*\bas (in|of)\b", re.IGNORECASE)
 SHAPE = re.compile(
@@ -35,13 +34,7 @@ SHAPE = re.compile(
 def surface():
     """Yields (name, object) of the public surface, methods included."""
     modules = {name: names.split() for name, names in SURFACE.items()}
-    for name in CORE:
-        module = importlib.import_module(f"regjax.core.{name}")
-        modules[f"regjax.core.{name}"] = [
-            key
-            for key, value in vars(module).items()
-            if not key.startswith("_") and getattr(value, "__module__", None) == module.__name__
-        ]
+    modules |= {f"regjax.core.{name}": core_names(name) for name in CORE_MODULES}
     for module, names in modules.items():
         for name in names:
             found = getattr(importlib.import_module(module), name)
@@ -58,10 +51,10 @@ NAMED = dict(surface())
 FUNCTIONS = {name: found for name, found in NAMED.items() if inspect.isfunction(inspect.unwrap(found))}
 
 
-def section(text, heading):
-    """Returns the indented text below a heading, or ""."""
-    found = re.search(rf"^{heading}:\n((?:[ \t]+.*\n?|\n)+)", text, re.MULTILINE)
-    return textwrap.dedent(found[1]) if found else ""
+def sections(text, heading):
+    """Returns the indented texts below a heading: one, or with that of its function two of a derivative."""
+    found = re.findall(rf"^{heading}:\n((?:[ \t]+.*\n?|\n)+)", text, re.MULTILINE)
+    return [textwrap.dedent(words) for words in found]
 
 
 def entries(text):
@@ -93,8 +86,8 @@ def test_it_has_a_first_sentence(name):
 def test_every_parameter_is_described_and_arrays_with_their_shapes(name):
     text, given = text_of(name), parameters(FUNCTIONS[name])
     described = {}
-    for found in re.findall(r"^Args:\n((?:[ \t]+.*\n?|\n)+)", text, re.MULTILINE):
-        described |= entries(textwrap.dedent(found))
+    for words in sections(text, "Args"):
+        described |= entries(words)
     if ELSEWHERE.search(text) or (not described and len(given) < 2):
         return
     for parameter in given:
@@ -114,7 +107,7 @@ def test_errors_that_it_raises_are_named(name):
     for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             raised |= {node.exc.func.id} if isinstance(node.exc.func, ast.Name) else set()
-    named = section(text_of(name), "Raises")
+    named = "".join(sections(text_of(name), "Raises")[:1])
     assert not {error for error in raised if error not in named}
 
 

@@ -306,13 +306,17 @@ def test_doctests_of(module):
     assert failed == 0
 
 
+def as_a_user(command, folder, path=""):
+    """Runs a command in a folder; tests compile with less optimisation and by XLA, users do not."""
+    headless = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    surroundings = {"PYTHONPATH": str(ROOT), "REGJAX_KERNEL": "native", "PATH": path + os.environ["PATH"]}
+    options = {"cwd": folder, "env": headless | surroundings, "timeout": 300}
+    return subprocess.run(command, capture_output=True, text=True, **options)
+
+
 @pytest.mark.slow
 def test_readme_examples_run(tmp_path):
-    # In a process of its own, as for users: here programs are compiled with less optimisation, and by XLA.
-    command = [sys.executable, "-m", "doctest", ROOT / "README.md"]
-    surroundings = {**os.environ, "PYTHONPATH": str(ROOT), "REGJAX_KERNEL": "native"}
-    options = {"cwd": tmp_path, "env": surroundings, "timeout": 300}  # it draws a picture
-    done = subprocess.run(command, capture_output=True, text=True, **options)
+    done = as_a_user([sys.executable, "-m", "doctest", ROOT / "README.md"], tmp_path)
     assert done.returncode == 0, done.stdout
     assert (ROOT / "README.md").read_text().count(">>> ") >= 5
 
@@ -324,22 +328,11 @@ def test_readmes_minute_on_the_command_line_runs_and_says_what_it_shows(tmp_path
     (shown,) = re.findall(r"```console\n(.*?)```", readme, re.DOTALL)
     (tmp_path / "regjax").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m regjax "$@"\n')
     (tmp_path / "regjax").chmod(0o755)
-    path = f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    headless = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
-    surroundings = {**headless, "PATH": path, "PYTHONPATH": str(ROOT), "REGJAX_KERNEL": "native"}
-    done = subprocess.run(
-        ["bash", "-euc", commands],
-        cwd=tmp_path,
-        env=surroundings,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = as_a_user(["bash", "-euc", commands], tmp_path, f"{tmp_path}:{Path(sys.executable).parent}:")
     assert done.returncode == 0, done.stderr
     # Another processor rounds in another order: the last digits of an interval may differ.
-    answer = re.search(r"helps: 0\.3\d? better than none in validation R²", shown)
-    assert answer is not None
-    assert re.search(r"helps: 0\.3\d? better than none in validation R²", done.stdout), done.stdout
+    for text in (shown, done.stdout):
+        assert re.search(r"helps: 0\.3\d? better than none in validation R²", text), text
     for line in shown.splitlines():
         assert re.sub(r"[\d.+]+.*", "", line) in done.stdout, line
     assert f"open {(tmp_path / 'report.html').as_uri()}" in done.stdout

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from browser import browser
 from pages import wait_for
+from surface import core_names
 
 pytest.importorskip("mkdocs", reason="the site is built with the extra `docs`")
 pytest.importorskip("mkdocstrings", reason="the site is built with the extra `docs`")
@@ -69,11 +70,7 @@ def public_names():
     for path in ("regjax", *pages.PACKAGES):
         names |= {f"{path}.{name}" for name in importlib.import_module(path).__all__}
     for name in pages.CORE_MODULES:
-        module = importlib.import_module(f"regjax.core.{name}")
-        for key, value in vars(module).items():
-            own = getattr(value, "__module__", None) == module.__name__
-            if not key.startswith("_") and own and not key.isupper():
-                names.add(f"{module.__name__}.{key}")
+        names |= {f"regjax.core.{name}.{key}" for key in core_names(name) if not key.isupper()}
     return names
 
 

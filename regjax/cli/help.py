@@ -6,7 +6,6 @@ completion of a name take a tenth of a second. `sweep`, `plan` and `tune` are a 
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import click
 
 from regjax.cli.letters import Context
+from regjax.core.checks import did_you_mean
 
 
 class Commands(click.Group):
@@ -50,19 +50,21 @@ class Commands(click.Group):
         """Returns (name, command, the other words); of a name that is unknown, says which is meant."""
         name = args[0]
         if not name.startswith("-") and name not in self.list_commands(ctx):
-            near = difflib.get_close_matches(name, self.list_commands(ctx), 1)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            ctx.fail(f"command must be one of {', '.join(self.list_commands(ctx))}; got {name!r}{meant}")
+            known = self.list_commands(ctx)
+            ctx.fail(f"command must be one of {', '.join(known)}; got {name!r}{did_you_mean(name, known)}")
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
         """Returns the commands that begin so, with their helps; imports none of them."""
         from click.shell_completion import CompletionItem
 
-        found = [(name, words) for commands in self.purposes.values() for name, words in commands.items()]
-        return [CompletionItem(name, help=words) for name, words in found if name.startswith(incomplete)] + (
-            click.Command.shell_complete(self, ctx, incomplete)
-        )
+        found = [
+            CompletionItem(name, help=words)
+            for commands in self.purposes.values()
+            for name, words in commands.items()
+            if name.startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the commands under their headings."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from regjax.cli.options import FLAGS, SECTIONS
+from regjax.cli.stored import STORE
 from regjax.cli.values import assignments_of, values_of
 from regjax.core.checks import check_known, shortened, shown
 from regjax.data.datasets import DEFAULT
@@ -40,7 +41,7 @@ DEFAULTS = {
     "stopping": PYTHON_DEFAULTS.get("stopping"),
     "rule": Questions.rule,
     "allow_diverged": Questions.allow_diverged,
-    "store": "regjax.sqlite",
+    "store": STORE,
 }
 DEFAULT_FOLDS = 5
 QUESTIONS = tuple(field.name for field in dataclasses.fields(Questions))

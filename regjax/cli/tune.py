@@ -13,6 +13,7 @@ import click
 from regjax.cli import terminal
 from regjax.cli.help import LongCommand
 from regjax.cli.options import AXES, CONFIG, DATA, SWEEP, Flag, complete_data, flags_of, one_source
+from regjax.cli.stored import STORE
 from regjax.cli.terminal import Interrupted, training_errors, user_errors
 from regjax.cli.values import assignments_of, read_text, values_of
 from regjax.study.configuration import CONFIG_AXES
@@ -171,7 +172,7 @@ def _arguments(source: str | None, flags: dict[str, Any], space_file: str | None
         fixed = name in CONFIG and not (name in CONFIG_AXES and isinstance(value, list))
         (config if fixed else space)[name] = value
     search = {name: given.pop(name) for name in SEARCH if name in given}
-    store = given.pop("store", "regjax.sqlite")
+    store = given.pop("store", STORE)
     if "baseline" in given:
         given["baseline"] = assignments_of(given["baseline"], "learning_rate=0.01,hidden=32")
     if space_file is not None:

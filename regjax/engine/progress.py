@@ -46,8 +46,8 @@ class Progress(NamedTuple):
         if self.phase == "compile":
             return f"compiling for {counted(self.num_rows, 'network')}"
         # Less than half a second is as good as over.
-        late = self.seconds_left is None or self.seconds_left < 0.5
-        left = "" if late else f", {duration(self.seconds_left or 0)} left"
+        seconds = self.seconds_left or 0.0
+        left = f", {duration(seconds)} left" if seconds >= 0.5 else ""
         best = f", best so far {self.best}" if self.best else ""
         return f"{self.done:,} of {counted(self.num_rows, 'network')} done, {self.alive:,} alive{left}{best}"
 

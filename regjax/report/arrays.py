@@ -18,7 +18,7 @@ from regjax.plot.samples import plane
 from regjax.report.compact import BUDGET, as_half
 from regjax.report.evidence import counterparts, differences, evidence, gaps
 from regjax.report.networks import MOST_POINTS, histograms, networks, predictions, rows_kept
-from regjax.report.sparks import sparks
+from regjax.report.sparks import sparks, spread
 from regjax.study.comparison import Comparison
 from regjax.study.configuration import value_of
 from regjax.study.design import Design
@@ -157,7 +157,7 @@ def curves(results: Results, names: list[str]) -> dict[str, Any]:
     for number in kinds.values():
         members = np.flatnonzero(kind == number).tolist()
         every = results.steps(members[0])
-        places = np.round(np.linspace(0, len(every) - 1, points)).astype(int)
+        places = spread(len(every), points)
         steps[number] = every[places]
         for name, configuration in itertools.product(names, members):
             table = results.carried_on(name, configuration)

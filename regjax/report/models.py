@@ -25,7 +25,7 @@ from regjax.plot.palette import BLUE, CHOSEN, GREEN, NOTHING, THEMES, VERDICTS, 
 from regjax.report.arrays import points_of
 from regjax.report.networks import BARS, labels_of
 from regjax.report.sparks import HEIGHT, WIDTH
-from regjax.report.themes import CONTROLS, DAY, FIGURES, painted
+from regjax.report.themes import CONTROLS, DAY, FIGURES, ROLES, painted
 from regjax.report.words import MOST_COLUMNS, SCRIPT, baseline_in_words
 from regjax.study.comparison import Comparison
 from regjax.study.design import Design
@@ -39,7 +39,6 @@ MOST_SHOWN = 24
 MOST_WRITTEN, MOST_TICKS = 12, 20
 # Strength of a plane's colour where nothing is known, and what is added where a class is certain.
 PAINT = (0.2, 0.6)
-ROLES = {colour: role for role, colour in DAY.items()}
 # Colours of metrics of which less is better, and of those of which more is.
 PALETTES = tuple(
     [matplotlib.colors.to_hex(c) for c in matplotlib.colormaps[name](np.linspace(0, 1, 256))]

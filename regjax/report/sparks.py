@@ -29,8 +29,7 @@ def sparks(results: Results, metric: str) -> list[str]:
     values = np.full((len(results.design.configurations), POINTS), np.nan)
     for configuration, line in enumerate(values):
         table = results.carried_on(metric, configuration)
-        places = np.round(np.linspace(0, table.shape[-1] - 1, POINTS)).astype(int)
-        line[:] = table[:, :, places].mean(axis=(0, 1))
+        line[:] = table[:, :, spread(table.shape[-1], POINTS)].mean(axis=(0, 1))
     values[~np.isfinite(values)] = np.nan
     seen = values[np.isfinite(values)]
     low, high = np.quantile(seen, (CUT, 1 - CUT)) if seen.size else (0.0, 1.0)
@@ -38,6 +37,15 @@ def sparks(results: Results, metric: str) -> list[str]:
     tops = 1 + (1 - share) * (HEIGHT - 2)
     x = np.round(np.linspace(1, WIDTH - 1, POINTS)).astype(int).tolist()
     return [path(x, line) for line in tops]
+
+
+def spread(count: int, points: int) -> np.ndarray:
+    """Returns the indices of so many records of a curve, evenly over all of them, the ends included.
+
+    >>> spread(5, 3).tolist()
+    [0, 2, 4]
+    """
+    return np.round(np.linspace(0, count - 1, points)).astype(int)
 
 
 def path(x: list[int], y: np.ndarray) -> str:

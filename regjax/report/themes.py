@@ -18,6 +18,8 @@ from bokeh.themes import Theme
 from regjax.plot.palette import THEMES
 
 DAY = THEMES["light"]
+# Colour by day -> its role.
+ROLES = {colour: role for role, colour in DAY.items()}
 _SURFACE = {"background_fill_color": DAY["card"], "border_line_color": DAY["line"]}
 _AXIS = {
     "axis_label_text_color": DAY["ink"], "major_label_text_color": DAY["ink"],
@@ -74,10 +76,9 @@ def painted(document: Document) -> list[tuple[Model, dict[str, str]]]:
 
     A colour that is none of the theme, such as those of classes and of a heatmap, is the same day and night.
     """
-    roles = {colour: role for role, colour in DAY.items()}
     found = []
     for model in sorted(document.models, key=lambda model: model.id):
-        mine = {name: roles[value] for name in model.properties() if (value := _colour(model, name)) in roles}
+        mine = {name: ROLES[value] for name in model.properties() if (value := _colour(model, name)) in ROLES}
         if mine:
             found.append((model, mine))
     return found

@@ -19,7 +19,7 @@ from regjax.study import families, intervals
 from regjax.study.configuration import Configuration, value_of
 from regjax.study.design import Design
 from regjax.study.families import Sampling, Together, together
-from regjax.study.intervals import Interval, as_number, between, rounded
+from regjax.study.intervals import Interval, as_number, between, rounded, with_interval
 from regjax.study.notebook import card
 from regjax.study.selection import higher_is_better, left_out, ranking
 from regjax.study.words import as_cell, describe
@@ -432,7 +432,7 @@ def numbers_in_words(design: Design, entry: Mapping[str, Any]) -> str:
         spread = "no interval" if count < 2 else f"no spread in {count} {design.evidence.kind}"
         return f"{as_number(entry['difference'], '+')}, {spread}"
     half = (entry["high"] - entry["low"]) / 2
-    words = rounded(entry["difference"], half, "+") + " " + between(entry["low"], entry["high"], half, "+")
+    words = with_interval(entry["difference"], entry["low"], entry["high"], "+")
     if not math.isnan(entry["sampling_se"]):
         words += f", held-out samples ± {rounded(entry['sampling_se'], half)} (1 se)"
     if math.isnan(entry["family_low"]):

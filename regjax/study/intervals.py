@@ -95,6 +95,17 @@ def between(low: float, high: float, half: float, sign: str = "") -> str:
     return f"[{rounded(low, half, sign)}, {rounded(high, half, sign)}]"
 
 
+def with_interval(value: float, low: float, high: float, sign: str = "") -> str:
+    """Returns a number and its interval, both rounded to half of that interval.
+
+    Example:
+        >>> with_interval(0.12894, 0.08, 0.176, "+")
+        '+0.1289 [+0.0800, +0.1760]'
+    """
+    half = (high - low) / 2
+    return f"{rounded(value, half, sign)} {between(low, high, half, sign)}"
+
+
 def shown_ends(metric: str, low: float, high: float) -> tuple[float, float]:
     """Returns the ends of an interval of a mean as they are shown: accuracies within [0, 1], R² at most 1.
 

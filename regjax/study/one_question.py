@@ -26,7 +26,7 @@ from regjax.study.comparison import (
 )
 from regjax.study.configuration import Configuration, value_of
 from regjax.study.design import Design
-from regjax.study.intervals import Interval, as_number, between, rounded
+from regjax.study.intervals import Interval, as_number, with_interval
 from regjax.study.notebook import card
 from regjax.study.selection import Rule, chooser, higher_is_better, left_out
 from regjax.study.sentences import answer, baseline_named
@@ -104,8 +104,7 @@ class ChoiceComparison:
         if math.isnan(self.se):
             difference = as_number(self.difference, "+") if self.difference else "0.0"
             return f"{difference} {self.metric}, no spread {self.units}"
-        half = (self.high - self.low) / 2
-        found = f"{rounded(self.difference, half, '+')} {between(self.low, self.high, half, '+')}"
+        found = with_interval(self.difference, self.low, self.high, "+")
         return f"{found} {self.metric} {self.units}: {self.verdict}"
 
     @property

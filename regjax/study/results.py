@@ -116,16 +116,15 @@ class Results:
         design, count = self.design, len(self.design.configurations)
         if design.splits.kind == "none":
             return card(repr(self).strip("<>"), notes=self.notes)
-        first = (
-            f"{count:,} × {design.num_replicates} networks, {int(np.sum(self.diverged_at >= 0)):,} diverged"
-        )
         try:
             first = (
                 self.compare_choice().sentence if design.splits.kind == "folds" else self.best().in_words()
             )
         except ValueError as error:  # one configuration, all diverged: the counts, and why there is no answer
-            first += f"; no answer: {error}"
-        scores = self.units(self.metric)
+            diverged = int(np.sum(self.diverged_at >= 0))
+            counts = f"{count:,} × {design.num_replicates} networks, {diverged:,} diverged"
+            first = f"{counts}; no answer: {error}"
+        scores, num_ok = self.units(self.metric), self.num_ok()
         rows = []
         for place in ranking(scores.mean(axis=1), higher_is_better(self.metric))[:MOST_ROWS]:
             found = unit_interval(design, scores[place])
@@ -133,7 +132,7 @@ class Results:
             name = design.in_words(design.configurations[place], 4)
             interval = between(found.low, found.high, half) if half > 0 else "–"
             numbers = "–" if np.isnan(found.mean) else rounded(found.mean, half), interval
-            rows.append((name, *numbers, f"{self.num_ok()[place]} of {design.num_replicates}"))
+            rows.append((name, *numbers, f"{num_ok[place]} of {design.num_replicates}"))
         head = ("configuration", self.metric, "95 %", "networks ok")
         return card(first, head, rows, count=count, notes=self.notes)
 

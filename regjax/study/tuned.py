@@ -17,7 +17,7 @@ from regjax.core.checks import check_choice, check_count, counted, shown
 from regjax.study.comparison import Comparison
 from regjax.study.configuration import Configuration
 from regjax.study.halving import Arena
-from regjax.study.intervals import Interval, as_number, between, rounded
+from regjax.study.intervals import Interval, as_number, with_interval
 from regjax.study.model import Model
 from regjax.study.notebook import card
 from regjax.study.results import Results
@@ -307,11 +307,9 @@ class Tuned:
     def numbers(self) -> str:
         """The numbers of the answer in one line, "" where there is none."""
         found = self.difference
-        half = (found.high - found.low) / 2
-        if not self.verdict or math.isnan(half):
+        if not self.verdict or math.isnan(found.high - found.low):
             return ""
-        ends = between(found.low, found.high, half, "+")
-        return f"{rounded(found.mean, half, '+')} {ends} {self.metric}: {self.verdict}"
+        return f"{with_interval(found.mean, found.low, found.high, '+')} {self.metric}: {self.verdict}"
 
     @property
     def summary(self) -> list[str]:

@@ -1,5 +1,7 @@
 """The public names, pinned: a name that comes or goes is a change that the changelog tells."""
 
+import importlib
+
 # The documented surface: all else may change without a word.
 SURFACE = {
     "regjax": """Config HParams Data load_mat load_npz load_table two_regions Layer init_params forward
@@ -19,3 +21,15 @@ SURFACE = {
         forward_propagation forward_propagation_with_dropout initialize_parameters load_2D_dataset model
         plot_decision_boundary predict predict_dec relu sigmoid update_parameters""",
 }
+# Modules of `regjax.core` whose names without an underscore are public.
+CORE_MODULES = ("activations", "convert", "losses", "metrics", "mlp", "objective", "penalties")
+
+
+def core_names(name):
+    """Returns the functions and classes that a module of `regjax.core` defines and does not hide."""
+    module = importlib.import_module(f"regjax.core.{name}")
+    return [
+        key
+        for key, value in vars(module).items()
+        if not key.startswith("_") and getattr(value, "__module__", None) == module.__name__
+    ]
