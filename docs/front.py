@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 
 import regjax
 from regjax import plot
-from regjax.study.sentences import named
+from regjax.study.sentences import choice_named
 
 # Rows of the data set, and of the smaller one of which the same question is asked.
 ROWS, FEWER = 1_000, 200
@@ -35,14 +35,15 @@ def main() -> None:
     results, fewer = sweep(ROWS), sweep(FEWER)
     chosen = results.best()
     scores = results.summary()["val_accuracy"]
-    axes = {name: chosen.configuration[name] for name in results.design.axes}
     figure = plt.figure(figsize=(11, 7.2), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=[1.5, 1])
     left, right = above.subplots(1, 2)
     plot.boundary(results, configuration=0, ax=left)
     plot.boundary(results, configuration=chosen.index, ax=right)
     left.set_title(f"no regularisation: {scores.iloc[0]:.1%} of held-out rows right")
-    right.set_title(f"{named(axes)}: {scores.iloc[chosen.index]:.1%}")
+    right.set_title(
+        f"{choice_named(chosen.configuration, results.design.axes)}: {scores.iloc[chosen.index]:.1%}"
+    )
     for ax, found, rows in zip(
         below.subplots(1, 2, sharex=True), (results, fewer), (ROWS, FEWER), strict=True
     ):

@@ -25,10 +25,12 @@ from surface import CORE_MODULES, SURFACE, core_names
 
 ARRAYS = re.compile(r"ArrayLike|jax\.Array|np\.ndarray|Array\b")
 ELSEWHERE = re.compile(r"\b(arguments|parameters)\b[^.]*\bas (in|of)\b", re.IGNORECASE)
+# A shape such as `(n, d)`, or in words; a lone pair of brackets may be anything.
 SHAPE = re.compile(
-    r"\([^()]*,[^()]*\)|shape|any number|scalar|whole number|may be traced|key|one value|per layer",
+    r"`\([^()`]*,[^()`]*\)`|\bshapes?\b|any number|scalar|whole number|may be traced|one value|per layer",
     re.IGNORECASE,
 )
+AS_IN = re.compile(r"\bas in `([\w.]+)`")
 
 
 def surface():
@@ -64,6 +66,11 @@ def entries(text):
     return {name.strip("* "): words for names, words in pairs for name in re.split(r", | and ", names)}
 
 
+def described_in(text):
+    """Returns name -> text of the parameters that a docstring describes."""
+    return {name: words for args in sections(text, "Args") for name, words in entries(args).items()}
+
+
 def parameters(function):
     return [p for p in inspect.signature(function).parameters.values() if p.name not in ("self", "cls")]
 
@@ -84,20 +91,20 @@ def test_it_has_a_first_sentence(name):
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_parameter_is_described_and_arrays_with_their_shapes(name):
-    text, given = text_of(name), parameters(FUNCTIONS[name])
-    described = {}
-    for words in sections(text, "Args"):
-        described |= entries(words)
+    text, given, described = text_of(name), parameters(FUNCTIONS[name]), described_in(text_of(name))
     if ELSEWHERE.search(text) or (not described and len(given) < 2):
         return
     for parameter in given:
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             continue
-        if parameter.name not in described and " as in `" in described.get("options", ""):
-            continue  # of the function that it names
+        if parameter.name not in described:
+            # The function that `**options` names has it.
+            for other in AS_IN.findall(described.get("options", "")):
+                described |= described_in(text_of(other if other in NAMED else f"regjax.{other}"))
         assert parameter.name in described, f"Args: lacks {parameter.name}"
         if ARRAYS.search(str(parameter.annotation)) and "Callable" not in str(parameter.annotation):
-            assert SHAPE.search(described[parameter.name]), f"{parameter.name} has no shape"
+            has_shape = "key" in parameter.name or SHAPE.search(described[parameter.name])
+            assert has_shape, f"{parameter.name} has no shape"
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -70,6 +70,7 @@ TESTED_IN = {
     "data.delimited": "data/test_files.py",
     "data.dialect": "data/test_files.py",
     "data.layout": "data/test_files.py",
+    "data.names": "data/test_datasets.py",
     "data.reading": "data/test_loaders.py",
     "study.evidence": "study/test_design.py",
     "study.forecast": "study/test_pilot.py",

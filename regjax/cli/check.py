@@ -10,7 +10,7 @@ from regjax.cli import terminal
 @click.command()
 @terminal.cache_option
 def check(compilation_cache: bool) -> int:
-    """Holds every hand-derived gradient against jax.grad and central differences.
+    """Compares every hand-derived gradient with jax.grad and central differences.
 
     Those of the native kernel too, which is built for it where there is a C++ compiler. Exit code 1 if any
     exceeds its bound.

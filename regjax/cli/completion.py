@@ -11,13 +11,15 @@ from click.shell_completion import get_completion_class
 from regjax.cli import terminal
 
 SHELLS = ("bash", "zsh", "fish")
+# A script calls `regjax` with this variable in the environment, and click answers.
+VARIABLE = "_REGJAX_COMPLETE"
 
 
 @click.command()
 @click.argument("shell", type=click.Choice(SHELLS), required=False)
 @click.option("--install", is_flag=True, help="Write the script where the shell finds it.")
 def completion(shell: str | None, install: bool) -> None:
-    """Prints the script with which a shell completes commands, options and values at the Tab key.
+    """Lets the Tab key complete commands, options and values: prints the script that a shell runs.
 
     \b
       regjax completion bash --install      write it where bash finds it
@@ -35,7 +37,8 @@ def completion(shell: str | None, install: bool) -> None:
         return
     with terminal.user_errors():
         path = place_of(shell)
-        if path.exists() and path.read_text("utf-8", "replace") != script:
+        # Another version of click writes another script, with the same variable.
+        if path.exists() and VARIABLE not in path.read_text("utf-8", "replace"):
             raise ValueError(f"{path} must be absent or regjax's own, got another script there")
         path.parent.mkdir(parents=True, exist_ok=True)
         terminal.write(path, lambda part: part.write_text(script, "utf-8"))
@@ -49,8 +52,7 @@ def script_of(shell: str) -> str:
     """Returns click's script for a shell."""
     found = get_completion_class(shell)
     assert found is not None, shell
-    # The script calls `regjax` with this variable, and click answers.
-    return found(click.Command("regjax"), {}, "regjax", "_REGJAX_COMPLETE").source().lstrip("\n") + "\n"
+    return found(click.Command("regjax"), {}, "regjax", VARIABLE).source().lstrip("\n") + "\n"
 
 
 def place_of(shell: str) -> Path:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from pathlib import Path
 
 import click
 
 from regjax.cli import terminal
+from regjax.cli.values import as_argument
 
 # The sweep's own name stands for the defaults: 12 configurations × 4 seeds × 5 folds of the built-in set.
 SWEEP = ("sweep", "two_regions")
@@ -28,17 +28,20 @@ def demo(started: float, out: str | None, opens: bool) -> None:
     from regjax.cli.sweep import sweep
 
     with terminal.user_errors():
-        folder = Path(tempfile.mkdtemp(prefix="regjax-demo-")) if out is None else Path(out)
-        terminal.writable_folder(str(folder), ("demo.sqlite", "report.html"))
-    store, page = str(folder / "demo.sqlite"), str(folder / "report.html")
-    _call(sweep, (*SWEEP, "--store", store, "--out", str(folder)), started)
+        wanted = tempfile.mkdtemp(prefix="regjax-demo-") if out is None else out
+        folder = terminal.writable_folder(wanted, ("demo.sqlite", "report.html"))
+    store, page = (as_argument(folder / name) for name in ("demo.sqlite", "report.html"))
+    _call(sweep, (*SWEEP, "--store", store, "--out", as_argument(folder)), started)
     print()
     try:
         terminal.check_extra("report", "bokeh", "report")
     except ValueError as error:
         print(f"no page: {error}; the pictures are in {folder}")
     else:
-        _call(report, ("report", store, "-o", page, "--open" if opens else "--no-open"), started)
+        try:
+            _call(report, ("report", store, "-o", page, "--open" if opens else "--no-open"), started)
+        except (KeyboardInterrupt, click.Abort):
+            raise terminal.Interrupted(f"the sweep and its pictures are in {folder}") from None
     print(
         "\nWith a table of yours: regjax sweep rows.csv --target COLUMN\nand its page: regjax report --open"
     )

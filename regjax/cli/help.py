@@ -49,8 +49,9 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Returns (name, command, the other words); of a name that is unknown, says which is meant."""
         name = args[0]
-        if not name.startswith("-") and name not in self.list_commands(ctx):
-            known = self.list_commands(ctx)
+        known = self.list_commands(ctx)
+        # A shell that completes a line of an unknown command asks too, and shows no error.
+        if not (name.startswith("-") or name in known or ctx.resilient_parsing):
             ctx.fail(f"command must be one of {', '.join(known)}; got {name!r}{did_you_mean(name, known)}")
         return super().resolve_command(ctx, args)
 

@@ -34,8 +34,8 @@ regjax --help lists all commands, regjax COMMAND --help says what each does.
 # Heading -> {command: its help in one line}, in the order of use.
 PURPOSES = {
     "Begin": {
-        "demo": "A first answer without a file: the built-in sweep and its page.",
-        "compare": "A tutorial's three networks: none, L2 and dropout.",
+        "demo": "Trains the built-in sweep, and opens its page.",
+        "compare": "Trains a tutorial's three networks: none, L2 and dropout.",
     },
     "Ask": {
         "plan": "Says what a sweep will take, before anything is spent.",
@@ -51,7 +51,7 @@ PURPOSES = {
     },
     "Use": {
         "fit": "Trains the chosen configuration on all rows; writes a model.",
-        "predict": "Applies a model to the rows of a table.",
+        "predict": "Writes what a model says of the rows of a table.",
     },
     "Check": {
         "check": "Compares every gradient with jax.grad.",

@@ -26,6 +26,7 @@ from regjax.cli.values import (
 )
 from regjax.core.config import Activation, Dtype, Loss, Metric, Optimizer, Precision
 from regjax.core.hparams import HYPERPARAMETERS
+from regjax.data.names import BUILT_IN, BUNDLED
 from regjax.study.configuration import NAMES
 
 
@@ -249,8 +250,6 @@ def _flag(name: str, option: Flag, *, multiple: bool) -> Callable[[Callable[...,
 
 def complete_data(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Returns what a shell completes for data: a file, or the name of a data set that comes with regjax."""
-    from regjax.data.loaders import BUILT_IN, BUNDLED
-
     names = _complete((*BUILT_IN, *BUNDLED), ctx, parameter, incomplete)
     return [CompletionItem(incomplete, type="file"), *names]
 

@@ -17,7 +17,7 @@ from regjax.cli.options import FLAGS, SECTIONS
 from regjax.cli.stored import STORE
 from regjax.cli.values import assignments_of, values_of
 from regjax.core.checks import check_known, shortened, shown
-from regjax.data.datasets import DEFAULT
+from regjax.data.names import DEFAULT
 from regjax.data.splits import check_fraction
 from regjax.study.configuration import CONFIG_AXES, ELSEWHERE, NAMES, value_of
 from regjax.study.grid import resolve_axes

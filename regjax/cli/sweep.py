@@ -19,6 +19,7 @@ from regjax.cli.options import HEADINGS, MATTERS, sweep_options
 from regjax.cli.planned import Planned, planned_sweep
 from regjax.cli.stored import STORE
 from regjax.cli.terminal import Interrupted, ctrl_c, training_errors, user_errors
+from regjax.cli.values import as_argument
 
 if TYPE_CHECKING:
     from regjax.cli.spec import Spec
@@ -106,7 +107,7 @@ def sweep(
     else:
         print(tables.ending(results, seconds, written))
         if spec.store is not None:
-            of = "" if spec.store == STORE else f" {shlex.quote(spec.store)}"
+            of = "" if spec.store == STORE else f" {shlex.quote(as_argument(spec.store))}"
             print(f"next: regjax report{of} --open, regjax fit{of}")
 
 

@@ -219,7 +219,7 @@ def open_page(path: Path) -> None:
 
     # On Linux `webbrowser` would take a browser of text, which fills the terminal.
     linux = sys.platform not in ("win32", "darwin", "cygwin")
-    shown = not linux or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    shown = not linux or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))
     address = path.resolve().as_uri()
     if not (shown and webbrowser.open(address)):
         print(f"no browser was found: open {address}")

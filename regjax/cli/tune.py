@@ -49,6 +49,11 @@ FLAGS: dict[str, Flag] = {
     **{name: flag._replace(metavar=VALUES.metavar) for name, flag in AXES.items()},
     **SEARCH,
     **{name: SWEEP[name] for name in OPTIONS},
+    # What a search takes by default is not what a sweep does.
+    "seeds": SWEEP["seeds"]._replace(words="Networks of each finalist: how many, or which; 8 by default."),
+    "num_steps": CONFIG["num_steps"]._replace(
+        words="Gradient steps; about 40 epochs by default, 900 or more."
+    ),
 }
 HEADINGS = {
     "Search": (*TUNE, *SEARCH, "space_file"),
@@ -159,7 +164,7 @@ def _check_files(model: str | None, out: str | None, store: str | None) -> None:
 
 def _arguments(source: str | None, flags: dict[str, Any], space_file: str | None) -> dict[str, Any]:
     """Returns the arguments of `engine.tune.tune`."""
-    from regjax.data.datasets import DEFAULT
+    from regjax.data.names import DEFAULT
     from regjax.study.space import default_space
     from regjax.study.tuned import Search
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,16 @@ from regjax.core.checks import check_known, shown
 # Most values of one geomspace or linspace.
 MAX_COUNT = 100_000
 _SPACED = re.compile(r"(\w+)\((.*)\)")
+
+
+def as_argument(path: str | Path) -> str:
+    """Returns a path as a word of a command line that is no option, whatever it begins with.
+
+    Example:
+        >>> as_argument("-x/demo.sqlite"), as_argument("demo.sqlite")
+        ('./-x/demo.sqlite', 'demo.sqlite')
+    """
+    return f"./{path}" if str(path).startswith("-") else str(path)
 
 
 def values_of(name: str, text: str) -> list[Any]:

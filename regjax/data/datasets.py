@@ -21,6 +21,7 @@ from regjax.core.data import Data
 from regjax.core.host import bits, fold_in, uniforms
 from regjax.core.random import as_key, root_key
 from regjax.core.settings import GENERATOR, own_settings
+from regjax.data.names import DEFAULT
 
 __all__ = ["two_regions", "moons", "circles", "spirals", "blobs", "xor", "flower"]
 
@@ -225,13 +226,6 @@ def flower(key: jax.Array, n: int = 400, noise: float = 0.05, dtype: Dtype = "fl
     return _sampled(curve, key, n, noise, dtype)
 
 
-DEFAULT = "two_regions"
-CLASSICS: dict[str, Callable[..., Data]] = {
-    draw.__name__: draw for draw in (moons, circles, spirals, blobs, xor, flower)
-}
-BUILT_IN = (DEFAULT, *CLASSICS)
-
-
 def built_in(name: str) -> tuple[Data, Data]:
     """Returns (train, test) of a built-in data set as `--data` takes it.
 
@@ -239,12 +233,13 @@ def built_in(name: str) -> tuple[Data, Data]:
     drawn from `jax.random.key(0)`, and as many test samples from `jax.random.key(1)`.
 
     Args:
-        name: one of `BUILT_IN`.
+        name: one of `names.BUILT_IN`.
     """
     with own_settings("float32"):
         if name == DEFAULT:
             return two_regions(root_key())
-        return CLASSICS[name](root_key()), CLASSICS[name](as_key(np.array([0, 1])))
+        draw: Callable[..., Data] = globals()[name]
+        return draw(root_key()), draw(as_key(np.array([0, 1])))
 
 
 def _sampled(curve: Curve, key: jax.Array, n: int, noise: float, dtype: Dtype, num_classes: int = 2) -> Data:

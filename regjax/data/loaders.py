@@ -19,11 +19,12 @@ import numpy as np
 
 from regjax.core.checks import did_you_mean, shortened, shown
 from regjax.core.data import Data, Task, check_two_classes
-from regjax.data.datasets import BUILT_IN, built_in
+from regjax.data.datasets import built_in
 from regjax.data.encode import encode, fit_statistics
 from regjax.data.files import ENDINGS as TABLES
 from regjax.data.files import Read, read_table
 from regjax.data.matlab import read_arrays
+from regjax.data.names import BUILT_IN, BUNDLED
 from regjax.data.reading import Source, read_with
 from regjax.data.schema import Column, RowName, Schema
 from regjax.data.splits import hold_out
@@ -39,7 +40,6 @@ from regjax.data.table import (
     targets_to_test,
 )
 
-BUNDLED = ("iris", "wine", "breast_cancer", "digits", "diabetes")  # scikit-learn's
 TRAIN_ARRAYS, TEST_ARRAYS = ("X", "y"), ("Xval", "yval")
 
 

@@ -107,7 +107,8 @@ def bar(words: str) -> Iterator[Callable[[float, str], None]]:
 def in_notebook() -> bool:
     """Returns whether the code runs in a Jupyter kernel; imports nothing to find that out."""
     module = sys.modules.get("IPython")
-    shell = None if module is None else module.get_ipython()
+    # A module of the same name, or a broken installation, may lack the function.
+    shell = getattr(module, "get_ipython", lambda: None)()
     return getattr(shell, "kernel", None) is not None
 
 

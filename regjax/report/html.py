@@ -23,6 +23,7 @@ from regjax.study.importance import Importance
 from regjax.study.one_question import ChoiceComparison
 from regjax.study.references import References
 from regjax.study.results import Results
+from regjax.study.words import metric_in_words
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -88,7 +89,12 @@ def page(
     words["importance"] = inputs_in_words(found)
     words["references"] = references_in_words(references)
     document = document_of(data, results.design, comparison, found, about.every)
-    more = {"words": words, "bare": False, "pickers": len(data["axes"]), "metric": without_split(metric)}
+    more = {
+        "words": words,
+        "bare": False,
+        "pickers": len(data["axes"]),
+        "metric": metric_in_words(without_split(metric)),
+    }
     more["unit"] = f"In {results.design.in_units(metric)}"
     more["important"] = isinstance(found, Importance)
     return file_html(document, INLINE, words["title"], template=template, template_variables=more)

@@ -30,8 +30,8 @@ from regjax.report.words import MOST_COLUMNS, SCRIPT, baseline_in_words
 from regjax.study.comparison import Comparison
 from regjax.study.design import Design
 from regjax.study.importance import Importance
+from regjax.study.words import SPLITS
 
-SPLITS = {"train": "training", "val": "validation", "test": "test"}
 GREY = DAY["grey"]
 # Most configurations of the forest: the best and the worst half of so many.
 MOST_SHOWN = 24

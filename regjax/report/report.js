@@ -89,7 +89,7 @@ function drawMaps() {
   gap_source.data = {x: at(k, line), c: line, name: line.map(i => label(i)), ...each(p.gap, v => pick(v, line))};
   [[heat.below, heat.x_range, x], [heat.left, heat.y_range, y], [gap.below, gap.x_range, k]].forEach(
     ([side, span, axis]) => categories(side[0], span, of(axis)));
-  byId("evident").hidden = !judged; tell("of_heat", split.value === "test" ? "heat_test" : "heat", {metric: shown()});
+  byId("evident").hidden = !judged; tell("of_heat", split.value === "test" ? "heat_test" : "heat", {metric: p.units[shown()] ?? shown()});
 }
 function drawForest() {
   const all = range(n).filter(i => Number.isFinite(paired.difference[i])), ends = p.most_shown / 2;

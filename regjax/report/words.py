@@ -231,7 +231,7 @@ def decision(
         return [f"{name}: {numbers}, {against}.", *needs, *rest]
     # The verdict rests on the interval that holds for all comparisons at once.
     ends = entry["difference"], entry["family_low"], entry["family_high"]
-    than = baseline_named(comparison.baseline)
+    than = baseline_named(comparison.baseline, [choice.configuration | comparison.baseline])
     said = answer(capitalised(named(choice.configuration)), entry["verdict"], comparison.metric, ends, than)
     return [said, f"{numbers}, {against}.", *needs, *rest]
 

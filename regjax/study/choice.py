@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -23,8 +24,8 @@ from regjax.study.selection import (
     simpler_in_words,
     within_one_se,
 )
-from regjax.study.sentences import metric_in_words, named, value_in_words
-from regjax.study.words import as_text
+from regjax.study.sentences import amount, choice_named, value_in_words, with_unit
+from regjax.study.words import as_text, metric_in_words
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Choice:
 
     def _repr_html_(self) -> str:
         cells = [(name, as_text(value)) for name, value in self.configuration.items()]
-        return card(self.in_words(), (), cells, count=len(cells), notes=self.warnings)
+        return card(self.in_words(), (), cells, count=len(cells), most=len(cells), notes=self.warnings)
 
     def in_words(self) -> str:
         """Returns the reason and the scores in one line, without the warnings."""
@@ -130,8 +131,7 @@ def _reason(found: Candidates, rule: Rule, index: int) -> str:
     higher = higher_is_better(metric)
     said = [design.in_words(c) for c in design.configurations]
     chosen, units = design.configurations[index], design.units_in_words()
-    axes = {name: value_of(chosen, name) for name in design.axes} or chosen
-    name = f"{named(axes)}, which is {said[index]}"
+    name = f"{choice_named(chosen, design.axes)}, which is {said[index]}"
     ok, count = int(found.num_ok[index]), design.num_replicates
     if ok < count:
         name += f" ({ok} of {count} networks did not diverge)"
@@ -144,8 +144,8 @@ def _reason(found: Candidates, rule: Rule, index: int) -> str:
     order = simpler_in_words(design.axes)
     return (
         f"{name}: the simplest ({order}) of the {len(candidates)} configurations within one standard "
-        f"error ({se:.4f}, s/√{scores.shape[1]}) of the best mean {metric_in_words(metric)} "
-        f"({said[best]}: {scores[best].mean():.4f}), {units}"
+        f"error ({with_unit(metric, amount(metric, se, math.nan))}, s/√{scores.shape[1]}) of the best mean "
+        f"{metric_in_words(metric)} ({said[best]}: {value_in_words(metric, scores[best].mean())}), {units}"
     )
 
 

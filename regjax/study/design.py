@@ -32,7 +32,7 @@ from regjax.study.configuration import NAMES, Configuration, is_mentioned, value
 from regjax.study.drawn import draw_as_sklearn
 from regjax.study.evidence import Evidence, Row
 from regjax.study.grid import Grid
-from regjax.study.words import describe
+from regjax.study.words import describe, metric_in_words
 
 Pairing = Literal["paired", "independent"]
 
@@ -152,12 +152,13 @@ class Design:
         return f"val_{next((name for name in ('accuracy', 'r2') if name in self.metrics), 'loss')}"
 
     def in_units(self, metric: str) -> str:
-        """Returns a metric, with or without its split, and its unit: the label of its axis in a figure."""
+        """Returns a metric in words, with or without its split, and its unit: the label of its axis."""
         real = not np.issubdtype(self.data.y.dtype, np.integer)
         unit = UNITS.get(without_split(metric), ("", ""))[real]
         if self.configs[0].loss == "poisson" and without_split(metric) in ("loss", "cost"):
             unit = "nats"
-        return f"{metric} ({unit})" if unit else metric
+        words = metric_in_words(metric)
+        return f"{words} ({unit})" if unit else words
 
     @property
     def shown_metric(self) -> str:

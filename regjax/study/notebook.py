@@ -23,6 +23,7 @@ def card(
     rows: Iterable[Sequence[object]] = (),
     *,
     count: int = 0,
+    most: int = MOST_ROWS,
     notes: Sequence[str] = (),
 ) -> str:
     """Returns HTML on one line: the answer in bold, a table, how many rows are left out, notes to unfold.
@@ -32,8 +33,9 @@ def card(
     Args:
         first: the answer.
         head: names of the columns; none leaves the line out.
-        rows: cells of the table; the first `MOST_ROWS` are read.
+        rows: cells of the table; the first `most` are read.
         count: number of all rows, shown or not.
+        most: largest number of rows that are shown.
         notes: sentences behind a click.
 
     Example:
@@ -42,7 +44,7 @@ def card(
         >>> "… and 2 more" in card("l2 helps", ("name", "gain"), [("l2=1", "+0.1")], count=3)
         True
     """
-    shown = [row for row, _ in zip(rows, range(MOST_ROWS), strict=False)]
+    shown = [row for row, _ in zip(rows, range(most), strict=False)]
     parts = [f"<p><strong>{_text(first, 6 * MOST_CHARACTERS)}</strong></p>"]
     if shown:
         lines = [_line("th", head)] if head else []

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from regjax.core.checks import counted
 from regjax.core.hparams import OFF_VALUES
 from regjax.study.comparison import (
     Scores,
@@ -58,6 +59,7 @@ class ChoiceComparison:
         num_candidates: number of configurations that competed.
         units: what the mean is taken over, in words.
         off: whether the baseline is every regulariser off.
+        than: the baseline in words, as something is better than it.
         needs: what this evidence could have shown, and what would show the difference seen; "" where it is
             separated, or has no interval.
     """
@@ -79,6 +81,7 @@ class ChoiceComparison:
     num_candidates: int
     units: str
     off: bool
+    than: str
     needs: str = ""
 
     def __str__(self) -> str:
@@ -92,11 +95,11 @@ class ChoiceComparison:
     @property
     def sentence(self) -> str:
         """The answer in a sentence."""
-        than = baseline_named(self.baseline)
-        if self.chosen == self.against:
-            return f"Nothing beats {than}: in all {len(self.chosen)} folds the baseline itself was chosen."
         subject = "Choosing a regulariser" if self.off else "Choosing a configuration"
-        return answer(subject, self.verdict, self.metric, (self.difference, self.low, self.high), than)
+        if self.chosen == self.against:
+            folds = counted(len(self.chosen), "fold")
+            return f"{subject} changes nothing: in all {folds} it chose the baseline, {self.than}."
+        return answer(subject, self.verdict, self.metric, (self.difference, self.low, self.high), self.than)
 
     @property
     def numbers(self) -> str:
@@ -216,6 +219,7 @@ def compare_choice(
         times=dict(names.most_common()),
         num_candidates=int((~np.isnan(values).any(axis=1)).sum()), units=design.units_in_words(),
         off=all(OFF_VALUES.get(name) == value for name, value in wanted.items()),
+        than=baseline_named(wanted, [design.configurations[index] for index in off]),
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from regjax.study.comparison import Comparison, Scores, compare, unit_interval
 from regjax.study.configuration import value_of
 from regjax.study.design import Design
 from regjax.study.importance import Importance, importance
-from regjax.study.intervals import between, rounded
+from regjax.study.intervals import between, rounded, shown_ends
 from regjax.study.needs import choice_with_needs, with_needs
 from regjax.study.notebook import MOST_ROWS, card
 from regjax.study.one_question import ChoiceComparison, compare_choice
@@ -130,7 +130,8 @@ class Results:
             found = unit_interval(design, scores[place])
             half = (found.high - found.low) / 2
             name = design.in_words(design.configurations[place], 4)
-            interval = between(found.low, found.high, half) if half > 0 else "–"
+            ends = shown_ends(self.metric, found.low, found.high)
+            interval = between(*ends, half) if half > 0 else "–"
             numbers = "–" if np.isnan(found.mean) else rounded(found.mean, half), interval
             rows.append((name, *numbers, f"{num_ok[place]} of {design.num_replicates}"))
         head = ("configuration", self.metric, "95 %", "networks ok")

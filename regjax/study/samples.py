@@ -17,7 +17,7 @@ from regjax.core.data import Data, Task, check_data, check_test, unit_mean
 from regjax.core.objective import resolve_loss
 from regjax.data import loaders
 from regjax.data.cells import with_gaps
-from regjax.data.datasets import BUILT_IN
+from regjax.data.names import BUILT_IN
 from regjax.data.splits import SPLIT_SEED, hold_out_indices, take
 from regjax.data.table import (
     Reading,

@@ -7,20 +7,17 @@ and JSON keep the names and the numbers as they are.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from regjax.core.hparams import OFF_VALUES
 from regjax.core.metrics import without_split
+from regjax.study.configuration import value_of
 from regjax.study.intervals import as_number
 from regjax.study.selection import higher_is_better
-from regjax.study.words import as_text
+from regjax.study.words import as_text, metric_in_words
 
-SPLITS = {"train": "training", "val": "validation", "test": "test"}
-METRICS = {
-    "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "loss": "loss", "cost": "cost",
-    "roc_auc": "area under the ROC curve", "rmse": "root mean squared error", "r2": "R²",
-}  # fmt: skip
 # Metrics that are shares: values are said in percent, and differences in points, which are hundredths.
 SHARES = ("accuracy", "balanced_accuracy")
 # Regularisers whose name in words is not their own name with spaces.
@@ -32,20 +29,10 @@ NAMES = {
     "ema_decay": "averaged weights (decay {})", "average_from": "averaged weights (from step {})",
     "patience": "early stopping (patience {})", "hidden": "{} hidden units",
 }  # fmt: skip
+# Names of regularisers that are off, where they are not what `NAMES` has before the value.
+ABSENT = {"l2": "L2 penalty", "keep_prob_end": "decay of dropout", "clip_norm": "cut of gradients"}
 NONE = "no regularisation"
 MINUS = "−"
-
-
-def metric_in_words(metric: str) -> str:
-    """Returns a metric's name in words.
-
-    Example:
-        >>> metric_in_words("val_accuracy"), metric_in_words("test_r2")
-        ('validation accuracy', 'test R²')
-    """
-    name = without_split(metric)
-    split = SPLITS.get(metric[: -len(name) - 1], "")
-    return f"{split} {METRICS.get(name, name.replace('_', ' '))}".strip()
 
 
 def is_share(metric: str) -> bool:
@@ -78,21 +65,82 @@ def named(configuration: Mapping[str, Any], digits: int = 4) -> str:
     """
     on, settings, told = [], [], False
     for name, value in configuration.items():
-        regularises = name in OFF_VALUES and name != "learning_rate"
+        regularises = _regularises(name)
         told = told or regularises
-        if regularises and (value is None or value == OFF_VALUES[name]):
+        if regularises and _is_off(name, value):
             continue
-        words = NAMES.get(name, name.replace("_", " ") + " {}").format(as_text(value, digits))
+        words = _template(name).format(as_text(value, digits))
         words = "no hidden layer" if name == "hidden" and value == () else words
         (on if regularises else settings).append(words)
     first = on[0] + (f" with {' and '.join(on[1:])}" if on[1:] else "") if on else NONE
     return ", ".join([*([first] if told else []), *settings]) or "the defaults"
 
 
-def baseline_named(baseline: Mapping[str, Any]) -> str:
-    """Returns a baseline in words, as something is better than it: "none" where no regulariser is on."""
+def regularisers_on(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the regularisers of a configuration that are on, name -> value.
+
+    Example:
+        >>> regularisers_on({"l2": 0.1, "keep_prob": 1.0, "learning_rate": 0.3})
+        {'l2': 0.1}
+    """
+    return {n: v for n, v in configuration.items() if _regularises(n) and not _is_off(n, v)}
+
+
+def choice_named(configuration: Mapping[str, Any], axes: Collection[str]) -> str:
+    """Returns a chosen configuration in words: its values on the axes, and each regulariser that is on.
+
+    Args:
+        configuration: name -> value.
+        axes: names of which more than one value competed.
+
+    Example:
+        >>> choice_named({"l2": 1.0, "keep_prob": 1.0, "learning_rate": 0.3}, ["keep_prob"])
+        'λ = 1'
+    """
+    told = {name: value_of(dict(configuration), name) for name in axes} | regularisers_on(configuration)
+    return named(told or configuration)
+
+
+def baseline_named(baseline: Mapping[str, Any], configurations: Sequence[Mapping[str, Any]]) -> str:
+    """Returns a baseline in words, as something is better than it: "none" where no regulariser is on.
+
+    Args:
+        baseline: the values that make a configuration the baseline.
+        configurations: the whole configurations that have them; they may have other regularisers on.
+
+    Example:
+        >>> baseline_named({"keep_prob": 1.0}, [{"keep_prob": 1.0, "learning_rate": 0.3}])
+        'none'
+        >>> baseline_named({"keep_prob": 1.0}, [{"keep_prob": 1.0, "l2": 0.1}])
+        'λ = 0.1'
+        >>> baseline_named({"keep_prob": 1.0}, [{"keep_prob": 1.0, "l2": v} for v in (0.0, 0.1)])
+        'no dropout'
+    """
     words = named(baseline)
-    return "none" if words == NONE else words
+    if words != NONE:
+        return words
+    first, *others = (regularisers_on(configuration) for configuration in configurations)
+    if any(other != first for other in others):
+        return " and ".join(f"no {_kind(name)}" for name in baseline if _regularises(name))
+    return named(first) if first else "none"
+
+
+def _regularises(name: str) -> bool:
+    return name in OFF_VALUES and name != "learning_rate"
+
+
+def _is_off(name: str, value: Any) -> bool:
+    return value is None or value == OFF_VALUES[name]
+
+
+def _kind(name: str) -> str:
+    """Returns a regulariser in words, without a value: "dropout"."""
+    return ABSENT.get(name) or re.split(r" (?:[({=]|of )", _template(name))[0]
+
+
+def _template(name: str) -> str:
+    """Returns a hyperparameter in words, with braces in place of its value."""
+    return NAMES.get(name, name.replace("_", " ") + " {}")
 
 
 def capitalised(words: str) -> str:
@@ -103,7 +151,7 @@ def capitalised(words: str) -> str:
 def amount(metric: str, value: float, half: float, sign: str = "") -> str:
     """Returns a difference of a metric with the digits that its interval supports, without its unit.
 
-    Two digits of half of the interval count; shares are in points.
+    Two digits of half of the interval count; shares are in points, without an interval with one decimal.
 
     Args:
         metric: name of the metric.
@@ -121,11 +169,11 @@ def amount(metric: str, value: float, half: float, sign: str = "") -> str:
     value, half = scale * value, scale * half
     if half > 0 and math.isfinite(half):
         decimals = max(0, 1 - math.floor(math.log10(half)))
-        if decimals > 7:  # of a target with a tiny unit
-            return f"{value:{sign}.1e}".replace("-", MINUS)
-        text = f"{value:{sign}.{decimals}f}"
+        # A target may have a tiny unit, for which zeros would fill the line.
+        tiny = decimals > 7 and round(value, decimals) != 0
+        text = f"{value:{sign}.1e}" if tiny else f"{value:{sign}.{decimals}f}"
     else:
-        text = as_number(value, sign)
+        text = f"{value:{sign}.1f}" if is_share(metric) else as_number(value, sign)
     return "0" if float(text) == 0 else text.replace("-", MINUS)
 
 
@@ -158,9 +206,17 @@ def difference_in_words(metric: str, mean: float, low: float, high: float, than:
     size = amount(metric, abs(mean), half)
     if size == "0":
         return f"no different from {than}", interval
-    unit = ("point" if size == "1" else "points") if is_share(metric) else ""
-    words = f"{size} {unit} {'better' if mean > 0 else 'worse'} than {than}"
-    return " ".join(words.split()), interval
+    return f"{with_unit(metric, size)} {'better' if mean > 0 else 'worse'} than {than}", interval
+
+
+def with_unit(metric: str, size: str) -> str:
+    """Returns a size of a metric, as `amount` writes it, with its unit.
+
+    Example:
+        >>> with_unit("val_accuracy", "2.1"), with_unit("val_loss", "0.030")
+        ('2.1 points', '0.030')
+    """
+    return f"{size} point{'s' * (size != '1')}" if is_share(metric) else size
 
 
 def answer(

@@ -21,7 +21,7 @@ from regjax.study.intervals import Interval, as_number, with_interval
 from regjax.study.model import Model
 from regjax.study.notebook import card
 from regjax.study.results import Results
-from regjax.study.sentences import answer, named
+from regjax.study.sentences import answer, named, regularisers_on
 from regjax.study.words import describe, duration
 
 Resource = Literal["steps", "rows"]
@@ -301,7 +301,9 @@ class Tuned:
             assert self.folds is not None
             where = f"over {len(self.folds)} outer folds, each of rows that its own search never saw"
         ends = found.mean, found.low, found.high
-        return answer("Regularising", self.verdict, self.metric, ends, "a tuned network without it", where)
+        on = regularisers_on(self.baseline)
+        than = f"a tuned network with {named(on)} alone" if on else "a tuned network without it"
+        return answer("Regularising", self.verdict, self.metric, ends, than, where)
 
     @property
     def numbers(self) -> str:

@@ -1,11 +1,21 @@
-"""Values in words, as the command line takes them; messages, plans, tables, figures and pages show them."""
+"""Values and metrics in words: messages, plans, tables, figures and pages show them.
+
+Values are written as the command line takes them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from regjax.core.metrics import without_split
 from regjax.study.configuration import EXACT, value_of
+
+SPLITS = {"train": "training", "val": "validation", "test": "test"}
+METRICS = {
+    "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "loss": "loss", "cost": "cost",
+    "roc_auc": "area under the ROC curve", "rmse": "root mean squared error", "r2": "R²",
+}  # fmt: skip
 
 
 def describe(
@@ -21,6 +31,18 @@ def describe(
     names = configuration if names is None else names
     words = (f"{name}={as_text(value_of(dict(configuration), name), digits)}" for name in names)
     return ", ".join(words) or "defaults"
+
+
+def metric_in_words(metric: str) -> str:
+    """Returns a metric's name in words.
+
+    Example:
+        >>> metric_in_words("val_accuracy"), metric_in_words("test_r2")
+        ('validation accuracy', 'test R²')
+    """
+    name = without_split(metric)
+    split = SPLITS.get(metric[: -len(name) - 1], "")
+    return f"{split} {METRICS.get(name, name.replace('_', ' '))}".strip()
 
 
 def as_text(value: Any, digits: int = EXACT) -> str:

@@ -23,7 +23,7 @@ def completed(words, number=None):
         [sys.executable, "-m", "regjax"], env=environment, capture_output=True, text=True, timeout=60
     )
     assert done.stderr == ""
-    return [tuple(line.split(",", 1)) for line in done.stdout.splitlines()]
+    return [tuple(line.split(",", 1)) for line in done.stdout.splitlines() if line]
 
 
 def test_commands_options_and_values_are_completed():
@@ -32,6 +32,21 @@ def test_commands_options_and_values_are_completed():
     assert completed("regjax sweep --optimizer adam") == [("plain", "adam"), ("plain", "adamw")]
     assert ("plain", "val_r2") in completed("regjax tune --metric val_")
     assert completed("regjax sweep mo") == [("file", "mo"), ("plain", "moons")]
+    assert completed("regjax sweep dia") == [("file", "dia"), ("plain", "diabetes")]
+    assert completed("regjax swep --mi") == []  # of a command that there is not, without a word
+
+
+def test_completing_data_imports_neither_jax_nor_pandas():
+    code = """
+import sys
+from regjax.cli.sweep import sweep
+from regjax.cli.options import complete_data
+assert [item.value for item in complete_data(None, None, "ir")] == ["ir", "iris"]
+heavy = [m for m in ("jax", "pandas", "sklearn") if m in sys.modules]
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 def test_bash_takes_the_script(tmp_path):
@@ -64,6 +79,9 @@ def test_the_script_is_printed_or_installed_and_nothing_else_is_overwritten(shel
         assert (installed.returncode, installed.stderr) == (0, "")
         assert f"written: {path}" in installed.stdout
         assert path.read_text() == done.stdout
+    path.write_text(f"# by another version of click\n{done.stdout}")
+    assert regjax("completion", shell, "--install").returncode == 0
+    assert path.read_text() == done.stdout
     path.write_text("mine")
     refused = regjax("completion", shell, "--install")
     assert refused.returncode == 2

@@ -47,6 +47,34 @@ def test_without_bokeh_it_still_answers(tmp_path, monkeypatch):
     assert not (tmp_path / "report.html").exists()
 
 
+@pytest.mark.slow
+def test_a_folder_may_begin_with_a_dash(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = regjax("demo", "--out", "-o", "--no-open")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "-o" / "report.html").exists()
+    assert "next: regjax report ./-o/demo.sqlite --open" in done.stdout
+
+
+def test_a_folder_without_a_name_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = regjax("demo", "--out", "")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "output folder must have a name" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_while_the_page_is_made_says_what_there_is(tmp_path, monkeypatch):
+    def called(command, words, started):
+        if words[0] == "report":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "_call", called)
+    done = regjax("demo", "--out", tmp_path)
+    assert done.returncode == 130
+    assert f"interrupted; the sweep and its pictures are in {tmp_path}" in done.stderr
+
+
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     done = regjax("demo", "--out", tmp_path / "file" / "o")

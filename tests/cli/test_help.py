@@ -1,5 +1,6 @@
 """What the command line says of itself: alone, in its helps, and where a word is mistyped."""
 
+import re
 import subprocess
 import sys
 from typing import Any
@@ -44,8 +45,9 @@ def test_the_help_lists_each_command_under_its_purpose_in_its_own_words():
         assert f"{heading}:" in lines
         for name in found:
             assert any(line.split()[:1] == [name] for line in lines)
-            # The first words of the command's own help are about the same thing.
-            assert command_of(name).get_short_help_str(200)
+            # The command's own help begins with the same verb.
+            purpose, own = found[name], command_of(name).get_short_help_str(200)
+            assert own.split()[0] == purpose.split()[0], name
 
 
 def test_each_command_has_a_help_of_at_most_80_columns_without_hidden_options():
@@ -85,6 +87,19 @@ def test_every_flag_of_the_tables_is_in_the_whole_help():
     for name, table in (("sweep", options.FLAGS), ("plan", options.FLAGS), ("tune", tune.FLAGS)):
         whole = flags_in(regjax(name, "--help-all").stdout)
         assert {f"--{flag.replace('_', '-')}" for flag in table} <= whole
+
+
+def test_the_defaults_of_a_search_are_its_own():
+    from regjax.engine.tuning import EPOCHS, LEAST_STEPS, SEEDS
+    from regjax.study.tuned import Search
+
+    said = {name: re.search(r"(\d+) by default", flag.words) for name, flag in tune.FLAGS.items()}
+    found = {name: int(match[1]) for name, match in said.items() if match}
+    for name in tune.SEARCH:
+        assert found.get(name, getattr(Search(), name)) == getattr(Search(), name)
+    assert found["seeds"] == SEEDS
+    assert f"about {EPOCHS} epochs by default, {LEAST_STEPS} or more" in tune.FLAGS["num_steps"].words
+    assert "30000" not in regjax("tune", "--help-all").stdout
 
 
 @pytest.mark.parametrize(
@@ -145,16 +160,19 @@ def test_a_page_is_opened_where_there_is_a_browser_and_named_where_not(monkeypat
     opened = []
     monkeypatch.setattr(webbrowser, "open", lambda address: opened.append(address) or True)
     monkeypatch.setattr(sys, "platform", "linux")
-    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
         monkeypatch.delenv(name, raising=False)
     page = tmp_path / "a page.html"
     terminal.open_page(page)
     assert not opened
     assert capsys.readouterr().out == f"no browser was found: open {page.as_uri()}\n"
+    for name, value in (("DISPLAY", ":0"), ("BROWSER", "my-browser")):
+        with monkeypatch.context() as there:
+            there.setenv(name, value)
+            terminal.open_page(page)
+        assert opened.pop() == page.as_uri()
+        assert capsys.readouterr().out == ""
     monkeypatch.setenv("DISPLAY", ":0")
-    terminal.open_page(page)
-    assert opened == [page.as_uri()]
-    assert capsys.readouterr().out == ""
     monkeypatch.setattr(webbrowser, "open", lambda address: False)
     terminal.open_page(page)
     assert "no browser was found" in capsys.readouterr().out

@@ -409,7 +409,7 @@ def test_show_export_and_resume(tmp_path, capsys):
     assert "12 of 12 networks, 0 diverged" in out
     assert "24 of 24 networks" in out
     assert ", jax " in out
-    assert out.count(" none in validation accuracy") + out.count("Nothing beats none: ") == 2
+    assert out.count(" none in validation accuracy") + out.count("it chose the baseline, none.") == 2
     found = json.loads(run(capsys, "show", "regjax.sqlite", "--json")[1])
     assert found["sweeps"][0]["first"] in out
     assert [sweep["done"] for sweep in found["sweeps"]] == [12, 24]

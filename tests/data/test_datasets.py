@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from sklearn.datasets import make_circles, make_moons
 
 import regjax
-from regjax.data.datasets import BUILT_IN, CLASSICS, built_in
+from regjax.data import datasets
+from regjax.data.datasets import built_in
 from regjax.data.loaders import load, load_two_classes
+from regjax.data.names import BUILT_IN, CLASSICS
 
 KEY = jax.random.key(0)
 FAST = [
@@ -77,7 +79,7 @@ OFF = {
 @settings(max_examples=20, deadline=None)
 @given(n=st.integers(2, 500), noise=st.floats(0, 1), seed=st.integers(0, 2**32 - 1))
 def test_shapes_balance_and_bits(name, n, noise, seed):
-    draw, key = CLASSICS[name], jax.random.key(seed)
+    draw, key = getattr(datasets, name), jax.random.key(seed)
     data = draw(key, n=n, noise=noise)
     assert (data.x.shape, data.y.shape, data.weights.shape) == ((2, n), (1, n), (n,))
     assert data.x.dtype == np.float32
@@ -96,14 +98,16 @@ def test_shapes_balance_and_bits(name, n, noise, seed):
 
 @pytest.mark.parametrize("name", CLASSICS)
 def test_noise_is_normal_and_of_the_size_that_is_asked(name):
-    clean, noisy = (CLASSICS[name](KEY, n=20_000, noise=noise, dtype="float64").x for noise in (0, 0.3))
+    clean, noisy = (
+        getattr(datasets, name)(KEY, n=20_000, noise=noise, dtype="float64").x for noise in (0, 0.3)
+    )
     shift = (noisy - clean) / 0.3
     # Standard errors of 20,000 samples: 0.007 of a mean and a correlation, 0.005 of a deviation.
     np.testing.assert_allclose(shift.mean(axis=1), 0, atol=0.03)
     np.testing.assert_allclose(shift.std(axis=1), 1, atol=0.02)
     assert abs(np.corrcoef(shift)[0, 1]) < 0.03
     np.testing.assert_allclose((np.abs(shift) < 1).mean(axis=1), 0.6827, atol=0.015)
-    other = CLASSICS[name](jax.random.key(1), n=20_000, noise=0.3).x
+    other = getattr(datasets, name)(jax.random.key(1), n=20_000, noise=0.3).x
     assert not np.array_equal(other, noisy.astype(np.float32))
 
 
@@ -144,7 +148,7 @@ def test_names_are_read_as_the_functions_draw(name):
             part_of = regjax.two_regions(KEY)
             expected = part_of[seed]
         else:
-            expected = CLASSICS[name](jax.random.key(seed))
+            expected = getattr(datasets, name)(jax.random.key(seed))
         np.testing.assert_array_equal(part.x, expected.x)
         np.testing.assert_array_equal(part.y, expected.y)
     assert [part.x.shape for part in load_two_classes(name)] == [train.x.shape, test.x.shape]
@@ -178,7 +182,7 @@ def test_settings_of_jax_change_no_point():
 )
 def test_bad_arguments_are_one_line(name, options, error, words):
     with pytest.raises(error, match=words) as said:
-        CLASSICS[name](**({"key": KEY} | options))
+        getattr(datasets, name)(**({"key": KEY} | options))
     assert "\n" not in str(said.value)
 
 

@@ -34,8 +34,8 @@ def test_whole_numbers_are_counts_and_the_metrics_are_of_predictions():
     assert design.classes is None
     assert design.configs[0].layer_sizes == (3, 1)
     assert design.metric == "val_r2"
-    assert design.in_units("val_loss") == "val_loss (nats)"
-    assert design.in_units("val_rmse") == "val_rmse (units of the target)"
+    assert design.in_units("val_loss") == "validation loss (nats)"
+    assert design.in_units("val_rmse") == "validation root mean squared error (units of the target)"
     row = design.index(1, 1, 2)
     held_out = design.splits.val[2] > 0
     predicted = results.predict(row, X)

@@ -344,9 +344,9 @@ def test_curves_show_the_best_and_the_baseline():
     assert [t.get_text() for t in legend.get_texts()] == ["l2=7", "l2=6", "l2=5", "l2=0 (all off)"]
     cost, loss, accuracy = (ax.get_ylabel() for ax in figure.axes[:3])
     assert (cost, loss, accuracy) == (
-        "train_cost (nats)",
-        "val_loss (nats)",
-        "val_accuracy (share of samples)",
+        "training cost (nats)",
+        "validation loss (nats)",
+        "validation accuracy (share of samples)",
     )
     line = figure.axes[2].lines[0]
     np.testing.assert_allclose(line.get_xdata(), [0, 10])
@@ -499,7 +499,7 @@ def test_importance_is_that_of_the_results_best_on_top(results):
     ends = found.table[["family_low", "family_high", "low", "high"]].to_numpy().reshape(-1, 2)
     np.testing.assert_allclose(bars[: len(ends)], ends)
     assert ax.yaxis_inverted()
-    assert ax.get_xlabel() == "how much worse val_loss (nats) gets\nright of 0: the column helps"
+    assert ax.get_xlabel() == "how much worse validation loss (nats) gets\nright of 0: the column helps"
     words = ax.get_title() or figure.get_suptitle()
     assert f"{found.title}; thick: 95" in words.replace("\n", " ").replace("\N{NO-BREAK SPACE}", " ")
 

@@ -34,7 +34,7 @@ def test_the_bold_line_is_the_way_of_the_best_member(population):
     np.testing.assert_array_equal(bold[0].get_ydata(), scores)
     np.testing.assert_array_equal(bold[0].get_xdata(), [10, 20, 30, 40])
     assert [ax.get_ylabel() for ax in figure.axes if ax.axison] == [
-        "val_accuracy (share of samples)",
+        "validation accuracy (share of samples)",
         "learning_rate (log scale)",
         "l2 (log scale)",
         "keep_prob",

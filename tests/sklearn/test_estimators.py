@@ -2,8 +2,6 @@
 
 import pickle
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -247,12 +245,3 @@ def test_the_page_about_it_runs():
     page = (root / "docs" / "scikit-learn.md").read_text()
     code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
     exec(compile(code, "docs/scikit-learn.md", "exec"), {})
-
-
-@pytest.mark.slow
-def test_the_example_runs(tmp_path):
-    script = Path(regjax.__file__).parents[1] / "examples" / "search.py"
-    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "Each arm uses its own best learning_rate" in done.stdout
-    for name in ("search-scores.png", "search-curves.png"):
-        assert (tmp_path / name).stat().st_size > 10_000

@@ -89,8 +89,23 @@ def test_the_baseline_chosen_everywhere_is_said():
     found = made_up(scores, {"l2": [0, 1]}, folds=3).compare_choice()
     assert math.isnan(found.low)
     assert found.verdict == "not separated"
-    assert found.sentence == "Nothing beats none: in all 3 folds the baseline itself was chosen."
+    assert (
+        found.sentence
+        == "Choosing a regulariser changes nothing: in all 3 folds it chose the baseline, none."
+    )
     assert found.numbers.startswith("0.0 val_accuracy, no spread over 3 folds")
+
+
+@pytest.mark.parametrize(("l2", "than"), [([1], "λ = 1"), ([1, 10], "no dropout"), ([0], "none")])
+def test_a_baseline_with_another_regulariser_on_is_not_called_none(l2, than):
+    grid = {"l2": l2, "keep_prob": [1, 0.5]}
+    scores = np.random.default_rng(0).random((2 * len(l2), 1, 4))
+    scores[1::2] += 1
+    results = made_up(scores, grid, folds=4)
+    found = results.compare_choice({"keep_prob": 1})
+    assert (found.than, found.as_json()["than"]) == (than, than)
+    assert f" better than {than} in validation accuracy" in found.sentence
+    assert ("λ = 1" in results.best().in_words()) == (l2 != [0])
 
 
 def test_what_diverged_is_not_chosen():
@@ -105,7 +120,10 @@ def test_what_diverged_is_not_chosen():
 def test_another_baseline_is_named():
     scores = np.random.default_rng(1).random((4, 1, 4))
     found = made_up(scores, GRID, folds=4).compare_choice({"learning_rate": 0.1})
-    assert found.sentence == "Nothing beats learning rate 0.1: in all 4 folds the baseline itself was chosen."
+    said = (
+        "Choosing a configuration changes nothing: in all 4 folds it chose the baseline, learning rate 0.1."
+    )
+    assert found.sentence == said
     other = made_up(scores[::-1], GRID, folds=4).compare_choice({"learning_rate": 0.1})
     assert other.sentence.startswith("Choosing a configuration looks ")
     assert " better than learning rate 0.1 in validation accuracy" in other.sentence

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from regjax.core.hparams import HYPERPARAMETERS, OFF_VALUES
 from regjax.core.metrics import METRICS
 from regjax.study.selection import higher_is_better
-from regjax.study.sentences import amount, answer, difference_in_words, metric_in_words, named, value_in_words
+from regjax.study.sentences import (
+    amount,
+    answer,
+    baseline_named,
+    choice_named,
+    difference_in_words,
+    named,
+    value_in_words,
+)
+from regjax.study.words import metric_in_words
 
 FINITE = st.floats(-1e4, 1e4, allow_nan=False)
 HALVES = st.floats(1e-5, 1e4)
@@ -46,9 +55,11 @@ def test_better_means_better(metric, mean, half):
         assert gain < 0
     else:
         assert words == "no different from none"
-    low, high = map(as_float, interval.split(" to "))
-    assert low <= high
-    assert low <= gain * (100 if "accuracy" in metric else 1) * (1 + 1e-9) + 1
+    ends = [as_float(end) for end in interval.split(" to ")]
+    scale = 100 if "accuracy" in metric else 1
+    # An end is at most half of a digit off, and digits are at most a tenth of half of the interval.
+    for said, end in zip(ends, (gain - half, gain + half), strict=True):
+        assert abs(said - scale * end) <= max(0.05 * scale * half, 0.5) * 1.001
     assert ("points" in words or "point " in words) == ("accuracy" in metric and "different" not in words)
 
 
@@ -98,6 +109,21 @@ def test_an_end_that_decides_the_verdict_is_not_rounded_to_nothing(mean, half):
             assert text.startswith("+" if end > 0 else "−")
 
 
+@pytest.mark.parametrize(
+    ("metric", "value", "half", "said"),
+    [
+        ("val_accuracy", 0.021739, math.nan, "2.2"),
+        ("val_accuracy", 5.96e-9, math.nan, "0"),
+        ("val_loss", 0.021739, math.nan, "0.0217"),
+        ("val_rmse", 3.21e-9, 1e-9, "3.2e−09"),
+        ("val_rmse", 1e-13, 1e-9, "0"),
+        ("val_rmse", 0.0, 1e-9, "0"),
+    ],
+)
+def test_without_an_interval_and_of_tiny_units(metric, value, half, said):
+    assert amount(metric, value, half) == said
+
+
 def test_of_a_loss_less_is_better():
     said = answer("λ = 1", "helps", "val_loss", (-0.05, -0.08, -0.02), "none", "on 1,200 rows")
     assert said == "λ = 1 helps: 0.050 better than none in validation loss on 1,200 rows (+0.020 to +0.080)."
@@ -116,6 +142,33 @@ def test_configurations_have_names_that_a_person_says():
     assert named({"l2": 0.0, "learning_rate": 0.3, "patience": 400.0}) == (
         "early stopping (patience 400), learning rate 0.3"
     )
+
+
+@pytest.mark.parametrize(
+    ("configuration", "axes", "said"),
+    [
+        ({"l2": 1.0, "keep_prob": 1.0}, ["keep_prob"], "λ = 1"),
+        ({"l2": 1.0, "keep_prob": 0.5}, ["keep_prob"], "λ = 1 with dropout (keep 0.5)"),
+        ({"l2": 0.0, "keep_prob": 1.0, "learning_rate": 0.1}, ["keep_prob"], "no regularisation"),
+        ({"l2": 0.0, "learning_rate": 0.1}, ["learning_rate"], "learning rate 0.1"),
+        ({"l2": 1.0, "learning_rate": 0.1}, ["learning_rate"], "λ = 1, learning rate 0.1"),
+        ({"learning_rate": 0.1}, ["l2"], "no regularisation"),
+    ],
+)
+def test_a_choice_names_what_is_on_whether_it_varies_or_not(configuration, axes, said):
+    found = choice_named(configuration, axes)
+    assert sorted(re.split(" with |, ", found)) == sorted(re.split(" with |, ", said))
+
+
+@pytest.mark.parametrize("name", [name for name in OFF_VALUES if name not in ("l2", "learning_rate")])
+def test_a_baseline_is_none_only_where_nothing_is_on(name):
+    off = {name: OFF_VALUES[name]}
+    assert baseline_named(off, [off | {"l2": 0.0, "learning_rate": 0.1}]) == "none"
+    assert baseline_named(off, [off | {"l2": 0.5}, off | {"l2": 0.5, "learning_rate": 0.1}]) == "λ = 0.5"
+    said = baseline_named(off, [off | {"l2": 0.0}, off | {"l2": 0.5}])
+    assert re.fullmatch(r"no [\w -]+", said)
+    assert "_" not in said
+    assert baseline_named({name: 0.25}, [{name: 0.25, "l2": 1.0}]) == named({name: 0.25})
 
 
 @pytest.mark.parametrize("name", HYPERPARAMETERS)
