@@ -53,6 +53,7 @@ def test_a_sweep_writes_its_tables_before_its_pictures(tmp_path, monkeypatch):
     assert sorted(os.listdir(tmp_path)) == TABLES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--regularisers", "l2"]])
 def test_compare_prints_its_table_before_its_pictures(options, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(terminal, "write", fails)

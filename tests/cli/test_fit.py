@@ -39,6 +39,7 @@ def read(done):
     return pd.read_csv(StringIO(done.stdout), keep_default_na=False)
 
 
+@pytest.mark.slow
 def test_fit_says_what_was_chosen_and_why(folder, tmp_path):
     done = command("fit", folder / "store.sqlite", "--ensemble", 2, "-o", f"{tmp_path}/made/model/")
     assert done.returncode == 0, done.stderr
@@ -281,6 +282,7 @@ def test_a_million_rows_go_through_in_pieces(folder, tmp_path):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 4 * 2**20  # 4 GiB in KiB
 
 
+@pytest.mark.slow
 def test_words_for_gaps_and_labels_of_digits_hold_for_new_rows(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     x = np.random.default_rng(0).normal(size=60).round(3)

@@ -126,6 +126,7 @@ def test_a_matlab_file_is_read_as_scipy_reads_it(content):
             assert found.dtype.kind == expected.dtype.kind
 
 
+@pytest.mark.slow
 def test_a_damaged_matlab_file_does_not_end_the_process(tmp_path):
     packed = io.BytesIO()
     scipy.io.savemat(packed, {"X": X, "y": Y[:, None], "Xval": X, "yval": Y[:, None]})
@@ -257,6 +258,7 @@ def test_what_is_too_much_is_said_before_it_is_made():
         make_design((X, Y + 1e300), {"hidden": ()})
 
 
+@pytest.mark.slow
 @given(st.integers() | st.text() | st.lists(st.floats()) | st.binary())
 def test_what_a_message_shows_is_one_short_line(value):
     text = checks.shown(value)

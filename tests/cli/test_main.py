@@ -31,6 +31,7 @@ def process(*arguments, **options):
     )
 
 
+@pytest.mark.slow
 def test_compare_prints_a_table_and_draws(tmp_path):
     done = regjax("compare", "--steps", 120, "--out", tmp_path / "o")
     assert done.returncode == 0, done.stderr
@@ -53,6 +54,7 @@ def test_compare_prints_a_table_and_draws(tmp_path):
         assert (tmp_path / "o" / name).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_compare_json_is_one_object_and_nothing_else(tmp_path):
     done = regjax(
         "compare", "--steps", 12, "--l2", 2, "--json", "--out", tmp_path / "o", "--x64", "--numpy-rng"
@@ -71,6 +73,7 @@ def test_compare_json_is_one_object_and_nothing_else(tmp_path):
     assert sorted(os.listdir(tmp_path / "o")) == PICTURES
 
 
+@pytest.mark.slow
 def test_compare_on_the_tutorials_data(tutorial_mat, tmp_path):
     done = regjax("compare", "--data", tutorial_mat, "--numpy-rng", "--x64", "--json", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -79,6 +82,7 @@ def test_compare_on_the_tutorials_data(tutorial_mat, tmp_path):
     assert runs["none"]["test_accuracy"] == pytest.approx(0.915, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_a_diverged_run_is_null_in_json_and_said_in_the_table(tmp_path):
     options = ("compare", "--steps", 600, "--learning-rate", 1e30, "--out", tmp_path)
     done = regjax(*options, "--json")
@@ -196,6 +200,7 @@ def test_bad_input_is_one_line_and_exit_code_two(arguments, words, files, tmp_pa
     assert (files / "a_file").read_text() == ""
 
 
+@pytest.mark.slow
 def test_one_bad_input_in_a_process_of_its_own(tmp_path):
     done = process("compare", "--keep-prob", 2, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
@@ -247,6 +252,7 @@ def test_ctrl_c_between_pictures_names_them(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err == f"regjax: interrupted; written: {tmp_path}/dataset.png\n"
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_check_passes_and_says_the_device(monkeypatch, capsys):
     from regjax.core import certificate

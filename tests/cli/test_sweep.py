@@ -46,6 +46,7 @@ def run(capsys, *arguments):
     return stop.value.code, printed.out, printed.err
 
 
+@pytest.mark.slow
 def test_a_sweep_prints_tables_and_writes_files(tmp_path, capsys):
     code, out, err = run(capsys, "sweep", *QUICK, "--l2", "0,0.1", "--keep-prob", "1,0.9", "--out", tmp_path)
     assert code == 0
@@ -81,6 +82,7 @@ def test_a_sweep_prints_tables_and_writes_files(tmp_path, capsys):
         )
 
 
+@pytest.mark.slow
 def test_other_models_stand_beside_the_networks_where_they_are_asked_for(tmp_path, capsys):
     asked = ["sweep", "iris", *QUICK[:-2], "--l2", "0,1", "--no-store", "--out", tmp_path, "--references"]
     code, out, _ = run(capsys, *asked, "--folds", "3")
@@ -98,6 +100,7 @@ def test_other_models_stand_beside_the_networks_where_they_are_asked_for(tmp_pat
     assert "references.csv" not in os.listdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_json_is_one_object_and_python_agrees(tmp_path, capsys):
     code, out, err = run(capsys, "sweep", *QUICK, "--l2", "0,1", "--json", "--out", tmp_path)
     assert (code, err) == (0, "")
@@ -293,6 +296,7 @@ def test_bad_input_is_one_line_and_exit_code_two(arguments, words, tmp_path, cap
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wait", [2.0, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.3, 5.0))])
 def test_ctrl_c_at_any_moment_is_130(wait, tmp_path):
     code = "import sys; from regjax.__main__ import main; print('up', file=sys.stderr, flush=True); main()"
@@ -351,6 +355,7 @@ def test_too_little_memory_while_training_is_one_line(tmp_path, capsys, monkeypa
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_tables_are_as_wide_as_their_lines(tmp_path, capsys):
     axes = [f"--{name}=0.5,0.6" for name in ("momentum", "b1", "b2", "learning-rate", "l1")]
     code, out, _ = run(
@@ -363,6 +368,7 @@ def test_tables_are_as_wide_as_their_lines(tmp_path, capsys):
     assert cut == []
 
 
+@pytest.mark.slow
 def test_the_same_command_again_trains_nothing_and_says_the_same(tmp_path, capsys):
     command = ["sweep", *QUICK, "--l2", "0,1", "--json", "--out", tmp_path / "o"]
     first, again = (json.loads(run(capsys, *command)[1]) for _ in range(2))
@@ -399,6 +405,7 @@ def test_sigterm_keeps_what_is_done_and_the_same_command_goes_on(tmp_path, capsy
     assert json.loads(out)["networks"] == 8
 
 
+@pytest.mark.slow
 def test_show_export_and_resume(tmp_path, capsys):
     command = ["sweep", *QUICK, "--l2", "0,1", "--out", tmp_path / "o"]
     run(capsys, *command)
@@ -465,6 +472,7 @@ def test_nothing_overwrites_the_store(tmp_path, capsys):
     assert "12 of 12 networks" in run(capsys, "show", "regjax.sqlite")[1]
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_replay_and_parquet(tmp_path, capsys):
     small = ["--hidden", "4", "--metrics", "accuracy", "--l2", "0,1"]
@@ -511,6 +519,7 @@ def test_resume_goes_on_with_what_was_asked(tmp_path, capsys):
     assert "one standard error" in resumed
 
 
+@pytest.mark.slow
 def test_data_that_changed_under_its_name_is_said(tmp_path, capsys):
     rng = np.random.default_rng(0)
     for _ in range(2):

@@ -238,6 +238,7 @@ def test_the_same_table_in_every_kind_of_file(ending, tmp_path, monkeypatch):
     np.testing.assert_allclose(found.inputs(1)[0], expected.inputs(1)[0], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_compare_takes_a_table_by_the_same_words(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tables.passengers(80).to_csv("t.csv", index=False)

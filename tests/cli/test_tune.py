@@ -26,6 +26,7 @@ def table(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_the_answer_comes_first_and_the_model_predicts(table, tmp_path):
     store = tmp_path / "s.sqlite"
     words = ["tune", table, *FAST, "--store", store, "--model", tmp_path / "model"]
@@ -121,6 +122,7 @@ def test_bad_input_is_one_line_and_exit_code_2(table, tmp_path, monkeypatch, wor
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_both_kinds_of_searches_have_a_page(table, tmp_path):
     done = command("tune", table, *FAST, "--no-store", "--out", tmp_path / "p.html")
     assert done.returncode == 0, done.stderr
@@ -139,6 +141,7 @@ def test_both_kinds_of_searches_have_a_page(table, tmp_path):
     assert "a tuned network without it in validation accuracy" in (tmp_path / "q.html").read_text()
 
 
+@pytest.mark.slow
 def test_sweeps_of_a_nested_search_say_why_they_are_not_whole(table, tmp_path):
     store, page = tmp_path / "s.sqlite", tmp_path / "r.html"
     asked = [*FAST[: FAST.index("--confirm")], "--confirm", "nested", "--budget", "320 networks"]
@@ -151,6 +154,7 @@ def test_sweeps_of_a_nested_search_say_why_they_are_not_whole(table, tmp_path):
     assert "the others dropped out of the search" in page.read_text()
 
 
+@pytest.mark.slow
 def test_the_page_of_a_stored_comparison_says_what_the_search_said(tmp_path):
     import regjax
     from regjax.cli.report import _of_search

@@ -34,6 +34,7 @@ def test_logistic_regression():
     np.testing.assert_allclose(fit(y, 3.0).w, theirs.coef_, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [None, 20])
 def test_sklearn_mlp_and_optax_take_the_same_step(batch_size, x64):
     """One step of plain sgd from scikit-learn's own start, on the same batch."""

@@ -41,6 +41,7 @@ def is_draw(name):
     return name.startswith("jax.random.") and name.split(".")[-1] not in OF_KEYS | {"key_impl"}
 
 
+@pytest.mark.slow
 def test_keys_name_their_generator():
     makers = {f"jax.random.{name}" for name in ("key", "PRNGKey", "wrap_key_data")}
     assert found(lambda path, name, node: name in makers and "impl" not in words(node)) == []

@@ -10,6 +10,7 @@ from regjax.core.random import random_normals, replicate_key
 KEY = replicate_key(3, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_masks_are_those_of_the_reference(x64):
     sizes = (2, 20, 3, 1)
@@ -34,6 +35,7 @@ def test_scale_is_of_the_probability_really_used(keep_prob, threshold):
     np.testing.assert_array_max_ulp(np.float32(mask.max()), np.float32(65536 / threshold), maxulp=ulps)
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_keep_prob_one_is_exactly_the_identity():
     masks = dropout_masks(KEY, 0, (2, 5, 1), 64, keep_prob=jnp.ones(1), input_keep_prob=jnp.float32(1))

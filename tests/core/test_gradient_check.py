@@ -9,6 +9,7 @@ from regjax.core.gradient_check import check_gradient
 from regjax.core.random import replicate_key
 
 
+@pytest.mark.slow
 def test_the_network_itself_passes():
     params = mlp.init_params(replicate_key(0), (3, 6, 2))
     x = jax.random.normal(replicate_key(1), (3, 4))
@@ -62,6 +63,7 @@ def test_slips_of_form_are_said():
     assert not check_gradient(lambda x: (x * x, x), lambda x, dy: jnp.full(3, jnp.nan), x).ok
 
 
+@pytest.mark.slow
 def test_cost_pair_can_be_checked_by_hand():
     config = regjax.Config(layer_sizes=(2, 4, 1), dtype="float64")
     train, _ = regjax.two_regions(jax.random.key(0), num_train=20)

@@ -33,6 +33,7 @@ def test_small_network_worked_by_hand():
     assert d_masks is None
 
 
+@pytest.mark.slow
 def test_pair_is_the_contract_of_custom_vjp(x64):
     @jax.custom_vjp
     def network(params, x, masks):
@@ -67,6 +68,7 @@ def test_small_products_are_products(monkeypatch):
     np.testing.assert_allclose(small, forward(params, x)[0], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 @pytest.mark.parametrize(("features", "outputs", "n"), [(2, 3, 4), (4, 5, 3), (5, 1, 7), (64, 10, 128)])
 def test_bfloat16_products_are_those_of_rounded_operands(features, outputs, n):
@@ -117,6 +119,7 @@ def test_float64_starts_where_float32_does(x64):
     assert double[0].w.dtype == jnp.float64
 
 
+@pytest.mark.slow
 def test_vmap_over_parameters_is_a_loop():
     stacked = jax.vmap(lambda key: init_params(key, (2, 5, 1)))(
         jnp.stack([replicate_key(s) for s in range(3)])

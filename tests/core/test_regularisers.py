@@ -162,6 +162,7 @@ def check_gradient_of(values, loss, depth):
         assert relative_error(ours, theirs) < 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "depth"), some_slow(ON, SIZES, every=4))
 def test_gradient_alone(name, depth):
     loss = list(OUTPUTS)[depth % 2] if name in CLASSES_ONLY else list(OUTPUTS)[depth % 3]
@@ -244,6 +245,7 @@ def assert_same_and_finite(a, b):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(a.params))
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 @pytest.mark.parametrize("batch_size", [pytest.param(None, marks=pytest.mark.slow), 16])
 def test_held_out_samples_change_no_bit(batch_size):
@@ -259,6 +261,7 @@ ALONE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 @pytest.mark.parametrize(("name", "batch_size"), ALONE)
 def test_held_out_samples_change_no_bit_of_one_alone(name, batch_size):
@@ -269,6 +272,7 @@ def test_held_out_samples_change_no_bit_of_one_alone(name, batch_size):
     assert_same_and_finite(*twice_held_out(check_hparams(config, HParams(**values)), config))
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 @pytest.mark.parametrize("name", [name for name in ON if name not in ("clip_norm", "patience")])
 def test_on_does_something(name):
@@ -286,6 +290,7 @@ def test_on_does_something(name):
 # -- a property that only a right one has -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_keep_prob_end_is_linear_in_the_step():
     start, end = jnp.asarray([1.0, 0.8]), jnp.asarray(0.5)
     np.testing.assert_allclose(keep_prob_at(0, start, end, 100), [1, 0.8])
@@ -452,6 +457,7 @@ def test_input_noise_has_its_variance():
     assert abs(noise.mean()) < 4 * 0.25 / noise.size**0.5
 
 
+@pytest.mark.slow
 def test_adversarial_example_is_worse_by_the_norm_of_the_gradient(x64):
     config, hparams, params = problem("sigmoid_cross_entropy", 2, {"adversarial": 1e-6})
     data = samples("sigmoid_cross_entropy")
@@ -463,6 +469,7 @@ def test_adversarial_example_is_worse_by_the_norm_of_the_gradient(x64):
     np.testing.assert_array_equal(there[:, 4], data.x[:, 4])  # a held-out row
 
 
+@pytest.mark.slow
 def test_sam_climbs_by_the_radius(x64):
     config, hparams, params = problem("squared_error", 2, {"sam": 1e-6})
     data = samples("squared_error")
@@ -524,6 +531,7 @@ def test_average_from_is_the_plain_mean():
             np.testing.assert_allclose(leaf, expected, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_an_average_does_not_change_what_is_trained():
     plain = trained({})
@@ -664,6 +672,7 @@ def test_the_table_names_every_regulariser():
     assert named == {name: (h.off, h.place) for name, h in HYPERPARAMETERS.items() if h.off is not None}
 
 
+@pytest.mark.slow
 def test_compare_regularisers(tmp_path, capsys, monkeypatch):
     from regjax.cli import main as cli
     from regjax.tutorial.showcase import STRENGTHS, check_names
@@ -705,6 +714,7 @@ def test_a_random_design_takes_few_programs_and_the_same_networks(monkeypatch):
         np.testing.assert_allclose(few.values(name), many.values(name), rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names", [CHEAP, *(pytest.param((name,), marks=pytest.mark.slow) for name in CHEAP)], ids="-".join
 )

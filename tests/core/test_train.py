@@ -37,6 +37,7 @@ def close(a, b, rtol=1e-5, atol=1e-6):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=atol), a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("l2", "l1", "keep_prob"),
     [
@@ -77,6 +78,7 @@ def test_thousand_steps_are_those_of_the_reference(l2, l1, keep_prob, x64):
     assert float(ours) == pytest.approx(last, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_history_has_its_records():
     train, test = two_regions()
     config = dataclasses.replace(SMALL, num_steps=25)
@@ -109,6 +111,7 @@ def test_metrics_worked_by_hand():
     assert float(evaluate(params, reals, config=config)["r2"]) == pytest.approx(1 - 0.25 / 2)
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 @pytest.mark.parametrize("batch_size", slow_but([None, 32], [32]))
 def test_compiled_loop_is_a_python_loop(batch_size):
@@ -162,6 +165,7 @@ def test_how_a_run_is_cut_changes_no_bit(batch_size):
         equal(state, whole)
 
 
+@pytest.mark.slow
 def test_vmap_over_hyperparameters_is_a_loop():
     fit = regjax.make_train(SMALL)
     data, test = two_regions()
@@ -188,6 +192,7 @@ def test_vmap_over_keys_and_weights_is_a_loop():
         close(jax.tree.map(lambda leaf, lane=lane: leaf[lane], together), alone, 1e-4, 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_same_key_same_bits_and_another_key_others():
     fit = regjax.make_train(SMALL)
@@ -198,6 +203,7 @@ def test_same_key_same_bits_and_another_key_others():
     assert not np.array_equal(other.params[0].w, fit(KEY, hparams, data).params[0].w)
 
 
+@pytest.mark.slow
 def test_new_values_do_not_compile_again():
     config = dataclasses.replace(SMALL, layer_sizes=(2, 7, 3, 1))  # this test's own program
     fit = regjax.make_train(config)
@@ -249,6 +255,7 @@ def test_held_out_samples_change_no_bit(batch_size, huge):
     assert not np.array_equal(clean.params[0].w, fit(KEY, hparams, data).params[0].w)
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_divergence_is_recorded_and_neighbours_do_not_notice():
     config = regjax.Config(layer_sizes=(2, 6, 1), loss="squared_error", num_steps=60, eval_every=10)
@@ -390,6 +397,7 @@ def test_metrics_of_a_diverged_run_are_nan():
     assert np.isfinite(run.history["train_accuracy"][0])
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_num_batches_given_is_what_is_counted():
     config = dataclasses.replace(SMALL, batch_size=50)

@@ -30,6 +30,7 @@ ONE_HOT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ONE_HOT)
 def test_frames_of_several_numeric_types_are_taken(name):
     X, y = ONE_HOT[name], np.arange(36) % 2
@@ -106,6 +107,7 @@ def test_test_rows_are_matched_by_name(three_numbers, tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_row_numbers_that_were_written_with_a_table_are_no_input(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     frame = pd.DataFrame(RANDOM.normal(size=(60, 2)), columns=["p", "q"])

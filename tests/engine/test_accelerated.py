@@ -74,6 +74,7 @@ def accelerate(monkeypatch):
 
 
 # Where rows leave their lanes, the programs are a user's; elsewhere both paths run the same ones.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -108,6 +109,7 @@ def test_some_rows_stop_and_some_diverge_in_these_sweeps():
     assert 0 < (diverging.diverged_at >= 0).sum() < len(diverging)
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_goes_on_with_states_that_were_on_the_device(tmp_path, monkeypatch):
     accelerate(monkeypatch)
     monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
@@ -126,6 +128,7 @@ def test_an_interrupted_sweep_goes_on_with_states_that_were_on_the_device(tmp_pa
         assert_same_table(trained(design, plan), trained(design, plan, store=store))
 
 
+@pytest.mark.slow
 def test_a_task_that_fails_has_not_used_up_the_states_of_its_chunk(monkeypatch):
     accelerate(monkeypatch)
     monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
@@ -262,6 +265,7 @@ def test_two_devices_share_the_chunks_and_give_the_bits_of_one():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [None, 20])
 def test_blocks_are_compiled_beforehand_and_not_trained(monkeypatch, caplog, size):
     accelerate(monkeypatch)

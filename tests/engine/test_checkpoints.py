@@ -26,6 +26,7 @@ from regjax.study.questions import NOWHERE, Questions
 from regjax.study.resolve import make_design
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [pytest.param("sgd", marks=pytest.mark.slow), "adamw"])
 @pytest.mark.bits
 def test_an_interrupted_sweep_goes_on_where_it_was(optimizer, tmp_path, monkeypatch):
@@ -65,6 +66,7 @@ def test_a_sweep_that_is_not_finished_says_how_to_go_on(tmp_path, monkeypatch):
         regjax.load(tmp_path / "runs.sqlite")
 
 
+@pytest.mark.slow
 @pytest.mark.cpu("an accelerator's chunk holds all rows of a group, and its bits depend on its size")
 def test_out_of_memory_is_remembered(tmp_path, monkeypatch):
     path, grid = tmp_path / "runs.sqlite", {"l2": [0, 0.1, 1, 2, 3]}
@@ -262,6 +264,7 @@ def test_another_error_keeps_what_was_trained_too(tmp_path, monkeypatch):
     assert_same_table(run(), run(path))
 
 
+@pytest.mark.slow
 @pytest.mark.cpu("an accelerator's chunk holds all rows of a group, and its bits depend on its size")
 @pytest.mark.bits
 def test_a_larger_grid_goes_on_with_what_was_begun(tmp_path, monkeypatch):
@@ -275,7 +278,7 @@ def test_a_larger_grid_goes_on_with_what_was_begun(tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(path, grid=grid, progress=stop)
+        run(path, grid=grid, progress=stop, workers=1)  # in turn, so that all chunks stand at the same step
     # Four configurations share their bits, three do not: another kind of chunk, of the same size.
     larger, starts = grid | {"keep_prob": [0.9, 0.8, 0.7, 0.6]}, []
     real = lanes.run_task

@@ -55,6 +55,7 @@ def stop_by_hand(losses, steps, patience):
     return steps[best], -1
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_a_run_stops_when_it_should_and_the_best_parameters_come_back():
     results, full = swept(), swept(NEVER)
@@ -88,6 +89,7 @@ def test_a_run_stops_when_it_should_and_the_best_parameters_come_back():
     assert np.mean(said == y[held_out]) == pytest.approx(results.values("val_accuracy")[row])
 
 
+@pytest.mark.slow
 def test_the_untrained_network_does_not_compete():
     grid = {"learning_rate": [1.0, 3.0, 10.0], "patience": 20}
     rising = regjax.sweep(samples(), FIT | {"num_steps": 40}, grid, progress=False)
@@ -97,6 +99,7 @@ def test_the_untrained_network_does_not_compete():
     np.testing.assert_array_equal(final, 10 * (np.nanargmin(losses[:, 1:], axis=1) + 1))
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_how_the_work_is_cut_changes_nothing(monkeypatch, tmp_path):
     results = swept()
@@ -126,6 +129,7 @@ def test_how_the_work_is_cut_changes_nothing(monkeypatch, tmp_path):
     assert replay(path, row).same
 
 
+@pytest.mark.slow
 def test_stopping_frees_lanes(monkeypatch):
     trained = []
 

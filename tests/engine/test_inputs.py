@@ -43,6 +43,7 @@ def designed(**options):
     return make_design("two_regions", CONFIG, {"l2": [0, 1, 2]}, seeds=2, folds=4, test="none", **options)
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 @pytest.mark.parametrize("kind", slow_but(KINDS, {"in minibatches", "one split, some stop early"}))
 def test_no_bit_depends_on_where_the_inputs_lie(kind, monkeypatch):
@@ -53,6 +54,7 @@ def test_no_bit_depends_on_where_the_inputs_lie(kind, monkeypatch):
     assert_same(on_device, trained(**options))
 
 
+@pytest.mark.slow
 def test_a_row_that_stops_early_sees_its_own_inputs_beside_rows_that_do_not():
     together = trained(validation=0.3, standardize=True, l2=(0,), patience=(None, 10))
     alone = trained(validation=0.3, standardize=True, l2=(0,), patience=(10,))

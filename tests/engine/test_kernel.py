@@ -52,6 +52,7 @@ def test_several_labels_of_a_sample(tile):
     assert_close(plain(chunk, config, STEPS), fused(chunk, config, tile, STEPS))
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 @BOTH
 def test_a_network_depends_neither_on_its_lane_nor_on_its_neighbours(tile):

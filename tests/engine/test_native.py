@@ -63,6 +63,7 @@ def check(config, values, *, tolerance=TOLERANCE, **options):
     assert any(np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (found, chunk.states)), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("config", "values"), CASES)
 def test_it_trains_as_the_plain_program(config, values, kernel):
     kernel()
@@ -77,6 +78,7 @@ def test_it_trains_as_the_plain_program_in_all_its_parts(config, values, kernel)
     check(config, values, n=64, x_per_fold=True)
 
 
+@pytest.mark.slow
 def test_batches_that_no_cache_holds(kernel):
     """More samples than are in work together, see `Network::at_once`; the same gradient, added in parts."""
     kernel()
@@ -94,6 +96,7 @@ def test_real_targets(loss, kernel):
     assert_close(plain(chunk, config, STEPS), native(chunk, config, STEPS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [CASES[0], *(pytest.param(c, marks=pytest.mark.slow) for c in CASES[1:])])
 def test_in_float64_it_agrees_to_more_digits(case, kernel, x64):
     kernel("float64")
@@ -136,6 +139,7 @@ def test_random_networks_train_as_by_the_plain_program(seed, kernel):
     check(config, values, n=n, shared=bool(rng.random() < 0.5), tolerance=tolerance)
 
 
+@pytest.mark.slow
 def test_networks_diverge_as_by_the_plain_program(kernel):
     kernel()
     rates = np.array([[1e30, 0.1, 1e4]])
@@ -223,6 +227,7 @@ def loops(results):
     return {loop_of(said) for said in results.provenance}
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_and_stops_as_by_xla(kernel):
     kernel()
     plain, found = run(kernel="xla"), run()
@@ -239,6 +244,7 @@ def test_a_sweep_ends_and_stops_as_by_xla(kernel):
     assert 0 < (found.diverged_at >= 0).sum() < len(found)
 
 
+@pytest.mark.slow
 def test_parameters_do_not_depend_on_neighbours_or_workers(kernel):
     kernel()
     whole = run(grid=GRID[:3], workers=2)
@@ -311,6 +317,7 @@ def test_what_it_does_not_know_is_trained_by_xla(kernel):
     assert str(found).count("native kernel") == 1
 
 
+@pytest.mark.slow
 def test_a_library_that_cannot_be_loaded_is_one_note(tmp_path, monkeypatch):
     """As where the system runs no program from the folder: built once, and training is by XLA."""
     monkeypatch.setenv("CXX", script(tmp_path / "fake", WRITES))
@@ -434,6 +441,7 @@ def seen_by(chunk, rng):
     return jax.device_put(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "seed",
     [
@@ -470,6 +478,7 @@ def test_records_are_those_of_xla_and_no_bit_depends_on_the_chunk(seed, kernel):
         np.testing.assert_array_equal(half[name], np.asarray(values)[1:], err_msg=name)
 
 
+@pytest.mark.slow
 def test_records_of_more_samples_than_the_cache_holds(kernel):
     kernel()
     config = regjax.Config(layer_sizes=(9, 70, 17, 2), num_steps=STEPS)
@@ -482,6 +491,7 @@ def test_records_of_more_samples_than_the_cache_holds(kernel):
         np.testing.assert_allclose(found[name], values, rtol=0, atol=1e-3 if "accuracy" in name else 1e-5)
 
 
+@pytest.mark.slow
 def test_records_of_networks_that_diverged_are_none(kernel):
     kernel()
     config = regjax.Config(layer_sizes=(2, 6, 1), num_steps=STEPS)

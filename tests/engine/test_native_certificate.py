@@ -11,6 +11,7 @@ from regjax.engine.native_certificate import as_text, certify
 pytestmark = [pytest.mark.bits, pytest.mark.cpu("the native kernel is of CPUs")]
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_jax_grad(kernel):
     kernel("float64")
     (found,) = certify(activations=("tanh",), losses=("softmax_cross_entropy",), depths=(2,))
@@ -28,6 +29,7 @@ def test_all_gradients_are_within_the_bound(kernel):
     assert all(each.ok for each in found), as_text(found)
 
 
+@pytest.mark.slow
 def test_a_wrong_gradient_is_flagged(monkeypatch, kernel):
     kernel("float64")
     right = module.advance_native

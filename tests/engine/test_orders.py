@@ -19,6 +19,7 @@ def configured(**settings):
     return regjax.Config(layer_sizes=(5, 7, 3), batch_size=8, **settings).program()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", BATCHES.values(), ids=BATCHES)
 @pytest.mark.parametrize("shared", [True, False])
 def test_a_segment_in_pieces_has_the_bits_of_one_that_draws_its_own_orders(settings, shared):

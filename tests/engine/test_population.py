@@ -38,6 +38,7 @@ def assert_same(one, other):
     jax.tree.map(np.testing.assert_array_equal, one.params, other.params)
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 @pytest.mark.parametrize(
     "config", [{}, pytest.param({"batch_size": 20, "optimizer": "adam"}, marks=pytest.mark.slow)]
@@ -60,6 +61,7 @@ def test_a_schedule_is_trained_again_to_the_bit(config):
     assert "trained by a schedule of" in again.notes[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_no_bit_depends_on_workers_or_tasks(monkeypatch):
     found = population("two_regions", CONFIG, SPACE, workers=1, **ASKED)
@@ -82,6 +84,7 @@ def test_members_that_are_never_replaced_are_rows_of_a_sweep():
                 np.testing.assert_array_equal(values[row], found.records[name][row])
 
 
+@pytest.mark.slow
 def test_the_lineage_says_where_a_network_was(found):
     for member in range(8):
         way, schedule = found.ancestors(member), found.schedule(member)
@@ -138,6 +141,7 @@ def test_members_that_diverge_are_replaced_whatever_the_quantile():
     assert np.isfinite(found.generations[-1].scores[found.best])
 
 
+@pytest.mark.slow
 def test_one_split_and_a_loss_that_is_minimised():
     found = population(
         "two_regions", CONFIG, SPACE, size=4, metric="val_loss", validation=0.3, progress=False
@@ -146,6 +150,7 @@ def test_one_split_and_a_loss_that_is_minimised():
     assert found.best == np.argmin(found.mean("val_loss"))
 
 
+@pytest.mark.slow
 def test_a_schedule_of_one_configuration_is_a_sweep():
     schedule = Schedule(((0, {"l2": 0.1, "learning_rate": 0.5}), (20, {"l2": 0.1, "learning_rate": 0.5})))
     found = train_schedule("two_regions", CONFIG, schedule, **OPTIONS)

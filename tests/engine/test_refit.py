@@ -35,6 +35,7 @@ def test_a_configuration_that_is_named_is_trained():
         assert model.chosen.validation == pytest.approx(results.units("val_accuracy")[index].mean())
 
 
+@pytest.mark.slow
 def test_it_is_the_network_that_a_sweep_over_all_rows_trains():
     X, y = points(60, 3)
     config = CONFIG | {"batch_size": 16}
@@ -141,6 +142,7 @@ def test_the_test_samples_of_a_sweep_are_not_trained_on():
     assert isinstance(model.predict(pd.DataFrame(frame.iloc[:1])), np.ndarray)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_of_a_search_it_is_the_best_estimator():
     X, y = points(60, 3)

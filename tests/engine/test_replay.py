@@ -15,6 +15,7 @@ from regjax.store.store import Store
 from regjax.study import provenance
 
 
+@pytest.mark.slow
 def test_replay_says_whether_a_row_came_out_as_stored(tmp_path, capsys):
     path = tmp_path / "runs.sqlite"
     results = run(path, grid=GRID | {"keep_prob": [1, 0.9]})
@@ -42,6 +43,7 @@ def test_replay_says_whether_a_row_came_out_as_stored(tmp_path, capsys):
             replay(path, *arguments)
 
 
+@pytest.mark.slow
 def test_replay_of_a_diverged_row_on_one_split(tmp_path):
     options = {"folds": None, "validation": 0.3, "seeds": 2, "grid": {"learning_rate": [0.1, 1e30]}}
     results = run(tmp_path / "runs.sqlite", **options)

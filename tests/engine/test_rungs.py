@@ -48,6 +48,7 @@ def assert_as_in_the_full_sweep(climbed, full):
             np.testing.assert_array_equal(values[ok], full.records[name][ok, standing.step // every])
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 @pytest.mark.parametrize("stored", [False, True])
 @pytest.mark.parametrize("seconds", [1.0, 1e-9])  # a task to each rung, or to each record
@@ -63,6 +64,7 @@ def test_rows_that_go_on_have_the_bits_of_a_full_sweep(tmp_path, monkeypatch, st
     assert_as_in_the_full_sweep(climbed, full)
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_a_store_goes_on_with_rungs_and_trains_no_step_twice(tmp_path, monkeypatch):
     monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
@@ -134,6 +136,7 @@ def test_rows_that_begin_late_have_the_bits_of_a_full_sweep(tmp_path, stored):
         assert_as_in_the_full_sweep(found, full)
 
 
+@pytest.mark.slow
 def test_rows_that_stop_early_stand_at_a_rung_with_their_final_parameters():
     config = Config(layer_sizes=(2, 6, 1), num_steps=400, eval_every=10)
     design = make_design("two_regions", config, grid(patience=[20], learning_rate=[0.5, 3]), folds=2)
@@ -158,6 +161,7 @@ def test_rungs_need_one_length_of_run():
         climb(design, [10], lambda standing: standing.rows)
 
 
+@pytest.mark.slow
 def test_a_decision_is_among_the_rows_in_the_race():
     design = design_of()
     with pytest.raises(ValueError, match="decide must return rows that did not drop out"):

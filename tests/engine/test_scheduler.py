@@ -13,6 +13,7 @@ from regjax.study import records
 from regjax.study.resolve import make_design
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_workers_segments_and_waves_change_no_bit(monkeypatch):
     one = run(workers=1)
@@ -46,6 +47,7 @@ def test_freed_lanes_are_refilled(monkeypatch):
     assert starts.count(5) == (starts.count(0) + 1) // 2  # half of the chunks, all lanes alive
 
 
+@pytest.mark.slow
 def test_out_of_memory_halves_the_chunk(monkeypatch):
     real = scheduler.run_task
     whole = run()
@@ -79,6 +81,7 @@ def test_what_a_chunk_asks_does_not_grow_with_the_sweep(monkeypatch):
     assert len(asked) == 2  # configurations 2 and 49
 
 
+@pytest.mark.slow
 def test_dear_reports_are_rare(monkeypatch):
     seen = []
     monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)

@@ -24,6 +24,7 @@ def assert_same(one, other):
         np.testing.assert_array_equal(here, there)
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_the_last_snapshot_is_the_row_and_each_other_one_a_shorter_run():
     results = swept()
@@ -39,6 +40,7 @@ def test_the_last_snapshot_is_the_row_and_each_other_one_a_shorter_run():
         assert_same(found.params[0], regjax.init_params(regjax.replicate_key(seed, fold), (2, 4, 1)))
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 @pytest.mark.parametrize(
     ("grid", "config"),
@@ -59,6 +61,7 @@ def test_bits_with_patience_averages_batches_and_other_optimizers(grid, config):
     assert_same(found.params[1], shorter.kept[1])
 
 
+@pytest.mark.slow
 def test_a_store_gives_the_same_and_another_network_is_noticed(tmp_path):
     swept(store=tmp_path / "runs.sqlite")
     results = regjax.load(tmp_path / "runs.sqlite")

@@ -17,6 +17,7 @@ from regjax.study.plan import make_plan
 from regjax.study.resolve import make_design
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_order_of_the_grid_changes_no_bit():
     one = run()
@@ -27,6 +28,7 @@ def test_order_of_the_grid_changes_no_bit():
             np.testing.assert_array_equal(one.table(name)[index], turned.table(name)[other])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "batch_size",
     [None, pytest.param(16, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.slow)],
@@ -167,6 +169,7 @@ def test_a_grid_grown_while_other_things_are_on_keeps_every_row(pairing):
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_sweep_on_the_tutorials_data_takes_its_folds_inside_the_211_points(tutorial_mat):
     grid = {"l2": [0, 0.7], "keep_prob": [1, 0.86]}
     config = {"num_steps": 300, "eval_every": 300, "metrics": ("accuracy",)}
@@ -184,6 +187,7 @@ def test_a_sweep_on_the_tutorials_data_takes_its_folds_inside_the_211_points(tut
     assert choice.test > 0.85
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_independent_pairing_draws_for_each_configuration():
     results = run(pairing="independent", grid={"momentum": [0.1, 0.2, 0.3]})
@@ -194,6 +198,7 @@ def test_independent_pairing_draws_for_each_configuration():
     np.testing.assert_array_equal(paired[0], paired[1])
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_keep():
     best = run(keep="best")
@@ -221,6 +226,7 @@ def test_a_config_axis_makes_groups():
     assert any("3 epochs are held fixed" in note for note in epochs.notes)
 
 
+@pytest.mark.slow
 def test_orientation_of_a_non_square_X():
     X, y = points(30, 5, 3)
     labels = np.array(["a", "b", "c"])[y]
@@ -328,6 +334,7 @@ def test_chunks_depend_on_shapes_and_on_whether_rows_fill_them(seeds, chunk):
     assert [group.chunk for group in make_groups(design)] == [chunk]
 
 
+@pytest.mark.slow
 def test_a_plan_predicts():
     plan = regjax.plan("two_regions", CONFIG, GRID, seeds=2)
     assert plan.seconds is not None
@@ -345,6 +352,7 @@ def test_weights_of_data_reach_the_folds():
         assert np.ptp(train[30:][train[30:] > 0]) < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     ["two classes", *(pytest.param(k, marks=pytest.mark.slow) for k in ("three classes", "regression"))],

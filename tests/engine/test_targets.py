@@ -65,6 +65,7 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", slow_but(CASES, list(CASES)[::3]))
 def test_a_sweep_is_training_on_targets_standardised_by_hand(case):
     options = dict(CASES[case])
@@ -149,6 +150,7 @@ def test_another_unit_of_the_targets_is_another_unit_of_the_results_and_nothing_
     assert one.best().configuration == other.best().configuration
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("huge", [1e6, 1e30])
 @pytest.mark.parametrize(
     "options",
@@ -211,6 +213,7 @@ def test_early_stopping_puts_back_the_record_of_the_lowest_loss():
     assert found.params(0)[0].w.dtype == np.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -242,6 +245,7 @@ def test_a_store_gives_back_and_replays_the_same_bits(options, tmp_path):
     assert not np.isin(sweep(X, y, store=path, **options).seconds, found.seconds).any()
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_an_interrupted_sweep_ends_alike(tmp_path, monkeypatch):
     monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)  # a record per task
@@ -284,6 +288,7 @@ def test_targets_have_leading_axes_only_where_folds_have_their_own():
     assert found.y.ndim == 2
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_one_split_of_standardised_targets_compiles_nothing_of_its_own():
     X, y = real_points()

@@ -147,6 +147,7 @@ def test_the_kernel_is_not_chosen_on_a_cpu():
     assert not is_fused(CONFIG, ())
 
 
+@pytest.mark.slow
 @given(SIZES.filter(lambda sizes: best_splits(Config(layer_sizes=sizes))), st.integers(1, 100_000))
 @example((2, 20, 3, 1), 4096)
 def test_a_tile_is_a_whole_number_of_warps(sizes, num_lanes):

@@ -64,6 +64,7 @@ def trained(monkeypatch):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 @pytest.mark.parametrize("hyperband", [False, True])
 def test_networks_that_go_on_have_the_bits_of_a_full_sweep(hyperband):
@@ -120,6 +121,7 @@ def test_an_outer_fold_is_never_seen_by_its_own_search():
                 assert set(np.flatnonzero(splits.train[fold] + splits.val[fold])) == set(train)
 
 
+@pytest.mark.slow
 def test_the_answer_on_held_out_rows_is_a_family_of_the_finalists():
     found = regjax.tune(samples(120), SPACE, budget="120 networks", confirm=0.3, **ASKED)
     assert found.mode == "holdout"
@@ -162,6 +164,7 @@ def test_the_answer_on_held_out_rows_is_a_family_of_the_finalists():
     assert found.as_json()["verdict"] == found.verdict
 
 
+@pytest.mark.slow
 def test_the_answer_of_a_nested_search_is_one_interval_over_outer_folds():
     found = regjax.tune(samples(), SPACE, budget="320 networks", **ASKED)
     assert found.mode == "nested"
@@ -233,6 +236,7 @@ def test_a_larger_budget_begins_with_what_is_stored(tmp_path, trained):
     assert sum(trained) < alone - 18 * 40  # of more than forty networks
 
 
+@pytest.mark.slow
 def test_seconds_become_a_number_of_candidates_once(tmp_path, monkeypatch):
     options = {"budget": "3s", "confirm": 0.3, "store": tmp_path / "s.sqlite"}
     one = regjax.tune(samples(), SPACE, **ASKED, **options)
@@ -282,6 +286,7 @@ def test_groups_times_real_targets_and_early_stopping(kind):
         assert found.results.design.standardize_target
 
 
+@pytest.mark.slow
 def test_a_baseline_of_the_user_is_kept():
     found = regjax.tune(
         samples(),
@@ -351,6 +356,7 @@ def test_a_part_of_a_search_finds_the_whole(tmp_path):
             same_answer(tune.go_on(design, race, kept, Work(), begun.origin), whole)
 
 
+@pytest.mark.slow
 def test_a_search_without_an_interval_says_why():
     found = regjax.tune(samples(), SPACE, confirm=0.3, budget="60 networks", metric="val_roc_auc", **ASKED)
     assert found.verdict == "not separated"
@@ -360,6 +366,7 @@ def test_a_search_without_an_interval_says_why():
     assert "--confirm nested" in found.notes[0]
 
 
+@pytest.mark.slow
 def test_a_search_that_learnt_nothing_says_so():
     X, _ = samples()
     y = (np.arange(60) % 6 == 0).astype(int)
@@ -386,6 +393,7 @@ def test_the_page_of_a_nested_search_names_no_configuration_as_shown():
     assert "layer_sizes" not in html
 
 
+@pytest.mark.slow
 def test_the_page_of_a_search_asks_for_no_flag_of_a_sweep():
     found = regjax.tune(samples(), SPACE, confirm=0.3, budget="60 networks", **ASKED)
     html = search_page(found, "none")
@@ -422,6 +430,7 @@ def test_counts_are_tuned_as_they_are():
     assert not found.results.design.standardize_target
 
 
+@pytest.mark.slow
 def test_one_sample_more_in_each_outer_fold_does_not_help(monkeypatch):
     # Of 13 and 12 samples: these differences have next to no spread of their own.
     differences = np.array([1 / 13, 1 / 12, 1 / 12, 1 / 12, 1 / 12])
@@ -479,6 +488,7 @@ def test_rows_of_few_groups_do_not_confirm(groups, confirm, mode):
     assert any("for independent" in note for note in found.first.notes) == (mode == "holdout")
 
 
+@pytest.mark.slow
 def test_the_page_of_a_search_marks_the_configuration_of_the_model():
     found = regjax.tune(samples(120), SPACE, budget="60 networks", confirm=0.3, **ASKED)
     for chosen in (*found.finalists, found.baseline):

@@ -62,6 +62,7 @@ CASES = {
 DEAR = {"minibatches of a turn and a bit, three layers, softmax"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", slow_but(CASES, CASES.keys() - DEAR))
 def test_networks_are_those_of_the_plain_program(case):
     agree(*CASES[case])
@@ -80,6 +81,7 @@ def test_every_shape_of_network_and_program(data):
     assert_close(plain(chunk, config, STEPS), fused(chunk, config, tile, STEPS))
 
 
+@pytest.mark.slow
 def test_rounding_to_bfloat16_is_that_of_the_plain_program():
     config = Config(layer_sizes=(5, 20, 3), activation="tanh", precision="bfloat16")
     chunk = make_chunk(config)
@@ -95,6 +97,7 @@ def test_rounding_to_bfloat16_is_that_of_the_plain_program():
     assert apart["bfloat16"] < 0.2 * apart["highest"]
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 40), min_size=2, max_size=4), st.integers(1, 3))
 @settings(max_examples=8, deadline=None)
 def test_parameters_are_laid_out_and_restored(sizes, lanes):

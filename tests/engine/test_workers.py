@@ -29,6 +29,7 @@ def test_spawned_processes_give_the_same_bits_and_forked_ones_are_refused():
         assert_same(run(), run(executor=pool))
 
 
+@pytest.mark.slow
 def test_another_executor_gives_the_same_bits():
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         assert_same(run(), run(executor=pool))

@@ -90,6 +90,7 @@ def test_a_loss_is_minimised():
     assert len(study.best_trial.user_attrs["scores"]) == 1
 
 
+@pytest.mark.slow
 def test_a_function_defines_the_space_while_it_runs():
     def space(trial):
         found = {"hidden": [(4,), (3, 2)][trial.suggest_int("depth", 0, 1)]}

@@ -54,6 +54,7 @@ def test_a_frame_for_each_state_and_the_last_one_stays(tmp_path):
     assert durations == pytest.approx([each, each, each * (1 + HOLD * RATE)], abs=100)
 
 
+@pytest.mark.slow
 def test_a_model_that_trains_on_between_two_frames(tmp_path):
     model = SGDClassifier(loss="log_loss", random_state=0)
     X, y = np.asarray(DATA.x).T, DATA.y[0]
@@ -123,6 +124,7 @@ def store(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_a_row_of_a_store_while_it_trains(store, tmp_path):
     out = tmp_path / "b.gif"
     done = regjax_command("plot", store, "boundary", "--sweep", 1, "--configuration", 2, "-o", out)
@@ -177,6 +179,7 @@ def test_bad_input_of_plot_is_one_line_and_writes_nothing(words, message, store,
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_compare_writes_the_three_networks_while_they_train(tmp_path):
     done = regjax_command("compare", "circles", "--steps", 12, "--animate", "gif", "--out", tmp_path / "o")
     assert (done.returncode, done.stderr) == (0, "")

@@ -142,6 +142,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case", slow_but(CASES, {"one_sample", "one_value", "regression", "nothing_held_out"})
 )
@@ -179,17 +180,20 @@ def large():
     return dataclasses.replace(found, kept=kept)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", plot.KINDS)
 def test_ten_thousand_networks(kind, large):
     drawn(kind, large)
 
 
+@pytest.mark.slow
 def test_ten_thousand_samples_are_thinned_and_it_says_so():
     found = drawn("data_set", swept(samples_of(10_000), grid=None, seeds=1, folds=None))
     assert "5,000 of them drawn" in found.axes[0].get_title().replace("\n", " ")
     assert sum(len(c.get_offsets()) for c in found.axes[0].collections) == samples.MAX_POINTS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "names",
     slow_but(
@@ -214,6 +218,7 @@ def test_names_are_shown_as_they_are_and_run_nothing(names, results, tmp_path):
     figure.savefig(tmp_path / "f.pdf")
 
 
+@pytest.mark.slow
 def test_no_global_state_is_touched(results):
     before = dict(matplotlib.rcParams)
     for kind in plot.KINDS:
@@ -228,6 +233,7 @@ def test_no_global_state_is_touched(results):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_layouts_of_ones_own(results):
     for kind, draw in plot.KINDS.items():
         figure: Any = Figure(figsize=(16, 8), layout="constrained")
@@ -367,6 +373,7 @@ def test_bands_reach_from_the_lowest_to_the_highest_seed(results):
         np.testing.assert_allclose(ax.lines[0].get_ydata(), seeds.mean(axis=0), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_curve_ends_where_a_network_diverged_and_the_others_stay_readable():
     results = swept(
         grid={"l2": [0, 1], "learning_rate": [0.1, 1e4]}, config=CONFIG | {"num_steps": 100, "eval_every": 1}
@@ -393,6 +400,7 @@ def test_forest_holds_the_differences_of_the_comparison(results):
     assert "better: left of 0" in ax.get_xlabel()
 
 
+@pytest.mark.slow
 def test_forest_shows_both_ends_and_tells_verdicts_apart():
     scores = 0.5 + 0.001 * scores_of((101, 1, 5))
     scores[1] += 0.3
@@ -514,6 +522,7 @@ NAMES = {
 }
 
 
+@pytest.mark.slow
 def test_columns_of_any_name_are_shown(monkeypatch):
     results = swept(samples_of(40, features=len(NAMES) + 2))
     named = {name: (index,) for index, name in enumerate(NAMES)} | {"rest": (len(NAMES), len(NAMES) + 1)}
@@ -568,6 +577,7 @@ def test_boundary_is_that_of_the_network(results):
         plot.boundary(results, configuration=12)
 
 
+@pytest.mark.slow
 def test_boundaries_are_a_sheet_over_both_axes(results):
     figure = drawn("boundaries", results)
     titles = [ax.get_title() for ax in figure.axes]
@@ -581,6 +591,7 @@ def test_boundaries_are_a_sheet_over_both_axes(results):
     assert titles == ["l2=0, keep_prob=1", "l2=1, keep_prob=1", "l2=0, keep_prob=0.8"]
 
 
+@pytest.mark.slow
 def test_masks_are_those_of_the_step(results):
     figure = drawn("masks", results, configuration=3)  # keep_prob 0.8
     design = results.design
@@ -645,6 +656,7 @@ def run(capsys, *arguments):
 STARTS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", STARTS)
 def test_plot_writes_what_the_ending_says(ending, store, tmp_path, capsys):
     out = tmp_path / f"f.{ending}"
@@ -656,6 +668,7 @@ def test_plot_writes_what_the_ending_says(ending, store, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == [out]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", plot.KINDS)
 def test_every_kind_has_a_command(kind, store, tmp_path, capsys):
     assert kind in (plot_command.plot.help or "")

@@ -25,6 +25,7 @@ def population():
     return regjax.population("two_regions", config, SPACE, size=8, folds=2, progress=False)
 
 
+@pytest.mark.slow
 def test_the_bold_line_is_the_way_of_the_best_member(population):
     figure = plot.schedules(population)
     figure.draw_without_rendering()
@@ -61,6 +62,7 @@ def test_another_member_and_a_figure_of_ones_own(population):
         plot.schedules(population, member=8)
 
 
+@pytest.mark.slow
 def test_one_segment_and_one_hyperparameter(population):
     last = population.generations[-1]
     one = dataclasses.replace(population, generations=(last,), explored=("l2",))

@@ -40,6 +40,7 @@ def test_any_baseline_gives_the_table_of_compare(held_out, count):
             np.testing.assert_allclose(mean + whole, row["family_high"], rtol=rtol, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_of_many_configurations_another_baseline_has_the_family_of_bonferroni(monkeypatch):
     results = made_up(np.random.default_rng(0).random((14, 1, 5)), {"l2": range(14)}, folds=5)
     sharp = evidence(results, "val_accuracy")

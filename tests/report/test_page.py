@@ -27,6 +27,7 @@ def of_halves(bits):
 # -- arrays -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_scores_ranks_and_curves(planar):
     data = arrays(planar)
     assert data["chosen"] == data["start"] == planar.best().index
@@ -60,6 +61,7 @@ def test_gaps_are_paired(planar):
     assert (data["gap"]["low"] < data["gap"]["mean"]).all()
 
 
+@pytest.mark.slow
 def test_a_gap_in_loss_is_positive_where_training_samples_do_better(real):
     gaps = evidence.gaps(real, "val_loss")
     assert (gaps["mean"] > 0).all()
@@ -124,6 +126,7 @@ def test_histograms(planar):
     np.testing.assert_allclose(shares[0, networks.BARS // 2], middle.mean(), rtol=5e-3)
 
 
+@pytest.mark.slow
 def test_confusion_is_of_held_out_samples(one_split):
     data = arrays(one_split)["predictions"]
     samples = data["columns"]["samples"].reshape(-1, 3, 3)
@@ -147,6 +150,7 @@ def test_residuals_are_of_held_out_samples(real):
     np.testing.assert_allclose(predicted[data["place"][1]][:20], expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_what_is_shown_of_standardised_targets_is_in_their_own_unit():
     x = np.random.default_rng(0).standard_normal((60, 3))
     y = 3e5 + 1e5 * x[:, :2]
@@ -180,6 +184,7 @@ def test_our_own_script_is_short():
     assert others == ["report.js"]
 
 
+@pytest.mark.slow
 def test_the_decision_is_the_comparison(planar):
     comparison, choice = planar.compare(), planar.best()
     html = page(planar, comparison, choice)
@@ -192,6 +197,7 @@ def test_the_decision_is_the_comparison(planar):
     assert "selected among 12: optimistic" in html
 
 
+@pytest.mark.slow
 def test_the_columns_that_matter_to_the_choice_or_why_they_are_not_known(planar, one_split, monkeypatch):
     html = page(planar, planar.compare(), planar.best())
     found = planar.importance(repeats=inputs.REPEATS)
@@ -208,6 +214,7 @@ def test_the_columns_that_matter_to_the_choice_or_why_they_are_not_known(planar,
     assert "Which inputs matter" not in page(planar, planar.compare())
 
 
+@pytest.mark.slow
 def test_other_models_stand_on_the_page(planar):
     found = regjax.references(planar)
     html = page(planar, planar.compare(), planar.best(), references=found)
@@ -232,11 +239,13 @@ def test_importance_takes_the_samples_that_there_is_time_for(planar, monkeypatch
             assert found.notes[0].startswith(words)
 
 
+@pytest.mark.slow
 def test_what_diverged_is_counted(one_split):
     html = page(one_split, one_split.compare(), one_split.best())
     assert "2 configurations with networks that diverged, 8 in all" in html
 
 
+@pytest.mark.slow
 def test_all_diverged_and_nothing_held_out():
     grid = regjax.grid(l2=[0, 1], learning_rate=1e9)
     config = {"hidden": (4,), "num_steps": 20, "eval_every": 10}
@@ -251,6 +260,7 @@ def test_all_diverged_and_nothing_held_out():
     assert (data["start"], data["chosen"], list(data["rank"])) == (0, -1, [0, 1])
 
 
+@pytest.mark.slow
 def test_no_text_of_a_user_is_html(planar):
     about = About(source=HOSTILE, command=f"regjax sweep {HOSTILE}", toml=HOSTILE)
     html = page(planar, planar.compare(), planar.best(), missing=[HOSTILE], about=about)
@@ -282,6 +292,7 @@ def run(*arguments):
     return stop.value.code
 
 
+@pytest.mark.slow
 def test_report_of_a_store(store, tmp_path, capsys):
     out = tmp_path / "report.html"
     assert run("report", store, "-o", out) == 0
@@ -339,6 +350,7 @@ def lose(store, rows):
     connection.close()
 
 
+@pytest.mark.slow
 def test_what_is_finished_of_a_sweep_that_is_not(store, tmp_path, capsys):
     part = tmp_path / "part.sqlite"
     shutil.copy(store, part)
@@ -378,6 +390,7 @@ def test_a_page_is_written_until_the_sweep_is_finished(store, tmp_path):
     assert '["every",0]' in html
 
 
+@pytest.mark.slow
 def test_pictures_stand_in_the_page_as_images(planar):
     text, again = (
         page(planar, pictures={"How <b>it</b> went": regjax.plot.forest(planar)}) for _ in range(2)

@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pytest
 from pages import arrays
 
 from regjax.report.sparks import HEIGHT, POINTS, WIDTH, path, sparks
@@ -12,6 +13,7 @@ def points(text):
     return np.array([[float(v) for v in pair.split()] for pair in re.split("[ML]", text)[1:]])
 
 
+@pytest.mark.slow
 def test_a_line_is_the_mean_curve_of_its_configuration(planar):
     found = sparks(planar, "val_accuracy")
     assert len(found) == len(planar.design.configurations) == 12
@@ -42,6 +44,7 @@ def test_what_diverged_does_not_flatten_the_rest(one_split):
     assert min(heights) > 2
 
 
+@pytest.mark.slow
 def test_the_page_has_them_in_order_and_small(planar):
     found = arrays(planar)["sparks"]
     assert found == sparks(planar, "val_accuracy")

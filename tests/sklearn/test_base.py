@@ -26,6 +26,7 @@ def labels_of_iris():
 # -- scores that early stopping watches ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("targets", ["rare", "one of two", "constant", "perfect"])
 def test_scores_of_targets_that_do_not_vary(targets):
     rng = np.random.RandomState(0)
@@ -50,6 +51,7 @@ def test_scores_of_targets_that_do_not_vary(targets):
         assert set(third.validation_scores_) <= {0.0, 1.0}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_network_without_a_finite_score_is_returned_with_a_warning():
     X, y = load_iris(return_X_y=True)
@@ -65,6 +67,7 @@ def test_a_network_without_a_finite_score_is_returned_with_a_warning():
     assert ours.n_iter_ == peer.n_iter_
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scores", [{}, {"learning_rate_init": 0.05, "max_iter": 30}])
 def test_a_warm_start_without_a_better_score_keeps_its_last_network(scores):
     X, y = load_iris(return_X_y=True)
@@ -85,6 +88,7 @@ RAW = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RAW)
 @pytest.mark.parametrize(
     "own",
@@ -101,12 +105,14 @@ def test_data_that_are_not_scaled(name, own):
     same_networks(peer(**settings), ours(**settings), X, y)
 
 
+@pytest.mark.slow
 def test_data_that_are_not_scaled_in_float32():
     X, y = load_wine(return_X_y=True)
     settings = {"hidden_layer_sizes": (16,), "random_state": 0}
     same_networks(MLPClassifier(**settings), RegMLPClassifier(**settings), X.astype(np.float32), y, rtol=2e-5)
 
 
+@pytest.mark.slow
 def test_a_setting_of_ones_own_stops_on_the_true_loss():
     X, y = load_wine(return_X_y=True)
     settings = {"hidden_layer_sizes": (16,), "random_state": 0, "max_iter": 1}
@@ -121,6 +127,7 @@ def test_a_setting_of_ones_own_stops_on_the_true_loss():
 # -- weights -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "own",
     [
@@ -145,6 +152,7 @@ def test_samples_of_weight_0_stay_in_the_batches(own, dtype):
         ours.fit(X, y, np.zeros(150))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "own", [{"mixup": 0.5}, {"swap_noise": 0.3}, {"class_weight": "balanced"}, {"sam": 0.1}]
 )
@@ -161,6 +169,7 @@ def test_a_sample_of_weight_0_leaves_no_trace(own, batch_size):
             np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.slow
 def test_a_batch_without_weight_is_an_error_of_scikit_learns_kind():
     X, y = load_iris(return_X_y=True)
     weights = (np.arange(150) >= 20).astype(float)
@@ -185,6 +194,7 @@ def test_a_batch_without_weight_is_an_error_of_scikit_learns_kind():
 # -- sparse X ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", [sparse.csr_matrix, sparse.csc_array, sparse.lil_matrix])
 def test_sparse_samples_are_the_dense_ones(made):
     X, y = load_iris(return_X_y=True)
@@ -210,6 +220,7 @@ def test_sparse_samples_are_the_dense_ones(made):
 # -- several labels per sample -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "own", [{}, {"solver": "sgd", "learning_rate_init": 0.1, "batch_size": 30}, {"early_stopping": True}]
 )
@@ -243,6 +254,7 @@ def test_labels_that_are_sparse_are_predicted_sparse():
     np.testing.assert_array_equal(ours.predict(X).toarray(), peer.predict(X).toarray())
 
 
+@pytest.mark.slow
 def test_regularisers_act_on_several_labels():
     X, y = labels_of_iris()
     settings = SMALL | {"learning_rate_init": 0.05, "max_iter": 100}
@@ -433,6 +445,7 @@ BAD_CALLS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("peer", "ours", "name", "call"), BAD_CALLS)
 def test_what_scikit_learn_refuses_is_refused(peer, ours, name, call):

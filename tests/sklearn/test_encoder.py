@@ -119,6 +119,7 @@ def test_it_stands_in_anybodys_pipeline():
     assert search.fit(x[["age", "town"]], y).best_score_ > 0.6
 
 
+@pytest.mark.slow
 def test_it_stands_in_our_search():
     frame = mixed()
     x, y = frame.drop(columns="y"), frame["y"]

@@ -35,6 +35,7 @@ SETTINGS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "data"),
     some_slow(SETTINGS, [(load_breast_cancer, (20, 3)), (load_digits, (16,))], every=2),
@@ -46,6 +47,7 @@ def test_from_the_same_random_state_comes_scikit_learns_network(settings, data):
     same_networks(MLPClassifier(**settings), RegMLPClassifier(**settings), scale(X), y)
 
 
+@pytest.mark.slow
 def test_regressions_and_weights_are_scikit_learns():
     X, y = load_diabetes(return_X_y=True)
     y = np.asarray(y)
@@ -60,6 +62,7 @@ def test_regressions_and_weights_are_scikit_learns():
         same_networks(MLPRegressor(**settings | own), RegMLPRegressor(**settings | own), X, targets, **fit)
 
 
+@pytest.mark.slow
 def test_it_goes_on_as_scikit_learn_does():
     X, y = load_iris(return_X_y=True)
     settings = {"hidden_layer_sizes": (6,), "random_state": 0, "max_iter": 8, "batch_size": 40}
@@ -116,6 +119,7 @@ def test_what_scikit_learn_has_not():
         RegMLPClassifier(weight_decay=0.1, solver="sgd").fit(X, y)
 
 
+@pytest.mark.slow
 def test_class_weights():
     X, y = load_breast_cancer(return_X_y=True)
     X, few = scale(X), np.flatnonzero((y == 1) | (np.arange(len(y)) % 5 == 0))
@@ -136,6 +140,7 @@ def test_class_weights():
         clone(given).set_params(class_weight={"strange": 1.0}).fit(X, y)
 
 
+@pytest.mark.slow
 def test_monte_carlo_dropout():
     X, y = load_iris(return_X_y=True)
     model = RegMLPClassifier((32,), dropout=0.4, input_dropout=0.1, max_iter=100, random_state=0).fit(X, y)

@@ -50,6 +50,7 @@ def test_it_is_the_choice_of_the_sweep():
     assert named.named_steps["network"].random_state == 3
 
 
+@pytest.mark.slow
 def test_parameters_say_the_configuration():
     X, y = points(50, 3)
     config = CONFIG | {"hidden": (4, 3), "activation": "sigmoid", "optimizer": "adamw", "batch_size": 10}
@@ -99,6 +100,7 @@ def test_it_can_be_cloned_and_fitted_again(targets, seeds):
     clone(pipeline).fit(x.drop(columns="number"), y)  # a column that was left out may be missing
 
 
+@pytest.mark.slow
 def test_a_network_of_the_estimators_own_settings_is_fitted_again_to_the_same():
     X, y = points(60, 3)
     config = CONFIG | {"init": "sklearn", "draws": "sklearn", "batches": "all", "epsilon_hat": True}

@@ -85,6 +85,7 @@ SOLVERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
 @pytest.mark.parametrize("name", slow_but(SOLVERS, ["early stopping", "stops", "lbfgs"]))
 def test_results_are_scikit_learns_where_epochs_are_the_resource(name):
@@ -92,6 +93,7 @@ def test_results_are_scikit_learns_where_epochs_are_the_resource(name):
     both(SOLVERS[name], grid, **EPOCHS)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
 @pytest.mark.parametrize("name", slow_but(["adam", "early stopping", "lbfgs"], ["adam"]))
 def test_results_are_scikit_learns_where_samples_are_the_resource(name):
@@ -222,6 +224,7 @@ def test_seeds_are_averaged_in_each_iteration():
     assert search.cv_results_["iter"].tolist() == [0] * 9 + [1] * 3 + [2]
 
 
+@pytest.mark.slow
 def test_with_a_store_each_iteration_is_a_sweep(tmp_path, monkeypatch):
     options = EPOCHS | {"refit": False}
     search = RegHalvingGridSearchCV(NETWORK, GRID, store=tmp_path / "s.sqlite", **options)
@@ -255,6 +258,7 @@ def test_a_candidate_without_a_score_is_never_the_best():
     assert np.isnan(none.best_score_)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_candidates_that_diverge_drop_out():
     X, y = load_diabetes(return_X_y=True)

@@ -6,7 +6,7 @@ from peer_tests import expecting, run_with
 import regjax
 
 # scikit-learn's tests expect warnings, and let others pass.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.slow]
 
 DIFFERENCES = {
     "test_gradient": "calls _loss_grad_lbfgs; the core's tests have the gradients' own",

@@ -34,6 +34,7 @@ def pipeline(*before):
     return Pipeline([*steps, ("network", NETWORK)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scoring", [None, ["accuracy", "neg_log_loss"]])
 def test_results_have_scikit_learns_keys_and_scores(scoring):
     X, y = iris()
@@ -85,6 +86,7 @@ class Counting(TransformerMixin, BaseEstimator):
         return np.asarray(X) * self.scale
 
 
+@pytest.mark.slow
 def test_steps_before_the_network_are_fitted_once_per_fold():
     X, y = iris()
     Counting.seen = []
@@ -102,6 +104,7 @@ def test_steps_before_the_network_are_fitted_once_per_fold():
     np.testing.assert_allclose(scores[:, 0], scores[:, 1], atol=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_held_out_samples_leave_no_trace():
     X, y = iris()
@@ -222,6 +225,7 @@ def test_any_splitter_weights_and_scorers():
     assert search.best_score_ > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("solver", "hidden"), [("sgd", [(6,), (4, 3)]), ("adam", [(4, 3)])])
 def test_scores_are_scikit_learns_to_the_last_digits(solver, hidden):
     X, y = load_diabetes(return_X_y=True)

@@ -73,6 +73,7 @@ def both(estimator, grid, X=X, y=Y, fit=None, **options):
     return ours
 
 
+@pytest.mark.slow
 def test_a_network_inside_another_estimator(counted):
     search = both(OneVsRestClassifier(classifier()), {"estimator__alpha": [0.1, 1.0]})
     # Two candidates, three folds, three classes.
@@ -168,6 +169,7 @@ def hidden(factor):
     return step
 
 
+@pytest.mark.slow
 def test_steps_are_told_apart_by_what_they_are():
     frozen = [FrozenEstimator(StandardScaler().fit(samples)) for samples in (X, X * 1000)]
     functions = [FunctionTransformer(lambda x, f=f: x * f) for f in (1.0, 0.0, -5.0)]
@@ -233,6 +235,7 @@ def test_candidates_of_other_kinds_compete():
     assert not hasattr(search, "results_")
 
 
+@pytest.mark.slow
 def test_one_candidate_that_fails_leaves_the_others_alone():
     spoiled = X.copy()
     spoiled[80] = np.nan
@@ -292,12 +295,14 @@ def test_bagged_networks_are_trained_together(counted):
     assert sum(count for count, _ in counted) == 16
 
 
+@pytest.mark.slow
 def test_networks_are_trained_before_their_samples_fill_the_memory(counted, monkeypatch):
     monkeypatch.setattr(together, "BUDGET", 4_000)
     both(OneVsRestClassifier(classifier()), {"estimator__alpha": [0.1, 0.2, 0.3, 1.0, 2.0]}, cv=2)
     assert len(counted) > 1 or sum(count for count, _ in counted) < 30
 
 
+@pytest.mark.slow
 def test_a_store_says_which_networks_it_does_not_keep(tmp_path):
     path = tmp_path / "runs.sqlite"
     inside = OneVsRestClassifier(classifier())

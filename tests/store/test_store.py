@@ -22,6 +22,7 @@ from regjax.study import provenance
 from regjax.study.questions import NOWHERE, Origin, Questions
 
 
+@pytest.mark.slow
 def test_a_finished_sweep_is_not_trained_again(tmp_path, monkeypatch):
     trained = count_tasks(monkeypatch)
     path = tmp_path / "runs.sqlite"
@@ -40,6 +41,7 @@ def test_a_finished_sweep_is_not_trained_again(tmp_path, monkeypatch):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.cpu("an accelerator's chunk holds all rows of a group, and its bits depend on its size")
 @pytest.mark.bits
 def test_a_larger_grid_trains_the_missing_rows_alone(tmp_path):

@@ -20,6 +20,7 @@ from regjax.study import inference
 from regjax.study import model as model_module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("activation", "dtype"), some_slow(inference.ACTIVATIONS, ["float32", "float64"], every=4)
 )
@@ -200,6 +201,7 @@ def test_a_model_says_what_it_is():
     assert swept().design.schema == fitted().schema
 
 
+@pytest.mark.slow
 def test_the_page_about_models_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = (Path(regjax.__file__).parents[1] / "docs" / "models.md").read_text()

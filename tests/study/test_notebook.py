@@ -85,6 +85,7 @@ def test_everything_diverged():
     assert read(comparison).said[0] == "None of 3 separated from l2=0"
 
 
+@pytest.mark.slow
 def test_ten_thousand_configurations_are_fast_and_short():
     gains = np.random.default_rng(1).standard_normal(10_000) / 100
     results = made_up(scores(gains, folds=3), regjax.grid(l2=np.linspace(0, 1, 10_000)), folds=3)

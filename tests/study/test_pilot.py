@@ -130,6 +130,7 @@ def test_the_interval_of_the_power_holds_it_in_a_simulation_of_normal_difference
     assert of.UNSURE < 0.1
 
 
+@pytest.mark.slow
 def test_plan_trains_the_pilot_and_holds_the_forecast():
     plan = regjax.plan("two_regions", CONFIG, GRID, seeds=2, folds=3, detect=0.05, probe=False)
     assert plan.forecast is not None

@@ -67,6 +67,7 @@ def test_lanes_are_single_trainings():
         assert run.final("cost") == pytest.approx(float(alone.history["cost"][-1]), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_new_values_do_not_compile_again():
     train, test = two_regions()
     compiled = (training._init, training._advance, experiment._draw)
@@ -82,6 +83,7 @@ def test_progress_ends_with_the_run():
     assert told == [*range(2, 130, 2), 130]
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 @pytest.mark.parametrize("numpy_rng", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_keep_prob_one_is_no_dropout(numpy_rng):

@@ -127,6 +127,7 @@ def test_update_and_predict(capsys):
     np.testing.assert_array_equal(tutorial.predict_dec(PARAMETERS, X), labels == 1)
 
 
+@pytest.mark.slow
 def test_any_depth():
     parameters = tutorial.initialize_parameters([2, 4, 4, 4, 1])
     a, cache = tutorial.forward_propagation(X, parameters)
@@ -174,6 +175,7 @@ def test_model_is_a_loop_over_the_functions(lambd, keep_prob, capsys):
         np.testing.assert_allclose(trained[name], value, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_on_the_tutorials_data(tutorial_mat):
     train_X, train_Y, test_X, test_Y = tutorial.load_2D_dataset(tutorial_mat)
     assert (train_X.shape, train_Y.shape, test_X.shape, test_Y.shape) == (
