@@ -94,6 +94,11 @@ class ChunkTask(NamedTuple):
     loop: Loop = "plain"
     idle: Any = np.False_
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Slots and lanes of the chunk."""
+        return np.shape(self.hparams.learning_rate)
+
 
 class ChunkDone(NamedTuple):
     """What a task returns: NumPy arrays and numbers.
@@ -108,6 +113,7 @@ class ChunkDone(NamedTuple):
         stop: the number of steps done, fewer than asked for where every network diverged or stopped.
         seconds: wall-clock time that the task took.
         moving: the part of it in which data went to the device.
+        how: provenance of the task, where a worker of a cluster says it; "" is that of this process.
     """
 
     states: TrainState
@@ -116,6 +122,7 @@ class ChunkDone(NamedTuple):
     stop: int
     seconds: float
     moving: float = 0.0
+    how: str = ""
 
 
 def run_task(task: ChunkTask) -> ChunkDone:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from regjax.study.groups import Group
 from regjax.study.records import num_params
 
@@ -72,6 +74,31 @@ class Pace:
         share = 1.0 if self.accelerated and steps >= LONGER * self._longest[index] else 0.5
         self.step_seconds[index] += share * (seconds / steps - self.step_seconds[index])
         self._longest[index] = max(steps, self._longest[index])
+
+    def fraction(
+        self,
+        groups: Sequence[Group],
+        lasts: Sequence[int],
+        steps: np.ndarray,
+        finished: np.ndarray,
+        wanted: np.ndarray,
+    ) -> float:
+        """Returns the fraction of the work that is done, the steps of a group weighted by their seconds.
+
+        Args:
+            groups: the groups as they are now, with smaller chunks where memory was short.
+            lasts: the step at which rows of each group end or wait.
+            steps: number of steps of each row, `(configurations, replicates)`.
+            finished: which rows are finished, of the same shape.
+            wanted: which rows are to be trained, of the same shape.
+        """
+        done = total = 0.0
+        for cost, group, last in zip(self.step_seconds, groups, lasts, strict=True):
+            members = list(group.configurations)
+            so_far = np.where(finished[members], last, np.minimum(steps[members], last))
+            done += cost / group.chunk * float(so_far[wanted[members]].sum())
+            total += cost / group.chunk * last * int(wanted[members].sum())
+        return done / total if total else 1.0
 
     def _guess(self, group: Group, num_samples: int) -> float:
         """Returns a guess of the seconds of a chunk's step, too long rather than too short."""

@@ -41,6 +41,7 @@ class Chunk:
         finished: rows whose lanes have become spare.
         device: number of the device that trained it last; None before its first task.
         inputs: replicates and hyperparameters of its lanes, as the last task had them; None to make them.
+        request: number of the request to a cluster that brought it to `step`; -1 for none.
     """
 
     wave: Wave
@@ -50,6 +51,7 @@ class Chunk:
     finished: set[int] = dataclasses.field(default_factory=set)
     device: int | None = None
     inputs: tuple[Any, Any] | None = None
+    request: int = -1
 
     def lanes(self, group: Group) -> np.ndarray:
         """Returns the row of each lane, `(R, r)`; spare lanes repeat rows, and their results are not read."""

@@ -1,20 +1,26 @@
 """Predicts the seconds of a sweep from short trial runs: what `regjax.plan` says before anything is spent.
 
-`Scheduler.probe` runs the trials of each group. A trial takes the time of tasks that differ in their length
+`predicted` runs the trials of each group. A trial takes the time of tasks that differ in their length
 alone: what a task takes at all is in both, and in the difference it is not multiplied by the number of steps.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from regjax.core.config import Config
 from regjax.engine.lanes import ChunkDone, ChunkTask, run_task
+from regjax.engine.packing import Chunk, Wave
 from regjax.engine.workers import Workers
+from regjax.study.plan import default_workers
 from regjax.study.records import num_records
+
+if TYPE_CHECKING:
+    from regjax.engine.scheduler import Scheduler
 
 # Seconds that the longer of two trial runs should take more than the shorter one, at least.
 TRIAL_SECONDS = 0.25
@@ -115,6 +121,39 @@ class Trial(NamedTuple):
         once, run = self.twice([1], measured=True), self.run([1] * 4, measured=True)
         record = max(run.seconds - once, 0.0) / 3
         return self.config.num_steps * step + (num_records(self.config) - 1) * record, run
+
+
+def predicted(scheduler: Scheduler) -> float:
+    """Returns predicted seconds of a sweep, from trial runs of a chunk of each group.
+
+    It spoils the scheduler, whose recorder takes in what the trials return.
+    """
+    costs, plan, waves = [], scheduler.plan, scheduler.waves
+    for index, rows in enumerate(waves.unopened):
+        if rows:
+            group = waves.groups[index]
+            chunk = Chunk(Wave(index), [rows[: group.lanes]] * group.slots, 0, None)
+            count = math.ceil(len(rows) / group.chunk)
+            busy = itertools.islice(
+                itertools.cycle(scheduler.devices), min(plan.num_workers, default_workers(), count)
+            )
+            trial = Trial(scheduler.next_task(chunk), group.config, scheduler.workers, tuple(busy))
+            seconds = scheduler.pace.task_seconds(index)
+            costs.append(cost_of(trial, count, seconds, _taking(scheduler, chunk)))
+    return together(costs, plan.num_workers, default_workers())
+
+
+def _taking(scheduler: Scheduler, chunk: Chunk) -> Callable[[Run], float]:
+    """Returns a function of a trial run of a chunk: the seconds that making and taking its task takes."""
+
+    def take(run: Run) -> float:
+        began = time.perf_counter()
+        scheduler.next_task(chunk)
+        last = scheduler.waves.groups[chunk.wave.group].config.num_steps
+        scheduler.take(chunk, run.task, run.done._replace(stop=last))
+        return time.perf_counter() - began
+
+    return take
 
 
 def cost_of(trial: Trial, chunks: int, task_seconds: float, take: Callable[[Run], float]) -> Cost:

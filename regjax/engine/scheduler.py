@@ -11,10 +11,8 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
-import itertools
-import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -23,22 +21,23 @@ from regjax.core.config import Config
 from regjax.core.hparams import HParams
 from regjax.core.train import TrainState
 from regjax.engine.checkpoints import Checkpoints
+from regjax.engine.cluster import WorkersKilledError
 from regjax.engine.compiling import Programs, is_out_of_memory
 from regjax.engine.inputs import Inputs
 from regjax.engine.lanes import ChunkDone, ChunkTask, run_task
 from regjax.engine.orders import epochs_at_once
 from regjax.engine.pace import Pace
 from regjax.engine.packing import Chunk, Wave, Waves, lane_of, stack
-from regjax.engine.probe import Run, Trial, cost_of, together
 from regjax.engine.progress import Progress, Report
 from regjax.engine.recorder import Recorder
+from regjax.engine.remote import ChunkRequest, request_of
 from regjax.engine.signals import Signals
 from regjax.engine.tasks import ends_from, how, task_of
 from regjax.engine.workers import Workers
 from regjax.store.database import StoreError, StoreOSError
 from regjax.study.design import Design
 from regjax.study.groups import Group
-from regjax.study.plan import Plan, default_workers
+from regjax.study.plan import Plan
 from regjax.study.results import Results
 
 # Seconds between two reports. The progress of a million networks takes a good part of a second to find: after
@@ -46,9 +45,12 @@ from regjax.study.results import Results
 REPORT_SECONDS, DEAR_REPORT, RARELY = 0.1, 0.005, 20
 # Most seconds that the loop waits for a task; the same while only other processes train.
 WAIT_SECONDS, IDLE_SECONDS = 0.2, 0.1
+# Most seconds that an interrupted sweep waits for the workers of a cluster.
+LAST_SECONDS = 20
 
 # The tasks that were submitted and not taken in yet, with their chunks.
-Flying = dict[concurrent.futures.Future[ChunkDone], tuple[Chunk, ChunkTask]]
+Task = ChunkTask | ChunkRequest
+Flying = dict[concurrent.futures.Future[ChunkDone], tuple[Chunk, Task]]
 
 
 class Scheduler:
@@ -85,6 +87,8 @@ class Scheduler:
         self.until: int | None = None
         # The states of rows that wait, where there is no store.
         self.held: dict[int, TrainState] = {}
+        # Rows that are trained no more, since their chunks killed workers.
+        self.given_up: set[int] = set()
         # Number of tasks that each device has been given.
         self.given = [0] * workers.devices
         self.started = self.reported = time.perf_counter()
@@ -104,7 +108,22 @@ class Scheduler:
     def run(self) -> Results:
         """Returns the results, after all rows are trained."""
         self.train()
-        return self.results()
+        return self.results(self._whole())
+
+    def _whole(self) -> list[int] | None:
+        """Returns the configurations whose rows are all trained; None where all are.
+
+        Raises:
+            WorkersKilledError: not one of them is.
+        """
+        if not self.given_up:
+            return None
+        per = self.design.num_replicates
+        lacking = {row // per for row in self.given_up}
+        found = [index for index in range(len(self.design.configurations)) if index not in lacking]
+        if not found:
+            raise WorkersKilledError(f"no configuration has all of its networks; {'; '.join(self.notes)}")
+        return found
 
     def results(self, configurations: Sequence[int] | None = None) -> Results:
         """Returns the results of configurations whose rows are all finished; None takes all."""
@@ -126,7 +145,7 @@ class Scheduler:
             # Without a store nothing can be saved: a signal ends the sweep at once.
             with contextlib.nullcontext() if self.checkpoints is None else self.signals.deferred():
                 yield
-            if self.checkpoints is not None:
+            if self.checkpoints is not None and not self.given_up:
                 self.checkpoints.end()
         finally:
             if self.checkpoints is not None:
@@ -210,14 +229,10 @@ class Scheduler:
         """Trains until every row is finished; `flying` is filled with the tasks in work."""
         while True:
             self.signals.answer()
-            # One task more than there are workers, so that no worker waits for this thread.
-            while len(flying) <= self.plan.num_workers and (chunk := self._next(wait=not flying)) is not None:
-                chunk.device = self._device_for(chunk, flying)
-                task = self._task(chunk)
-                if self.workers.resident:
-                    chunk.inputs = task.replicates, task.hparams
+            while len(flying) < self._at_once and (chunk := self._next(wait=not flying)) is not None:
+                future, task = self._submitted(chunk, flying)
                 chunk.wave.busy.append(chunk.step)
-                flying[self.workers.submit(run_task, task)] = chunk, task
+                flying[future] = chunk, task
             if not flying and (self.checkpoints is None or not self.checkpoints.with_others):
                 break
             if flying:
@@ -234,6 +249,26 @@ class Scheduler:
                 took = self.reported - began
                 self.report_every = REPORT_SECONDS if took < DEAR_REPORT else RARELY * took
 
+    @property
+    def _at_once(self) -> int:
+        """Number of tasks that are in work, or wait for a worker."""
+        # One task more than there are workers, so that no worker waits for this thread.
+        cluster = self.workers.cluster
+        return self.plan.num_workers + 1 if cluster is None else cluster.capacity + 1
+
+    def _submitted(self, chunk: Chunk, flying: Flying) -> tuple[concurrent.futures.Future[ChunkDone], Task]:
+        """Returns the next task of a chunk, submitted to a worker, and its future."""
+        if self.workers.cluster is not None:
+            group, number = self.waves.groups[chunk.wave.group], self.workers.cluster.next_number()
+            request = request_of(chunk, group, *self._ends(chunk), self._epochs(group), number)
+            chunk.request = number
+            return self.workers.cluster.submit(self.design, request), request
+        chunk.device = self._device_for(chunk, flying)
+        task = self.next_task(chunk)
+        if self.workers.resident:
+            chunk.inputs = task.replicates, task.hparams
+        return self.workers.submit(run_task, task), task
+
     def _take_done(self, flying: Flying) -> None:
         """Waits a moment for a task that is done, and takes in all tasks that are."""
         done = concurrent.futures.wait(
@@ -242,53 +277,30 @@ class Scheduler:
         for future in done:
             chunk, task = flying[future]
             error = future.exception()
-            if error is not None and not is_out_of_memory(error):
+            killed = isinstance(error, WorkersKilledError)
+            if error is not None and not killed and not is_out_of_memory(error):
                 raise error
             del flying[future]
             chunk.wave.busy.remove(chunk.step)
-            if error is not None:
+            if killed:
+                self._give_up(chunk, error)
+            elif error is not None:
                 self._halve(chunk, task, error)
             else:
-                self._take(chunk, task, future.result())
+                self.take(chunk, task, future.result())
 
     def compile(self) -> None:
         """Has the programs of every group compiled; waits for none."""
         self.report(self._progress("compile"))
+        if self.workers.cluster is not None:
+            return  # each of its processes compiles for itself when its first chunk comes
         for index, rows in enumerate(self.waves.unopened):
             # Else none of its rows is to be trained, or its programs were compiled before.
             if rows and not self.programs.knows(index):
                 chunk = Chunk(Wave(index), [rows[: self.waves.groups[index].lanes]], 0, None)
-                task, config = self._task(chunk), self.waves.groups[index].config
-                each = (task._replace(device=device) for device in self._devices())
+                task, config = self.next_task(chunk), self.waves.groups[index].config
+                each = (task._replace(device=device) for device in self.devices)
                 self.programs.begin(index, each, min(config.eval_every, config.num_steps))
-
-    def probe(self) -> float:
-        """Returns predicted seconds of the sweep, from trial runs of a chunk of each group.
-
-        It spoils this scheduler, whose recorder takes in what the trials return.
-        """
-        costs = []
-        for index, rows in enumerate(self.waves.unopened):
-            if rows:
-                group = self.waves.groups[index]
-                chunk = Chunk(Wave(index), [rows[: group.lanes]] * group.slots, 0, None)
-                count = math.ceil(len(rows) / group.chunk)
-                busy = itertools.islice(itertools.cycle(self._devices()), min(self.plan.num_workers, count))
-                trial = Trial(self._task(chunk), group.config, self.workers, tuple(busy))
-                costs.append(cost_of(trial, count, self.pace.task_seconds(index), self._taking(chunk)))
-        return together(costs, self.plan.num_workers, default_workers())
-
-    def _taking(self, chunk: Chunk) -> Callable[[Run], float]:
-        """Returns a function of a trial run of a chunk: the seconds that making and taking its task takes."""
-
-        def take(run: Run) -> float:
-            began = time.perf_counter()
-            self._task(chunk)
-            last = self.waves.groups[chunk.wave.group].config.num_steps
-            self._take(chunk, run.task, run.done._replace(stop=last))
-            return time.perf_counter() - began
-
-        return take
 
     # -- tasks ------------------------------------------------------------------------------------------
 
@@ -320,7 +332,8 @@ class Scheduler:
                     self.steps_done[row] = step
             self.waves.open_wave(index, rows, begun)
 
-    def _devices(self) -> list[int | None]:
+    @property
+    def devices(self) -> list[int | None]:
         """Returns the numbers of the devices that tasks name; None for the only one."""
         count = self.workers.devices
         return [None] if count == 1 else list(range(count))
@@ -330,34 +343,44 @@ class Scheduler:
         if self.workers.devices == 1:
             return None
         load = collections.Counter(task.device for _, task in flying.values())
-        best = min(self._devices(), key=lambda d: (load[d], d != chunk.device, self.given[d or 0]))
+        best = min(self.devices, key=lambda d: (load[d], d != chunk.device, self.given[d or 0]))
         self.given[best or 0] += 1
         return best
 
-    def _task(self, chunk: Chunk) -> ChunkTask:
-        """Returns the next task of a chunk, of about `pace.TASK_SECONDS`."""
-        wave, group = chunk.wave, self.waves.groups[chunk.wave.group]
+    def _ends(self, chunk: Chunk) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+        """Returns `ends` and `measured` of the next task of a chunk, of about `pace.TASK_SECONDS`."""
+        wave, config = chunk.wave, self.waves.groups[chunk.wave.group].config
         if chunk.step not in wave.ends:
             steps = self.pace.steps(wave.group)
-            wave.ends[chunk.step] = ends_from(group.config, chunk.step, steps, self._last(group.config))
-        began = time.perf_counter()
-        task = task_of(self.design, group, chunk, *wave.ends[chunk.step], self.inputs)
-        self.pace.stacking = time.perf_counter() - began
+            wave.ends[chunk.step] = ends_from(config, chunk.step, steps, self._last(config))
+        return wave.ends[chunk.step]
+
+    def _epochs(self, group: Group) -> int:
+        """Returns for how many epochs at a time a task of a group draws the orders of the samples."""
         longest = min(group.config.eval_every, group.config.num_steps)
-        epochs = epochs_at_once(group.num_batches, self.design.padded.x.shape[1], longest)
+        return epochs_at_once(group.num_batches, self.design.padded.x.shape[1], longest)
+
+    def next_task(self, chunk: Chunk) -> ChunkTask:
+        """Returns the next task of a chunk."""
+        group, ends = self.waves.groups[chunk.wave.group], self._ends(chunk)
+        began = time.perf_counter()
+        task = task_of(self.design, group, chunk, *ends, self.inputs)
+        self.pace.stacking = time.perf_counter() - began
         accelerated, resident = self.workers.accelerated, self.workers.resident
-        return task._replace(device=chunk.device, overlap=accelerated, resident=resident, epochs=epochs)
+        return task._replace(
+            device=chunk.device, overlap=accelerated, resident=resident, epochs=self._epochs(group)
+        )
 
     # -- what comes back --------------------------------------------------------------------------------
 
-    def _take(self, chunk: Chunk, task: ChunkTask, done: ChunkDone) -> None:
+    def take(self, chunk: Chunk, task: Task, done: ChunkDone) -> None:
         """Takes in what a task returned: records and finished rows; the other rows wait for another task."""
         wave, finished = chunk.wave, self.recorder.finished
         group = self.waves.groups[wave.group]
-        shape = np.shape(task.hparams.learning_rate)  # the group's chunks may have been halved meanwhile
+        shape = task.shape  # the group's chunks may have been halved meanwhile
         rows = np.array([row for _, _, row in chunk.places])
         self._record(chunk, task, done)
-        here = how(self.design, group._replace(slots=shape[0], lanes=shape[1]))
+        here = done.how or how(self.design, group._replace(slots=shape[0], lanes=shape[1]))
         self.recorder.trained(rows, chunk.step, done.seconds / len(rows), here)
         self.pace.take(wave.group, done.stop - chunk.step, done.seconds - done.moving, done.moving)
         self.steps_done[rows] = done.stop
@@ -389,13 +412,13 @@ class Scheduler:
         self.checkpoints.save(self.recorder, group, rows, states, chunk.step)
         self.checkpoints.release(rows)  # whichever process comes first goes on with them
 
-    def _record(self, chunk: Chunk, task: ChunkTask, done: ChunkDone) -> None:
+    def _record(self, chunk: Chunk, task: Task, done: ChunkDone) -> None:
         """Hands the records of a task to the recorder."""
         if not done.records:
             return
         i, j, rows = (np.array(part) for part in zip(*chunk.places, strict=True))
         measured = [s for s, taken in zip(task.ends, task.measured, strict=True) if taken and s <= done.stop]
-        steps = np.array(([0] if task.states is None else []) + measured)
+        steps = np.array(([0] if task.start == 0 else []) + measured)
         found = {n: v[:, i, j] for n, v in done.records.items()}
         self.recorder.record(rows, steps, found, self.waves.groups[chunk.wave.group].config)
 
@@ -418,12 +441,21 @@ class Scheduler:
                     examples = {name: v[i, j, : len(seen)][seen] for name, v in done.examples.items()}
                 recorder.finish(row, params, examples)
 
-    def _halve(self, chunk: Chunk, task: ChunkTask, error: BaseException) -> None:
+    def _give_up(self, chunk: Chunk, error: BaseException | None) -> None:
+        """Trains the rows of a chunk no more, and says so."""
+        rows = [row for _, _, row in chunk.places]
+        self.given_up |= set(rows)
+        if self.checkpoints is not None:
+            self.checkpoints.release(rows)
+        self.notes.append(f"given up: {error}")
+        self.waves.pack(chunk.wave)
+
+    def _halve(self, chunk: Chunk, task: Task, error: BaseException) -> None:
         """Halves the chunks of a group after one of them ran out of memory, and packs its rows again."""
         index = chunk.wave.group
         group = self.waves.groups[index]
         # A task of the old shape may fail after another task's failure halved the chunks already.
-        if np.shape(task.hparams.learning_rate) == (group.slots, group.lanes):
+        if task.shape == (group.slots, group.lanes):
             if group.chunk == 1:
                 raise MemoryError(f"one network must fit into memory, and does not: {error}") from error
             self.waves.halve(index)
@@ -437,12 +469,15 @@ class Scheduler:
     def _save_all(self, checkpoints: Checkpoints, flying: Flying) -> None:
         """Waits for the tasks that have begun, and commits the progress of every row."""
         waiting = [future for future in flying if future.cancel()]
+        if self.workers.cluster is not None:  # its workers may be gone: nobody waits for them longer than so
+            running = concurrent.futures.wait([f for f in flying if f not in waiting], LAST_SECONDS).not_done
+            waiting += running
         for future, (chunk, task) in flying.items():
             chunk.wave.busy.remove(chunk.step)
             if future in waiting or future.exception() is not None:
                 chunk.wave.ready.append(chunk)  # as it was before the task
             else:
-                self._take(chunk, task, future.result())
+                self.take(chunk, task, future.result())
         self._save_waiting(checkpoints)
 
     def _save_waiting(self, checkpoints: Checkpoints) -> None:
@@ -473,14 +508,6 @@ class Scheduler:
 
     def _fraction(self) -> float:
         """Returns the fraction of the work that is done, the steps of a group weighted by their seconds."""
-        done = total = 0.0
-        per = self.design.num_replicates
-        steps, finished, wanted = (
-            v.reshape(-1, per) for v in (self.steps_done, self.recorder.finished, self.wanted)
-        )
-        for cost, group in zip(self.pace.step_seconds, self.waves.groups, strict=True):
-            members, last = list(group.configurations), self._last(group.config)
-            so_far = np.where(finished[members], last, np.minimum(steps[members], last))
-            done += cost / group.chunk * float(so_far[wanted[members]].sum())
-            total += cost / group.chunk * last * int(wanted[members].sum())
-        return done / total if total else 1.0
+        per, groups = self.design.num_replicates, self.waves.groups
+        parts = (v.reshape(-1, per) for v in (self.steps_done, self.recorder.finished, self.wanted))
+        return self.pace.fraction(groups, [self._last(group.config) for group in groups], *parts)

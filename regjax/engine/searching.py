@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from regjax.core.data import unit_mean
@@ -20,6 +19,7 @@ from regjax.engine.progress import Report
 from regjax.engine.refit import on_splits
 from regjax.engine.rungs import Standing, climb
 from regjax.engine.sweep import run, scheduled
+from regjax.engine.workers import platform
 from regjax.native.build import compiler
 from regjax.store.store import Store
 from regjax.study.design import Design
@@ -52,7 +52,7 @@ class Work(NamedTuple):
 
     def plan(self, design: Design, keep: Keep = "none") -> Plan:
         """Returns the plan of a design, with chunks of one shape on a CPU."""
-        backend = jax.default_backend()
+        backend = platform()
         plan = make_plan(
             design, workers=self.workers, keep=keep, kernel=self.kernel_of(design), backend=backend
         )
@@ -67,7 +67,7 @@ class Work(NamedTuple):
 
     def kernel_of(self, design: Design) -> Kernel:
         """Returns what trains a design."""
-        backend = jax.default_backend()
+        backend = platform()
         # It pays: programs of XLA take longer to compile than most searches take to train.
         if self.kernel == "auto" and backend == "cpu" and "REGJAX_KERNEL" not in os.environ:
             return "auto" if compiler() is None else "native"

@@ -6,7 +6,6 @@ line and `engine/replay.py` call `run`, which hands the design to `engine/schedu
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import itertools
@@ -20,10 +19,11 @@ import jax
 from regjax.core.caching import keep_programs
 from regjax.core.config import Config
 from regjax.engine.checkpoints import Checkpoints
+from regjax.engine.probe import predicted
 from regjax.engine.progress import Report, reporter
 from regjax.engine.recorder import Recorder
 from regjax.engine.scheduler import Scheduler
-from regjax.engine.workers import num_workers, workers_of
+from regjax.engine.workers import Executor, num_workers, platform, within, workers_of
 from regjax.native.library import find
 from regjax.store.store import Store, StoredSweep
 from regjax.study.design import Design, part_of
@@ -42,7 +42,8 @@ def sweep(
     grid: Any = None,
     *,
     questions: Questions | None = None,
-    executor: concurrent.futures.Executor | None = None,
+    executor: Executor | None = None,
+    mixed: bool = False,
     workers: int | None = None,
     keep: Keep | None = None,
     kernel: Kernel = "auto",
@@ -79,8 +80,12 @@ def sweep(
             near 1, and l2, learning rates and tolerances mean the same in every unit; metrics, costs and
             predictions are reported in the targets' own unit. None does so where inputs are standardised.
         epochs: a number of epochs, instead of config.num_steps; an epoch of a full batch is one step.
-        executor: any `concurrent.futures.Executor`; None is a thread per core, or two per accelerator.
-            Processes must be spawned, not forked, and each compiles for itself when its first task comes.
+        executor: where networks are trained. None is a thread per core, or two per accelerator. Dask:
+            "dask://HOST:PORT", "dask://local:4" for so many processes of this machine, "dask://FILE" for a
+            scheduler file, or a `distributed.Client`. Or any `concurrent.futures.Executor`, whose processes
+            must be spawned, not forked. Each process compiles for itself when its first task comes.
+        mixed: whether the workers of a Dask cluster may differ in processor, device or versions, on which the
+            last bits depend; the provenance of each network says where it was trained.
         workers: the number of tasks at a time; None takes the executor's number of workers.
         pairing: "paired": all configurations of a (seed, fold) share weights, batches and draws;
             "independent": each has its own.
@@ -133,12 +138,12 @@ def sweep(
     if compilation_cache:
         keep_programs()
     design = make_design(data, config, grid, **options)
-    found = _planned(design, questions, executor, workers, keep, kernel)
     origin = Origin(os.fspath(data) if isinstance(data, str | os.PathLike) else None)
-    with reporter(progress) as report, opened(store) as kept:
-        return run(
-            design, kept, plan=found, questions=questions, origin=origin, executor=executor, report=report
-        )
+    with within(executor, mixed=mixed) as executor:
+        found = _planned(design, questions, executor, workers, keep, kernel)
+        parts = {"plan": found, "questions": questions, "origin": origin, "executor": executor}
+        with reporter(progress) as report, opened(store) as kept:
+            return run(design, kept, report=report, **parts)
 
 
 @takes_options
@@ -148,7 +153,8 @@ def plan(
     grid: Any = None,
     *,
     questions: Questions | None = None,
-    executor: concurrent.futures.Executor | None = None,
+    executor: Executor | None = None,
+    mixed: bool = False,
     workers: int | None = None,
     keep: Keep | None = None,
     kernel: Kernel = "auto",
@@ -163,6 +169,7 @@ def plan(
         config: as in `sweep`.
         grid: as in `sweep`.
         executor: as in `sweep`.
+        mixed: as in `sweep`.
         workers: as in `sweep`.
         keep: as in `sweep`.
         kernel: as in `sweep`.
@@ -187,27 +194,28 @@ def plan(
     design = make_design(data, config, grid, **options)
     if detect is not None:  # what is wrong with it is said before anything is compiled
         detect = check_detect(detect, design, questions)
-    found = _planned(design, questions, executor, workers, keep, kernel)
-    if probe:
-        found = probed(design, found, executor=executor)
-    if detect is None:
-        return found
-    part = pilot_of(design, questions)
-    small = _planned(part, questions, executor, workers, "none", kernel)
-    results = run(part, plan=small, questions=questions, executor=executor)
+    with within(executor, mixed=mixed) as executor:
+        found = _planned(design, questions, executor, workers, keep, kernel)
+        if probe:
+            found = probed(design, found, executor=executor)
+        if detect is None:
+            return found
+        part = pilot_of(design, questions)
+        small = _planned(part, questions, executor, workers, "none", kernel)
+        results = run(part, plan=small, questions=questions, executor=executor)
     return dataclasses.replace(found, forecast=forecast(results, design, detect, questions))
 
 
 def _planned(
     design: Design,
     questions: Questions | None,
-    executor: concurrent.futures.Executor | None,
+    executor: Executor | None,
     workers: int | None,
     keep: Keep | None,
     kernel: Kernel = "auto",
 ) -> Plan:
-    workers, backend = num_workers(executor, workers), jax.default_backend()
-    return make_plan(design, questions, workers=workers, keep=keep, backend=backend, kernel=kernel)
+    workers = num_workers(executor, workers)
+    return make_plan(design, questions, workers=workers, keep=keep, backend=platform(), kernel=kernel)
 
 
 def _built(design: Design, plan: Plan) -> Plan:
@@ -221,16 +229,19 @@ def _built(design: Design, plan: Plan) -> Plan:
     return dataclasses.replace(by_xla, notes=(*plan.notes, note))
 
 
-def probed(design: Design, plan: Plan, *, executor: concurrent.futures.Executor | None = None) -> Plan:
-    """Returns the plan with predicted seconds: each group is compiled, and a chunk trained for a moment."""
+def probed(design: Design, plan: Plan, *, executor: Executor | None = None) -> Plan:
+    """Returns the plan with predicted seconds: each group is compiled, and a chunk trained for a moment.
+
+    For a cluster that is done here, as if its workers were as fast as the cores of this machine.
+    """
     plan = _built(design, plan)
-    with workers_of(executor, plan.num_workers) as workers:
+    with workers_of(executor, plan.num_workers, here=True) as workers:
         scheduler = Scheduler(design, plan, workers, lambda progress: None)
         began = time.perf_counter()
         scheduler.compile()
         scheduler.programs.wait()
         compiled = time.perf_counter() - began
-        return dataclasses.replace(plan, seconds=scheduler.probe(), compile_seconds=compiled)
+        return dataclasses.replace(plan, seconds=predicted(scheduler), compile_seconds=compiled)
 
 
 def run(
@@ -241,7 +252,7 @@ def run(
     rows: Sequence[int] | None = None,
     questions: Questions | None = None,
     origin: Origin = NOWHERE,
-    executor: concurrent.futures.Executor | None = None,
+    executor: Executor | None = None,
     report: Report = lambda progress: None,
 ) -> Results:
     """Returns the results of a design: the only function that trains one.
@@ -278,7 +289,7 @@ def scheduled(
     rows: Sequence[int] | None = None,
     questions: Questions | None = None,
     origin: Origin = NOWHERE,
-    executor: concurrent.futures.Executor | None = None,
+    executor: Executor | None = None,
     report: Report = lambda progress: None,
 ) -> Iterator[Scheduler]:
     """Yields the scheduler of a design, which has trained nothing yet; arguments and errors as in `run`."""

@@ -31,6 +31,7 @@ from regjax.engine.searching import (
 )
 from regjax.engine.sweep import opened
 from regjax.engine.tuning import Setting, make_setting
+from regjax.engine.workers import Executor, within
 from regjax.store.store import Store
 from regjax.study.choice import no_better
 from regjax.study.design import Design
@@ -54,6 +55,8 @@ def tune(
     search: Search | None = None,
     metric: str | None = None,
     store: str | os.PathLike[str] | None = None,
+    executor: Executor | None = None,
+    mixed: bool = False,
     workers: int | None = None,
     kernel: Kernel = "auto",
     progress: bool | Report = True,
@@ -82,6 +85,8 @@ def tune(
         metric: validation metric that is ranked; None takes val_accuracy or val_r2.
         store: path of an SQLite file that keeps every network: the same call goes on where it was
             interrupted, and one of a larger budget begins with what is there.
+        executor: where networks are trained: None, or a Dask cluster, as in `regjax.sweep`.
+        mixed: as in `regjax.sweep`.
         workers: as in `regjax.sweep`.
         kernel: as in `regjax.sweep`; "auto" is the native kernel wherever it can be built.
         progress: as in `regjax.sweep`.
@@ -114,7 +119,7 @@ def tune(
     settings.check()  # before a store is made
     origin = Origin(os.fspath(data) if isinstance(data, str | os.PathLike) else None)
     work = Work(workers, kernel)
-    with reporter(progress) as report, opened(store) as kept:
+    with within(executor, mixed=mixed), reporter(progress) as report, opened(store) as kept:
         return tuned_of(settings, kept, work._replace(report=report), origin, began)
 
 

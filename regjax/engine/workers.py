@@ -9,18 +9,27 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import jax
 
+if TYPE_CHECKING:
+    from regjax.engine.cluster import Cluster
 
-def num_workers(executor: concurrent.futures.Executor | None, workers: int | None) -> int | None:
+# "dask://…", or a client of Dask, is an executor too, which `within` connects with.
+Executor: TypeAlias = "concurrent.futures.Executor | str | Any"
+
+
+def num_workers(executor: Executor | None, workers: int | None) -> int | None:
     """Returns the number of tasks at a time: `workers`, else the executor's number of workers, else None.
 
     Raises:
         TypeError: executor is not a `concurrent.futures.Executor`.
         ValueError: executor forks its processes.
     """
+    if (cluster := _CLUSTER.get()) is not None:
+        return cluster.capacity
     if executor is not None and not isinstance(executor, concurrent.futures.Executor):
         raise TypeError(f"executor must be a concurrent.futures.Executor, got {type(executor).__name__}")
     # No public attribute says how an executor starts its processes, or how many workers it has.
@@ -44,6 +53,7 @@ class Workers(NamedTuple):
         accelerated: whether the devices are accelerators.
         resident: whether the states of a chunk may stay on its device between two tasks.
         on_host: whether the workers are threads that compute on this process's CPU.
+        cluster: the Dask cluster whose workers they are, which takes requests in place of tasks; or None.
     """
 
     submit: Callable[..., concurrent.futures.Future[Any]]
@@ -52,18 +62,54 @@ class Workers(NamedTuple):
     accelerated: bool
     resident: bool
     on_host: bool = False
+    cluster: Cluster | None = None
+
+
+# The cluster that sweeps without an executor of their own are trained on, such as those of a search.
+_CLUSTER: ContextVar[Cluster | None] = ContextVar("cluster", default=None)
 
 
 @contextlib.contextmanager
-def workers_of(executor: concurrent.futures.Executor | None, num_threads: int) -> Iterator[Workers]:
-    """Yields workers: those of the executor, or a pool of threads.
+def within(executor: Any, *, mixed: bool = False) -> Iterator[Any]:
+    """Yields an executor, and lets the sweeps of the block train there: a Dask cluster is connected with.
+
+    Args:
+        executor: an executor, or what `cluster.is_dask`; None leaves all as it is.
+        mixed: as in `cluster.connected`.
+    """
+    from regjax.engine.cluster import connected, is_dask
+
+    if not is_dask(executor):
+        yield executor
+        return
+    with connected(executor, mixed=mixed) as cluster:
+        token = _CLUSTER.set(cluster)
+        try:
+            yield cluster
+        finally:
+            _CLUSTER.reset(token)
+
+
+def platform() -> str:
+    """Returns the platform that sweeps are trained on: that of the cluster, else of this process."""
+    cluster = _CLUSTER.get()
+    return jax.default_backend() if cluster is None else cluster.backend
+
+
+@contextlib.contextmanager
+def workers_of(executor: Executor | None, num_threads: int, *, here: bool = False) -> Iterator[Workers]:
+    """Yields workers: those of the cluster that `within` connected, of the executor, or a pool of threads.
 
     Args:
         executor: the executor that runs the tasks; None makes a pool of threads, closed at the end.
         num_threads: the size of that pool.
+        here: whether to take a pool of threads in place of a cluster.
     """
     accelerated = is_accelerated()
-    if executor is not None:
+    if (cluster := _CLUSTER.get()) is not None and not here:
+        yield Workers(_refused, _refused, 1, cluster.accelerated, False, cluster=cluster)
+        return
+    if isinstance(executor, concurrent.futures.Executor):
         yield Workers(executor.submit, executor.submit, 1, accelerated, False)
         return
     pool, compiling = (
@@ -78,6 +124,10 @@ def workers_of(executor: concurrent.futures.Executor | None, num_threads: int) -
         # Without waiting: a compiled segment cannot be stopped, and after Ctrl-C its result is not read.
         for each in (pool, compiling):
             each.shutdown(wait=False, cancel_futures=True)
+
+
+def _refused(*arguments: Any) -> concurrent.futures.Future[Any]:
+    raise TypeError("a cluster takes requests, not tasks")
 
 
 def is_accelerated() -> bool:

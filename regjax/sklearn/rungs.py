@@ -15,7 +15,6 @@ import dataclasses
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from sklearn.pipeline import Pipeline
 
@@ -23,6 +22,7 @@ from regjax.core.mlp import Params
 from regjax.core.train import TrainState
 from regjax.engine.progress import reporter
 from regjax.engine.sweep import scheduled
+from regjax.engine.workers import platform
 from regjax.sklearn.candidates import Swept, Trainer, asked_of, num_workers, places_of
 from regjax.sklearn.together import RECORDS
 from regjax.sklearn.trained import Candidate, Fold, Work
@@ -104,7 +104,7 @@ class Climber:
         # the parameters are kept.
         every = num_batches * epochs_between_records(epochs)
         design = with_steps(self.design, [step + 1] * count, [every] * count)
-        backend = jax.default_backend()
+        backend = platform()
         if self.shapes is None:
             plan = make_plan(design, workers=self.workers, keep="all", backend=backend)
         else:

@@ -18,6 +18,7 @@ import joblib
 import numpy as np
 from sklearn.base import clone
 
+from regjax.engine.workers import within
 from regjax.sklearn.candidates import Done, Trainer, networks_in, seeded, train_candidates
 from regjax.sklearn.trained import Work
 
@@ -66,6 +67,9 @@ class Running:
         self.work = Work(self.search, estimator, X, y, [], dict(self.routed.estimator.fit))
         # One process and thread while candidates are noted and handed out, also for what surrounds a network:
         # their fits are done, and no other process knows of them.
+        backend, _ = joblib.parallel.get_active_backend()
+        # Under joblib's backend "dask" the networks are trained where Dask's users expect it.
+        self.alone.enter_context(within(getattr(backend, "client", None)))
         self.alone.enter_context(joblib.parallel_config(backend="sequential"))
 
         # The times of fits that are handed out are known later than scikit-learn would print them.

@@ -1,0 +1,401 @@
+"""A Dask cluster as the workers of a sweep: which worker trains which chunk, and what travels to it.
+
+The design, with the data, is sent once and kept by every worker. A chunk goes back to the worker that trained
+it last, which has its states; only where that worker is busy or gone do the states travel. Results come back
+whole, so that a worker may die at any time: the host has what its chunks need to go on elsewhere.
+docs/machines.md shows its use; `engine/remote.py` is what a worker runs.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regjax.core.checks import counted, shown
+from regjax.engine.lanes import ChunkDone
+from regjax.engine.remote import ChunkRequest, Held, StatesMissing, kind_of_worker, nbytes, run_request
+from regjax.study.design import Design
+from regjax.study.provenance import versions
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+PREFIX = "dask://"
+# Seconds that a scheduler has to answer, that the first worker has to come, and that a lost scheduler has to
+# come back; and between two looks at the workers.
+ANSWER_SECONDS, WORKER_SECONDS, RETURN_SECONDS, LOOK_SECONDS = 5, 60, 120, 0.5
+
+
+class WorkersKilledError(RuntimeError):
+    """A chunk whose workers died as often as Dask allows, three times by default: it is not tried again."""
+
+
+@dataclasses.dataclass(eq=False)
+class _Seat:
+    """A worker: its address, how many chunks it trains at a time, and the requests that it has."""
+
+    address: str
+    threads: int
+    flying: set[int] = dataclasses.field(default_factory=set)
+
+    @property
+    def free(self) -> int:
+        return self.threads - len(self.flying)
+
+
+@dataclasses.dataclass(eq=False)
+class _Errand:
+    """A request, the design that it is of, and the future that its scheduler waits for."""
+
+    design: Design
+    request: ChunkRequest
+    out: concurrent.futures.Future[ChunkDone]
+
+
+class Cluster:
+    """The workers of a Dask scheduler.
+
+    Args:
+        client: a client of the scheduler.
+        mixed: whether workers may differ in what bits depend on.
+
+    Attributes:
+        kind: what the bits of the first worker depend on, see `remote.kind_of_worker`.
+        notes: sentences on workers that were refused, or are of another kind.
+        sent: bytes of the arrays of all requests so far, without the designs.
+        received: bytes of the arrays of all results so far.
+        requests: number of requests so far.
+
+    Raises:
+        ValueError: workers that differ, or cannot import regjax.
+        OSError: no worker came.
+    """
+
+    def __init__(self, client: Client, *, mixed: bool = False) -> None:
+        self.client, self.mixed = client, mixed
+        self.kind: dict[str, str] = {}
+        self.notes: list[str] = []
+        self.sent = self.received = self.requests = 0
+        self._seats: dict[str, _Seat] = {}
+        self._refused: dict[str, str] = {}
+        self._queue: deque[_Errand] = deque()
+        self._flying: dict[int, tuple[_Errand, _Seat, Future[Any]]] = {}
+        # Number of a request -> address of the worker that has the states it ended with.
+        self._where: dict[int, str] = {}
+        self._held: tuple[Design, Future[Held]] | None = None
+        self._lock = threading.RLock()
+        self._closed = threading.Event()
+        deadline = time.monotonic() + WORKER_SECONDS
+        while not self._look():
+            if self._refused:
+                raise ValueError(next(iter(self._refused.values())))
+            if time.monotonic() > deadline:
+                raise OSError(f"cluster must have a worker, and none came in {WORKER_SECONDS} s")
+            time.sleep(0.1)
+        if self._refused and not mixed:
+            raise ValueError(next(iter(self._refused.values())))
+        self._looking = threading.Thread(target=self._look_again, name="regjax-cluster", daemon=True)
+        self._looking.start()
+
+    @property
+    def accelerated(self) -> bool:
+        """Whether the workers compute on accelerators."""
+        return self.backend != "cpu"
+
+    @property
+    def backend(self) -> str:
+        """The platform that the workers compute on: "cpu", "gpu"."""
+        return self.kind["device"].partition(":")[0]
+
+    @property
+    def capacity(self) -> int:
+        """Number of chunks that the workers train at a time, at least 1."""
+        with self._lock:
+            return max(1, sum(seat.threads for seat in self._seats.values()))
+
+    @property
+    def link(self) -> str:
+        """Address of the scheduler's page, "" where it has none."""
+        found = self.client.scheduler_info().get("services", {})
+        return self.client.dashboard_link if "dashboard" in found else ""
+
+    def submit(self, design: Design, request: ChunkRequest) -> concurrent.futures.Future[ChunkDone]:
+        """Returns the future of a chunk's result.
+
+        It raises `WorkersKilledError`, what the worker raised, or OSError where the scheduler is lost.
+        """
+        errand = _Errand(design, request, concurrent.futures.Future())
+        with self._lock:
+            self._queue.append(errand)
+        self._place()
+        return errand.out
+
+    def next_number(self) -> int:
+        """Returns the number of the next request."""
+        with self._lock:
+            self.requests += 1
+            return self.requests
+
+    def close(self) -> None:
+        """Forgets all requests, and drops the design from the workers."""
+        self._closed.set()
+        with self._lock:
+            self._queue.clear()
+            flying, self._flying = list(self._flying.values()), {}
+            futures = [future for *_, future in flying]
+            held, self._held = self._held, None
+        with contextlib.suppress(Exception):  # of a scheduler that is gone
+            self.client.cancel([*futures, *([held[1]] if held else [])])
+
+    # -- workers ----------------------------------------------------------------------------------------
+
+    def _look_again(self) -> None:
+        """Looks for workers that came or went, until the cluster is closed."""
+        while not self._closed.wait(LOOK_SECONDS):
+            try:
+                if self.client.status != "running":
+                    self._return()
+                self._look()
+                self._place()
+            except Exception as error:  # the next look may find it mended
+                if self.client.status == "closed":
+                    self._fail(OSError(f"the scheduler is lost: {error}"))
+                    return
+
+    def _look(self) -> bool:
+        """Takes in which workers there are; returns whether there is one that may be used."""
+        found = self.client.scheduler_info(n_workers=-1)["workers"]
+        with self._lock:
+            for address in [a for a in self._seats if a not in found]:
+                del self._seats[address]
+            fresh = {a: w for a, w in found.items() if a not in self._seats and a not in self._refused}
+        for address, worker in fresh.items():
+            why = self._why_not(address)
+            with self._lock:
+                if why:
+                    self._refused[address] = why
+                    self.notes.append(why)
+                else:
+                    self._seats[address] = _Seat(address, worker["nthreads"])
+        with self._lock:
+            return bool(self._seats)
+
+    def _why_not(self, address: str) -> str:
+        """Returns why a worker may not be used, or ""; the first one says what the others must be like."""
+        found = self.client.run(kind_of_worker, ("float32", "float64"), workers=[address], on_error="return")
+        kind = found.get(address, OSError("it is gone"))
+        if isinstance(kind, ModuleNotFoundError):
+            return f"worker {address} must have {kind.name}: install regjax {versions()['regjax']} there"
+        if isinstance(kind, BaseException):
+            return f"worker {address} cannot be asked for its versions: {kind}"
+        if kind["regjax"] != versions()["regjax"]:
+            return f"worker {address} must have regjax {versions()['regjax']}, as here, got {kind['regjax']}"
+        self.kind = self.kind or kind
+        other = [
+            f"{name} {kind.get(name)} in place of {self.kind.get(name)}"
+            for name in sorted(kind.keys() | self.kind.keys())
+            if kind.get(name) != self.kind.get(name)
+        ]
+        if not other:
+            return ""
+        said = f"worker {address} has {'; '.join(other)}: its networks have other bits"
+        if not self.mixed:
+            return f"{said}; mixed=True, or --mixed, takes it"
+        self.notes.append(said)
+        return ""
+
+    # -- requests ---------------------------------------------------------------------------------------
+
+    def _place(self) -> None:
+        """Sends waiting requests to free workers."""
+        while True:
+            with self._lock:
+                free = [seat for seat in self._seats.values() if seat.free > 0]
+                if not self._queue or not free or self._closed.is_set():
+                    return
+                errand = self._queue.popleft()
+                request = errand.request
+                home = self._where.pop(request.before, None)
+                seat = max(free, key=lambda seat: (seat.address == home, seat.free))
+                if not errand.out.running() and not errand.out.set_running_or_notify_cancel():
+                    continue
+                if seat.address == home:
+                    request = request._replace(states=None)
+                seat.flying.add(request.number)
+            try:
+                # A key of its own for each time that a request is sent.
+                future = self.client.submit(
+                    run_request, self._held_future(errand.design), request, key=f"regjax-{uuid.uuid4()}",
+                    workers=[seat.address], allow_other_workers=True,
+                )  # fmt: skip
+            except Exception as error:
+                with self._lock:
+                    seat.flying.discard(request.number)
+                if self.client.status == "running":
+                    errand.out.set_exception(error)
+                    continue
+                with self._lock:
+                    self._queue.appendleft(errand)
+                return
+            with self._lock:
+                self.sent += nbytes(request.states)
+                self._flying[request.number] = errand, seat, future
+            future.add_done_callback(partial(self._done, request.number))
+
+    def _held_future(self, design: Design) -> Future[Held]:
+        """Returns the design as the workers have it; sends it where they do not."""
+        with self._lock:
+            if self._held is None or self._held[0] is not design or self._held[1].status != "finished":
+                # A copy without what was computed of it, which every worker computes for itself.
+                held = Held(dataclasses.replace(design))
+                try:
+                    future = self.client.scatter(held, broadcast=True, hash=False)
+                except (TypeError, AttributeError) as error:  # what pickle raises
+                    raise ValueError(f"design must be able to travel to a worker: {error}") from error
+                self._held = design, future
+            return self._held[1]
+
+    def _done(self, number: int, future: Future[Any]) -> None:
+        """Hands on what a worker returned, or sends the request again."""
+        with self._lock:
+            if number not in self._flying or self._flying[number][2] is not future:
+                return
+            errand, seat, _ = self._flying.pop(number)
+            seat.flying.discard(number)
+        try:
+            self._hand_on(errand, seat, future)
+        finally:
+            self._place()
+
+    def _hand_on(self, errand: _Errand, seat: _Seat, future: Future[Any]) -> None:
+        from distributed.scheduler import KilledWorker
+
+        try:
+            if future.status not in ("finished", "error"):  # cancelled, or lost with the scheduler
+                raise concurrent.futures.CancelledError
+            found = future.result(timeout=RETURN_SECONDS)
+        except KilledWorker as error:
+            rows = errand.request.rows
+            said = f"{counted(len(rows), 'network')}, rows {rows[:5]}…, killed their workers: {error}"
+            errand.out.set_exception(WorkersKilledError(said))
+        except (concurrent.futures.CancelledError, TimeoutError, OSError):
+            self._again(errand)
+        except Exception as error:
+            errand.out.set_exception(error)
+        else:
+            if isinstance(found, StatesMissing):
+                self._again(errand)
+                return
+            with self._lock:
+                self._where[errand.request.number] = seat.address
+                self.received += nbytes(found)
+            errand.out.set_result(found)
+
+    def _again(self, errand: _Errand) -> None:
+        """Puts a request first in the queue, with its states."""
+        with self._lock:
+            self._queue.appendleft(errand)
+
+    # -- a scheduler that is lost -----------------------------------------------------------------------
+
+    def _return(self) -> None:
+        """Connects with a scheduler that was lost, and sends again what was in work."""
+        from distributed import Client
+
+        address = self.client.scheduler.address if self.client.scheduler else ""
+        deadline = time.monotonic() + RETURN_SECONDS
+        while not self._closed.is_set():
+            try:
+                client = Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
+            except OSError:
+                if time.monotonic() > deadline:
+                    self._fail(OSError(f"the scheduler at {address} was lost, and did not come back"))
+                    self._closed.set()
+                    return
+                time.sleep(LOOK_SECONDS)
+                continue
+            with self._lock:
+                self.client, self._held, self._seats, self._where = client, None, {}, {}
+                lost, self._flying = [errand for errand, *_ in self._flying.values()], {}
+                self._queue.extendleft(reversed(lost))
+            return
+
+    def _fail(self, error: Exception) -> None:
+        """Ends all requests with an error."""
+        with self._lock:
+            waiting = [*self._queue, *(errand for errand, *_ in self._flying.values())]
+            self._queue.clear()
+            self._flying = {}
+        for errand in waiting:
+            if not errand.out.done():
+                errand.out.set_exception(error)
+
+
+def is_dask(executor: Any) -> bool:
+    """Returns whether an executor is a Dask cluster: "dask://…", a client, or what a client's executor is."""
+    if isinstance(executor, str):
+        return executor.startswith(PREFIX)
+    return type(executor).__module__.startswith("distributed.")
+
+
+@contextlib.contextmanager
+def connected(executor: Any, *, mixed: bool = False) -> Iterator[Cluster]:
+    """Yields the cluster of an executor that `is_dask`; what is started for it ends with it.
+
+    Args:
+        executor: "dask://HOST:PORT", "dask://local:N" for N processes of this machine, "dask://FILE" for a
+            scheduler file, a `distributed.Client`, or its executor.
+        mixed: whether workers may differ in what bits depend on.
+
+    Raises:
+        ValueError: Dask is not installed, an address that is none, or workers that may not be used.
+        OSError: no scheduler, or no worker.
+    """
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise ValueError(f"executor {shown(executor)} needs Dask: pip install 'regjax[dask]'") from error
+
+    with contextlib.ExitStack() as stack:
+        if isinstance(executor, str):
+            where = executor.removeprefix(PREFIX)
+            kind, _, count = where.partition(":")
+            if kind == "local":
+                if not count.isdigit() or int(count) < 1:
+                    raise ValueError(f"executor must be dask://local:N with N from 1, got {shown(executor)}")
+                local = LocalCluster(n_workers=int(count), threads_per_worker=1, dashboard_address=":0")
+                client = stack.enter_context(Client(stack.enter_context(local), set_as_default=False))
+            else:
+                client = stack.enter_context(_client_of(where, executor))
+        else:
+            client = executor if isinstance(executor, Client) else executor._client
+        cluster = Cluster(client, mixed=mixed)
+        stack.callback(cluster.close)
+        yield cluster
+
+
+def _client_of(where: str, executor: str) -> Client:
+    """Returns a client of the scheduler at an address, or of a scheduler file."""
+    from distributed import Client
+
+    if Path(where).is_file():
+        return Client(scheduler_file=where, timeout=ANSWER_SECONDS, set_as_default=False)
+    address = where if "://" in where else f"tcp://{where}"
+    if not where.rpartition(":")[2].isdigit():
+        raise ValueError(
+            "executor must be dask://HOST:PORT, dask://local:N or dask://FILE with a scheduler file that "
+            f"exists, got {shown(executor)}"
+        )
+    try:
+        return Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
+    except OSError as error:
+        raise OSError(f"no Dask scheduler answers at {address} in {ANSWER_SECONDS} s") from error
