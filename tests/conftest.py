@@ -67,6 +67,23 @@ def pytest_sessionstart() -> None:
     compiler.get_compile_options = collect_with_ours
 
 
+def _sample(items: list[pytest.Item]) -> None:
+    """Gives the mark `nightly` to all but a few of the parameters of tests with the mark `sampled`."""
+    of_function: dict[Any, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("sampled") is not None:
+            of_function.setdefault((item.path, getattr(item, "originalname", item.name)), []).append(item)
+    for found in of_function.values():
+        marker = found[0].get_closest_marker("sampled")
+        assert marker is not None
+        count = min(marker.args[0], len(found))
+        # Evenly over the parameters, the first among them.
+        kept = {index * len(found) // count for index in range(count)}
+        for index, item in enumerate(found):
+            if index not in kept:
+                item.add_marker(pytest.mark.nightly)
+
+
 def pytest_report_header() -> str:
     """The gradient tests run on whatever device JAX finds, and say which."""
     from regjax.study.provenance import device
@@ -80,8 +97,10 @@ def pytest_unconfigure() -> None:
         shutil.rmtree(OWN_CACHE, ignore_errors=True)
 
 
+@pytest.hookimpl(tryfirst=True)  # before the option -m leaves tests out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the tests of a file that compare bits behind its others: each change drops compiled programs."""
+    _sample(items)
     files = {path: place for place, path in enumerate(dict.fromkeys(item.path for item in items))}
     items.sort(key=lambda item: (files[item.path], item.get_closest_marker("bits") is not None))
 

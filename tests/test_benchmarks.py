@@ -183,7 +183,7 @@ def test_bench_coverage(monkeypatch, capsys, tmp_path):
     assert [choice["metric"] for choice in found["tables"]["single"]] == ["val_loss", "val_accuracy"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_bench_layout(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["bench_layout", "--steps", "2", "--repeats", "1", "--lanes", "4"])
     bench_layout.main()
@@ -192,7 +192,7 @@ def test_bench_layout(monkeypatch, capsys):
         assert variant in out
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_bench_plan(capsys, tmp_path):
     found = bench_plan.main(["small", "minibatches", "--quick", "--json", str(tmp_path / "r.json")])
     assert set(found) == {"small", "minibatches"}
@@ -201,7 +201,7 @@ def test_bench_plan(capsys, tmp_path):
     assert json.loads((tmp_path / "r.json").read_text())["seconds"].keys() == found.keys()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_bench_rows(capsys, tmp_path):
     given = ["--samples", "500", "--networks", "4", "--contestants", "regjax", "naive JAX"]
     found = bench_rows.main([*given, "--json", str(tmp_path / "r.json")])
@@ -239,7 +239,7 @@ def test_bench_faults(monkeypatch, capsys, tmp_path):
     assert found["odd inputs"]["together"].endswith(" 0 faults")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_bench_regularisers(monkeypatch, capsys):
     arguments = ["bench_regularisers", "--steps", "2", "--repeats", "1", "--names", "l2", "sam"]
     monkeypatch.setattr(sys, "argv", arguments)
@@ -313,7 +313,7 @@ def test_who_drops_no_units_or_sees_one_batch_is_refused(monkeypatch):
     assert list(table.refusals(batches, ["regjax", "one batch"])[0]) == ["one batch"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_many_networks_are_timed_in_smaller_pieces(monkeypatch):
     monkeypatch.setattr(table, "MANY_NUMBERS", 10_000)  # 16 networks are more, one is not
     monkeypatch.setattr(table, "MANY_NETWORKS", 10)
@@ -361,7 +361,7 @@ def test_cells_of_a_problem_come_one_by_one_until_the_budget_is_spent(monkeypatc
     assert capsys.readouterr().out.count("no time was left") == len(found)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_whole_sweeps_and_profiles(capsys, tmp_path):
     assert whole.main(["--networks", "16", "--steps", "4", "--to", str(tmp_path / "r.json")]) == 0
     found = json.loads((tmp_path / "r.json").read_text())["sweeps"]
@@ -398,7 +398,7 @@ def test_what_calls_come_to(monkeypatch):
     assert timed({2: [20.0, 24.0], 14: [34.0, 46.0]}, 25.0, None, 2) == ([1e5, 2e5], 3.0, 19.0)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_an_opponent_that_fails_is_left_out(monkeypatch):
     def fails_at(call):
         def prepare(problem, rows):

@@ -37,6 +37,7 @@ ARROWS = {
 # Modules without a test file of their own, and the file (under `tests/`) that tests each.
 TESTED_IN = {
     "cli.check": "cli/test_main.py",
+    "cli.cluster": "engine/test_cluster.py",
     "cli.compare": "cli/test_main.py",
     "cli.export": "cli/test_sweep.py",
     "cli.options": "cli/test_spec.py",
@@ -63,6 +64,7 @@ TESTED_IN = {
     "engine.replicates": "engine/test_lanes.py",
     "engine.confirming": "engine/test_tune.py",
     "engine.searching": "engine/test_tune.py",
+    "engine.remote": "engine/test_cluster.py",
     "engine.signals": "engine/test_checkpoints.py",
     "engine.tuning": "engine/test_tune.py",
     "data.columns": "data/test_files.py",

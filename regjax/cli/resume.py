@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from regjax.cli import terminal
+from regjax.cli.cluster import cluster_options
 from regjax.cli.stored import number_of, of_a_sweep
 from regjax.cli.terminal import Interrupted, training_errors, user_errors
 
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 @click.command()
 @of_a_sweep(None, "Which of its sweeps; by default the last one that is not finished.")
 @terminal.cache_option
+@cluster_options
 def resume(path: str, number: str | None, compilation_cache: bool) -> None:
     """Goes on with a sweep or a search that was interrupted, and shows its tables or its answer."""
-    import jax
-
     from regjax.cli import tables
     from regjax.engine.sweep import run
+    from regjax.engine.workers import num_workers, platform
     from regjax.study.plan import stored_plan
 
     terminal.use_compilation_cache(compilation_cache)
@@ -41,7 +42,8 @@ def resume(path: str, number: str | None, compilation_cache: bool) -> None:
         if begun.origin.search is not None:
             _search_goes_on(path, store, begun)
             return
-        plan = stored_plan(begun.design, begun.shapes, begun.keep, backend=jax.default_backend())
+        workers = num_workers(None, None)
+        plan = stored_plan(begun.design, begun.shapes, begun.keep, workers=workers, backend=platform())
         try:
             with training_errors(), terminal.sweep_progress(False) as report:
                 results = run(begun.design, store, plan=plan, report=report)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from regjax.cli import terminal
+from regjax.cli.cluster import cluster_options
 from regjax.cli.help import LongCommand
 from regjax.cli.options import HEADINGS, MATTERS, sweep_options
 from regjax.cli.planned import Planned, planned_sweep
@@ -41,6 +42,7 @@ FILES = (
 @click.option("--print-config", is_flag=True, help="Print the resolved sweep as TOML, and do nothing.")
 @terminal.cache_option
 @click.pass_obj
+@cluster_options
 def sweep(
     started: float,
     path: str | None,

@@ -74,14 +74,15 @@ def user_errors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def training_errors() -> Iterator[None]:
-    """Turns errors of a running sweep, of its store or of memory, into one line and exit code 1."""
+    """Turns errors of a running sweep, of its store, memory or cluster, into one line and exit code 1."""
+    from regjax.engine.cluster import ClusterError
     from regjax.store.database import StoreError, StoreOSError
 
     try:
         yield
     except StoreOSError as error:
         raise Failed(f"{error.filename}: {error.strerror}") from error
-    except (StoreError, MemoryError) as error:
+    except (StoreError, MemoryError, ClusterError) as error:
         raise Failed(str(error)) from error
 
 

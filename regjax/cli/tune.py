@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from regjax.cli import terminal
+from regjax.cli.cluster import cluster_options
 from regjax.cli.help import LongCommand
 from regjax.cli.options import AXES, CONFIG, DATA, SWEEP, Flag, complete_data, flags_of, one_source
 from regjax.cli.stored import STORE
@@ -80,6 +81,7 @@ DISTRIBUTIONS = ("loguniform", "uniform", "always")
 @click.option("--out", metavar="FILE", help="Write the comparison as a page, as `regjax report` does.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @terminal.cache_option
+@cluster_options
 def tune(
     source: str | None,
     flags: dict[str, Any],

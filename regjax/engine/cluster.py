@@ -11,6 +11,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
+import importlib.metadata
 import threading
 import time
 import uuid
@@ -35,30 +36,45 @@ PREFIX = "dask://"
 ANSWER_SECONDS, WORKER_SECONDS, RETURN_SECONDS, LOOK_SECONDS = 5, 60, 120, 0.5
 
 
-class WorkersKilledError(RuntimeError):
-    """A chunk whose workers died as often as Dask allows, three times by default: it is not tried again."""
+# Workers that may die with a chunk before it is given up.
+MOST_KILLED = 3
+
+
+class ClusterError(RuntimeError):
+    """A cluster that is lost, or whose workers die."""
+
+
+class WorkersKilledError(ClusterError):
+    """A chunk with which `MOST_KILLED` workers died, one after the other: it is not tried again."""
 
 
 @dataclasses.dataclass(eq=False)
 class _Seat:
-    """A worker: its address, how many chunks it trains at a time, and the requests that it has."""
+    """A worker: its address, how many chunks it trains at a time, and those that it has."""
 
     address: str
     threads: int
-    flying: set[int] = dataclasses.field(default_factory=set)
+    errands: list[_Errand] = dataclasses.field(default_factory=list)
 
-    @property
-    def free(self) -> int:
-        return self.threads - len(self.flying)
+    def takes(self, errand: _Errand) -> bool:
+        """Returns whether it has room: what may have killed a worker is alone with the next one."""
+        if errand.killed or any(other.killed for other in self.errands):
+            return not self.errands
+        return len(self.errands) < self.threads
 
 
 @dataclasses.dataclass(eq=False)
 class _Errand:
-    """A request, the design that it is of, and the future that its scheduler waits for."""
+    """A request, the design that it is of, the future that its scheduler waits for, and what came of it.
+
+    `sent` is the future of Dask where a worker has it; `killed` is the number of workers that died with it.
+    """
 
     design: Design
     request: ChunkRequest
     out: concurrent.futures.Future[ChunkDone]
+    sent: Future[Any] | None = None
+    killed: int = 0
 
 
 class Cluster:
@@ -88,23 +104,31 @@ class Cluster:
         self._seats: dict[str, _Seat] = {}
         self._refused: dict[str, str] = {}
         self._queue: deque[_Errand] = deque()
-        self._flying: dict[int, tuple[_Errand, _Seat, Future[Any]]] = {}
+        self._asked: set[str] = set()
         # Number of a request -> address of the worker that has the states it ended with.
         self._where: dict[int, str] = {}
         self._held: tuple[Design, Future[Held]] | None = None
         self._lock = threading.RLock()
         self._closed = threading.Event()
-        deadline = time.monotonic() + WORKER_SECONDS
-        while not self._look():
-            if self._refused:
-                raise ValueError(next(iter(self._refused.values())))
-            if time.monotonic() > deadline:
-                raise OSError(f"cluster must have a worker, and none came in {WORKER_SECONDS} s")
-            time.sleep(0.1)
-        if self._refused and not mixed:
-            raise ValueError(next(iter(self._refused.values())))
+        self._wait_for_workers()
         self._looking = threading.Thread(target=self._look_again, name="regjax-cluster", daemon=True)
         self._looking.start()
+
+    def _wait_for_workers(self) -> None:
+        """Waits until the workers that there are have said what they are; errors as of the class."""
+        deadline = time.monotonic() + WORKER_SECONDS
+        # A cluster that adapts begins without workers, and starts one when it is asked for something.
+        first = self.client.submit(kind_of_worker, (), pure=False)
+        while not (self._seats or self._refused) or self._asked:
+            self._look()
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+        first.release()
+        if self._refused:
+            raise ValueError(next(iter(self._refused.values())))
+        if not self._seats:
+            raise OSError(f"cluster must have a worker that answers, and none did in {WORKER_SECONDS} s")
 
     @property
     def accelerated(self) -> bool:
@@ -149,12 +173,12 @@ class Cluster:
         """Forgets all requests, and drops the design from the workers."""
         self._closed.set()
         with self._lock:
+            futures = [errand.sent for seat in self._seats.values() for errand in seat.errands]
             self._queue.clear()
-            flying, self._flying = list(self._flying.values()), {}
-            futures = [future for *_, future in flying]
+            self._seats.clear()
             held, self._held = self._held, None
         with contextlib.suppress(Exception):  # of a scheduler that is gone
-            self.client.cancel([*futures, *([held[1]] if held else [])])
+            self.client.cancel([*filter(None, futures), *([held[1]] if held else [])])
 
     # -- workers ----------------------------------------------------------------------------------------
 
@@ -168,37 +192,49 @@ class Cluster:
                 self._place()
             except Exception as error:  # the next look may find it mended
                 if self.client.status == "closed":
-                    self._fail(OSError(f"the scheduler is lost: {error}"))
+                    self._fail(ClusterError(f"the scheduler is lost: {error}"))
                     return
 
-    def _look(self) -> bool:
-        """Takes in which workers there are; returns whether there is one that may be used."""
+    def _look(self) -> None:
+        """Takes in which workers came, and sends again what those had that are gone."""
         found = self.client.scheduler_info(n_workers=-1)["workers"]
         with self._lock:
-            for address in [a for a in self._seats if a not in found]:
-                del self._seats[address]
-            fresh = {a: w for a, w in found.items() if a not in self._seats and a not in self._refused}
-        for address, worker in fresh.items():
-            why = self._why_not(address)
-            with self._lock:
-                if why:
-                    self._refused[address] = why
-                    self.notes.append(why)
-                else:
-                    self._seats[address] = _Seat(address, worker["nthreads"])
+            gone = [self._seats.pop(address) for address in [a for a in self._seats if a not in found]]
+            fresh = [a for a in found if a not in self._seats.keys() | self._refused.keys() | self._asked]
+            self._asked.update(fresh)
+        for errand in [errand for seat in gone for errand in seat.errands]:
+            errand.killed += 1
+            self._again(errand)
+        for address in fresh:  # beside each other: one that has stopped answers nobody
+            ask = partial(self._ask, address, found[address]["nthreads"])
+            threading.Thread(target=ask, name="regjax-asking", daemon=True).start()
+
+    def _ask(self, address: str, threads: int) -> None:
+        """Takes a worker in, or refuses it, by what it says of itself."""
+        why = self._why_not(address)
         with self._lock:
-            return bool(self._seats)
+            self._asked.discard(address)
+            if why:
+                self._refused[address] = why
+                self.notes.append(why)
+            else:
+                self._seats[address] = _Seat(address, threads)
+        self._place()
 
     def _why_not(self, address: str) -> str:
         """Returns why a worker may not be used, or ""; the first one says what the others must be like."""
-        found = self.client.run(kind_of_worker, ("float32", "float64"), workers=[address], on_error="return")
-        kind = found.get(address, OSError("it is gone"))
-        if isinstance(kind, ModuleNotFoundError):
-            return f"worker {address} must have {kind.name}: install regjax {versions()['regjax']} there"
-        if isinstance(kind, BaseException):
-            return f"worker {address} cannot be asked for its versions: {kind}"
-        if kind["regjax"] != versions()["regjax"]:
-            return f"worker {address} must have regjax {versions()['regjax']}, as here, got {kind['regjax']}"
+        ask = partial(self.client.run, workers=[address], on_error="return")
+        wanted, gone = versions()["regjax"], OSError("it is gone")
+        # Asked for in Python's own words, which a worker without regjax understands.
+        version = ask(importlib.metadata.version, "regjax").get(address, gone)
+        if isinstance(version, importlib.metadata.PackageNotFoundError):
+            return f"worker {address} must have regjax, and does not: install regjax {wanted} there"
+        if isinstance(version, str) and version != wanted:
+            return f"worker {address} must have regjax {wanted}, as here, got {version}"
+        kind = ask(kind_of_worker, ("float32", "float64")).get(address, gone)
+        if isinstance(version, BaseException) or isinstance(kind, BaseException):
+            said = version if isinstance(version, BaseException) else kind
+            return f"worker {address} cannot be asked what it is: {' '.join(str(said).split())}"
         self.kind = self.kind or kind
         other = [
             f"{name} {kind.get(name)} in place of {self.kind.get(name)}"
@@ -216,40 +252,45 @@ class Cluster:
     # -- requests ---------------------------------------------------------------------------------------
 
     def _place(self) -> None:
-        """Sends waiting requests to free workers."""
-        while True:
-            with self._lock:
-                free = [seat for seat in self._seats.values() if seat.free > 0]
-                if not self._queue or not free or self._closed.is_set():
-                    return
-                errand = self._queue.popleft()
-                request = errand.request
-                home = self._where.pop(request.before, None)
-                seat = max(free, key=lambda seat: (seat.address == home, seat.free))
-                if not errand.out.running() and not errand.out.set_running_or_notify_cancel():
-                    continue
-                if seat.address == home:
-                    request = request._replace(states=None)
-                seat.flying.add(request.number)
+        """Sends waiting requests to workers that have room."""
+        while (found := self._next()) is not None:
+            errand, seat, request = found
             try:
                 # A key of its own for each time that a request is sent.
-                future = self.client.submit(
+                errand.sent = self.client.submit(
                     run_request, self._held_future(errand.design), request, key=f"regjax-{uuid.uuid4()}",
-                    workers=[seat.address], allow_other_workers=True,
+                    workers=[seat.address],
                 )  # fmt: skip
             except Exception as error:
                 with self._lock:
-                    seat.flying.discard(request.number)
-                if self.client.status == "running":
-                    errand.out.set_exception(error)
-                    continue
+                    seat.errands.remove(errand)
+                if self.client.status != "running":
+                    self._again(errand)
+                    return
+                errand.out.set_exception(error)
+            else:
                 with self._lock:
-                    self._queue.appendleft(errand)
-                return
-            with self._lock:
-                self.sent += nbytes(request.states)
-                self._flying[request.number] = errand, seat, future
-            future.add_done_callback(partial(self._done, request.number))
+                    self.sent += nbytes(request.states)
+                errand.sent.add_done_callback(partial(self._done, errand, seat))
+
+    def _next(self) -> tuple[_Errand, _Seat, ChunkRequest] | None:
+        """Takes the next errand that a worker has room for; returns it, the worker, and what it is sent."""
+        with self._lock:
+            for errand in () if self._closed.is_set() else list(self._queue):
+                home = self._where.get(errand.request.before)
+                free = [seat for seat in self._seats.values() if seat.takes(errand)]
+                if not free:
+                    continue
+                self._queue.remove(errand)
+                if not errand.out.running() and not errand.out.set_running_or_notify_cancel():
+                    continue
+                # To where its states are, else to the worker that has the least to do.
+                seat = max(free, key=lambda seat: (seat.address == home, seat.threads - len(seat.errands)))
+                self._where.pop(errand.request.before, None)
+                seat.errands.append(errand)
+                at_home = seat.address == home
+                return errand, seat, errand.request._replace(states=None) if at_home else errand.request
+            return None
 
     def _held_future(self, design: Design) -> Future[Held]:
         """Returns the design as the workers have it; sends it where they do not."""
@@ -260,17 +301,19 @@ class Cluster:
                 try:
                     future = self.client.scatter(held, broadcast=True, hash=False)
                 except (TypeError, AttributeError) as error:  # what pickle raises
-                    raise ValueError(f"design must be able to travel to a worker: {error}") from error
+                    said = str(error).partition("\n")[0]
+                    raise ValueError(f"design must be able to travel to a worker: {said}") from error
                 self._held = design, future
             return self._held[1]
 
-    def _done(self, number: int, future: Future[Any]) -> None:
+    def _done(self, errand: _Errand, seat: _Seat, future: Future[Any]) -> None:
         """Hands on what a worker returned, or sends the request again."""
         with self._lock:
-            if number not in self._flying or self._flying[number][2] is not future:
-                return
-            errand, seat, _ = self._flying.pop(number)
-            seat.flying.discard(number)
+            if errand.sent is not future or errand not in seat.errands or self._closed.is_set():
+                return  # it was sent again
+            if self._seats.get(seat.address) is not seat:
+                return  # the worker is gone: `_look` sends it again
+            seat.errands.remove(errand)
         try:
             self._hand_on(errand, seat, future)
         finally:
@@ -280,29 +323,37 @@ class Cluster:
         from distributed.scheduler import KilledWorker
 
         try:
-            if future.status not in ("finished", "error"):  # cancelled, or lost with the scheduler
-                raise concurrent.futures.CancelledError
-            found = future.result(timeout=RETURN_SECONDS)
-        except KilledWorker as error:
-            rows = errand.request.rows
-            said = f"{counted(len(rows), 'network')}, rows {rows[:5]}…, killed their workers: {error}"
-            errand.out.set_exception(WorkersKilledError(said))
+            error = future.exception(timeout=RETURN_SECONDS) if future.status == "error" else None
+            if error is None:  # a future that is cancelled raises, and so does one that is lost
+                found = future.result(timeout=RETURN_SECONDS)
         except (concurrent.futures.CancelledError, TimeoutError, OSError):
             self._again(errand)
-        except Exception as error:
+            return
+        if isinstance(error, KilledWorker):
+            errand.killed += 1
+            self._again(errand)
+        elif error is not None:
             errand.out.set_exception(error)
+        elif isinstance(found, StatesMissing):
+            self._again(errand)
         else:
-            if isinstance(found, StatesMissing):
-                self._again(errand)
-                return
             with self._lock:
                 self._where[errand.request.number] = seat.address
                 self.received += nbytes(found)
             errand.out.set_result(found)
 
     def _again(self, errand: _Errand) -> None:
-        """Puts a request first in the queue, with its states."""
+        """Puts a request first in the queue, with its states; gives it up where too many workers died."""
+        if errand.killed >= MOST_KILLED:
+            rows = errand.request.rows
+            said = f"{counted(len(rows), 'network')}, rows {', '.join(map(str, rows[:5]))}"
+            more = ", …" if len(rows) > 5 else ""
+            errand.out.set_exception(
+                WorkersKilledError(f"{said}{more}: {MOST_KILLED} workers died with them")
+            )
+            return
         with self._lock:
+            self._where.pop(errand.request.before, None)
             self._queue.appendleft(errand)
 
     # -- a scheduler that is lost -----------------------------------------------------------------------
@@ -318,23 +369,23 @@ class Cluster:
                 client = Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
             except OSError:
                 if time.monotonic() > deadline:
-                    self._fail(OSError(f"the scheduler at {address} was lost, and did not come back"))
+                    self._fail(ClusterError(f"the scheduler at {address} was lost, and did not come back"))
                     self._closed.set()
                     return
                 time.sleep(LOOK_SECONDS)
                 continue
             with self._lock:
+                lost = [errand for seat in self._seats.values() for errand in seat.errands]
                 self.client, self._held, self._seats, self._where = client, None, {}, {}
-                lost, self._flying = [errand for errand, *_ in self._flying.values()], {}
                 self._queue.extendleft(reversed(lost))
             return
 
     def _fail(self, error: Exception) -> None:
         """Ends all requests with an error."""
         with self._lock:
-            waiting = [*self._queue, *(errand for errand, *_ in self._flying.values())]
+            waiting = [*self._queue, *(errand for seat in self._seats.values() for errand in seat.errands)]
             self._queue.clear()
-            self._flying = {}
+            self._seats.clear()
         for errand in waiting:
             if not errand.out.done():
                 errand.out.set_exception(error)

@@ -267,7 +267,7 @@ def test_onnx_is_written_beside(folder, tmp_path):
     assert [entry.name for entry in session.get_inputs()] == ["age", "large", "town", "flag", "when"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_million_rows_go_through_in_pieces(folder, tmp_path):
     import resource
 

@@ -25,7 +25,7 @@ from regjax.study.resolve import make_design
 X, Y = np.arange(12.0).reshape(6, 2), np.array([0, 1, 1, 0, 1, 0])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_input_succeeds_or_is_refused_in_a_documented_sentence():
     rows = fuzz.run(400, seed=0)
     assert [row["kind"] for row in rows] == list(fuzz.KINDS)

@@ -100,7 +100,7 @@ def test_every_command_writes_what_can_be_read(encoding, tmp_path):
     assert "lambda" in err
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
 def test_a_pipe_of_8_bits(encoding, tmp_path):
     words = ["sweep", "--data", "iris", "--l2", "0,1", "--steps", "5", "--folds", "3", "--no-store"]

@@ -208,6 +208,7 @@ def test_one_bad_input_in_a_process_of_its_own(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "wait", [0.4, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.1, 0.9, 1.5, 2.5, 5.0))]
 )

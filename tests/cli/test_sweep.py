@@ -296,7 +296,7 @@ def test_bad_input_is_one_line_and_exit_code_two(arguments, words, tmp_path, cap
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("wait", [2.0, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.3, 5.0))])
 def test_ctrl_c_at_any_moment_is_130(wait, tmp_path):
     code = "import sys; from regjax.__main__ import main; print('up', file=sys.stderr, flush=True); main()"

@@ -39,7 +39,7 @@ def test_the_first_training_sets_a_folder_and_an_import_none(tmp_path):
     assert again == kept
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("before", "option", "expected"),
     [

@@ -107,6 +107,7 @@ SLIPS = {
 }
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("slip", slow_but(SLIPS, {"loss", "l2", "mixup"}))
 def test_a_wrong_sign_is_found(slip, monkeypatch):

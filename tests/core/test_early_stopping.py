@@ -23,6 +23,7 @@ def test_the_untrained_network_does_not_compete():
     assert (int(best.step), int(best.stopped_at), float(best.params[0].w[0, 0])) == (20, -1, 20)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.slow
 @pytest.mark.parametrize("own", [{}, {"keep_prob": 0.9}, {"l1": 0.1}, {"label_smoothing": 0.1}])
 @pytest.mark.parametrize("outputs", [1, 3])

@@ -68,6 +68,7 @@ def test_small_products_are_products(monkeypatch):
     np.testing.assert_allclose(small, forward(params, x)[0], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.bits
 @pytest.mark.parametrize(("features", "outputs", "n"), [(2, 3, 4), (4, 5, 3), (5, 1, 7), (64, 10, 128)])

@@ -162,6 +162,7 @@ def check_gradient_of(values, loss, depth):
         assert relative_error(ours, theirs) < 1e-9
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "depth"), some_slow(ON, SIZES, every=4))
 def test_gradient_alone(name, depth):
@@ -245,7 +246,7 @@ def assert_same_and_finite(a, b):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(a.params))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 @pytest.mark.parametrize("batch_size", [pytest.param(None, marks=pytest.mark.slow), 16])
 def test_held_out_samples_change_no_bit(batch_size):
@@ -261,6 +262,7 @@ ALONE = [
 ]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.slow
 @pytest.mark.bits
 @pytest.mark.parametrize(("name", "batch_size"), ALONE)
@@ -272,6 +274,7 @@ def test_held_out_samples_change_no_bit_of_one_alone(name, batch_size):
     assert_same_and_finite(*twice_held_out(check_hparams(config, HParams(**values)), config))
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.slow
 @pytest.mark.bits
 @pytest.mark.parametrize("name", [name for name in ON if name not in ("clip_norm", "patience")])
@@ -613,7 +616,7 @@ def test_a_sweep_of_every_regulariser_is_the_single_training(task):
             jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_an_interrupted_sweep_of_averages_goes_on_where_it_was(tmp_path, monkeypatch):
     from regjax.engine import pace, scheduler
@@ -638,7 +641,7 @@ def test_an_interrupted_sweep_of_averages_goes_on_where_it_was(tmp_path, monkeyp
         jax.tree.map(np.testing.assert_array_equal, plain.params(row), resumed.params(row))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_page_that_says_how_to_add_one_is_right(tmp_path):
     root = Path(regjax.__file__).parents[1]
     page = (root / "docs" / "regularisers.md").read_text()
@@ -714,6 +717,7 @@ def test_a_random_design_takes_few_programs_and_the_same_networks(monkeypatch):
         np.testing.assert_allclose(few.values(name), many.values(name), rtol=1e-4)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "names", [CHEAP, *(pytest.param((name,), marks=pytest.mark.slow) for name in CHEAP)], ids="-".join

@@ -37,6 +37,7 @@ def close(a, b, rtol=1e-5, atol=1e-6):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=atol), a, b)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("l2", "l1", "keep_prob"),
@@ -111,7 +112,7 @@ def test_metrics_worked_by_hand():
     assert float(evaluate(params, reals, config=config)["r2"]) == pytest.approx(1 - 0.25 / 2)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 @pytest.mark.parametrize("batch_size", slow_but([None, 32], [32]))
 def test_compiled_loop_is_a_python_loop(batch_size):
@@ -236,6 +237,7 @@ def test_switched_off_draws_nothing():
     assert shifts(regjax.HParams(keep_prob=0.5)) > 0
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.bits
 @pytest.mark.parametrize("batch_size", [None, 32])
 @pytest.mark.parametrize("huge", [1e30, np.inf, np.nan])

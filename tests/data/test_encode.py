@@ -51,7 +51,7 @@ def by_hand(schema, frame, train, new):
     return np.asarray(made.transform(pd.DataFrame(new_columns)), float)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @given(tables.mixed_frames(), st.randoms())
 @settings(deadline=None, max_examples=60)
 def test_inputs_are_those_of_scikit_learn(frame, random):

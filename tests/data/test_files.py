@@ -435,7 +435,7 @@ def judged(inputs):
         assert rarely or row["success"] > 0.1 * row["inputs"], row
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_fuzzed_tables_are_read_or_refused_in_a_sentence():
     judged(400)
 

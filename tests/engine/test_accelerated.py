@@ -74,6 +74,7 @@ def accelerate(monkeypatch):
 
 
 # Where rows leave their lanes, the programs are a user's; elsewhere both paths run the same ones.
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
@@ -252,7 +253,7 @@ for accelerated, backend, shape in [(True, "gpu", (2, 8)), (False, "cpu", (2, 8)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_devices_share_the_chunks_and_give_the_bits_of_one():
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2"
     paths = os.pathsep.join(filter(None, sys.path))
@@ -287,7 +288,7 @@ def test_blocks_are_compiled_beforehand_and_not_trained(monkeypatch, caplog, siz
     assert "advance_lanes" not in caplog.text
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 @pytest.mark.parametrize("size", [pytest.param(None, marks=pytest.mark.slow), 20])
 def test_segments_in_blocks_give_the_bits_of_segments_in_one_piece(monkeypatch, size):

@@ -146,7 +146,7 @@ def test_rows_that_wait_are_shared_with_a_process_that_comes(tmp_path, monkeypat
     assert max(claimed) - 1 <= found.plan.groups[0].chunk * (2 * found.plan.num_workers + 1) < 240
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_while_threads_are_at_work_loses_nothing_that_was_committed(times, tmp_path):
     path = tmp_path / "s.sqlite"
@@ -172,7 +172,7 @@ def test_ctrl_c_while_threads_are_at_work_loses_nothing_that_was_committed(times
     assert after >= before > 0
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits  # half of the rows come from the command line, which compiles as for users
 def test_a_full_disk_is_said_and_what_was_committed_is_kept(tmp_path):
     path = tmp_path / "s.sqlite"

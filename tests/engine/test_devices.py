@@ -43,7 +43,7 @@ def test_float64_training_is_the_same_on_both_devices(cpu_and_gpu):
         assert finding.holds is not False, finding
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "dtype", [pytest.param("float32", marks=[pytest.mark.bits, pytest.mark.slow]), "float64"]
 )

@@ -186,7 +186,7 @@ def test_no_leak_of_held_out_samples():
         jax.tree.map(np.testing.assert_array_equal, again.params(row), swept().params(row))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_rows_without_patience_train_on_all_samples():
     alone = regjax.sweep(samples(), FIT, [{"learning_rate": 0.03}], seeds=2, folds=2, progress=False)
@@ -199,7 +199,7 @@ def test_rows_without_patience_train_on_all_samples():
     assert "stopped_at" not in alone.to_pandas()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_a_single_run_stops_as_in_the_sweep():
     results = swept()

@@ -46,6 +46,7 @@ def pieces(monkeypatch):
     module.advance_fused.clear_cache()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("sizes", "batch_size", "values", "optimizer"),
     [

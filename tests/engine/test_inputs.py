@@ -43,6 +43,7 @@ def designed(**options):
     return make_design("two_regions", CONFIG, {"l2": [0, 1, 2]}, seeds=2, folds=4, test="none", **options)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.bits
 @pytest.mark.parametrize("kind", slow_but(KINDS, {"in minibatches", "one split, some stop early"}))

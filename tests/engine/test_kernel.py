@@ -34,6 +34,7 @@ SQUARE = [
 ]
 
 
+@pytest.mark.sampled(1)
 @BOTH
 @pytest.mark.parametrize(("activation", "optimizer", "outputs", "real"), SQUARE)
 def test_every_activation_optimizer_and_loss(activation, optimizer, outputs, real, tile):
@@ -113,6 +114,7 @@ def lower(monkeypatch):
     return text
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("optimizer", "values", "batch_size", "tile"),
     some_slow(

@@ -21,6 +21,7 @@ LAYERS = [(2, 20, 3, 1), (5, 40, 3), (40, 130, 130, 4)]
 SHAPES = [(1, 4), (2, 4), (2, 8), (4, 4), (2, 16)]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("keep_prob", "layer_sizes", "shape"), some_slow([None, 0.8], LAYERS, SHAPES, every=5)
 )

@@ -41,6 +41,7 @@ KINDS = {
 }
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.slow
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
 def test_records_in_blocks_are_those_of_all_samples(options, monkeypatch):

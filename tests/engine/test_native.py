@@ -63,6 +63,7 @@ def check(config, values, *, tolerance=TOLERANCE, **options):
     assert any(np.any(a != b) for a, b in zip(*map(jax.tree.leaves, (found, chunk.states)), strict=True))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(("config", "values"), CASES)
 def test_it_trains_as_the_plain_program(config, values, kernel):
@@ -70,6 +71,7 @@ def test_it_trains_as_the_plain_program(config, values, kernel):
     check(config, values)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(("config", "values"), MORE_CASES)
 def test_it_trains_as_the_plain_program_in_all_its_parts(config, values, kernel):
@@ -96,6 +98,7 @@ def test_real_targets(loss, kernel):
     assert_close(plain(chunk, config, STEPS), native(chunk, config, STEPS))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("case", [CASES[0], *(pytest.param(c, marks=pytest.mark.slow) for c in CASES[1:])])
 def test_in_float64_it_agrees_to_more_digits(case, kernel, x64):
@@ -125,6 +128,7 @@ def random_case(rng):
     return config, values
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "seed", [pytest.param(s, marks=pytest.mark.slow if s < 10 else pytest.mark.nightly) for s in range(40)]
 )
@@ -164,6 +168,7 @@ def lane_of(chunk, i, j, shared):
     return chunk._replace(replicates=replicates._replace(**own), hparams=pick[0], states=pick[1])
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "seed", [*range(4), *(pytest.param(s, marks=pytest.mark.slow) for s in range(4, 40))]
 )
@@ -441,6 +446,7 @@ def seen_by(chunk, rng):
     return jax.device_put(found)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "seed",
@@ -478,7 +484,7 @@ def test_records_are_those_of_xla_and_no_bit_depends_on_the_chunk(seed, kernel):
         np.testing.assert_array_equal(half[name], np.asarray(values)[1:], err_msg=name)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_records_of_more_samples_than_the_cache_holds(kernel):
     kernel()
     config = regjax.Config(layer_sizes=(9, 70, 17, 2), num_steps=STEPS)

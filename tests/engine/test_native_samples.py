@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.bits, pytest.mark.cpu("the native kernel is of CPUs")]
 STEPS = 20
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [None, 5])
 @pytest.mark.parametrize("keep", [{}, {"keep_prob": 0.8}])

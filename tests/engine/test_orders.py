@@ -19,6 +19,7 @@ def configured(**settings):
     return regjax.Config(layer_sizes=(5, 7, 3), batch_size=8, **settings).program()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", BATCHES.values(), ids=BATCHES)
 @pytest.mark.parametrize("shared", [True, False])

@@ -38,7 +38,7 @@ def assert_same(one, other):
     jax.tree.map(np.testing.assert_array_equal, one.params, other.params)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 @pytest.mark.parametrize(
     "config", [{}, pytest.param({"batch_size": 20, "optimizer": "adam"}, marks=pytest.mark.slow)]
@@ -218,7 +218,7 @@ def test_bad_schedules():
     assert regjax.Schedule is Schedule
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_page_runs():
     page = Path(regjax.__file__).parents[1] / "docs" / "population.md"
     failed, attempted = doctest.testfile(str(page), module_relative=False)

@@ -40,6 +40,7 @@ def best_without(table, higher=True):
     return np.array([table[pick, fold] for fold, pick in enumerate(picks)])
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("weighted", [False, True])
@@ -65,7 +66,7 @@ def test_models_are_scikit_learns_on_the_training_part_of_each_fold(classes, wei
     np.testing.assert_allclose(found.scores, [best_without(linear), trees], atol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_real_targets_and_the_loss_as_metric():
     X, y = samples(classes=0)
     results = swept((X, np.stack([y, -2 * y], axis=1)))

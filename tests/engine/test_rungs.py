@@ -48,6 +48,7 @@ def assert_as_in_the_full_sweep(climbed, full):
             np.testing.assert_array_equal(values[ok], full.records[name][ok, standing.step // every])
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.bits
 @pytest.mark.parametrize("stored", [False, True])

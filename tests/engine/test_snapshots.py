@@ -24,7 +24,7 @@ def assert_same(one, other):
         np.testing.assert_array_equal(here, there)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_the_last_snapshot_is_the_row_and_each_other_one_a_shorter_run():
     results = swept()
@@ -40,7 +40,7 @@ def test_the_last_snapshot_is_the_row_and_each_other_one_a_shorter_run():
         assert_same(found.params[0], regjax.init_params(regjax.replicate_key(seed, fold), (2, 4, 1)))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 @pytest.mark.parametrize(
     ("grid", "config"),

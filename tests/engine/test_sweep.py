@@ -130,7 +130,7 @@ def test_rows_that_diverge_at_other_steps_change_no_bit_of_others(turn):
         np.testing.assert_array_equal(calm.records[name][small], wild.records[name][small])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_switching_dropout_on_leaves_weights_and_batches_alone():
     config = dataclasses.replace(CONFIG, layer_sizes=(2, 6, 1), num_steps=20, eval_every=20, batch_size=8)
@@ -139,7 +139,7 @@ def test_switching_dropout_on_leaves_weights_and_batches_alone():
     np.testing.assert_allclose(results.values("train_loss")[:6], results.values("train_loss")[6:], rtol=1e-2)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.cpu("an accelerator's chunk holds all rows of a group, and its bits depend on its size")
 @pytest.mark.parametrize("pairing", ["paired", "independent"])
 @pytest.mark.bits
@@ -212,7 +212,7 @@ def test_keep():
         none.params(0)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_config_axis_makes_groups():
     grid = regjax.grid(
         hidden=[(4,), (20, 3)], batch_size=[None, 16], optimizer=["sgd", "adam"], learning_rate=0.05
@@ -399,7 +399,7 @@ def test_an_ensemble_is_the_mean_of_the_seeds_and_folds(kind):
     assert (table["ensemble_val_loss"] <= table["val_loss"] + 1e-6).all()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_metrics_that_are_not_asked_for_are_not_recorded():
     whole, lean = run(config=dataclasses.replace(CONFIG, metrics=None)), run()

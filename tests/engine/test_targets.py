@@ -65,6 +65,7 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("case", slow_but(CASES, list(CASES)[::3]))
 def test_a_sweep_is_training_on_targets_standardised_by_hand(case):
@@ -150,6 +151,7 @@ def test_another_unit_of_the_targets_is_another_unit_of_the_results_and_nothing_
     assert one.best().configuration == other.best().configuration
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("huge", [1e6, 1e30])
 @pytest.mark.parametrize(
@@ -213,7 +215,7 @@ def test_early_stopping_puts_back_the_record_of_the_lowest_loss():
     assert found.params(0)[0].w.dtype == np.float32
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "options",
     [
@@ -245,7 +247,7 @@ def test_a_store_gives_back_and_replays_the_same_bits(options, tmp_path):
     assert not np.isin(sweep(X, y, store=path, **options).seconds, found.seconds).any()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_an_interrupted_sweep_ends_alike(tmp_path, monkeypatch):
     monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)  # a record per task

@@ -64,7 +64,7 @@ def trained(monkeypatch):
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 @pytest.mark.parametrize("hyperband", [False, True])
 def test_networks_that_go_on_have_the_bits_of_a_full_sweep(hyperband):
@@ -89,7 +89,7 @@ def test_networks_that_go_on_have_the_bits_of_a_full_sweep(hyperband):
             np.testing.assert_array_equal(values[standing.rows], wanted)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_a_search_never_sees_the_rows_that_confirm():
     X, y = samples(90)
@@ -186,6 +186,7 @@ def test_the_answer_of_a_nested_search_is_one_interval_over_outer_folds():
     np.testing.assert_allclose(found.of_choice.units("val_accuracy")[0], found.folds[:, 0], rtol=1e-6)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.bits
 @pytest.mark.parametrize("confirm", [0.3, "nested"])
@@ -264,6 +265,7 @@ def test_rows_as_the_resource_are_nested_and_start_afresh():
     np.testing.assert_array_equal(last.metrics["val_loss"][last.rows], full.values("val_loss")[last.rows])
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["groups", "time", "regression", "early"])
 def test_groups_times_real_targets_and_early_stopping(kind):
@@ -342,7 +344,7 @@ def test_bad_input_is_said_before_anything_is_trained(tmp_path, trained, options
     assert not store.exists()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_part_of_a_search_finds_the_whole(tmp_path):
     store = tmp_path / "s.sqlite"
     whole = regjax.tune(samples(), SPACE, budget="60 networks", confirm=0.3, **ASKED, store=store)
@@ -420,7 +422,7 @@ def test_a_search_that_asks_for_something_else_is_another_one(other):
     assert asks[0] != asks[1]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_counts_are_tuned_as_they_are():
     X, _ = samples(80)
     counts = np.random.default_rng(0).poisson(np.exp(0.5 * X[:, 0])).astype(float)
@@ -447,7 +449,7 @@ def test_a_baseline_with_a_regulariser_on_is_not_called_one_without():
     assert " a tuned network with λ = 5 alone in validation accuracy" in found.sentence
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_few_that_diverge_while_a_budget_is_measured_end_no_search(monkeypatch):
     measured = tuning.Setting.measured
 

@@ -62,13 +62,14 @@ CASES = {
 DEAR = {"minibatches of a turn and a bit, three layers, softmax"}
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("case", slow_but(CASES, CASES.keys() - DEAR))
 def test_networks_are_those_of_the_plain_program(case):
     agree(*CASES[case])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @settings(max_examples=8, deadline=None, phases=[Phase.explicit, Phase.generate])  # each takes seconds
 @given(data=st.data())
 def test_every_shape_of_network_and_program(data):

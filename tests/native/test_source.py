@@ -91,6 +91,7 @@ def test_sums_and_transposes(probe):
         np.testing.assert_array_equal(transposed, rows.T)
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("total", [1, 3, 4, 63, 64, 65, 513, 4480, 5003])
 def test_bits_are_those_of_the_plain_program(total, probe):
     key = replicate_key(7)
@@ -137,6 +138,7 @@ def test_an_order_that_is_there_serves_no_other(probe):
 
 
 # A vector holds 16, 8, 4 and 2 numbers, where this processor has the longest ones.
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "processor"),

@@ -169,7 +169,7 @@ def test_a_sampler_that_has_tried_its_grid_ends_the_call():
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_processes_share_a_storage(tmp_path):
     storage = f"sqlite:///{tmp_path}/study.db"
     new_study(study_name="s", storage=storage)
@@ -243,7 +243,7 @@ def test_a_space_is_a_mapping_or_a_function():
         optimize(new_study(), "two_regions", [("l2", 1)], **ASKED)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_page_runs():
     page = Path(regjax.__file__).parents[1] / "docs" / "optuna.md"
     failed, attempted = doctest.testfile(str(page), module_relative=False)

@@ -19,6 +19,7 @@ print(os.environ["MPLBACKEND"], matplotlib.rcParams._get_backend_or_none())
 """
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "backend"),

@@ -142,6 +142,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "case", slow_but(CASES, {"one_sample", "one_value", "regression", "nothing_held_out"})
@@ -180,6 +181,7 @@ def large():
     return dataclasses.replace(found, kept=kept)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", plot.KINDS)
 def test_ten_thousand_networks(kind, large):
@@ -193,6 +195,7 @@ def test_ten_thousand_samples_are_thinned_and_it_says_so():
     assert sum(len(c.get_offsets()) for c in found.axes[0].collections) == samples.MAX_POINTS
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "names",
@@ -218,7 +221,7 @@ def test_names_are_shown_as_they_are_and_run_nothing(names, results, tmp_path):
     figure.savefig(tmp_path / "f.pdf")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_no_global_state_is_touched(results):
     before = dict(matplotlib.rcParams)
     for kind in plot.KINDS:
@@ -656,7 +659,7 @@ def run(capsys, *arguments):
 STARTS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("ending", STARTS)
 def test_plot_writes_what_the_ending_says(ending, store, tmp_path, capsys):
     out = tmp_path / f"f.{ending}"
@@ -668,6 +671,7 @@ def test_plot_writes_what_the_ending_says(ending, store, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == [out]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", plot.KINDS)
 def test_every_kind_has_a_command(kind, store, tmp_path, capsys):
@@ -719,7 +723,7 @@ def test_a_store_that_is_not_there(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_gallery_shows_every_kind(tmp_path, monkeypatch):
     spec = importlib.util.spec_from_file_location("gallery", ROOT / "docs" / "gallery.py")
     assert spec is not None

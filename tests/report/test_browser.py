@@ -97,6 +97,7 @@ def keys(driver, name, *pressed):
     element.send_keys(*pressed)
 
 
+@pytest.mark.nightly
 def test_a_click_chooses(planar, opened):
     driver = opened(page(planar, planar.compare(), planar.best()))
     before = {name: data_of(driver, name) for name in ("loss", "detail", "bars", "dots", "numbers")}
@@ -228,7 +229,7 @@ def test_by_keyboard(planar, opened):
     keys(driver, "picker0", Keys.END)
     wait_for(lambda: shown(driver).startswith("l2=3, "))
     keys(driver, "split", Keys.HOME)  # training samples
-    wait_for(lambda: "train_accuracy" in driver.find_element("id", "of_heat").text)
+    wait_for(lambda: "training accuracy" in driver.find_element("id", "of_heat").text)
     values = planar.table("train_accuracy").mean((1, 2))
     cells = data_of(driver, "heat")
     np.testing.assert_allclose(cells["value"], values[cells["c"]], rtol=1e-6)
@@ -294,6 +295,7 @@ def test_day_and_night(planar, opened):
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("which", ["planar", "one_split"])
 def test_the_page_fits_every_width(which, opened, request):
     results = request.getfixturevalue(which)
@@ -309,6 +311,7 @@ def test_the_page_fits_every_width(which, opened, request):
         driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+@pytest.mark.nightly
 def test_marks_say_what_the_evidence_cannot_tell(planar, opened):
     driver = opened(page(planar, planar.compare(), planar.best()))
     cells = data_of(driver, "heat")
@@ -328,6 +331,7 @@ def test_marks_say_what_the_evidence_cannot_tell(planar, opened):
     assert set(data_of(driver, "heat")["noise"]) == {0}
 
 
+@pytest.mark.nightly
 def test_a_curve_stands_in_every_row(planar, opened):
     driver = opened(page(planar, planar.compare(), planar.best()))
     table = data_of(driver, "table")
@@ -336,6 +340,7 @@ def test_a_curve_stands_in_every_row(planar, opened):
     wait_for(lambda: driver.execute_script(f"{drawn}.map(e => e.getAttribute('d'))[0]") == table["curve"][0])
 
 
+@pytest.mark.nightly
 def test_a_screen_reader_finds_its_way(planar, opened):
     driver = opened(page(planar, planar.compare(), planar.best(), first=planar.compare_choice()))
     count = "return document.querySelectorAll(arguments[0]).length"
@@ -363,7 +368,7 @@ def test_a_screen_reader_finds_its_way(planar, opened):
     assert "selected among" in numbers.text
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_header_sorts_and_the_page_prints(planar, opened):
     driver = opened(page(planar, planar.compare(), planar.best()))
     pdf = base64.b64decode(driver.print_page())
@@ -415,7 +420,7 @@ def test_names_are_shown_as_text(features, labels, opened):
     assert sorted(found) == sorted([HOSTILE, MATHS])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_columns_that_matter_are_drawn_by_name(real, opened, monkeypatch):
     names = [HOSTILE, MATHS, "_" * 90, *(f"column {k}" for k in range(7))]
     columns = {name: (k,) for k, name in enumerate(names)}
@@ -449,10 +454,10 @@ def test_a_page_loads_itself_again(planar, opened, tmp_path):
     wait_for(lambda: driver.title.startswith("after"))
     wait_for(lambda: driver.find_element("id", "found").text == "6 of 12 configurations")
     assert (shown(driver), driver.find_element("id", "of_forest").text) == now
-    assert "train_accuracy" in driver.find_element("id", "of_heat").text
+    assert "training accuracy" in driver.find_element("id", "of_heat").text
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_nothing_chosen_follows_what_is_new(planar, opened, tmp_path):
     driver = opened(page(planar, planar.compare(), planar.best(), about=About(source="before", every=1)))
     other = dataclasses.replace(planar.best(), index=5)
@@ -462,7 +467,7 @@ def test_nothing_chosen_follows_what_is_new(planar, opened, tmp_path):
     wait_for(lambda: shown(driver).startswith(name))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("which", ["one_split", "real"])
 def test_other_data(which, opened, request):
     results = request.getfixturevalue(which)
@@ -482,7 +487,7 @@ def test_other_data(which, opened, request):
         assert len(drawn["predicted"]) == 250
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_ten_thousand_configurations(planar, opened, tmp_path):
     """The page of a large sweep: under 15 MB; how long it takes to open is measured, and not asserted."""
     design = planar.design

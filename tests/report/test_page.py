@@ -27,7 +27,7 @@ def of_halves(bits):
 # -- arrays -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_scores_ranks_and_curves(planar):
     data = arrays(planar)
     assert data["chosen"] == data["start"] == planar.best().index
@@ -197,7 +197,7 @@ def test_the_decision_is_the_comparison(planar):
     assert "selected among 12: optimistic" in html
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_columns_that_matter_to_the_choice_or_why_they_are_not_known(planar, one_split, monkeypatch):
     html = page(planar, planar.compare(), planar.best())
     found = planar.importance(repeats=inputs.REPEATS)
@@ -214,7 +214,7 @@ def test_the_columns_that_matter_to_the_choice_or_why_they_are_not_known(planar,
     assert "Which inputs matter" not in page(planar, planar.compare())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_other_models_stand_on_the_page(planar):
     found = regjax.references(planar)
     html = page(planar, planar.compare(), planar.best(), references=found)
@@ -308,6 +308,7 @@ def test_report_of_a_store(store, tmp_path, capsys):
     assert "logistic regression" not in out.read_text()
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -371,7 +372,7 @@ def test_what_is_finished_of_a_sweep_that_is_not(store, tmp_path, capsys):
     assert "No configuration is finished yet." in (tmp_path / "part.html").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_page_is_written_until_the_sweep_is_finished(store, tmp_path):
     part, out = tmp_path / "part.sqlite", tmp_path / "report.html"
     shutil.copy(store, part)
@@ -390,7 +391,7 @@ def test_a_page_is_written_until_the_sweep_is_finished(store, tmp_path):
     assert '["every",0]' in html
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_pictures_stand_in_the_page_as_images(planar):
     text, again = (
         page(planar, pictures={"How <b>it</b> went": regjax.plot.forest(planar)}) for _ in range(2)

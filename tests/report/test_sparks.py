@@ -13,7 +13,7 @@ def points(text):
     return np.array([[float(v) for v in pair.split()] for pair in re.split("[ML]", text)[1:]])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_line_is_the_mean_curve_of_its_configuration(planar):
     found = sparks(planar, "val_accuracy")
     assert len(found) == len(planar.design.configurations) == 12

@@ -31,6 +31,7 @@ PARTS = (
 )
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_every_figure_is_painted_anew(planar, part):

@@ -26,6 +26,7 @@ def labels_of_iris():
 # -- scores that early stopping watches ----------------------------------------------------------------------
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("targets", ["rare", "one of two", "constant", "perfect"])
 def test_scores_of_targets_that_do_not_vary(targets):
@@ -88,6 +89,7 @@ RAW = {
 }
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RAW)
 @pytest.mark.parametrize(
@@ -127,6 +129,7 @@ def test_a_setting_of_ones_own_stops_on_the_true_loss():
 # -- weights -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "own",
@@ -152,6 +155,7 @@ def test_samples_of_weight_0_stay_in_the_batches(own, dtype):
         ours.fit(X, y, np.zeros(150))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "own", [{"mixup": 0.5}, {"swap_noise": 0.3}, {"class_weight": "balanced"}, {"sam": 0.1}]
@@ -194,7 +198,7 @@ def test_a_batch_without_weight_is_an_error_of_scikit_learns_kind():
 # -- sparse X ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("made", [sparse.csr_matrix, sparse.csc_array, sparse.lil_matrix])
 def test_sparse_samples_are_the_dense_ones(made):
     X, y = load_iris(return_X_y=True)
@@ -220,7 +224,7 @@ def test_sparse_samples_are_the_dense_ones(made):
 # -- several labels per sample -------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "own", [{}, {"solver": "sgd", "learning_rate_init": 0.1, "batch_size": 30}, {"early_stopping": True}]
 )
@@ -445,6 +449,7 @@ BAD_CALLS = [
 ]
 
 
+@pytest.mark.sampled(38)
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("peer", "ours", "name", "call"), BAD_CALLS)

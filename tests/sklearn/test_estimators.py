@@ -35,6 +35,7 @@ SETTINGS = [
 ]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "data"),
@@ -85,7 +86,7 @@ def test_it_goes_on_as_scikit_learn_does():
         RegMLPClassifier().partial_fit(X, y, classes=[0, 1])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_what_scikit_learn_has_not():
     X, y = load_breast_cancer(return_X_y=True)
     X = scale(X)
@@ -161,7 +162,7 @@ def test_monte_carlo_dropout():
     np.testing.assert_allclose(np.mean(drawn, axis=0), linear._logits(X[:5]), atol=0.15)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_at_home_in_scikit_learn():
     X, y = load_iris(return_X_y=True, as_frame=True)
     model = RegMLPClassifier((6,), max_iter=30, random_state=0)
@@ -244,7 +245,7 @@ def test_verbose_and_ctrl_c(capsys, monkeypatch):
     assert stopped.predict(X).shape == (150,)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_page_about_it_runs():
     root = Path(regjax.__file__).parents[1]
     page = (root / "docs" / "scikit-learn.md").read_text()

@@ -85,6 +85,7 @@ SOLVERS = {
 }
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
 @pytest.mark.parametrize("name", slow_but(SOLVERS, ["early stopping", "stops", "lbfgs"]))
@@ -102,7 +103,7 @@ def test_results_are_scikit_learns_where_samples_are_the_resource(name):
     assert search.results_ is None
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_options_of_the_iterations_are_scikit_learns():
     data = load_breast_cancer(return_X_y=True)
     data = StandardScaler().fit_transform(data[0]), data[1]
@@ -118,7 +119,7 @@ def test_options_of_the_iterations_are_scikit_learns():
 @pytest.mark.filterwarnings(
     "ignore:Got `batch_size`", "ignore:R.2 score is not", "ignore:One or more of the test"
 )
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_random_searches_are_scikit_learns():
     X, y = load_diabetes(return_X_y=True)
     y = np.asarray(y) / 100
@@ -150,7 +151,7 @@ def test_networks_go_on_and_no_step_is_made_twice(monkeypatch):
     assert steps.count == 3 * (9 * 3 + 3 * 6 + 1 * 18)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_a_survivor_has_the_bits_of_the_same_network_in_a_grid_search():
     network = clone(NETWORK).set_params(dropout=0.1, early_stopping=True, batch_size=32)

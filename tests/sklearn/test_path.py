@@ -46,6 +46,7 @@ def assert_same_weights(one, other):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", slow_but(SETTINGS, ["batches", "early stopping"]))
 @pytest.mark.parametrize("first", slow_but(["largest", "smallest"], ["smallest"]))

@@ -55,6 +55,7 @@ def once_in_the_slow_tests(values):
     ]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("time", once_in_the_slow_tests(range(TIMES)))
 def test_a_search_that_raises_ends_with_1(time):
     status, said = ended(RAISES)

@@ -34,7 +34,7 @@ def pipeline(*before):
     return Pipeline([*steps, ("network", NETWORK)])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("scoring", [None, ["accuracy", "neg_log_loss"]])
 def test_results_have_scikit_learns_keys_and_scores(scoring):
     X, y = iris()
@@ -225,7 +225,7 @@ def test_any_splitter_weights_and_scorers():
     assert search.best_score_ > 0.8
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(("solver", "hidden"), [("sgd", [(6,), (4, 3)]), ("adam", [(4, 3)])])
 def test_scores_are_scikit_learns_to_the_last_digits(solver, hidden):
     X, y = load_diabetes(return_X_y=True)
@@ -281,7 +281,7 @@ def same_scores(ours, peer, X, y):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_odd_searches_are_scikit_learns_too():
     X, y = load_iris(return_X_y=True, as_frame=True)
     settings = {"hidden_layer_sizes": (5,), "max_iter": 8, "random_state": 0, "batch_size": 30}

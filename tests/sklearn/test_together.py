@@ -82,7 +82,7 @@ def test_a_network_inside_another_estimator(counted):
     assert isinstance(search.best_estimator_, OneVsRestClassifier)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_networks_that_wait_for_one_another(counted):
     both(CalibratedClassifierCV(classifier(), method="isotonic", cv=3), {"estimator__alpha": [0.1, 1.0]})
     # The second fold of a calibration begins when the network of the first has predicted.
@@ -109,7 +109,7 @@ def test_regressors_inside_others(estimator, grid, count, counted):
     assert sum(count for count, _ in counted) == count
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_samples_that_a_sweep_cannot_have(counted):
     grid = {"alpha": [0.1, 0.3, 1.0, 3.0]}
     random = np.random.RandomState(0)
@@ -131,7 +131,7 @@ def test_samples_that_a_sweep_cannot_have(counted):
     both(make_pipeline(encoder, classifier()), {"regmlpclassifier__alpha": [0.1, 1.0]})
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_early_stopping_watches_what_fit_watches(counted):
     grid = {"alpha": [0.001, 0.1], "hidden_layer_sizes": [(4,), (5,)]}
     network = classifier(early_stopping=True, max_iter=40, batch_size=16)

@@ -56,6 +56,7 @@ def test_predictions_agree_with_gaps_rare_and_unseen_levels(tmp_path, targets, s
     assert session.get_modelmeta().custom_metadata_map["target"] == "y"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("activation", "dtype"), some_slow(ACTIVATIONS, ["float32", "float64"], every=4))
 def test_all_activations_agree(tmp_path, activation, dtype):
     model = fitted("three", 2, activation=activation, dtype=dtype, hidden=(6, 4))

@@ -67,6 +67,7 @@ SCORERS = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("metric", "options"),
     [

@@ -20,6 +20,7 @@ from regjax.study import inference
 from regjax.study import model as model_module
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("activation", "dtype"), some_slow(inference.ACTIVATIONS, ["float32", "float64"], every=4)

@@ -1,0 +1,345 @@
+"""Sweeps on a Dask cluster of real processes: their bits, what travels, and workers that die or differ."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris
+from stores import assert_same_table, run, stop_after
+from sweeps import assert_same
+
+import regjax
+from regjax.engine import cluster as clusters
+from regjax.engine import pace, scheduler
+from regjax.engine.cluster import Cluster, WorkersKilledError, connected, is_dask
+from regjax.engine.workers import within
+from regjax.store.store import Store
+
+distributed = pytest.importorskip("distributed")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.cpu("worker processes on one machine share its only accelerator"),
+    pytest.mark.filterwarnings("ignore"),  # of Dask, where workers are killed
+]
+CONFIG = {"hidden": (6,), "num_steps": 60, "eval_every": 10, "metrics": ("accuracy",)}
+GRID = {"l2": [0, 0.1, 1], "keep_prob": [1, 0.9], "learning_rate": [0.1, 1e30]}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A scheduler and two worker processes, which nannies start again where they die."""
+    # A short time to start: a worker that is killed comes back soon.
+    local = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    with local, distributed.Client(local, set_as_default=False) as client:
+        client.wait_for_workers(2)
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def short_tasks(monkeypatch):
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)  # a record per task: chunks come back often
+    monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return run(config=CONFIG, grid=GRID)
+
+
+def trained(client, store=None, **options):
+    return run(store, config=CONFIG, grid=GRID, executor=client, **options)
+
+
+def pids(client):
+    return list(client.run(os.getpid).values())
+
+
+def after(moment, act):
+    """Returns a `progress` that acts once, at the first report of training after so many."""
+    seen = []
+
+    def report(progress):
+        if progress.phase == "train":
+            seen.append(progress)
+        if len(seen) == moment:
+            act()
+
+    return report
+
+
+@pytest.mark.parametrize("kernel", ["xla", "native"])
+@pytest.mark.bits
+def test_bits_are_those_of_threads_and_little_travels(cluster, kernel, monkeypatch):
+    seen, scattered = [], []
+    submit, scatter = Cluster.submit, cluster.scatter
+
+    def noted(self, design, request):
+        seen.append((self, request))
+        return submit(self, design, request)
+
+    monkeypatch.setattr(Cluster, "submit", noted)
+    monkeypatch.setattr(cluster, "scatter", lambda *a, **b: scattered.append(a) or scatter(*a, **b))
+    found = trained(cluster, kernel=kernel)
+    assert_same_table(run(config=CONFIG, grid=GRID, kernel=kernel), found)
+    assert len(scattered) == 1, "the data travel once"
+    (own,) = {id(each): each for each, _ in seen}.values()
+    requests = [request for _, request in seen]
+    assert len(requests) == own.requests
+    # What names a chunk, without states, is small whatever the data are.
+    assert max(len(pickle.dumps(request._replace(states=None))) for request in requests) < 3_000
+    # States travel where a chunk was packed anew, or its worker was busy: of most requests they stay.
+    states = [clusters.nbytes(request.states) for request in requests]
+    assert own.sent < 0.5 * sum(states)
+    assert own._queue == clusters.deque()
+
+
+@pytest.mark.bits
+def test_a_chunk_stays_where_it_is(cluster, monkeypatch):
+    # As many chunks as workers, which nobody packs anew.
+    config = CONFIG | {"num_steps": 100}
+    owns = []
+    monkeypatch.setattr(Cluster, "close", lambda self, close=Cluster.close: (owns.append(self), close(self)))
+    grid = {"l2": [0, 0.1, 1, 10], "learning_rate": 0.1}
+    found = run(config=config, grid=grid, executor=cluster, kernel="xla")
+    assert_same(run(config=config, grid=grid, kernel="xla"), found)
+    (own,) = owns
+    assert own.requests >= 10
+    assert own.sent <= 0.2 * own.received
+
+
+@pytest.mark.bits
+def test_a_worker_that_is_killed_loses_its_task_alone(cluster, plain):
+    killed = []
+
+    def kill():
+        killed.append(pids(cluster)[0])
+        os.kill(killed[0], signal.SIGKILL)
+
+    assert_same_table(plain, trained(cluster, progress=after(4, kill)))
+    assert killed
+    cluster.wait_for_workers(2, timeout=60)
+    assert killed[0] not in pids(cluster)
+
+
+@pytest.mark.bits
+def test_a_worker_that_stands_still_is_waited_for(cluster, plain):
+    def stop():
+        number = pids(cluster)[0]
+        os.kill(number, signal.SIGSTOP)
+        threading.Timer(3, os.kill, (number, signal.SIGCONT)).start()
+
+    assert_same_table(plain, trained(cluster, progress=after(4, stop)))
+
+
+@pytest.mark.bits
+def test_an_interrupted_sweep_goes_on_from_its_store(cluster, plain, tmp_path):
+    path = tmp_path / "runs.sqlite"
+    with pytest.raises(KeyboardInterrupt):
+        trained(cluster, path, progress=stop_after(6))
+    with Store(path) as store:
+        assert store.query("SELECT count(*) FROM checkpoints")[0][0] > 0
+    assert_same_table(plain, trained(cluster, path))
+
+
+class Poison(distributed.WorkerPlugin):
+    """Lets a worker die of a row, or fail as if memory were short; workers that come later do so too."""
+
+    name = "poison"
+
+    def __init__(self, row, error=None):
+        self.row, self.error = row, error
+
+    def setup(self, worker):
+        from regjax.engine import remote
+
+        self.before = remote.task_of
+
+        def task_of(design, group, chunk, *arguments):
+            if any(row == self.row for _, _, row in chunk.places):
+                if self.error is None:
+                    os._exit(1)
+                if group.chunk > 1:
+                    raise self.error
+            return self.before(design, group, chunk, *arguments)
+
+        remote.task_of = task_of
+
+    def teardown(self, worker):
+        from regjax.engine import remote
+
+        remote.task_of = self.before
+
+
+@pytest.fixture
+def poisoned(cluster):
+    def register(*arguments):
+        cluster.register_plugin(Poison(*arguments))
+
+    yield register
+    cluster.unregister_worker_plugin("poison")
+    cluster.wait_for_workers(2, timeout=60)
+
+
+def test_a_chunk_that_kills_three_workers_is_given_up_and_the_others_are_trained(
+    cluster, plain, poisoned, tmp_path
+):
+    poisoned(0)
+    path = tmp_path / "runs.sqlite"
+    found = trained(cluster, path)
+    (said,) = [note for note in found.notes if note.startswith("given up: ")]
+    assert "3 workers died with them" in said
+    kept = [list(plain.design.configurations).index(c) for c in found.design.configurations]
+    assert 0 < len(kept) < len(plain.design.configurations)
+    every = plain.values("val_loss").reshape(len(plain.design.configurations), -1)
+    np.testing.assert_array_equal(found.values("val_loss"), every[kept].ravel())
+    # The rest is trained where it kills nobody.
+    cluster.unregister_worker_plugin("poison")
+    assert_same_table(plain, run(path, config=CONFIG, grid=GRID))
+
+
+def test_if_every_configuration_has_such_a_chunk_it_is_an_error(cluster, poisoned):
+    poisoned(0)
+    with pytest.raises(
+        WorkersKilledError, match=r"no configuration has all of its networks; given up: .*row"
+    ):
+        run(config=CONFIG, grid={"learning_rate": 0.1}, executor=cluster)
+
+
+@pytest.mark.bits
+def test_out_of_memory_halves_chunks(cluster, plain, poisoned):
+    poisoned(0, MemoryError("too much"))
+    found = trained(cluster)
+    assert any("out of memory: chunks of" in note for note in found.notes)
+    assert_same(plain, found)
+
+
+def other_processor(name):
+    from regjax.engine import remote
+
+    remote.processor = lambda: name
+
+
+@pytest.mark.bits
+def test_workers_that_differ_are_refused_unless_they_are_asked_for(cluster, plain):
+    address = next(iter(cluster.scheduler_info()["workers"]))
+    cluster.run(other_processor, "a fast one", workers=[address])
+    try:
+        with pytest.raises(
+            ValueError, match=r"^worker tcp://\S+ has processor .* in place of .*; mixed=True"
+        ):
+            trained(cluster)
+        found = trained(cluster, mixed=True)
+        assert_same_table(plain, found)
+    finally:
+        cluster.restart()
+
+
+def test_a_worker_without_regjax_is_named(cluster):
+    # A process in which no package of that name is installed.
+    code = """
+import importlib.metadata
+def version(name):
+    raise importlib.metadata.PackageNotFoundError(name)
+version.__module__ = "importlib.metadata"
+importlib.metadata.version = version
+from distributed.cli.dask_worker import main
+main()
+"""
+    options = ("--no-nanny", "--nthreads", "1", "--no-dashboard")
+    command = [sys.executable, "-c", code, cluster.scheduler.address, *options]
+    worker = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        cluster.wait_for_workers(3, timeout=60)
+        with pytest.raises(
+            ValueError, match=r"^worker tcp://\S+ must have regjax, and does not: install regjax 0"
+        ):
+            trained(cluster)
+    finally:
+        worker.kill()
+        worker.wait()
+    while len(cluster.scheduler_info()["workers"]) > 2:
+        time.sleep(0.1)
+
+
+@pytest.mark.bits
+def test_a_search_is_trained_there_with_the_same_answer(cluster):
+    asked = {
+        "budget": "60 networks",
+        "confirm": 0.3,
+        "folds": 2,
+        "seeds": 2,
+        "progress": False,
+        "config": CONFIG,
+    }
+    space = {"l2": "loguniform(0.1, 10)", "learning_rate": [0.1, 0.3]}
+    here = regjax.tune("two_regions", space, **asked)
+    there = regjax.tune("two_regions", space, executor=cluster, **asked)
+    assert (there.sentence, there.numbers, there.chosen) == (here.sentence, here.numbers, here.chosen)
+    assert there.rungs == here.rungs
+
+
+def test_scikit_learns_searches_take_joblibs_backend(cluster, monkeypatch):
+    counts = []
+    monkeypatch.setattr(
+        Cluster, "close", lambda self, close=Cluster.close: (counts.append(self.requests), close(self))
+    )
+    X, y = load_iris(return_X_y=True)
+    network = regjax.RegMLPClassifier((4,), max_iter=20, random_state=0)
+    search = regjax.RegGridSearchCV(network, {"alpha": [0.1, 1]}, cv=3)
+    here = search.fit(X, y).cv_results_["mean_test_score"]
+    with (
+        distributed.Client(cluster.scheduler.address) as client,
+        joblib.parallel_config("dask", client=client),
+    ):
+        there = search.fit(X, y).cv_results_["mean_test_score"]
+    np.testing.assert_array_equal(here, there)
+    assert counts[0] > 0
+
+
+def test_what_is_dask_and_what_is_not(cluster):
+    assert is_dask("dask://127.0.0.1:8786")
+    assert is_dask(cluster)
+    assert is_dask(cluster.get_executor())
+    assert not is_dask(None)
+    assert not is_dask("ray://")
+    with within(None) as nothing:
+        assert nothing is None
+    with connected(cluster.get_executor()) as found:
+        assert (found.capacity, found.backend) == (2, "cpu")
+        assert found.link.endswith("/status")
+
+
+@pytest.mark.parametrize(
+    ("executor", "error", "words"),
+    [
+        ("dask://127.0.0.1:9", OSError, "no Dask scheduler answers at tcp://127.0.0.1:9 in 5 s"),
+        ("dask://local:0", ValueError, "dask://local:N with N from 1, got 'dask://local:0'"),
+        ("dask://local:many", ValueError, "dask://local:N with N from 1"),
+        ("dask://no-file.json", ValueError, "dask://FILE with a scheduler file that exists"),
+    ],
+)
+def test_an_address_that_is_none_is_one_line_in_seconds(executor, error, words):
+    began = time.monotonic()
+    with pytest.raises(error, match=words) as said:
+        run(config=CONFIG, grid=GRID, executor=executor)
+    assert "\n" not in str(said.value)
+    assert time.monotonic() - began < 30
+
+
+def test_a_design_that_cannot_travel_is_one_line(cluster, monkeypatch):
+    class Stuck(clusters.Held):
+        def __reduce__(self):
+            raise TypeError("cannot pickle a lock")
+
+    monkeypatch.setattr(clusters, "Held", Stuck)
+    with pytest.raises(ValueError, match=r"^design must be able to travel to a worker: ") as said:
+        trained(cluster)
+    assert "\n" not in str(said.value)
