@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from regjax.core.checks import counted, shown
 from regjax.engine.lanes import ChunkDone
 from regjax.engine.remote import ChunkRequest, Held, StatesMissing, kind_of_worker, nbytes, run_request
+from regjax.engine.workers import CLUSTER
 from regjax.study.design import Design
 from regjax.study.provenance import versions
 
@@ -36,6 +37,8 @@ PREFIX = "dask://"
 ANSWER_SECONDS, WORKER_SECONDS, RETURN_SECONDS, LOOK_SECONDS = 5, 60, 120, 0.5
 
 
+# Chunks that wait at a worker, so that it does not wait for the host.
+AHEAD = 1
 # Workers that may die with a chunk before it is given up.
 MOST_KILLED = 3
 
@@ -50,7 +53,7 @@ class WorkersKilledError(ClusterError):
 
 @dataclasses.dataclass(eq=False)
 class _Seat:
-    """A worker: its address, how many chunks it trains at a time, and those that it has."""
+    """A worker: its address, how many chunks it trains at a time, and those that it has, in their order."""
 
     address: str
     threads: int
@@ -60,6 +63,11 @@ class _Seat:
         """Returns whether it has room: what may have killed a worker is alone with the next one."""
         if errand.killed or any(other.killed for other in self.errands):
             return not self.errands
+        return len(self.errands) < self.threads + AHEAD
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether one of its threads has nothing to do."""
         return len(self.errands) < self.threads
 
 
@@ -131,11 +139,6 @@ class Cluster:
             raise OSError(f"cluster must have a worker that answers, and none did in {WORKER_SECONDS} s")
 
     @property
-    def accelerated(self) -> bool:
-        """Whether the workers compute on accelerators."""
-        return self.backend != "cpu"
-
-    @property
     def backend(self) -> str:
         """The platform that the workers compute on: "cpu", "gpu"."""
         return self.kind["device"].partition(":")[0]
@@ -147,10 +150,16 @@ class Cluster:
             return max(1, sum(seat.threads for seat in self._seats.values()))
 
     @property
+    def room(self) -> int:
+        """Number of chunks that are trained or wait at a worker, at least 1."""
+        with self._lock:
+            return self.capacity + AHEAD * len(self._seats)
+
+    @property
     def link(self) -> str:
         """Address of the scheduler's page, "" where it has none."""
         found = self.client.scheduler_info().get("services", {})
-        return self.client.dashboard_link if "dashboard" in found else ""
+        return str(self.client.dashboard_link or "") if "dashboard" in found else ""
 
     def submit(self, design: Design, request: ChunkRequest) -> concurrent.futures.Future[ChunkDone]:
         """Returns the future of a chunk's result.
@@ -202,9 +211,10 @@ class Cluster:
             gone = [self._seats.pop(address) for address in [a for a in self._seats if a not in found]]
             fresh = [a for a in found if a not in self._seats.keys() | self._refused.keys() | self._asked]
             self._asked.update(fresh)
-        for errand in [errand for seat in gone for errand in seat.errands]:
-            errand.killed += 1
-            self._again(errand)
+        for seat in gone:
+            for place, errand in enumerate(seat.errands):
+                errand.killed += place < seat.threads  # the others only waited there
+                self._again(errand)
         for address in fresh:  # beside each other: one that has stopped answers nobody
             ask = partial(self._ask, address, found[address]["nthreads"])
             threading.Thread(target=ask, name="regjax-asking", daemon=True).start()
@@ -223,7 +233,7 @@ class Cluster:
 
     def _why_not(self, address: str) -> str:
         """Returns why a worker may not be used, or ""; the first one says what the others must be like."""
-        ask = partial(self.client.run, workers=[address], on_error="return")
+        ask: Any = partial(self.client.run, workers=[address], on_error="return")
         wanted, gone = versions()["regjax"], OSError("it is gone")
         # Asked for in Python's own words, which a worker without regjax understands.
         version = ask(importlib.metadata.version, "regjax").get(address, gone)
@@ -245,7 +255,7 @@ class Cluster:
             return ""
         said = f"worker {address} has {'; '.join(other)}: its networks have other bits"
         if not self.mixed:
-            return f"{said}; mixed=True, or --mixed, takes it"
+            return f"{said}; --mixed, or ?mixed behind the address, takes it"
         self.notes.append(said)
         return ""
 
@@ -284,8 +294,8 @@ class Cluster:
                 self._queue.remove(errand)
                 if not errand.out.running() and not errand.out.set_running_or_notify_cancel():
                     continue
-                # To where its states are, else to the worker that has the least to do.
-                seat = max(free, key=lambda seat: (seat.address == home, seat.threads - len(seat.errands)))
+                # To an idle worker, to where its states are, to the one that has the least to do.
+                seat = max(free, key=lambda s: (s.is_idle, s.address == home, s.threads - len(s.errands)))
                 self._where.pop(errand.request.before, None)
                 seat.errands.append(errand)
                 at_home = seat.address == home
@@ -299,12 +309,13 @@ class Cluster:
                 # A copy without what was computed of it, which every worker computes for itself.
                 held = Held(dataclasses.replace(design))
                 try:
-                    future = self.client.scatter(held, broadcast=True, hash=False)
+                    future: Any = self.client.scatter(held, broadcast=True, hash=False)
                 except (TypeError, AttributeError) as error:  # what pickle raises
                     said = str(error).partition("\n")[0]
                     raise ValueError(f"design must be able to travel to a worker: {said}") from error
                 self._held = design, future
-            return self._held[1]
+            _, found = self._held
+            return found
 
     def _done(self, errand: _Errand, seat: _Seat, future: Future[Any]) -> None:
         """Hands on what a worker returned, or sends the request again."""
@@ -319,12 +330,14 @@ class Cluster:
         finally:
             self._place()
 
-    def _hand_on(self, errand: _Errand, seat: _Seat, future: Future[Any]) -> None:
+    def _hand_on(self, errand: _Errand, seat: _Seat, future: Any) -> None:
         from distributed.scheduler import KilledWorker
 
+        error, found = None, None
         try:
-            error = future.exception(timeout=RETURN_SECONDS) if future.status == "error" else None
-            if error is None:  # a future that is cancelled raises, and so does one that is lost
+            if future.status == "error":
+                error = future.exception(timeout=RETURN_SECONDS)
+            else:  # a future that is cancelled raises, and so does one that is lost
                 found = future.result(timeout=RETURN_SECONDS)
         except (concurrent.futures.CancelledError, TimeoutError, OSError):
             self._again(errand)
@@ -334,7 +347,7 @@ class Cluster:
             self._again(errand)
         elif error is not None:
             errand.out.set_exception(error)
-        elif isinstance(found, StatesMissing):
+        elif isinstance(found, StatesMissing) or found is None:
             self._again(errand)
         else:
             with self._lock:
@@ -391,6 +404,24 @@ class Cluster:
                 errand.out.set_exception(error)
 
 
+@contextlib.contextmanager
+def within(executor: Any) -> Iterator[Any]:
+    """Yields an executor, and lets the sweeps of the block train there where it `is_dask`.
+
+    Args:
+        executor: an executor, or None; a Dask cluster as in `connected`, which yields a `Cluster`.
+    """
+    if not is_dask(executor):
+        yield executor
+        return
+    with connected(executor) as cluster:
+        token = CLUSTER.set(cluster)
+        try:
+            yield cluster
+        finally:
+            CLUSTER.reset(token)
+
+
 def is_dask(executor: Any) -> bool:
     """Returns whether an executor is a Dask cluster: "dask://…", a client, or what a client's executor is."""
     if isinstance(executor, str):
@@ -399,13 +430,13 @@ def is_dask(executor: Any) -> bool:
 
 
 @contextlib.contextmanager
-def connected(executor: Any, *, mixed: bool = False) -> Iterator[Cluster]:
+def connected(executor: Any) -> Iterator[Cluster]:
     """Yields the cluster of an executor that `is_dask`; what is started for it ends with it.
 
     Args:
         executor: "dask://HOST:PORT", "dask://local:N" for N processes of this machine, "dask://FILE" for a
-            scheduler file, a `distributed.Client`, or its executor.
-        mixed: whether workers may differ in what bits depend on.
+            scheduler file, a `distributed.Client`, or its executor. "?mixed" behind an address takes workers
+            that differ in what bits depend on.
 
     Raises:
         ValueError: Dask is not installed, an address that is none, or workers that may not be used.
@@ -417,8 +448,12 @@ def connected(executor: Any, *, mixed: bool = False) -> Iterator[Cluster]:
         raise ValueError(f"executor {shown(executor)} needs Dask: pip install 'regjax[dask]'") from error
 
     with contextlib.ExitStack() as stack:
+        mixed = False
         if isinstance(executor, str):
-            where = executor.removeprefix(PREFIX)
+            where, *words = executor.removeprefix(PREFIX).split("?")
+            mixed = words == ["mixed"]
+            if words and not mixed:
+                raise ValueError(f"executor must have no words but ?mixed, got {shown(executor)}")
             kind, _, count = where.partition(":")
             if kind == "local":
                 if not count.isdigit() or int(count) < 1:

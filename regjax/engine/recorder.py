@@ -7,14 +7,17 @@ store; at the end `Recorder.results` makes `Results` of them.
 from __future__ import annotations
 
 import collections
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+import jax
 import numpy as np
 
 from regjax.core.config import Config
 from regjax.core.hparams import AVERAGES
 from regjax.core.metrics import LAST, POWERS, RECORDED, without_split
 from regjax.core.mlp import Params
+from regjax.engine.lanes import ChunkDone
+from regjax.engine.packing import lane_of
 from regjax.store.codec import as_params, leaves_under, under
 from regjax.store.store import Row
 from regjax.study.design import Design, part_of
@@ -114,6 +117,33 @@ class Recorder:
         self.seconds[rows] += seconds
         for row in rows:
             self.provenance[row] = continued(self.provenance[row], start, here)
+
+    def finish_chunk(
+        self, places: Iterable[tuple[int, int, int]], done: ChunkDone, *, at_its_end: bool
+    ) -> None:
+        """Marks the rows of a chunk as finished that are, with their parameters and per-example scores.
+
+        Args:
+            places: slot, lane and row of each row of the chunk.
+            done: what its task returned.
+            at_its_end: whether the rows have done all of their steps.
+        """
+        predicting = None
+        # A record notices only afterwards that config.stop_on has ended a run.
+        epochs = done.states.epochs
+        stopped_at = None if epochs is None else np.asarray(epochs.stopped_at)
+        for i, j, row in places:
+            if stopped_at is not None and self.stopped_at[row] >= 0:
+                self.stopped_at[row] = stopped_at[i, j]
+            if self.diverged_at[row] < 0 and (at_its_end or self.stopped_at[row] >= 0):
+                if predicting is None:  # copied from the device once, and only where it is read
+                    predicting = jax.device_get(done.states.predicting)
+                params = jax.tree.map(np.copy, lane_of(predicting, i, j))
+                examples = None
+                if done.examples is not None:
+                    seen = self.design.splits.val[0] > 0
+                    examples = {name: v[i, j, : len(seen)][seen] for name, v in done.examples.items()}
+                self.finish(row, params, examples)
 
     def finish(self, row: int, params: Params, examples: Mapping[str, np.ndarray] | None) -> None:
         """Marks a row as finished.

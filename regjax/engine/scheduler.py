@@ -14,7 +14,6 @@ import dataclasses
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-import jax
 import numpy as np
 
 from regjax.core.config import Config
@@ -254,7 +253,7 @@ class Scheduler:
         """Number of tasks that are in work, or wait for a worker."""
         # One task more than there are workers, so that no worker waits for this thread.
         cluster = self.workers.cluster
-        return self.plan.num_workers + 1 if cluster is None else cluster.capacity + 1
+        return self.plan.num_workers + 1 if cluster is None else cluster.room
 
     def _submitted(self, chunk: Chunk, flying: Flying) -> tuple[concurrent.futures.Future[ChunkDone], Task]:
         """Returns the next task of a chunk, submitted to a worker, and its future."""
@@ -342,7 +341,7 @@ class Scheduler:
         """Returns a device with the fewest tasks in work: the chunk's last one, else that of fewest tasks."""
         if self.workers.devices == 1:
             return None
-        load = collections.Counter(task.device for _, task in flying.values())
+        load = collections.Counter(task.device for _, task in flying.values() if isinstance(task, ChunkTask))
         best = min(self.devices, key=lambda d: (load[d], d != chunk.device, self.given[d or 0]))
         self.given[best or 0] += 1
         return best
@@ -385,7 +384,7 @@ class Scheduler:
         self.pace.take(wave.group, done.stop - chunk.step, done.seconds - done.moving, done.moving)
         self.steps_done[rows] = done.stop
         at_its_end = done.stop == group.config.num_steps
-        self._finish(chunk, done, at_its_end)
+        self.recorder.finish_chunk(chunk.places, done, at_its_end=at_its_end)
         if self.checkpoints is not None:
             self.checkpoints.commit(self.recorder, group, chunk, done)
         if not at_its_end:
@@ -421,25 +420,6 @@ class Scheduler:
         steps = np.array(([0] if task.start == 0 else []) + measured)
         found = {n: v[:, i, j] for n, v in done.records.items()}
         self.recorder.record(rows, steps, found, self.waves.groups[chunk.wave.group].config)
-
-    def _finish(self, chunk: Chunk, done: ChunkDone, at_its_end: bool) -> None:
-        """Hands parameters and per-example scores of finished rows to the recorder."""
-        recorder, predicting = self.recorder, None
-        # A record notices only afterwards that config.stop_on has ended a run.
-        epochs = done.states.epochs
-        stopped_at = None if epochs is None else np.asarray(epochs.stopped_at)
-        for i, j, row in chunk.places:
-            if stopped_at is not None and recorder.stopped_at[row] >= 0:
-                recorder.stopped_at[row] = stopped_at[i, j]
-            if recorder.diverged_at[row] < 0 and (at_its_end or recorder.stopped_at[row] >= 0):
-                if predicting is None:  # copied from the device once, and only where it is read
-                    predicting = jax.device_get(done.states.predicting)
-                params = jax.tree.map(np.copy, lane_of(predicting, i, j))
-                examples = None
-                if done.examples is not None:
-                    seen = self.design.splits.val[0] > 0
-                    examples = {name: v[i, j, : len(seen)][seen] for name, v in done.examples.items()}
-                recorder.finish(row, params, examples)
 
     def _give_up(self, chunk: Chunk, error: BaseException | None) -> None:
         """Trains the rows of a chunk no more, and says so."""

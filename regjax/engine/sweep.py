@@ -19,11 +19,12 @@ import jax
 from regjax.core.caching import keep_programs
 from regjax.core.config import Config
 from regjax.engine.checkpoints import Checkpoints
+from regjax.engine.cluster import within
 from regjax.engine.probe import predicted
 from regjax.engine.progress import Report, reporter
 from regjax.engine.recorder import Recorder
 from regjax.engine.scheduler import Scheduler
-from regjax.engine.workers import Executor, num_workers, platform, within, workers_of
+from regjax.engine.workers import Executor, num_workers, platform, workers_of
 from regjax.native.library import find
 from regjax.store.store import Store, StoredSweep
 from regjax.study.design import Design, part_of
@@ -43,7 +44,6 @@ def sweep(
     *,
     questions: Questions | None = None,
     executor: Executor | None = None,
-    mixed: bool = False,
     workers: int | None = None,
     keep: Keep | None = None,
     kernel: Kernel = "auto",
@@ -82,10 +82,10 @@ def sweep(
         epochs: a number of epochs, instead of config.num_steps; an epoch of a full batch is one step.
         executor: where networks are trained. None is a thread per core, or two per accelerator. Dask:
             "dask://HOST:PORT", "dask://local:4" for so many processes of this machine, "dask://FILE" for a
-            scheduler file, or a `distributed.Client`. Or any `concurrent.futures.Executor`, whose processes
-            must be spawned, not forked. Each process compiles for itself when its first task comes.
-        mixed: whether the workers of a Dask cluster may differ in processor, device or versions, on which the
-            last bits depend; the provenance of each network says where it was trained.
+            scheduler file, or a `distributed.Client`; "?mixed" behind an address lets workers differ in
+            processor, device and versions, on which the last bits depend. Or any
+            `concurrent.futures.Executor`, whose processes must be spawned, not forked. Each process compiles
+            for itself when its first task comes.
         workers: the number of tasks at a time; None takes the executor's number of workers.
         pairing: "paired": all configurations of a (seed, fold) share weights, batches and draws;
             "independent": each has its own.
@@ -139,7 +139,7 @@ def sweep(
         keep_programs()
     design = make_design(data, config, grid, **options)
     origin = Origin(os.fspath(data) if isinstance(data, str | os.PathLike) else None)
-    with within(executor, mixed=mixed) as executor:
+    with within(executor) as executor:
         found = _planned(design, questions, executor, workers, keep, kernel)
         parts = {"plan": found, "questions": questions, "origin": origin, "executor": executor}
         with reporter(progress) as report, opened(store) as kept:
@@ -154,7 +154,6 @@ def plan(
     *,
     questions: Questions | None = None,
     executor: Executor | None = None,
-    mixed: bool = False,
     workers: int | None = None,
     keep: Keep | None = None,
     kernel: Kernel = "auto",
@@ -169,7 +168,6 @@ def plan(
         config: as in `sweep`.
         grid: as in `sweep`.
         executor: as in `sweep`.
-        mixed: as in `sweep`.
         workers: as in `sweep`.
         keep: as in `sweep`.
         kernel: as in `sweep`.
@@ -194,7 +192,7 @@ def plan(
     design = make_design(data, config, grid, **options)
     if detect is not None:  # what is wrong with it is said before anything is compiled
         detect = check_detect(detect, design, questions)
-    with within(executor, mixed=mixed) as executor:
+    with within(executor) as executor:
         found = _planned(design, questions, executor, workers, keep, kernel)
         if probe:
             found = probed(design, found, executor=executor)

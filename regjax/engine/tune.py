@@ -16,6 +16,7 @@ import numpy as np
 
 from regjax.core.caching import keep_programs
 from regjax.core.config import Config
+from regjax.engine.cluster import within
 from regjax.engine.confirming import Found, confirmed, once
 from regjax.engine.progress import Report, reporter
 from regjax.engine.refit import trained_on_all
@@ -31,7 +32,7 @@ from regjax.engine.searching import (
 )
 from regjax.engine.sweep import opened
 from regjax.engine.tuning import Setting, make_setting
-from regjax.engine.workers import Executor, within
+from regjax.engine.workers import Executor
 from regjax.store.store import Store
 from regjax.study.choice import no_better
 from regjax.study.design import Design
@@ -56,7 +57,6 @@ def tune(
     metric: str | None = None,
     store: str | os.PathLike[str] | None = None,
     executor: Executor | None = None,
-    mixed: bool = False,
     workers: int | None = None,
     kernel: Kernel = "auto",
     progress: bool | Report = True,
@@ -86,7 +86,6 @@ def tune(
         store: path of an SQLite file that keeps every network: the same call goes on where it was
             interrupted, and one of a larger budget begins with what is there.
         executor: where networks are trained: None, or a Dask cluster, as in `regjax.sweep`.
-        mixed: as in `regjax.sweep`.
         workers: as in `regjax.sweep`.
         kernel: as in `regjax.sweep`; "auto" is the native kernel wherever it can be built.
         progress: as in `regjax.sweep`.
@@ -119,7 +118,7 @@ def tune(
     settings.check()  # before a store is made
     origin = Origin(os.fspath(data) if isinstance(data, str | os.PathLike) else None)
     work = Work(workers, kernel)
-    with within(executor, mixed=mixed), reporter(progress) as report, opened(store) as kept:
+    with within(executor), reporter(progress) as report, opened(store) as kept:
         return tuned_of(settings, kept, work._replace(report=report), origin, began)
 
 

@@ -10,14 +10,11 @@ import concurrent.futures
 import contextlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import jax
 
-if TYPE_CHECKING:
-    from regjax.engine.cluster import Cluster
-
-# "dask://…", or a client of Dask, is an executor too, which `within` connects with.
+# "dask://…", or a client of Dask, is an executor too, which `cluster.within` connects with.
 Executor: TypeAlias = "concurrent.futures.Executor | str | Any"
 
 
@@ -28,7 +25,7 @@ def num_workers(executor: Executor | None, workers: int | None) -> int | None:
         TypeError: executor is not a `concurrent.futures.Executor`.
         ValueError: executor forks its processes.
     """
-    if (cluster := _CLUSTER.get()) is not None:
+    if (cluster := CLUSTER.get()) is not None:
         return cluster.capacity
     if executor is not None and not isinstance(executor, concurrent.futures.Executor):
         raise TypeError(f"executor must be a concurrent.futures.Executor, got {type(executor).__name__}")
@@ -42,6 +39,33 @@ def num_workers(executor: Executor | None, workers: int | None) -> int | None:
     return getattr(executor, "_max_workers", None) if workers is None else workers
 
 
+class Elsewhere(Protocol):
+    """Workers that are asked for the rows of a chunk and make its task themselves: `cluster.Cluster`."""
+
+    @property
+    def capacity(self) -> int:
+        """Number of chunks that they train at a time, at least 1."""
+        ...
+
+    @property
+    def room(self) -> int:
+        """Number of chunks that they train or that wait there, at least 1."""
+        ...
+
+    @property
+    def backend(self) -> str:
+        """The platform that they compute on."""
+        ...
+
+    def next_number(self) -> int:
+        """Returns the number of the next request."""
+        ...
+
+    def submit(self, design: Any, request: Any) -> concurrent.futures.Future[Any]:
+        """Returns the future of a `lanes.ChunkDone`, for a `remote.ChunkRequest` of a design."""
+        ...
+
+
 class Workers(NamedTuple):
     """The workers of a sweep.
 
@@ -53,7 +77,7 @@ class Workers(NamedTuple):
         accelerated: whether the devices are accelerators.
         resident: whether the states of a chunk may stay on its device between two tasks.
         on_host: whether the workers are threads that compute on this process's CPU.
-        cluster: the Dask cluster whose workers they are, which takes requests in place of tasks; or None.
+        cluster: what takes requests in place of tasks, or None.
     """
 
     submit: Callable[..., concurrent.futures.Future[Any]]
@@ -62,37 +86,16 @@ class Workers(NamedTuple):
     accelerated: bool
     resident: bool
     on_host: bool = False
-    cluster: Cluster | None = None
+    cluster: Elsewhere | None = None
 
 
 # The cluster that sweeps without an executor of their own are trained on, such as those of a search.
-_CLUSTER: ContextVar[Cluster | None] = ContextVar("cluster", default=None)
-
-
-@contextlib.contextmanager
-def within(executor: Any, *, mixed: bool = False) -> Iterator[Any]:
-    """Yields an executor, and lets the sweeps of the block train there: a Dask cluster is connected with.
-
-    Args:
-        executor: an executor, or what `cluster.is_dask`; None leaves all as it is.
-        mixed: as in `cluster.connected`.
-    """
-    from regjax.engine.cluster import connected, is_dask
-
-    if not is_dask(executor):
-        yield executor
-        return
-    with connected(executor, mixed=mixed) as cluster:
-        token = _CLUSTER.set(cluster)
-        try:
-            yield cluster
-        finally:
-            _CLUSTER.reset(token)
+CLUSTER: ContextVar[Elsewhere | None] = ContextVar("cluster", default=None)
 
 
 def platform() -> str:
     """Returns the platform that sweeps are trained on: that of the cluster, else of this process."""
-    cluster = _CLUSTER.get()
+    cluster = CLUSTER.get()
     return jax.default_backend() if cluster is None else cluster.backend
 
 
@@ -106,8 +109,8 @@ def workers_of(executor: Executor | None, num_threads: int, *, here: bool = Fals
         here: whether to take a pool of threads in place of a cluster.
     """
     accelerated = is_accelerated()
-    if (cluster := _CLUSTER.get()) is not None and not here:
-        yield Workers(_refused, _refused, 1, cluster.accelerated, False, cluster=cluster)
+    if (cluster := CLUSTER.get()) is not None and not here:
+        yield Workers(_refused, _refused, 1, cluster.backend != "cpu", False, cluster=cluster)
         return
     if isinstance(executor, concurrent.futures.Executor):
         yield Workers(executor.submit, executor.submit, 1, accelerated, False)

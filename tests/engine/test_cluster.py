@@ -18,14 +18,14 @@ from sweeps import assert_same
 import regjax
 from regjax.engine import cluster as clusters
 from regjax.engine import pace, scheduler
-from regjax.engine.cluster import Cluster, WorkersKilledError, connected, is_dask
-from regjax.engine.workers import within
+from regjax.engine.cluster import PREFIX, Cluster, WorkersKilledError, connected, is_dask, within
 from regjax.store.store import Store
 
 distributed = pytest.importorskip("distributed")
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.bits,  # for the processes of workers compile as for users
     pytest.mark.cpu("worker processes on one machine share its only accelerator"),
     pytest.mark.filterwarnings("ignore"),  # of Dask, where workers are killed
 ]
@@ -75,8 +75,7 @@ def after(moment, act):
     return report
 
 
-@pytest.mark.parametrize("kernel", ["xla", "native"])
-@pytest.mark.bits
+@pytest.mark.parametrize("kernel", ["xla", pytest.param("native", marks=pytest.mark.nightly)])
 def test_bits_are_those_of_threads_and_little_travels(cluster, kernel, monkeypatch):
     seen, scattered = [], []
     submit, scatter = Cluster.submit, cluster.scatter
@@ -101,7 +100,6 @@ def test_bits_are_those_of_threads_and_little_travels(cluster, kernel, monkeypat
     assert own._queue == clusters.deque()
 
 
-@pytest.mark.bits
 def test_a_chunk_stays_where_it_is(cluster, monkeypatch):
     # As many chunks as workers, which nobody packs anew.
     config = CONFIG | {"num_steps": 100}
@@ -115,7 +113,6 @@ def test_a_chunk_stays_where_it_is(cluster, monkeypatch):
     assert own.sent <= 0.2 * own.received
 
 
-@pytest.mark.bits
 def test_a_worker_that_is_killed_loses_its_task_alone(cluster, plain):
     killed = []
 
@@ -129,7 +126,6 @@ def test_a_worker_that_is_killed_loses_its_task_alone(cluster, plain):
     assert killed[0] not in pids(cluster)
 
 
-@pytest.mark.bits
 def test_a_worker_that_stands_still_is_waited_for(cluster, plain):
     def stop():
         number = pids(cluster)[0]
@@ -139,7 +135,6 @@ def test_a_worker_that_stands_still_is_waited_for(cluster, plain):
     assert_same_table(plain, trained(cluster, progress=after(4, stop)))
 
 
-@pytest.mark.bits
 def test_an_interrupted_sweep_goes_on_from_its_store(cluster, plain, tmp_path):
     path = tmp_path / "runs.sqlite"
     with pytest.raises(KeyboardInterrupt):
@@ -205,6 +200,7 @@ def test_a_chunk_that_kills_three_workers_is_given_up_and_the_others_are_trained
     assert_same_table(plain, run(path, config=CONFIG, grid=GRID))
 
 
+@pytest.mark.nightly
 def test_if_every_configuration_has_such_a_chunk_it_is_an_error(cluster, poisoned):
     poisoned(0)
     with pytest.raises(
@@ -213,7 +209,7 @@ def test_if_every_configuration_has_such_a_chunk_it_is_an_error(cluster, poisone
         run(config=CONFIG, grid={"learning_rate": 0.1}, executor=cluster)
 
 
-@pytest.mark.bits
+@pytest.mark.nightly
 def test_out_of_memory_halves_chunks(cluster, plain, poisoned):
     poisoned(0, MemoryError("too much"))
     found = trained(cluster)
@@ -227,16 +223,13 @@ def other_processor(name):
     remote.processor = lambda: name
 
 
-@pytest.mark.bits
 def test_workers_that_differ_are_refused_unless_they_are_asked_for(cluster, plain):
     address = next(iter(cluster.scheduler_info()["workers"]))
     cluster.run(other_processor, "a fast one", workers=[address])
     try:
-        with pytest.raises(
-            ValueError, match=r"^worker tcp://\S+ has processor .* in place of .*; mixed=True"
-        ):
+        with pytest.raises(ValueError, match=r"^worker tcp://\S+ has processor .* in place of .*; --mixed"):
             trained(cluster)
-        found = trained(cluster, mixed=True)
+        found = trained(f"{PREFIX}{cluster.scheduler.address}?mixed")
         assert_same_table(plain, found)
     finally:
         cluster.restart()
@@ -246,9 +239,11 @@ def test_a_worker_without_regjax_is_named(cluster):
     # A process in which no package of that name is installed.
     code = """
 import importlib.metadata
+real = importlib.metadata.version
 def version(name):
-    raise importlib.metadata.PackageNotFoundError(name)
-version.__module__ = "importlib.metadata"
+    if name == "regjax":
+        raise importlib.metadata.PackageNotFoundError(name)
+    return real(name)
 importlib.metadata.version = version
 from distributed.cli.dask_worker import main
 main()
@@ -269,7 +264,7 @@ main()
         time.sleep(0.1)
 
 
-@pytest.mark.bits
+@pytest.mark.nightly
 def test_a_search_is_trained_there_with_the_same_answer(cluster):
     asked = {
         "budget": "60 networks",
@@ -323,6 +318,7 @@ def test_what_is_dask_and_what_is_not(cluster):
         ("dask://127.0.0.1:9", OSError, "no Dask scheduler answers at tcp://127.0.0.1:9 in 5 s"),
         ("dask://local:0", ValueError, "dask://local:N with N from 1, got 'dask://local:0'"),
         ("dask://local:many", ValueError, "dask://local:N with N from 1"),
+        ("dask://local:1?fast", ValueError, "executor must have no words but .mixed"),
         ("dask://no-file.json", ValueError, "dask://FILE with a scheduler file that exists"),
     ],
 )

@@ -88,8 +88,8 @@ def test_a_store_goes_on_with_rungs_and_trains_no_step_twice(tmp_path, monkeypat
     trained = []
     monkeypatch.setattr(
         scheduler.Scheduler,
-        "_take",
-        lambda self, chunk, task, done, real=scheduler.Scheduler._take: (
+        "take",
+        lambda self, chunk, task, done, real=scheduler.Scheduler.take: (
             trained.append((task.start, done.stop, len(chunk.places))),
             real(self, chunk, task, done),
         )[1],

@@ -54,13 +54,13 @@ def same_answer(one, other):
 def trained(monkeypatch):
     """Steps x rows of all tasks that are trained."""
     found = []
-    take = scheduler.Scheduler._take
+    take = scheduler.Scheduler.take
 
     def noted(self, chunk, task, done):
         found.append((done.stop - chunk.step) * len(chunk.places))
         return take(self, chunk, task, done)
 
-    monkeypatch.setattr(scheduler.Scheduler, "_take", noted)
+    monkeypatch.setattr(scheduler.Scheduler, "take", noted)
     return found
 
 

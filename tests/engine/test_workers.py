@@ -61,16 +61,16 @@ def test_states_stay_on_the_device_of_this_process_alone(monkeypatch):
     monkeypatch.setattr(jax, "local_device_count", lambda: 3)
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     with workers_of(None, 1) as workers:
-        assert workers[2:] == (3, False, False, False)
+        assert workers[2:] == (3, False, False, False, None)
     monkeypatch.setattr(jax, "local_device_count", lambda: 1)
     with workers_of(None, 1) as workers:
-        assert workers[2:] == (1, False, False, True)
+        assert workers[2:] == (1, False, False, True, None)
     monkeypatch.setattr(jax, "local_device_count", lambda: 3)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     with workers_of(None, 1) as workers:
-        assert workers[2:] == (3, True, True, False)
+        assert workers[2:] == (3, True, True, False, None)
     with concurrent.futures.ThreadPoolExecutor(1) as pool, workers_of(pool, 1) as workers:
-        assert workers == (pool.submit, pool.submit, 1, True, False, False)
+        assert workers == (pool.submit, pool.submit, 1, True, False, False, None)
 
 
 def test_a_task_runs_on_the_device_that_it_names(monkeypatch):

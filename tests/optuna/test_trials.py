@@ -59,8 +59,8 @@ def test_trials_that_are_pruned_leave_their_lanes(monkeypatch):
     trained = []
     monkeypatch.setattr(
         scheduler.Scheduler,
-        "_take",
-        lambda self, chunk, task, done, real=scheduler.Scheduler._take: (
+        "take",
+        lambda self, chunk, task, done, real=scheduler.Scheduler.take: (
             trained.append((done.stop - task.start) * len(chunk.places)),
             real(self, chunk, task, done),
         )[1],
@@ -141,8 +141,8 @@ def test_an_interruption_fails_its_trials_and_runs_them_first_next_time(tmp_path
     trained = []
     monkeypatch.setattr(
         scheduler.Scheduler,
-        "_take",
-        lambda self, chunk, task, done, real=scheduler.Scheduler._take: (
+        "take",
+        lambda self, chunk, task, done, real=scheduler.Scheduler.take: (
             trained.append(chunk),
             real(self, chunk, task, done),
         )[1],

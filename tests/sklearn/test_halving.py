@@ -135,13 +135,13 @@ class Steps:
     """Counts the steps that rows were trained for."""
 
     def __init__(self, monkeypatch):
-        self.count, take = 0, Scheduler._take
+        self.count, take = 0, Scheduler.take
 
         def counting(scheduler, chunk, task, done):
             self.count += (done.stop - task.start) * len(chunk.places)
             take(scheduler, chunk, task, done)
 
-        monkeypatch.setattr(Scheduler, "_take", counting)
+        monkeypatch.setattr(Scheduler, "take", counting)
 
 
 def test_networks_go_on_and_no_step_is_made_twice(monkeypatch):
