@@ -339,3 +339,36 @@ def test_a_design_that_cannot_travel_is_one_line(cluster, monkeypatch):
     with pytest.raises(ValueError, match=r"^design must be able to travel to a worker: ") as said:
         trained(cluster)
     assert "\n" not in str(said.value)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(50))
+def test_any_schedule_of_deaths_and_pauses_gives_the_same_bits(cluster, plain, seed, monkeypatch):
+    rng = np.random.default_rng(seed)
+    # A worker that happens to be killed three times with one chunk would have it given up.
+    monkeypatch.setattr(clusters, "MOST_KILLED", 100)
+    done = []
+
+    def act():
+        alive = pids(cluster)
+        number = alive[rng.integers(len(alive))]
+        if rng.random() < 0.5:
+            done.append("killed")
+            os.kill(number, signal.SIGKILL)
+        else:
+            done.append("paused")
+            os.kill(number, signal.SIGSTOP)
+            threading.Timer(rng.uniform(0.1, 2), os.kill, (number, signal.SIGCONT)).start()
+
+    moments = set(rng.choice(np.arange(1, 12), size=rng.integers(1, 4), replace=False).tolist())
+    seen = []
+
+    def report(progress):
+        if progress.phase == "train":
+            seen.append(progress)
+            if len(seen) in moments:
+                act()
+
+    assert_same_table(plain, trained(cluster, progress=report))
+    assert done
+    cluster.wait_for_workers(2, timeout=60)
