@@ -63,6 +63,7 @@ TESTED_IN = {
     "engine.pace": "engine/test_accelerated.py",
     "engine.replicates": "engine/test_lanes.py",
     "engine.confirming": "engine/test_tune.py",
+    "engine.connecting": "engine/test_cluster.py",
     "engine.searching": "engine/test_tune.py",
     "engine.remote": "engine/test_cluster.py",
     "engine.signals": "engine/test_checkpoints.py",

@@ -31,13 +31,13 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @contextlib.contextmanager
 def _cluster(dask: str | None, mixed: bool) -> Iterator[None]:
     """Connects with a cluster, says where its page is, and lets the sweeps of the block train there."""
-    from regjax.engine.cluster import PREFIX, within
+    from regjax.engine.connecting import PREFIX, within
 
     with contextlib.ExitStack() as stack:
         with terminal.user_errors():
             if mixed and dask is None:
                 raise ValueError("mixed must come with dask, got it alone")
-            found = stack.enter_context(within(dask and PREFIX + dask + "?mixed" * mixed))
+            found = stack.enter_context(within(None if dask is None else PREFIX + dask + "?mixed" * mixed))
         if found is not None:
             threads = f"{found.capacity} chunk{'s' * (found.capacity != 1)} at a time"
             page = f", {found.link}" if found.link else ""

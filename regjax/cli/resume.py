@@ -46,7 +46,7 @@ def resume(path: str, number: str | None, compilation_cache: bool) -> None:
         plan = stored_plan(begun.design, begun.shapes, begun.keep, workers=workers, backend=platform())
         try:
             with training_errors(), terminal.sweep_progress(False) as report:
-                results = run(begun.design, store, plan=plan, report=report)
+                results = run(begun.design, store, plan=plan, report=report, partial=True)
         except KeyboardInterrupt as stop:
             raise Interrupted(terminal.how_to_go_on(path, stop)) from None
     tables.show(results, results.answers(begun.questions))

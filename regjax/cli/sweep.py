@@ -133,8 +133,9 @@ def _train(planned: Planned, command: str, quiet: bool) -> Results:
     progress = terminal.sweep_progress(quiet)
     with terminal.opened_store(spec.store) as store, training_errors(), progress as report:
         return run(
-            planned.design, store, plan=planned.plan, questions=spec.questions, origin=origin, report=report
-        )
+            planned.design, store, plan=planned.plan, questions=spec.questions, origin=origin, report=report,
+            partial=True,
+        )  # fmt: skip
 
 
 def _command(path: str | None, flags: Mapping[str, Any]) -> str:

@@ -20,13 +20,13 @@ from regjax.engine.lanes import ChunkDone, run_task
 from regjax.engine.packing import Chunk, Wave
 from regjax.engine.tasks import how, task_of
 from regjax.engine.workers import is_accelerated
-from regjax.native.library import find
+from regjax.native.build import toolchain
 from regjax.study.design import Design
 from regjax.study.groups import Group
 from regjax.study.provenance import device, processor, versions
 
-# Most chunks whose states a process keeps for their next request.
-MOST_KEPT = 256
+# Most bytes of states that a process keeps for the next requests of their chunks.
+MOST_BYTES = 2**28
 
 
 class ChunkRequest(NamedTuple):
@@ -126,7 +126,7 @@ class Held:
         """Keeps the states of a chunk for its next request."""
         with self.lock:
             self.states[number] = states
-            while len(self.states) > MOST_KEPT:
+            while len(self.states) > 1 and sum(map(nbytes, self.states.values())) > MOST_BYTES:
                 self.states.popitem(last=False)
 
     def take(self, number: int) -> TrainState | None:
@@ -146,19 +146,14 @@ def run_request(held: Held, request: ChunkRequest) -> ChunkDone | StatesMissing:
     chunk = Chunk(Wave(0), slots, request.start, states, set(request.finished))
     task = task_of(held.design, request.group, chunk, request.ends, request.measured, held.inputs)
     done = run_task(task._replace(epochs=request.epochs, overlap=is_accelerated()))
-    held.keep(request.number, done.states)
+    if done.stop < request.group.config.num_steps:
+        held.keep(request.number, done.states)
     return done._replace(how=how(held.design, request.group))
 
 
-def kind_of_worker(dtypes: tuple[str, ...]) -> dict[str, str]:
-    """Returns what the bits of this process depend on: versions, device, processor, and native kernel.
-
-    Args:
-        dtypes: types of numbers that the native kernel trains in; the kernel is built where it is not yet.
-    """
-    kernels = {f"kernel of {dtype}": find(dtype) for dtype in dtypes}
-    built = {name: found.how if found.library is not None else "none" for name, found in kernels.items()}
-    return {**versions(), "device": device(), "processor": processor(), **built}
+def kind_of_worker() -> dict[str, str]:
+    """Returns what the bits of this process depend on: versions, device, processor, and native kernel."""
+    return {**versions(), "device": device(), "processor": processor(), "kernel": toolchain()}
 
 
 def nbytes(value: Any) -> int:

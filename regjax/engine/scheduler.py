@@ -20,7 +20,7 @@ from regjax.core.config import Config
 from regjax.core.hparams import HParams
 from regjax.core.train import TrainState
 from regjax.engine.checkpoints import Checkpoints
-from regjax.engine.cluster import WorkersKilledError
+from regjax.engine.cluster import GIVEN_UP, WorkersKilledError
 from regjax.engine.compiling import Programs, is_out_of_memory
 from regjax.engine.inputs import Inputs
 from regjax.engine.lanes import ChunkDone, ChunkTask, run_task
@@ -86,8 +86,8 @@ class Scheduler:
         self.until: int | None = None
         # The states of rows that wait, where there is no store.
         self.held: dict[int, TrainState] = {}
-        # Rows that are trained no more, since their chunks killed workers.
-        self.given_up: set[int] = set()
+        # Rows that are trained no more, since their chunks killed workers, and whether that is no error.
+        self.given_up, self.partial = set[int](), False
         # Number of tasks that each device has been given.
         self.given = [0] * workers.devices
         self.started = self.reported = time.perf_counter()
@@ -104,8 +104,9 @@ class Scheduler:
 
     # -- the loop ---------------------------------------------------------------------------------------
 
-    def run(self) -> Results:
-        """Returns the results, after all rows are trained."""
+    def run(self, *, partial: bool = False) -> Results:
+        """Returns the results, after all rows are trained; `partial` takes those without what is given up."""
+        self.partial = partial
         self.train()
         return self.results(self._whole())
 
@@ -130,7 +131,8 @@ class Scheduler:
         recorder = self.recorder
         if configurations is not None and len(configurations) < len(self.design.configurations):
             plan, recorder = plan.part(configurations), recorder.part(configurations)
-        return recorder.results(plan, self.compiling, self.training, (*self.plan.notes, *self.notes))
+        notes = *self.plan.notes, *self.notes, *(self.workers.cluster.notes if self.workers.cluster else ())
+        return recorder.results(plan, self.compiling, self.training, notes)
 
     def train(self) -> None:
         """Trains the rows that are wanted and not finished; errors as `advance`."""
@@ -156,6 +158,7 @@ class Scheduler:
         Raises:
             KeyboardInterrupt: by SIGINT or SIGTERM; with a store, after all that was trained is committed.
             MemoryError: not even one network at a time fits into memory.
+            WorkersKilledError: the workers of a cluster died with some of the rows; the others are trained.
             OSError: the store cannot be written.
         """
         began = time.perf_counter()
@@ -168,6 +171,8 @@ class Scheduler:
         self._loop_and_save()
         self.training += time.perf_counter() - self.started
         self.report(self._progress("train"))
+        if self.given_up and not self.partial:
+            raise WorkersKilledError("; ".join(self.notes))
 
     def aim(self, rows: Collection[int], until: int | None) -> None:
         """Sets what `advance` trains next.
@@ -200,6 +205,7 @@ class Scheduler:
         self.wanted = np.isin(np.arange(self.design.num_rows), list(rows))
         last = np.array([self._last(config) for config in self.design.configs])
         there = self.steps_done >= np.repeat(last, self.design.num_replicates)
+        self.wanted[list(self.given_up)] = False
         self.waves.restrict(self.wanted & ~self.recorder.finished & ~there)
 
     def _last(self, config: Config) -> int:
@@ -252,8 +258,7 @@ class Scheduler:
     def _at_once(self) -> int:
         """Number of tasks that are in work, or wait for a worker."""
         # One task more than there are workers, so that no worker waits for this thread.
-        cluster = self.workers.cluster
-        return self.plan.num_workers + 1 if cluster is None else cluster.room
+        return cluster.room if (cluster := self.workers.cluster) else self.plan.num_workers + 1
 
     def _submitted(self, chunk: Chunk, flying: Flying) -> tuple[concurrent.futures.Future[ChunkDone], Task]:
         """Returns the next task of a chunk, submitted to a worker, and its future."""
@@ -425,9 +430,11 @@ class Scheduler:
         """Trains the rows of a chunk no more, and says so."""
         rows = [row for _, _, row in chunk.places]
         self.given_up |= set(rows)
-        if self.checkpoints is not None:
+        if self.checkpoints is not None and chunk.step:
+            self._hold(chunk, self.waves.groups[chunk.wave.group])  # the store goes on from there
+        elif self.checkpoints is not None:
             self.checkpoints.release(rows)
-        self.notes.append(f"given up: {error}")
+        self.notes.append(f"{GIVEN_UP}: {error}")
         self.waves.pack(chunk.wave)
 
     def _halve(self, chunk: Chunk, task: Task, error: BaseException) -> None:

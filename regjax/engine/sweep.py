@@ -19,7 +19,7 @@ import jax
 from regjax.core.caching import keep_programs
 from regjax.core.config import Config
 from regjax.engine.checkpoints import Checkpoints
-from regjax.engine.cluster import within
+from regjax.engine.connecting import within
 from regjax.engine.probe import predicted
 from regjax.engine.progress import Report, reporter
 from regjax.engine.recorder import Recorder
@@ -143,7 +143,7 @@ def sweep(
         found = _planned(design, questions, executor, workers, keep, kernel)
         parts = {"plan": found, "questions": questions, "origin": origin, "executor": executor}
         with reporter(progress) as report, opened(store) as kept:
-            return run(design, kept, report=report, **parts)
+            return run(design, kept, report=report, partial=True, **parts)
 
 
 @takes_options
@@ -252,6 +252,7 @@ def run(
     origin: Origin = NOWHERE,
     executor: Executor | None = None,
     report: Report = lambda progress: None,
+    partial: bool = False,
 ) -> Results:
     """Returns the results of a design: the only function that trains one.
 
@@ -266,6 +267,7 @@ def run(
         origin: where the sweep comes from; stored with a new sweep.
         executor: as in `sweep`.
         report: called with a `Progress`, about ten times a second.
+        partial: as in `Scheduler.run`.
 
     Raises:
         ValueError: a question that no results of this design can answer; before anything is compiled.
@@ -275,7 +277,7 @@ def run(
     """
     parts = {"plan": plan, "questions": questions, "origin": origin, "executor": executor, "report": report}
     with scheduled(design, store, rows=rows, **parts) as scheduler:
-        return scheduler.run()
+        return scheduler.run(partial=partial)
 
 
 @contextlib.contextmanager

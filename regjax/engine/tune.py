@@ -15,9 +15,10 @@ from typing import Any, Unpack
 import numpy as np
 
 from regjax.core.caching import keep_programs
+from regjax.core.checks import shown
 from regjax.core.config import Config
-from regjax.engine.cluster import within
 from regjax.engine.confirming import Found, confirmed, once
+from regjax.engine.connecting import is_dask, within
 from regjax.engine.progress import Report, reporter
 from regjax.engine.refit import trained_on_all
 from regjax.engine.searching import (
@@ -109,6 +110,8 @@ def tune(
         (True, 'nested')
     """
     began = time.perf_counter()
+    if executor is not None and not is_dask(executor):
+        raise TypeError(f"executor must be a Dask cluster, got {shown(executor)}")
     keep_programs()
     search = Search() if search is None else search
     settings = make_setting(

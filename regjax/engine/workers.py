@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import jax
 
-# "dask://…", or a client of Dask, is an executor too, which `cluster.within` connects with.
+# "dask://…", or a client of Dask, is an executor too, which `connecting.within` connects with.
 Executor: TypeAlias = "concurrent.futures.Executor | str | Any"
 
 
@@ -42,15 +42,11 @@ def num_workers(executor: Executor | None, workers: int | None) -> int | None:
 class Elsewhere(Protocol):
     """Workers that are asked for the rows of a chunk and make its task themselves: `cluster.Cluster`."""
 
-    @property
-    def capacity(self) -> int:
-        """Number of chunks that they train at a time, at least 1."""
-        ...
-
-    @property
-    def room(self) -> int:
-        """Number of chunks that they train or that wait there, at least 1."""
-        ...
+    # Number of chunks that they train at a time, and that they train or that wait there; at least 1.
+    capacity: int
+    room: int
+    # Sentences on workers that were refused, or differ.
+    notes: list[str]
 
     @property
     def backend(self) -> str:

@@ -60,6 +60,14 @@ def compiler() -> tuple[str, ...] | None:
     return next(((path, *rest) for name, *rest in commands if (path := shutil.which(name))), None)
 
 
+def toolchain() -> str:
+    """Returns what the kernel is built of and with on this machine, without building it; "none" without."""
+    command = compiler()
+    if command is None:
+        return "none"
+    return f"{_version(command)}, {' '.join(flags())}, source {source_digest()}"
+
+
 def is_built(dtype: str) -> bool:
     """Returns whether the library for a dtype was built on this machine."""
     return _found(dtype) is not None

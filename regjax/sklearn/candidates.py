@@ -31,6 +31,7 @@ from regjax.core.data import Data
 from regjax.core.mlp import Params
 from regjax.core.numpy_random import draw_weights
 from regjax.data.splits import watched_as_sklearn
+from regjax.engine.cluster import GIVEN_UP, ClusterError
 from regjax.engine.sweep import sweep
 from regjax.sklearn.base import RegMLP
 from regjax.sklearn.together import RECORDS, Together, left_to_scikit_learn
@@ -130,6 +131,8 @@ class Trainer:
             store=search.store,
             progress=bool(search.verbose),
         )
+        if lost := [note for note in results.notes if note.startswith(GIVEN_UP)]:
+            raise ClusterError("; ".join(lost))
         return Swept(places_of(results.design, indices), results, results)
 
     def check(self, num_others: int) -> None:

@@ -18,7 +18,7 @@ import joblib
 import numpy as np
 from sklearn.base import clone
 
-from regjax.engine.cluster import within
+from regjax.engine.connecting import within
 from regjax.sklearn.candidates import Done, Trainer, networks_in, seeded, train_candidates
 from regjax.sklearn.trained import Work
 

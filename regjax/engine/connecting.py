@@ -1,0 +1,106 @@
+"""Connects with the Dask cluster that an executor names, and lets the sweeps of a block train there."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from regjax.core.checks import shown
+from regjax.engine.cluster import ANSWER_SECONDS, Cluster
+from regjax.engine.workers import CLUSTER
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+PREFIX = "dask://"
+
+
+@contextlib.contextmanager
+def within(executor: Any) -> Iterator[Any]:
+    """Yields an executor, and lets the sweeps of the block train there where it `is_dask`.
+
+    Args:
+        executor: an executor, or None; a Dask cluster as in `connected`, which yields a `Cluster`.
+    """
+    if not is_dask(executor):
+        yield executor
+        return
+    with connected(executor) as cluster:
+        token = CLUSTER.set(cluster)
+        try:
+            yield cluster
+        finally:
+            CLUSTER.reset(token)
+
+
+def is_dask(executor: Any) -> bool:
+    """Returns whether an executor is a Dask cluster: "dask://…", a client, or what a client's executor is."""
+    if isinstance(executor, str):
+        return executor.startswith(PREFIX)
+    if "distributed" not in sys.modules:
+        return False
+    from distributed import Client
+    from distributed.cfexecutor import ClientExecutor
+
+    return isinstance(executor, Client | ClientExecutor)
+
+
+@contextlib.contextmanager
+def connected(executor: Any) -> Iterator[Cluster]:
+    """Yields the cluster of an executor that `is_dask`; what is started for it ends with it.
+
+    Args:
+        executor: "dask://HOST:PORT", "dask://local:N" for N processes of this machine, "dask://FILE" for a
+            scheduler file, a `distributed.Client`, or its executor. "?mixed" behind an address takes workers
+            that differ in what bits depend on.
+
+    Raises:
+        ValueError: Dask is not installed, an address that is none, or workers that may not be used.
+        OSError: no scheduler, or no worker.
+    """
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise ValueError(f"executor {shown(executor)} needs Dask: pip install 'regjax[dask]'") from error
+
+    with contextlib.ExitStack() as stack:
+        mixed = False
+        if isinstance(executor, str):
+            where, *words = executor.removeprefix(PREFIX).split("?")
+            mixed = words == ["mixed"]
+            if words and not mixed:
+                raise ValueError(f"executor must have no words but ?mixed, got {shown(executor)}")
+            kind, _, count = where.partition(":")
+            if kind == "local":
+                if not count.isdigit() or int(count) < 1:
+                    raise ValueError(f"executor must be dask://local:N with N from 1, got {shown(executor)}")
+                local = LocalCluster(n_workers=int(count), threads_per_worker=1, dashboard_address=":0")
+                client = stack.enter_context(Client(stack.enter_context(local), set_as_default=False))
+            else:
+                client = stack.enter_context(_client_of(where, executor))
+        else:
+            client = executor if isinstance(executor, Client) else executor._client
+        cluster = Cluster(client, mixed=mixed)
+        stack.callback(cluster.close)
+        yield cluster
+
+
+def _client_of(where: str, executor: str) -> Client:
+    """Returns a client of the scheduler at an address, or of a scheduler file."""
+    from distributed import Client
+
+    if Path(where).is_file():
+        return Client(scheduler_file=where, timeout=ANSWER_SECONDS, set_as_default=False)
+    address = where if "://" in where else f"tcp://{where}"
+    if not where.rpartition(":")[2].isdigit():
+        raise ValueError(
+            "executor must be dask://HOST:PORT, dask://local:N or dask://FILE with a scheduler file that "
+            f"exists, got {shown(executor)}"
+        )
+    try:
+        return Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
+    except OSError as error:
+        raise OSError(f"no Dask scheduler answers at {address} in {ANSWER_SECONDS} s") from error
