@@ -29,7 +29,7 @@ def completed(words, number=None):
 @pytest.mark.slow
 def test_commands_options_and_values_are_completed():
     assert completed("regjax sw") == [("plain", "sweep")]
-    assert completed("regjax sweep --mix") == [("plain", "--mixup")]
+    assert completed("regjax sweep --mixu") == [("plain", "--mixup")]
     assert completed("regjax sweep --optimizer adam") == [("plain", "adam"), ("plain", "adamw")]
     assert ("plain", "val_r2") in completed("regjax tune --metric val_")
     assert completed("regjax sweep mo") == [("file", "mo"), ("plain", "moons")]

@@ -324,12 +324,10 @@ def test_what_is_dask_and_what_is_not(cluster):
         ("dask://no-file.json", ValueError, "dask://FILE with a scheduler file that exists"),
     ],
 )
-def test_an_address_that_is_none_is_one_line_in_seconds(executor, error, words):
-    began = time.monotonic()
+def test_an_address_that_is_none_is_one_line(executor, error, words):
     with pytest.raises(error, match=words) as said:
         run(config=CONFIG, grid=GRID, executor=executor)
     assert "\n" not in str(said.value)
-    assert time.monotonic() - began < 30
 
 
 def test_a_design_that_cannot_travel_is_one_line(cluster, monkeypatch):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import html.parser
-import time
 
 import numpy as np
 import pytest
@@ -86,12 +85,10 @@ def test_everything_diverged():
 
 
 @pytest.mark.slow
-def test_ten_thousand_configurations_are_fast_and_short():
+def test_ten_thousand_configurations_are_short():
     gains = np.random.default_rng(1).standard_normal(10_000) / 100
     results = made_up(scores(gains, folds=3), regjax.grid(l2=np.linspace(0, 1, 10_000)), folds=3)
-    begun = time.perf_counter()
     page = read(results)
-    assert time.perf_counter() - begun < 5
     assert f"… and {10_000 - MOST_ROWS:,} more" in page.said
 
 
