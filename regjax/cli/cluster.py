@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from regjax.cli import terminal
+from regjax.core.checks import counted
 
 
 def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -31,15 +32,17 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @contextlib.contextmanager
 def _cluster(dask: str | None, mixed: bool) -> Iterator[None]:
     """Connects with a cluster, says where its page is, and lets the sweeps of the block train there."""
+    if dask is None:
+        with terminal.user_errors():
+            if mixed:
+                raise ValueError("mixed must come with dask, got it alone")
+        yield  # without an import of what trains
+        return
     from regjax.engine.connecting import PREFIX, within
 
     with contextlib.ExitStack() as stack:
         with terminal.user_errors():
-            if mixed and dask is None:
-                raise ValueError("mixed must come with dask, got it alone")
-            found = stack.enter_context(within(None if dask is None else PREFIX + dask + "?mixed" * mixed))
-        if found is not None:
-            threads = f"{found.capacity} chunk{'s' * (found.capacity != 1)} at a time"
-            page = f", {found.link}" if found.link else ""
-            print(f"dask: {threads}{page}", file=sys.stderr, flush=True)
+            found = stack.enter_context(within(PREFIX + dask + "?mixed" * mixed))
+        page = f", {found.link}" if found.link else ""
+        print(f"dask: {counted(found.capacity, 'chunk')} at a time{page}", file=sys.stderr, flush=True)
         yield

@@ -94,10 +94,8 @@ def request_of(
     )
 
 
-class StatesMissing(NamedTuple):
+class StatesMissing:
     """What a worker returns that does not have the states of a chunk: they are sent with the next request."""
-
-    number: int
 
 
 class Held:
@@ -141,7 +139,7 @@ def run_request(held: Held, request: ChunkRequest) -> ChunkDone | StatesMissing:
     if request.start and states is None:
         states = held.take(request.before)
         if states is None:
-            return StatesMissing(request.number)
+            return StatesMissing()
     slots = [list(slot) for slot in request.slots]
     chunk = Chunk(Wave(0), slots, request.start, states, set(request.finished))
     task = task_of(held.design, request.group, chunk, request.ends, request.measured, held.inputs)
