@@ -265,6 +265,7 @@ def test_the_table(capsys, tmp_path):
             assert len(cell["us"]["all"]) == 2
 
 
+@pytest.mark.nightly
 def test_who_reaches_another_cost_is_not_timed(monkeypatch):
     def wrong(problem, rows):
         prepared = numpy_loop(problem, rows)
@@ -297,7 +298,7 @@ def test_who_reaches_another_cost_is_not_timed(monkeypatch):
     assert by_name["wrong"].us is by_name["missing"].us is None
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_who_drops_no_units_or_sees_one_batch_is_refused(monkeypatch):
     def without_dropout(problem, rows):
         return numpy_loop(problem._replace(keep_prob=None), rows)
@@ -335,7 +336,7 @@ def test_many_networks_are_timed_in_smaller_pieces(monkeypatch):
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_cells_of_a_problem_come_one_by_one_until_the_budget_is_spent(monkeypatch, capsys, tmp_path):
     def twice(problem, rows):
         prepared = numpy_loop(problem, rows)
@@ -455,6 +456,7 @@ def test_opponents_may_train_in_pieces():
     assert found["regjax", 1].us["median"] == 2.0
 
 
+@pytest.mark.nightly
 def test_peak_memory_is_of_this_process_alone():
     held = np.ones(50_000_000)  # 400 MB, which getrusage would count as the next process's
     command = [sys.executable, "-c", "from benchmarks.measure import peak_memory; print(peak_memory())"]

@@ -22,7 +22,7 @@ def test_each_fault_has_its_code_once_and_its_tests():
     assert all(fault.tests and fault.new != fault.old for fault in FAULTS)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_parameters_that_the_table_names_are_there():
     ids = [test for fault in FAULTS for test in place_of(fault, ROOT).tests if "[" in test]
     command = [sys.executable, "-m", "pytest", *PYTEST, "--collect-only", *ids]

@@ -69,7 +69,7 @@ def test_a_function_hides_no_module(name):
     assert name not in {m.name for m in pkgutil.iter_modules(regjax.__path__)}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_packages_and_the_version_are_found_when_they_are_asked_for():
     code = "import regjax; print(regjax.RegMLPClassifier(), regjax.plot.heatmap.__name__, regjax.__version__)"
     assert fresh(code)[:2] == ["RegMLPClassifier()", "heatmap"]

@@ -274,6 +274,7 @@ def test_no_other_package_has_a_surface():
     }
 
 
+@pytest.mark.nightly
 def test_importing_changes_nothing():
     code = """
 import jax
@@ -290,6 +291,7 @@ assert not heavy, heavy
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.nightly
 def test_every_public_function_has_a_docstring():
     for module, path in PATHS.items():
         tree = ast.parse(path.read_text())

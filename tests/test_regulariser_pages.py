@@ -110,7 +110,7 @@ def test_the_pictures_are_drawn_by_the_script(tmp_path, monkeypatch):
 # -- formulas ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.sampled(10)
+@pytest.mark.sampled(6)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_formula_holds_for_the_function_that_training_calls(name):
@@ -179,8 +179,7 @@ def test_flags_file_and_python_ask_for_the_same_sweep(name, tmp_path, monkeypatc
     assert f"**First values:** {' and '.join(f'{value:g}' for value in values[1:])}." in page_of(name)
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", slow_but(NAMES, TRAINED))
 def test_the_sweep_of_a_page_runs(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

@@ -107,7 +107,7 @@ def test_colours_are_those_of_the_figures():
         assert re.search(rf"^  {name}: #[0-9A-F]{{6}};$", written, re.MULTILINE), name
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_public_name_has_a_heading_in_the_built_site(site):
     written = "".join(path.read_text("utf-8") for path in site.glob("api/*.html"))
     anchors = set(re.findall(r'id="(regjax[\w.]+)"', written))
@@ -139,6 +139,7 @@ def test_a_broken_link_ends_the_build(tmp_path):
     assert "#nowhere" in said
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_the_first_hit_answers(question, site, driver):

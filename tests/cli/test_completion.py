@@ -26,7 +26,7 @@ def completed(words, number=None):
     return [tuple(line.split(",", 1)) for line in done.stdout.splitlines() if line]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_commands_options_and_values_are_completed():
     assert completed("regjax sw") == [("plain", "sweep")]
     assert completed("regjax sweep --mixu") == [("plain", "--mixup")]

@@ -47,7 +47,7 @@ def test_without_bokeh_it_still_answers(tmp_path, monkeypatch):
     assert not (tmp_path / "report.html").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_folder_may_begin_with_a_dash(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = regjax("demo", "--out", "-o", "--no-open")

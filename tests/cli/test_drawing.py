@@ -34,6 +34,7 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_trained(arguments, t
     assert os.listdir(tmp_path / "o") == []
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("command", ["plot", "report"])
 def test_commands_that_only_draw_say_it_in_a_line(command, tmp_path, monkeypatch):
     store = tmp_path / "s.sqlite"
@@ -53,6 +54,7 @@ def test_a_sweep_writes_its_tables_before_its_pictures(tmp_path, monkeypatch):
     assert sorted(os.listdir(tmp_path)) == TABLES
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--regularisers", "l2"]])
 def test_compare_prints_its_table_before_its_pictures(options, tmp_path, monkeypatch, capsys):

@@ -117,6 +117,7 @@ def test_other_forms_of_the_same_table_give_the_same(folder, tmp_path):
         assert command("predict", folder / "model", tmp_path / name, *flags).stdout == wanted, name
 
 
+@pytest.mark.nightly
 def test_arrays_are_predicted_too(folder, tmp_path):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(40, 3))
@@ -186,6 +187,7 @@ PLAUSIBLE = {
 ODD = ["1e400", "Oslo", "31/12/2020", '"', "x,y", "2020-01-01", "yes"]
 
 
+@pytest.mark.nightly
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_table_is_predicted_or_refused_in_one_line(folder, tmp_path, data):
@@ -282,7 +284,7 @@ def test_a_million_rows_go_through_in_pieces(folder, tmp_path):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 4 * 2**20  # 4 GiB in KiB
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_words_for_gaps_and_labels_of_digits_hold_for_new_rows(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     x = np.random.default_rng(0).normal(size=60).round(3)

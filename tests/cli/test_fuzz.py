@@ -258,7 +258,7 @@ def test_what_is_too_much_is_said_before_it_is_made():
         make_design((X, Y + 1e300), {"hidden": ()})
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @given(st.integers() | st.text() | st.lists(st.floats()) | st.binary())
 def test_what_a_message_shows_is_one_short_line(value):
     text = checks.shown(value)

@@ -70,7 +70,7 @@ def test_helps_are_readable(encoding):
             assert out.isascii()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("encoding", slow_but(["ascii", "cp1252"], ["ascii"]))
 def test_every_command_writes_what_can_be_read(encoding, tmp_path):
     store, tiny = (

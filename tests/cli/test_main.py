@@ -31,7 +31,7 @@ def process(*arguments, **options):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_compare_prints_a_table_and_draws(tmp_path):
     done = regjax("compare", "--steps", 120, "--out", tmp_path / "o")
     assert done.returncode == 0, done.stderr
@@ -73,7 +73,7 @@ def test_compare_json_is_one_object_and_nothing_else(tmp_path):
     assert sorted(os.listdir(tmp_path / "o")) == PICTURES
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_compare_on_the_tutorials_data(tutorial_mat, tmp_path):
     done = regjax("compare", "--data", tutorial_mat, "--numpy-rng", "--x64", "--json", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
@@ -82,7 +82,7 @@ def test_compare_on_the_tutorials_data(tutorial_mat, tmp_path):
     assert runs["none"]["test_accuracy"] == pytest.approx(0.915, rel=1e-12)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_diverged_run_is_null_in_json_and_said_in_the_table(tmp_path):
     options = ("compare", "--steps", 600, "--learning-rate", 1e30, "--out", tmp_path)
     done = regjax(*options, "--json")
@@ -95,7 +95,7 @@ def test_a_diverged_run_is_null_in_json_and_said_in_the_table(tmp_path):
     assert "last finite cost" in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_more_than_two_features_have_no_pictures_of_points(tmp_path):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "d.npz", X=rng.standard_normal((40, 3)), y=rng.integers(0, 2, 40))
@@ -253,7 +253,7 @@ def test_ctrl_c_between_pictures_names_them(tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err == f"regjax: interrupted; written: {tmp_path}/dataset.png\n"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_check_passes_and_says_the_device(monkeypatch, capsys):
     from regjax.core import certificate
@@ -296,7 +296,7 @@ def test_help_and_version():
         assert runner.invoke(cli.commands, arguments).exit_code == 0
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_second_process_finds_the_first_ones_programs(tmp_path):
     cache = tmp_path / "cache"
     ours = ("JAX_", "REGJAX_CACHE")

@@ -82,7 +82,7 @@ def test_a_sweep_prints_tables_and_writes_files(tmp_path, capsys):
         )
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_other_models_stand_beside_the_networks_where_they_are_asked_for(tmp_path, capsys):
     asked = ["sweep", "iris", *QUICK[:-2], "--l2", "0,1", "--no-store", "--out", tmp_path, "--references"]
     code, out, _ = run(capsys, *asked, "--folds", "3")
@@ -100,7 +100,7 @@ def test_other_models_stand_beside_the_networks_where_they_are_asked_for(tmp_pat
     assert "references.csv" not in os.listdir(tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_json_is_one_object_and_python_agrees(tmp_path, capsys):
     code, out, err = run(capsys, "sweep", *QUICK, "--l2", "0,1", "--json", "--out", tmp_path)
     assert (code, err) == (0, "")
@@ -118,6 +118,7 @@ def test_json_is_one_object_and_python_agrees(tmp_path, capsys):
     assert found["choice"]["test"] == pytest.approx(results.best().test)
 
 
+@pytest.mark.nightly
 def test_without_held_out_rows_nothing_is_chosen_and_it_says_why(tmp_path, capsys):
     options = ("--steps", 4, "--seeds", 2, "--folds", "none", "--l2", "0,1", "--out", tmp_path)
     code, out, _ = run(capsys, "sweep", *options)
@@ -139,6 +140,7 @@ def test_a_diverged_configuration_is_counted_and_never_wins(tmp_path, capsys):
     assert set(found["status"]) == {"ok", "diverged"}
 
 
+@pytest.mark.nightly
 def test_regression_with_a_test_file_and_a_named_target(tmp_path, capsys):
     rng = np.random.default_rng(0)
     for name, n in (("a.csv", 60), ("b.csv", 20)):
@@ -158,6 +160,7 @@ def test_regression_with_a_test_file_and_a_named_target(tmp_path, capsys):
     assert found["choice"]["test"] > 0.9
 
 
+@pytest.mark.nightly
 def test_a_test_file_is_read_with_the_classes_of_training(tmp_path):
     pd.DataFrame({"a": np.arange(0, 60, 2), "b": ["x", "y", "z"] * 10}).to_csv(
         tmp_path / "t.csv", index=False
@@ -191,6 +194,7 @@ def test_plan_says_what_a_sweep_will_take(capsys, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.nightly
 def test_plan_detect_trains_a_pilot_whose_networks_the_sweep_recalls(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     asked = ["--steps", "6", "--folds", "3", "--seeds", "3", "--l2", "0,1", "--metric", "val_loss"]
@@ -334,6 +338,7 @@ def test_ctrl_c_between_files_names_them(tmp_path, capsys, monkeypatch):
     assert err == f"regjax: interrupted; written: {tmp_path}/sweep.toml, {tmp_path}/results.csv\n"
 
 
+@pytest.mark.nightly
 def test_what_an_earlier_sweep_wrote_does_not_stand_beside_this_ones(tmp_path, capsys):
     run(capsys, "sweep", *QUICK, "--l2", "0,1", "--json", "--out", tmp_path)
     assert "comparison.csv" in os.listdir(tmp_path)
@@ -355,7 +360,7 @@ def test_too_little_memory_while_training_is_one_line(tmp_path, capsys, monkeypa
     assert "Traceback" not in err
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_tables_are_as_wide_as_their_lines(tmp_path, capsys):
     axes = [f"--{name}=0.5,0.6" for name in ("momentum", "b1", "b2", "learning-rate", "l1")]
     code, out, _ = run(
@@ -368,7 +373,7 @@ def test_tables_are_as_wide_as_their_lines(tmp_path, capsys):
     assert cut == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_same_command_again_trains_nothing_and_says_the_same(tmp_path, capsys):
     command = ["sweep", *QUICK, "--l2", "0,1", "--json", "--out", tmp_path / "o"]
     first, again = (json.loads(run(capsys, *command)[1]) for _ in range(2))
@@ -491,6 +496,7 @@ def test_replay_and_parquet(tmp_path, capsys):
     assert (code, err) == (2, "regjax: error: export must have --csv PATH or --parquet PATH, got neither\n")
 
 
+@pytest.mark.nightly
 def test_resume_goes_on_with_what_was_asked(tmp_path, capsys):
     command = [
         "sweep",
@@ -519,7 +525,7 @@ def test_resume_goes_on_with_what_was_asked(tmp_path, capsys):
     assert "one standard error" in resumed
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_data_that_changed_under_its_name_is_said(tmp_path, capsys):
     rng = np.random.default_rng(0)
     for _ in range(2):

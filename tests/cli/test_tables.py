@@ -190,6 +190,7 @@ def test_bad_tables_are_one_line_and_exit_code_two(command, arguments, words, fi
     assert sorted(os.listdir()) == before
 
 
+@pytest.mark.nightly
 def test_the_passengers_of_a_ship_by_one_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tables.passengers().to_csv("titanic.csv", index=False)

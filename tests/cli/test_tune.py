@@ -26,7 +26,7 @@ def table(tmp_path_factory):
     return path
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_answer_comes_first_and_the_model_predicts(table, tmp_path):
     store = tmp_path / "s.sqlite"
     words = ["tune", table, *FAST, "--store", store, "--model", tmp_path / "model"]
@@ -84,6 +84,7 @@ def test_a_file_says_the_whole_space(table, tmp_path):
         assert 0.5 < finalist["keep_prob"] < 0.9
 
 
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -122,7 +123,7 @@ def test_bad_input_is_one_line_and_exit_code_2(table, tmp_path, monkeypatch, wor
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_both_kinds_of_searches_have_a_page(table, tmp_path):
     done = command("tune", table, *FAST, "--no-store", "--out", tmp_path / "p.html")
     assert done.returncode == 0, done.stderr
@@ -141,7 +142,7 @@ def test_both_kinds_of_searches_have_a_page(table, tmp_path):
     assert "a tuned network without it in validation accuracy" in (tmp_path / "q.html").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_sweeps_of_a_nested_search_say_why_they_are_not_whole(table, tmp_path):
     store, page = tmp_path / "s.sqlite", tmp_path / "r.html"
     asked = [*FAST[: FAST.index("--confirm")], "--confirm", "nested", "--budget", "320 networks"]

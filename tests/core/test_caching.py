@@ -28,7 +28,7 @@ def run(tmp_path, before="", option="", **environment):
     return done.stdout.split()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_first_training_sets_a_folder_and_an_import_none(tmp_path):
     own = tmp_path / "own" / "jax"
     assert run(tmp_path) == ["None", str(own)]
@@ -54,7 +54,7 @@ def test_what_the_user_says_counts(before, option, expected, tmp_path):
     assert not (tmp_path / "own" / "jax").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_folder_that_cannot_be_made_is_no_error(tmp_path):
     (tmp_path / "own").write_text("a file where the folder would be")
     assert run(tmp_path)[1] == "None"

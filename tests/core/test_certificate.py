@@ -107,8 +107,7 @@ SLIPS = {
 }
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("slip", slow_but(SLIPS, {"loss", "l2", "mixup"}))
 def test_a_wrong_sign_is_found(slip, monkeypatch):
     """A flipped derivative fails the certificates of its terms, and no others."""
@@ -123,6 +122,7 @@ def test_a_wrong_sign_is_found(slip, monkeypatch):
     assert certificate.as_text(rows).count("exceeds") == len(terms)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("name", "step"), [("l1_prox", "soft_threshold"), ("group_lasso", "shrink_columns")])
 def test_a_proximal_step_in_the_wrong_direction_is_found(name, step, monkeypatch):
     right = getattr(constraints, step)

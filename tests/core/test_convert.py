@@ -22,6 +22,7 @@ def fit(y, l2, **options):
     return regjax.make_train(config)(KEY, regjax.HParams(0.2, l2=l2), regjax.Data.from_arrays(X, y)).params[0]
 
 
+@pytest.mark.slow
 def test_ridge():
     y = X @ [1.0, 2.0, -1.0] + RNG.standard_normal(60)
     theirs = Ridge(alpha=l2_elsewhere(3.0, 60)["sklearn.Ridge.alpha"]).fit(X, y)
@@ -34,6 +35,7 @@ def test_logistic_regression():
     np.testing.assert_allclose(fit(y, 3.0).w, theirs.coef_, rtol=1e-6)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [None, 20])
 def test_sklearn_mlp_and_optax_take_the_same_step(batch_size, x64):
@@ -75,6 +77,7 @@ def test_the_remaining_factors():
     assert l2_elsewhere(0, 100)["sklearn.LogisticRegression.C"] == float("inf")
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("arguments", "options", "words"),
     [

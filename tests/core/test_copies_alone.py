@@ -27,7 +27,7 @@ def network(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_readme_trains_a_copy(network):
     (block,) = re.findall(r"```python\n(.*?)```", (CORE / "README.md").read_text(), re.DOTALL)
     exec(compile(block, "README.md", "exec"), {})
@@ -38,7 +38,7 @@ def test_every_module_of_a_copy_can_be_imported(network):
         network(path.stem if path.stem != "__init__" else "train")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_gradient_of_a_copy_is_that_of_jax(network, x64):
     config = network("config").Config(layer_sizes=(2, 4, 1), activation="tanh", dtype="float64")
     hparams = network("hparams").HParams(l2=0.5, label_smoothing=jnp.array(0.1))

@@ -10,7 +10,7 @@ from regjax.core.random import random_normals, replicate_key
 KEY = replicate_key(3, 1)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_masks_are_those_of_the_reference(x64):
     sizes = (2, 20, 3, 1)
@@ -35,7 +35,7 @@ def test_scale_is_of_the_probability_really_used(keep_prob, threshold):
     np.testing.assert_array_max_ulp(np.float32(mask.max()), np.float32(65536 / threshold), maxulp=ulps)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_keep_prob_one_is_exactly_the_identity():
     masks = dropout_masks(KEY, 0, (2, 5, 1), 64, keep_prob=jnp.ones(1), input_keep_prob=jnp.float32(1))
@@ -56,6 +56,7 @@ def test_a_larger_keep_prob_keeps_what_a_smaller_keeps():
     assert ((np.asarray(low[1]) > 0) <= (np.asarray(high[1]) > 0)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_input_dropout_leaves_hidden_masks_alone():
     alone = dropout_masks(KEY, 5, (2, 9, 1), 32, keep_prob=jnp.float32(0.4))
@@ -66,6 +67,7 @@ def test_input_dropout_leaves_hidden_masks_alone():
     assert both[0] is not None
 
 
+@pytest.mark.slow
 def test_gaussian_factors_have_mean_one_and_their_variance():
     sigma = jnp.asarray([0.5, 0.25])
     draws = [gaussian_masks(KEY, step, (2, 20, 9, 1), 512, sigma) for step in range(8)]

@@ -23,7 +23,7 @@ def test_the_untrained_network_does_not_compete():
     assert (int(best.step), int(best.stopped_at), float(best.params[0].w[0, 0])) == (20, -1, 20)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("own", [{}, {"keep_prob": 0.9}, {"l1": 0.1}, {"label_smoothing": 0.1}])
 @pytest.mark.parametrize("outputs", [1, 3])
@@ -52,7 +52,7 @@ def test_the_clipped_loss_decides_nothing_but_the_stop(own, outputs):
         assert clipped.epochs.loss < -np.log(np.finfo(np.float32).eps)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_score_without_an_error_is_1():
     """Whatever the weights are: one that is less by a rounding would be beaten by the same network."""
     config = regjax.Config(layer_sizes=(1, 1))

@@ -63,7 +63,7 @@ def test_slips_of_form_are_said():
     assert not check_gradient(lambda x: (x * x, x), lambda x, dy: jnp.full(3, jnp.nan), x).ok
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_cost_pair_can_be_checked_by_hand():
     config = regjax.Config(layer_sizes=(2, 4, 1), dtype="float64")
     train, _ = regjax.two_regions(jax.random.key(0), num_train=20)
@@ -99,6 +99,7 @@ def test_a_students_code_may_write_into_its_arrays():
     assert check_gradient(forward, backward, rng.standard_normal((3, 2)), rng.standard_normal((4, 3))).ok
 
 
+@pytest.mark.slow
 def test_nothing_checked_is_not_ok():
     with pytest.raises(TypeError, match="input 0 must hold real numbers to have a gradient, got dtype int"):
         check_gradient(lambda x: (x * x, x), lambda x, d: 17 * d, np.array([1, 2, 3]))

@@ -41,7 +41,7 @@ def test_bits_and_uniform_numbers_are_those_of_jax(words, count, low):
     np.testing.assert_array_equal(uniforms(drawn, low)[0], expected)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.bits
 @pytest.mark.parametrize("init", ["tutorial", "he", "glorot", "sklearn", "sklearn_logistic"])

@@ -8,6 +8,7 @@ from sklearn import metrics as reference
 from regjax.core.metrics import finite_r2, metrics
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("num_outputs", [1, 3])
 @pytest.mark.parametrize("ties", [False, True])
 def test_of_classes(num_outputs, ties, x64):
@@ -41,6 +42,7 @@ def test_of_real_targets(x64):
     assert found["rmse"] == pytest.approx(reference.root_mean_squared_error(y.T, z.T, sample_weight=w))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_r2_of_early_stopping_is_scikit_learns(weighted, x64):
     rng = np.random.default_rng(0)

@@ -51,6 +51,7 @@ def test_pair_is_the_contract_of_custom_vjp(x64):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-14), ours, theirs)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("sizes", [(2, 1), (5, 3), (2, 20, 3, 1), (4, 3, 3, 3, 3, 2)])
 def test_masks_of_ones_and_no_masks_are_the_same(sizes):
     params = init_params(KEY, sizes)
@@ -100,6 +101,7 @@ def test_bfloat16_products_are_those_of_rounded_operands(features, outputs, n):
         np.testing.assert_allclose(alone, lane[0], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_bfloat16_refuses_float64(x64):
     params = init_params(KEY, (2, 5, 1), dtype="float64")
     with pytest.raises(ValueError, match="precision must be highest, high or default with float64, got"):
@@ -114,6 +116,7 @@ def test_initial_weights_have_their_variance(init, variance):
     assert (first.b == 0).all()
 
 
+@pytest.mark.slow
 def test_float64_starts_where_float32_does(x64):
     single, double = (init_params(KEY, (2, 20, 1), dtype=dtype) for dtype in ("float32", "float64"))
     np.testing.assert_allclose(single[0].w, double[0].w, rtol=1e-6)

@@ -47,7 +47,7 @@ def test_one_strength_per_layer(x64):
     np.testing.assert_allclose(penalty(params, per_layer), expected, rtol=1e-12)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("loss", get_args(Loss))
 def test_gradient_without_masks_and_with_batch_sizes(loss, x64):
     """`regjax check` covers the product with masks; here inference mode and a minibatch's sizes."""
@@ -63,6 +63,7 @@ def test_gradient_without_masks_and_with_batch_sizes(loss, x64):
     assert float(value) == pytest.approx(float(objective(params, data.x)), rel=1e-14)
 
 
+@pytest.mark.nightly
 @pytest.mark.sampled(12)
 @pytest.mark.parametrize(("activation", "loss"), some_slow(get_args(Activation), get_args(Loss), every=5))
 def test_what_bfloat16_costs_in_accuracy(activation, loss):
@@ -77,6 +78,7 @@ def test_what_bfloat16_costs_in_accuracy(activation, loss):
     assert 0 < relative_error(other_grads, grads) < 2e-2
 
 
+@pytest.mark.slow
 def test_padding_changes_neither_cost_nor_gradient(x64):
     params, data = problem()
     padded = pad_samples(data)

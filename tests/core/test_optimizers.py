@@ -17,6 +17,7 @@ KEY = regjax.replicate_key(4)
 SMALL = regjax.Config(layer_sizes=(2, 6, 3, 1), num_steps=40, eval_every=10)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("name", "optimizer"),
     [

@@ -24,6 +24,7 @@ PLACES = [
 ]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("shape", [(20, 224), (3, 211), (1, 1), (7, 5)])
 def test_bits_are_those_of_jax_random(shape):
     np.testing.assert_array_equal(random_bits(KEY, *shape), reference.random_bits(KEY, *shape))
@@ -78,6 +79,7 @@ def test_epoch_order_puts_held_out_samples_last():
     assert len(orders) > 10
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("shapes", [[(20, 2), (3, 20), (1, 3)], [(1, 1)], [(37, 5), (5, 37)]])
 def test_normals_are_those_of_jax_random(shapes):
     key = replicate_key(7, 3)

@@ -262,7 +262,7 @@ ALONE = [
 ]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.bits
 @pytest.mark.parametrize(("name", "batch_size"), ALONE)
@@ -274,7 +274,7 @@ def test_held_out_samples_change_no_bit_of_one_alone(name, batch_size):
     assert_same_and_finite(*twice_held_out(check_hparams(config, HParams(**values)), config))
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.bits
 @pytest.mark.parametrize("name", [name for name in ON if name not in ("clip_norm", "patience")])
@@ -293,7 +293,7 @@ def test_on_does_something(name):
 # -- a property that only a right one has -------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_keep_prob_end_is_linear_in_the_step():
     start, end = jnp.asarray([1.0, 0.8]), jnp.asarray(0.5)
     np.testing.assert_allclose(keep_prob_at(0, start, end, 100), [1, 0.8])
@@ -422,6 +422,7 @@ def test_partners_are_a_permutation_of_the_training_samples_alone():
     assert len(seen) == 20
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
 def test_mixing_weights_are_beta(alpha):
     draw = jax.jit(jax.vmap(lambda step: mixing_weight(KEY, step, jnp.float32(alpha))))
@@ -433,6 +434,7 @@ def test_mixing_weights_are_beta(alpha):
     assert float(mixing_weight(KEY, 0, jnp.float32(0))) == 1
 
 
+@pytest.mark.slow
 def test_swap_noise_takes_values_of_the_same_feature_from_training_samples():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((3, 300))
@@ -460,7 +462,7 @@ def test_input_noise_has_its_variance():
     assert abs(noise.mean()) < 4 * 0.25 / noise.size**0.5
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_adversarial_example_is_worse_by_the_norm_of_the_gradient(x64):
     config, hparams, params = problem("sigmoid_cross_entropy", 2, {"adversarial": 1e-6})
     data = samples("sigmoid_cross_entropy")
@@ -472,7 +474,7 @@ def test_adversarial_example_is_worse_by_the_norm_of_the_gradient(x64):
     np.testing.assert_array_equal(there[:, 4], data.x[:, 4])  # a held-out row
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_sam_climbs_by_the_radius(x64):
     config, hparams, params = problem("squared_error", 2, {"sam": 1e-6})
     data = samples("squared_error")
@@ -488,6 +490,7 @@ def test_sam_climbs_by_the_radius(x64):
     jax.tree.map(np.testing.assert_array_equal, sharpest(params, still, hparams.sam), params)
 
 
+@pytest.mark.slow
 def test_activity_penalty_by_hand(x64):
     # One hidden unit, identity, w = 2, b = 1: a = 3, 5; weights 1 and 3; 0.1·(1·9 + 3·25)/4 = 2.1.
     params = (Layer(jnp.full((1, 1), 2.0), jnp.ones((1, 1))), Layer(jnp.zeros((1, 1)), jnp.zeros((1, 1))))
@@ -534,7 +537,7 @@ def test_average_from_is_the_plain_mean():
             np.testing.assert_allclose(leaf, expected, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_an_average_does_not_change_what_is_trained():
     plain = trained({})
@@ -542,6 +545,7 @@ def test_an_average_does_not_change_what_is_trained():
         jax.tree.map(np.testing.assert_array_equal, trained(values).params, plain.params)
 
 
+@pytest.mark.slow
 def test_clip_norm_bounds_the_update():
     before = init_state(KEY, check_hparams(SMALL, HParams()), config=SMALL).params
     after = states({"clip_norm": 0.01, "learning_rate": 1.0}, 1)[0].params
@@ -675,7 +679,7 @@ def test_the_table_names_every_regulariser():
     assert named == {name: (h.off, h.place) for name, h in HYPERPARAMETERS.items() if h.off is not None}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_compare_regularisers(tmp_path, capsys, monkeypatch):
     from regjax.cli import main as cli
     from regjax.tutorial.showcase import STRENGTHS, check_names
@@ -698,7 +702,7 @@ def test_compare_regularisers(tmp_path, capsys, monkeypatch):
         assert message in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_random_design_takes_few_programs_and_the_same_networks(monkeypatch):
     grid = [{"keep_prob": 0.8}, {"max_norm": 0.5}, {"input_noise": 0.2, "clip_norm": 0.1}, {"sam": 0.05}]
     config = {"num_steps": 12, "eval_every": 12, "hidden": (6,), "optimizer": "adam", "batch_size": 16}
@@ -717,7 +721,7 @@ def test_a_random_design_takes_few_programs_and_the_same_networks(monkeypatch):
         np.testing.assert_allclose(few.values(name), many.values(name), rtol=1e-4)
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(2)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "names", [CHEAP, *(pytest.param((name,), marks=pytest.mark.slow) for name in CHEAP)], ids="-".join

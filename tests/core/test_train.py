@@ -37,8 +37,7 @@ def close(a, b, rtol=1e-5, atol=1e-6):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=atol), a, b)
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("l2", "l1", "keep_prob"),
     [
@@ -93,6 +92,7 @@ def test_history_has_its_records():
     assert np.abs(history["cost"] - history["train_cost"]).min() > 1e-3  # with its masks, and without
 
 
+@pytest.mark.slow
 def test_metrics_worked_by_hand():
     params = (regjax.Layer(jnp.array([[1.0]]), jnp.zeros((1, 1))),)
     weights = jnp.array([1.0, 1.0, 2.0, 0.0])
@@ -180,6 +180,7 @@ def test_vmap_over_hyperparameters_is_a_loop():
         )
 
 
+@pytest.mark.slow
 def test_vmap_over_keys_and_weights_is_a_loop():
     fit = regjax.make_train(SMALL)
     data, _ = two_regions()
@@ -193,7 +194,7 @@ def test_vmap_over_keys_and_weights_is_a_loop():
         close(jax.tree.map(lambda leaf, lane=lane: leaf[lane], together), alone, 1e-4, 1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_same_key_same_bits_and_another_key_others():
     fit = regjax.make_train(SMALL)
@@ -257,7 +258,7 @@ def test_held_out_samples_change_no_bit(batch_size, huge):
     assert not np.array_equal(clean.params[0].w, fit(KEY, hparams, data).params[0].w)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_divergence_is_recorded_and_neighbours_do_not_notice():
     config = regjax.Config(layer_sizes=(2, 6, 1), loss="squared_error", num_steps=60, eval_every=10)
@@ -278,7 +279,7 @@ def test_divergence_is_recorded_and_neighbours_do_not_notice():
         equal(*(jax.tree.map(lambda leaf, lane=lane: leaf[lane], run.params) for run in (runs, tame)))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_jvp_goes_through_a_training_run(x64):
     config = dataclasses.replace(SMALL, dtype="float64", num_steps=20)
     data, _ = two_regions()
@@ -319,6 +320,7 @@ def test_larger_l2_smaller_norm():
     assert norms[0] > 2 * norms[-1]
 
 
+@pytest.mark.slow
 def test_many_classes_and_regression_learn():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((120, 2))
@@ -333,6 +335,7 @@ def test_many_classes_and_regression_learn():
     assert run.history["train_rmse"][-1] < 0.5
 
 
+@pytest.mark.slow
 def test_float64_is_local():
     data, _ = two_regions()
     run = regjax.make_train(dataclasses.replace(SMALL, dtype="float64"))(KEY, regjax.HParams(l2=0.1), data)
@@ -399,7 +402,7 @@ def test_metrics_of_a_diverged_run_are_nan():
     assert np.isfinite(run.history["train_accuracy"][0])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_num_batches_given_is_what_is_counted():
     config = dataclasses.replace(SMALL, batch_size=50)
@@ -468,6 +471,7 @@ def test_slips_at_the_edge_are_said(call, error, words):
         call(regjax.make_train(SMALL), two_regions()[0])
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_weights_are_rescaled_so_that_lambda_keeps_its_meaning():
     data, _ = two_regions()

@@ -117,6 +117,7 @@ CELL = st.one_of(
 )  # fmt: skip
 
 
+@pytest.mark.nightly
 @given(st.lists(CELL, min_size=1, max_size=8))
 @settings(deadline=None, max_examples=300)
 def test_every_cell_is_a_gap_or_has_its_text(column):

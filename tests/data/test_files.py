@@ -394,7 +394,7 @@ def frames(draw):
     return pd.DataFrame(found)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @settings(deadline=None, max_examples=150)
 @given(
     frame=frames(),

@@ -31,7 +31,7 @@ def test_two_regions_has_its_sizes_noise_and_both_classes():
         regjax.two_regions(jax.random.key(0), num_train=2.5)  # type: ignore[arg-type]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_plain_network_overfits_two_regions():
     train, test = regjax.two_regions(jax.random.key(0))
     fit = regjax.make_train(regjax.Config(num_steps=10_000, eval_every=10_000))

@@ -30,6 +30,7 @@ ONE_HOT = {
 }
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ONE_HOT)
 def test_frames_of_several_numeric_types_are_taken(name):
@@ -85,6 +86,7 @@ def three_numbers():
     return pd.DataFrame(X, columns=["p", "q", "r"]).assign(y=(3 * X[:, 0] - X[:, 2] > 0).astype(int))
 
 
+@pytest.mark.nightly
 def test_test_rows_are_matched_by_name(three_numbers, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     three_numbers[:90].to_csv("train.csv", index=False)
@@ -107,7 +109,7 @@ def test_test_rows_are_matched_by_name(three_numbers, tmp_path, monkeypatch):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_row_numbers_that_were_written_with_a_table_are_no_input(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     frame = pd.DataFrame(RANDOM.normal(size=(60, 2)), columns=["p", "q"])

@@ -74,8 +74,7 @@ def accelerate(monkeypatch):
 
 
 # Where rows leave their lanes, the programs are a user's; elsewhere both paths run the same ones.
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "name",
     [
@@ -100,6 +99,7 @@ def test_an_accelerators_path_changes_no_bit(name, seconds, monkeypatch):
         jax.tree.map(np.testing.assert_array_equal, getattr(plain, part), getattr(found, part))
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_some_rows_stop_and_some_diverge_in_these_sweeps():
     stopping, diverging = (
@@ -129,7 +129,7 @@ def test_an_interrupted_sweep_goes_on_with_states_that_were_on_the_device(tmp_pa
         assert_same_table(trained(design, plan), trained(design, plan, store=store))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_task_that_fails_has_not_used_up_the_states_of_its_chunk(monkeypatch):
     accelerate(monkeypatch)
     monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
@@ -195,6 +195,7 @@ def test_the_first_task_of_a_group_measures_a_step(monkeypatch):
         longest = max(longest, steps)
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_a_chunk_that_is_alone_is_not_packed_again(monkeypatch):
     accelerate(monkeypatch)
@@ -266,7 +267,7 @@ def test_two_devices_share_the_chunks_and_give_the_bits_of_one():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("size", [None, 20])
 def test_blocks_are_compiled_beforehand_and_not_trained(monkeypatch, caplog, size):
     accelerate(monkeypatch)

@@ -52,6 +52,7 @@ def test_an_interrupted_sweep_goes_on_where_it_was(optimizer, tmp_path, monkeypa
         assert store.query("SELECT count(*) FROM claims") == [(0,)]
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_not_finished_says_how_to_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
     monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
@@ -94,6 +95,7 @@ def test_out_of_memory_is_remembered(tmp_path, monkeypatch):
     assert_same_table(resumed, run(grid=grid))
 
 
+@pytest.mark.slow
 def test_what_another_process_trains_is_waited_for_and_taken_from_the_store(tmp_path, monkeypatch):
     trained = count_tasks(monkeypatch)
     monkeypatch.setattr(checkpoints, "BEAT_SECONDS", 0.01)
@@ -125,7 +127,7 @@ def test_what_another_process_trains_is_waited_for_and_taken_from_the_store(tmp_
 
 
 @pytest.mark.cpu("an accelerator's chunk holds all rows of a group, so that none wait")
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_rows_that_wait_are_shared_with_a_process_that_comes(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "BEAT_SECONDS", 0.0)
     monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
@@ -244,6 +246,7 @@ def test_ctrl_c_inside_a_commit_waits_for_its_end(tmp_path, monkeypatch):
     assert_same_table(run(), run(path))
 
 
+@pytest.mark.slow
 def test_another_error_keeps_what_was_trained_too(tmp_path, monkeypatch):
     path = tmp_path / "runs.sqlite"
     monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
@@ -264,7 +267,7 @@ def test_another_error_keeps_what_was_trained_too(tmp_path, monkeypatch):
     assert_same_table(run(), run(path))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.cpu("an accelerator's chunk holds all rows of a group, and its bits depend on its size")
 @pytest.mark.bits
 def test_a_larger_grid_goes_on_with_what_was_begun(tmp_path, monkeypatch):

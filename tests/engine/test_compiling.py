@@ -42,6 +42,7 @@ def test_what_compiling_raises(error, raised, monkeypatch):
             programs.wait(0)
 
 
+@pytest.mark.slow
 def test_networks_of_the_first_group_are_done_before_the_last_group_is_compiled(monkeypatch):
     gate = threading.Event()
 

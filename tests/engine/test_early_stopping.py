@@ -55,7 +55,7 @@ def stop_by_hand(losses, steps, patience):
     return steps[best], -1
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_a_run_stops_when_it_should_and_the_best_parameters_come_back():
     results, full = swept(), swept(NEVER)
@@ -99,7 +99,7 @@ def test_the_untrained_network_does_not_compete():
     np.testing.assert_array_equal(final, 10 * (np.nanargmin(losses[:, 1:], axis=1) + 1))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_how_the_work_is_cut_changes_nothing(monkeypatch, tmp_path):
     results = swept()
@@ -129,7 +129,7 @@ def test_how_the_work_is_cut_changes_nothing(monkeypatch, tmp_path):
     assert replay(path, row).same
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_stopping_frees_lanes(monkeypatch):
     trained = []
 
@@ -237,6 +237,7 @@ def test_a_diverged_run_is_not_put_back():
     assert (results.stopped_at == -1).all()
 
 
+@pytest.mark.slow
 def test_one_split_and_the_best_of_each():
     results = regjax.sweep(samples(), FIT, GRID, seeds=3, validation=0.3, keep="best", progress=False)
     assert (results.stopped_at >= 0).any()
@@ -279,7 +280,7 @@ def test_the_last_iterate_stands_beside_an_average():
     assert "final_val_loss_last" in results.to_pandas()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_the_standardiser_does_not_see_what_is_watched():
     X, y = samples()
@@ -309,7 +310,7 @@ def test_a_diverged_single_run_says_so():
     assert int(run.history["stopped_at"][-1]) == -1
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_what_early_stopping_costs_is_counted_and_said():
     plain = regjax.sweep(samples(), FIT, [{"l2": 0}, {"l2": 1}], folds=5, progress=False)
     early = regjax.sweep(samples(), FIT, [{"l2": 0}, {"patience": 30}], folds=5, stopping=0.5, progress=False)

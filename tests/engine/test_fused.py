@@ -46,6 +46,7 @@ def pieces(monkeypatch):
     module.advance_fused.clear_cache()
 
 
+@pytest.mark.nightly
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("sizes", "batch_size", "values", "optimizer"),
@@ -120,6 +121,7 @@ def plain():
         return run()
 
 
+@pytest.mark.nightly
 def test_a_sweep_ends_and_stops_as_that_of_the_plain_program(plain, by_kernel):
     found = run()
     assert_close_sweeps(plain, found)

@@ -55,7 +55,7 @@ def test_no_bit_depends_on_where_the_inputs_lie(kind, monkeypatch):
     assert_same(on_device, trained(**options))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_row_that_stops_early_sees_its_own_inputs_beside_rows_that_do_not():
     together = trained(validation=0.3, standardize=True, l2=(0,), patience=(None, 10))
     alone = trained(validation=0.3, standardize=True, l2=(0,), patience=(10,))

@@ -34,6 +34,7 @@ SQUARE = [
 ]
 
 
+@pytest.mark.nightly
 @pytest.mark.sampled(1)
 @BOTH
 @pytest.mark.parametrize(("activation", "optimizer", "outputs", "real"), SQUARE)
@@ -44,6 +45,7 @@ def test_every_activation_optimizer_and_loss(activation, optimizer, outputs, rea
         agree(options, values, {"real": real}, tile)
 
 
+@pytest.mark.sampled(1)
 @BOTH
 def test_several_labels_of_a_sample(tile):
     config = Config(layer_sizes=(2, 6, 3), loss="multilabel_cross_entropy")
@@ -53,7 +55,7 @@ def test_several_labels_of_a_sample(tile):
     assert_close(plain(chunk, config, STEPS), fused(chunk, config, tile, STEPS))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 @BOTH
 def test_a_network_depends_neither_on_its_lane_nor_on_its_neighbours(tile):

@@ -63,6 +63,7 @@ def test_lanes_permuted_and_poisoned_keep_their_bits(layer_sizes, shape, keep_pr
     assert not all(np.isfinite(leaf).all() for leaf in trained(poisoned))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "seeds",
     [

@@ -41,7 +41,7 @@ KINDS = {
 }
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(3)
 @pytest.mark.slow
 @pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
 def test_records_in_blocks_are_those_of_all_samples(options, monkeypatch):
@@ -89,6 +89,7 @@ def test_an_area_without_samples_of_both_kinds_is_not_defined():
     assert np.isnan(measures.ranked_area(scores, ones > 2, ones))
 
 
+@pytest.mark.slow
 def test_a_network_that_diverged_has_no_area(monkeypatch):
     monkeypatch.setattr(measures, "INFER_BLOCK", BLOCK)
     results = run(grid={"learning_rate": [0.1, 1e38]}, config=regjax.Config(num_steps=4, eval_every=2))

@@ -77,8 +77,7 @@ DEAR = {
 }
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("case", slow_but(CASES, CASES.keys() - DEAR))
 def test_networks_are_those_of_the_plain_program(case):
     agree(*CASES[case])

@@ -80,7 +80,7 @@ def test_it_trains_as_the_plain_program_in_all_its_parts(config, values, kernel)
     check(config, values, n=64, x_per_fold=True)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_batches_that_no_cache_holds(kernel):
     """More samples than are in work together, see `Network::at_once`; the same gradient, added in parts."""
     kernel()
@@ -98,8 +98,7 @@ def test_real_targets(loss, kernel):
     assert_close(plain(chunk, config, STEPS), native(chunk, config, STEPS))
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("case", [CASES[0], *(pytest.param(c, marks=pytest.mark.slow) for c in CASES[1:])])
 def test_in_float64_it_agrees_to_more_digits(case, kernel, x64):
     kernel("float64")
@@ -128,6 +127,7 @@ def random_case(rng):
     return config, values
 
 
+@pytest.mark.nightly
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "seed", [pytest.param(s, marks=pytest.mark.slow if s < 10 else pytest.mark.nightly) for s in range(40)]
@@ -143,7 +143,7 @@ def test_random_networks_train_as_by_the_plain_program(seed, kernel):
     check(config, values, n=n, shared=bool(rng.random() < 0.5), tolerance=tolerance)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_networks_diverge_as_by_the_plain_program(kernel):
     kernel()
     rates = np.array([[1e30, 0.1, 1e4]])
@@ -232,7 +232,7 @@ def loops(results):
     return {loop_of(said) for said in results.provenance}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_sweep_ends_and_stops_as_by_xla(kernel):
     kernel()
     plain, found = run(kernel="xla"), run()
@@ -297,6 +297,7 @@ def test_a_checkpoint_of_the_kernel_is_not_continued_by_xla(tmp_path, monkeypatc
     assert not any("before" in json.loads(said) for said in resumed.provenance)
 
 
+@pytest.mark.slow
 def test_a_kernel_that_cannot_be_built_is_one_note(monkeypatch):
     for part in (sweep, tasks):
         monkeypatch.setattr(part, "find", lambda dtype: library.Found(None, "", "no compiler"))
@@ -322,7 +323,7 @@ def test_what_it_does_not_know_is_trained_by_xla(kernel):
     assert str(found).count("native kernel") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_library_that_cannot_be_loaded_is_one_note(tmp_path, monkeypatch):
     """As where the system runs no program from the folder: built once, and training is by XLA."""
     monkeypatch.setenv("CXX", script(tmp_path / "fake", WRITES))
@@ -497,7 +498,7 @@ def test_records_of_more_samples_than_the_cache_holds(kernel):
         np.testing.assert_allclose(found[name], values, rtol=0, atol=1e-3 if "accuracy" in name else 1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_records_of_networks_that_diverged_are_none(kernel):
     kernel()
     config = regjax.Config(layer_sizes=(2, 6, 1), num_steps=STEPS)

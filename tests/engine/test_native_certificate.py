@@ -29,7 +29,7 @@ def test_all_gradients_are_within_the_bound(kernel):
     assert all(each.ok for each in found), as_text(found)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_wrong_gradient_is_flagged(monkeypatch, kernel):
     kernel("float64")
     right = module.advance_native

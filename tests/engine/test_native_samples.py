@@ -15,8 +15,7 @@ pytestmark = [pytest.mark.bits, pytest.mark.cpu("the native kernel is of CPUs")]
 STEPS = 20
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("batch_size", [None, 5])
 @pytest.mark.parametrize("keep", [{}, {"keep_prob": 0.8}])
 def test_class_weights_that_leave_nothing_diverge(keep, batch_size, kernel):
@@ -37,6 +36,7 @@ def test_class_weights_that_leave_nothing_diverge(keep, batch_size, kernel):
         assert_close(*(jax.tree.map(lambda leaf: leaf[1:], found) for found in (one, other)))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("steps", [2, STEPS])
 def test_samples_come_from_rows_where_they_are_given(steps, kernel):
@@ -68,7 +68,7 @@ def test_thresholds_are_those_of_the_plain_program(dtype, x64):
     np.testing.assert_array_equal(found, np.asarray(keep_threshold(jax.numpy.asarray(values))))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_class_weights_are_computed_once_for_the_segments_of_a_task(monkeypatch, kernel):
     kernel()
     calls = []

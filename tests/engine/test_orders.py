@@ -19,7 +19,7 @@ def configured(**settings):
     return regjax.Config(layer_sizes=(5, 7, 3), batch_size=8, **settings).program()
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", BATCHES.values(), ids=BATCHES)
 @pytest.mark.parametrize("shared", [True, False])
@@ -44,6 +44,7 @@ def test_a_segment_in_pieces_has_the_bits_of_one_that_draws_its_own_orders(setti
     assert_same_states(jax.tree.map(np.array, whole), jax.tree.map(np.array, cut))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("shared", [True, False])
 def test_both_ways_draw_the_order_of_an_epoch(shared):
     config = configured()
@@ -65,6 +66,7 @@ def test_equal_numbers_keep_their_order(numbers):
     assert sorted_places(places).dtype == np.int32
 
 
+@pytest.mark.slow
 @given(st.integers(1, 1000), st.integers(1, 10**7), st.integers(1, 10**5))
 def test_as_many_epochs_as_a_segment_has_and_no_more_than_fit(num_batches, num_samples, longest):
     found = epochs_at_once(num_batches, num_samples, longest)

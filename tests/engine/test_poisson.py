@@ -128,6 +128,7 @@ def test_what_does_not_go_with_poisson_is_refused(y, config, grid, words):
         regjax.sweep((X, targets), CONFIG | config, {"l2": 0.1} | grid, folds=2, progress=False)
 
 
+@pytest.mark.slow
 def test_classes_are_no_counts():
     X, y = counts()
     options = {"folds": 2, "progress": False}

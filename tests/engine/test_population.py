@@ -61,7 +61,7 @@ def test_a_schedule_is_trained_again_to_the_bit(config):
     assert "trained by a schedule of" in again.notes[-1]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_no_bit_depends_on_workers_or_tasks(monkeypatch):
     found = population("two_regions", CONFIG, SPACE, workers=1, **ASKED)
@@ -72,6 +72,7 @@ def test_no_bit_depends_on_workers_or_tasks(monkeypatch):
     assert other.design.configurations != found.design.configurations
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_members_that_are_never_replaced_are_rows_of_a_sweep():
     found = population("two_regions", CONFIG, SPACE, **ASKED)
@@ -84,7 +85,7 @@ def test_members_that_are_never_replaced_are_rows_of_a_sweep():
                 np.testing.assert_array_equal(values[row], found.records[name][row])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_lineage_says_where_a_network_was(found):
     for member in range(8):
         way, schedule = found.ancestors(member), found.schedule(member)
@@ -110,6 +111,7 @@ def test_the_lineage_says_where_a_network_was(found):
     assert found.generations[-1].parents == tuple(range(8))
 
 
+@pytest.mark.slow
 def test_what_a_population_says(found):
     table = found.summary()
     assert table["member"].tolist() == list(range(8))
@@ -131,6 +133,7 @@ def test_what_a_population_says(found):
         found.mean("val_magic")
 
 
+@pytest.mark.slow
 def test_members_that_diverge_are_replaced_whatever_the_quantile():
     space = {"learning_rate": loguniform(1e-2, 1e12), "l2": [0.1, 1]}
     found = population("two_regions", CONFIG, space, **(ASKED | {"size": 12}))
@@ -150,7 +153,7 @@ def test_one_split_and_a_loss_that_is_minimised():
     assert found.best == np.argmin(found.mean("val_loss"))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_schedule_of_one_configuration_is_a_sweep():
     schedule = Schedule(((0, {"l2": 0.1, "learning_rate": 0.5}), (20, {"l2": 0.1, "learning_rate": 0.5})))
     found = train_schedule("two_regions", CONFIG, schedule, **OPTIONS)

@@ -40,8 +40,7 @@ def best_without(table, higher=True):
     return np.array([table[pick, fold] for fold, pick in enumerate(picks)])
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_models_are_scikit_learns_on_the_training_part_of_each_fold(classes, weighted):
@@ -92,7 +91,7 @@ def test_real_targets_and_the_loss_as_metric():
         assert found.scores[1, fold] == pytest.approx(log_loss(y[val], model.predict_proba(X[val])), rel=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_counts_have_poisson_models():
     X, y = samples(classes=0)
     counts = np.random.default_rng(1).poisson(np.exp(y / 4))
@@ -111,7 +110,7 @@ def test_counts_have_poisson_models():
     assert np.abs(np.array(of_strengths) - found.scores[0, 0]).min() < 1e-4
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_classes_have_the_weights_that_the_networks_have():
     X, y = samples()
     y = (y * (np.arange(len(y)) % 3 == 0)).astype(int)
@@ -139,7 +138,7 @@ def _whole(predictions, held):
     return mean
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_trees_see_gaps_and_categories_of_a_table_and_the_linear_model_its_inputs():
     frame = mixed()
     results = regjax.sweep(frame, CONFIG, GRID, target="y", folds=3, progress=False, keep="none")
@@ -155,6 +154,7 @@ def test_trees_see_gaps_and_categories_of_a_table_and_the_linear_model_its_input
     assert design.coded
 
 
+@pytest.mark.slow
 def test_the_network_is_chosen_without_the_fold_that_scores_it():
     results = swept(samples(), grid={"l2": [0.0, 0.1, 1, 10, 100], "learning_rate": 0.03})
     found = references(results)
@@ -171,6 +171,7 @@ def test_the_network_is_chosen_without_the_fold_that_scores_it():
     assert "over 4 folds × 2 seeds (t, 3 df)" in str(found)
 
 
+@pytest.mark.slow
 def test_one_split_has_numbers_alone():
     results = swept(samples(), folds=None, validation=0.3)
     found = references(results)
@@ -184,7 +185,7 @@ def test_one_split_has_numbers_alone():
     assert "On one split the strength of a linear model is chosen" in str(alone)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_training_part_of_one_class_and_a_class_that_it_lacks():
     X, y = samples(60, classes=3)
     order = np.argsort(y, kind="stable")
@@ -196,7 +197,7 @@ def test_a_training_part_of_one_class_and_a_class_that_it_lacks():
     np.testing.assert_array_equal(found.scores[:, 1], 0)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_what_cannot_be_answered_is_said():
     X, y = samples()
     with pytest.raises(ValueError, match="samples held out from training"):

@@ -13,6 +13,7 @@ from regjax.engine import refit
 from regjax.engine.sweep import run
 
 
+@pytest.mark.slow
 def test_the_model_is_the_choice_by_validation_and_says_why():
     results, model = swept(), fitted()
     choice = results.best()
@@ -64,6 +65,7 @@ def test_statistics_are_those_of_all_rows():
     assert model.statistics.scale[0] == pytest.approx(filled.std(ddof=0))
 
 
+@pytest.mark.slow
 def test_a_configuration_with_patience_watches_a_part_of_the_rows(monkeypatch):
     X, y = points(80, 3)
     results = regjax.sweep(
@@ -83,6 +85,7 @@ def test_a_configuration_with_patience_watches_a_part_of_the_rows(monkeypatch):
     np.testing.assert_allclose(model.statistics.mean, trained.mean(axis=0))
 
 
+@pytest.mark.slow
 def test_without_held_out_samples_one_configuration_is_taken_and_several_are_not():
     X, y = points(40, 2)
     alone = regjax.sweep((X, y), CONFIG, {"l2": 0.1}, progress=False)
@@ -133,6 +136,7 @@ def test_inputs_that_a_pipeline_made_are_refused():
         regjax.refit(search.results_)
 
 
+@pytest.mark.slow
 def test_the_test_samples_of_a_sweep_are_not_trained_on():
     frame = mixed()
     results = regjax.sweep(frame, CONFIG, {"l2": 0.1}, folds=2, test=0.2, target="y", progress=False)
@@ -142,7 +146,7 @@ def test_the_test_samples_of_a_sweep_are_not_trained_on():
     assert isinstance(model.predict(pd.DataFrame(frame.iloc[:1])), np.ndarray)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_of_a_search_it_is_the_best_estimator():
     X, y = points(60, 3)

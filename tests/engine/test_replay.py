@@ -43,7 +43,7 @@ def test_replay_says_whether_a_row_came_out_as_stored(tmp_path, capsys):
             replay(path, *arguments)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_replay_of_a_diverged_row_on_one_split(tmp_path):
     options = {"folds": None, "validation": 0.3, "seeds": 2, "grid": {"learning_rate": [0.1, 1e30]}}
     results = run(tmp_path / "runs.sqlite", **options)
@@ -53,7 +53,7 @@ def test_replay_of_a_diverged_row_on_one_split(tmp_path):
         assert again.same, str(again)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_every_row_of_a_mixed_sweep_replays(tmp_path):
     path = tmp_path / "s.sqlite"

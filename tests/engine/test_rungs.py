@@ -48,8 +48,7 @@ def assert_as_in_the_full_sweep(climbed, full):
             np.testing.assert_array_equal(values[ok], full.records[name][ok, standing.step // every])
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 @pytest.mark.parametrize("stored", [False, True])
 @pytest.mark.parametrize("seconds", [1.0, 1e-9])  # a task to each rung, or to each record
@@ -70,21 +69,20 @@ def test_rows_that_go_on_have_the_bits_of_a_full_sweep(tmp_path, monkeypatch, st
 def test_a_store_goes_on_with_rungs_and_trains_no_step_twice(tmp_path, monkeypatch):
     monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
     design = design_of()
-    steps = []
+    keeps = half(design)
 
     class Stop(Exception):
         pass
 
-    def stops(progress):
-        steps.append(progress)
-        if len(steps) == 12:
+    def stops(standing):
+        if standing.step == 20:
             raise Stop
+        return keeps(standing)
 
     from regjax.engine import scheduler
 
-    monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
     with pytest.raises(Stop), opened(tmp_path / "s.sqlite") as store:
-        climb(design, [10, 20], half(design), store, report=stops)
+        climb(design, [10, 20], stops, store)
     trained = []
     monkeypatch.setattr(
         scheduler.Scheduler,
@@ -111,6 +109,7 @@ def test_a_store_goes_on_with_rungs_and_trains_no_step_twice(tmp_path, monkeypat
     assert_as_in_the_full_sweep(grown, run(larger))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.bits
 @pytest.mark.parametrize("stored", [False, True])
 def test_rows_that_begin_late_have_the_bits_of_a_full_sweep(tmp_path, stored):
@@ -162,7 +161,7 @@ def test_rungs_need_one_length_of_run():
         climb(design, [10], lambda standing: standing.rows)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_decision_is_among_the_rows_in_the_race():
     design = design_of()
     with pytest.raises(ValueError, match="decide must return rows that did not drop out"):

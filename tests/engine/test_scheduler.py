@@ -24,6 +24,7 @@ def test_workers_segments_and_waves_change_no_bit(monkeypatch):
     assert_same(one, run(workers=2))
 
 
+@pytest.mark.slow
 def test_freed_lanes_are_refilled(monkeypatch):
     monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
     tasks = []
@@ -81,7 +82,7 @@ def test_what_a_chunk_asks_does_not_grow_with_the_sweep(monkeypatch):
     assert len(asked) == 2  # configurations 2 and 49
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_dear_reports_are_rare(monkeypatch):
     seen = []
     monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)

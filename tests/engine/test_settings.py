@@ -150,8 +150,7 @@ def named(argument):
     return argument.__name__ if callable(argument) else f"{argument[0].removeprefix('jax_')}={argument[1]}"
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(("kind", "setting"), CASES, ids=named)
 def test_a_setting_changes_no_bit(kind, setting, without, tmp_path):
     if kind not in without:

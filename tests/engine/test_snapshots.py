@@ -61,7 +61,7 @@ def test_bits_with_patience_averages_batches_and_other_optimizers(grid, config):
     assert_same(found.params[1], shorter.kept[1])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_store_gives_the_same_and_another_network_is_noticed(tmp_path):
     swept(store=tmp_path / "runs.sqlite")
     results = regjax.load(tmp_path / "runs.sqlite")
@@ -72,6 +72,7 @@ def test_a_store_gives_the_same_and_another_network_is_noticed(tmp_path):
     assert not snapshots(other, 3).same
 
 
+@pytest.mark.slow
 def test_there_are_as_many_as_asked_and_closer_at_the_beginning():
     results = swept({"l2": 0}, CONFIG | {"eval_every": 1}, seeds=1)
     steps = list(snapshots(results, 0, most=8).steps)

@@ -17,7 +17,7 @@ from regjax.study.plan import make_plan
 from regjax.study.resolve import make_design
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_order_of_the_grid_changes_no_bit():
     one = run()
@@ -56,6 +56,7 @@ def test_a_sweep_is_single_training(batch_size):
             np.testing.assert_allclose(a.w, b.w, atol=2e-5)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("options", [{}, {"standardize": True}, {"dtype": "float64"}])
 @pytest.mark.bits
 def test_held_out_samples_are_not_seen(options):
@@ -169,7 +170,7 @@ def test_a_grid_grown_while_other_things_are_on_keeps_every_row(pairing):
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_sweep_on_the_tutorials_data_takes_its_folds_inside_the_211_points(tutorial_mat):
     grid = {"l2": [0, 0.7], "keep_prob": [1, 0.86]}
     config = {"num_steps": 300, "eval_every": 300, "metrics": ("accuracy",)}
@@ -198,7 +199,7 @@ def test_independent_pairing_draws_for_each_configuration():
     np.testing.assert_array_equal(paired[0], paired[1])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_keep():
     best = run(keep="best")
@@ -226,7 +227,7 @@ def test_a_config_axis_makes_groups():
     assert any("3 epochs are held fixed" in note for note in epochs.notes)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_orientation_of_a_non_square_X():
     X, y = points(30, 5, 3)
     labels = np.array(["a", "b", "c"])[y]
@@ -334,7 +335,7 @@ def test_chunks_depend_on_shapes_and_on_whether_rows_fill_them(seeds, chunk):
     assert [group.chunk for group in make_groups(design)] == [chunk]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_plan_predicts():
     plan = regjax.plan("two_regions", CONFIG, GRID, seeds=2)
     assert plan.seconds is not None
@@ -352,6 +353,7 @@ def test_weights_of_data_reach_the_folds():
         assert np.ptp(train[30:][train[30:] > 0]) < 1e-12
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",

@@ -151,8 +151,7 @@ def test_another_unit_of_the_targets_is_another_unit_of_the_results_and_nothing_
     assert one.best().configuration == other.best().configuration
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("huge", [1e6, 1e30])
 @pytest.mark.parametrize(
     "options",
@@ -199,6 +198,7 @@ def test_constant_targets_are_only_moved():
     assert np.isfinite(found.values("val_rmse")).all()
 
 
+@pytest.mark.slow
 def test_early_stopping_puts_back_the_record_of_the_lowest_loss():
     """Losses that differ in the last bit of float32 must not become equal when they are scaled."""
     X, y = real_points()

@@ -95,7 +95,7 @@ def test_per_example_scores_are_wanted_of_the_last_step_of_one_split():
         assert task.want_examples == wanted
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("batch_size", [None, 1])
 def test_a_kernel_trains_a_network_that_is_alone(batch_size, monkeypatch):
     """Where there is one network, or one sample in a batch, arrays of the kernel have axes of one element."""

@@ -105,6 +105,7 @@ def test_a_search_never_sees_the_rows_that_confirm():
     assert one.results.records["val_loss"].tolist() != other.results.records["val_loss"].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_an_outer_fold_is_never_seen_by_its_own_search():
     X, y = samples()
@@ -121,7 +122,7 @@ def test_an_outer_fold_is_never_seen_by_its_own_search():
                 assert set(np.flatnonzero(splits.train[fold] + splits.val[fold])) == set(train)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_answer_on_held_out_rows_is_a_family_of_the_finalists():
     found = regjax.tune(samples(120), SPACE, budget="120 networks", confirm=0.3, **ASKED)
     assert found.mode == "holdout"
@@ -186,8 +187,7 @@ def test_the_answer_of_a_nested_search_is_one_interval_over_outer_folds():
     np.testing.assert_allclose(found.of_choice.units("val_accuracy")[0], found.folds[:, 0], rtol=1e-6)
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 @pytest.mark.parametrize("confirm", [0.3, "nested"])
 @pytest.mark.parametrize("resource", ["steps", "rows"])
@@ -222,7 +222,7 @@ def test_a_store_goes_on_to_the_same_answer(tmp_path, trained, monkeypatch, conf
     assert sum(trained) == 18  # the model, which is not stored
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_a_larger_budget_begins_with_what_is_stored(tmp_path, trained):
     store = tmp_path / "s.sqlite"
@@ -237,7 +237,7 @@ def test_a_larger_budget_begins_with_what_is_stored(tmp_path, trained):
     assert sum(trained) < alone - 18 * 40  # of more than forty networks
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_seconds_become_a_number_of_candidates_once(tmp_path, monkeypatch):
     options = {"budget": "3s", "confirm": 0.3, "store": tmp_path / "s.sqlite"}
     one = regjax.tune(samples(), SPACE, **ASKED, **options)
@@ -246,7 +246,7 @@ def test_seconds_become_a_number_of_candidates_once(tmp_path, monkeypatch):
     same_answer(regjax.tune(samples(), SPACE, **ASKED, **options), one)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_rows_as_the_resource_are_nested_and_start_afresh():
     found = setting(samples(120), search=regjax.Search(resource="rows"))
@@ -265,8 +265,7 @@ def test_rows_as_the_resource_are_nested_and_start_afresh():
     np.testing.assert_array_equal(last.metrics["val_loss"][last.rows], full.values("val_loss")[last.rows])
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("kind", ["groups", "time", "regression", "early"])
 def test_groups_times_real_targets_and_early_stopping(kind):
     X, y = samples(80)
@@ -288,7 +287,7 @@ def test_groups_times_real_targets_and_early_stopping(kind):
         assert found.results.design.standardize_target
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_baseline_of_the_user_is_kept():
     found = regjax.tune(
         samples(),
@@ -303,6 +302,7 @@ def test_a_baseline_of_the_user_is_kept():
     assert found.baseline["l2"] == 0
 
 
+@pytest.mark.slow
 def test_all_candidates_that_diverge_are_said():
     wild = SPACE | {"learning_rate": [1e30, 1e31]}
     with pytest.raises(
@@ -358,7 +358,7 @@ def test_a_part_of_a_search_finds_the_whole(tmp_path):
             same_answer(tune.go_on(design, race, kept, Work(), begun.origin), whole)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_search_without_an_interval_says_why():
     found = regjax.tune(samples(), SPACE, confirm=0.3, budget="60 networks", metric="val_roc_auc", **ASKED)
     assert found.verdict == "not separated"
@@ -368,7 +368,7 @@ def test_a_search_without_an_interval_says_why():
     assert "--confirm nested" in found.notes[0]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_search_that_learnt_nothing_says_so():
     X, _ = samples()
     y = (np.arange(60) % 6 == 0).astype(int)
@@ -385,7 +385,7 @@ def test_figures_of_the_sentence_are_rounded_to_its_interval():
     assert "(−0.1 to +2.1)" in rounded.sentence
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_page_of_a_nested_search_names_no_configuration_as_shown():
     found = regjax.tune(samples(), SPACE, budget="320 networks", **ASKED)
     html = search_page(found, "none")
@@ -395,7 +395,7 @@ def test_the_page_of_a_nested_search_names_no_configuration_as_shown():
     assert "layer_sizes" not in html
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_page_of_a_search_asks_for_no_flag_of_a_sweep():
     found = regjax.tune(samples(), SPACE, confirm=0.3, budget="60 networks", **ASKED)
     html = search_page(found, "none")
@@ -432,7 +432,7 @@ def test_counts_are_tuned_as_they_are():
     assert not found.results.design.standardize_target
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_one_sample_more_in_each_outer_fold_does_not_help(monkeypatch):
     # Of 13 and 12 samples: these differences have next to no spread of their own.
     differences = np.array([1 / 13, 1 / 12, 1 / 12, 1 / 12, 1 / 12])
@@ -490,7 +490,7 @@ def test_rows_of_few_groups_do_not_confirm(groups, confirm, mode):
     assert any("for independent" in note for note in found.first.notes) == (mode == "holdout")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_page_of_a_search_marks_the_configuration_of_the_model():
     found = regjax.tune(samples(120), SPACE, budget="60 networks", confirm=0.3, **ASKED)
     for chosen in (*found.finalists, found.baseline):

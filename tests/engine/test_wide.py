@@ -62,8 +62,7 @@ CASES = {
 DEAR = {"minibatches of a turn and a bit, three layers, softmax"}
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("case", slow_but(CASES, CASES.keys() - DEAR))
 def test_networks_are_those_of_the_plain_program(case):
     agree(*CASES[case])
@@ -98,7 +97,7 @@ def test_rounding_to_bfloat16_is_that_of_the_plain_program():
     assert apart["bfloat16"] < 0.2 * apart["highest"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @given(st.lists(st.integers(1, 40), min_size=2, max_size=4), st.integers(1, 3))
 @settings(max_examples=8, deadline=None)
 def test_parameters_are_laid_out_and_restored(sizes, lanes):

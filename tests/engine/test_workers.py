@@ -14,7 +14,7 @@ from regjax.engine.workers import num_workers, on_device, workers_of
 pytestmark = pytest.mark.bits
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_spawned_processes_give_the_same_bits_and_forked_ones_are_refused():
     import multiprocessing
 
@@ -73,6 +73,7 @@ def test_states_stay_on_the_device_of_this_process_alone(monkeypatch):
         assert workers == (pool.submit, pool.submit, 1, True, False, False, None)
 
 
+@pytest.mark.slow
 def test_a_task_runs_on_the_device_that_it_names(monkeypatch):
     monkeypatch.setattr(jax, "local_devices", lambda: ["first", "second"])
     monkeypatch.setattr(jax, "default_device", lambda device: contextlib.nullcontext(device))

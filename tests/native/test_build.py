@@ -140,6 +140,7 @@ def test_the_compiler_and_the_folder_are_the_users_to_choose(folder, monkeypatch
     assert cache_folder("native") == folder / ".cache" / "regjax" / "native"
 
 
+@pytest.mark.slow
 def test_flags_name_this_processor(monkeypatch):
     assert "-march=native" in module.flags() or "-mcpu=native" in module.flags()
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")

@@ -32,6 +32,7 @@ def test_it_covers_what_it_knows(fields, on, known):
     assert coverage.covers(regjax.Config(**fields), on) is known
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("file", "name", "table"),
     [

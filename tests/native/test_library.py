@@ -42,7 +42,7 @@ def call(found, *, num_batches=1, batch_size=0, steps=1):
     return [float(leaf[0, 0, 0]) for leaf in params]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_step_worked_by_hand(kernel):
     # z = 3, 5, 7 and y = 1: dw = (2·1 + 4·2 + 6·3)/3 = 28/3, db = (2 + 4 + 6)/3 = 4, times a rate of 0.5.
     assert call(kernel()) == pytest.approx([2 - 14 / 3, 1 - 2])

@@ -54,6 +54,7 @@ def ulps(found, exact):
     return np.abs((found - exact) / np.spacing(np.abs(rounded)))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("which", "f", "low", "high", "most"),
     [
@@ -91,7 +92,7 @@ def test_sums_and_transposes(probe):
         np.testing.assert_array_equal(transposed, rows.T)
 
 
-@pytest.mark.sampled(8)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("total", [1, 3, 4, 63, 64, 65, 513, 4480, 5003])
 def test_bits_are_those_of_the_plain_program(total, probe):
     key = replicate_key(7)
@@ -138,8 +139,7 @@ def test_an_order_that_is_there_serves_no_other(probe):
 
 
 # A vector holds 16, 8, 4 and 2 numbers, where this processor has the longest ones.
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("dtype", "processor"),
     [("float", None), ("double", None), ("double", "x86-64-v3"), ("double", "x86-64")],

@@ -17,6 +17,7 @@ def results():
     return regjax.sweep("two_regions", {"num_steps": 40, "eval_every": 20}, GRID, folds=2)
 
 
+@pytest.mark.nightly
 def test_trials_are_the_configurations(results):
     study = as_study(results, name="sweep")
     assert [trial.params["l2"] for trial in study.trials] == [c["l2"] for c in GRID]
@@ -63,6 +64,7 @@ def test_distribution_of_an_axis(values, expected):
     assert distribution_of(values) == expected
 
 
+@pytest.mark.nightly
 def test_one_configuration_is_no_study():
     results = regjax.sweep("two_regions", {"hidden": (2,), "num_steps": 2, "eval_every": 1}, folds=2)
     with pytest.raises(ValueError, match="must have a grid with an axis"):

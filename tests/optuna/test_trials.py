@@ -42,6 +42,7 @@ def halving():
     return optuna.pruners.SuccessiveHalvingPruner(min_resource=10, reduction_factor=2)
 
 
+@pytest.mark.nightly
 def test_values_are_those_of_a_sweep():
     study = new_study()
     optimize(study, "two_regions", SPACE, n_trials=6, batch=4, **ASKED)
@@ -83,6 +84,7 @@ def test_a_storage_keeps_the_curves_and_goes_on(tmp_path):
     assert all(len(trial.user_attrs["scores"]) == 2 for trial in again.trials)
 
 
+@pytest.mark.nightly
 def test_a_loss_is_minimised():
     study = new_study("minimize")
     optimize(study, "two_regions", SPACE, n_trials=2, metric="val_loss", config=CONFIG, validation=0.3)
@@ -104,6 +106,7 @@ def test_a_function_defines_the_space_while_it_runs():
     assert {"l2" in trial.params for trial in study.trials} == {True, False}
 
 
+@pytest.mark.nightly
 def test_a_trial_that_diverges_fails_and_equal_ones_are_one_network():
     study = new_study()
     space = {"learning_rate": CategoricalDistribution([0.3, 1e8])}
@@ -251,6 +254,7 @@ def test_the_page_runs():
     assert attempted >= 10
 
 
+@pytest.mark.nightly
 def test_a_study_of_other_samples_is_refused():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(40, 3)), np.arange(40) % 2

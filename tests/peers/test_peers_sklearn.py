@@ -17,6 +17,7 @@ from regjax.core.objective import BatchSizes
 pytestmark = [pytest.mark.usefixtures("x64"), pytest.mark.slow]
 
 
+@pytest.mark.nightly
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("batch_size", [60, 20])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])

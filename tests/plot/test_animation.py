@@ -102,6 +102,7 @@ def test_without_ffmpeg_an_mp4_is_refused_in_one_line(monkeypatch, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.nightly
 def test_an_mp4_goes_through_ffmpeg(tmp_path, monkeypatch):
     # It says how many bytes of frames it was sent.
     fake = tmp_path / "ffmpeg"
@@ -124,7 +125,7 @@ def store(tmp_path_factory):
     return path
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_row_of_a_store_while_it_trains(store, tmp_path):
     out = tmp_path / "b.gif"
     done = regjax_command("plot", store, "boundary", "--sweep", 1, "--configuration", 2, "-o", out)
@@ -179,7 +180,7 @@ def test_bad_input_of_plot_is_one_line_and_writes_nothing(words, message, store,
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_compare_writes_the_three_networks_while_they_train(tmp_path):
     done = regjax_command("compare", "circles", "--steps", 12, "--animate", "gif", "--out", tmp_path / "o")
     assert (done.returncode, done.stderr) == (0, "")
@@ -206,6 +207,7 @@ def test_bad_input_of_compare_is_one_line(words, message, tmp_path, monkeypatch)
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.nightly
 def test_the_last_snapshot_of_compare_is_the_network(tmp_path):
     from regjax.tutorial.experiment import Settings, run_experiment
 

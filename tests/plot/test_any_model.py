@@ -78,6 +78,7 @@ def test_scores_are_a_half_at_the_border_and_predictions_are_regions():
     np.testing.assert_array_equal(shade_of(ax).ravel(), predicted.predict(grid_of(X)))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "model",
     [
@@ -100,6 +101,7 @@ def test_estimators(model):
     ]
 
 
+@pytest.mark.nightly
 def test_a_model_of_fit_and_frames_are_asked_by_their_columns():
     table = pd.DataFrame({"width": X[:, 0], "height": X[:, 1], "kind": np.array(["a", "b"])[Y]})
     results = regjax.sweep(table, {"num_steps": 20, "eval_every": 20}, folds=2, progress=False)
@@ -214,6 +216,7 @@ def test_bad_input_is_one_line(arguments, error, words):
     assert "\n" not in str(said.value)
 
 
+@pytest.mark.nightly
 def test_results_bring_their_own_samples():
     results = regjax.sweep("moons", {"num_steps": 5}, progress=False)
     with pytest.raises(ValueError, match="X and y must be left out with results"):

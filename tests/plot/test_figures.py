@@ -142,8 +142,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "case", slow_but(CASES, {"one_sample", "one_value", "regression", "nothing_held_out"})
 )
@@ -181,22 +180,21 @@ def large():
     return dataclasses.replace(found, kept=kept)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", plot.KINDS)
 def test_ten_thousand_networks(kind, large):
     drawn(kind, large)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_ten_thousand_samples_are_thinned_and_it_says_so():
     found = drawn("data_set", swept(samples_of(10_000), grid=None, seeds=1, folds=None))
     assert "5,000 of them drawn" in found.axes[0].get_title().replace("\n", " ")
     assert sum(len(c.get_offsets()) for c in found.axes[0].collections) == samples.MAX_POINTS
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "names",
     slow_but(
@@ -236,7 +234,7 @@ def test_no_global_state_is_touched(results):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_layouts_of_ones_own(results):
     for kind, draw in plot.KINDS.items():
         figure: Any = Figure(figsize=(16, 8), layout="constrained")
@@ -376,7 +374,7 @@ def test_bands_reach_from_the_lowest_to_the_highest_seed(results):
         np.testing.assert_allclose(ax.lines[0].get_ydata(), seeds.mean(axis=0), rtol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_curve_ends_where_a_network_diverged_and_the_others_stay_readable():
     results = swept(
         grid={"l2": [0, 1], "learning_rate": [0.1, 1e4]}, config=CONFIG | {"num_steps": 100, "eval_every": 1}
@@ -525,7 +523,7 @@ NAMES = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_columns_of_any_name_are_shown(monkeypatch):
     results = swept(samples_of(40, features=len(NAMES) + 2))
     named = {name: (index,) for index, name in enumerate(NAMES)} | {"rest": (len(NAMES), len(NAMES) + 1)}
@@ -580,7 +578,7 @@ def test_boundary_is_that_of_the_network(results):
         plot.boundary(results, configuration=12)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_boundaries_are_a_sheet_over_both_axes(results):
     figure = drawn("boundaries", results)
     titles = [ax.get_title() for ax in figure.axes]
@@ -671,7 +669,7 @@ def test_plot_writes_what_the_ending_says(ending, store, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == [out]
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", plot.KINDS)
 def test_every_kind_has_a_command(kind, store, tmp_path, capsys):
@@ -716,6 +714,7 @@ def test_bad_input_is_one_line_and_writes_nothing(words, message, store, tmp_pat
     assert store.read_bytes() == before
 
 
+@pytest.mark.nightly
 def test_a_store_that_is_not_there(tmp_path, capsys):
     code, _, err = run(capsys, "plot", tmp_path / "no.sqlite", "heatmap", "-o", tmp_path / "f.png")
     assert code == 2

@@ -25,7 +25,7 @@ def population():
     return regjax.population("two_regions", config, SPACE, size=8, folds=2, progress=False)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_bold_line_is_the_way_of_the_best_member(population):
     figure = plot.schedules(population)
     figure.draw_without_rendering()

@@ -42,6 +42,7 @@ def test_a_row_without_parameters_is_not_drawn():
     assert kept_row(results({"l2": [0, 1]}, 2), 0) is None
 
 
+@pytest.mark.nightly
 def test_no_function_hides_a_module():
     from importlib.resources import files
 

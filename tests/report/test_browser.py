@@ -122,6 +122,7 @@ def test_a_click_chooses(planar, opened):
     wait_for(lambda: data_of(driver, "numbers") != before["numbers"])
 
 
+@pytest.mark.nightly
 def test_the_boundary_is_what_the_network_predicts(planar, opened):
     driver = opened(page(planar, planar.compare(), planar.best()))
     data = arrays(planar)
@@ -154,6 +155,7 @@ def test_the_page_reads_every_half(driver):
     np.testing.assert_array_equal([np.nan if v is None else v for v in found], expected)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("which", ["planar", "one_split"])
 def test_any_configuration_can_be_the_baseline(which, opened, request):
     results = request.getfixturevalue(which)
@@ -179,7 +181,7 @@ def test_any_configuration_can_be_the_baseline(which, opened, request):
     wait_for(lambda: data_of(driver, "table") == before)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_large_targets(opened):
     """Losses and weights beyond float16."""
     x = np.random.default_rng(0).standard_normal((40, 2))
@@ -197,7 +199,7 @@ def test_large_targets(opened):
     assert len(np.unique(image)) > 20
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_plane_of_standardised_targets_is_in_their_own_unit(opened):
     x = np.random.default_rng(0).standard_normal((40, 2))
     config = {"hidden": (), "num_steps": 60, "eval_every": 20}
@@ -271,6 +273,7 @@ def rgb(colour):
     return f"rgb({int(colour[1:3], 16)}, {int(colour[3:5], 16)}, {int(colour[5:], 16)})"
 
 
+@pytest.mark.nightly
 def test_day_and_night(planar, opened):
     expected = {name: [rgb(of["paper"]), of["card"], of["ink"]] for name, of in THEMES.items()}
     driver = opened(page(planar, planar.compare(), planar.best()))
@@ -384,7 +387,7 @@ def test_a_header_sorts_and_the_page_prints(planar, opened):
     wait_for(lambda: driver.execute_script(shown) == planar.table("val_loss").mean((1, 2)).min())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_table_is_saved(planar, opened, tmp_path):
     import pandas as pd
 
@@ -401,7 +404,7 @@ LEGEND = "m.below.find(l => l.type === 'Legend').items.map(i => i.label.value)"
 TICKS = "[...m.below[0].major_label_overrides.values()].map(t => t.type === 'PlainText' ? t.text : null)"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(("features", "labels"), [(2, LEGEND), (3, TICKS)])
 def test_names_are_shown_as_text(features, labels, opened):
     x = np.random.default_rng(0).standard_normal((60, features))

@@ -24,6 +24,7 @@ def as_the_script_does(found, index, base):
     return d.mean(), found["t"][base] * se, found["reach"][base] * np.hypot(se, sampling)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("count", [4, 14])  # the variances of 13 differences are moderated
 @pytest.mark.parametrize("held_out", [{"folds": 5}, {"validation": 0.3}])
 def test_any_baseline_gives_the_table_of_compare(held_out, count):
@@ -62,6 +63,7 @@ def test_what_has_no_verdict_says_why():
     assert counterparts(results, None).tolist() == [3, 3, 3]
 
 
+@pytest.mark.nightly
 def test_a_gap_needs_held_out_samples():
     results = made_up(np.random.default_rng(0).random((2, 1, 1)), {"l2": [0, 1]})
     found = gaps(results, "train_loss")

@@ -61,7 +61,7 @@ def test_gaps_are_paired(planar):
     assert (data["gap"]["low"] < data["gap"]["mean"]).all()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_gap_in_loss_is_positive_where_training_samples_do_better(real):
     gaps = evidence.gaps(real, "val_loss")
     assert (gaps["mean"] > 0).all()
@@ -126,7 +126,7 @@ def test_histograms(planar):
     np.testing.assert_allclose(shares[0, networks.BARS // 2], middle.mean(), rtol=5e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_confusion_is_of_held_out_samples(one_split):
     data = arrays(one_split)["predictions"]
     samples = data["columns"]["samples"].reshape(-1, 3, 3)
@@ -150,7 +150,7 @@ def test_residuals_are_of_held_out_samples(real):
     np.testing.assert_allclose(predicted[data["place"][1]][:20], expected, rtol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_what_is_shown_of_standardised_targets_is_in_their_own_unit():
     x = np.random.default_rng(0).standard_normal((60, 3))
     y = 3e5 + 1e5 * x[:, :2]
@@ -184,7 +184,7 @@ def test_our_own_script_is_short():
     assert others == ["report.js"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_decision_is_the_comparison(planar):
     comparison, choice = planar.compare(), planar.best()
     html = page(planar, comparison, choice)
@@ -239,13 +239,13 @@ def test_importance_takes_the_samples_that_there_is_time_for(planar, monkeypatch
             assert found.notes[0].startswith(words)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_what_diverged_is_counted(one_split):
     html = page(one_split, one_split.compare(), one_split.best())
     assert "2 configurations with networks that diverged, 8 in all" in html
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_all_diverged_and_nothing_held_out():
     grid = regjax.grid(l2=[0, 1], learning_rate=1e9)
     config = {"hidden": (4,), "num_steps": 20, "eval_every": 10}
@@ -351,7 +351,7 @@ def lose(store, rows):
     connection.close()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_what_is_finished_of_a_sweep_that_is_not(store, tmp_path, capsys):
     part = tmp_path / "part.sqlite"
     shutil.copy(store, part)

@@ -37,6 +37,7 @@ def test_what_is_not_finite_is_a_gap():
     assert path([0, 6], np.array([np.nan, np.nan])) == ""
 
 
+@pytest.mark.nightly
 def test_what_diverged_does_not_flatten_the_rest(one_split):
     found = sparks(one_split, "val_loss")
     kept = one_split.num_ok() == one_split.design.num_replicates

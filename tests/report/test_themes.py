@@ -31,8 +31,7 @@ PARTS = (
 )
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("part", PARTS)
 def test_every_figure_is_painted_anew(planar, part):
     document = roots(planar)
@@ -44,7 +43,7 @@ def test_every_figure_is_painted_anew(planar, part):
     assert not [model for model in mine if model.id not in done]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_lines_are_painted_and_classes_are_not(planar):
     roles = {role for _, mine in painted(roots(planar)) for role in mine.values()}
     assert {"card", "ink", "line", "quiet", "blue", "vermilion", "green", "grey"} <= roles

@@ -4,6 +4,7 @@ import re
 from importlib.resources import files
 
 import numpy as np
+import pytest
 from sweeps import made_up
 
 from regjax.report.words import FRAME, SCRIPT, About, decision, words_of
@@ -69,6 +70,7 @@ def test_the_answer_to_the_one_question_is_the_first_sentence_of_the_page():
     assert words["decision"][0].startswith("Choosing a regulariser helps: 30 points better than none")
 
 
+@pytest.mark.nightly
 def test_evidence_in_words():
     assert Evidence("folds", 5, 8).in_words() == "over 5 folds × 8 seeds (t, 4 df)"
     assert Evidence("folds", 5, 1).mean_in_words() == "over 5 folds × 1 seed"

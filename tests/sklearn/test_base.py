@@ -26,8 +26,7 @@ def labels_of_iris():
 # -- scores that early stopping watches ----------------------------------------------------------------------
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("targets", ["rare", "one of two", "constant", "perfect"])
 def test_scores_of_targets_that_do_not_vary(targets):
     rng = np.random.RandomState(0)
@@ -68,6 +67,7 @@ def test_a_network_without_a_finite_score_is_returned_with_a_warning():
     assert ours.n_iter_ == peer.n_iter_
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("scores", [{}, {"learning_rate_init": 0.05, "max_iter": 30}])
 def test_a_warm_start_without_a_better_score_keeps_its_last_network(scores):
@@ -107,14 +107,14 @@ def test_data_that_are_not_scaled(name, own):
     same_networks(peer(**settings), ours(**settings), X, y)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_data_that_are_not_scaled_in_float32():
     X, y = load_wine(return_X_y=True)
     settings = {"hidden_layer_sizes": (16,), "random_state": 0}
     same_networks(MLPClassifier(**settings), RegMLPClassifier(**settings), X.astype(np.float32), y, rtol=2e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_setting_of_ones_own_stops_on_the_true_loss():
     X, y = load_wine(return_X_y=True)
     settings = {"hidden_layer_sizes": (16,), "random_state": 0, "max_iter": 1}
@@ -129,8 +129,7 @@ def test_a_setting_of_ones_own_stops_on_the_true_loss():
 # -- weights -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "own",
     [
@@ -155,8 +154,7 @@ def test_samples_of_weight_0_stay_in_the_batches(own, dtype):
         ours.fit(X, y, np.zeros(150))
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "own", [{"mixup": 0.5}, {"swap_noise": 0.3}, {"class_weight": "balanced"}, {"sam": 0.1}]
 )
@@ -173,7 +171,7 @@ def test_a_sample_of_weight_0_leaves_no_trace(own, batch_size):
             np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_batch_without_weight_is_an_error_of_scikit_learns_kind():
     X, y = load_iris(return_X_y=True)
     weights = (np.arange(150) >= 20).astype(float)
@@ -251,6 +249,7 @@ def test_samples_with_several_labels(own):
     assert_same_network(ours, peer)
 
 
+@pytest.mark.nightly
 def test_labels_that_are_sparse_are_predicted_sparse():
     X, y = labels_of_iris()
     peer, ours = (kind(**SMALL).fit(X, sparse.csr_matrix(y)) for kind in (MLPClassifier, RegMLPClassifier))
@@ -258,7 +257,7 @@ def test_labels_that_are_sparse_are_predicted_sparse():
     np.testing.assert_array_equal(ours.predict(X).toarray(), peer.predict(X).toarray())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_regularisers_act_on_several_labels():
     X, y = labels_of_iris()
     settings = SMALL | {"learning_rate_init": 0.05, "max_iter": 100}
@@ -275,6 +274,7 @@ def test_regularisers_act_on_several_labels():
 # -- what is printed, and attributes -------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "own",
     [
@@ -313,6 +313,7 @@ def test_attributes_after_every_call():
             assert_same_network(ours, peer)
 
 
+@pytest.mark.nightly
 def test_a_network_of_a_search_goes_on():
     X, y = load_iris(return_X_y=True)
     search = RegGridSearchCV(RegMLPClassifier(**SMALL), {"alpha": [0.1]}, cv=2, refit=False).fit(X, y)
@@ -358,6 +359,7 @@ def test_messages_speak_of_the_estimators_parameters(name, value):
         network.set_params(dtype="float32")._check()
 
 
+@pytest.mark.nightly
 def test_an_epsilon_that_the_dtype_cannot_hold():
     X, y = load_iris(return_X_y=True)
     for dtype, epsilon, rtol in (
@@ -449,7 +451,7 @@ BAD_CALLS = [
 ]
 
 
-@pytest.mark.sampled(38)
+@pytest.mark.sampled(27)
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("peer", "ours", "name", "call"), BAD_CALLS)

@@ -20,6 +20,7 @@ from regjax.sklearn.encoder import TableEncoder
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
+@pytest.mark.sampled(50)
 @parametrize_with_checks([TableEncoder(), TableEncoder(standardize=False, dtype="float32")])
 def test_scikit_learns_checks(estimator, check):
     check(estimator)
@@ -61,6 +62,7 @@ def test_inputs_are_those_of_a_column_transformer_by_hand():
         np.testing.assert_allclose(found[name], np.asarray(column, float), atol=1e-6, err_msg=name)
 
 
+@pytest.mark.nightly
 def test_inputs_are_those_of_the_model():
     model, frame = fitted(), unseen()
     x = mixed().drop(columns="y")
@@ -119,7 +121,7 @@ def test_it_stands_in_anybodys_pipeline():
     assert search.fit(x[["age", "town"]], y).best_score_ > 0.6
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_it_stands_in_our_search():
     frame = mixed()
     x, y = frame.drop(columns="y"), frame["y"]

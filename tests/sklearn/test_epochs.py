@@ -22,7 +22,7 @@ def test_a_run_may_stop_at_the_end_of_a_compiled_call():
     np.testing.assert_allclose(ours.loss_curve_, peer.loss_curve_, rtol=1e-9)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_few_programs_are_kept(monkeypatch):
     """Linux ends a process that maps too many pieces of memory, which several hundred programs do."""

@@ -48,7 +48,7 @@ def test_from_the_same_random_state_comes_scikit_learns_network(settings, data):
     same_networks(MLPClassifier(**settings), RegMLPClassifier(**settings), scale(X), y)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_regressions_and_weights_are_scikit_learns():
     X, y = load_diabetes(return_X_y=True)
     y = np.asarray(y)
@@ -120,7 +120,7 @@ def test_what_scikit_learn_has_not():
         RegMLPClassifier(weight_decay=0.1, solver="sgd").fit(X, y)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_class_weights():
     X, y = load_breast_cancer(return_X_y=True)
     X, few = scale(X), np.flatnonzero((y == 1) | (np.arange(len(y)) % 5 == 0))
@@ -141,7 +141,7 @@ def test_class_weights():
         clone(given).set_params(class_weight={"strange": 1.0}).fit(X, y)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_monte_carlo_dropout():
     X, y = load_iris(return_X_y=True)
     model = RegMLPClassifier((32,), dropout=0.4, input_dropout=0.1, max_iter=100, random_state=0).fit(X, y)

@@ -18,6 +18,7 @@ from regjax.sklearn.fitted import as_pipeline
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("targets", [*LABELS, "real"])
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_predictions_are_those_of_the_model(targets, seeds):
@@ -50,7 +51,7 @@ def test_it_is_the_choice_of_the_sweep():
     assert named.named_steps["network"].random_state == 3
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_parameters_say_the_configuration():
     X, y = points(50, 3)
     config = CONFIG | {"hidden": (4, 3), "activation": "sigmoid", "optimizer": "adamw", "batch_size": 10}
@@ -71,6 +72,7 @@ def test_parameters_say_the_configuration():
     assert {name: found[name] for name in same} == {name: others[name] for name in same}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("optimizer", "wanted"),
     [("sgd", ("sgd", 0.0, False)), ("momentum", ("sgd", 0.7, False)), ("nesterov", ("sgd", 0.7, True)),
@@ -83,6 +85,7 @@ def test_optimizers_have_scikit_learns_names(optimizer, wanted):
     assert (network.solver, network.momentum, network.nesterovs_momentum) == wanted
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("targets", ["text", "real"])
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_it_can_be_cloned_and_fitted_again(targets, seeds):
@@ -123,6 +126,7 @@ def test_targets_that_were_scaled_come_back_in_their_unit(seeds):
     assert clone(pipeline).fit(x, y).score(x, y) > 0.3
 
 
+@pytest.mark.nightly
 def test_an_ensemble_of_several_outputs_is_refused():
     X, _ = points(40, 3)
     results = regjax.sweep((X, X[:, :2]), CONFIG, {"learning_rate": 0.05}, folds=2, progress=False)

@@ -85,8 +85,7 @@ SOLVERS = {
 }
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
 @pytest.mark.parametrize("name", slow_but(SOLVERS, ["early stopping", "stops", "lbfgs"]))
 def test_results_are_scikit_learns_where_epochs_are_the_resource(name):
@@ -94,6 +93,7 @@ def test_results_are_scikit_learns_where_epochs_are_the_resource(name):
     both(SOLVERS[name], grid, **EPOCHS)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
 @pytest.mark.parametrize("name", slow_but(["adam", "early stopping", "lbfgs"], ["adam"]))
@@ -190,6 +190,7 @@ class Counting(TransformerMixin, BaseEstimator):
         return np.asarray(X) * self.scale
 
 
+@pytest.mark.nightly
 def test_networks_behind_steps_go_on_too(monkeypatch):
     steps = Steps(monkeypatch)
     Counting.fits = 0
@@ -207,7 +208,7 @@ def test_networks_behind_steps_go_on_too(monkeypatch):
     assert_same_results(search, HalvingGridSearchCV(peer, grid, **options).fit(X, Y))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_network_inside_another_estimator_is_halved():
     grid = {"estimator__alpha": [0.1, 1.0, 10.0]}
     options = {"resource": "estimator__max_iter", "max_resources": 9, "cv": CV}

@@ -106,7 +106,7 @@ def test_several_labels_are_scikit_learns(activation):
         check_equal(*both(settings, kind(X), y, given), X)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("solver", ["lbfgs", "adam", "sgd"])
 @pytest.mark.parametrize("outputs", [1, 2])

@@ -75,6 +75,7 @@ def test_each_network_is_a_fit_from_its_neighbours_weights(name, first):
     assert last.loss_curve_ == pytest.approx(each.loss_curve_, rel=1e-9)
 
 
+@pytest.mark.nightly
 def test_the_best_is_fitted_along_the_path():
     pipeline = make_pipeline(StandardScaler(), NETWORK)
     path = RegPathCV(pipeline, alphas=ALPHAS, cv=CV, refit=lambda results: 1).fit(X, Y)
@@ -88,6 +89,7 @@ def test_the_best_is_fitted_along_the_path():
     np.testing.assert_array_equal(again.scores_, path.scores_)
 
 
+@pytest.mark.nightly
 def test_alphas_by_default():
     assert len(RegPathCV(NETWORK).set_params(estimator__max_iter=1, cv=2).fit(X, Y).alphas_) == 21
 

@@ -73,7 +73,7 @@ def test_estimators(estimator, check):
     check(estimator)
 
 
-@pytest.mark.sampled(30)
+@pytest.mark.sampled(28)
 @checks_of([
     estimator
     for ours in (RegGridSearchCV, RegRandomizedSearchCV, RegHalvingGridSearchCV, RegHalvingRandomSearchCV)

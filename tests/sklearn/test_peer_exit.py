@@ -63,6 +63,7 @@ def test_a_search_that_raises_ends_with_1(time):
 
 
 # Seconds after the start of `fit`: before the first program, while they compile, in training, in the refit.
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "wait", once_in_the_slow_tests([round(0.1 * (time + 1), 1) for time in range(TIMES)])
 )

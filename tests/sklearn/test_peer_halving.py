@@ -1,7 +1,7 @@
 """scikit-learn's tests of successive halving, `model_selection/tests/test_successive_halving.py`."""
 
 import pytest
-from peer_tests import run_with
+from peer_tests import mark, run_with
 
 import regjax
 
@@ -16,3 +16,10 @@ run_with(
     "sklearn.model_selection.tests.test_successive_halving",
     globals(),
 )
+mark(globals(), pytest.mark.sampled(3), [
+    "test_aggressive_elimination",
+    "test_n_iterations",
+    "test_min_max_resources",
+    "test_random_search",
+    "test_cv_results",
+])  # fmt: skip

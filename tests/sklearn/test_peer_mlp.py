@@ -1,7 +1,7 @@
 """scikit-learn's tests of its networks, `neural_network/tests/test_mlp.py`, on the estimators."""
 
 import pytest
-from peer_tests import expecting, run_with
+from peer_tests import expecting, mark, run_with
 
 import regjax
 
@@ -19,6 +19,20 @@ run_with(
     "sklearn.neural_network.tests.test_mlp",
     globals(),
 )
+# What these take, the others show too.
+mark(globals(), pytest.mark.nightly, [
+    "test_mlp_classifier_dtypes_casting",
+    "test_mlp_regressor_dtypes_casting",
+    "test_partial_fit_classification",
+    "test_mlp_loading_from_joblib_partial_fit",
+    "test_multilabel_classification",
+])  # fmt: skip
+mark(globals(), pytest.mark.sampled(1), [
+    "test_mlp_warm_start_no_convergence",
+    "test_early_stopping",
+    "test_preserve_feature_names",
+    "test_mlp_warm_start_with_early_stopping",
+])  # fmt: skip
 expected = expecting(DIFFERENCES)
 
 

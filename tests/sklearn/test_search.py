@@ -104,7 +104,7 @@ def test_steps_before_the_network_are_fitted_once_per_fold():
     np.testing.assert_allclose(scores[:, 0], scores[:, 1], atol=0.02)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_held_out_samples_leave_no_trace():
     X, y = iris()
@@ -119,7 +119,7 @@ def test_held_out_samples_leave_no_trace():
             np.testing.assert_array_equal(one.w, other.w)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_shapes_that_differ_are_searched_apart():
     X, y = iris()
     grid = {"step1__n_components": [2, 3], "network__hidden_layer_sizes": [(4,), (5, 3), ()]}
@@ -130,6 +130,7 @@ def test_shapes_that_differ_are_searched_apart():
     )
 
 
+@pytest.mark.nightly
 def test_seeds_are_averaged_in_folds():
     X, y = iris()
     search = RegGridSearchCV(NETWORK, {"alpha": [0.1, 10]}, cv=CV, n_seeds=4).fit(X, y)
@@ -164,6 +165,7 @@ def test_what_is_in_the_store_is_not_trained_again(tmp_path, monkeypatch, capsys
     np.testing.assert_array_equal(loaded.design.fold_inputs[1], again.results_.design.fold_inputs[1])
 
 
+@pytest.mark.nightly
 def test_what_fails_has_its_error_score():
     X, y = load_diabetes(return_X_y=True)
     y = np.asarray(y)
@@ -200,7 +202,7 @@ def test_networks_stop_on_their_training_loss():
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_any_splitter_weights_and_scorers():
     X, y = load_breast_cancer(return_X_y=True)
     X = np.asarray(X)
@@ -247,7 +249,7 @@ def test_scores_are_scikit_learns_to_the_last_digits(solver, hidden):
     np.testing.assert_allclose(ours.predict(X), peer.predict(X), rtol=1e-8)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_random_search():
     X, y = load_diabetes(return_X_y=True)
     y = np.asarray(y)
@@ -317,7 +319,7 @@ def test_odd_searches_are_scikit_learns_too():
         RegGridSearchCV(NETWORK, mixed, cv=2, error_score=-1.0).fit(np.asarray(X), y)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_class_weights_by_name():
     X, y = iris()
     names = np.array(["one", "two", "three"])[y]

@@ -73,7 +73,7 @@ def both(estimator, grid, X=X, y=Y, fit=None, **options):
     return ours
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_network_inside_another_estimator(counted):
     search = both(OneVsRestClassifier(classifier()), {"estimator__alpha": [0.1, 1.0]})
     # Two candidates, three folds, three classes.
@@ -93,6 +93,7 @@ def test_networks_that_wait_for_one_another(counted):
     assert sum(count for count, _ in counted) >= 6
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("estimator", "grid", "count"),
@@ -169,7 +170,7 @@ def hidden(factor):
     return step
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_steps_are_told_apart_by_what_they_are():
     frozen = [FrozenEstimator(StandardScaler().fit(samples)) for samples in (X, X * 1000)]
     functions = [FunctionTransformer(lambda x, f=f: x * f) for f in (1.0, 0.0, -5.0)]
@@ -197,7 +198,7 @@ class Cautious(Pipeline):
         return np.where(found[:, 2] > 0.2, 2, found.argmax(axis=1))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_users_own_classes(counted):
     network = First((4,), max_iter=60, learning_rate_init=0.05, random_state=0)
     search = both(network, {"alpha": [0.1, 1.0]})
@@ -206,6 +207,7 @@ def test_a_users_own_classes(counted):
     both(Cautious([("step", StandardScaler()), ("network", classifier())]), {"network__alpha": [0.1, 1.0]})
 
 
+@pytest.mark.nightly
 def test_scorers_see_a_fitted_estimator_of_the_users_kind():
     pipeline = Pipeline([("step", StandardScaler()), ("network", classifier())])
 
@@ -225,6 +227,7 @@ def test_scorers_see_a_fitted_estimator_of_the_users_kind():
     both(pipeline, {"network__alpha": [0.1, 1.0]}, cv=folds, scoring=scorer)
 
 
+@pytest.mark.nightly
 def test_candidates_of_other_kinds_compete():
     pipeline = Pipeline([("step", StandardScaler()), ("model", None)])
     grid = [{"model": [classifier()], "model__alpha": [0.1, 1.0]}, {"model": [LogisticRegression(), SVC()]}]
@@ -277,6 +280,7 @@ def test_callbacks_are_called():
     assert counts[0] == counts[1]
 
 
+@pytest.mark.nightly
 def test_seeds_of_a_network_inside_another_estimator(counted):
     inside = OneVsRestClassifier(classifier())
     search = RegGridSearchCV(inside, {"estimator__alpha": [0.1, 1.0]}, cv=2, n_seeds=2).fit(X, Y)
@@ -290,6 +294,7 @@ def test_seeds_of_a_network_inside_another_estimator(counted):
             np.testing.assert_allclose(search.seed_scores_[:, fold, seed], scores)
 
 
+@pytest.mark.nightly
 def test_bagged_networks_are_trained_together(counted):
     both(BaggingClassifier(classifier(), 4, random_state=0), {"estimator__alpha": [0.1, 1.0]}, cv=2)
     assert sum(count for count, _ in counted) == 16
@@ -340,6 +345,7 @@ class Repeated(RegMLPClassifier):
         return self
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.usefixtures("counted")
 @pytest.mark.parametrize("warm_start", [True, False])
 def test_a_network_goes_on_from_weights_that_were_taken_over(warm_start):

@@ -36,6 +36,7 @@ def test_what_is_read_is_what_was_written(tmp_path, targets):
     assert model_file.as_bytes(found)[:8] == path.read_bytes()[:8]
 
 
+@pytest.mark.nightly
 def test_weights_of_classes_layers_and_arrays_are_kept(tmp_path):
     X, y = points(50, 3)
     config = CONFIG | {"hidden": (4, 3), "class_weight": (1.0, 2.0), "dtype": "float64", "optimizer": "sgd"}
@@ -170,6 +171,7 @@ np.save(sys.argv[3], regjax.load_model(sys.argv[1]).predict_proba(frame))
 """
 
 
+@pytest.mark.nightly
 def test_predictions_are_equal_in_a_process_with_other_settings(tmp_path):
     path, frame = regjax.save_model(fitted("three", 2), tmp_path), unseen()
     frame.to_pickle(tmp_path / "frame.pkl")

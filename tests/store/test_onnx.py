@@ -56,6 +56,7 @@ def test_predictions_agree_with_gaps_rare_and_unseen_levels(tmp_path, targets, s
     assert session.get_modelmeta().custom_metadata_map["target"] == "y"
 
 
+@pytest.mark.nightly
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize(("activation", "dtype"), some_slow(ACTIVATIONS, ["float32", "float64"], every=4))
 def test_all_activations_agree(tmp_path, activation, dtype):
@@ -63,6 +64,7 @@ def test_all_activations_agree(tmp_path, activation, dtype):
     check(model, unseen(), tmp_path / "m.onnx")
 
 
+@pytest.mark.nightly
 def test_rare_levels_of_the_training_rows_share_an_input(tmp_path):
     frame = mixed(n=1200)
     model = regjax.refit(regjax.sweep(frame, CONFIG, target="y", progress=False))
@@ -74,6 +76,7 @@ def test_rare_levels_of_the_training_rows_share_an_input(tmp_path):
     check(model, rarer, tmp_path / "m.onnx")
 
 
+@pytest.mark.nightly
 def test_arrays_have_one_input(tmp_path):
     X, y = points(40, 3, 3)
     model = regjax.refit(regjax.sweep((X, y), CONFIG, folds=2, standardize=True, progress=False))

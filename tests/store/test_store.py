@@ -41,7 +41,7 @@ def test_a_finished_sweep_is_not_trained_again(tmp_path, monkeypatch):
         )
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.cpu("an accelerator's chunk holds all rows of a group, and its bits depend on its size")
 @pytest.mark.bits
 def test_a_larger_grid_trains_the_missing_rows_alone(tmp_path):

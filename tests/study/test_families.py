@@ -151,7 +151,7 @@ def test_the_sampling_error_of_one_split_is_added_in_quadrature():
     assert set(np.unique(many)) == {-1.0, 1.0}
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "shared", "wide", "most"),

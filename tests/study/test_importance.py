@@ -67,7 +67,7 @@ SCORERS = {
 }
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("metric", "options"),
     [
@@ -233,6 +233,7 @@ def test_bad_arguments(options, error, words, results):
         results.importance(**options)
 
 
+@pytest.mark.nightly
 def test_what_has_no_importance_says_why(results):
     with pytest.raises(ValueError, match="must have samples held out from training: sweep with folds=5"):
         swept(folds=None).importance()

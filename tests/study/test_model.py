@@ -20,7 +20,7 @@ from regjax.study import inference
 from regjax.study import model as model_module
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("activation", "dtype"), some_slow(inference.ACTIVATIONS, ["float32", "float64"], every=4)
@@ -202,7 +202,7 @@ def test_a_model_says_what_it_is():
     assert swept().design.schema == fitted().schema
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_page_about_models_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = (Path(regjax.__file__).parents[1] / "docs" / "models.md").read_text()

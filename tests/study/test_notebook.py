@@ -140,7 +140,7 @@ def test_long_cells_and_many_notes_are_cut():
     assert page.said[-1] == "… and 988 more"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_search_shows_its_answer():
     tuned = regjax.tune(
         "two_regions", {"l2": [0.01, 0.1, 1]}, config={"num_steps": 100}, budget=8, progress=False

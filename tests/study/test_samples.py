@@ -93,6 +93,7 @@ def _whole(label):
         return label
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("labels", [[1, 26], ["NA", "None"], [-1.0, 1.0]], ids=str)
 def test_the_same_classes_give_the_same_network_to_the_bit(labels, tmp_path, reference):
     for what, data in containers(tmp_path, labels):
@@ -151,6 +152,7 @@ def mixed(tmp_path_factory):
     return store, swept(FRAME, GRID, target="Survived", store=store)
 
 
+@pytest.mark.nightly
 def test_a_store_keeps_the_columns_and_trains_nothing_again(mixed, monkeypatch):
     store, results = mixed
     loaded = regjax.load(store)

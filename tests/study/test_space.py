@@ -34,6 +34,7 @@ def test_each_regulariser_is_off_in_about_half_of_the_candidates():
     assert stats.kstest(rates, stats.uniform(np.log(0.001), np.log(30)).cdf).pvalue > 0.001
 
 
+@pytest.mark.nightly
 def test_a_baseline_has_nothing_on_and_the_candidates_other_values():
     space = Space.of(SMALL | {"l1": 0.5})
     found = space.baselines(10)

@@ -50,10 +50,10 @@ def run_with(ours: Mapping[str, type], module: str, namespace: dict[str, Any]) -
     exec(compile(tree, spec.origin, "exec"), namespace)
 
 
-def mark_slow(namespace: dict[str, Any], names: Iterable[str]) -> None:
-    """Gives tests of a namespace the mark `slow`."""
+def mark(namespace: dict[str, Any], given: pytest.MarkDecorator, names: Iterable[str]) -> None:
+    """Gives tests of a namespace a mark, such as `pytest.mark.slow`."""
     for name in names:
-        namespace[name] = pytest.mark.slow(namespace[name])
+        namespace[name] = given(namespace[name])
 
 
 def expecting(differences: Mapping[str, str]) -> Any:

@@ -23,7 +23,7 @@ def two_regions():
     return regjax.two_regions(jax.random.key(0))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_tutorials_figures_digit_for_digit(tutorial_mat):
     found = run_experiment(*regjax.load_mat(tutorial_mat), Settings(numpy_rng=True, dtype="float64"))
     for run in found.runs:
@@ -40,6 +40,7 @@ def streams():
     return run_experiment(*two_regions(), Settings(num_steps=10_000, numpy_rng=True, dtype="float64"))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("name", "options"), [("none", {}), ("l2", {"lambd": 0.7}), ("dropout", {"keep_prob": 0.86})]
 )
@@ -53,7 +54,7 @@ def test_numpy_streams_are_those_of_the_reference(name, options, streams):
         assert run.history["cost"][steps.index(step)] == pytest.approx(cost, rel=1e-9)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_lanes_are_single_trainings():
     """The three lanes are what `make_train` gives for the same key."""
     train, test = two_regions()
@@ -67,7 +68,7 @@ def test_lanes_are_single_trainings():
         assert run.final("cost") == pytest.approx(float(alone.history["cost"][-1]), rel=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_new_values_do_not_compile_again():
     train, test = two_regions()
     compiled = (training._init, training._advance, experiment._draw)
@@ -83,6 +84,7 @@ def test_progress_ends_with_the_run():
     assert told == [*range(2, 130, 2), 130]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.bits
 @pytest.mark.parametrize("numpy_rng", [pytest.param(False, marks=pytest.mark.slow), True])

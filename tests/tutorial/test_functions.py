@@ -73,6 +73,7 @@ def test_gradients_have_the_tutorials_names_and_scales():
     np.testing.assert_allclose(g["dZ2"], g["dA2"] * (cache[5] > 0), rtol=1e-12)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("key", [None, 7])
 def test_dropout(key):
     key = None if key is None else jax.random.key(key)
@@ -152,6 +153,7 @@ def test_plot_decision_boundary():
     plt.close(figure)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("lambd", "keep_prob"), [(0, 1), (0.7, 1), (0, 0.86), (0.7, 0.86)])
 def test_model_is_a_loop_over_the_functions(lambd, keep_prob, capsys):
     trained = tutorial.model(X, Y, num_iterations=60, lambd=lambd, keep_prob=keep_prob)
@@ -175,7 +177,7 @@ def test_model_is_a_loop_over_the_functions(lambd, keep_prob, capsys):
         np.testing.assert_allclose(trained[name], value, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_on_the_tutorials_data(tutorial_mat):
     train_X, train_Y, test_X, test_Y = tutorial.load_2D_dataset(tutorial_mat)
     assert (train_X.shape, train_Y.shape, test_X.shape, test_Y.shape) == (
