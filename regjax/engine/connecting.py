@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from distributed import Client
 
 PREFIX = "dask://"
+# Dask looks at a worker some time after its death, 15 s by default, and where it is dead again by then, its
+# nanny is stopped for good: a worker that dies twice would not come back.
+NO_LOSS = {"distributed.deploy.lost-worker-timeout": "1 day"}
 
 
 @contextlib.contextmanager
@@ -62,6 +65,7 @@ def connected(executor: Any) -> Iterator[Cluster]:
         OSError: no scheduler, or no worker.
     """
     try:
+        import dask
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise ValueError(f"executor {shown(executor)} needs Dask: pip install 'regjax[dask]'") from error
@@ -77,6 +81,7 @@ def connected(executor: Any) -> Iterator[Cluster]:
             if kind == "local":
                 if not count.isdigit() or int(count) < 1:
                     raise ValueError(f"executor must be dask://local:N with N from 1, got {shown(executor)}")
+                stack.enter_context(dask.config.set(NO_LOSS))
                 local = LocalCluster(n_workers=int(count), threads_per_worker=1, dashboard_address=":0")
                 client = stack.enter_context(Client(stack.enter_context(local), set_as_default=False))
             else:
