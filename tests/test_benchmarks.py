@@ -13,6 +13,7 @@ import pytest
 import benchmarks.__main__
 from benchmarks import (
     agreement,
+    bench_cluster,
     bench_compare,
     bench_coverage,
     bench_faults,
@@ -181,6 +182,27 @@ def test_bench_coverage(monkeypatch, capsys, tmp_path):
         claim["low"] <= claim["found"] <= claim["high"] for claim in found["claims"] if claim["trials"]
     )
     assert [choice["metric"] for choice in found["tables"]["single"]] == ["val_loss", "val_accuracy"]
+
+
+@pytest.mark.nightly
+def test_bench_cluster(monkeypatch, capsys, tmp_path):
+    pytest.importorskip("distributed")
+    problem = bench_cluster.PROBLEMS["tutorial"]
+    problem = problem._replace(config=problem.config | {"num_steps": 60, "eval_every": 20})
+    monkeypatch.setitem(bench_cluster.PROBLEMS, "tutorial", problem)
+    few = ["--problems", "tutorial", "--networks", "160"]
+    for part in ("check", "asleep", "growth"):
+        given = [part, *few, "--workers", "1", "2", "--json", str(tmp_path / "r.json")]
+        monkeypatch.setattr(sys, "argv", ["bench_cluster", *given])
+        bench_cluster.main()
+        found = json.loads((tmp_path / "r.json").read_text())["found"]
+        assert found.keys() == {"tutorial, 1", "tutorial, 2"}
+    assert found["tutorial, 1"]["networks"] == 160
+    assert 0 < found["tutorial, 2"]["seconds"] < found["tutorial, 1"]["seconds"]
+    assert 0 < found["tutorial, 1"]["efficiency"] <= 1
+    monkeypatch.setattr(sys, "argv", ["bench_cluster", "plan", "--networks", "1000"])
+    bench_cluster.main()
+    assert "1,000 networks planned" in capsys.readouterr().out
 
 
 @pytest.mark.nightly

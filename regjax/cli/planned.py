@@ -38,9 +38,9 @@ def planned_sweep(spec: Spec, cache: bool) -> Planned:
 
 def plan_of(spec: Spec, design: Design) -> Plan:
     """Returns the plan of a design, or of a part of it, with the workers and the kernel of a sweep."""
-    from regjax.engine.workers import num_workers, platform
+    from regjax.engine.workers import num_workers, place
     from regjax.study.plan import make_plan
 
     options = {name: spec.sweep[name] for name in ("keep", "kernel") if name in spec.sweep}
     options["workers"] = num_workers(None, spec.sweep.get("workers"))
-    return make_plan(design, spec.questions, backend=platform(), **options)
+    return make_plan(design, spec.questions, **place(), **options)

@@ -289,7 +289,7 @@ class Cluster:
                 continue
             seat.errands.remove(errand)
             errand.tries += 1
-            self._again(errand, errand.failed)
+            self._again(errand, errand.failed[1])
         seat.status = "silent" if any(errand.failed for errand in seat.errands) else status
 
     def _ask(self, client: Client, address: str, threads: int) -> None:

@@ -65,7 +65,7 @@ def connected(executor: Any) -> Iterator[Cluster]:
         OSError: no scheduler, or no worker.
     """
     try:
-        import dask
+        import dask.config
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise ValueError(f"executor {shown(executor)} needs Dask: pip install 'regjax[dask]'") from error

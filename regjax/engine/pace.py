@@ -17,6 +17,9 @@ from regjax.study.records import num_params
 TASK_SECONDS = 1.0
 # The same for rows that may stop early: their lanes become free more often.
 STOPPING_SECONDS = 0.1
+# Workers up to which tasks are so short. With more of them each task is longer: the host takes several
+# milliseconds for each task of a cluster.
+MANY_WORKERS = 32
 # A task's steps should take so many times as long as moving its inputs, but no longer than TASK_SECONDS.
 LEAST_SHARE = 5
 # For the first guess of a step's seconds: operations per second of a chunk, and seconds of overhead. On an
@@ -53,11 +56,16 @@ class Pace:
         """Returns the seconds that a task of a group should take."""
         return min(TASK_SECONDS, STOPPING_SECONDS) if self.groups[index].stops_early else TASK_SECONDS
 
-    def steps(self, index: int) -> int:
-        """Returns the steps that the next task of a group should take, at least 1."""
+    def seconds(self, index: int, steps: int) -> float:
+        """Returns about how many seconds a chunk of a group takes for so many steps."""
+        return steps * self.step_seconds[index]
+
+    def steps(self, index: int, workers: int = 1) -> int:
+        """Returns the steps that the next task of a group should take, at least 1, for so many workers."""
         # Large inputs that are moved for few steps would take more time than the steps.
         least = min(TASK_SECONDS, LEAST_SHARE * self._moving[index])
-        steps = max(1, int(max(self.task_seconds(index), least) / self.step_seconds[index]))
+        wanted = max(self.task_seconds(index), least) * max(1.0, workers / MANY_WORKERS)
+        steps = max(1, int(wanted / self.step_seconds[index]))
         return min(steps, FIRST_STEPS) if self.accelerated and not self._longest[index] else steps
 
     def take(self, index: int, steps: int, seconds: float, moving: float) -> None:

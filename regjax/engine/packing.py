@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -82,7 +83,7 @@ class Wave:
         group: the index of the group.
         ready: chunks that wait for a worker.
         loose: step -> rows without a chunk, each with its state, None before the first step.
-        busy: for each chunk that a worker has, the step at which its task began.
+        busy: chunks that workers have.
         ends: step -> `ends` and `measured` of the tasks that begin there. Those of all chunks of a wave
             end at the same steps, since only rows at the same step can share a chunk.
     """
@@ -90,7 +91,7 @@ class Wave:
     group: int
     ready: collections.deque[Chunk] = dataclasses.field(default_factory=collections.deque)
     loose: dict[int, dict[int, TrainState | None]] = dataclasses.field(default_factory=dict)
-    busy: list[int] = dataclasses.field(default_factory=list)
+    busy: list[Chunk] = dataclasses.field(default_factory=list)
     ends: dict[int, tuple[tuple[int, ...], tuple[bool, ...]]] = dataclasses.field(default_factory=dict)
 
 
@@ -104,6 +105,7 @@ class Waves:
 
     Attributes:
         groups: the groups of the plan, with smaller chunks where a task ran out of memory.
+        filled: for each group, how many slots of a chunk hold rows, and how many lanes of a slot.
         unopened: for each group its rows that are in no wave, replicate by replicate.
         open: waves with unfinished rows, the oldest first.
     """
@@ -111,6 +113,7 @@ class Waves:
     def __init__(self, design: Design, groups: Sequence[Group], num_workers: int) -> None:
         self.design, self.num_workers = design, num_workers
         self.groups = list(groups)
+        self.filled = [(group.slots, group.lanes) for group in groups]
         self._members = [
             [
                 design.index(configuration, seed, fold)
@@ -127,6 +130,7 @@ class Waves:
     def restrict(self, wanted: np.ndarray) -> None:
         """Makes the wanted rows those that are in no wave: `wanted` is `(rows,)`, bool; no wave is open."""
         self.unopened = [[row for row in members if wanted[row]] for members in self._members]
+        self.filled = [(group.slots, group.lanes) for group in self.groups]
 
     def give_back(self, row: int) -> None:
         """Puts a row that another process left unfinished back among the rows without a wave."""
@@ -216,6 +220,8 @@ class Waves:
         large = size > MANY_LANES and 2 * left > size
         if left == 0 or (left < len(rows) and not alone and not large):
             return False
+        if left > math.prod(self.filled[wave.group]):  # to be divided
+            return False
         chunk.finished.update(row for row in rows if not going[row])
         wave.ready.append(chunk)
         return True
@@ -231,7 +237,27 @@ class Waves:
         """Halves the chunks of a group: its slots, or the lanes of its only slot."""
         group = self.groups[index]
         half = {"slots": group.slots // 2} if group.slots > 1 else {"lanes": group.lanes // 2}
-        self.groups[index] = group._replace(**half)
+        group = self.groups[index] = group._replace(**half)
+        self.filled[index] = min(self.filled[index][0], group.slots), min(self.filled[index][1], group.lanes)
+
+    def divide(self, index: int, workers: int) -> bool:
+        """Halves the rows of a group's chunks where fewer are left than workers; returns whether it did.
+
+        Their shape stays, and with it every bit: the other lanes are idle. That pays for the native kernel,
+        which does not train them; a program of XLA would.
+        """
+        slots, lanes = self.filled[index]
+        if slots * lanes == 1 or self.first_unopened is not None:
+            return False
+        left: collections.Counter[int] = collections.Counter()
+        for wave in self.open:
+            left[wave.group] += sum(len(chunk.places) for chunk in (*wave.busy, *wave.ready))
+            left[wave.group] += sum(map(len, wave.loose.values()))
+        # A chunk that a worker has is divided when it comes back.
+        if sum(math.ceil(rows / math.prod(self.filled[i])) for i, rows in left.items()) >= workers:
+            return False
+        self.filled[index] = (slots // 2, lanes) if slots > 1 else (1, lanes // 2)
+        return True
 
     def repack(self, index: int, going: np.ndarray) -> None:
         """Packs the waiting rows of a group again, in chunks of the group's present shape.
@@ -276,17 +302,18 @@ class Waves:
     def _pack_step(self, wave: Wave, step: int) -> None:
         """Packs the loose rows at one step into chunks."""
         group, loose = self.groups[wave.group], wave.loose[step]
+        most, lanes = self.filled[wave.group]
         # A row at an earlier step may still arrive here and fill a slot; without one, no slot waits.
-        last = not any(busy < step for busy in wave.busy) and not any(c.step < step for c in wave.ready)
+        last = not any(c.step < step for c in wave.busy) and not any(c.step < step for c in wave.ready)
         slots: list[list[int]] = []
         for rows in self._by_slot(group, loose):
-            slots += [rows[i : i + group.lanes] for i in range(0, len(rows), group.lanes)]
-        chosen = [slot for slot in slots if len(slot) == group.lanes]
+            slots += [rows[i : i + lanes] for i in range(0, len(rows), lanes)]
+        chosen = [slot for slot in slots if len(slot) == lanes]
         if last:
-            chosen += [slot for slot in slots if len(slot) < group.lanes]
-        for i in range(0, len(chosen), group.slots):
-            part = chosen[i : i + group.slots]
-            if len(part) == group.slots or last:
+            chosen += [slot for slot in slots if len(slot) < lanes]
+        for i in range(0, len(chosen), most):
+            part = chosen[i : i + most]
+            if len(part) == most or last:
                 wave.ready.append(self._chunk_of(wave, part, step))
 
     def _chunk_of(self, wave: Wave, slots: list[list[int]], step: int) -> Chunk:

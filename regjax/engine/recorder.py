@@ -16,8 +16,9 @@ from regjax.core.config import Config
 from regjax.core.hparams import AVERAGES
 from regjax.core.metrics import LAST, POWERS, RECORDED, without_split
 from regjax.core.mlp import Params
-from regjax.engine.lanes import ChunkDone
+from regjax.engine.lanes import ChunkDone, ChunkTask
 from regjax.engine.packing import lane_of
+from regjax.engine.remote import ChunkRequest
 from regjax.store.codec import as_params, leaves_under, under
 from regjax.store.store import Row
 from regjax.study.design import Design, part_of
@@ -104,6 +105,28 @@ class Recorder:
             before = self.records["train_cost"][row, : places[first]]
             self.last_finite_cost[row] = before[-1] if len(before) else np.nan
             self.finished[row] = True
+
+    def record_chunk(
+        self,
+        places: Sequence[tuple[int, int, int]],
+        task: ChunkTask | ChunkRequest,
+        done: ChunkDone,
+        config: Config,
+    ) -> None:
+        """Adds the records of a task.
+
+        Args:
+            places: slot, lane and row of each row of its chunk.
+            task: the task, or the request for it.
+            done: what it returned.
+            config: the config of the rows.
+        """
+        if not done.records:
+            return
+        i, j, rows = (np.array(part) for part in zip(*places, strict=True))
+        measured = [s for s, taken in zip(task.ends, task.measured, strict=True) if taken and s <= done.stop]
+        steps = np.array(([0] if task.start == 0 else []) + measured)
+        self.record(rows, steps, {n: v[:, i, j] for n, v in done.records.items()}, config)
 
     def trained(self, rows: np.ndarray, start: int, seconds: float, here: str) -> None:
         """Adds a task to the seconds and the provenance of its rows.

@@ -19,13 +19,13 @@ import numpy as np
 from regjax.core.config import Config
 from regjax.core.hparams import HParams
 from regjax.core.train import TrainState
+from regjax.engine import pace
 from regjax.engine.checkpoints import Checkpoints
 from regjax.engine.cluster import GIVEN_UP, WorkersKilledError
 from regjax.engine.compiling import Programs, is_out_of_memory
 from regjax.engine.inputs import Inputs
 from regjax.engine.lanes import ChunkDone, ChunkTask, run_task
 from regjax.engine.orders import epochs_at_once
-from regjax.engine.pace import Pace
 from regjax.engine.packing import Chunk, Wave, Waves, lane_of, stack
 from regjax.engine.progress import Progress, Report
 from regjax.engine.recorder import Recorder
@@ -37,6 +37,7 @@ from regjax.store.database import StoreError, StoreOSError
 from regjax.study.design import Design
 from regjax.study.groups import Group
 from regjax.study.plan import Plan
+from regjax.study.provenance import loop_of
 from regjax.study.results import Results
 
 # Seconds between two reports. The progress of a million networks takes a good part of a second to find: after
@@ -80,7 +81,7 @@ class Scheduler:
         inputs = Inputs(design)
         self.inputs = inputs if workers.on_host and inputs.fit else None
         self.notes: list[str] = []
-        self.pace = Pace(plan.groups, design.padded.x.shape[1], accelerated=workers.accelerated)
+        self.pace = pace.Pace(plan.groups, design.padded.x.shape[1], accelerated=workers.accelerated)
         self.programs = Programs(workers.submit_compiling)
         # The step that rows are trained to, and wait at; None is their last one.
         self.until: int | None = None
@@ -236,7 +237,7 @@ class Scheduler:
             self.signals.answer()
             while len(flying) < self._at_once and (chunk := self._next(wait=not flying)) is not None:
                 future, task = self._submitted(chunk, flying)
-                chunk.wave.busy.append(chunk.step)
+                chunk.wave.busy.append(chunk)
                 flying[future] = chunk, task
             if not flying and (self.checkpoints is None or not self.checkpoints.with_others):
                 break
@@ -253,6 +254,11 @@ class Scheduler:
                 self.reported = time.perf_counter()
                 took = self.reported - began
                 self.report_every = REPORT_SECONDS if took < DEAR_REPORT else RARELY * took
+
+    @property
+    def _num_workers(self) -> int:
+        """Number of tasks that can be in work."""
+        return cluster.capacity if (cluster := self.workers.cluster) else self.plan.num_workers
 
     @property
     def _at_once(self) -> int:
@@ -285,7 +291,7 @@ class Scheduler:
             if error is not None and not killed and not is_out_of_memory(error):
                 raise error
             del flying[future]
-            chunk.wave.busy.remove(chunk.step)
+            chunk.wave.busy.remove(chunk)
             if killed:
                 self._give_up(chunk, error)
             elif error is not None:
@@ -355,7 +361,7 @@ class Scheduler:
         """Returns `ends` and `measured` of the next task of a chunk, of about `pace.TASK_SECONDS`."""
         wave, config = chunk.wave, self.waves.groups[chunk.wave.group].config
         if chunk.step not in wave.ends:
-            steps = self.pace.steps(wave.group)
+            steps = self.pace.steps(wave.group, self._num_workers)
             wave.ends[chunk.step] = ends_from(config, chunk.step, steps, self._last(config))
         return wave.ends[chunk.step]
 
@@ -383,7 +389,7 @@ class Scheduler:
         group = self.waves.groups[wave.group]
         shape = task.shape  # the group's chunks may have been halved meanwhile
         rows = np.array([row for _, _, row in chunk.places])
-        self._record(chunk, task, done)
+        self.recorder.record_chunk(chunk.places, task, done, group.config)
         here = done.how or how(self.design, group._replace(slots=shape[0], lanes=shape[1]))
         self.recorder.trained(rows, chunk.step, done.seconds / len(rows), here)
         self.pace.take(wave.group, done.stop - chunk.step, done.seconds - done.moving, done.moving)
@@ -399,6 +405,10 @@ class Scheduler:
             elif shape != (group.slots, group.lanes) or not self.waves.goes_on(chunk, ~finished):
                 self.waves.loosen(chunk, ~finished)
         self.waves.pack(wave)
+        # At the end, no worker shall be idle while another has much to do.
+        more = self.pace.seconds(wave.group, self._last(group.config) - done.stop) > pace.TASK_SECONDS / 2
+        if more and loop_of(here) == "native" and self.waves.divide(wave.group, self._num_workers):
+            self.waves.repack(wave.group, ~finished)
 
     def _hold(self, chunk: Chunk, group: Group) -> None:
         """Lets the unfinished rows of a chunk wait at its step: in the store, or in memory without one."""
@@ -415,16 +425,6 @@ class Scheduler:
         states = stack(list(going.values()), (len(rows),))
         self.checkpoints.save(self.recorder, group, rows, states, chunk.step)
         self.checkpoints.release(rows)  # whichever process comes first goes on with them
-
-    def _record(self, chunk: Chunk, task: Task, done: ChunkDone) -> None:
-        """Hands the records of a task to the recorder."""
-        if not done.records:
-            return
-        i, j, rows = (np.array(part) for part in zip(*chunk.places, strict=True))
-        measured = [s for s, taken in zip(task.ends, task.measured, strict=True) if taken and s <= done.stop]
-        steps = np.array(([0] if task.start == 0 else []) + measured)
-        found = {n: v[:, i, j] for n, v in done.records.items()}
-        self.recorder.record(rows, steps, found, self.waves.groups[chunk.wave.group].config)
 
     def _give_up(self, chunk: Chunk, error: BaseException | None) -> None:
         """Trains the rows of a chunk no more, and says so."""
@@ -460,7 +460,7 @@ class Scheduler:
             running = concurrent.futures.wait([f for f in flying if f not in waiting], LAST_SECONDS).not_done
             waiting += running
         for future, (chunk, task) in flying.items():
-            chunk.wave.busy.remove(chunk.step)
+            chunk.wave.busy.remove(chunk)
             if future in waiting or future.exception() is not None:
                 chunk.wave.ready.append(chunk)  # as it was before the task
             else:

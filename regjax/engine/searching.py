@@ -19,7 +19,7 @@ from regjax.engine.progress import Report
 from regjax.engine.refit import on_splits
 from regjax.engine.rungs import Standing, climb
 from regjax.engine.sweep import run, scheduled
-from regjax.engine.workers import platform
+from regjax.engine.workers import place, platform
 from regjax.native.build import compiler
 from regjax.store.store import Store
 from regjax.study.design import Design
@@ -52,11 +52,8 @@ class Work(NamedTuple):
 
     def plan(self, design: Design, keep: Keep = "none") -> Plan:
         """Returns the plan of a design, with chunks of one shape on a CPU."""
-        backend = platform()
-        plan = make_plan(
-            design, workers=self.workers, keep=keep, kernel=self.kernel_of(design), backend=backend
-        )
-        if backend != "cpu":
+        plan = make_plan(design, workers=self.workers, keep=keep, kernel=self.kernel_of(design), **place())
+        if platform() != "cpu":
             return plan
         shapes = (SHAPE if group.kernel == "native" else XLA_SHAPE for group in plan.groups)
         groups = (

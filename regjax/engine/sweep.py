@@ -24,7 +24,7 @@ from regjax.engine.probe import predicted
 from regjax.engine.progress import Report, reporter
 from regjax.engine.recorder import Recorder
 from regjax.engine.scheduler import Scheduler
-from regjax.engine.workers import Executor, num_workers, platform, workers_of
+from regjax.engine.workers import Executor, num_workers, place, workers_of
 from regjax.native.library import find
 from regjax.store.store import Store, StoredSweep
 from regjax.study.design import Design, part_of
@@ -213,7 +213,7 @@ def _planned(
     kernel: Kernel = "auto",
 ) -> Plan:
     workers = num_workers(executor, workers)
-    return make_plan(design, questions, workers=workers, keep=keep, backend=platform(), kernel=kernel)
+    return make_plan(design, questions, workers=workers, keep=keep, kernel=kernel, **place())
 
 
 def _built(design: Design, plan: Plan) -> Plan:

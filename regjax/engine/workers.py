@@ -95,6 +95,15 @@ def platform() -> str:
     return jax.default_backend() if cluster is None else cluster.backend
 
 
+def place() -> dict[str, Any]:
+    """Returns `backend` and `devices` of `make_plan`: where sweeps are trained.
+
+    Each worker of a cluster is a device, among which the rows of a group are divided.
+    """
+    cluster = CLUSTER.get()
+    return {"backend": platform(), "devices": None if cluster is None else cluster.capacity}
+
+
 @contextlib.contextmanager
 def workers_of(executor: Executor | None, num_threads: int, *, here: bool = False) -> Iterator[Workers]:
     """Yields workers: those of the cluster that `within` connected, of the executor, or a pool of threads.

@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from regjax.core.mlp import Params
 from regjax.engine.sweep import run
-from regjax.engine.workers import platform
+from regjax.engine.workers import place
 from regjax.sklearn.base import starting_from
 from regjax.sklearn.candidates import Swept, Trainer, asked_of, num_workers, places_of
 from regjax.sklearn.rungs import TrainedRows, with_steps
@@ -83,7 +83,7 @@ def train_path(design: Design, workers: int | None) -> tuple[TrainedRows, dict[i
         part, first = part_of(design, [number]), number * per
         fields = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
         one = _Started(**fields, starts=tuple(starts.get(first + i) for i in range(per)), whole=design)
-        plan = make_plan(one, workers=workers, keep="all", backend=platform())
+        plan = make_plan(one, workers=workers, keep="all", **place())
         results = run(one, plan=plan)
         own = slice(first, first + per)
         standing.diverged_at[own], standing.stopped_at[own] = results.diverged_at, results.stopped_at

@@ -22,7 +22,7 @@ from regjax.core.mlp import Params
 from regjax.core.train import TrainState
 from regjax.engine.progress import reporter
 from regjax.engine.sweep import scheduled
-from regjax.engine.workers import platform
+from regjax.engine.workers import place, platform
 from regjax.sklearn.candidates import Swept, Trainer, asked_of, num_workers, places_of
 from regjax.sklearn.together import RECORDS
 from regjax.sklearn.trained import Candidate, Fold, Work
@@ -104,11 +104,10 @@ class Climber:
         # the parameters are kept.
         every = num_batches * epochs_between_records(epochs)
         design = with_steps(self.design, [step + 1] * count, [every] * count)
-        backend = platform()
         if self.shapes is None:
-            plan = make_plan(design, workers=self.workers, keep="all", backend=backend)
+            plan = make_plan(design, workers=self.workers, keep="all", **place())
         else:
-            plan = stored_plan(design, self.shapes, "all", workers=self.workers, backend=backend)
+            plan = stored_plan(design, self.shapes, "all", workers=self.workers, backend=platform())
         with reporter(self.progress) as report, scheduled(design, plan=plan, report=report) as scheduler:
             self.shapes = shapes_of(scheduler.plan.groups)
             scheduler.held |= {row: self.states[row] for row in rows if row in self.states}

@@ -32,7 +32,7 @@ from regjax.core.mlp import Layer, Params
 from regjax.core.numpy_random import draw_orders
 from regjax.data.splits import Splits
 from regjax.engine.sweep import run
-from regjax.engine.workers import platform
+from regjax.engine.workers import place
 from regjax.sklearn.base import INSTEAD, RegMLP, is_plain
 from regjax.sklearn.epochs import Run, Trained, check_batches
 from regjax.sklearn.lbfgs import Fit, fit_many
@@ -379,7 +379,7 @@ def _trained(
         configs=tuple(configs), hparams=tuple(hparams), num_batches=tuple(batches), seeds=(0,),
         pairing="paired", standardize=False, notes=(), replicates=tuple(replicates[n] for n in names),
     )  # fmt: skip
-    plan = make_plan(design, workers=workers, keep="all", backend=platform())
+    plan = make_plan(design, workers=workers, keep="all", **place())
     results = run(design, plan=plan, rows=sorted(set(rows)))
     return [
         trained_row(results, row, fit.num_samples, fit.seed) for fit, row in zip(wanted, rows, strict=True)

@@ -17,7 +17,7 @@ from regjax.core.config import Config
 from regjax.core.hparams import ABSENT, PENALISED, without
 from regjax.engine import measures, pace, scheduler, sweep, tasks
 from regjax.engine import native as module
-from regjax.engine.packing import Chunk, Wave
+from regjax.engine.packing import Chunk, Wave, Waves
 from regjax.engine.replay import replay
 from regjax.native import build, library
 from regjax.store.store import Store
@@ -280,6 +280,39 @@ def test_a_stored_sweep_is_resumed_and_replayed_by_the_kernel(tmp_path, monkeypa
     monkeypatch.setattr(tasks, "find", lambda dtype: library.Found(None, "", "no compiler"))
     again = replay(path, 0)
     assert "loop was native, here not said" in again.elsewhere
+
+
+def test_the_last_chunks_are_divided_and_no_bit_changes(tmp_path, monkeypatch, kernel):
+    kernel()
+    grid = [{"learning_rate": rate, "l2": 0.7, "keep_prob": 0.9} for rate in (0.1, 0.2, 0.3, 0.4)]
+    options = {"grid": grid, "seeds": 10, "folds": 5, "workers": 12}  # for 8 chunks
+    whole, path = run(**options), tmp_path / "runs.sqlite"
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
+    found, divide = [], Waves.divide
+    monkeypatch.setattr(Waves, "divide", lambda *arguments: found.append(divide(*arguments)) or found[-1])
+    divided = run(**options)
+    assert any(found)
+    jax.tree.map(np.testing.assert_array_equal, (whole.records, whole.kept), (divided.records, divided.kept))
+    # A store goes on with what was divided.
+    with pytest.raises(KeyboardInterrupt):
+        run(path, progress=stop_after(12), **options)
+    with Store(path) as store:
+        begun = {
+            row for (row,) in store.query("SELECT row FROM sweep_rows JOIN checkpoints USING (identity)")
+        }
+    assert begun
+    from_start = set()
+    take = scheduler.Scheduler.take
+
+    def noted(self, chunk, task, done):
+        from_start.update(row for _, _, row in chunk.places if task.start == 0)
+        take(self, chunk, task, done)
+
+    monkeypatch.setattr(scheduler.Scheduler, "take", noted)
+    resumed = run(path, **options)
+    jax.tree.map(np.testing.assert_array_equal, (whole.records, whole.kept), (resumed.records, resumed.kept))
+    assert not from_start & begun
 
 
 def test_a_checkpoint_of_the_kernel_is_not_continued_by_xla(tmp_path, monkeypatch, kernel):

@@ -24,7 +24,7 @@ def waves_of(shape=(2, 4), shared=True, workers=2, configurations=5):
 def trained(waves, chunk, step):
     """What a worker makes of a chunk: every lane's state is its row and its step."""
     group = waves.groups[0]
-    chunk.wave.busy.remove(chunk.step)
+    chunk.wave.busy.remove(chunk)
     rows = chunk.lanes(group)
     if chunk.states is not None:
         np.testing.assert_array_equal(chunk.states["row"], rows)
@@ -35,7 +35,7 @@ def trained(waves, chunk, step):
 def taken(waves):
     chunk = waves.next()
     if chunk is not None:
-        chunk.wave.busy.append(chunk.step)
+        chunk.wave.busy.append(chunk)
     return chunk
 
 
@@ -117,7 +117,7 @@ def test_every_row_is_trained_to_its_end_whichever_stop_and_whatever_is_halved(s
         chunk = flying.pop(rng.integers(len(flying)))
         group = waves.groups[0]
         if rng.random() < 0.1 and group.chunk > 1 and len(chunk.slots) <= group.slots:
-            chunk.wave.busy.remove(chunk.step)
+            chunk.wave.busy.remove(chunk)
             halved = not flying
             if halved:  # as when memory runs out; chunks at work keep their shape
                 waves.halve(0)
@@ -186,6 +186,37 @@ def test_halving_takes_slots_first_and_lanes_of_the_last_one():
         waves.halve(0)
         shapes.append((waves.groups[0].slots, waves.groups[0].lanes))
     assert shapes == [(1, 4), (1, 2), (1, 1)]
+
+
+def test_chunks_are_divided_where_fewer_are_left_than_workers():
+    waves = waves_of((1, 8), shared=False, workers=4)
+    waves.open_wave(*waves.take_unopened(), {})  # 30 rows, four chunks
+    chunks = [next_of(waves) for _ in range(4)]
+    assert not waves.divide(0, 4)
+    for chunk in chunks[:2]:
+        trained(waves, chunk, 10)
+        waves.loosen(chunk, np.zeros(30, bool))
+    # Two chunks of 8 and of 6 rows are left, which become four when they come back.
+    assert waves.divide(0, 4)
+    assert not waves.divide(0, 4)
+    for chunk in chunks[2:]:
+        trained(waves, chunk, 10)
+        assert not waves.goes_on(chunk, np.ones(30, bool))
+        waves.loosen(chunk, np.ones(30, bool))
+    waves.pack(chunks[2].wave)
+    parts = [next_of(waves) for _ in range(4)]
+    assert sorted(len(chunk.places) for chunk in parts) == [2, 4, 4, 4]
+    for chunk in parts:
+        trained(waves, chunk, 20)  # of the same shape as before, and with the states of its rows
+        assert chunk.states["row"].shape == (1, 8)
+        assert waves.goes_on(chunk, np.ones(30, bool))
+    assert waves.divide(0, 99)
+    assert waves.divide(0, 99)
+    assert not waves.divide(0, 99)  # of one network each
+    # What is trained next is in full chunks again, and those are not divided while others are to come.
+    waves.restrict(np.ones(30, bool))
+    assert waves.filled == [(1, 8)]
+    assert not waves.divide(0, 99)
 
 
 def test_waiting_rows_are_withdrawn_with_their_states_told_before():

@@ -3,13 +3,16 @@
 import concurrent.futures
 import contextlib
 import threading
+from types import SimpleNamespace
 
 import jax
 import pytest
-from small import run
+from small import CONFIG, run
 from sweeps import assert_same
 
-from regjax.engine.workers import num_workers, on_device, workers_of
+from regjax.engine.workers import CLUSTER, num_workers, on_device, place, workers_of
+from regjax.study.plan import make_plan
+from regjax.study.resolve import make_design
 
 pytestmark = pytest.mark.bits
 
@@ -43,6 +46,18 @@ def test_how_many_workers():
     assert num_workers(None, 5) == 5
     with pytest.raises(TypeError, match=r"executor must be a concurrent.futures.Executor, got int"):
         num_workers(3, None)
+
+
+def test_rows_are_divided_among_the_accelerators_of_a_cluster():
+    design = make_design("two_regions", CONFIG, {"l2": [0, 1]}, seeds=4, folds=3)
+    (here,) = make_plan(design, backend="gpu", devices=1).groups
+    token = CLUSTER.set(SimpleNamespace(capacity=4, backend="gpu"))
+    try:
+        (there,) = make_plan(design, workers=num_workers(None, None), **place()).groups
+    finally:
+        CLUSTER.reset(token)
+    assert (here.chunk, there.chunk) == (24, 6)
+    assert place() == {"backend": jax.default_backend(), "devices": None}
 
 
 def test_threads_are_not_waited_for():
