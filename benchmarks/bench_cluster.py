@@ -151,7 +151,7 @@ class Simulated(Cluster):
         self.sent = self.received = self.requests = 0
         self.kind, self.notes = {"device": "cpu: cpu"}, []
         self.capacity, self.room = workers, workers * (1 + AHEAD)
-        self._seats = {f"worker-{k}": clusters._Seat(f"worker-{k}", 1) for k in range(workers)}
+        self._seats = {f"worker-{k}": clusters._Seat(f"worker-{k}", str(k), 1) for k in range(workers)}
         self._free = dict.fromkeys(self._seats, 0.0)
         self._queue, self._where, self.client = clusters.deque(), {}, None
         self._heap: list[Any] = []

@@ -60,7 +60,6 @@ TESTED_IN = {
     "core.numpy_random": "data/test_loaders.py",
     "core.settings": "engine/test_settings.py",
     "data.ties": "data/test_splits.py",
-    "engine.pace": "engine/test_accelerated.py",
     "engine.replicates": "engine/test_lanes.py",
     "engine.confirming": "engine/test_tune.py",
     "engine.connecting": "engine/test_cluster.py",

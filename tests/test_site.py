@@ -123,7 +123,7 @@ def test_nothing_is_asked_of_the_network(site):
         assert not re.search(r"(?:url\(|@import )[\"']?(?:https?:)?//", path.read_text("utf-8")), path
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_broken_link_ends_the_build(tmp_path):
     for path in ROOT.iterdir():
         if path.name in ("mkdocs.yml", "regjax", "examples", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
@@ -139,8 +139,7 @@ def test_a_broken_link_ends_the_build(tmp_path):
     assert "#nowhere" in said
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_the_first_hit_answers(question, site, driver):
     for kind in ("browser", "performance"):

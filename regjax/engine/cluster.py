@@ -81,9 +81,10 @@ class _Errand:
 
 @dataclasses.dataclass(eq=False)
 class _Seat:
-    """A worker: its address, how many chunks it trains at a time, and those that it has, in their order."""
+    """A worker: its address and Dask's id, how many chunks it trains at a time, and those that it has."""
 
     address: str
+    id: str
     threads: int
     status: str = "running"
     errands: list[_Errand] = dataclasses.field(default_factory=list)
@@ -158,9 +159,9 @@ class Cluster:
         # A cluster that adapts begins without workers, and starts one when it is asked for something.
         first = self.client.submit(kind_of_worker, pure=False)
         with self._known:
-            self._known.wait_for(
-                lambda: (self._seats or self._refused) and not self._asked, timeout=WORKER_SECONDS
-            )
+            self._known.wait_for(lambda: self._seats or self._refused, timeout=WORKER_SECONDS)
+            # One that stands still holds up nobody: its kind is compared when it answers.
+            self._known.wait_for(lambda: not self._asked, timeout=ANSWER_SECONDS)
             refused, seats = list(self._refused.values()), dict(self._seats)
         first.release()
         if refused:
@@ -264,7 +265,9 @@ class Cluster:
                 self._begin_return()
             return
         self._blind = 0
-        for address in [address for address in self._seats if address not in found]:
+        # One that died and was started again may have the same address.
+        ids = {address: worker["id"] for address, worker in found.items()}
+        for address in [address for address, seat in self._seats.items() if ids.get(address) != seat.id]:
             seat = self._seats.pop(address)
             for place, errand in enumerate(seat.errands):
                 # Those behind only waited there, and a worker that retires kills nobody.
@@ -279,7 +282,7 @@ class Cluster:
                 self._settle(self._seats[address], worker.get("status", "running"), now)
             elif address not in self._refused and self._asked.get(address, 0) <= now:
                 self._asked[address] = now + WORKER_SECONDS
-                self._in_thread(self._ask, client, address, worker["nthreads"])
+                self._in_thread(self._ask, client, address, worker)
 
     def _settle(self, seat: _Seat, status: str, now: float) -> None:
         """Takes in that a worker is there: what failed to come back from it is sent again."""
@@ -292,7 +295,7 @@ class Cluster:
             self._again(errand, errand.failed[1])
         seat.status = "silent" if any(errand.failed for errand in seat.errands) else status
 
-    def _ask(self, client: Client, address: str, threads: int) -> None:
+    def _ask(self, client: Client, address: str, worker: dict[str, Any]) -> None:
         """Asks a worker what it is, in a thread of its own: one that stands still answers nobody."""
         ask: Any = partial(client.run, workers=[address], on_error="return")
         kind: Any = None
@@ -308,11 +311,12 @@ class Cluster:
                 kind = ask(kind_of_worker)[address]
         except Exception as error:  # it is gone, or busy: it is asked again
             kind = error
-        self._events.put(partial(self._answered, client, address, threads, kind))
+        self._events.put(partial(self._answered, client, address, worker, kind))
 
-    def _answered(self, client: Client, address: str, threads: int, kind: Any) -> None:
+    def _answered(self, client: Client, address: str, worker: dict[str, Any], kind: Any) -> None:
         """Takes a worker in, or refuses it, by what it says of itself."""
-        if client is not self.client:
+        # An answer to an earlier question, of a worker that has been asked again.
+        if client is not self.client or address not in self._asked or address in self._seats:
             return
         if isinstance(kind, OSError | KeyError | TimeoutError):
             self._asked[address] = time.monotonic() + ANSWER_SECONDS
@@ -328,7 +332,7 @@ class Cluster:
                 self._refused[address] = why
                 self.notes.append(why)
             else:
-                self._seats[address] = _Seat(address, threads)
+                self._seats[address] = _Seat(address, worker["id"], worker["nthreads"])
 
     def _differs(self, address: str, kind: dict[str, str]) -> str:
         """Returns why a worker of another kind than the first may not be used, or ""."""
@@ -433,7 +437,7 @@ class Cluster:
         self._returning = True
         for seat in self._seats.values():
             for errand in seat.errands:
-                errand.turn += 1
+                errand.turn, errand.failed = errand.turn + 1, None
                 self._queue.append(errand)
         self._seats, self._refused, self._asked, self._where = {}, {}, {}, {}
         self._in_thread(self._return)

@@ -17,8 +17,8 @@ from regjax.study.records import num_params
 TASK_SECONDS = 1.0
 # The same for rows that may stop early: their lanes become free more often.
 STOPPING_SECONDS = 0.1
-# Workers up to which tasks are so short. With more of them each task is longer: the host takes several
-# milliseconds for each task of a cluster.
+# Workers of a cluster up to which the host answers them all once in TASK_SECONDS: it takes several
+# milliseconds for each task. With more of them each task is longer.
 MANY_WORKERS = 32
 # A task's steps should take so many times as long as moving its inputs, but no longer than TASK_SECONDS.
 LEAST_SHARE = 5
@@ -56,16 +56,22 @@ class Pace:
         """Returns the seconds that a task of a group should take."""
         return min(TASK_SECONDS, STOPPING_SECONDS) if self.groups[index].stops_early else TASK_SECONDS
 
-    def seconds(self, index: int, steps: int) -> float:
-        """Returns about how many seconds a chunk of a group takes for so many steps."""
-        return steps * self.step_seconds[index]
+    def seconds(self, index: int, steps: int, part: float = 1.0) -> float:
+        """Returns about how many seconds a part of a chunk of a group takes for so many steps."""
+        return steps * self.step_seconds[index] * part
 
-    def steps(self, index: int, workers: int = 1) -> int:
-        """Returns the steps that the next task of a group should take, at least 1, for so many workers."""
+    def steps(self, index: int, workers: int = 1, part: float = 1.0) -> int:
+        """Returns the steps that the next task of a group should take, at least 1.
+
+        Args:
+            index: number of the group.
+            workers: number of workers of a cluster.
+            part: the part of a chunk that holds rows, where the others are not trained.
+        """
         # Large inputs that are moved for few steps would take more time than the steps.
         least = min(TASK_SECONDS, LEAST_SHARE * self._moving[index])
-        wanted = max(self.task_seconds(index), least) * max(1.0, workers / MANY_WORKERS)
-        steps = max(1, int(wanted / self.step_seconds[index]))
+        wanted = max(self.task_seconds(index), least, TASK_SECONDS * workers / MANY_WORKERS)
+        steps = max(1, int(wanted / self.seconds(index, 1, part)))
         return min(steps, FIRST_STEPS) if self.accelerated and not self._longest[index] else steps
 
     def take(self, index: int, steps: int, seconds: float, moving: float) -> None:
@@ -74,7 +80,7 @@ class Pace:
         Args:
             index: number of the group.
             steps: its steps.
-            seconds: seconds of a worker, without `moving`.
+            seconds: seconds of a worker for a whole chunk, without `moving`.
             moving: seconds in which data went to the device.
         """
         self._moving[index] += 0.5 * (moving + self.stacking - self._moving[index])

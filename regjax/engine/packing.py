@@ -130,7 +130,6 @@ class Waves:
     def restrict(self, wanted: np.ndarray) -> None:
         """Makes the wanted rows those that are in no wave: `wanted` is `(rows,)`, bool; no wave is open."""
         self.unopened = [[row for row in members if wanted[row]] for members in self._members]
-        self.filled = [(group.slots, group.lanes) for group in self.groups]
 
     def give_back(self, row: int) -> None:
         """Puts a row that another process left unfinished back among the rows without a wave."""
@@ -161,6 +160,7 @@ class Waves:
             return None
         rows, size = self.unopened[index], self._wave_chunks(index, alone) * self.groups[index].chunk
         self.unopened[index] = rows[size:]
+        self.filled[index] = self.groups[index].slots, self.groups[index].lanes
         return index, rows[:size]
 
     def open_wave(self, index: int, rows: Iterable[int], begun: dict[int, tuple[int, TrainState]]) -> None:
@@ -259,6 +259,10 @@ class Waves:
         self.filled[index] = (slots // 2, lanes) if slots > 1 else (1, lanes // 2)
         return True
 
+    def part(self, index: int) -> float:
+        """Returns the part of a group's chunks that holds rows: 1 until they are divided."""
+        return math.prod(self.filled[index]) / self.groups[index].chunk
+
     def repack(self, index: int, going: np.ndarray) -> None:
         """Packs the waiting rows of a group again, in chunks of the group's present shape.
 
@@ -305,6 +309,7 @@ class Waves:
         most, lanes = self.filled[wave.group]
         # A row at an earlier step may still arrive here and fill a slot; without one, no slot waits.
         last = not any(c.step < step for c in wave.busy) and not any(c.step < step for c in wave.ready)
+        last = last or self.part(wave.group) < 1  # at the end of a sweep none waits for others
         slots: list[list[int]] = []
         for rows in self._by_slot(group, loose):
             slots += [rows[i : i + lanes] for i in range(0, len(rows), lanes)]

@@ -135,7 +135,7 @@ def predicted(scheduler: Scheduler) -> float:
             chunk = Chunk(Wave(index), [rows[: group.lanes]] * group.slots, 0, None)
             count = math.ceil(len(rows) / group.chunk)
             busy = itertools.islice(
-                itertools.cycle(scheduler.devices), min(plan.num_workers, default_workers(), count)
+                itertools.cycle(scheduler.workers.numbers), min(plan.num_workers, default_workers(), count)
             )
             trial = Trial(scheduler.next_task(chunk), group.config, scheduler.workers, tuple(busy))
             seconds = scheduler.pace.task_seconds(index)

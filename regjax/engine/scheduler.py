@@ -309,7 +309,7 @@ class Scheduler:
             if rows and not self.programs.knows(index):
                 chunk = Chunk(Wave(index), [rows[: self.waves.groups[index].lanes]], 0, None)
                 task, config = self.next_task(chunk), self.waves.groups[index].config
-                each = (task._replace(device=device) for device in self.devices)
+                each = (task._replace(device=device) for device in self.workers.numbers)
                 self.programs.begin(index, each, min(config.eval_every, config.num_steps))
 
     # -- tasks ------------------------------------------------------------------------------------------
@@ -342,18 +342,12 @@ class Scheduler:
                     self.steps_done[row] = step
             self.waves.open_wave(index, rows, begun)
 
-    @property
-    def devices(self) -> list[int | None]:
-        """Returns the numbers of the devices that tasks name; None for the only one."""
-        count = self.workers.devices
-        return [None] if count == 1 else list(range(count))
-
     def _device_for(self, chunk: Chunk, flying: Flying) -> int | None:
         """Returns a device with the fewest tasks in work: the chunk's last one, else that of fewest tasks."""
         if self.workers.devices == 1:
             return None
         load = collections.Counter(task.device for _, task in flying.values() if isinstance(task, ChunkTask))
-        best = min(self.devices, key=lambda d: (load[d], d != chunk.device, self.given[d or 0]))
+        best = min(self.workers.numbers, key=lambda d: (load[d], d != chunk.device, self.given[d or 0]))
         self.given[best or 0] += 1
         return best
 
@@ -361,7 +355,8 @@ class Scheduler:
         """Returns `ends` and `measured` of the next task of a chunk, of about `pace.TASK_SECONDS`."""
         wave, config = chunk.wave, self.waves.groups[chunk.wave.group].config
         if chunk.step not in wave.ends:
-            steps = self.pace.steps(wave.group, self._num_workers)
+            workers = self._num_workers if self.workers.cluster else 1
+            steps = self.pace.steps(wave.group, workers, self.waves.part(wave.group))
             wave.ends[chunk.step] = ends_from(config, chunk.step, steps, self._last(config))
         return wave.ends[chunk.step]
 
@@ -392,7 +387,10 @@ class Scheduler:
         self.recorder.record_chunk(chunk.places, task, done, group.config)
         here = done.how or how(self.design, group._replace(slots=shape[0], lanes=shape[1]))
         self.recorder.trained(rows, chunk.step, done.seconds / len(rows), here)
-        self.pace.take(wave.group, done.stop - chunk.step, done.seconds - done.moving, done.moving)
+        # The native kernel trains no lane without a row.
+        native = loop_of(here) == "native"
+        seconds = (done.seconds - done.moving) * (group.chunk / len(rows) if native else 1)
+        self.pace.take(wave.group, done.stop - chunk.step, seconds, done.moving)
         self.steps_done[rows] = done.stop
         at_its_end = done.stop == group.config.num_steps
         self.recorder.finish_chunk(chunk.places, done, at_its_end=at_its_end)
@@ -406,8 +404,10 @@ class Scheduler:
                 self.waves.loosen(chunk, ~finished)
         self.waves.pack(wave)
         # At the end, no worker shall be idle while another has much to do.
-        more = self.pace.seconds(wave.group, self._last(group.config) - done.stop) > pace.TASK_SECONDS / 2
-        if more and loop_of(here) == "native" and self.waves.divide(wave.group, self._num_workers):
+        left = self.pace.seconds(
+            wave.group, self._last(group.config) - done.stop, self.waves.part(wave.group)
+        )
+        if native and left > pace.TASK_SECONDS / 2 and self.waves.divide(wave.group, self._num_workers):
             self.waves.repack(wave.group, ~finished)
 
     def _hold(self, chunk: Chunk, group: Group) -> None:

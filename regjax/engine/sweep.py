@@ -24,7 +24,7 @@ from regjax.engine.probe import predicted
 from regjax.engine.progress import Report, reporter
 from regjax.engine.recorder import Recorder
 from regjax.engine.scheduler import Scheduler
-from regjax.engine.workers import Executor, num_workers, place, workers_of
+from regjax.engine.workers import CLUSTER, Executor, num_workers, place, workers_of
 from regjax.native.library import find
 from regjax.store.store import Store, StoredSweep
 from regjax.study.design import Design, part_of
@@ -220,6 +220,8 @@ def _built(design: Design, plan: Plan) -> Plan:
     """Returns a plan whose native kernel is built; one for XLA, with a note, where it cannot be."""
     dtypes = {group.config.dtype for group in plan.groups if group.kernel == "native"}
     why = next((found.why for found in map(find, sorted(dtypes)) if found.library is None), None)
+    if dtypes and (cluster := CLUSTER.get()) is not None and cluster.kind["kernel"] == "none":
+        why = "the workers of the cluster have no compiler"
     if why is None:
         return plan
     by_xla = make_plan(design, workers=plan.num_workers, keep=plan.keep, kernel="xla")

@@ -47,6 +47,8 @@ class Elsewhere(Protocol):
     room: int
     # Sentences on workers that were refused, or differ.
     notes: list[str]
+    # What the bits of their results depend on, as `remote.kind_of_worker` says it.
+    kind: dict[str, str]
 
     @property
     def backend(self) -> str:
@@ -83,6 +85,11 @@ class Workers(NamedTuple):
     resident: bool
     on_host: bool = False
     cluster: Elsewhere | None = None
+
+    @property
+    def numbers(self) -> list[int | None]:
+        """The numbers of the devices that tasks name; None for the only one."""
+        return [None] if self.devices == 1 else list(range(self.devices))
 
 
 # The cluster that sweeps without an executor of their own are trained on, such as those of a search.

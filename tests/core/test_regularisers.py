@@ -274,8 +274,7 @@ def test_held_out_samples_change_no_bit_of_one_alone(name, batch_size):
     assert_same_and_finite(*twice_held_out(check_hparams(config, HParams(**values)), config))
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 @pytest.mark.parametrize("name", [name for name in ON if name not in ("clip_norm", "patience")])
 def test_on_does_something(name):

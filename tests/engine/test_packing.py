@@ -215,8 +215,9 @@ def test_chunks_are_divided_where_fewer_are_left_than_workers():
     assert not waves.divide(0, 99)  # of one network each
     # What is trained next is in full chunks again, and those are not divided while others are to come.
     waves.restrict(np.ones(30, bool))
-    assert waves.filled == [(1, 8)]
     assert not waves.divide(0, 99)
+    waves.take_unopened()
+    assert waves.filled == [(1, 8)]
 
 
 def test_waiting_rows_are_withdrawn_with_their_states_told_before():

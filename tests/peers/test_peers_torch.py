@@ -108,7 +108,7 @@ def same(one, other, atol=1e-9):
         np.testing.assert_allclose(np.asarray(b)[:, 0], other_b, rtol=1e-6, atol=atol)
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.nightly
 @pytest.mark.parametrize("l2", [0.0, 2.0])
 def test_adam_with_l2(l2):
     def make(weights, biases):

@@ -1,4 +1,4 @@
-"""Trains a sweep in pods of Kubernetes: `python kubernetes.py rows.csv --target y --image IMAGE --workers 8`.
+"""Trains a sweep in pods of Kubernetes: `python pods.py rows.csv --target y --image IMAGE --workers 8`.
 
 Needs `pip install 'regjax[dask]' dask-kubernetes` here, Dask's operator in the cluster, and an image in which
 `pip install 'regjax[dask]'` was run with the same versions as here.
