@@ -159,8 +159,8 @@ class Poison(distributed.WorkerPlugin):
 
     name = "poison"
 
-    def __init__(self, row, error=None):
-        self.row, self.error = row, error
+    def __init__(self, row, error=None, least=2):
+        self.row, self.error, self.least = row, error, least
 
     def setup(self, worker):
         from regjax.engine import remote
@@ -171,7 +171,7 @@ class Poison(distributed.WorkerPlugin):
             if any(row == self.row for _, _, row in chunk.places):
                 if self.error is None:
                     os._exit(1)
-                if group.chunk > 1:
+                if group.chunk >= self.least:
                     raise self.error
             return self.before(design, group, chunk, *arguments)
 
@@ -227,6 +227,13 @@ def test_out_of_memory_halves_chunks(cluster, plain, poisoned):
     assert any("out of memory: chunks of" in note for note in found.notes)
     # A chunk of another size rounds otherwise.
     np.testing.assert_allclose(found.values("val_loss"), plain.values("val_loss"), rtol=1e-5)
+
+
+@pytest.mark.nightly
+def test_a_network_that_no_worker_can_hold_is_one_line(cluster, poisoned):
+    poisoned(0, MemoryError("too much"), 1)
+    with pytest.raises(MemoryError, match=r"^one network must fit into memory, and does not: too much$"):
+        trained(cluster)
 
 
 def other_processor(name):
@@ -312,14 +319,8 @@ def test_the_command_line_trains_there_and_another_process_watches(cluster, tmp_
 
 @pytest.mark.nightly
 def test_a_search_is_trained_there_with_the_same_answer(cluster):
-    asked = {
-        "budget": "60 networks",
-        "confirm": 0.3,
-        "folds": 2,
-        "seeds": 2,
-        "progress": False,
-        "config": CONFIG,
-    }
+    asked = {"budget": "60 networks", "confirm": 0.3, "folds": 2, "seeds": 2, "progress": False}
+    asked["config"] = CONFIG
     space = {"l2": "loguniform(0.1, 10)", "learning_rate": [0.1, 0.3]}
     here = regjax.tune("two_regions", space, **asked)
     there = regjax.tune("two_regions", space, executor=cluster, **asked)

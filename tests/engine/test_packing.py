@@ -213,11 +213,18 @@ def test_chunks_are_divided_where_fewer_are_left_than_workers():
     assert waves.divide(0, 99)
     assert waves.divide(0, 99)
     assert not waves.divide(0, 99)  # of one network each
-    # What is trained next is in full chunks again, and those are not divided while others are to come.
+    # What is trained next is in full chunks again.
     waves.restrict(np.ones(30, bool))
-    assert not waves.divide(0, 99)
     waves.take_unopened()
     assert waves.filled == [(1, 8)]
+
+
+def test_chunks_are_divided_only_once_no_others_are_to_come():
+    waves = waves_of((1, 8), shared=False, workers=2)
+    waves.open_wave(*waves.take_unopened(alone=False), {})  # two chunks, and 14 rows are to come
+    assert not waves.divide(0, 99)
+    waves.open_wave(*waves.take_unopened(), {})
+    assert waves.divide(0, 99)
 
 
 def test_waiting_rows_are_withdrawn_with_their_states_told_before():
