@@ -34,7 +34,7 @@ from regjax.engine import cluster as clusters
 from regjax.engine.cluster import AHEAD, Cluster
 from regjax.engine.connecting import connected, within
 from regjax.engine.lanes import ChunkDone
-from regjax.engine.remote import ChunkRequest, Held, nbytes, run_request
+from regjax.engine.remote import ChunkRequest, Held, kind_of_worker, nbytes, run_request
 from regjax.engine.workers import CLUSTER
 
 # Of the network that is assumed where workers are simulated: seconds of a message, bytes per second.
@@ -149,7 +149,7 @@ class Simulated(Cluster):
         self.costs, self.rng = costs, np.random.default_rng(0)
         self.now, self.busy, self.waited = 0.0, 0.0, 0.0
         self.sent = self.received = self.requests = 0
-        self.kind, self.notes = {"device": "cpu: cpu"}, []
+        self.kind, self.notes = kind_of_worker(), []
         self.capacity, self.room = workers, workers * (1 + AHEAD)
         self._seats = {f"worker-{k}": clusters._Seat(f"worker-{k}", str(k), 1) for k in range(workers)}
         self._free = dict.fromkeys(self._seats, 0.0)

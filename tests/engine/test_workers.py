@@ -10,6 +10,7 @@ import pytest
 from small import CONFIG, run
 from sweeps import assert_same
 
+from regjax.engine import sweep
 from regjax.engine.workers import CLUSTER, num_workers, on_device, place, workers_of
 from regjax.study.plan import make_plan
 from regjax.study.resolve import make_design
@@ -58,6 +59,20 @@ def test_rows_are_divided_among_the_accelerators_of_a_cluster():
         CLUSTER.reset(token)
     assert (here.chunk, there.chunk) == (24, 6)
     assert place() == {"backend": jax.default_backend(), "devices": None}
+
+
+def test_workers_without_a_compiler_train_by_xla(kernel):
+    kernel()
+    design = make_design("two_regions", CONFIG, {"l2": [0, 1]}, seeds=4, folds=3)
+    planned = make_plan(design, kernel="native")
+    token = CLUSTER.set(SimpleNamespace(capacity=4, backend="cpu", kind={"kernel": "none"}))
+    try:
+        found = sweep._built(design, planned)
+    finally:
+        CLUSTER.reset(token)
+    assert {group.kernel for group in sweep._built(design, planned).groups} == {"native"}
+    assert {group.kernel for group in found.groups} == {"xla"}
+    assert found.notes[-1].endswith("the workers of the cluster have no compiler")
 
 
 def test_threads_are_not_waited_for():
