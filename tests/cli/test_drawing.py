@@ -34,6 +34,7 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_trained(arguments, t
     assert os.listdir(tmp_path / "o") == []
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("command", ["plot", "report"])
 def test_commands_that_only_draw_say_it_in_a_line(command, tmp_path, monkeypatch):

@@ -42,6 +42,7 @@ def test_of_real_targets(x64):
     assert found["rmse"] == pytest.approx(reference.root_mean_squared_error(y.T, z.T, sample_weight=w))
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_r2_of_early_stopping_is_scikit_learns(weighted, x64):

@@ -51,6 +51,7 @@ def test_pair_is_the_contract_of_custom_vjp(x64):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-14), ours, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("sizes", [(2, 1), (5, 3), (2, 20, 3, 1), (4, 3, 3, 3, 3, 2)])
 def test_masks_of_ones_and_no_masks_are_the_same(sizes):

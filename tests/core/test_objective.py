@@ -47,6 +47,7 @@ def test_one_strength_per_layer(x64):
     np.testing.assert_allclose(penalty(params, per_layer), expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("loss", get_args(Loss))
 def test_gradient_without_masks_and_with_batch_sizes(loss, x64):

@@ -79,6 +79,7 @@ def test_epoch_order_puts_held_out_samples_last():
     assert len(orders) > 10
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("shapes", [[(20, 2), (3, 20), (1, 3)], [(1, 1)], [(37, 5), (5, 37)]])
 def test_normals_are_those_of_jax_random(shapes):

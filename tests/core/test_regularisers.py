@@ -421,6 +421,7 @@ def test_partners_are_a_permutation_of_the_training_samples_alone():
     assert len(seen) == 20
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
 def test_mixing_weights_are_beta(alpha):

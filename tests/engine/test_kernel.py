@@ -45,6 +45,7 @@ def test_every_activation_optimizer_and_loss(activation, optimizer, outputs, rea
         agree(options, values, {"real": real}, tile)
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(1)
 @BOTH
 def test_several_labels_of_a_sample(tile):

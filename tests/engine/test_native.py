@@ -259,6 +259,7 @@ def test_parameters_do_not_depend_on_neighbours_or_workers(kernel):
             jax.tree.map(np.testing.assert_array_equal, alone.kept[row], whole.kept[4 * index + row])
 
 
+@pytest.mark.slow
 def test_a_stored_sweep_is_resumed_and_replayed_by_the_kernel(tmp_path, monkeypatch, kernel):
     kernel()
     whole, path = run(), tmp_path / "runs.sqlite"

@@ -56,6 +56,7 @@ def test_a_sweep_is_single_training(batch_size):
             np.testing.assert_allclose(a.w, b.w, atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("options", [{}, {"standardize": True}, {"dtype": "float64"}])
 @pytest.mark.bits

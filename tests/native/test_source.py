@@ -54,6 +54,7 @@ def ulps(found, exact):
     return np.abs((found - exact) / np.spacing(np.abs(rounded)))
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("which", "f", "low", "high", "most"),

@@ -274,6 +274,7 @@ def test_regularisers_act_on_several_labels():
 # -- what is printed, and attributes -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "own",

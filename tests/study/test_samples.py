@@ -93,6 +93,7 @@ def _whole(label):
         return label
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("labels", [[1, 26], ["NA", "None"], [-1.0, 1.0]], ids=str)
 def test_the_same_classes_give_the_same_network_to_the_bit(labels, tmp_path, reference):

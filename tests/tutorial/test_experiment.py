@@ -40,6 +40,7 @@ def streams():
     return run_experiment(*two_regions(), Settings(num_steps=10_000, numpy_rng=True, dtype="float64"))
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("name", "options"), [("none", {}), ("l2", {"lambd": 0.7}), ("dropout", {"keep_prob": 0.86})]

@@ -153,6 +153,7 @@ def test_plot_decision_boundary():
     plt.close(figure)
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize(("lambd", "keep_prob"), [(0, 1), (0.7, 1), (0, 0.86), (0.7, 0.86)])
 def test_model_is_a_loop_over_the_functions(lambd, keep_prob, capsys):
