@@ -35,7 +35,7 @@ from regjax.engine.cluster import AHEAD, Cluster
 from regjax.engine.connecting import connected, within
 from regjax.engine.lanes import ChunkDone
 from regjax.engine.remote import ChunkRequest, Held, kind_of_worker, nbytes, run_request
-from regjax.engine.workers import CLUSTER
+from regjax.engine.workers import trained_on
 
 # Of the network that is assumed where workers are simulated: seconds of a message, bytes per second.
 LATENCY, BANDWIDTH = 0.0005, 125e6
@@ -50,11 +50,14 @@ class Problem(NamedTuple):
     grid: Any
     folds: int
 
-    def sweep(self, networks: int, steps: int | None = None, **options: Any) -> Any:
+    def seeds(self, networks: int) -> int:
+        """Returns the number of seeds that make about so many networks."""
+        return max(1, round(networks / len(self.grid) / self.folds))
+
+    def sweep(self, networks: int, steps: int | None = None) -> Any:
         """Returns the results of about so many networks."""
-        seeds = max(1, round(networks / len(self.grid) / self.folds))
         config = self.config if steps is None else {**self.config, "num_steps": steps}
-        options = {"seeds": seeds, "folds": self.folds, "keep": "none", "kernel": "native"} | options
+        options = {"seeds": self.seeds(networks), "folds": self.folds, "keep": "none", "kernel": "native"}
         return regjax.sweep(self.data, config, self.grid, progress=False, **options)
 
 
@@ -76,12 +79,10 @@ class Task(NamedTuple):
     Attributes:
         work: its steps times its networks.
         seconds: the seconds in which it was trained.
-        turnaround: the seconds from its submission to its result.
     """
 
     work: int
     seconds: float
-    turnaround: float
 
 
 class Costs(NamedTuple):
@@ -202,16 +203,12 @@ class Simulated(Cluster):
         return concurrent.futures._base.DoneAndNotDoneFutures(done, set(flying) - done)
 
 
-def simulated(problem: Problem, networks: int, workers: int, costs: Costs, **options: Any) -> dict[str, Any]:
+def simulated(problem: Problem, networks: int, workers: int, costs: Costs) -> dict[str, Any]:
     """Returns the wall-clock seconds of a sweep on made-up workers, and where they went."""
     cluster = Simulated(workers, costs)
-    token = CLUSTER.set(cluster)
-    try:
-        with mock.patch("concurrent.futures.wait", cluster.wait):
-            cluster._left = time.perf_counter()
-            results = problem.sweep(networks, **options)
-    finally:
-        CLUSTER.reset(token)
+    with trained_on(cluster), mock.patch("concurrent.futures.wait", cluster.wait):
+        cluster._left = time.perf_counter()
+        results = problem.sweep(networks)
     host = cluster.now - cluster.waited
     return {
         "workers": workers,
@@ -231,12 +228,11 @@ def noting() -> Iterator[list[Task]]:
     submit = Cluster.submit
 
     def noted(self: Cluster, design: Any, request: ChunkRequest) -> Any:
-        began, future = time.perf_counter(), submit(self, design, request)
+        future = submit(self, design, request)
 
         def ended(of: Any) -> None:
             if not of.cancelled() and of.exception() is None:
-                took = time.perf_counter() - began
-                seen.append(Task(work_of(request), of.result().seconds, took))
+                seen.append(Task(work_of(request), of.result().seconds))
 
         future.add_done_callback(ended)
         return future
@@ -256,14 +252,14 @@ class Trained(NamedTuple):
     tasks: list[Task]
 
 
-def trained(problem: Problem, networks: int, workers: int, **options: Any) -> Trained:
+def trained(problem: Problem, networks: int, workers: int) -> Trained:
     """Trains a sweep on a cluster of this machine, after a short one for which its workers compile."""
     with within(f"dask://local:{workers}") as cluster, noting() as seen:
         problem.sweep(networks, steps=problem.config["eval_every"] * 2)
         before = cluster.requests, cluster.sent, cluster.received
         seen.clear()
         began = time.perf_counter()
-        results = problem.sweep(networks, **options)
+        results = problem.sweep(networks)
         seconds = time.perf_counter() - began
         requests, sent, received = (
             after - b
@@ -341,7 +337,7 @@ def asleep(held: Sleeping, request: ChunkRequest) -> Any:
     return done
 
 
-def slept(problem: Problem, networks: int, workers: int, unit: float, **options: Any) -> float:
+def slept(problem: Problem, networks: int, workers: int, unit: float) -> float:
     """Returns the seconds of a sweep on real workers that sleep, several threads of each process."""
     from distributed import Client, LocalCluster
 
@@ -357,15 +353,15 @@ def slept(problem: Problem, networks: int, workers: int, unit: float, **options:
         Client(local, set_as_default=False) as client,
         within(client),
     ):
-        problem.sweep(networks, steps=problem.config["eval_every"], **options)
+        problem.sweep(networks, steps=problem.config["eval_every"])
         began = time.perf_counter()
-        problem.sweep(networks, **options)
+        problem.sweep(networks)
         return time.perf_counter() - began
 
 
-def measured(problem: Problem, workers: int = 1) -> Costs:
+def measured(problem: Problem) -> Costs:
     """Returns what tasks cost, by a short real sweep on this machine."""
-    return costs_of(trained(problem, 320, workers), workers, *client_costs())
+    return costs_of(trained(problem, 320, 1), 1, *client_costs())
 
 
 def overhead(options: argparse.Namespace) -> dict[str, Any]:
@@ -471,7 +467,7 @@ def planned(options: argparse.Namespace) -> dict[str, Any]:
     networks = options.networks or 1_000_000
     grid = regjax.grid(l2=np.logspace(-4, 0, 25).tolist(), learning_rate=[0.03, 0.1, 0.3, 1])
     problem = Problem("two_regions", {"hidden": (4,), "num_steps": 400, "eval_every": 200}, grid, 5)
-    seeds = max(1, round(networks / len(grid) / 5))
+    seeds = problem.seeds(networks)
     began = time.perf_counter()
     plan = regjax.plan(
         problem.data, problem.config, grid, seeds=seeds, folds=5, keep="none", kernel="native", probe=False

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from regjax.core.checks import shown
 from regjax.engine.cluster import ANSWER_SECONDS, Cluster
-from regjax.engine.workers import CLUSTER
+from regjax.engine.workers import trained_on
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -31,12 +31,8 @@ def within(executor: Any) -> Iterator[Any]:
     if not is_dask(executor):
         yield executor
         return
-    with connected(executor) as cluster:
-        token = CLUSTER.set(cluster)
-        try:
-            yield cluster
-        finally:
-            CLUSTER.reset(token)
+    with connected(executor) as cluster, trained_on(cluster):
+        yield cluster
 
 
 def is_dask(executor: Any) -> bool:

@@ -96,6 +96,16 @@ class Workers(NamedTuple):
 CLUSTER: ContextVar[Elsewhere | None] = ContextVar("cluster", default=None)
 
 
+@contextlib.contextmanager
+def trained_on(cluster: Elsewhere) -> Iterator[None]:
+    """Lets the sweeps of the block train on a cluster."""
+    token = CLUSTER.set(cluster)
+    try:
+        yield
+    finally:
+        CLUSTER.reset(token)
+
+
 def platform() -> str:
     """Returns the platform that sweeps are trained on: that of the cluster, else of this process."""
     cluster = CLUSTER.get()

@@ -11,7 +11,7 @@ from small import CONFIG, run
 from sweeps import assert_same
 
 from regjax.engine import sweep
-from regjax.engine.workers import CLUSTER, num_workers, on_device, place, workers_of
+from regjax.engine.workers import num_workers, on_device, place, trained_on, workers_of
 from regjax.study.plan import make_plan
 from regjax.study.resolve import make_design
 
@@ -52,11 +52,8 @@ def test_how_many_workers():
 def test_rows_are_divided_among_the_accelerators_of_a_cluster():
     design = make_design("two_regions", CONFIG, {"l2": [0, 1]}, seeds=4, folds=3)
     (here,) = make_plan(design, backend="gpu", devices=1).groups
-    token = CLUSTER.set(SimpleNamespace(capacity=4, backend="gpu"))
-    try:
+    with trained_on(SimpleNamespace(capacity=4, backend="gpu")):
         (there,) = make_plan(design, workers=num_workers(None, None), **place()).groups
-    finally:
-        CLUSTER.reset(token)
     assert (here.chunk, there.chunk) == (24, 6)
     assert place() == {"backend": jax.default_backend(), "devices": None}
 
@@ -65,11 +62,8 @@ def test_workers_without_a_compiler_train_by_xla(kernel):
     kernel()
     design = make_design("two_regions", CONFIG, {"l2": [0, 1]}, seeds=4, folds=3)
     planned = make_plan(design, kernel="native")
-    token = CLUSTER.set(SimpleNamespace(capacity=4, backend="cpu", kind={"kernel": "none"}))
-    try:
+    with trained_on(SimpleNamespace(capacity=4, backend="cpu", kind={"kernel": "none"})):
         found = sweep._built(design, planned)
-    finally:
-        CLUSTER.reset(token)
     assert {group.kernel for group in sweep._built(design, planned).groups} == {"native"}
     assert {group.kernel for group in found.groups} == {"xla"}
     assert found.notes[-1].endswith("the workers of the cluster have no compiler")
