@@ -171,6 +171,9 @@ class Simulated(Cluster):
         self._place()
         return errand.out
 
+    def want(self, chunks: int) -> None:
+        """Workers that are made up do not become more."""
+
     def _in_thread(self, function: Any, *arguments: Any) -> None:
         """A request is sent: a worker will have it, train it, and send its result."""
         _, errand, turn, seat, request = arguments

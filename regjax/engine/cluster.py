@@ -25,6 +25,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from regjax.core.checks import counted
+from regjax.engine.adapting import Calls
 from regjax.engine.lanes import ChunkDone
 from regjax.engine.remote import ChunkRequest, Held, StatesMissing, kind_of_worker, nbytes, run_request
 from regjax.study.design import Design
@@ -142,6 +143,7 @@ class Cluster:
         self._queue: deque[_Errand] = deque()
         # Number of a request -> address of the worker that has the states it ended with.
         self._where: dict[int, str] = {}
+        self._calls = Calls()
         self._blind, self._looking, self._returning = 0, False, False
         self._lost: Exception | None = None
         self._ended = False
@@ -194,6 +196,10 @@ class Cluster:
         self._events.put(partial(self._queue.append, errand))
         return errand.out
 
+    def want(self, chunks: int) -> None:
+        """Takes in how many chunks could be trained at a time: up to them, a cluster that adapts grows."""
+        self._calls.wanted = chunks
+
     def close(self) -> None:
         """Forgets all requests, and drops the design from the workers."""
         self._events.put(self._end)
@@ -213,8 +219,9 @@ class Cluster:
                 self._fail(self._lost)
             else:
                 self._place()
+            threads = sum(seat.threads for seat in self._seats.values())
+            self._calls.update(self.client, threads)
             with self._known:
-                threads = sum(seat.threads for seat in self._seats.values())
                 self.capacity, self.room = max(1, threads), max(1, threads + AHEAD * len(self._seats))
                 self._known.notify_all()
 
@@ -227,7 +234,9 @@ class Cluster:
         errands = [errand for seat in self._seats.values() for errand in seat.errands]
         held = [seat.held[1] for seat in self._seats.values() if seat.held]
         with contextlib.suppress(Exception):  # of a scheduler that is gone
-            self.client.cancel([*(errand.sent for errand in errands if errand.sent), *held])
+            self.client.cancel(
+                [*(errand.sent for errand in errands if errand.sent), *held, *self._calls.sent]
+            )
         for client in self._own:
             with contextlib.suppress(Exception):
                 client.close()

@@ -249,15 +249,20 @@ class Waves:
         slots, lanes = self.filled[index]
         if slots * lanes == 1 or self.first_unopened is not None:
             return False
-        left: collections.Counter[int] = collections.Counter()
-        for wave in self.open:
-            left[wave.group] += sum(len(chunk.places) for chunk in (*wave.busy, *wave.ready))
-            left[wave.group] += sum(map(len, wave.loose.values()))
         # A chunk that a worker has is divided when it comes back.
-        if sum(math.ceil(rows / math.prod(self.filled[i])) for i, rows in left.items()) >= workers:
+        if self.chunks_left >= workers:
             return False
         self.filled[index] = (slots // 2, lanes) if slots > 1 else (1, lanes // 2)
         return True
+
+    @property
+    def chunks_left(self) -> int:
+        """Number of chunks that the rows in waves and without one would fill."""
+        left = collections.Counter({index: len(rows) for index, rows in enumerate(self.unopened)})
+        for wave in self.open:
+            left[wave.group] += sum(len(chunk.places) for chunk in (*wave.busy, *wave.ready))
+            left[wave.group] += sum(map(len, wave.loose.values()))
+        return sum(math.ceil(rows / math.prod(self.filled[index])) for index, rows in left.items())
 
     def part(self, index: int) -> float:
         """Returns the part of a group's chunks that holds rows: 1 until they are divided."""

@@ -251,6 +251,8 @@ class Scheduler:
             began = time.perf_counter()
             if began - self.reported > self.report_every:
                 self.report(self._progress("train"))
+                if self.workers.cluster is not None:
+                    self.workers.cluster.want(self.waves.chunks_left)
                 self.reported = time.perf_counter()
                 took = self.reported - began
                 self.report_every = REPORT_SECONDS if took < DEAR_REPORT else RARELY * took
@@ -262,8 +264,7 @@ class Scheduler:
 
     @property
     def _at_once(self) -> int:
-        """Number of tasks that are in work, or wait for a worker."""
-        # One task more than there are workers, so that no worker waits for this thread.
+        """Number of tasks that are in work, or wait for a worker: one more, so that none is idle."""
         return cluster.room if (cluster := self.workers.cluster) else self.plan.num_workers + 1
 
     def _submitted(self, chunk: Chunk, flying: Flying) -> tuple[concurrent.futures.Future[ChunkDone], Task]:
@@ -382,6 +383,7 @@ class Scheduler:
         """Takes in what a task returned: records and finished rows; the other rows wait for another task."""
         wave, finished = chunk.wave, self.recorder.finished
         group = self.waves.groups[wave.group]
+        last = self._last(group.config)
         shape = task.shape  # the group's chunks may have been halved meanwhile
         rows = np.array([row for _, _, row in chunk.places])
         self.recorder.record_chunk(chunk.places, task, done, group.config)
@@ -398,15 +400,13 @@ class Scheduler:
             self.checkpoints.commit(self.recorder, group, chunk, done)
         if not at_its_end:
             chunk.step, chunk.states = done.stop, done.states
-            if done.stop >= self._last(group.config):
+            if done.stop >= last:
                 self._hold(chunk, group)
             elif shape != (group.slots, group.lanes) or not self.waves.goes_on(chunk, ~finished):
                 self.waves.loosen(chunk, ~finished)
         self.waves.pack(wave)
         # At the end, no worker shall be idle while another has much to do.
-        left = self.pace.seconds(
-            wave.group, self._last(group.config) - done.stop, self.waves.part(wave.group)
-        )
+        left = self.pace.seconds(wave.group, last - done.stop, self.waves.part(wave.group))
         if native and left > pace.TASK_SECONDS / 2 and self.waves.divide(wave.group, self._num_workers):
             self.waves.repack(wave.group, ~finished)
 

@@ -59,6 +59,10 @@ class Elsewhere(Protocol):
         """Returns the number of the next request."""
         ...
 
+    def want(self, chunks: int) -> None:
+        """Takes in how many chunks could be trained at a time."""
+        ...
+
     def submit(self, design: Any, request: Any) -> concurrent.futures.Future[Any]:
         """Returns the future of a `lanes.ChunkDone`, for a `remote.ChunkRequest` of a design."""
         ...
