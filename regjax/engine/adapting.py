@@ -39,7 +39,7 @@ class Calls:
             client: a client of the scheduler.
             threads: number of threads that the workers have.
         """
-        # Also where fewer are wanted than there are: else Dask may stop all workers that are idle for a moment.
+        # Where fewer are wanted than there are, too: Dask may stop every worker that is idle for a moment.
         count = TASKS_A_WORKER * min(self.wanted, GROWTH * max(1, threads))
         with contextlib.suppress(Exception):  # of a scheduler that is about to be missed
             for number in range(len(self.sent), count):
