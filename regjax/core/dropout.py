@@ -78,6 +78,7 @@ def _times(a: jax.Array | None, b: jax.Array | None) -> jax.Array | None:
     return b if a is None else a if b is None else a * b
 
 
+@jax.custom_jvp
 def dropout_mask(bits: jax.Array, keep_prob: jax.Array) -> jax.Array:
     """Returns an inverted-dropout mask: 1/p where a unit is kept, else 0.
 
@@ -100,6 +101,18 @@ def dropout_mask(bits: jax.Array, keep_prob: jax.Array) -> jax.Array:
     # Not bits < threshold: 65536 is no uint16.
     keep = bits <= (threshold - 1).astype(jnp.uint16)
     return jnp.where(keep, 65536 / threshold, jnp.zeros_like(threshold))
+
+
+@dropout_mask.defjvp
+def _relaxed(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[jax.Array, jax.Array]:
+    """d/dp of a mask m = 1 + s(p)·e with s(p) = √((1 - p)/p), at the e that was drawn: -(m - 1)/(2p(1 - p)).
+
+    e has mean 0 and variance 1, so that mean and variance of m are those of dropout at every p. Where nothing
+    is dropped it is 0. Only derivatives in keep_prob read it.
+    """
+    (bits, p), dp = primals, tangents[1]
+    mask = dropout_mask(bits, p)
+    return mask, jnp.where(p < 1, (1 - mask) / (2 * p * jnp.where(p < 1, 1 - p, 1)), 0) * dp
 
 
 def keep_threshold(keep_prob: jax.Array) -> jax.Array:

@@ -23,7 +23,7 @@ def l2(w: jax.Array, strength: jax.Array) -> jax.Array:
 
     Args:
         w: weights, `(fan_out, fan_in)`.
-        strength: λ >= 0, a scalar.
+        strength: λ >= 0, a scalar, or an array that broadcasts against w: a λ for each weight.
 
     Returns:
         A scalar.
@@ -34,6 +34,8 @@ def l2(w: jax.Array, strength: jax.Array) -> jax.Array:
         >>> l2(jnp.array([[1.0, 2.0]]), jnp.array(0.1)).round(3).item()
         0.25
     """
+    if jnp.ndim(strength):
+        return 0.5 * jnp.sum(strength * w * w)
     return 0.5 * strength * jnp.sum(w * w)
 
 
@@ -47,7 +49,7 @@ def l1(w: jax.Array, strength: jax.Array) -> jax.Array:
 
     Args:
         w: weights, `(fan_out, fan_in)`.
-        strength: λ >= 0, a scalar.
+        strength: λ >= 0, a scalar, or an array that broadcasts against w: a λ for each weight.
 
     Returns:
         A scalar.
@@ -58,6 +60,8 @@ def l1(w: jax.Array, strength: jax.Array) -> jax.Array:
         >>> l1(jnp.array([[1.0, -2.0]]), jnp.array(0.1)).round(3).item()
         0.30000001192092896
     """
+    if jnp.ndim(strength):
+        return jnp.sum(strength * jnp.abs(w))
     return strength * jnp.sum(jnp.abs(w))
 
 
@@ -159,8 +163,11 @@ def penalty_gradient(params: Sequence[Any], hparams: HParams) -> tuple[jax.Array
     )
 
 
-def _per_layer(ws: Sequence[jax.Array], strength: jax.Array | float | None) -> jax.Array:
-    # Users of the core may pass one number for all layers, or none; checked strengths have one per layer.
+def _per_layer(ws: Sequence[jax.Array], strength: Any) -> Sequence[jax.Array] | jax.Array:
+    # Users of the core may pass one number for all layers, none, or an array for the weights of each layer;
+    # checked strengths have one number per layer.
+    if isinstance(strength, tuple) and any(map(jnp.ndim, strength)):
+        return tuple(jnp.asarray(each, w.dtype) for each, w in zip(strength, ws, strict=True))
     strength = 0.0 if strength is None else strength
     return jnp.broadcast_to(jnp.asarray(strength, ws[0].dtype), (len(ws),))
 

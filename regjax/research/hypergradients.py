@@ -1,0 +1,245 @@
+"""Derivatives of the validation loss in hyperparameters, in forward mode through the whole training.
+
+A direction is carried beside the state of a run from its first step to its last. Several directions share the
+run itself, its random draws and batches. What is carried is as large as the state, whatever the steps.
+`engine/sensitivities.py` does the same for the rows of a sweep; `reverse.py` is for many hyperparameters.
+
+Source: Franceschi, Donini, Frasconi, Pontil 2017, "Forward and reverse gradient-based hyperparameter
+optimization".
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from regjax.core.checks import shown
+from regjax.core.config import Config
+from regjax.core.data import Data, check_data, check_test, pad_samples
+from regjax.core.evaluate import evaluate
+from regjax.core.hparams import HYPERPARAMETERS, HParams, check_hparams, check_loss
+from regjax.core.mlp import Params, init_params
+from regjax.core.objective import resolve_loss
+from regjax.core.random import is_drawn_on_cpu
+from regjax.core.settings import own_settings
+from regjax.core.train import TrainState, init_state, run_segment
+
+# Hyperparameters that count steps or epochs, or choose samples: the loss jumps in them, or stays.
+WITHOUT_DERIVATIVE = ("average_from", "tol", "n_iter_no_change", "patience", "swap_noise", "mixup")
+
+
+class Hypergradient(NamedTuple):
+    """The loss on held-out samples after training, and its derivatives.
+
+    Attributes:
+        loss: the mean loss, a scalar.
+        gradient: hyperparameter -> derivative of the loss in it, of the shape that `hparams` has there.
+    """
+
+    loss: jax.Array
+    gradient: dict[str, jax.Array]
+
+
+class Dual(NamedTuple):
+    """The state of a run, and its derivatives in some directions.
+
+    Attributes:
+        state: the state, as of a run without derivatives.
+        tangents: for each leaf of the state that holds real numbers its derivatives, `(directions, …)`.
+    """
+
+    state: TrainState
+    tangents: tuple[jax.Array, ...]
+
+
+def hypergradient(
+    key: jax.Array, hparams: HParams, data: Data, validation: Data, *, config: Config, names: Sequence[str]
+) -> Hypergradient:
+    """Trains a network, and returns its loss on held-out samples with its derivatives in hyperparameters.
+
+    The run is the one of `make_train`, to the bit. It may be called under `vmap`, over keys, hyperparameters
+    and data. A direction costs about as much as the run.
+
+    keep_prob and its like decide which units are kept, and in that the loss has no derivative. Theirs is that
+    of a relaxed mask m = 1 + s(p)·e with s(p) = √((1 - p)/p): e, which has mean 0 and variance 1, is held as
+    it was drawn, so that mean and variance of m are those of dropout at every p.
+
+    With relu, |w| or a bound, the loss has kinks, and this is the derivative of the smooth piece that the run
+    was on; after many steps such a piece may be much smaller than any change that one would make.
+
+    Args:
+        key: key of the replicate, see `replicate_key`.
+        hparams: hyperparameters; every leaf may be traced.
+        data: training samples.
+        validation: held-out samples, whose mean loss is differentiated.
+        config: the compiled configuration.
+        names: the hyperparameters, e.g. ("l2", "learning_rate"). One that has a value for each layer has a
+            derivative for each.
+
+    Raises:
+        TypeError: an argument of the wrong kind.
+        ValueError: a hyperparameter that does not exist, is off, or has no derivative; early stopping.
+
+    Example:
+        >>> import jax, regjax
+        >>> from regjax.research.hypergradients import hypergradient
+        >>> train, test = regjax.two_regions(jax.random.key(0))
+        >>> config = regjax.Config(num_steps=200, activation="tanh")
+        >>> found = hypergradient(
+        ...     regjax.replicate_key(0), regjax.HParams(l2=0.7), train, test, config=config,
+        ...     names=("l2", "learning_rate"),
+        ... )
+        >>> bool(found.gradient["learning_rate"] < 0)  # it should be larger
+        True
+    """
+    names = check_names(names)
+    with own_settings(config.dtype):
+        full = check_hparams(config, hparams)
+        check_derivatives(full, config, names)
+        data, validation = check_data(config, data), check_test(config, data, validation, "validation")
+        if validation is None:
+            raise TypeError("validation must be a regjax.Data, got None")
+        check_loss(full, resolve_loss(config, data))
+        params = None  # drawn inside the compiled program, by the device itself
+        if is_drawn_on_cpu(key):
+            params = init_params(key, config.layer_sizes, init=config.init, dtype=config.dtype)
+        shapes = {name: np.shape(getattr(hparams, name)) for name in names}
+        loss, flat = _hypergradient(key, full, data, validation, params, config=config, names=names)
+        return Hypergradient(loss, _unflatten(flat, full, names, shapes))
+
+
+def check_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Returns names of hyperparameters that have derivatives, as a tuple.
+
+    Raises:
+        ValueError: none, an unknown one, one that is named twice, or one in which the loss has no derivative.
+    """
+    found = tuple(names) if not isinstance(names, str) else (names,)
+    if not found or len(set(found)) < len(found):
+        raise ValueError(f"names must be hyperparameters, each once, got {shown(list(found))}")
+    for name in found:
+        if name not in HYPERPARAMETERS:
+            raise ValueError(f"names must be hyperparameters, e.g. l2, learning_rate, got {shown(name)}")
+        if name in WITHOUT_DERIVATIVE:
+            raise ValueError(f"names must be hyperparameters with a derivative; {name} has none")
+    return found
+
+
+def check_derivatives(hparams: HParams, config: Config, names: Sequence[str]) -> None:
+    """Raises ValueError where a run has no derivatives in hyperparameters, which it names."""
+    if hparams.patience is not None or config.stop_on is not None:
+        raise ValueError("derivatives must be of runs without early stopping: their last step jumps")
+    for name in names:
+        optimizers = HYPERPARAMETERS[name].optimizers
+        if getattr(hparams, name) is None:
+            raise ValueError(f"{name} must be on for a derivative in it, got off")
+        if optimizers and config.optimizer not in optimizers:
+            wanted = " or ".join(optimizers)
+            raise ValueError(f"{name} must be used with optimizer {wanted}, got {config.optimizer}")
+
+
+def begin_dual(state: TrainState, directions: int) -> Dual:
+    """Returns the state before the first step, on which no hyperparameter has acted yet."""
+    real, _ = _split(state)
+    return Dual(state, tuple(jnp.zeros((directions, *leaf.shape), leaf.dtype) for leaf in real))
+
+
+def push(
+    run: Callable[[TrainState, HParams], Any], dual: Dual, hparams: HParams, directions: dict[str, Any]
+) -> tuple[Any, tuple[jax.Array, ...]]:
+    """Returns a function's value at a state, and its derivatives in each direction.
+
+    Args:
+        run: a function of state and hyperparameters.
+        dual: the state, with its derivatives.
+        hparams: hyperparameters.
+        directions: hyperparameter -> directions in it, `(directions, …)`.
+
+    Returns:
+        The value, and for each of its leaves that holds real numbers the derivatives, `(directions, …)`.
+    """
+    real, rebuild = _split(dual.state)
+
+    def of_real(real: tuple[jax.Array, ...], values: dict[str, Any]) -> tuple[tuple[jax.Array, ...], Any]:
+        found = run(rebuild(real), hparams._replace(**values))
+        return _split(found)[0], found
+
+    def along(tangents: tuple[jax.Array, ...], direction: dict[str, Any]) -> tuple[Any, Any]:
+        values = {name: jnp.asarray(getattr(hparams, name)) for name in directions}
+        _, out, found = jax.jvp(of_real, (real, values), (tangents, direction), has_aux=True)
+        return found, out
+
+    # The run itself depends on no direction: it is computed once for all.
+    return jax.vmap(along, out_axes=(None, 0))(dual.tangents, directions)
+
+
+def _split(tree: Any) -> tuple[tuple[jax.Array, ...], Callable[[tuple[jax.Array, ...]], Any]]:
+    """Returns the leaves of real numbers, and a function that puts others in their place."""
+    leaves, structure = jax.tree.flatten(tree)
+    leaves = [jnp.asarray(leaf) for leaf in leaves]
+    is_real = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves]
+
+    def rebuild(real: tuple[jax.Array, ...]) -> Any:
+        replaced = iter(real)
+        return structure.unflatten(
+            [next(replaced) if yes else leaf for yes, leaf in zip(is_real, leaves, strict=True)]
+        )
+
+    return tuple(leaf for yes, leaf in zip(is_real, leaves, strict=True) if yes), rebuild
+
+
+def _unit_directions(hparams: HParams, names: tuple[str, ...]) -> dict[str, jax.Array]:
+    """Returns a direction for each number of the named hyperparameters, `(directions, …)` each."""
+    values = [jnp.asarray(getattr(hparams, name)) for name in names]
+    count = sum(value.size for value in values)
+    ends = np.cumsum([value.size for value in values])[:-1]
+    parts = jnp.split(jnp.eye(count, dtype=values[0].dtype), ends, axis=1)
+    return {
+        name: part.reshape(count, *value.shape)
+        for name, part, value in zip(names, parts, values, strict=True)
+    }
+
+
+def _unflatten(
+    flat: jax.Array, hparams: HParams, names: tuple[str, ...], shapes: dict[str, tuple[int, ...]]
+) -> dict[str, jax.Array]:
+    """Returns the derivatives by name: summed over layers where a hyperparameter is one number for all."""
+    found, at = {}, 0
+    for name in names:
+        value = jnp.asarray(getattr(hparams, name))
+        part = flat[at : at + value.size].reshape(value.shape)
+        found[name] = part if shapes[name] == value.shape else jnp.sum(part)
+        at += value.size
+    return found
+
+
+@functools.partial(jax.jit, static_argnames=("config", "names"))
+def _hypergradient(
+    key: jax.Array,
+    hparams: HParams,
+    data: Data,
+    validation: Data,
+    params: Params | None,
+    *,
+    config: Config,
+    names: tuple[str, ...],
+) -> tuple[jax.Array, jax.Array]:
+    data, validation = pad_samples(data), pad_samples(validation)
+
+    def train(state: TrainState, hparams: HParams) -> TrainState:
+        return run_segment(key, state, hparams, data, 0, config.num_steps, config=config)
+
+    def loss(state: TrainState, hparams: HParams) -> jax.Array:
+        return evaluate(state.predicting, validation, config=config)["loss"]
+
+    directions = _unit_directions(hparams, names)
+    count = next(iter(directions.values())).shape[0]
+    first = init_state(key, hparams, config=config, params=params)
+    dual = Dual(*push(train, begin_dual(first, count), hparams, directions))
+    value, (gradient,) = push(loss, dual, hparams, directions)
+    return value, gradient
