@@ -1,0 +1,217 @@
+"""Trains the networks of a sweep once more, with the derivatives of their validation loss in hyperparameters.
+
+In forward mode, as `research/hypergradients.py` does for one network: the directions are one more axis of the
+lanes of a chunk. Programs of XLA train them, whatever trained the sweep.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+import itertools
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from regjax.core.config import Config
+from regjax.core.data import Data
+from regjax.core.evaluate import evaluate
+from regjax.core.hparams import HYPERPARAMETERS, OFF_VALUES, HParams
+from regjax.core.metrics import POWERS
+from regjax.core.random import as_key
+from regjax.core.settings import own_settings
+from regjax.core.train import Course, TrainState, run_segment
+from regjax.engine.inputs import Inputs
+from regjax.engine.lanes import ChunkTask, init_lanes
+from regjax.engine.packing import Chunk, Waves
+from regjax.engine.replicates import Replicates, over_lanes
+from regjax.engine.tasks import ends_from, task_of
+from regjax.research.hypergradients import Dual, begin_dual, check_derivatives, check_names, push
+from regjax.study.design import Design
+from regjax.study.plan import make_plan
+from regjax.study.results import Results
+from regjax.study.sensitivities import Sensitivities
+
+
+def sensitivities(results: Results | Design, names: Sequence[str]) -> Sensitivities:
+    """Returns how the validation loss of each network of a sweep changes with its hyperparameters.
+
+    The networks are trained once more, with each direction beside them. See `regjax.hypergradient` for what a
+    derivative in keep_prob is, and what one is worth where the loss has kinks, as with relu.
+
+    Args:
+        results: the results of a sweep, or its design.
+        names: the hyperparameters, e.g. ("l2", "learning_rate").
+
+    Raises:
+        ValueError: names that are no hyperparameters, are off in every configuration, or have no derivative;
+            early stopping; nothing that is held out.
+
+    Example:
+        >>> import regjax
+        >>> grid = regjax.grid(l2=[0.1, 10], learning_rate=0.1)
+        >>> config = {"num_steps": 200, "activation": "tanh"}
+        >>> results = regjax.sweep("two_regions", config, grid, folds=3, progress=False)
+        >>> found = regjax.sensitivities(results, ("l2", "learning_rate"))
+        >>> found.gradient.shape
+        (6, 2)
+    """
+    design = results if isinstance(results, Design) else results.design
+    chosen = check_sensitivities(design, names)
+    plan = make_plan(design, keep="none", kernel="xla", backend=jax.default_backend())
+    loss = np.full(design.num_rows, np.nan)
+    gradient, values = np.full((2, design.num_rows, len(chosen)), np.nan)
+    stop = threading.Event()
+    with own_settings(design.configs[0].dtype):
+        inputs = Inputs(design)
+    pool = concurrent.futures.ThreadPoolExecutor(plan.num_workers, thread_name_prefix="regjax-sensitivities")
+    try:
+        parts = [
+            pool.submit(_of_task, task, _on(task.hparams, chosen), stop, chunk)
+            for task, chunk in _tasks(design, plan.groups, inputs if inputs.fit else None)
+        ]
+        for part in concurrent.futures.as_completed(parts):
+            places, on, found = part.result()
+            for i, j, row in places:
+                loss[row] = found[0][i, j]
+                for k, name in enumerate(on):
+                    gradient[row, chosen.index(name)] = found[1][i, j, k]
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+    if design.has_own_targets:
+        scales = design.target_scales() ** POWERS["loss"]
+        loss, gradient = loss * scales, gradient * scales[:, None]
+    for row in range(design.num_rows):
+        hparams = design.hparams[row // design.num_replicates]
+        for k, name in enumerate(chosen):
+            values[row, k] = np.nan if _is_off(hparams, name) else np.mean(getattr(hparams, name))
+    gradient[np.isnan(values) | ~np.isfinite(loss)[:, None]] = np.nan
+    return Sensitivities(design, chosen, loss, gradient, values)
+
+
+def check_sensitivities(design: Design, names: Sequence[str]) -> tuple[str, ...]:
+    """Returns the hyperparameters in which the validation loss of a design can be differentiated.
+
+    Raises:
+        ValueError: as `sensitivities`.
+    """
+    chosen = check_names(names)
+    if design.splits.kind == "none":
+        raise ValueError("sensitivities must be of a sweep with folds or validation: nothing is held out")
+    for name in chosen:
+        on = [i for i, hparams in enumerate(design.hparams) if not _is_off(hparams, name)]
+        if not on:
+            raise ValueError(f"sensitivities must be in what is on; {name} is off in every configuration")
+        for index in on:
+            check_derivatives(design.hparams[index], design.configs[index], (name,))
+    return chosen
+
+
+def _is_off(hparams: HParams, name: str) -> bool:
+    """Returns whether a hyperparameter is off, so that the loss does not depend on it on both sides."""
+    value = getattr(hparams, name)
+    if value is None:
+        return True
+    return HYPERPARAMETERS[name].absent and bool(np.all(value == OFF_VALUES[name]))
+
+
+def _on(hparams: HParams, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the names that a chunk's program has."""
+    return tuple(name for name in names if getattr(hparams, name) is not None)
+
+
+def _tasks(design: Design, groups: Any, inputs: Inputs | None) -> Iterator[tuple[ChunkTask, Chunk]]:
+    """Yields a task for each chunk of a design, of all steps."""
+    waves = Waves(design, groups, num_workers=1)
+    while (found := waves.take_unopened()) is not None:
+        index, rows = found
+        waves.open_wave(index, rows, {})
+        group = groups[index]
+        while (chunk := waves.next()) is not None:
+            ends, measured = ends_from(group.config, 0, group.config.num_steps)
+            yield task_of(design, group, chunk, ends, measured, inputs), chunk
+
+
+def _of_task(
+    task: ChunkTask, names: tuple[str, ...], stop: threading.Event, chunk: Chunk
+) -> tuple[list[tuple[int, int, int]], tuple[str, ...], tuple[np.ndarray, np.ndarray]]:
+    """Returns the rows of a chunk, and their losses `(R, r)` and derivatives `(R, r, names)`."""
+    config = task.config
+    with own_settings(config.dtype):
+        replicates, hparams = jax.device_put((task.replicates, task.hparams))
+        states = init_lanes(replicates, hparams, task.params, config=config)
+        duals = _begin(states, directions=len(names))
+        for start, end in itertools.pairwise((0, *task.ends)):
+            if stop.is_set():
+                break
+            bounds = start, end, task.num_batches, task.num_steps
+            duals = _advance(replicates, hparams, duals, *bounds, config=config, names=names)
+        found = _loss(replicates, hparams, duals, config=config, names=names)
+        return chunk.places, names, jax.tree.map(np.asarray, found)
+
+
+@functools.partial(jax.jit, static_argnames="directions")
+def _begin(states: TrainState, *, directions: int) -> Dual:
+    return jax.vmap(jax.vmap(functools.partial(begin_dual, directions=directions)))(states)
+
+
+def _directions(hparams: HParams, names: tuple[str, ...]) -> dict[str, jax.Array]:
+    """Returns a direction for each name, in all layers by the same amount, `(names, …)` each."""
+    unit = np.eye(len(names))
+    found = {}
+    for k, name in enumerate(names):
+        value = jnp.asarray(getattr(hparams, name))
+        found[name] = jnp.stack([jnp.full(value.shape, each, value.dtype) for each in unit[:, k]])
+    return found
+
+
+@functools.partial(jax.jit, static_argnames=("config", "names"), donate_argnames="duals")
+def _advance(
+    replicates: Replicates,
+    hparams: HParams,
+    duals: Dual,
+    start: Any,
+    stop: Any,
+    num_batches: Any,
+    num_steps: Any,
+    *,
+    config: Config,
+    names: tuple[str, ...],
+) -> Dual:
+    """Returns states and derivatives after steps `start` … `stop` - 1; see `lanes.advance_lanes`."""
+
+    def advance(replicate: Replicates, hparams: HParams, dual: Dual) -> Dual:
+        data = Data(replicate.own_x, replicate.y, replicate.train)
+        samples = None if replicate.rows is None else replicate.samples
+        course = Course(num_batches, num_steps, None, replicate.orders, None, samples)
+
+        def run(state: TrainState, hparams: HParams) -> TrainState:
+            key = as_key(replicate.key)
+            return run_segment(key, state, hparams, data, start, stop, course=course, config=config)
+
+        return Dual(*push(run, dual, hparams, _directions(hparams, names)))
+
+    return over_lanes(advance, replicates, 2)(replicates, hparams, duals)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "names"))
+def _loss(
+    replicates: Replicates, hparams: HParams, duals: Dual, *, config: Config, names: tuple[str, ...]
+) -> tuple[jax.Array, jax.Array]:
+    """Returns validation losses, `(R, r)`, and their derivatives, `(R, r, names)`."""
+
+    def loss(replicate: Replicates, hparams: HParams, dual: Dual) -> tuple[jax.Array, jax.Array]:
+        held_out = Data(replicate.own_x, replicate.y, replicate.val)
+
+        def of(state: TrainState, hparams: HParams) -> jax.Array:
+            return evaluate(state.predicting, held_out, config=config)["loss"]
+
+        value, (tangents,) = push(of, dual, hparams, _directions(hparams, names))
+        return value, tangents
+
+    return over_lanes(loss, replicates, 2)(replicates, hparams, duals)
