@@ -213,23 +213,19 @@ def agreement_line(found: Agreement, layout: Layout | None) -> str:
 def lines(cells: list[Cell]) -> Iterator[str]:
     """Yields the measurements of one number of networks as lines."""
     yield f"{counted(cells[0].networks, 'network')}"
-    header = ("", "µs per network and step", "yours ÷ it", "µs a call", "compile s", "temporary MiB")
-    yield _columns(*header)
+    table = [("", "µs per network and step", "yours ÷ it", "µs a call", "compile s", "temporary MiB")]
     for cell in cells:
-        times = (
-            "" if cell.name == YOURS else "–" if cell.ratio is None else f"{_spread(cell.ratio, unit='×')}"
-        )
+        times = "" if cell.name == YOURS else "–" if cell.ratio is None else _spread(cell.ratio, unit="×")
         temp = "–" if cell.temp_bytes is None else number(cell.temp_bytes / 2**20, 3)
         us = "drowns in the noise" if cell.us is None else _spread(cell.us)
         call = "–" if cell.call_us is None else _spread(cell.call_us)
-        yield _columns(cell.name, us, times, call, _spread(cell.compile_s), temp)
+        table.append((cell.name, us, times, call, _spread(cell.compile_s), temp))
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        words = (f"{word:<{width}}" for word, width in zip(row, widths, strict=True))
+        yield f"  {'  '.join(words)}".rstrip()
     if any(cell.finite is False for cell in cells):
         yield "  yours is not finite after the timed steps: its time is that of NaN or infinity"
-
-
-def _columns(*words: str) -> str:
-    widths = (12, 25, 25, 25, 24, 13)
-    return "  " + "".join(f"{word:<{width}}" for word, width in zip(words, widths, strict=True)).rstrip()
 
 
 def _spread(of: dict[str, Any], unit: str = "") -> str:

@@ -143,7 +143,11 @@ def test_unknown_options_are_refused(capsys):
     assert "--repeats must be at least 1" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("problem", [TUTORIAL, CANCER, DIGITS], ids=lambda problem: problem.name)
+@pytest.mark.parametrize(
+    "problem",
+    [TUTORIAL, *(pytest.param(problem, marks=pytest.mark.slow) for problem in (CANCER, DIGITS))],
+    ids=lambda problem: problem.name,
+)
 def test_the_example_reaches_the_costs_of_regjax(problem):
     found, layout = compared(problem, EXAMPLE)
     assert found.agrees
@@ -162,6 +166,7 @@ def test_another_layout_begins_from_the_same_weights_and_its_objective_is_checke
     assert ("another training cost" in step.agreement_line(found, layout)) is not agrees
 
 
+@pytest.mark.slow
 def test_where_units_are_dropped_the_means_are_compared(tmp_path):
     short = DROPOUT._replace(check_steps=50)
     found, _ = compared(short, EXAMPLE)  # which drops none: near enough in so few steps, but not the same
@@ -194,6 +199,7 @@ def test_a_state_beside_the_weights_is_timed_and_not_compared(tmp_path, capsys):
     assert [cell["name"] for cell in found["cells"]] == ["yours", "regjax.core"]
 
 
+@pytest.mark.slow
 def test_parameters_that_are_not_finite_are_said(tmp_path, capsys):
     soon = PLAIN + "return jax.tree.map(lambda p: p * 1e30, params)\n"
     assert step.main([written(tmp_path, "import jax\n" + soon), *QUICK]) == 1
@@ -244,6 +250,7 @@ def test_what_is_not_known_is_a_dash():
     assert title == "1 network"
     assert "yours ÷ it" in header
     assert "drowns in the noise" in yours
+    assert yours.split("  ")[1].strip() == "yours"
     assert re.split(r"\s{2,}", sweep.strip()) == ["regjax", "2 (1 to 3)", "–", "–", "2", "–"]
     assert "not finite after the timed steps" in last
 
