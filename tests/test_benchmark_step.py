@@ -157,6 +157,12 @@ def test_the_example_reaches_the_costs_of_regjax(problem):
     assert step.agreement_line(found, layout).startswith("the costs agree after 20 steps of 4 networks")
 
 
+def test_the_step_of_the_docs_reaches_them_too(tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    [source] = re.findall(r"```python\n(.*?def step\(.*?)```", page, re.DOTALL)
+    assert compared(TUTORIAL, written(tmp_path, source))[0].agrees
+
+
 @pytest.mark.parametrize(("penalty", "agrees"), [("hparams['l2']", True), ("0.0", False), ("2.5", False)])
 def test_another_layout_begins_from_the_same_weights_and_its_objective_is_checked(tmp_path, penalty, agrees):
     found, layout = compared(CANCER, written(tmp_path, OTHER_LAYOUT.replace("LAMBDA", penalty)))
