@@ -1,6 +1,7 @@
 """Compares regjax with other ways to train many networks, and with the limits of this machine.
 
     python -m benchmarks [--quick] [--check] [--device cpu|gpu] [--results FOLDER]
+    python -m benchmarks step module:function      # a training step of yours beside regjax's; see step.py
 
 Prints one table, and writes results/*.json and the pictures of the README. `--check` holds the ratios of a
 quick run to benchmarks/bounds.toml and exits with 1 where one is broken.
@@ -25,7 +26,7 @@ import jax
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import figures, growth, limits, table
+from benchmarks import figures, growth, limits, step, table
 from benchmarks.device import use_device
 from benchmarks.measure import number, spread, write
 from benchmarks.opponents import OPPONENTS
@@ -171,7 +172,10 @@ class Asked(NamedTuple):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prints the table; returns the exit code."""
+    """Prints the table, or with "step" what `benchmarks.step` finds; returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["step"]:
+        return step.main(arguments[1:])
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.check and options.device != "cpu":
