@@ -42,8 +42,9 @@ def random_plane(key: jax.Array, params: Params, *, normalised: bool = True) -> 
     """Returns a plane around a network along two random directions, of the network's own scale.
 
     Both are normal draws, and nearly orthogonal. Biases keep their values: a bias is one number, so that
-    scaled to its own size it would be ± itself, and one of 0 would never move. Then a relu network whose
-    unit is scaled by a factor, and divided by it behind, has the same surface.
+    scaled to its own size it would be ± itself, and one of 0 would never move. Then a relu network of which
+    a layer (weights and biases) is scaled by a factor, and the weights behind it divided by the factor, has
+    the same surface.
 
     Args:
         key: key of the draws.

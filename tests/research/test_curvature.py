@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
 import regjax
 from regjax.core.config import Activation
@@ -55,7 +56,7 @@ def objective(params, hparams, data, config):
 
 def dense(params, hparams, data, config):
     """The Hessian by two derivatives of JAX's, nothing of it hand-derived."""
-    flat, unravel = jax.flatten_util.ravel_pytree(params)
+    flat, unravel = ravel_pytree(params)
     return jax.jit(jax.hessian(lambda vector: objective(unravel(vector), hparams, data, config)))(flat)
 
 
@@ -91,7 +92,7 @@ def test_sharpness_is_the_largest_eigenvalue(activation, seed, x64):
     values = jnp.linalg.eigvalsh(matrix)
     assert found.converged
     assert found.value.item() == pytest.approx(values[-1].item(), rel=1e-8)
-    vector = jax.flatten_util.ravel_pytree(found.direction)[0]
+    vector = ravel_pytree(found.direction)[0]
     assert jnp.linalg.norm(vector).item() == pytest.approx(1)
     error = jnp.linalg.norm(matrix @ vector - found.value * vector)
     assert error.item() == pytest.approx(found.error.item(), rel=1e-4, abs=1e-12)
