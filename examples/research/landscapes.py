@@ -2,10 +2,10 @@
 
     python examples/research/landscapes.py [--out landscapes.png] [--smallest]
 
-Trains networks of several seeds over λ on the moons, in one program, and measures all of them in one more.
-Left: the loss on the straight line between pairs of seeds (Frankle et al. 2020). Middle: filter-normalised planes
-around a network without and one with l2, on one scale (Li et al. 2018). Right: sharpness, norms and
-MacKay's number of well-determined parameters against λ.
+Trains networks of several seeds over λ on the moons, in one program, and measures all of them. Above: the
+loss on the straight line between pairs of seeds (Frankle et al. 2020), and sharpness, norms and MacKay's
+number of well-determined parameters, γ, against λ. Below: filter-normalised planes around a network without
+and one with l2, on one scale (Li et al. 2018).
 """
 
 from __future__ import annotations
@@ -81,17 +81,19 @@ def measure(config: regjax.Config, trained: Any, starts: Params, l2: jax.Array, 
     determined = over_rows(lambda p, l2: effective_dimension(p, none, data, l2 / NUM_SAMPLES, config=config))(
         jax.tree.map(lambda leaf: leaf[1:], params), l2[1:]
     )
-    gap = jnp.full((1, determined.shape[1]), jnp.nan)
-    half = l2.shape[0] and params[0].w.shape[1] // 2
+    gap = np.full((1, determined.shape[1]), np.nan)
+    half = params[0].w.shape[1] // 2
     pairs = [jax.tree.map(lambda leaf, part=part: leaf[:, part], params)
              for part in (slice(half), slice(half, 2 * half))]  # fmt: skip
     begins = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(l2), *leaf.shape)), starts)
     lines = over_rows(on_line)
-    loss = np.asarray(trained.history["test_loss"][..., -1])
     return Found(
-        *(np.asarray(found) for found in (sharp, sizes.total, sizes.path, jnp.concatenate([gap, determined]))),
-        lines(tuple(pairs), l2), lines((begins, params), l2), loss,
-    )  # fmt: skip
+        *(np.asarray(found) for found in (sharp, sizes.total, sizes.path)),
+        np.concatenate([gap, determined]),
+        lines(tuple(pairs), l2),
+        lines((begins, params), l2),
+        np.asarray(trained.history["test_loss"][..., -1]),
+    )
 
 
 def planes(config: regjax.Config, params: Params, rows: tuple[int, int], data: Any) -> list[Surface]:
@@ -105,8 +107,8 @@ def planes(config: regjax.Config, params: Params, rows: tuple[int, int], data: A
 def draw(found: Found, surfaces: list[Surface], strengths: tuple[float, ...]) -> Figure:
     """Returns the figure of the recipe: two panels above, two planes below."""
     figure = Figure(figsize=(9.5, 8), layout="constrained")
-    above, below = figure.subfigures(2, 1)
-    left, right = above.subplots(1, 2)
+    above, below = figure.subfigures(2, 1).ravel()
+    left, right = above.subplots(1, 2).ravel()
     rows = np.array([strengths.index(l2) for l2 in DRAWN])
     some = jax.tree.map(lambda leaf: leaf[rows], found.between)
     profile(some, [f"l2 = {l2:g}" for l2 in DRAWN], log=True, ax=left)
@@ -114,7 +116,8 @@ def draw(found: Found, surfaces: list[Surface], strengths: tuple[float, ...]) ->
     named = {"sharpness": found.sharpness, "norm of weights": found.norm, "path norm": found.path}
     against(strengths, named | {"γ": found.determined}, name="l2 (the strength λ)", ax=right)
     right.set_title("Sharpness, norms, well-determined parameters", fontsize="medium")
-    contours(surfaces, [f"l2 = {l2:g}" for l2 in (0.0, REGULARISED)], list(below.subplots(1, 2, sharey=True)))
+    panels: Any = below.subplots(1, 2, sharey=True)
+    contours(surfaces, [f"l2 = {l2:g}" for l2 in (0.0, REGULARISED)], axes=panels)
     below.suptitle("Training loss around a network, filter-normalised", fontsize="medium")
     return figure
 
@@ -151,19 +154,27 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         means = [column[index].mean() for column in columns]
         print("{:8g} {:8.2f} {:10.1f} {:7.1f} {:11.0f} {:6.1f} {:10.3f}".format(strength, *means))
     wide = [float(np.mean(np.asarray(s.loss) < np.asarray(s.loss).min() + 0.5)) for s in surfaces]
+    print(f"Within 0.5 nats of its lowest loss: {wide[0]:.1%} of the plane without l2, {wide[1]:.1%} with.")
+    last = strengths.index(REGULARISED)
+    rises = float(np.median(bumps[0])), float(np.median(bumps[last]))
     print(
-        f"Share of the plane within 0.5 nats of its lowest loss: {wide[0]:.2f} without l2, {wide[1]:.2f} with."
+        "From start to end the loss rises on its way by {:.0%} of its fall without l2, {:.0%} with.".format(
+            *rises
+        )
     )
-    print(f"From start to end the loss rises by at most {bumps.max():.1%} of its fall.")
     if options.out:
         draw(found, surfaces, strengths).savefig(options.out, dpi=100)
-    last = strengths.index(REGULARISED)
     names = ("barrier", "sharpness", "norm", "path", "determined")
     ends = {name: (column[1 if name == "determined" else 0].mean(), column[last].mean())
             for name, column in zip(names, columns, strict=False)}  # fmt: skip
     result = {f"{name}_{end}": float(v) for name, pair in ends.items()
               for end, v in zip(("without", "with"), pair, strict=True)}  # fmt: skip
-    return result | {"wide_without": wide[0], "wide_with": wide[1], "bump": float(bumps.max())}
+    return result | {
+        "wide_without": wide[0],
+        "wide_with": wide[1],
+        "bump_without": rises[0],
+        "bump_with": rises[1],
+    }
 
 
 if __name__ == "__main__":

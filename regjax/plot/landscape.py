@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike
 
 from regjax.plot.canvas import add_legend, axes_or_new, drawable, figure_or_new, root_of
@@ -33,7 +33,13 @@ FLOOR = 1e-4
 
 
 def profile(
-    lines: Line, names: Sequence[str], *, heights: str = "loss", log: bool = False, ax: Axes | None = None
+    lines: Line,
+    names: Sequence[str],
+    *,
+    heights: str = "loss",
+    log: bool = False,
+    unit: str = "nats",
+    ax: Axes | None = None,
 ) -> Figure:
     """Returns a figure of heights along lines of networks: thick the mean of a group, thin each line.
 
@@ -42,6 +48,7 @@ def profile(
         names: name of each line or group, at most six.
         heights: "loss", "cost" or "score".
         log: whether the heights have a logarithmic axis.
+        unit: unit of loss and cost; a score has none.
         ax: axes to draw into; None makes a figure.
 
     Raises:
@@ -69,12 +76,18 @@ def profile(
         drawn += ax.plot(places.reshape(-1, places.shape[-1])[0], mean, color=colour, linestyle=dash)
     ax.set_yscale("log" if log else "linear")
     ax.set_xlabel("place on the line between two networks")
-    ax.set_ylabel({"loss": "loss (nats, or squared units)", "cost": "cost", "score": "score"}[heights])
+    ax.set_ylabel(heights if heights == "score" else f"{heights} ({unit})")
     add_legend(ax, drawn, names)
     return figure
 
 
-def contours(surfaces: Sequence[Surface], names: Sequence[str], axes: Sequence[Axes] | None = None) -> Figure:
+def contours(
+    surfaces: Sequence[Surface],
+    names: Sequence[str],
+    *,
+    unit: str = "nats",
+    axes: Sequence[Axes] | None = None,
+) -> Figure:
     """Returns a figure of the loss over planes, side by side on one scale of colours and of coordinates.
 
     Colours and contours are even in the logarithm of the loss; crosses mark the networks of a plane.
@@ -82,6 +95,7 @@ def contours(surfaces: Sequence[Surface], names: Sequence[str], axes: Sequence[A
     Args:
         surfaces: the heights over each plane.
         names: title of each.
+        unit: unit of the loss.
         axes: axes to draw into, of one figure; None makes a figure.
 
     Raises:
@@ -107,8 +121,8 @@ def contours(surfaces: Sequence[Surface], names: Sequence[str], axes: Sequence[A
     if not 0 < highest < np.inf:
         raise ValueError(f"surfaces must have a finite loss above 0, got at most {highest}")
     lowest = max(min(np.nanmin(loss) for loss in losses), FLOOR * highest)
-    norm = LogNorm(lowest, max(highest, 1.001 * lowest))
-    levels = np.geomspace(norm.vmin, norm.vmax, LEVELS)
+    top = max(highest, 1.001 * lowest)
+    norm, levels = LogNorm(lowest, top), np.geomspace(lowest, top, LEVELS)
     for ax, surface, loss, name in zip(axes, surfaces, losses, names, strict=True):
         ax.contourf(surface.a, surface.b, np.clip(loss, lowest, highest), levels, norm=norm, cmap=COLOURS)
         if np.ptp(loss[np.isfinite(loss)]) > 0:
@@ -117,9 +131,10 @@ def contours(surfaces: Sequence[Surface], names: Sequence[str], axes: Sequence[A
         ax.plot(*np.asarray(surface.marks).T, "X", color=VERMILION, markeredgecolor="white", markersize=8)
         ax.set_title(name, fontsize="medium")
         ax.set_xlabel("first direction")
+        ax.xaxis.set_major_locator(MaxNLocator(5))
     axes[0].set_ylabel("second direction")
     bar = root_of(axes[0]).colorbar(ScalarMappable(norm, COLOURS), ax=list(axes))
-    bar.set_label("loss (nats, or squared units)")
+    bar.set_label(f"loss ({unit})")
     return root_of(axes[0])
 
 
