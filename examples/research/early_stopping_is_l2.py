@@ -59,10 +59,9 @@ def splits(count: int) -> tuple[Data, Data]:
         first, second = order[: len(y) // 2], order[len(y) // 2 :]
         middle, width = x[first].mean(axis=0), x[first].std(axis=0)
         targets = (y - y[first].mean()) / y[first].std()
-        halves.append(
-            [(((x[p] - middle) / width).T, targets[None, p], np.ones(len(p))) for p in (first, second)]
-        )
-    first, second = (Data(*(np.stack(part) for part in zip(*half))) for half in zip(*halves))
+        scaled = (x - middle) / width
+        halves.append([Data(scaled[p].T, targets[None, p], np.ones(len(p))) for p in (first, second)])
+    first, second = jax.tree.map(lambda *parts: np.stack(parts), *halves)
     return first, second
 
 
@@ -115,19 +114,16 @@ def draw(paths: Paths, times: np.ndarray) -> Figure:
         colour = CLASS_COLOURS[j % len(CLASS_COLOURS)]
         left.plot(times, paths.trained[0, :, 0, j], color=colour, label=name)
         left.plot(times, paths.penalised[0, :, 0, j], color=colour, linestyle=":")
-    left.set(title="weights: stopped (solid), L2 (dotted)", ylabel="weight (target SD per input SD)")
+    left.set(title="weights (dotted: L2)", ylabel="weight (target SD per input SD)")
+    bottom, top = left.get_ylim()
+    left.set(ylim=(bottom, top + 0.5 * (top - bottom)))  # room for the legend
     left.legend(fontsize=7, ncols=2, loc="upper left")
     distances = 100 * lengths(paths.trained - paths.penalised) / lengths(paths.optimum)[:, None]
     zero = 100 * lengths(paths.trained - paths.optimum[:, None]) / lengths(paths.optimum)[:, None]
-    shown = (
-        (distances, "stopped to L2 with λ = n/(τε)", LINES[0]),
-        (zero, "stopped to no penalty", LINES[1]),
-    )
-    for values, name, (colour, dash) in shown:
-        _band(middle, times, values, name, colour, dash)
-    middle.set(
-        title="distance of the weights", ylabel="distance (% of weights without penalty)", ylim=(0, None)
-    )
+    _band(middle, times, distances, "to L2 with λ = n/(τε)", *LINES[0])
+    _band(middle, times, zero, "to no penalty", *LINES[1])
+    middle.set(title="distance of stopped weights", ylim=(0, None))
+    middle.set(ylabel="distance (% of weights without penalty)")
     middle.legend(fontsize=8)
     for k, name in enumerate(("stopped after τ steps", "L2 with λ = n/(τε)")):
         _band(right, times, np.asarray(paths.losses[:, k]), name, *LINES[k])
