@@ -174,6 +174,8 @@ def draw(found: Found, num_samples: int) -> Figure:
         ylabel="distance (% of scaled weights)",
     )
     right.set(xscale="log", yscale="log")
+    right.minorticks_off()
+    right.set_yticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"])
     for ax in (middle, right):
         ax.legend(fontsize=8)
         ax.grid(alpha=0.25)

@@ -2,8 +2,8 @@
 
 Belkin et al. 2019 and Nakkiran et al. 2020: the error peaks at the interpolation threshold, the more so
 with noisy labels. Nakkiran et al. 2021: with the best L2 penalty of each width the peak is gone. Random ReLU
-features of digits, a fraction of whose training labels are random, are fitted by least squares with the smallest weights and by
-ridge, for all widths and seeds in one compiled program.
+features of digits, some of whose training labels are wrong, are fitted by least squares with the smallest
+weights and by ridge, for all widths and seeds in one compiled program.
 
     python examples/research/double_descent.py --out double_descent.png
 """
