@@ -124,7 +124,7 @@ def draw(found: Errors, num_train: int, widths: np.ndarray, strengths: np.ndarra
     for index, (colour, dash) in zip(chosen, LINES[3:], strict=False):
         mean = 100 * found.fixed[:, index, 1:].mean(axis=0)
         right.plot(strengths[1:], mean, color=colour, linestyle=dash, label=f"{widths[index]} features")
-    right.set(xscale="log", xlabel="λ of ridge (features of mean square about 1)", title="error against λ")
+    right.set(xscale="log", xlabel="λ of ridge (features divided by √width)", title="error against λ")
     right.legend(fontsize=8)
     for ax in (left, right):
         ax.grid(alpha=0.25)
