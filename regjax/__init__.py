@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from regjax.engine.population import population, train_schedule
     from regjax.engine.references import references
     from regjax.engine.refit import refit
+    from regjax.engine.sensitivities import sensitivities
     from regjax.engine.sweep import load, plan, sweep
     from regjax.engine.tune import tune
+    from regjax.research.hypergradients import hypergradient
     from regjax.sklearn.encoder import TableEncoder
     from regjax.sklearn.estimators import RegMLPClassifier, RegMLPRegressor
     from regjax.sklearn.fitted import fit
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from regjax.study.questions import Questions
     from regjax.study.results import Results
     from regjax.study.schedule import Schedule
+    from regjax.study.sensitivities import Sensitivities
     from regjax.study.space import DEFAULT_SPACE, Maybe, Where
     from regjax.study.tuned import Search, Tuned
 
@@ -104,6 +107,9 @@ __all__ = [
     "train_schedule",
     "refit",
     "references",
+    "hypergradient",
+    "sensitivities",
+    "Sensitivities",
     "Model",
     "save_model",
     "load_model",
@@ -135,8 +141,10 @@ _DEFINED_IN = {
     "engine.population": "population train_schedule",
     "engine.references": "references",
     "engine.refit": "refit",
+    "engine.sensitivities": "sensitivities",
     "engine.sweep": "load plan sweep",
     "engine.tune": "tune",
+    "research.hypergradients": "hypergradient",
     "sklearn.encoder": "TableEncoder",
     "sklearn.estimators": "RegMLPClassifier RegMLPRegressor",
     "sklearn.fitted": "fit",
@@ -154,6 +162,7 @@ _DEFINED_IN = {
     "study.questions": "Questions",
     "study.results": "Results",
     "study.schedule": "Schedule",
+    "study.sensitivities": "Sensitivities",
     "study.space": "DEFAULT_SPACE Maybe Where",
     "study.tuned": "Search Tuned",
 }

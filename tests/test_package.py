@@ -23,10 +23,11 @@ ARROWS = {
     "core": [],
     "data": ["core"],
     "native": ["core"],
+    "research": ["core"],
     "study": ["data", "native"],
     "store": ["study"],
-    "plot": ["study"],
-    "engine": ["store"],
+    "plot": ["study", "research"],
+    "engine": ["store", "research"],
     "report": ["store", "plot"],
     "sklearn": ["engine"],
     "optuna": ["engine"],
@@ -113,6 +114,7 @@ TESTED_IN = {
     "study.predict": "study/test_results.py",
     "study.records": "study/test_results.py",
     "study.references": "engine/test_references.py",
+    "study.sensitivities": "engine/test_sensitivities.py",
     "study.words": "study/test_grid.py",
 }
 
@@ -129,7 +131,7 @@ TRAINING = {
     "plot.along", "plot.answers", "plot.columns", "plot.dataset", "plot.detectable", "plot.differences",
     "plot.dropped", "plot.lines", "plot.maps", "plot.population", "plot.weights", "plot.decision",
     "engine.refit", "engine.sweep", "report.html", "store.model_file", "store.onnx_file", "study.population",
-    "study.results", "study.tuned",
+    "study.results", "study.tuned", "engine.sensitivities",
 }  # fmt: skip
 NAMED_TUPLES = {"_make", "_asdict", "_fields", "_field_defaults", "_replace"}
 

@@ -24,7 +24,7 @@ from regjax.cli.values import as_argument
 
 if TYPE_CHECKING:
     from regjax.cli.spec import Spec
-    from regjax.study.references import References
+    from regjax.cli.tables import Besides
     from regjax.study.results import Answers, Results
 
 FILES = (
@@ -37,6 +37,11 @@ FILES = (
 @sweep_options
 @click.option("--no-store", is_flag=True, help="The same as --store none.")
 @click.option("--references", is_flag=True, help="Hold a linear model and trees against the networks.")
+@click.option(
+    "--sensitivities",
+    metavar="NAMES",
+    help="Differentiate the validation loss in these, e.g. l2,learning_rate.",
+)
 @click.option("--out", default="regjax-sweep", show_default=True, metavar="DIR", help="Where files go.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @click.option("--print-config", is_flag=True, help="Print the resolved sweep as TOML, and do nothing.")
@@ -49,6 +54,7 @@ def sweep(
     flags: dict[str, Any],
     no_store: bool,
     references: bool,
+    sensitivities: str | None,
     out: str,
     as_json: bool,
     print_config: bool,
@@ -66,7 +72,9 @@ def sweep(
     """
     from regjax.cli import tables
     from regjax.cli.spec import as_toml, resolve
+    from regjax.cli.tables import Besides
     from regjax.engine.references import references_or_why
+    from regjax.engine.sensitivities import check_sensitivities, sensitivities_of
 
     with user_errors():
         if no_store:
@@ -78,6 +86,7 @@ def sweep(
             print(as_toml(spec), end="")
             return
         planned = planned_sweep(spec, compilation_cache)
+        names = check_sensitivities(planned.design, sensitivities.split(",")) if sensitivities else ()
         _check_store(spec.store, out)
         folder = terminal.writable_folder(out, FILES)
         terminal.check_drawing()
@@ -96,7 +105,11 @@ def sweep(
         beside = references_or_why(results, spec.questions) if references else None
         if beside is not None and not as_json:
             print(beside)
-        for name in _write_files(folder, spec, results, answers, beside):
+        slopes = sensitivities_of(results.design, names) if names else None
+        if slopes is not None and not as_json:
+            print(slopes)
+        besides = Besides(beside, slopes)
+        for name in _write_files(folder, spec, results, answers, besides):
             written.append(name)
             ctrl_c.check()
     except KeyboardInterrupt as stop:
@@ -105,7 +118,7 @@ def sweep(
     seconds = {"compile": results.compile_seconds, "train": results.train_seconds}
     seconds["total"] = time.perf_counter() - started
     if as_json:
-        print(json.dumps(tables.as_json(results, answers, seconds, written, beside), allow_nan=False))
+        print(json.dumps(tables.as_json(results, answers, seconds, written, besides), allow_nan=False))
     else:
         print(tables.ending(results, seconds, written))
         if spec.store is not None:
@@ -148,11 +161,11 @@ def _command(path: str | None, flags: Mapping[str, Any]) -> str:
 
 
 def _write_files(
-    folder: Path, spec: Spec, results: Results, answers: Answers, beside: References | str | None
+    folder: Path, spec: Spec, results: Results, answers: Answers, besides: Besides
 ) -> Iterator[str]:
     """Writes the files of a sweep, and yields the path of each when it is written."""
     written = set()
-    for name, save in _files(spec, results, answers, beside):
+    for name, save in _files(spec, results, answers, besides):
         with user_errors():
             terminal.write(folder / name, save)
         written.add(name)
@@ -163,20 +176,23 @@ def _write_files(
 
 
 def _files(
-    spec: Spec, results: Results, answers: Answers, beside: References | str | None
+    spec: Spec, results: Results, answers: Answers, besides: Besides
 ) -> Iterator[tuple[str, Callable[[Path], Any]]]:
     """Yields the name of each file and the function that writes it; a figure is drawn only then."""
     from regjax.cli import tables
     from regjax.cli.spec import as_toml
 
     metric = tables.shown_metric(results, answers.choice)
-    found = {"results.csv": results.to_pandas(), "summary.csv": results.summary(metric)}
+    rows = results.to_pandas()
+    if besides.sensitivities is not None:
+        rows = rows.assign(**besides.sensitivities.columns())
+    found = {"results.csv": rows, "summary.csv": results.summary(metric)}
     if answers.comparison is not None:
         found["comparison.csv"] = answers.comparison.table.drop(columns="sentence")
     if answers.first is not None:
         found["choice.csv"] = answers.first.to_pandas(results.design)
-    if beside is not None and not isinstance(beside, str):
-        found["references.csv"] = beside.table.drop(columns="sentence")
+    if besides.references is not None and not isinstance(besides.references, str):
+        found["references.csv"] = besides.references.table.drop(columns="sentence")
     yield "sweep.toml", lambda path: path.write_text(as_toml(spec), "utf-8")
     for name, table in found.items():
         yield name, functools.partial(table.to_csv, index=False)

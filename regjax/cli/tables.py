@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from regjax.study.design import Design
     from regjax.study.references import References
     from regjax.study.results import Answers, Results
+    from regjax.study.sensitivities import Sensitivities
 
 SHOWN = 24
 
@@ -38,15 +39,29 @@ def shown_metric(results: Results, choice: Choice | None) -> str | None:
     return results.metric if choice is None else choice.metric
 
 
+class Besides(NamedTuple):
+    """What a sweep is asked for beside its answers.
+
+    Attributes:
+        references: other models, why there are none, or None.
+        sensitivities: derivatives of the validation loss, or None.
+    """
+
+    references: References | str | None = None
+    sensitivities: Sensitivities | None = None
+
+
 def as_json(
     results: Results,
     answers: Answers,
     seconds: dict[str, float],
     written: Sequence[str],
-    beside: References | str | None = None,
+    besides: Besides | None = None,
 ) -> dict[str, Any]:
-    """Returns the object that `--json` prints; `beside` are other models, or why there are none."""
+    """Returns the object that `--json` prints."""
     from regjax.study.provenance import device, versions
+
+    beside, slopes = besides or Besides()
 
     comparison, choice, missing, first = answers
     compared = None
@@ -66,6 +81,7 @@ def as_json(
         "comparison": compared,
         "choice": None if choice is None else dataclasses.asdict(choice),
         "references": None if beside is None or isinstance(beside, str) else _records(beside.table),
+        "sensitivities": None if slopes is None else _records(slopes.summary()),
         "notes": [*results.notes, *missing, *([beside] if isinstance(beside, str) else [])],
         "seconds": seconds,
         "device": device(),

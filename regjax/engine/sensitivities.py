@@ -37,14 +37,14 @@ from regjax.study.results import Results
 from regjax.study.sensitivities import Sensitivities
 
 
-def sensitivities(results: Results | Design, names: Sequence[str]) -> Sensitivities:
+def sensitivities(results: Results, names: Sequence[str]) -> Sensitivities:
     """Returns how the validation loss of each network of a sweep changes with its hyperparameters.
 
     The networks are trained once more, with each direction beside them. See `regjax.hypergradient` for what a
     derivative in keep_prob is, and what one is worth where the loss has kinks, as with relu.
 
     Args:
-        results: the results of a sweep, or its design.
+        results: the results of a sweep.
         names: the hyperparameters, e.g. ("l2", "learning_rate").
 
     Raises:
@@ -60,8 +60,11 @@ def sensitivities(results: Results | Design, names: Sequence[str]) -> Sensitivit
         >>> found.gradient.shape
         (6, 2)
     """
-    design = results if isinstance(results, Design) else results.design
-    chosen = check_sensitivities(design, names)
+    return sensitivities_of(results.design, check_sensitivities(results.design, names))
+
+
+def sensitivities_of(design: Design, chosen: tuple[str, ...]) -> Sensitivities:
+    """Returns the sensitivities of a design in hyperparameters that `check_sensitivities` has returned."""
     plan = make_plan(design, keep="none", kernel="xla", backend=jax.default_backend())
     loss = np.full(design.num_rows, np.nan)
     gradient, values = np.full((2, design.num_rows, len(chosen)), np.nan)

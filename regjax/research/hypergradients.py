@@ -174,8 +174,9 @@ def push(
         _, out, found = jax.jvp(of_real, (real, values), (tangents, direction), has_aux=True)
         return found, out
 
-    # The run itself depends on no direction: it is computed once for all.
-    return jax.vmap(along, out_axes=(None, 0))(dual.tangents, directions)
+    with jax.numpy_dtype_promotion("standard"):  # of b1 to the power of an int32, the derivative needs it too
+        # The run itself depends on no direction: it is computed once for all.
+        return jax.vmap(along, out_axes=(None, 0))(dual.tangents, directions)
 
 
 def _split(tree: Any) -> tuple[tuple[jax.Array, ...], Callable[[tuple[jax.Array, ...]], Any]]:

@@ -174,7 +174,8 @@ def _reverse(
             state = _in_parts(several, state, jnp.int32(0), hparams, config.num_steps, segment)
         return evaluate(state.predicting, validation, config=config)["loss"]
 
-    value, gradient = jax.value_and_grad(loss)(theta)
+    with jax.numpy_dtype_promotion("standard"):  # of b1 to the power of an int32, the derivative needs it too
+        value, gradient = jax.value_and_grad(loss)(theta)
     chex.assert_trees_all_equal_shapes(gradient, theta)
     return value, gradient
 

@@ -8,7 +8,8 @@ SURFACE = {
         backward predict predict_proba cost cost_and_grads dropout_masks replicate_key make_train
         Trained check_gradient Grid grid random_grid sobol_grid sweep tune Tuned Search Maybe Where
         DEFAULT_SPACE Questions Results load plan Plan population Population Explore Schedule
-        train_schedule refit references Model save_model load_model export_onnx fit TableEncoder
+        train_schedule refit references hypergradient sensitivities Sensitivities Model save_model load_model
+        export_onnx fit TableEncoder
         RegMLPClassifier RegMLPRegressor RegGridSearchCV RegRandomizedSearchCV
         RegHalvingGridSearchCV RegHalvingRandomSearchCV RegPathCV one_se""",
     "regjax.plot": """KINDS animate boundaries boundary curves data_set forest gap heatmap importance masks
