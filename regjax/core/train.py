@@ -114,6 +114,9 @@ class Course(NamedTuple):
             every step whether there is another.
         samples: indices of samples -> their inputs, `(chosen, n_features)`; None gathers them from a
             transposed copy of the inputs, which each segment makes.
+        lift: what takes the place of a step, `(step, state, hparams)` -> state, where the state that is
+            carried has more than a `TrainState`, such as derivatives; `step` is a function of state and
+            hyperparameters.
     """
 
     num_batches: ArrayLike | None = None
@@ -122,6 +125,7 @@ class Course(NamedTuple):
     orders: jax.Array | None = None
     steps: int | None = None
     samples: Callable[[jax.Array], jax.Array] | None = None
+    lift: Callable[[Callable[[TrainState, HParams], TrainState], Any, HParams], Any] | None = None
 
 
 WHOLE = Course()
@@ -152,7 +156,7 @@ def run_segment(
         course: facts of the whole run.
         config: the compiled configuration.
     """
-    num_batches, num_steps, watched, orders, steps, samples = course
+    num_batches, num_steps, watched, orders, steps, samples, lift = course
     num_steps = config.num_steps if num_steps is None else num_steps
     data = jax.tree.map(jnp.asarray, data)
     if config.batch_size is None:  # a batch of some samples hides those of weight 0 itself
@@ -166,7 +170,9 @@ def run_segment(
     def step(i: jax.Array, carry: tuple[TrainState, Any]) -> tuple[TrainState, Any]:
         before, order = carry
         batch, sizes, order = next_batch(i, order)
-        return _step(run, i, before, batch, sizes), order
+        if lift is None:
+            return _step(run, i, before, batch, sizes), order
+        return lift(lambda s, h: _step(run._replace(hparams=h), i, s, batch, sizes), before, hparams), order
 
     start, stop = jnp.asarray(start, jnp.int32), jnp.asarray(stop, jnp.int32)
     # A segment may begin inside an epoch: its order is drawn here, and again where the next epoch begins.

@@ -10,8 +10,8 @@ import concurrent.futures
 import functools
 import itertools
 import threading
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -148,7 +148,7 @@ def _of_task(
     with own_settings(config.dtype):
         replicates, hparams = jax.device_put((task.replicates, task.hparams))
         states = init_lanes(replicates, hparams, task.params, config=config)
-        duals = _begin(states, directions=len(names))
+        duals = _begin(states, hparams, names=names)
         for start, end in itertools.pairwise((0, *task.ends)):
             if stop.is_set():
                 break
@@ -158,19 +158,17 @@ def _of_task(
         return chunk.places, names, jax.tree.map(np.asarray, found)
 
 
-@functools.partial(jax.jit, static_argnames="directions")
-def _begin(states: TrainState, *, directions: int) -> Dual:
-    return jax.vmap(jax.vmap(functools.partial(begin_dual, directions=directions)))(states)
+@functools.partial(jax.jit, static_argnames="names")
+def _begin(states: TrainState, hparams: HParams, *, names: tuple[str, ...]) -> Dual:
+    def begin(state: TrainState, hparams: HParams) -> Dual:
+        return begin_dual(state, _directions(hparams, names))
+
+    return jax.vmap(jax.vmap(begin))(states, hparams)
 
 
 def _directions(hparams: HParams, names: tuple[str, ...]) -> dict[str, jax.Array]:
-    """Returns a direction for each name, in all layers by the same amount, `(names, …)` each."""
-    unit = np.eye(len(names))
-    found = {}
-    for k, name in enumerate(names):
-        value = jnp.asarray(getattr(hparams, name))
-        found[name] = jnp.stack([jnp.full(value.shape, each, value.dtype) for each in unit[:, k]])
-    return found
+    """Returns a direction for each name, in all layers by the same amount, `(1, …)` each."""
+    return {name: jnp.ones_like(getattr(hparams, name))[None] for name in names}
 
 
 @functools.partial(jax.jit, static_argnames=("config", "names"), donate_argnames="duals")
@@ -191,13 +189,14 @@ def _advance(
     def advance(replicate: Replicates, hparams: HParams, dual: Dual) -> Dual:
         data = Data(replicate.own_x, replicate.y, replicate.train)
         samples = None if replicate.rows is None else replicate.samples
-        course = Course(num_batches, num_steps, None, replicate.orders, None, samples)
+        directions = _directions(hparams, names)
 
-        def run(state: TrainState, hparams: HParams) -> TrainState:
-            key = as_key(replicate.key)
-            return run_segment(key, state, hparams, data, start, stop, course=course, config=config)
+        def lift(step: Callable[[TrainState, HParams], TrainState], dual: Dual, hparams: HParams) -> Dual:
+            return Dual(*push(step, dual, hparams, directions))
 
-        return Dual(*push(run, dual, hparams, _directions(hparams, names)))
+        course = Course(num_batches, num_steps, None, replicate.orders, None, samples, lift)
+        key, state = as_key(replicate.key), cast(Any, dual)
+        return cast(Any, run_segment(key, state, hparams, data, start, stop, course=course, config=config))
 
     return over_lanes(advance, replicates, 2)(replicates, hparams, duals)
 
@@ -214,7 +213,7 @@ def _loss(
         def of(state: TrainState, hparams: HParams) -> jax.Array:
             return evaluate(state.predicting, held_out, config=config)["loss"]
 
-        value, (tangents,) = push(of, dual, hparams, _directions(hparams, names))
-        return value, tangents
+        value, found = push(of, dual, hparams, _directions(hparams, names))
+        return value, jnp.concatenate([found[name][0] for name in names])
 
     return over_lanes(loss, replicates, 2)(replicates, hparams, duals)

@@ -11,7 +11,7 @@ optimization".
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -27,7 +27,7 @@ from regjax.core.mlp import Params, init_params
 from regjax.core.objective import resolve_loss
 from regjax.core.random import is_drawn_on_cpu
 from regjax.core.settings import own_settings
-from regjax.core.train import TrainState, init_state, run_segment
+from regjax.core.train import Course, TrainState, init_state, run_segment
 
 # Hyperparameters that count steps or epochs, or choose samples: the loss jumps in them, or stays.
 WITHOUT_DERIVATIVE = ("average_from", "tol", "n_iter_no_change", "patience", "swap_noise", "mixup")
@@ -50,11 +50,12 @@ class Dual(NamedTuple):
 
     Attributes:
         state: the state, as of a run without derivatives.
-        tangents: for each leaf of the state that holds real numbers its derivatives, `(directions, …)`.
+        tangents: hyperparameter -> for each leaf of the state that holds real numbers its derivatives in the
+            directions of that hyperparameter, `(directions, …)`.
     """
 
     state: TrainState
-    tangents: tuple[jax.Array, ...]
+    tangents: dict[str, tuple[jax.Array, ...]]
 
 
 def hypergradient(
@@ -108,9 +109,13 @@ def hypergradient(
         params = None  # drawn inside the compiled program, by the device itself
         if is_drawn_on_cpu(key):
             params = init_params(key, config.layer_sizes, init=config.init, dtype=config.dtype)
-        shapes = {name: np.shape(getattr(hparams, name)) for name in names}
-        loss, flat = _hypergradient(key, full, data, validation, params, config=config, names=names)
-        return Hypergradient(loss, _unflatten(flat, full, names, shapes))
+        loss, found = _hypergradient(key, full, data, validation, params, config=config, names=names)
+        # One number for all layers has one derivative.
+        gradient = {
+            name: jnp.sum(slope) if np.ndim(getattr(hparams, name)) == 0 else slope
+            for name, slope in found.items()
+        }
+        return Hypergradient(loss, gradient)
 
 
 def check_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -143,15 +148,29 @@ def check_derivatives(hparams: HParams, config: Config, names: Sequence[str]) ->
             raise ValueError(f"{name} must be used with optimizer {wanted}, got {config.optimizer}")
 
 
-def begin_dual(state: TrainState, directions: int) -> Dual:
-    """Returns the state before the first step, on which no hyperparameter has acted yet."""
+def begin_dual(state: TrainState, directions: Mapping[str, jax.Array]) -> Dual:
+    """Returns the state before the first step, on which no hyperparameter has acted yet.
+
+    Args:
+        state: the state before the first step.
+        directions: as of `push`.
+    """
     real, _ = _split(state)
-    return Dual(state, tuple(jnp.zeros((directions, *leaf.shape), leaf.dtype) for leaf in real))
+    return Dual(
+        state,
+        {
+            name: tuple(jnp.zeros((each.shape[0], *leaf.shape), leaf.dtype) for leaf in real)
+            for name, each in directions.items()
+        },
+    )
 
 
 def push(
-    run: Callable[[TrainState, HParams], Any], dual: Dual, hparams: HParams, directions: dict[str, Any]
-) -> tuple[Any, tuple[jax.Array, ...]]:
+    run: Callable[[TrainState, HParams], Any],
+    dual: Dual,
+    hparams: HParams,
+    directions: Mapping[str, jax.Array],
+) -> tuple[Any, dict[str, tuple[jax.Array, ...]]]:
     """Returns a function's value at a state, and its derivatives in each direction.
 
     Args:
@@ -161,22 +180,27 @@ def push(
         directions: hyperparameter -> directions in it, `(directions, …)`.
 
     Returns:
-        The value, and for each of its leaves that holds real numbers the derivatives, `(directions, …)`.
+        The value, and hyperparameter -> for each leaf of the value that holds real numbers its derivatives,
+        `(directions, …)`.
     """
     real, rebuild = _split(dual.state)
-
-    def of_real(real: tuple[jax.Array, ...], values: dict[str, Any]) -> tuple[tuple[jax.Array, ...], Any]:
-        found = run(rebuild(real), hparams._replace(**values))
-        return _split(found)[0], found
-
-    def along(tangents: tuple[jax.Array, ...], direction: dict[str, Any]) -> tuple[Any, Any]:
-        values = {name: jnp.asarray(getattr(hparams, name)) for name in directions}
-        _, out, found = jax.jvp(of_real, (real, values), (tangents, direction), has_aux=True)
-        return found, out
-
+    value, found = None, {}
     with jax.numpy_dtype_promotion("standard"):  # of b1 to the power of an int32, the derivative needs it too
-        # The run itself depends on no direction: it is computed once for all.
-        return jax.vmap(along, out_axes=(None, 0))(dual.tangents, directions)
+        for name, each in directions.items():
+
+            def along(tangents: tuple[jax.Array, ...], direction: jax.Array, name: str = name) -> Any:
+                def of_real(real: tuple[jax.Array, ...], of_name: jax.Array) -> tuple[Any, Any]:
+                    found = run(rebuild(real), hparams._replace(**{name: of_name}))
+                    return _split(found)[0], found
+
+                primals = real, jnp.asarray(getattr(hparams, name))
+                _, out, found = jax.jvp(of_real, primals, (tangents, direction), has_aux=True)
+                return found, out
+
+            # What no direction of this hyperparameter changes has no derivative here, and none is computed.
+            # The value is the same for every name: the compiler computes it once.
+            value, found[name] = jax.vmap(along, out_axes=(None, 0))(dual.tangents[name], each)
+    return value, found
 
 
 def _split(tree: Any) -> tuple[tuple[jax.Array, ...], Callable[[tuple[jax.Array, ...]], Any]]:
@@ -194,29 +218,10 @@ def _split(tree: Any) -> tuple[tuple[jax.Array, ...], Callable[[tuple[jax.Array,
     return tuple(leaf for yes, leaf in zip(is_real, leaves, strict=True) if yes), rebuild
 
 
-def _unit_directions(hparams: HParams, names: tuple[str, ...]) -> dict[str, jax.Array]:
-    """Returns a direction for each number of the named hyperparameters, `(directions, …)` each."""
-    values = [jnp.asarray(getattr(hparams, name)) for name in names]
-    count = sum(value.size for value in values)
-    ends = np.cumsum([value.size for value in values])[:-1]
-    parts = jnp.split(jnp.eye(count, dtype=values[0].dtype), ends, axis=1)
-    return {
-        name: part.reshape(count, *value.shape)
-        for name, part, value in zip(names, parts, values, strict=True)
-    }
-
-
-def _unflatten(
-    flat: jax.Array, hparams: HParams, names: tuple[str, ...], shapes: dict[str, tuple[int, ...]]
-) -> dict[str, jax.Array]:
-    """Returns the derivatives by name: summed over layers where a hyperparameter is one number for all."""
-    found, at = {}, 0
-    for name in names:
-        value = jnp.asarray(getattr(hparams, name))
-        part = flat[at : at + value.size].reshape(value.shape)
-        found[name] = part if shapes[name] == value.shape else jnp.sum(part)
-        at += value.size
-    return found
+def _unit_directions(hparams: HParams, name: str) -> jax.Array:
+    """Returns a direction for each number of a hyperparameter, `(directions, …)`."""
+    value = jnp.asarray(getattr(hparams, name))
+    return jnp.eye(value.size, dtype=value.dtype).reshape(value.size, *value.shape)
 
 
 @functools.partial(jax.jit, static_argnames=("config", "names"))
@@ -229,18 +234,21 @@ def _hypergradient(
     *,
     config: Config,
     names: tuple[str, ...],
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[jax.Array, dict[str, jax.Array]]:
     data, validation = pad_samples(data), pad_samples(validation)
 
-    def train(state: TrainState, hparams: HParams) -> TrainState:
-        return run_segment(key, state, hparams, data, 0, config.num_steps, config=config)
+    directions = {name: _unit_directions(hparams, name) for name in names}
+
+    def lift(step: Callable[[TrainState, HParams], TrainState], dual: Dual, hparams: HParams) -> Dual:
+        return Dual(*push(step, dual, hparams, directions))
 
     def loss(state: TrainState, hparams: HParams) -> jax.Array:
         return evaluate(state.predicting, validation, config=config)["loss"]
 
-    directions = _unit_directions(hparams, names)
-    count = next(iter(directions.values())).shape[0]
-    first = init_state(key, hparams, config=config, params=params)
-    dual = Dual(*push(train, begin_dual(first, count), hparams, directions))
-    value, (gradient,) = push(loss, dual, hparams, directions)
-    return value, gradient
+    first: Any = begin_dual(init_state(key, hparams, config=config, params=params), directions)
+    course = Course(lift=lift)
+    dual: Any = run_segment(key, first, hparams, data, 0, config.num_steps, course=course, config=config)
+    value, found = push(loss, dual, hparams, directions)
+    return value, {
+        name: jnp.reshape(slope, jnp.shape(getattr(hparams, name))) for name, (slope,) in found.items()
+    }
