@@ -85,7 +85,9 @@ DATA = {
 # Fields of `Config`, with `hidden` in place of `layer_sizes`, whose ends are fitted to the data.
 CONFIG = {
     "hidden": Flag("UNITS", "Units of the hidden layers, such as 20/3, or none; 32 for a table by default."),
-    "activation": Flag("NAME", "relu, tanh, sigmoid, gelu or identity.", choices=get_args(Activation)),
+    "activation": Flag(
+        "NAME", "relu, tanh, sigmoid, gelu, silu, selu or identity.", choices=get_args(Activation)
+    ),
     "loss": Flag(
         "NAME",
         "auto, sigmoid_cross_entropy, softmax_cross_entropy, squared_error or poisson.",

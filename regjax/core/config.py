@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 from .checks import check_choice, check_count, check_known, shown
 
-Activation = Literal["relu", "tanh", "sigmoid", "gelu", "identity"]
+Activation = Literal["relu", "tanh", "sigmoid", "gelu", "silu", "selu", "identity"]
 Loss = Literal[
     "sigmoid_cross_entropy", "softmax_cross_entropy", "multilabel_cross_entropy", "squared_error", "poisson"
 ]
@@ -28,6 +28,8 @@ Metric = Literal["loss", "accuracy", "balanced_accuracy", "roc_auc", "rmse", "r2
 
 # The losses of real targets; the others are of class labels.
 REAL_LOSSES: tuple[Loss, ...] = ("squared_error", "poisson")
+# The activations that scikit-learn has too, under its own names.
+SKLEARNS_ACTIVATIONS: tuple[Activation, ...] = ("relu", "tanh", "sigmoid", "identity")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,7 @@ class Config:
             held out for it, and the best parameters are put back. None never stops.
         clip_loss: whether the cross-entropy by which a run stops is scikit-learn's, of probabilities that are
             clipped at the dtype's eps. Gradients are never clipped. Where a regulariser is on that
-            scikit-learn lacks, a class weight or gelu, the loss stays the true one.
+            scikit-learn lacks, a class weight, gelu, silu or selu, the loss stays the true one.
         draws: the generator of initial weights and orders of samples: "jax", from (seed, fold, step); or, in
             a sweep, "sklearn": NumPy's, from the seed, which gives scikit-learn's for random_state = seed.
         metrics: metrics that are recorded beside the loss: () is the loss alone, None all that fit the

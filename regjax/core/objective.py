@@ -15,7 +15,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from .config import Config, Loss
+from .config import SKLEARNS_ACTIVATIONS, Config, Loss
 from .data import Data
 from .dropout import Masks, UnitMasks
 from .hparams import HParams, check_loss, is_sklearns
@@ -158,7 +158,7 @@ def data_cost_and_grads(
     """
     logits, residuals = _forward(params, data.x, masks, config)
     value = _data_terms(logits, residuals, hparams, data, partners, config) / sizes.num_samples
-    if config.clip_loss and config.class_weight is None and config.activation != "gelu":
+    if config.clip_loss and config.class_weight is None and config.activation in SKLEARNS_ACTIVATIONS:
         clipped = jnp.sum(data.weights * clipped_loss(logits, data.y, resolve_loss(config, data)))
         value = jnp.where(jnp.asarray(is_sklearns(hparams)), clipped / sizes.num_samples, value)
     d_logits = _loss_gradient(logits, hparams, data, config, sizes)

@@ -216,7 +216,7 @@ def fits(config: Config, on: Sequence[str]) -> bool:
     """
     return (
         config.dtype == "float32"
-        and config.activation != "gelu"
+        and config.activation in ("relu", "tanh", "sigmoid", "identity")
         and config.stop_on is None
         and config.batches == "equal"
         and config.draws == "jax"

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.special import erf, expit, softmax
 
+from regjax.core.activations import SELU_ALPHA, SELU_SCALE
 from regjax.core.config import REAL_LOSSES, Activation, Loss
 from regjax.core.mlp import Params
 
@@ -22,6 +23,10 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "tanh": np.tanh,
     "relu": lambda z: np.maximum(z, 0),
     "gelu": lambda z: (z * (1 + erf(z / math.sqrt(2))) / 2).astype(z.dtype),
+    "silu": lambda z: z * expit(z),
+    "selu": lambda z: np.where(
+        z > 0, SELU_SCALE * z, SELU_SCALE * SELU_ALPHA * np.expm1(np.minimum(z, 0))
+    ).astype(z.dtype),
 }
 
 

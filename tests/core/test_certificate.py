@@ -20,7 +20,7 @@ from regjax.core.penalties import PENALTIES
 def test_every_gradient_over_the_whole_product():
     """Activations × losses × terms × depths 0 to 4, relative 1e-10 in float64; and the proximal steps."""
     rows = certify()
-    assert len(rows) == 5 * (3 * 15 + 2 * 12) + 2
+    assert len(rows) == 7 * (3 * 15 + 2 * 12) + 2
     assert max(row.error for row in rows) <= 1e-10
     assert all(row.ok for row in rows)
     assert "exceeds" not in certificate.as_text(rows)

@@ -19,7 +19,7 @@ FOLDER = Path(coverage.__file__).parent
         ({"activation": "tanh", "class_weight": "balanced", "batch_size": 8}, ("input_keep_prob",), True),
         ({"precision": "high"}, (), True),
         ({"precision": "bfloat16"}, (), False),
-        ({"activation": "gelu"}, (), False),
+        *(({"activation": name}, (), False) for name in ("gelu", "silu", "selu")),
         ({"batches": "all"}, (), False),
         ({"stop_on": "loss", "schedule": "adaptive"}, (), False),
         ({"epsilon_hat": True}, (), False),
