@@ -215,7 +215,8 @@ def fits(config: Config, on: Sequence[str]) -> bool:
         on: regularisers that are compiled in, see `hparams.switched_on`.
     """
     return (
-        config.dtype == "float32"
+        config.is_plain
+        and config.dtype == "float32"
         and config.activation in ("relu", "tanh", "sigmoid", "identity")
         and config.stop_on is None
         and config.batches == "equal"

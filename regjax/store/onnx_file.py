@@ -39,6 +39,7 @@ def export_onnx(model: Model, path: str | os.PathLike[str]) -> None:
     Raises:
         ImportError: onnx is not installed.
         OSError: the file cannot be written.
+        ValueError: the networks have blocks, see `Config.blocks`.
 
     Example:
         >>> import regjax, tempfile
@@ -64,6 +65,8 @@ def as_onnx(model: Model) -> Any:
     """Returns a model as `onnx.ModelProto`."""
     from onnx import TensorProto, helper
 
+    if not model.config.is_plain:
+        raise ValueError(f"model must be a plain network for ONNX, got {model.config.blocks}")
     graph = _Graph(model.config.dtype)
     inputs, x = _columns(graph, model) if model.named else _matrix(graph, model)
     outputs = _predictions(graph, model, x, {value.name for value in inputs})
