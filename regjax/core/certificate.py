@@ -156,7 +156,7 @@ def _certify_structure(name: str, losses: Sequence[Loss]) -> dict[Loss, np.ndarr
     """Returns the two largest errors, `(2,)`, for every loss; NaN where one is."""
     sizes = (NUM_FEATURES, *STRUCTURE_WIDTHS, 1)
     config = Config(layer_sizes=sizes, activation=STRUCTURE_ACTIVATION, dtype="float64", **STRUCTURES[name])
-    found = _errors_of(config, losses, np.random.default_rng(len(name)))
+    found = _errors_of(config, losses, np.random.default_rng(list(STRUCTURES).index(name)))
     return {loss: np.max(list(errors.values()), axis=0) for loss, errors in found.items()}
 
 

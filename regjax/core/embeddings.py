@@ -122,7 +122,7 @@ def quantile_edges(x: jax.Array, weights: jax.Array, num_bins: int) -> jax.Array
     ranked = jnp.take_along_axis(x, order, axis=1)
     upto = jnp.cumsum(weights[order], axis=1)
     # The last place of a positive weight, and sums that round: no edge is a sample that is not seen.
-    last = jnp.sum(seen) - 1
+    last = jnp.sum(seen, dtype=jnp.int32) - 1
     wanted = jnp.arange(num_bins + 1, dtype=x.dtype) / num_bins
     slack = 1 - 16 * jnp.finfo(x.dtype).eps
 

@@ -21,6 +21,7 @@ FOLDER = Path(coverage.__file__).parent
         ({"precision": "bfloat16"}, (), False),
         *(({"activation": name}, (), False) for name in ("gelu", "silu", "selu")),
         ({"batches": "all"}, (), False),
+        *(({name: value}, (), False) for name, value in (("norm", "layer"), ("members", 2))),
         ({"stop_on": "loss", "schedule": "adaptive"}, (), False),
         ({"epsilon_hat": True}, (), False),
         ({"draws": "sklearn"}, (), False),
