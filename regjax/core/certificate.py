@@ -236,7 +236,7 @@ def _random_params(config: Config, rng: np.random.Generator) -> Any:
         lambda leaf: rng.standard_normal(leaf.shape) / leaf.shape[1] ** 0.5, empty_params(config)
     )
     if config.embedding == "piecewise":
-        edges = np.sort(rng.standard_normal((NUM_FEATURES, config.embedding_size + 1)), axis=1)
+        edges: Any = np.sort(rng.standard_normal((NUM_FEATURES, config.embedding_size + 1)), axis=1)
         found = (found[0]._replace(embedding=Bins(edges)), *found[1:])
     return found
 

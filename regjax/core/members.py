@@ -64,8 +64,8 @@ def affine_backward(
         precision: of the products.
     """
     if factors is None:
-        db = jnp.sum(dz, axis=1, keepdims=True)  # z = w·h + b
-        return product(dz, h.T, precision), db, None, product(w.T, dz, precision)
+        sums = jnp.sum(dz, axis=1, keepdims=True)  # z = w·h + b
+        return product(dz, h.T, precision), sums, None, product(w.T, dz, precision)
     members = factors.r.shape[1]
     n = h.shape[1] // members
     r = _spread(factors.r, n)

@@ -360,8 +360,8 @@ def product(a: jax.Array, b: jax.Array, precision: Precision) -> jax.Array:
     """Returns a·b for matrices, `(m, k)·(k, n) → (m, n)`.
 
     Args:
-        a: a matrix.
-        b: a matrix of as many rows as `a` has columns.
+        a: a matrix, `(m, k)`.
+        b: a matrix, `(k, n)`.
         precision: as in `Config`.
 
     Example:

@@ -157,11 +157,8 @@ def test_members_are_networks_of_their_own_whose_losses_are_averaged(x64):
     costs = []
     for m in range(3):
         layers = tuple(
-            mlp.Layer(
-                block.w * block.factors.s[:, m : m + 1] * block.factors.r[:, m][None, :],
-                block.b[:, m : m + 1],
-            )
-            for block in params
+            mlp.Layer(s[:, m : m + 1] * w * r[:, m][None, :], b[:, m : m + 1])
+            for w, b, _, (r, s), _ in params
         )
         costs.append(cost(layers, regjax.HParams(), data, config=single))
     found = cost(params, regjax.HParams(), data, config=config)
