@@ -24,7 +24,7 @@ from regjax.cli.values import (
     read_words,
     values_of,
 )
-from regjax.core.config import Activation, Dtype, Loss, Metric, Optimizer, Precision
+from regjax.core.config import Activation, Dtype, Embedding, Loss, Metric, Norm, Optimizer, Precision
 from regjax.core.hparams import HYPERPARAMETERS
 from regjax.data.names import BUILT_IN, BUNDLED
 from regjax.study.configuration import NAMES
@@ -85,7 +85,9 @@ DATA = {
 # Fields of `Config`, with `hidden` in place of `layer_sizes`, whose ends are fitted to the data.
 CONFIG = {
     "hidden": Flag("UNITS", "Units of the hidden layers, such as 20/3, or none; 32 for a table by default."),
-    "activation": Flag("NAME", "relu, tanh, sigmoid, gelu or identity.", choices=get_args(Activation)),
+    "activation": Flag(
+        "NAME", "relu, tanh, sigmoid, gelu, silu, selu or identity.", choices=get_args(Activation)
+    ),
     "loss": Flag(
         "NAME",
         "auto, sigmoid_cross_entropy, softmax_cross_entropy, squared_error or poisson.",
@@ -100,6 +102,12 @@ CONFIG = {
     "precision": Flag(
         "NAME", "Of matrix products: highest, high, default or bfloat16.", choices=get_args(Precision)
     ),
+    "norm": Flag("KIND", "Of hidden layers: none, layer or batch.", choices=get_args(Norm)),
+    "residual": Flag("", "Add a hidden layer's input to its output where widths are equal."),
+    "embedding": Flag("KIND", "Of each input: none, periodic or piecewise.", choices=get_args(Embedding)),
+    "embedding_size": Flag("N", "Frequencies or bins of an input; 8 by default."),
+    "embedding_scale": Flag("X", "Of the initial frequencies; 0.3 by default."),
+    "members": Flag("N", "Networks that share their weights, averaged; 1 by default."),
     "schedule": Flag(
         "KIND",
         "Of the learning rate: constant, cosine or exponential.",

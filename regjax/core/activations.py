@@ -15,6 +15,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+# λ and α with which the mean 0 and the variance 1 are a fixed point of `selu`.
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+
 
 def relu(z: jax.Array) -> jax.Array:
     """a = max(z, 0).
@@ -122,6 +125,66 @@ def gelu_derivative(z: jax.Array, a: jax.Array) -> jax.Array:
     return _normal_cdf(z) + z * density
 
 
+def silu(z: jax.Array) -> jax.Array:
+    """a = z/(1 + exp(-z)), called swish too.
+
+    References:
+        Elfwing, Uchibe & Doya 2018, eq. 9.
+
+    Args:
+        z: weighted sums, of any shape.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.activations import silu
+        >>> silu(jnp.array([-1.0, 0.0, 1.0])).round(3).tolist()
+        [-0.26900002360343933, 0.0, 0.7310000061988831]
+    """
+    return z * lax.logistic(z)
+
+
+def silu_derivative(z: jax.Array, a: jax.Array) -> jax.Array:
+    """da/dz = s + a·(1 - s), s = 1/(1 + exp(-z)).
+
+    Args:
+        z: weighted sums, of any shape.
+        a: f(z), of the same shape.
+    """
+    s = lax.logistic(z)
+    return s + a * (1 - s)
+
+
+def selu(z: jax.Array) -> jax.Array:
+    """a = λ·z where z > 0, else λ·α·(exp(z) - 1): layer by layer, means go to 0 and variances to 1.
+
+    That holds for weights of mean 0 and variance 1/fan_in, as the initial ones of "tutorial" are.
+
+    References:
+        Klambauer, Unterthiner, Mayr & Hochreiter 2017, eq. 2; λ and α from its eq. 14.
+
+    Args:
+        z: weighted sums, of any shape.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.activations import selu
+        >>> selu(jnp.array([-1.0, 0.0, 1.0])).round(3).tolist()
+        [-1.1110000610351562, 0.0, 1.0509999990463257]
+    """
+    # The minimum keeps exp finite in the branch that is not taken.
+    return jnp.where(z > 0, SELU_SCALE * z, SELU_SCALE * SELU_ALPHA * jnp.expm1(jnp.minimum(z, 0)))
+
+
+def selu_derivative(z: jax.Array, a: jax.Array) -> jax.Array:
+    """da/dz = λ where z > 0, else λ·α·exp(z) = a + λ·α. At the kink z = 0 we choose λ·α, the left one.
+
+    Args:
+        z: weighted sums, of any shape.
+        a: f(z), of the same shape.
+    """
+    return jnp.where(z > 0, jnp.full_like(z, SELU_SCALE), a + SELU_SCALE * SELU_ALPHA)
+
+
 def identity(z: jax.Array) -> jax.Array:
     """a = z.
 
@@ -164,5 +227,7 @@ ACTIVATIONS: dict[str, ActivationPair] = {
     "tanh": ActivationPair(tanh, tanh_derivative),
     "sigmoid": ActivationPair(sigmoid, sigmoid_derivative),
     "gelu": ActivationPair(gelu, gelu_derivative),
+    "silu": ActivationPair(silu, silu_derivative),
+    "selu": ActivationPair(selu, selu_derivative),
     "identity": ActivationPair(identity, identity_derivative),
 }

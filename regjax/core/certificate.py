@@ -21,10 +21,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from .augment import mixup
+from .blocks import empty_params
 from .config import REAL_LOSSES, Activation, Config, Loss
 from .constraints import constrain
 from .data import Data
 from .dropout import Masks
+from .embeddings import Bins
 from .gradient_check import BOUND, CENTRAL_BOUND, relative_error
 from .hparams import CLASSES_ONLY, PENALISED, HParams
 from .mlp import Layer, Params
@@ -41,6 +43,19 @@ DRAWN = (
 )  # fmt: skip
 # A lane each: the data loss alone, each term alone, and all of them at once.
 LANES = ("none", *STRENGTHS, *DRAWN, "all")
+# Blocks -> the fields of `Config` that switch them on. Each is certified for the gradient in parameters and
+# inputs, over all lanes: of a network of two hidden layers of equal width, with the activation below.
+STRUCTURES: dict[str, dict[str, Any]] = {
+    "norm layer": {"norm": "layer"},
+    "norm batch": {"norm": "batch"},
+    "residual": {"residual": True},
+    "embedding periodic": {"embedding": "periodic", "embedding_size": 2},
+    "embedding piecewise": {"embedding": "piecewise", "embedding_size": 3},
+    "members": {"members": 2},
+    "all blocks": {"norm": "batch", "residual": True, "embedding": "periodic", "members": 2},
+}
+STRUCTURE_ACTIVATION: Activation = "silu"
+STRUCTURE_WIDTHS = (5, 5)
 # The gradient in the inputs is certified in all lanes; adversarial examples are made from it.
 INPUT = "adversarial"
 ANY = "any"
@@ -56,17 +71,19 @@ DEPTHS = (0, 1, 2, 3, 4)
 HIDDEN_WIDTHS = (5, 3, 6, 4)  # on both sides of mlp.SMALL_INNER
 NUM_FEATURES, NUM_SAMPLES = 3, 7
 STEP = 1e-6  # of the central difference
-NUM_PROGRAMS = len(get_args(Activation)) * (len(DEPTHS) - 1) + 1
+NUM_PROGRAMS = len(get_args(Activation)) * (len(DEPTHS) - 1) + 1 + len(STRUCTURES)
 
 
 class Certificate(NamedTuple):
     """The largest relative errors of one gradient, over all depths and all leaves.
 
     Attributes:
-        activation: activation of the hidden layers; "any" for a proximal step, which does not depend on it.
+        activation: activation of the hidden layers; "any" for blocks, and for a proximal step, which does not
+            depend on it.
         loss: the data loss; "any" for a proximal step.
         term: the term that is on beside the loss: "none", a hyperparameter, "class_weight" or "all". The
-            gradient is that in the parameters; for "adversarial" that in the inputs.
+            gradient is that in the parameters; for "adversarial" that in the inputs. Or one of `STRUCTURES`,
+            for which it is both, over all of these.
         error: difference from `jax.grad`, relative to the largest entry of the leaf.
         central_error: difference from a central difference along a random direction, relative to the norms of
             gradient and direction.
@@ -89,15 +106,17 @@ def certify(
     activations: Sequence[Activation] = get_args(Activation),
     losses: Sequence[Loss] = get_args(Loss),
     depths: Sequence[int] = DEPTHS,
+    structures: Sequence[str] = tuple(STRUCTURES),
     on_progress: Callable[[int], None] = lambda done: None,
 ) -> list[Certificate]:
-    """Returns a certificate per activation × loss × term, and one per proximal step.
+    """Returns a certificate per activation × loss × term, per structure × loss, and one per proximal step.
 
     Args:
         activations: activations of the hidden layers.
         losses: the data losses.
         depths: numbers of hidden layers, each at most 4.
-        on_progress: called with the number of finished (activation, depth) programs.
+        structures: names of `STRUCTURES`.
+        on_progress: called with the number of finished programs, of (activation, depth) or of a structure.
     """
     # Without a hidden layer there is no activation: one program stands for all.
     programs: list[tuple[Activation, int]] = [
@@ -107,7 +126,8 @@ def certify(
     pool = concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0)))
     try:
         tasks = {pool.submit(_certify_program, *program, losses): program for program in programs}
-        for done, _ in enumerate(concurrent.futures.as_completed(tasks), 1):
+        of_blocks = {name: pool.submit(_certify_structure, name, losses) for name in structures}
+        for done, _ in enumerate(concurrent.futures.as_completed([*tasks, *of_blocks.values()]), 1):
             on_progress(done)
     finally:  # on Ctrl-C what has not begun is dropped
         pool.shutdown(wait=False, cancel_futures=True)
@@ -117,6 +137,9 @@ def certify(
         for term in found[0]:
             errors = np.max([errors[term] for errors in found], axis=0)  # keeps NaN
             certificates.append(Certificate(activation, loss, term, *map(float, errors)))
+    for name, task in of_blocks.items():
+        for loss, errors in task.result().items():
+            certificates.append(Certificate(ANY, loss, name, *map(float, errors)))
     return [*certificates, *map(_certify_proximal, PENALISED)]
 
 
@@ -126,7 +149,20 @@ def _certify_program(
     """Returns both errors of each term, `(2,)`, for every loss."""
     sizes = (NUM_FEATURES, *HIDDEN_WIDTHS[:depth], 1)
     config = Config(layer_sizes=sizes, activation=activation, dtype="float64")
-    rng = np.random.default_rng(depth)
+    return _errors_of(config, losses, np.random.default_rng(depth))
+
+
+def _certify_structure(name: str, losses: Sequence[Loss]) -> dict[Loss, np.ndarray]:
+    """Returns the two largest errors, `(2,)`, for every loss; NaN where one is."""
+    sizes = (NUM_FEATURES, *STRUCTURE_WIDTHS, 1)
+    config = Config(layer_sizes=sizes, activation=STRUCTURE_ACTIVATION, dtype="float64", **STRUCTURES[name])
+    found = _errors_of(config, losses, np.random.default_rng(list(STRUCTURES).index(name)))
+    return {loss: np.max(list(errors.values()), axis=0) for loss, errors in found.items()}
+
+
+def _errors_of(
+    config: Config, losses: Sequence[Loss], rng: np.random.Generator
+) -> dict[Loss, dict[str, np.ndarray]]:
     problems = {loss: make_problem(config, loss, rng) for loss in losses}
     with own_settings("float64"):
         found = jax.tree.map(np.asarray, _differentiate(problems, config=config))
@@ -163,12 +199,8 @@ class Problem(NamedTuple):
 def make_problem(config: Config, loss: Loss, rng: np.random.Generator) -> Problem:
     """Returns a random problem of this loss, in NumPy, so that nothing is compiled for it."""
     sizes = (*config.layer_sizes[:-1], NUM_OUTPUTS[loss])
-    params = tuple(
-        Layer._make(
-            [rng.standard_normal((fan_out, fan_in)) / fan_in**0.5, 0.3 * rng.standard_normal((fan_out, 1))]
-        )
-        for fan_in, fan_out in itertools.pairwise(sizes)
-    )
+    config = dataclasses.replace(config, layer_sizes=sizes)
+    params = _random_params(config, rng)
     x = rng.standard_normal((NUM_FEATURES, NUM_SAMPLES))
     y = rng.standard_normal((sizes[-1], NUM_SAMPLES))
     if loss == "poisson":
@@ -180,8 +212,33 @@ def make_problem(config: Config, loss: Loss, rng: np.random.Generator) -> Proble
     weights = rng.uniform(0.5, 1.5, NUM_SAMPLES)
     weights[2] = 0  # a held-out sample
     direction = jax.tree.map(lambda leaf: _random_direction(leaf.shape, rng), (params, x))
+    if config.embedding == "piecewise":  # the edges are held constant
+        still = Bins(np.zeros_like(params[0].embedding.edges))
+        moves, of_x = direction
+        direction = ((moves[0]._replace(embedding=still), *moves[1:]), of_x)
     data = Data(x, y, weights)
-    return Problem(params, data, _make_lanes(sizes, data, loss, rng), direction)
+    return Problem(params, data, _make_lanes(config, data, loss, rng), direction)
+
+
+def _random_params(config: Config, rng: np.random.Generator) -> Any:
+    """Returns random parameters, in NumPy."""
+    if config.is_plain:
+        return tuple(
+            Layer._make(
+                [
+                    rng.standard_normal((fan_out, fan_in)) / fan_in**0.5,
+                    0.3 * rng.standard_normal((fan_out, 1)),
+                ]
+            )
+            for fan_in, fan_out in itertools.pairwise(config.layer_sizes)
+        )
+    found: Any = jax.tree.map(
+        lambda leaf: rng.standard_normal(leaf.shape) / leaf.shape[1] ** 0.5, empty_params(config)
+    )
+    if config.embedding == "piecewise":
+        edges: Any = np.sort(rng.standard_normal((NUM_FEATURES, config.embedding_size + 1)), axis=1)
+        found = (found[0]._replace(embedding=Bins(edges)), *found[1:])
+    return found
 
 
 def _random_direction(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
@@ -190,7 +247,7 @@ def _random_direction(shape: tuple[int, ...], rng: np.random.Generator) -> np.nd
     return rng.choice([-1.0, 1.0], shape) * rng.uniform(0.5, 1.5, shape)
 
 
-def _make_lanes(sizes: Sequence[int], data: Data, loss: Loss, rng: np.random.Generator) -> Lanes:
+def _make_lanes(config: Config, data: Data, loss: Loss, rng: np.random.Generator) -> Lanes:
     """Returns the lanes of a problem; off is a factor of 1, or a term of 0."""
 
     def is_on(name: str) -> np.ndarray:
@@ -203,7 +260,7 @@ def _make_lanes(sizes: Sequence[int], data: Data, loss: Loss, rng: np.random.Gen
     def dropped(*shape: int) -> np.ndarray:
         return (rng.random(shape) < 0.7) / 0.7
 
-    units = [(count, NUM_SAMPLES) for count in sizes[:-1]]
+    units = [(count, config.members * NUM_SAMPLES) for count in config.layer_sizes[:-1]]
     unit_masks: Any = (
         factors(units[0], input_keep_prob=dropped(*units[0])),
         *(
@@ -212,7 +269,7 @@ def _make_lanes(sizes: Sequence[int], data: Data, loss: Loss, rng: np.random.Gen
         ),
     )
     weight_masks: Any = tuple(
-        factors((b, a), dropconnect_keep_prob=dropped(b, a)) for a, b in itertools.pairwise(sizes)
+        factors((b, a), dropconnect_keep_prob=dropped(b, a)) for a, b in itertools.pairwise(config.widths)
     )
     asked = [name for name in STRENGTHS if loss not in REAL_LOSSES or name not in CLASSES_ONLY]
     # What is not asked is None, and so no leaf: also the learning rate, which the objective does not read.
@@ -322,13 +379,15 @@ def as_text(certificates: Sequence[Certificate]) -> str:
     activations = [a for a in dict.fromkeys(c.activation for c in certificates) if a != ANY]
     lines = [
         "largest relative error of each hand-derived gradient, depths 0 to 4; a term is on beside the loss.",
-        "The gradient is in the parameters; of adversarial in the inputs, over all terms; of l1_prox and",
+        "The gradient is in the parameters; of adversarial in the inputs, over all terms; of blocks",
+        f"(norm layer to all blocks, with {STRUCTURE_ACTIVATION}) in both, over all terms; of l1_prox and",
         "group_lasso it is the proximal step, held against the gradient of the penalty.",
         f"{'':34}{'against jax.grad, with activation':<{10 * len(activations)}}  {'central':>11}",
         f"{'term':<23}{'loss':<11}" + "".join(f"{a:>10}" for a in activations) + f"  {'differences':>11}",
     ]
     by_line: dict[tuple[str, str], list[Certificate]] = {}
-    for c in sorted(certificates, key=lambda c: (*LANES, INPUT, *PENALISED).index(c.term)):
+    order = (*LANES, INPUT, *STRUCTURES, *PENALISED)
+    for c in sorted(certificates, key=lambda c: order.index(c.term)):
         by_line.setdefault((c.term, c.loss), []).append(c)
     for (term, loss), line in by_line.items():
         errors = "".join(f"{c.error:>10.1e}" for c in line).ljust(10 * len(activations))

@@ -7,6 +7,7 @@ compilation, and so may be axes of a grid, are in hparams.py.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import numbers
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from typing import Any, Literal, get_args
 
 from .checks import check_choice, check_count, check_known, shown
 
-Activation = Literal["relu", "tanh", "sigmoid", "gelu", "identity"]
+Activation = Literal["relu", "tanh", "sigmoid", "gelu", "silu", "selu", "identity"]
 Loss = Literal[
     "sigmoid_cross_entropy", "softmax_cross_entropy", "multilabel_cross_entropy", "squared_error", "poisson"
 ]
@@ -24,10 +25,14 @@ Dtype = Literal["float32", "float64"]
 Precision = Literal["highest", "high", "default", "bfloat16"]
 Schedule = Literal["constant", "cosine", "exponential", "invscaling", "adaptive"]
 StopOn = Literal["loss", "score"]
+Norm = Literal["none", "layer", "batch"]
+Embedding = Literal["none", "periodic", "piecewise"]
 Metric = Literal["loss", "accuracy", "balanced_accuracy", "roc_auc", "rmse", "r2"]
 
 # The losses of real targets; the others are of class labels.
 REAL_LOSSES: tuple[Loss, ...] = ("squared_error", "poisson")
+# The activations that scikit-learn has too, under its own names.
+SKLEARNS_ACTIVATIONS: tuple[Activation, ...] = ("relu", "tanh", "sigmoid", "identity")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,7 +75,7 @@ class Config:
             held out for it, and the best parameters are put back. None never stops.
         clip_loss: whether the cross-entropy by which a run stops is scikit-learn's, of probabilities that are
             clipped at the dtype's eps. Gradients are never clipped. Where a regulariser is on that
-            scikit-learn lacks, a class weight or gelu, the loss stays the true one.
+            scikit-learn lacks, a class weight, gelu, silu or selu, the loss stays the true one.
         draws: the generator of initial weights and orders of samples: "jax", from (seed, fold, step); or, in
             a sweep, "sklearn": NumPy's, from the seed, which gives scikit-learn's for random_state = seed.
         metrics: metrics that are recorded beside the loss: () is the loss alone, None all that fit the
@@ -79,6 +84,16 @@ class Config:
             full float32 on every device; on an NVIDIA GPU that has TF32 (10 bits of mantissa for 23) "high"
             and "default" both use it, and on a CPU they change nothing. "bfloat16" rounds the operands of
             every product to bfloat16 (7 bits) and sums in float32, on every device; not with float64.
+        norm: normalisation of every hidden layer before its activation: "layer", over the units of a sample;
+            "batch", over the samples of a step, by their weights, and by running statistics in inference.
+        residual: whether a layer between two hidden layers of equal width adds its input to its output.
+        embedding: what the first layer sees of each feature: "none", itself; "periodic", sines and cosines of
+            embedding_size trained frequencies; "piecewise", how far it has come through each of
+            embedding_size bins, whose edges are quantiles of the training part.
+        embedding_size: frequencies or bins of a feature, at least 1.
+        embedding_scale: standard deviation of the initial frequencies, in turns per unit of the input.
+        members: networks that share their weights up to factors of rank one, each trained by its own loss;
+            their mean predicts. 1 is a single network.
 
     Raises:
         ValueError: a value out of its range, naming it.
@@ -112,6 +127,12 @@ class Config:
     clip_loss: bool = False
     draws: Literal["jax", "sklearn"] = "jax"
     metrics: tuple[Metric, ...] | None = None
+    norm: Norm = "none"
+    residual: bool = False
+    embedding: Embedding = "none"
+    embedding_size: int = 8
+    embedding_scale: float = 0.3
+    members: int = 1
 
     def __post_init__(self) -> None:
         if isinstance(self.layer_sizes, str) or not isinstance(self.layer_sizes, Sequence):
@@ -141,11 +162,15 @@ class Config:
             ("clip_loss", (True, False)),
             ("draws", ("jax", "sklearn")),
             ("stop_on", (None, *get_args(StopOn))),
+            ("norm", get_args(Norm)),
+            ("residual", (True, False)),
+            ("embedding", get_args(Embedding)),
         ):
             check_choice(name, getattr(self, name), choices)
         check_precision(self.precision, self.dtype)
         self._check_class_weight()
         self._check_metrics()
+        self._check_blocks()
         if self.schedule in ("invscaling", "adaptive") and self.stop_on is None:
             raise ValueError(f"schedule {self.schedule} must be used with stop_on, got none")
         object.__setattr__(self, "warmup_steps", check_count("warmup_steps", self.warmup_steps, at_least=0))
@@ -174,6 +199,50 @@ class Config:
         # In one order, so that the same set of metrics is the same program.
         chosen = tuple(name for name in get_args(Metric) if name == "loss" or name in self.metrics)
         object.__setattr__(self, "metrics", chosen)
+
+    def _check_blocks(self) -> None:
+        for name in ("embedding_size", "members"):
+            object.__setattr__(self, name, check_count(name, getattr(self, name)))
+        scale = self.embedding_scale
+        if isinstance(scale, bool) or not isinstance(scale, numbers.Real) or not 0 < scale < math.inf:
+            raise ValueError(f"embedding_scale must be a number > 0, got {shown(scale)}")
+        object.__setattr__(self, "embedding_scale", float(scale))
+        hidden = self.layer_sizes[1:-1]
+        if self.residual and not any(a == b for a, b in itertools.pairwise(hidden)):
+            raise ValueError(
+                "residual must be used with two hidden layers of equal width side by side, "
+                f"got layer_sizes {self.layer_sizes}"
+            )
+        if self.norm != "none" and not hidden:
+            raise ValueError(f"norm must be used with a hidden layer, got layer_sizes {self.layer_sizes}")
+        if self.norm == "layer" and min(hidden) < 2:
+            raise ValueError(
+                "norm layer must be used with at least 2 units in each hidden layer, "
+                f"got layer_sizes {self.layer_sizes}"
+            )
+        if self.draws != "jax" and not self.is_plain:
+            raise ValueError(
+                "draws must be jax with norm, residual, embedding or members, which scikit-learn lacks, "
+                f"got {self.draws!r}"
+            )
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the network is the plain one of `mlp.py`, without any block of `blocks.py`."""
+        return not self.blocks
+
+    @property
+    def blocks(self) -> str:
+        """The blocks that are on, in words: "norm layer, members 4"; "" of a plain network."""
+        on = [f"norm {self.norm}"] * (self.norm != "none") + ["residual"] * self.residual
+        on += [f"embedding {self.embedding}"] * (self.embedding != "none")
+        return ", ".join(on + [f"members {self.members}"] * (self.members > 1))
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The units that the matrices of weights connect: `layer_sizes`, with the inputs as embedded."""
+        per_feature = {"none": 1, "periodic": 2 * self.embedding_size, "piecewise": self.embedding_size}
+        return (self.layer_sizes[0] * per_feature[self.embedding], *self.layer_sizes[1:])
 
     @property
     def num_layers(self) -> int:

@@ -58,6 +58,7 @@ def draw_masks(
     if given is not None:
         return Masks(given)
     h, sizes = hparams, config.layer_sizes
+    num_samples = num_samples * config.members  # each member drops its own units
     keep_prob = h.keep_prob
     if h.keep_prob_end is not None:  # then dropout may be on although keep_prob is off
         start = jnp.ones(config.num_hidden, config.dtype) if keep_prob is None else keep_prob
@@ -70,7 +71,7 @@ def draw_masks(
         units = factors if units is None else tuple(map(_times, units, factors))
     weights = None
     if h.dropconnect_keep_prob is not None:
-        weights = dropconnect_masks(key, step, sizes, h.dropconnect_keep_prob)
+        weights = dropconnect_masks(key, step, config.widths, h.dropconnect_keep_prob)
     return Masks(units, weights)
 
 

@@ -20,7 +20,8 @@ from .dropout import UnitMasks, draw_masks
 from .hparams import HParams
 from .metrics import examples, finite_r2, metrics
 from .minibatches import weigh_classes
-from .mlp import Params, decide, forward
+from .mlp import Params, decide
+from .network import infer_logits
 from .objective import cost, full_batch_sizes, resolve_loss
 from .penalties import penalty
 
@@ -42,16 +43,19 @@ def infer(
 
     Args:
         params: parameters of the network.
-        data: samples; their targets are not read.
+        data: samples; their targets are not read, except for their kind where there are members.
         config: activation and precision.
         inputs: (first sample, number of samples) -> their x, `(n_features, number)`; None takes `data.x`.
     """
+
+    # Only members are averaged by it; a caller whose targets are not at hand has none.
+    loss = resolve_loss(config, data) if config.members > 1 else "squared_error"
 
     def logits_of(start: ArrayLike, size: int) -> jax.Array:
         weights = lax.dynamic_slice_in_dim(data.weights, start, size)
         x = lax.dynamic_slice_in_dim(data.x, start, size, 1) if inputs is None else inputs(start, size)
         x = hide_held_out(Data(x, None, weights)).x
-        return forward(params, x, activation=config.activation, precision=config.precision)[0]
+        return infer_logits(params, x, config, loss)
 
     def add_block(index: jax.Array, found: jax.Array) -> jax.Array:
         # Near the end both starts are moved back, so that the last block is a whole one too.

@@ -281,6 +281,10 @@ def check_hparams(config: Config, hparams: HParams) -> HParams:
             raise ValueError(
                 f"{name} must be used with optimizer sgd: {config.optimizer} needs a preconditioned prox"
             )
+    if found.group_lasso is not None and config.embedding != "none":
+        raise ValueError(
+            f"group_lasso must be off with embedding {config.embedding}: a feature then has several inputs"
+        )
     if found.ema_decay is not None and found.average_from is not None:
         raise ValueError("ema_decay and average_from must not both be on: each says what is evaluated")
     return found

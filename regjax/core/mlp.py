@@ -186,7 +186,7 @@ def forward(
     for index, ((w, b), mask) in enumerate(zip(params, masks, strict=True)):
         chex.assert_shape(a, (w.shape[1], x.shape[1]))
         h = a if mask is None else a * mask
-        z = _product(w, h, precision) + b
+        z = product(w, h, precision) + b
         a = z if index == len(params) - 1 else f(z)
         layers.append(LayerResiduals(h, z, a))
     return a, Residuals(params, tuple(layers), masks)
@@ -230,8 +230,8 @@ def backward(
         mask = residuals.masks[index]
         dz = da if index == len(residuals.params) - 1 else da * derivative(z, a)  # a = f(z)
         db = jnp.sum(dz, axis=1, keepdims=True)  # z = w·h + b
-        dw = _product(dz, h.T, precision)  # z = w·h + b
-        dh = _product(w.T, dz, precision)  # z = w·h + b
+        dw = product(dz, h.T, precision)  # z = w·h + b
+        dh = product(w.T, dz, precision)  # z = w·h + b
         da = dh if mask is None else dh * mask  # h = a ⊙ mask
         if d_hidden is not None and index > 0:
             da = da + d_hidden[index - 1]
@@ -271,6 +271,25 @@ def predict_proba(
         [[0.5, 0.5, 0.5]]
     """
     logits, _ = forward(params, x, activation=activation, precision=precision)
+    return probabilities(logits, loss)
+
+
+def probabilities(logits: jax.Array, loss: Loss) -> jax.Array:
+    """Returns the probabilities of logits, shapes and errors as in `predict_proba`.
+
+    Args:
+        logits: z, `(n_outputs, n)`.
+        loss: name of the loss.
+
+    Raises:
+        ValueError: an unknown loss, one that does not fit the number of outputs, or one of real targets.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.mlp import probabilities
+        >>> probabilities(jnp.array([[0.0]]), "sigmoid_cross_entropy").tolist()
+        [[0.5]]
+    """
     _check_outputs(logits, loss)
     if loss in ("sigmoid_cross_entropy", "multilabel_cross_entropy"):
         return jax.nn.sigmoid(logits)
@@ -337,8 +356,20 @@ def _check_outputs(logits: jax.Array, loss: Loss) -> None:
         raise ValueError(f"loss must be softmax_cross_entropy for {logits.shape[0]} outputs, got {loss!r}")
 
 
-def _product(a: jax.Array, b: jax.Array, precision: Precision) -> jax.Array:
-    """Returns a·b for matrices, `(m, k)·(k, n) → (m, n)`."""
+def product(a: jax.Array, b: jax.Array, precision: Precision) -> jax.Array:
+    """Returns a·b for matrices, `(m, k)·(k, n) → (m, n)`.
+
+    Args:
+        a: a matrix, `(m, k)`.
+        b: a matrix, `(k, n)`.
+        precision: as in `Config`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.mlp import product
+        >>> product(jnp.ones((1, 2)), jnp.ones((2, 1)), "highest").tolist()
+        [[2.0]]
+    """
     inner = a.shape[1]
     if precision == "bfloat16":
         # Rounded before the cast: XLA may drop a cast to bfloat16 and back, never a `reduce_precision`.

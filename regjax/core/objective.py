@@ -3,24 +3,27 @@
     cost = Σᵢ wᵢ·lossᵢ / Σᵢ wᵢ  +  l2/(2n)·Σ W²  +  l1/n·Σ|W|
 
 and further terms on the loss, on hidden activations and on weights, where they are on. n is the number of
-training samples, whatever the batch, so the objective does not change with the batch size. Biases are never
-penalised. `gradients` calls it at every step, `evaluate.measure` at every record.
+training samples, whatever the batch, so the objective does not change with the batch size. Biases,
+scales, shifts and factors are never penalised. `gradients` calls it at every step, `evaluate.measure` at
+every record.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
 
-from .config import Config, Loss
+from . import blocks
+from .config import SKLEARNS_ACTIVATIONS, Config, Loss
 from .data import Data
 from .dropout import Masks, UnitMasks
 from .hparams import HParams, check_loss, is_sklearns
 from .losses import clipped_loss, regularised_loss, regularised_loss_gradient
-from .mlp import Layer, Params, Residuals, backward, forward
+from .members import for_members
+from .mlp import Params, backward, forward
 from .penalties import activity_penalty, activity_penalty_gradient, penalty, penalty_gradient
 
 
@@ -52,7 +55,8 @@ def cost(
         params: one `Layer` per matrix of weights.
         hparams: l2, l1, activity_l2, label_smoothing, confidence_penalty, l1_prox, group_lasso; None is off.
         data: x `(n_features, n)`, y, weights `(n,)`.
-        masks: dropout masks, or `Masks`; None is inference.
+        masks: dropout masks, or `Masks`; None is inference, but for batch normalisation, which takes the
+            statistics of `data`.
         partners: of mixed samples, see `augment.mixup`: the same x with other targets and weights.
         config: activation and loss.
         sizes: divisors of the terms; None takes Σ w for both.
@@ -67,7 +71,8 @@ def cost(
     """
     sizes = full_batch_sizes(data) if sizes is None else sizes
     masks = _as_masks(masks)
-    logits, residuals = _forward(params, data.x, masks, config)
+    data, partners = _for_members(data, partners, config)
+    logits, residuals = _forward(params, data, partners, masks, config)
     value = _data_terms(logits, residuals, hparams, data, partners, config) / sizes.num_samples
     return value + penalty(params, hparams) / sizes.num_train
 
@@ -125,7 +130,8 @@ def add_penalty_gradient(grads: Params, params: Params, hparams: HParams, sizes:
         False
     """
     d_penalty = penalty_gradient(params, hparams)
-    return tuple(Layer(dw + d / sizes.num_train, db) for (dw, db), d in zip(grads, d_penalty, strict=True))
+    each = zip(grads, d_penalty, strict=True)
+    return tuple(grad._replace(w=grad.w + d / sizes.num_train) for grad, d in each)
 
 
 def data_cost_and_grads(
@@ -156,9 +162,11 @@ def data_cost_and_grads(
         >>> value.shape, dx.shape
         ((), (2, 211))
     """
-    logits, residuals = _forward(params, data.x, masks, config)
+    data, partners = _for_members(data, partners, config)
+    logits, residuals = _forward(params, data, partners, masks, config)
     value = _data_terms(logits, residuals, hparams, data, partners, config) / sizes.num_samples
-    if config.clip_loss and config.class_weight is None and config.activation != "gelu":
+    sklearn_has_it = config.is_plain and config.activation in SKLEARNS_ACTIVATIONS
+    if config.clip_loss and config.class_weight is None and sklearn_has_it:
         clipped = jnp.sum(data.weights * clipped_loss(logits, data.y, resolve_loss(config, data)))
         value = jnp.where(jnp.asarray(is_sklearns(hparams)), clipped / sizes.num_samples, value)
     d_logits = _loss_gradient(logits, hparams, data, config, sizes)
@@ -167,23 +175,62 @@ def data_cost_and_grads(
     # Divided like d_logits: `backward` adds the two gradients.
     weights = _all_weights(data, partners) / sizes.num_samples
     d_hidden = activity_penalty_gradient(_hidden(residuals), weights, hparams)
-    grads, dx, _ = backward(
-        residuals, d_logits, d_hidden, activation=config.activation, precision=config.precision
-    )
+    if config.is_plain:
+        options: Any = {"activation": config.activation, "precision": config.precision}
+        grads, dx, _ = backward(residuals, d_logits, d_hidden, **options)
+    else:
+        grads, dx = blocks.backward(residuals, d_logits, d_hidden, config=config)
     if masks.weights is not None:  # forward multiplies w ⊙ mask
-        grads = tuple(Layer(dw * mask, db) for (dw, db), mask in zip(grads, masks.weights, strict=True))
+        each = zip(grads, masks.weights, strict=True)
+        grads = tuple(grad._replace(w=grad.w * mask) for grad, mask in each)
     return value, grads, dx
 
 
-def _forward(params: Params, x: jax.Array, masks: Masks, config: Config) -> tuple[jax.Array, Residuals]:
+def _forward(
+    params: Params, data: Data, partners: Data | None, masks: Masks, config: Config
+) -> tuple[jax.Array, Any]:
+    """Returns the logits and residuals of the network of `mlp.py`, or of that of `blocks.py`."""
     if masks.weights is not None:
-        params = tuple(Layer(w * mask, b) for (w, b), mask in zip(params, masks.weights, strict=True))
-    return forward(params, x, masks.units, activation=config.activation, precision=config.precision)
+        each = zip(params, masks.weights, strict=True)
+        params = tuple(layer._replace(w=layer.w * mask) for layer, mask in each)
+    if config.is_plain:
+        return forward(params, data.x, masks.units, activation=config.activation, precision=config.precision)
+    return blocks.forward(params, data.x, masks.units, _all_weights(data, partners), config=config)
+
+
+def _for_members(data: Data, partners: Data | None, config: Config) -> tuple[Data, Data | None]:
+    """Returns the samples and partners with targets and weights for every member of the network."""
+    return (
+        for_members(data, config.members),
+        None if partners is None else for_members(partners, config.members),
+    )
+
+
+def with_statistics(
+    params: Params, before: Params, data: Data, masks: Masks, partners: Data | None, *, config: Config
+) -> Params:
+    """Returns the parameters with the running statistics that batch normalisation keeps; others unchanged.
+
+    They move towards the statistics of a batch as the parameters before the step saw it. The forward pass is
+    written again here; in a step it is that of the gradient, and the compiler computes it once.
+
+    Args:
+        params: the parameters after a step.
+        before: those before it.
+        data: the samples of the step.
+        masks: its masks.
+        partners: of mixed samples, or None.
+        config: the structure.
+    """
+    if config.norm != "batch":
+        return params
+    data, partners = _for_members(data, partners, config)
+    return blocks.with_statistics(params, _forward(before, data, partners, masks, config)[1])
 
 
 def _data_terms(
     logits: jax.Array,
-    residuals: Residuals,
+    residuals: Any,
     hparams: HParams,
     data: Data,
     partners: Data | None,
@@ -228,7 +275,7 @@ def _loss_gradient(
     return found * (data.weights / sizes.num_samples)[None, :]
 
 
-def _hidden(residuals: Residuals) -> list[jax.Array]:
+def _hidden(residuals: Any) -> list[jax.Array]:
     return [layer.a for layer in residuals.layers[:-1]]
 
 

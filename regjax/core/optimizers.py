@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 
 from .config import Config
 from .hparams import HParams
-from .mlp import Layer, Params
+from .mlp import Params
 
 
 def make_optimizer(
@@ -47,8 +47,12 @@ def make_optimizer(
         return optax.sgd(rate, momentum=h.momentum, nesterov=config.optimizer == "nesterov")
     if config.optimizer == "adam":
         return optax.adam(rate, h.b1, h.b2, eps)
-    weights_only = tuple(Layer._make([True, False]) for _ in range(config.num_layers))
-    return optax.adamw(rate, h.b1, h.b2, eps, weight_decay=h.weight_decay, mask=weights_only)
+    return optax.adamw(rate, h.b1, h.b2, eps, weight_decay=h.weight_decay, mask=_weights_only)
+
+
+def _weights_only(params: Params) -> Params:
+    """Returns True for each matrix of weights, False for all other leaves."""
+    return tuple(jax.tree.map(lambda leaf: False, layer)._replace(w=True) for layer in params)
 
 
 def update(

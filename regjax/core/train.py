@@ -29,8 +29,9 @@ from .evaluate import History, evaluate, measure, score
 from .gradients import gradient
 from .hparams import HParams, check_hparams, check_loss
 from .minibatches import batches_per_epoch, make_batches, weigh_classes
-from .mlp import Params, init_params
-from .objective import BatchSizes, resolve_loss
+from .mlp import Params
+from .network import init_network
+from .objective import BatchSizes, resolve_loss, with_statistics
 from .optimizers import learning_rate_at, make_optimizer, update
 from .penalties import penalty
 from .random import is_drawn_on_cpu
@@ -83,7 +84,12 @@ class Trained(NamedTuple):
 
 
 def init_state(
-    key: jax.Array, hparams: HParams, *, config: Config, params: Params | None = None
+    key: jax.Array,
+    hparams: HParams,
+    *,
+    config: Config,
+    params: Params | None = None,
+    data: Data | None = None,
 ) -> TrainState:
     """Returns the state before the first step.
 
@@ -92,9 +98,10 @@ def init_state(
         hparams: hyperparameters.
         config: layer sizes, init, optimizer, dtype.
         params: initial parameters; None draws them.
+        data: x and weights of the training samples, which piecewise embeddings need.
     """
     if params is None:
-        params = init_params(key, config.layer_sizes, init=config.init, dtype=config.dtype)
+        params = init_network(key, config, data)
     opt_state = make_optimizer(config, hparams).init(params)
     average, best = init_average(params, hparams), init_best(params, hparams)
     return TrainState(params, opt_state, average, best, init_epochs(params, config))
@@ -215,6 +222,7 @@ def _step(run: _Run, i: jax.Array, before: TrainState, batch: Data, sizes: Batch
         epochs = add_batch(epochs, value, batch.weights)
     params, opt_state = update(params, grads, opt_state, learning_rate, config=config, hparams=hparams)
     params = constrain(params, hparams, learning_rate, sizes.num_train)
+    params = with_statistics(params, before.params, batch, drawn, partners, config=config)
     after = TrainState(params, opt_state, average(params, averaged, i, hparams), best, epochs)
     if epochs is None and config.batches == "equal":
         return after
@@ -306,7 +314,7 @@ def make_train(config: Config) -> Callable[..., Trained]:
             check_loss(hparams, resolve_loss(config, data))
             params = None  # drawn inside the compiled program, by the device itself
             if is_drawn_on_cpu(key):
-                params = init_params(key, config.layer_sizes, init=config.init, dtype=config.dtype)
+                params = init_network(key, config, data)
             return _train(key, hparams, data, test, stop, params, config=config)
 
     return train
@@ -349,7 +357,7 @@ def _train(
         return lax.cond(state.best.stopped_at < 0, run, lambda state, start: state, state, start), found
 
     starts = jnp.arange(0, config.num_steps, config.eval_every, dtype=jnp.int32)
-    begin = init_state(key, hparams, config=config, params=params)
+    begin = init_state(key, hparams, config=config, params=params, data=data)
     state, history = lax.scan(record_and_run, begin, starts)
     state, last = record(state, config.num_steps)
     return Trained(state.predicting, jax.tree.map(lambda h, x: jnp.append(h, x), history, last))

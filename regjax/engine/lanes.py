@@ -225,6 +225,8 @@ def _first_states(task: ChunkTask, replicates: Replicates, hparams: HParams) -> 
     init = functools.partial(init_lanes, config=config)
     # Of the replicates it reads the keys alone: data would travel, and be compiled in, for nothing.
     keys = Replicates(replicates.key, x=None, y=None, train=None)
+    if config.embedding == "piecewise":  # whose bins are quantiles of the training part
+        keys = keys._replace(x=replicates.x, train=replicates.train, fold=replicates.fold)
     params = _drawn_params(task) if task.params is None else task.params
     if params is None and is_drawn_on_cpu(replicates.key):
         return on_cpu(init, keys, hparams, None)
@@ -232,10 +234,13 @@ def _first_states(task: ChunkTask, replicates: Replicates, hparams: HParams) -> 
 
 
 def _drawn_params(task: ChunkTask) -> Params | None:
-    """Returns the initial parameters of the lanes of a task, or None where they are too many for the host."""
+    """Returns the initial parameters of the lanes of a task, or None where the host does not draw them.
+
+    It draws those of plain networks, unless they are too many.
+    """
     words, of_lane = np.unique(np.reshape(task.replicates.key, (-1, 2)), axis=0, return_inverse=True)
     config, lanes = task.config, task.hparams.learning_rate.shape
-    if len(words) * num_params(config) > MOST_ON_HOST:
+    if not config.is_plain or len(words) * num_params(config) > MOST_ON_HOST:
         return None
     drawn = initial_params(words, config.layer_sizes, init=config.init, dtype=config.dtype)
     of_lane = np.broadcast_to(of_lane.reshape(lanes[0], -1), lanes)
@@ -337,7 +342,8 @@ def init_lanes(
 
     def init(replicate: Replicates, hparams: HParams, params: Params | None) -> TrainState:
         key = as_key(replicate.key)
-        return init_state(key, hparams, config=config, params=params)
+        data = None if replicate.x is None else Data(replicate.own_x, None, replicate.train)
+        return init_state(key, hparams, config=config, params=params, data=data)
 
     return over_lanes(init, replicates, 2)(replicates, hparams, params)
 

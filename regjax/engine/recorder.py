@@ -226,7 +226,8 @@ class Recorder:
         if stored.diverged_at < 0:
             params = leaves_under("params", arrays)  # empty where the sweep that trained the row kept none
             self.without_params += not params
-            self._finish(row, as_params(params) if params else None, under("examples", arrays))
+            config = self.design.configs[self.design.row(row).configuration]
+            self._finish(row, as_params(params, config) if params else None, under("examples", arrays))
 
     def copy(self, row: int, parent: int) -> None:
         """Gives a row the records of another one, which is not finished; it is no longer finished itself."""

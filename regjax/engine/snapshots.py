@@ -10,10 +10,15 @@ import dataclasses
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from regjax.core.data import Data
 from regjax.core.host import initial_params
 from regjax.core.mlp import Params
+from regjax.core.network import init_network
+from regjax.core.random import as_key
+from regjax.core.settings import own_settings
 from regjax.engine.replay import as_it_was
 from regjax.engine.sweep import scheduled
 from regjax.study.design import Design
@@ -104,5 +109,10 @@ def _first(design: Design, place: Row) -> Params:
     drawn, config = design.drawn(place)[0], design.configs[place.configuration]
     if drawn is not None:
         return drawn
+    if not config.is_plain:
+        with own_settings(config.dtype):
+            x = jnp.asarray(design.inputs(place.fold, design.stops_early(place.configuration))[0])
+            data = Data(x, None, jnp.asarray(design.weights(place)[0]))
+            return jax.tree.map(np.asarray, init_network(as_key(design.key(place)), config, data))
     found = initial_params(design.key(place)[None], config.layer_sizes, init=config.init, dtype=config.dtype)
     return jax.tree.map(lambda leaf: leaf[0], found)

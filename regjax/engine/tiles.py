@@ -215,8 +215,9 @@ def fits(config: Config, on: Sequence[str]) -> bool:
         on: regularisers that are compiled in, see `hparams.switched_on`.
     """
     return (
-        config.dtype == "float32"
-        and config.activation != "gelu"
+        config.is_plain
+        and config.dtype == "float32"
+        and config.activation in ("relu", "tanh", "sigmoid", "identity")
         and config.stop_on is None
         and config.batches == "equal"
         and config.draws == "jax"

@@ -29,7 +29,8 @@ def covers(config: Config, on: Sequence[str]) -> bool:
         on: regularisers that are compiled in, see `hparams.switched_on`.
     """
     return (
-        config.activation in ACTIVATIONS
+        config.is_plain
+        and config.activation in ACTIVATIONS
         and config.precision != "bfloat16"  # on a CPU the other words change nothing
         and config.schedule in SCHEDULES
         and config.stop_on is None

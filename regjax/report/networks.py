@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from regjax.core.config import Config, Loss
-from regjax.core.mlp import Params, decide, forward
+from regjax.core.mlp import Params, decide
+from regjax.core.network import infer_logits
 from regjax.core.objective import resolve_loss
 from regjax.core.settings import own_settings
 from regjax.report.compact import BUDGET, as_half
@@ -53,7 +54,7 @@ def histograms(results: Results, rows: Kept) -> dict[str, Any]:
         shares: the share of the weights in each bar, `(configurations, BARS)`, float16.
     """
     weights = {
-        c: np.concatenate([w.ravel() for row in mine for w, _ in results.kept[row]])
+        c: np.concatenate([layer.w.ravel() for row in mine for layer in results.kept[row]])
         for c, mine in rows.items()
     }
     # A quantile of some weights of each configuration: one huge weight must not flatten all bars.
@@ -88,7 +89,8 @@ def networks(results: Results, order: np.ndarray, rows: Kept) -> dict[str, Any]:
     shape = np.array([numbers[c.layer_sizes, c.activation] for c in design.configs])
     parts, size = [], 0
     for configuration in order.tolist():
-        if configuration not in rows:
+        # The page knows plain networks alone.
+        if configuration not in rows or not design.configs[configuration].is_plain:
             continue
         row = rows[configuration][0]
         flat = np.concatenate([part.ravel() for layer in results.kept[row] for part in layer])
@@ -205,7 +207,6 @@ def _decided(params: Params, x: jax.Array, *, config: Config, loss: Loss) -> jax
     """Returns the labels, or the first output, of stacked networks, `(networks, n)`."""
 
     def one(params: Params) -> jax.Array:
-        logits, _ = forward(params, x, activation=config.activation, precision=config.precision)
-        return decide(logits, loss)[0]
+        return decide(infer_logits(params, x, config, loss), loss)[0]
 
     return jax.vmap(one)(jax.tree.map(jnp.asarray, params))

@@ -50,6 +50,7 @@ function differencesTo(b) {  // as comparison.py, since those of every pair woul
   return found;
 }
 const FUNCTIONS = {relu: z => Math.max(z, 0), tanh: Math.tanh, sigmoid: z => 1 / (1 + Math.exp(-z)), identity: z => z,
+  silu: z => z / (1 + Math.exp(-z)), selu: z => 1.0507009873554805 * (z > 0 ? z : 1.6732632423543772 * Math.expm1(z)),
   gelu: z => z / (1 + Math.exp(-1.5957691216057308 * (z + 0.044715 * z ** 3)))};  // in its tanh form, within 5e-4
 function network(c) {  // returns the last layer as a function of x1 and x2; here, as pictures of all would not fit
   const {shapes, shape, inputs, targets, weights, place} = networks, {sizes, activation, count} = shapes[shape[c]];

@@ -26,7 +26,8 @@ class RegMLPClassifier(ClassifierMixin, RegMLP, ClassParameters):
     """A classifier: scikit-learn's `MLPClassifier`, trained by regjax, with every regulariser.
 
     The parameters of scikit-learn's `MLPClassifier` have its names, defaults and meanings, and from the same
-    `random_state` comes the same network. The activation "gelu" is added. The other parameters:
+    `random_state` comes the same network. The activations "gelu", "silu" and "selu" are added. The other
+    parameters:
 
     Args:
         dtype: "float32", "float64", or "auto", which follows X.
@@ -193,7 +194,8 @@ class RegMLPRegressor(RegressorMixin, RegMLP, Loss):
     """A regressor: scikit-learn's `MLPRegressor`, trained by regjax, with every regulariser.
 
     The parameters of scikit-learn's `MLPRegressor` have its names, defaults and meanings, and from the same
-    `random_state` comes the same network. The activation "gelu" is added. The other parameters:
+    `random_state` comes the same network. The activations "gelu", "silu" and "selu" are added. The other
+    parameters:
 
     Args:
         dtype: "float32", "float64", or "auto", which follows X.

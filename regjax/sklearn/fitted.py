@@ -71,6 +71,11 @@ def fit(
 
 def as_pipeline(model: Model) -> Pipeline:
     """Returns the fitted Pipeline of a model; errors as in `fit`."""
+    if not model.config.is_plain:
+        raise ValueError(
+            "model must be a plain network for scikit-learn's estimators: predict with the Model of "
+            f"regjax.refit, got {model.config.blocks}"
+        )
     several = len(model.networks) > 1
     if several and model.classes is None and model.config.layer_sizes[-1] > 1:
         raise ValueError(

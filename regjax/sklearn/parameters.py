@@ -30,7 +30,10 @@ from regjax.sklearn.lbfgs import check_lbfgs
 _Class = TypeVar("_Class", bound=type)
 
 # scikit-learn's names of the activations, and the core's.
-ACTIVATIONS = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu", "gelu": "gelu"}
+ACTIVATIONS = {
+    "identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu", "gelu": "gelu",
+    "silu": "silu", "selu": "selu",
+}  # fmt: skip
 # The solvers that take a step at a time.
 STOCHASTIC = ("sgd", "adam")
 

@@ -19,6 +19,7 @@ import numpy as np
 from scipy.special import expit, xlogy
 from scipy.stats import norm
 
+from regjax.core.activations import SELU_ALPHA, SELU_SCALE
 from regjax.study.inference import ACTIVATIONS as FUNCTIONS
 
 
@@ -31,7 +32,7 @@ class Problem(NamedTuple):
         weights: `(n_samples,)`, or None for 1.
         start: the parameters that training begins with: weights of all layers, then biases, as one vector.
         sizes: units of each layer.
-        activation: scikit-learn's name of the hidden layers' activation, or "gelu".
+        activation: scikit-learn's name of the hidden layers' activation, "gelu", "silu" or "selu".
         output: "identity", "exp", "logistic" or "softmax".
         alpha: strength of the penalty on weights.
         activity_l2: strength of the penalty on hidden activations.
@@ -187,6 +188,16 @@ ACTIVATIONS = {
     "gelu": Activation(
         FUNCTIONS["gelu"],
         lambda z, a, delta: np.multiply(delta, norm.cdf(z) + z * norm.pdf(z), out=delta),
+    ),
+    "silu": Activation(
+        FUNCTIONS["silu"],
+        lambda z, a, delta: np.multiply(delta, expit(z) + a * (1 - expit(z)), out=delta),
+    ),
+    "selu": Activation(
+        FUNCTIONS["selu"],
+        lambda z, a, delta: np.multiply(
+            delta, np.where(z > 0, SELU_SCALE, a + SELU_SCALE * SELU_ALPHA).astype(z.dtype), out=delta
+        ),
     ),
 }
 

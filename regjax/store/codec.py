@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from regjax.core.blocks import empty_params
 from regjax.core.config import Config
 from regjax.core.data import Data
 from regjax.core.hparams import HParams, check_hparams
@@ -102,8 +103,10 @@ def leaves_under(prefix: str, arrays: Mapping[str, np.ndarray]) -> list[np.ndarr
     return [found[str(i)] for i in range(len(found))]
 
 
-def as_params(found: Sequence[Any]) -> Params:
-    """Returns parameters from their leaves in order: w and b of each layer."""
+def as_params(found: Sequence[Any], config: Config) -> Params:
+    """Returns parameters from their leaves in order: w and b of each layer, and what its blocks have."""
+    if not config.is_plain:
+        return jax.tree.unflatten(jax.tree.structure(empty_params(config)), found)
     return tuple(Layer(w, b) for w, b in zip(found[::2], found[1::2], strict=True))
 
 
@@ -124,7 +127,11 @@ def _structure_of_state(config: Config, on: Any) -> Any:
     with own_settings(config.dtype):
         hparams = jax.tree.unflatten(on, [np.ones((), config.dtype)] * on.num_leaves)
         key = root_key()
-        shape = jax.eval_shape(lambda key: init_state(key, hparams, config=config), key)
+        # Nothing is drawn or read: the structure of blocks needs no data.
+        params = None if config.is_plain else empty_params(config)
+        shape = jax.eval_shape(
+            lambda key, params: init_state(key, hparams, config=config, params=params), key, params
+        )
     return jax.tree.structure(shape)
 
 

@@ -37,6 +37,10 @@ NEUTRAL: dict[str, object] = {
     "clip_loss": False,
     "draws": "jax",
     "metrics": None,
+    "norm": "none",
+    "residual": False,
+    "embedding": "none",
+    "members": 1,
 }
 # Hexadecimal digits of an identity, 128 bits: only among some 2^64 rows would two be expected to be equal.
 DIGITS = 32
@@ -110,6 +114,10 @@ def _program(config: Config, data: Data) -> dict[str, Any]:
     fields = dataclasses.asdict(config)
     if config.stop_on != "loss":
         del fields["clip_loss"]  # the loss then decides nothing
+    if config.embedding == "none":
+        del fields["embedding_size"]
+    if config.embedding != "periodic":
+        del fields["embedding_scale"]
     fields = {name: value for name, value in fields.items() if NEUTRAL.get(name, UNSET) != value}
     return fields | {"loss": resolve_loss(config, data)}
 

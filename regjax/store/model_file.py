@@ -210,13 +210,14 @@ def _model(stored: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Model
     }
     seeds = tuple(training["seeds"])
     own = {"configuration": configuration, "seeds": seeds}
-    networks = tuple(as_params(leaves_under(f"networks/{i}", arrays)) for i in range(len(seeds)))
+    own_config = Config(**config)
+    networks = tuple(as_params(leaves_under(f"networks/{i}", arrays), own_config) for i in range(len(seeds)))
     for params in networks:
         sizes = tuple(layer.w.shape[1] for layer in params) + tuple(layer.w.shape[0] for layer in params[-1:])
-        if sizes != config["layer_sizes"]:
-            raise ValueError(f"networks must have {config['layer_sizes']} units, got {sizes}")
+        if sizes != own_config.widths:
+            raise ValueError(f"networks must have {own_config.widths} units, got {sizes}")
     return Model(
-        config=Config(**config),
+        config=own_config,
         loss=stored["loss"],
         networks=networks,
         schema=Schema.from_json(stored["schema"]),

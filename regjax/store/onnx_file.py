@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from regjax.core.activations import SELU_ALPHA, SELU_SCALE
 from regjax.data.schema import Column
 from regjax.store.model_file import write_beside
 from regjax.study.model import Model
@@ -38,6 +39,7 @@ def export_onnx(model: Model, path: str | os.PathLike[str]) -> None:
     Raises:
         ImportError: onnx is not installed.
         OSError: the file cannot be written.
+        ValueError: the networks have blocks, see `Config.blocks`.
 
     Example:
         >>> import regjax, tempfile
@@ -63,6 +65,8 @@ def as_onnx(model: Model) -> Any:
     """Returns a model as `onnx.ModelProto`."""
     from onnx import TensorProto, helper
 
+    if not model.config.is_plain:
+        raise ValueError(f"model must be a plain network for ONNX, got {model.config.blocks}")
     graph = _Graph(model.config.dtype)
     inputs, x = _columns(graph, model) if model.named else _matrix(graph, model)
     outputs = _predictions(graph, model, x, {value.name for value in inputs})
@@ -210,9 +214,19 @@ def _network(graph: _Graph, model: Model, params: Sequence[Any], x: str) -> str:
 
 
 def _activation(graph: _Graph, activation: str, z: str) -> str:
-    """Returns the name of a hidden layer's values; gelu is z·(1 + erf(z/√2))/2."""
+    """Returns the name of a hidden layer's values; silu is z·σ(z), gelu z·(1 + erf(z/√2))/2."""
     if activation == "identity":
         return z
+    if activation == "silu":
+        return graph.add("Mul", z, graph.add("Sigmoid", z))
+    if activation == "selu":
+        # By its parts: the operator Selu has its constants in float32.
+        low = graph.add(
+            "Sub", graph.add("Exp", graph.add("Min", z, graph.constant(0.0))), graph.constant(1.0)
+        )
+        low = graph.add("Mul", low, graph.constant(SELU_SCALE * SELU_ALPHA))
+        high = graph.add("Mul", z, graph.constant(SELU_SCALE))
+        return graph.add("Where", graph.add("Greater", z, graph.constant(0.0)), high, low)
     if activation != "gelu":
         return graph.add({"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}[activation], z)
     from onnx import TensorProto

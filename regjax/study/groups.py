@@ -296,7 +296,7 @@ def accelerator_bytes(config: Config, num_samples: int) -> int:
 
     A record passes all samples through every network: the units of two layers, and three rows of weights.
     """
-    widest = max(a + b for a, b in itertools.pairwise(config.layer_sizes))
+    widest = config.members * max(a + b for a, b in itertools.pairwise(config.widths))
     record = num_samples * (widest + 3) + num_params(config)
     return max(lane_bytes(config, num_samples), record * np.dtype(config.dtype).itemsize)
 
@@ -305,5 +305,6 @@ def lane_bytes(config: Config, num_samples: int) -> int:
     """Returns the working set of a lane: parameters, gradients and state; activations and their gradients."""
     columns = num_samples if config.batch_size is None else config.batch_size
     states = {"sgd": 2, "momentum": 3, "nesterov": 3, "adam": 4, "adamw": 4}[config.optimizer]
-    numbers = states * num_params(config) + 3 * columns * sum(config.layer_sizes[1:])
+    units = sum(config.widths[1:]) if config.embedding == "none" else sum(config.widths)
+    numbers = states * num_params(config) + 3 * columns * config.members * units
     return numbers * np.dtype(config.dtype).itemsize

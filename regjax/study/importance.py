@@ -19,7 +19,8 @@ import numpy as np
 from regjax.core.checks import check_count, counted
 from regjax.core.config import Config, Loss
 from regjax.core.metrics import POWERS, metrics, without_split
-from regjax.core.mlp import Params, forward
+from regjax.core.mlp import Params
+from regjax.core.network import infer_logits
 from regjax.core.objective import resolve_loss
 from regjax.core.settings import own_settings
 from regjax.study.choice import Choice
@@ -340,7 +341,7 @@ def _in_chunks(
     config: Config,
 ) -> np.ndarray:
     """Returns the metric of each network with each column moved, `(networks, columns)`, in bounded memory."""
-    each = np.dtype(config.dtype).itemsize * sum(config.layer_sizes) * held.x.shape[1]
+    each = np.dtype(config.dtype).itemsize * config.members * sum(config.widths) * held.x.shape[1]
     networks = max(1, min(len(params), BUDGET // each))
     columns = max(1, min(len(moved), BUDGET // (each * networks)))
     found = np.empty((len(params), len(moved)))
@@ -366,7 +367,7 @@ def _scores(
 
     def one(params: Params, moved: jax.Array) -> jax.Array:
         inputs = jnp.where(moved[:, None], permuted, x)
-        logits, _ = forward(params, inputs, activation=config.activation, precision=config.precision)
+        logits = infer_logits(params, inputs, config, loss)
         return metrics(logits, y, weights, loss=loss, only=(metric,))[metric]
 
     return jax.vmap(lambda p: jax.vmap(lambda m: one(p, m))(moved))(params)

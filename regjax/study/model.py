@@ -185,7 +185,7 @@ class Model:
 
     def _of_inputs(self, rows: np.ndarray) -> np.ndarray:
         x = encode(self.schema, self.statistics, rows, self.config.dtype)
-        each = [network_outputs(params, x, self.config.activation, self.loss) for params in self.networks]
+        each = [network_outputs(params, x, self.config, self.loss) for params in self.networks]
         mean = np.asarray(np.mean(each, axis=0, dtype=np.float64))
         return mean if self.classes is not None else mean * self.target_scale + self.target_mean
 

@@ -14,7 +14,8 @@ import numpy as np
 from regjax.core.config import REAL_LOSSES, Loss
 from regjax.core.data import as_numbers
 from regjax.core.metrics import metrics, without_split
-from regjax.core.mlp import Params, predict, predict_proba
+from regjax.core.mlp import Params, decide, probabilities
+from regjax.core.network import infer_logits
 from regjax.core.objective import resolve_loss
 from regjax.core.settings import own_settings
 from regjax.data.schema import RowName, Schema, position
@@ -63,12 +64,12 @@ def numbers_by(schema: Schema | None, num_columns: int, X: Any, row_name: RowNam
 def predicted(
     run: Callable[..., Any], design: Design, row: int, params: Params, rows: np.ndarray
 ) -> np.ndarray:
-    """Returns the predictions of the network of a row, features-first as `mlp.predict` has them.
+    """Returns the predictions of the network of a row, features-first as `mlp.decide` has them.
 
     Real values are in the unit of the targets; where those are standardised they are float64.
 
     Args:
-        run: `mlp.predict` or `mlp.predict_proba`.
+        run: `mlp.decide` or `mlp.probabilities`, of (logits, loss).
         design: design of the sweep.
         row: number of the network; its inputs are made by the statistics of its training part.
         params: parameters of the network.
@@ -77,9 +78,9 @@ def predicted(
     where = design.row(row)
     config, stops = design.configs[where.configuration], design.stops_early(where.configuration)
     x = design.encoded(rows, where.fold, stops)
-    options: Any = {"activation": config.activation, "precision": config.precision}
+    loss = resolve_loss(config, design.data)
     with own_settings(config.dtype):
-        found = np.asarray(run(params, x, loss=resolve_loss(config, design.data), **options))
+        found = np.asarray(run(infer_logits(params, jnp.asarray(x), config, loss), loss))
     return design.in_own_unit(found, where.fold, stops)
 
 
@@ -91,7 +92,7 @@ def ensemble_scores(design: Design, kept: Mapping[int, Params], metric: str) -> 
         rows = [design.index(configuration, seed, fold) for seed in range(len(design.seeds))]
         if all(row in kept for row in rows):
             loss = resolve_loss(design.configs[configuration], design.data)
-            run = predict if loss in REAL_LOSSES else predict_proba
+            run = decide if loss in REAL_LOSSES else probabilities
             each = [predicted(run, design, row, kept[row], samples) for row in rows]
             mean = np.mean(each, axis=0).astype(np.float64)
             found[configuration, fold] = score_of(mean, design, loss, fold, metric)

@@ -10,12 +10,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from regjax.core.blocks import num_trained
 from regjax.core.config import Config
 from regjax.study.design import Design
 
 
 def num_params(config: Config) -> int:
-    """Returns the number of weights and biases."""
+    """Returns the number of weights and biases, and of what else is trained."""
+    if not config.is_plain:
+        return num_trained(config)
     sizes = config.layer_sizes
     return sum((fan_in + 1) * fan_out for fan_in, fan_out in itertools.pairwise(sizes))
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from regjax.core.checks import check_choice
 from regjax.core.metrics import without_split
-from regjax.core.mlp import Params, predict, predict_proba
+from regjax.core.mlp import Params, decide, probabilities
 from regjax.study.choice import Candidates, Choice, make_choice, mean_of_alive
 from regjax.study.comparison import Comparison, Scores, compare, unit_interval
 from regjax.study.configuration import value_of
@@ -277,17 +277,17 @@ class Results:
             ValueError: X of another shape, or columns that are missing or unknown.
         """
         if not np.issubdtype(self.design.data.y.dtype, np.integer):
-            found = self._mean(predict, row, X, ensemble)
+            found = self._mean(decide, row, X, ensemble)
             return found[0] if len(found) == 1 else found.T
         if ensemble:
             labels = np.argmax(self.predict_proba(row, X, ensemble=True), axis=1)
         else:
-            labels = self._mean(predict, row, X, ensemble=False)[0]
+            labels = self._mean(decide, row, X, ensemble=False)[0]
         return labels if self.design.classes is None else self.design.classes[labels]
 
     def predict_proba(self, row: int, X: ArrayLike, *, ensemble: bool = False) -> np.ndarray:
         """Returns probabilities of the classes, `(n, n_classes)`; arguments and errors as in `predict`."""
-        found = self._mean(predict_proba, row, X, ensemble)
+        found = self._mean(probabilities, row, X, ensemble)
         return np.stack([1 - found[0], found[0]], axis=1) if len(found) == 1 else found.T
 
     def _mean(self, run: Any, row: int, X: ArrayLike, ensemble: bool) -> np.ndarray:

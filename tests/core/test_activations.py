@@ -43,3 +43,17 @@ def test_gelu_is_the_exact_form():
     z = 1.5
     exact = z * 0.5 * (1 + math.erf(z / math.sqrt(2)))
     assert float(ACTIVATIONS["gelu"].f(jnp.float32(z))) == pytest.approx(exact, rel=1e-6)
+
+
+def test_selu_keeps_a_standard_normal_standard(x64):
+    # Klambauer et al. 2017, §2: (0, 1) is a fixed point of mean and variance.
+    z = jnp.linspace(-12.0, 12.0, 200_001)
+    density = jnp.exp(-0.5 * z * z) / math.sqrt(2 * math.pi) * (z[1] - z[0])
+    a = ACTIVATIONS["selu"].f(z)
+    np.testing.assert_allclose([jnp.sum(a * density), jnp.sum(a * a * density)], [0.0, 1.0], atol=1e-9)
+
+
+def test_selu_is_that_of_jax_and_its_kink_is_the_left_derivative(x64):
+    z = jnp.linspace(-5.0, 5.0, 101)
+    np.testing.assert_allclose(ACTIVATIONS["selu"].f(z), jax.nn.selu(z), rtol=1e-14)
+    assert float(ACTIVATIONS["selu"].derivative(z[:1] * 0, z[:1] * 0)[0]) == pytest.approx(1.7580993408473766)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from cases import slow_but
 
-from regjax.core import certificate, constraints, losses, mlp, objective, penalties
+from regjax.core import blocks, certificate, constraints, losses, mlp, objective, penalties
 from regjax.core.activations import ACTIVATIONS
 from regjax.core.certificate import certify
 from regjax.core.hparams import HYPERPARAMETERS, PENALISED
@@ -20,7 +20,7 @@ from regjax.core.penalties import PENALTIES
 def test_every_gradient_over_the_whole_product():
     """Activations × losses × terms × depths 0 to 4, relative 1e-10 in float64; and the proximal steps."""
     rows = certify()
-    assert len(rows) == 5 * (3 * 15 + 2 * 12) + 2
+    assert len(rows) == 7 * (3 * 15 + 2 * 12) + 5 * len(certificate.STRUCTURES) + 2
     assert max(row.error for row in rows) <= 1e-10
     assert all(row.ok for row in rows)
     assert "exceeds" not in certificate.as_text(rows)
@@ -115,7 +115,7 @@ def test_a_wrong_sign_is_found(slip, monkeypatch):
     flip(monkeypatch)
     # Operation by operation: most are the same ones for every slip, and need not be compiled again.
     monkeypatch.setattr(certificate, "_differentiate", certificate._differentiate.__wrapped__)
-    rows = certify(activations=("tanh",), losses=("softmax_cross_entropy",), depths=(1,))
+    rows = certify(activations=("tanh",), losses=("softmax_cross_entropy",), depths=(1,), structures=())
     assert {row.term for row in rows if not row.ok} == terms
     for row in rows:  # both oracles see it
         assert (row.central_error > certificate.CENTRAL_BOUND) == (row.term in terms)
@@ -126,6 +126,27 @@ def test_a_wrong_sign_is_found(slip, monkeypatch):
 @pytest.mark.parametrize(("name", "step"), [("l1_prox", "soft_threshold"), ("group_lasso", "shrink_columns")])
 def test_a_proximal_step_in_the_wrong_direction_is_found(name, step, monkeypatch):
     right = getattr(constraints, step)
-    assert all(row.ok for row in certify(activations=()))
+    assert all(row.ok for row in certify(activations=(), structures=()))
     monkeypatch.setattr(constraints, step, lambda w, reach: right(w, -reach))
-    assert [row.term for row in certify(activations=()) if not row.ok] == [name]
+    assert [row.term for row in certify(activations=(), structures=()) if not row.ok] == [name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", certificate.STRUCTURES)
+def test_blocks_are_certified_in_every_lane(name):
+    rows = certify(activations=(), losses=("softmax_cross_entropy",), structures=(name,))
+    assert [row.term for row in rows if row.term in certificate.STRUCTURES] == [name]
+    assert all(row.ok for row in rows)
+
+
+def test_a_slip_in_a_block_is_found(monkeypatch):
+    right = blocks.normalisation.layer_norm_backward
+    # The terms through mean and variance are left out.
+    monkeypatch.setattr(
+        blocks.normalisation,
+        "layer_norm_backward",
+        lambda kept, norm, d: (d * norm.scale * kept.inverse, right(kept, norm, d)[1]),
+    )
+    monkeypatch.setattr(certificate, "_differentiate", certificate._differentiate.__wrapped__)
+    rows = certify(activations=(), losses=("softmax_cross_entropy",), structures=("norm layer",))
+    assert [row.term for row in rows if not row.ok] == ["norm layer"]

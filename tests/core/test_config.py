@@ -23,7 +23,7 @@ CONFIG = regjax.Config(layer_sizes=(2, 5, 4, 1))
         (
             {"activation": "swish"},
             ValueError,
-            "activation must be one of relu, tanh, sigmoid, gelu, identity, got 'swish'",
+            "activation must be one of relu, tanh, sigmoid, gelu, silu, selu, identity, got 'swish'",
         ),
         ({"loss": "hinge"}, ValueError, "loss must be one of auto, sigmoid_cross_entropy"),
         ({"optimizer": "lbfgs"}, ValueError, "optimizer must be one of sgd, momentum"),

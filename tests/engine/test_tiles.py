@@ -108,6 +108,8 @@ def test_a_network_of_the_tutorial_is_divided_by_its_wide_layer():
     [
         {"dtype": "float64"},
         {"activation": "gelu"},
+        {"activation": "silu"},
+        {"activation": "selu"},
         {"stop_on": "loss"},
         {"stop_on": "score"},
         {"batches": "all", "batch_size": 16},

@@ -14,6 +14,7 @@ from stores import CONFIG, make_design, run
 from sweeps import points
 
 import regjax
+from regjax.core.config import Config
 from regjax.core.hparams import check_hparams
 from regjax.core.mlp import Layer
 from regjax.core.train import init_state
@@ -132,7 +133,7 @@ def test_leaves_come_back_in_order_however_many():
     tree = tuple(Layer(np.full((1, 1), 2 * i), np.full((1, 1), 2 * i + 1)) for i in range(7))
     arrays = unpack(pack(leaves("params", tree) | {"parameters": np.zeros(1)}))
     assert set(under("params", arrays)) == set(map(str, range(14)))
-    jax.tree.map(np.testing.assert_array_equal, as_params(leaves_under("params", arrays)), tree)
+    jax.tree.map(np.testing.assert_array_equal, as_params(leaves_under("params", arrays), Config()), tree)
 
 
 @pytest.mark.parametrize("hparams", [{}, {"patience": 5.0}, {"ema_decay": 0.9}])

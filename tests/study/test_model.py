@@ -36,7 +36,7 @@ def test_networks_in_numpy_are_those_of_the_core(activation, dtype):
         ):
             params = mlp.init_params(regjax.replicate_key(0), (4, 6, 5, outputs), init="glorot", dtype=dtype)
             x = (3 * rng.standard_normal((4, 50))).astype(dtype)
-            found = inference.network_outputs(params, x, activation, loss)
+            found = inference.network_outputs(params, x, regjax.Config(activation=activation), loss)
             if loss in REAL_LOSSES:
                 wanted = mlp.predict(params, x, loss=loss, activation=activation)
             else:

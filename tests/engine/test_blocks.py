@@ -1,0 +1,63 @@
+"""Sweeps of networks with blocks: trained, stored, replayed, refit, and refused where they cannot be."""
+
+import jax
+import numpy as np
+import pytest
+
+import regjax
+from regjax.engine.replay import replay
+from regjax.sklearn.fitted import as_pipeline
+
+CONFIG = {
+    "num_steps": 20, "eval_every": 10, "hidden": (4, 4), "optimizer": "adam", "norm": "batch",
+    "residual": True, "embedding": "piecewise", "embedding_size": 3, "members": 2,
+}  # fmt: skip
+
+
+def test_a_sweep_is_stored_read_replayed_and_refit(tmp_path):
+    path = str(tmp_path / "s.db")
+    options = {"seeds": 1, "folds": 2, "progress": False, "store": path}
+    first = regjax.sweep("two_regions", CONFIG, {"learning_rate": [0.01, 0.03]}, **options)
+    again = regjax.sweep("two_regions", CONFIG, {"learning_rate": [0.01, 0.03]}, **options)
+    assert again.recalled == len(first)
+    assert jax.tree.structure(first.params(0)) == jax.tree.structure(again.params(0))
+    for one, other in zip(jax.tree.leaves(first.params(0)), jax.tree.leaves(again.params(0)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert replay(path, 1).same
+    # Bins are quantiles of each fold's own training part.
+    edges = [np.asarray(first.params(row)[0].embedding.edges) for row in (0, 1)]
+    x = np.asarray(first.design.data.x)
+    for fold, found in enumerate(edges):
+        seen = x[:, first.design.splits.train[fold] > 0]
+        np.testing.assert_allclose(found[:, [0, -1]].T, [seen.min(axis=1), seen.max(axis=1)], rtol=1e-6)
+    model = regjax.refit(first)
+    file = regjax.save_model(model, tmp_path / "m.safetensors")
+    X = x.T
+    np.testing.assert_array_equal(regjax.load_model(file).predict_proba(X), model.predict_proba(X))
+    with pytest.raises(ValueError, match="model must be a plain network for scikit-learn's estimators"):
+        as_pipeline(model)
+    with pytest.raises(ValueError, match="model must be a plain network for ONNX, got norm batch, residual"):
+        regjax.export_onnx(model, tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize(
+    "own", [{"norm": "layer"}, {"norm": "batch"}, {"embedding": "periodic"}, CONFIG], ids=str
+)
+def test_predictions_in_numpy_are_those_of_jax(own):
+    config = {"num_steps": 20, "eval_every": 20, "optimizer": "adam", "hidden": (4, 4)} | own
+    results = regjax.sweep("two_regions", config, {"learning_rate": 0.03}, progress=False)
+    X = np.asarray(results.design.data.x).T
+    from regjax.core.objective import resolve_loss
+    from regjax.study.inference import network_outputs
+
+    loss = resolve_loss(results.design.configs[0], results.design.data)
+    x = results.design.encoded(X, 0, False)
+    ours = network_outputs(results.params(0), np.asarray(x), results.design.configs[0], loss)
+    np.testing.assert_allclose(ours, results.predict_proba(0, X), atol=2e-5)
+
+
+def test_xla_trains_them_where_the_native_kernel_is_asked_for():
+    plan = regjax.plan(
+        "two_regions", {"norm": "layer", "num_steps": 5}, {"l2": [0, 1]}, kernel="native", folds=2
+    )
+    assert {group.kernel for group in plan.groups} == {"xla"}
