@@ -45,9 +45,9 @@ def gaussian_ensemble(
         z = Σ_j w_j·a_j·(1 + σ·n_j) + b  ~  N(m, s²),  m = w·a + b,  s² = σ²·Σ_j (w_j·a_j)²
 
     Expectations of a probability and of its loss are a trapezoidal sum over z, which converges
-    exponentially: with `num_nodes` = 512 its error is below 1e-13 up to s = 15 and 1e-7 at s = 30 (a
-    Gauss-Hermite rule of as many nodes is worse from s = 8 on). Squared error and poisson have closed forms.
-    O(n·n_outputs·num_nodes).
+    exponentially: with `num_nodes` = 512 the error of a probability is below 1e-13 up to s = 20 and 1e-8 at
+    s = 30, where a Gauss-Hermite rule of 512 nodes is off by 1e-8 at s = 8 and 1e-3 at s = 30. Squared error
+    and poisson have closed forms. O(n·n_outputs·num_nodes).
 
     Args:
         params: one `Layer` per matrix of weights.

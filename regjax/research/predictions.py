@@ -133,6 +133,31 @@ def loss_of(predictions: jax.Array, y: jax.Array, loss: Loss) -> jax.Array:
     return LOSSES[loss].f(jnp.log(predictions) if loss == "poisson" else predictions, y)
 
 
+def loss_slope(predictions: jax.Array, y: jax.Array, loss: Loss) -> jax.Array:
+    """Returns ∂loss_of/∂prediction, `(n_outputs, n)`: -1/p for the observed label of a cross-entropy.
+
+    Args:
+        predictions: what `observed` returns, or a mean of it, `(n_outputs, n)`.
+        y: targets, `(1, n)` or `(n_outputs, n)`.
+        loss: name of the loss.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.research.predictions import loss_slope
+        >>> loss_slope(jnp.array([[0.5]]), jnp.array([[1]]), "sigmoid_cross_entropy").tolist()
+        [[-2.0]]
+    """
+    if loss == "squared_error":
+        return predictions - y.astype(predictions.dtype)
+    if loss == "poisson":
+        return 1 - y.astype(predictions.dtype) / predictions
+    slope = -1 / predictions
+    if loss == "softmax_cross_entropy":
+        own = lax.broadcasted_iota(y.dtype, slope.shape, 0) == y
+        return jnp.where(own, slope, jnp.zeros_like(slope))
+    return slope
+
+
 def loss_of_variance(predictions: jax.Array, variance: jax.Array, y: jax.Array, loss: Loss) -> jax.Array:
     """Returns what a small variance of the prediction adds to its expected loss, `(n,)`.
 

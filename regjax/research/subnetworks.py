@@ -197,7 +197,7 @@ def _check_size(dropped: tuple[bool, ...], num_samples: int, config: Config, mos
 def _duration(seconds: float) -> str:
     for unit, length in (("years", 3.15e7), ("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:
-            return f"{seconds / length:.2g} {unit}"
+            return f"{seconds / length:,.0f} {unit}"
     return f"{seconds:.2g} s"
 
 

@@ -25,7 +25,7 @@ from regjax.core.mlp import Params, forward
 from regjax.core.objective import resolve_loss
 from regjax.core.settings import own_settings
 
-from .predictions import from_observed, loss_of, loss_of_variance, observed
+from .predictions import from_observed, loss_of, loss_of_variance, loss_slope, observed
 from .subnetworks import Ensemble, check_network, ensemble
 
 
@@ -54,7 +54,8 @@ class MonteCarlo(NamedTuple):
         draws: T.
         rms: root mean square error of the prediction, over samples, outputs and repeats.
         rms_expected: √(mean variance/T), which `rms` estimates.
-        loss: mean loss of the T-mean less that of the ensemble's mean, over samples and repeats.
+        loss: mean loss of the T-mean less that of the ensemble's mean, over samples and repeats; the term
+            that is linear in the deviation, whose mean is 0, is left out of each repeat.
         loss_expected: its leading term in 1/T; of squared error exact.
     """
 
@@ -194,6 +195,8 @@ def _repeated(
     """Returns the mean square error of the prediction and the mean excess of the loss, `(len(counts),)`."""
     x, y, weights = (jnp.asarray(values) for values in data)
     keep_prob = jnp.asarray(keep_prob)
+    expected = from_observed(exact.mean, y, loss)  # its own inverse
+    slope = loss_slope(expected, y, loss)
 
     def predict(key: jax.Array) -> jax.Array:
         masks: list[jax.Array | None] = [None]
@@ -216,8 +219,11 @@ def _repeated(
         return jnp.stack([found[i][0] for i in at]), jnp.stack([found[i][1] for i in at])
 
     def errors(q: jax.Array) -> tuple[jax.Array, jax.Array]:
-        off = from_observed(q, y, loss) - exact.mean
-        return _mean(off * off, weights), _mean((loss_of(q, y, loss) - exact.mean_loss)[None], weights)
+        off = q - expected
+        # What is linear in the deviation has mean 0, and its scatter would hide the rest.
+        linear = jnp.sum(slope * off, axis=0)
+        excess = loss_of(q, y, loss) - exact.mean_loss - linear
+        return _mean(off * off, weights), _mean(excess[None], weights)
 
     square, excess = lax.map(repeat, jax.random.split(key, repeats))
     return jnp.mean(square, axis=0), jnp.mean(excess, axis=0)
