@@ -3,7 +3,7 @@
     python examples/research/strengths.py [--out FILE.png] [--smallest]
 
 Few of many features matter. One λ must shrink all or none; with a λ for each feature, descent on the
-validation loss learns which. Each step of it is one training and one way back, whatever the number of features.
+validation loss learns which. A step of it is one training and one way back, however many features there are.
 So many λs also fit the noise of the validation samples: fresh samples say when to stop.
 """
 
@@ -22,7 +22,8 @@ from matplotlib.figure import Figure
 import regjax
 from regjax.research.reverse import reverse_hypergradient
 
-FEATURES, USEFUL, SAMPLES = 20, 3, 160
+FEATURES, USEFUL = 20, 3
+TRAINING, VALIDATION, FRESH = 160, 640, 4_000
 
 
 class Size(NamedTuple):
@@ -62,7 +63,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     size = SMALLEST if options.smallest else FULL
     train, validation, test = (
         regjax.Data.from_arrays(*samples(jax.random.key(seed), count))
-        for seed, count in enumerate((SAMPLES, SAMPLES, 4_000))
+        for seed, count in enumerate((TRAINING, VALIDATION, FRESH))
     )
     config = regjax.Config(
         layer_sizes=(FEATURES, 16, 1), activation="tanh", num_steps=size.steps, eval_every=size.steps
@@ -142,16 +143,16 @@ def _draw(
     left, right = figure.subplots(1, 2)
     best = int(np.argmin(by_grid))
     left.plot(np.arange(len(path)), path, color="#0072B2", label=f"{FEATURES} λs, validation")
-    left.plot(list(fresh), list(fresh.values()), color="#D55E00", label=f"{FEATURES} λs, fresh samples")
-    left.axhline(by_grid[best], color="#0072B2", linestyle=":", label="best single λ, validation")
-    left.axhline(test_by_grid[best], color="#D55E00", linestyle=":", label="best single λ, fresh samples")
+    left.plot(list(fresh), list(fresh.values()), color="#D55E00", label=f"{FEATURES} λs, fresh")
+    left.axhline(by_grid[best], color="#0072B2", linestyle=":", label="best one λ, validation")
+    left.axhline(test_by_grid[best], color="#D55E00", linestyle=":", label="best one λ, fresh")
     left.set(xlabel="steps of the descent (networks trained)", ylabel="loss (nats)", ylim=(0, None))
-    left.legend(frameon=False, fontsize="small", ncols=2, loc="lower left")
+    left.legend(frameon=False, fontsize=8, ncols=2, loc="lower left")
     useful = np.arange(FEATURES) < USEFUL
     for which, colour, label in ((useful, "#0072B2", "useful"), (~useful, "#999999", "noise")):
         right.bar(np.flatnonzero(which) + 1, np.exp(theta[which]), bottom=0.01, color=colour, label=label)
     right.axhline(1, color="black", linewidth=0.8)
-    right.set(yscale="log", xlabel="input feature", ylabel="λ of the feature", ylim=(0.01, 200))
+    right.set(yscale="log", xlabel="input feature", ylabel="λ of the feature", ylim=(0.01, 1_000))
     right.legend(frameon=False, ncols=2, loc="upper left")
     figure.savefig(out, dpi=150)
 

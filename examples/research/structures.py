@@ -39,7 +39,7 @@ def steps(num_samples: int = 400) -> tuple[np.ndarray, np.ndarray]:
 
 def main(argv: list[str] | None = None) -> dict[str, float]:
     """Returns the mean held-out accuracy of each block on each data set, "block on data" -> accuracy."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", default="structures.png")
     parser.add_argument("--smallest", action="store_true")
     options = parser.parse_args(argv)

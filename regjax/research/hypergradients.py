@@ -102,14 +102,15 @@ def hypergradient(
     with own_settings(config.dtype):
         full = check_hparams(config, hparams)
         check_derivatives(full, config, names)
-        data, validation = check_data(config, data), check_test(config, data, validation, "validation")
-        if validation is None:
+        data = check_data(config, data)
+        held_out = check_test(config, data, validation, "validation")
+        if held_out is None:
             raise TypeError("validation must be a regjax.Data, got None")
         check_loss(full, resolve_loss(config, data))
         params = None  # drawn inside the compiled program, by the device itself
         if is_drawn_on_cpu(key):
             params = init_params(key, config.layer_sizes, init=config.init, dtype=config.dtype)
-        loss, found = _hypergradient(key, full, data, validation, params, config=config, names=names)
+        loss, found = _hypergradient(key, full, data, held_out, params, config=config, names=names)
         # One number for all layers has one derivative.
         gradient = {
             name: jnp.sum(slope) if np.ndim(getattr(hparams, name)) == 0 else slope

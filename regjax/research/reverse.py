@@ -99,8 +99,9 @@ def reverse_hypergradient(
                 raise TypeError(f"theta must be arrays of real numbers, got dtype {leaf.dtype}")
         full = jax.eval_shape(functools.partial(_checked, hparams_of=hparams_of, config=config), theta)
         check_derivatives(full, config, ())
-        data, validation = check_data(config, data), check_test(config, data, validation, "validation")
-        if validation is None:
+        data = check_data(config, data)
+        held_out = check_test(config, data, validation, "validation")
+        if held_out is None:
             raise TypeError("validation must be a regjax.Data, got None")
         check_loss(full, resolve_loss(config, data))
         params = None  # drawn inside the compiled program, by the device itself
@@ -113,7 +114,7 @@ def reverse_hypergradient(
             if config.num_steps * each > MOST_BYTES:
                 size = math.isqrt(config.num_steps)
         return _reverse(
-            key, theta, data, validation, params, config=config, hparams_of=hparams_of, segment=size
+            key, theta, data, held_out, params, config=config, hparams_of=hparams_of, segment=size
         )
 
 

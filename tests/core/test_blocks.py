@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from typing import Any, cast
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -158,7 +160,7 @@ def test_members_are_networks_of_their_own_whose_losses_are_averaged(x64):
     for m in range(3):
         layers = tuple(
             mlp.Layer(s[:, m : m + 1] * w * r[:, m][None, :], b[:, m : m + 1])
-            for w, b, _, (r, s), _ in params
+            for w, b, _, (r, s), _ in cast(Any, params)
         )
         costs.append(cost(layers, regjax.HParams(), data, config=single))
     found = cost(params, regjax.HParams(), data, config=config)
