@@ -75,10 +75,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     print(f"{2**units:,} sub-networks of {units} hidden units, on {data.x.shape[1]} samples")
     print(f"weight scaling is worst at keep_prob {worst.keep_prob:.3f}: rms {worst.error:.4f} in probability")
     print(f"at keep_prob {HALF}: rms {at_half.rms:.4f}, loss {at_half.loss:+.5f} nats against the ensemble's")
-    print(
-        f"Monte Carlo's error falls as T^{slope:.3f}; "
-        f"it beats weight scaling from T = {np.ceil(at_half.draws):.0f}"
-    )
+    beaten = np.ceil(at_half.draws)
+    print(f"Monte Carlo's error falls as T^{slope:.3f}; it beats weight scaling from T = {beaten:.0f}")
     print(f"training and enumerating {grid}+ networks took {seconds:.0f} s")
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
     draw_errors(axes[0], axes[1], worst.grid, errors, (worst.keep_prob, worst.error))

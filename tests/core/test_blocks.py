@@ -1,7 +1,6 @@
 """Blocks of today's networks for tables: what each computes, off to the bit, and what is refused."""
 
 import dataclasses
-
 from typing import Any, cast
 
 import jax

@@ -39,7 +39,7 @@ def predicted(logits, loss):
 
 
 def brute_force(config, params, data, keep_prob, loss):
-    """Returns mean, variance, expected loss and mean log-prediction, one mask after the other by `forward`."""
+    """Returns mean, variance, expected loss and mean log-prediction, mask by mask by `forward`."""
     hidden = config.layer_sizes[1:-1]
     keep = np.broadcast_to(keep_prob, (len(hidden),))
     mean, square, losses, logs, total = 0, 0, 0, 0, 0
@@ -185,7 +185,7 @@ def test_too_many_are_refused_before_anything_is_computed():
     with pytest.raises(ValueError, match=r"the 2\^2000 sub-networks"):
         ensemble(params, 0.5, data, config=config)
     config, params, data = network((2, 5, 1), dtype="float32")
-    with pytest.raises(ValueError, match="most must be at least the 32 .*, got 16: .* MiB"):
+    with pytest.raises(ValueError, match=r"most must be at least the 32 .*, got 16: .* MiB"):
         ensemble(params, 0.5, data, config=config, most=16)
 
 
