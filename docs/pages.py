@@ -48,6 +48,7 @@ SUBJECTS = {
         "Grids, spaces, plans, and what a sweep found.",
     ),
     "engine": ("training", "Sweeps and searches", "The functions that train many networks at once."),
+    "research": ("research", "Research", "Derivatives through a whole training."),
     "store": ("models", "Model files", "A trained model as one file, and as ONNX."),
     "sklearn": ("scikit-learn", "scikit-learn", "Estimators and searches with scikit-learn's parameters."),
 }

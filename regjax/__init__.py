@@ -176,6 +176,7 @@ _PACKAGES = (
     "optuna",
     "plot",
     "report",
+    "research",
     "sklearn",
     "store",
     "study",

@@ -56,8 +56,12 @@ TESTED_IN = {
     "core.averaging": "core/test_regularisers.py",
     "core.checks": "core/test_config.py",
     "core.constraints": "core/test_regularisers.py",
+    "core.embeddings": "core/test_blocks.py",
     "core.evaluate": "core/test_train.py",
     "core.gradients": "core/test_regularisers.py",
+    "core.members": "core/test_blocks.py",
+    "core.network": "core/test_blocks.py",
+    "core.normalisation": "core/test_blocks.py",
     "core.numpy_random": "data/test_loaders.py",
     "core.settings": "engine/test_settings.py",
     "data.ties": "data/test_splits.py",
@@ -253,10 +257,11 @@ def test_functions_take_few_arguments():
             assert count <= most, f"{name} takes {count}: several of them are one value"
 
 
-def test_jax_grad_is_called_in_the_certificate_only():
+def test_jax_differentiates_in_certificates_and_through_trainings_only():
     calls = re.compile(r"jax\.(grad|value_and_grad|vjp|jvp|jacfwd|jacrev|hessian)\(")
     found = [m for m in PATHS if calls.search(PATHS[m].read_text())]
-    assert found == ["core.certificate", "core.gradient_check", "engine.native_certificate"]
+    certificates = ["core.certificate", "core.gradient_check", "engine.native_certificate"]
+    assert found == [*certificates, "research.hypergradients", "research.reverse"]
 
 
 @pytest.mark.parametrize("package", SURFACE)

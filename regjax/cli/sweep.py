@@ -72,9 +72,7 @@ def sweep(
     """
     from regjax.cli import tables
     from regjax.cli.spec import as_toml, resolve
-    from regjax.cli.tables import Besides
-    from regjax.engine.references import references_or_why
-    from regjax.engine.sensitivities import check_sensitivities, sensitivities_of
+    from regjax.engine.sensitivities import check_sensitivities
 
     with user_errors():
         if no_store:
@@ -102,13 +100,7 @@ def sweep(
         answers = results.answers(spec.questions)
         if not as_json:
             tables.show(results, answers)
-        beside = references_or_why(results, spec.questions) if references else None
-        if beside is not None and not as_json:
-            print(beside)
-        slopes = sensitivities_of(results.design, names) if names else None
-        if slopes is not None and not as_json:
-            print(slopes)
-        besides = Besides(beside, slopes)
+        besides = _besides(results, spec, references, names, as_json)
         for name in _write_files(folder, spec, results, answers, besides):
             written.append(name)
             ctrl_c.check()
@@ -149,6 +141,21 @@ def _train(planned: Planned, command: str, quiet: bool) -> Results:
             planned.design, store, plan=planned.plan, questions=spec.questions, origin=origin, report=report,
             partial=True,
         )  # fmt: skip
+
+
+def _besides(results: Results, spec: Spec, references: bool, names: tuple[str, ...], quiet: bool) -> Besides:
+    """Returns what is asked for beside the answers, and prints it as it comes."""
+    from regjax.cli.tables import Besides
+    from regjax.engine.references import references_or_why
+    from regjax.engine.sensitivities import sensitivities_of
+
+    others = references_or_why(results, spec.questions) if references else None
+    if others is not None and not quiet:
+        print(others)
+    slopes = sensitivities_of(results.design, names) if names else None
+    if slopes is not None and not quiet:
+        print(slopes)
+    return Besides(others, slopes)
 
 
 def _command(path: str | None, flags: Mapping[str, Any]) -> str:

@@ -221,6 +221,14 @@ def with_statistics(
         masks: its masks.
         partners: of mixed samples, or None.
         config: the structure.
+
+    Example:
+        >>> import regjax
+        >>> from regjax.core.dropout import Masks
+        >>> from regjax.core.objective import with_statistics
+        >>> params = regjax.init_params(regjax.replicate_key(0), (2, 3, 1))
+        >>> with_statistics(params, params, None, Masks(), None, config=regjax.Config((2, 3, 1))) is params
+        True
     """
     if config.norm != "batch":
         return params

@@ -281,13 +281,12 @@ def _enumerate(
     last = max(layer for layer, is_dropped in enumerate(dropped) if is_dropped)
     early = [(layer, params[layer].w.shape[0]) for layer in range(last) if dropped[layer]]
     early_units = sum(units for _, units in early)
-    units, f = params[last].w.shape[0], ACTIVATIONS[activation].f
+    units, f, p = params[last].w.shape[0], ACTIVATIONS[activation].f, keep_prob[last]
     numbers = max(layer.w.shape[0] for layer in params[last + 1 :]) * x.shape[1]
     log_rows = max(0, int(math.log2(max(1, STEP_NUMBERS // numbers))))
     low = min(units, log_rows)  # units in the table; all others are gone through one subset at a time
     log_early = min(early_units, log_rows - low) if low == units else 0
     centre = observed(scaled, y, loss)
-    p = keep_prob[last]
     low_kept, low_weights = _subsets(jnp.arange(2**low, dtype=jnp.int32), low, p)
 
     def hidden(kept: jax.Array) -> jax.Array:

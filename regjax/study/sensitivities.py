@@ -30,6 +30,13 @@ class Sensitivities:
         gradient: its derivative in each hyperparameter, `(rows, names)`; NaN where that is off, or where the
             network diverged. One that has a value for each layer is changed in all layers by the same amount.
         values: the hyperparameters, `(rows, names)`, the mean over layers.
+
+    Example:
+        >>> import regjax
+        >>> config, grid = {"num_steps": 100, "activation": "tanh"}, regjax.grid(l2=[0.1, 1])
+        >>> results = regjax.sweep("two_regions", config, grid, folds=3, progress=False)
+        >>> regjax.sensitivities(results, ["l2"]).summary()["networks"].tolist()
+        [3, 3]
     """
 
     design: Design
