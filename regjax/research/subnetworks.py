@@ -185,7 +185,7 @@ def _check_size(dropped: tuple[bool, ...], num_samples: int, config: Config, mos
         return
     numbers = num_samples * config.layer_sizes[-1]
     seconds = math.ldexp(numbers * NANOSECONDS * 1e-9, units) if units < 900 else math.inf
-    size = 8 * STEP_NUMBERS * np.dtype(config.dtype).itemsize / 2**20
+    size = 4 * STEP_NUMBERS * np.dtype(config.dtype).itemsize / 2**20
     count = f"{2**units:,}" if units < 100 else f"2^{units}"
     raise ValueError(
         f"most must be at least the {count} sub-networks of {units} hidden units that can be dropped, got "
