@@ -324,10 +324,8 @@ def _enumerate(
 
         return _repeat(2 ** (units - low), of_high, sums)
 
-    shapes = jax.eval_shape(of_rows, jax.ShapeDtypeStruct((1, params[last + 1].w.shape[0], x.shape[1]),
-        x.dtype), jax.ShapeDtypeStruct((1,), x.dtype))  # fmt: skip
-    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-    sums, errors = _repeat(2 ** (early_units - log_early), of_early, (zeros, zeros))
+    zero = Moments(*(jnp.zeros_like(a) for a in (scaled, scaled, scaled, x[0])))
+    sums, errors = _repeat(2 ** (early_units - log_early), of_early, (zero, zero))
     return jax.tree.map(jnp.add, sums, errors)
 
 
@@ -373,8 +371,10 @@ def _combine(kept: jax.Array, parts: jax.Array) -> jax.Array:
 
 def _weighted(weights: jax.Array, values: jax.Array) -> jax.Array:
     """Returns Σ_r weights_r·values_r, `(rows,)` and `(rows, …)` → `(…)`."""
-    found = _matmul(weights[None, :], values.reshape(len(weights), -1))
-    return found.reshape(values.shape[1:])
+    # In groups of about √rows: one long sum of float32 would round the same way thousands of times.
+    groups = 1 << (len(weights).bit_length() - 1) // 2
+    found = _matmul(weights.reshape(groups, 1, -1), values.reshape(groups, len(weights) // groups, -1))
+    return jnp.sum(found, axis=(0, 1)).reshape(values.shape[1:])
 
 
 def _matmul(a: jax.Array, b: jax.Array) -> jax.Array:
