@@ -185,7 +185,7 @@ def _check_size(dropped: tuple[bool, ...], num_samples: int, config: Config, mos
         return
     numbers = num_samples * config.layer_sizes[-1]
     seconds = math.ldexp(numbers * NANOSECONDS * 1e-9, units) if units < 900 else math.inf
-    size = 8 * STEP_NUMBERS * np.dtype(config.dtype).itemsize / 2**20
+    size = 4 * STEP_NUMBERS * np.dtype(config.dtype).itemsize / 2**20
     count = f"{2**units:,}" if units < 100 else f"2^{units}"
     raise ValueError(
         f"most must be at least the {count} sub-networks of {units} hidden units that can be dropped, got "
@@ -323,10 +323,8 @@ def _enumerate(
 
         return _repeat(2 ** (units - low), of_high, sums)
 
-    shapes = jax.eval_shape(of_rows, jax.ShapeDtypeStruct((1, params[last + 1].w.shape[0], x.shape[1]),
-        x.dtype), jax.ShapeDtypeStruct((1,), x.dtype))  # fmt: skip
-    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-    sums, errors = _repeat(2 ** (early_units - log_early), of_early, (zeros, zeros))
+    zero = Moments(*(jnp.zeros_like(a) for a in (scaled, scaled, scaled, x[0])))
+    sums, errors = _repeat(2 ** (early_units - log_early), of_early, (zero, zero))
     return jax.tree.map(jnp.add, sums, errors)
 
 
@@ -372,8 +370,10 @@ def _combine(kept: jax.Array, parts: jax.Array) -> jax.Array:
 
 def _weighted(weights: jax.Array, values: jax.Array) -> jax.Array:
     """Returns Σ_r weights_r·values_r, `(rows,)` and `(rows, …)` → `(…)`."""
-    found = _matmul(weights[None, :], values.reshape(len(weights), -1))
-    return found.reshape(values.shape[1:])
+    # In groups of about √rows: one long sum of float32 would round the same way thousands of times.
+    groups = 1 << (len(weights).bit_length() - 1) // 2
+    found = _matmul(weights.reshape(groups, 1, -1), values.reshape(groups, len(weights) // groups, -1))
+    return jnp.sum(found, axis=(0, 1)).reshape(values.shape[1:])
 
 
 def _matmul(a: jax.Array, b: jax.Array) -> jax.Array:

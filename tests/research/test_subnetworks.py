@@ -158,12 +158,15 @@ def test_a_curve_is_a_vmap_and_costs_one_compilation(x64):
 @pytest.mark.bits
 def test_float32_is_as_near_as_the_page_says(x64):
     config, params, data = network((2, 16, 1), n=50)
+    # Both see the same numbers: those that float32 holds.
+    params, x = jax.tree.map(lambda w: w.astype("float32").astype("float64"), (params, jnp.asarray(data.x)))
+    data = data._replace(x=x)
     exact = ensemble(params, 0.5, data, config=config)
     rounded = ensemble(jax.tree.map(lambda w: w.astype("float32"), params), 0.5, data,
                        config=Config(layer_sizes=(2, 16, 1)))  # fmt: skip
     assert rounded.mean.dtype == "float32"
-    assert np.abs(np.asarray(rounded.mean) - np.asarray(exact.mean)).max() < 2e-6
-    np.testing.assert_allclose(rounded.expected_loss, exact.expected_loss, rtol=1e-5)
+    assert np.abs(np.asarray(rounded.mean) - np.asarray(exact.mean)).max() < 5e-7
+    np.testing.assert_allclose(rounded.expected_loss, exact.expected_loss, rtol=2e-6)
 
 
 def test_jensen_holds_for_each_sample(x64):
