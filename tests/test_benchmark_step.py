@@ -143,6 +143,7 @@ def test_unknown_options_are_refused(capsys):
     assert "--repeats must be at least 1" in capsys.readouterr().err
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "problem",
     [TUTORIAL, *(pytest.param(problem, marks=pytest.mark.slow) for problem in (CANCER, DIGITS))],
@@ -172,7 +173,6 @@ def test_another_layout_begins_from_the_same_weights_and_its_objective_is_checke
     assert ("another training cost" in step.agreement_line(found, layout)) is not agrees
 
 
-@pytest.mark.slow
 def test_where_units_are_dropped_the_means_are_compared(tmp_path):
     short = DROPOUT._replace(check_steps=50)
     found, _ = compared(short, EXAMPLE)  # which drops none: near enough in so few steps, but not the same
@@ -185,6 +185,8 @@ def test_where_units_are_dropped_the_means_are_compared(tmp_path):
 MOMENTUM = """
 import jax, jax.numpy as jnp
 from regjax.core.mlp import init_params
+
+pytestmark = pytest.mark.slow
 
 def init(key, layer_sizes):
     params = init_params(key, layer_sizes)
@@ -205,7 +207,6 @@ def test_a_state_beside_the_weights_is_timed_and_not_compared(tmp_path, capsys):
     assert [cell["name"] for cell in found["cells"]] == ["yours", "regjax.core"]
 
 
-@pytest.mark.slow
 def test_parameters_that_are_not_finite_are_said(tmp_path, capsys):
     soon = PLAIN + "return jax.tree.map(lambda p: p * 1e30, params)\n"
     assert step.main([written(tmp_path, "import jax\n" + soon), *QUICK]) == 1
@@ -236,7 +237,6 @@ def test_a_run_prints_and_writes_every_figure(tmp_path, capsys):
     assert yours["temp_bytes"] > 0
 
 
-@pytest.mark.slow
 def test_a_run_beside_a_sweep(tmp_path):
     words = ["--counts", "16", "1", "--seconds", "0.01", "--repeats", "1", "--out", str(tmp_path / "r.json")]
     assert step.main([EXAMPLE, *words]) == 0

@@ -135,7 +135,10 @@ TRAINING = {
     "plot.along", "plot.answers", "plot.columns", "plot.dataset", "plot.detectable", "plot.differences",
     "plot.dropped", "plot.lines", "plot.maps", "plot.population", "plot.weights", "plot.decision",
     "engine.refit", "engine.sweep", "report.html", "store.model_file", "store.onnx_file", "study.population",
-    "study.results", "study.tuned", "engine.sensitivities",
+    "study.results", "study.tuned", "engine.sensitivities", "study.sensitivities", "core.blocks",
+    "research.closed_forms", "research.curvature", "research.hypergradients", "research.landscape",
+    "research.output_noise", "research.planes", "research.pruning", "research.reverse", "research.spectrum",
+    "research.subnetworks", "research.weight_scaling",
 }  # fmt: skip
 NAMED_TUPLES = {"_make", "_asdict", "_fields", "_field_defaults", "_replace"}
 

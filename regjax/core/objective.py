@@ -227,7 +227,8 @@ def with_statistics(
         >>> from regjax.core.dropout import Masks
         >>> from regjax.core.objective import with_statistics
         >>> params = regjax.init_params(regjax.replicate_key(0), (2, 3, 1))
-        >>> with_statistics(params, params, None, Masks(), None, config=regjax.Config((2, 3, 1))) is params
+        >>> config = regjax.Config(layer_sizes=(2, 3, 1))
+        >>> with_statistics(params, params, None, Masks(), None, config=config) is params
         True
     """
     if config.norm != "batch":

@@ -19,6 +19,8 @@ from regjax.core.normalisation import batch_norm, init_norm, layer_norm
 from regjax.core.objective import cost, cost_and_grads
 from regjax.core.train import init_state, run_segment
 
+pytestmark = pytest.mark.slow
+
 SIZES = (3, 5, 5, 1)
 CASES = {
     "layer": {"norm": "layer"},
@@ -44,6 +46,7 @@ def network(case, data, **options):
     return config, init_network(regjax.replicate_key(3), config, data)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("case", CASES)
 def test_gradients_are_those_of_jax(case, x64):
     data = samples()
@@ -89,6 +92,7 @@ def test_normalisations_are_those_of_numpy(x64):
     np.testing.assert_allclose(moved.variance, 0.9 + 0.1 * variance, rtol=1e-12)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("case", ["batch", "piecewise", "all"])
 def test_held_out_samples_leak_into_nothing(case, x64):
     data = samples()

@@ -8,6 +8,8 @@ import regjax
 from regjax.engine.replay import replay
 from regjax.sklearn.fitted import as_pipeline
 
+pytestmark = pytest.mark.slow
+
 CONFIG = {
     "num_steps": 20, "eval_every": 10, "hidden": (4, 4), "optimizer": "adam", "norm": "batch",
     "residual": True, "embedding": "piecewise", "embedding_size": 3, "members": 2,
@@ -40,6 +42,7 @@ def test_a_sweep_is_stored_read_replayed_and_refit(tmp_path):
         regjax.export_onnx(model, tmp_path / "m.onnx")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "own", [{"norm": "layer"}, {"norm": "batch"}, {"embedding": "periodic"}, CONFIG], ids=str
 )

@@ -9,6 +9,8 @@ from regjax.plot.landscape import against, contours, profile
 from regjax.plot.palette import BLUE, VERMILION
 from regjax.research.landscape import Line, Surface
 
+pytestmark = pytest.mark.slow
+
 AT = jnp.linspace(0, 1, 5)
 
 

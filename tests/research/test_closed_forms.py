@@ -17,6 +17,8 @@ from regjax.research.closed_forms import (
     stopping_strength,
 )
 
+pytestmark = pytest.mark.slow
+
 LINEAR = regjax.Config(layer_sizes=(3, 2), loss="squared_error", dtype="float64")
 
 

@@ -16,6 +16,8 @@ from regjax.core.mlp import Layer
 from regjax.research.curvature import hessian, sharpness
 from regjax.research.networks import num_params, stack
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(7)
 HPARAMS = regjax.HParams(l2=0.7)
 
@@ -35,7 +37,7 @@ def small(activation="tanh", num_outputs=3, sizes=(3, 4)):
 def objective(params, hparams, data, config):
     """The objective, written anew from its formula with functions of JAX."""
     f = {"relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid, "identity": lambda z: z}
-    f |= {"gelu": lambda z: jax.nn.gelu(z, approximate=False)}
+    f |= {"gelu": lambda z: jax.nn.gelu(z, approximate=False), "silu": jax.nn.silu, "selu": jax.nn.selu}
     a, hidden = data.x, 0.0
     for w, b in params[:-1]:
         a = f[config.activation](w @ a + b)
@@ -60,6 +62,7 @@ def dense(params, hparams, data, config):
     return jax.jit(jax.hessian(lambda vector: objective(unravel(vector), hparams, data, config)))(flat)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("activation", get_args(Activation))
 def test_the_hessian_is_that_of_two_automatic_derivatives(activation, x64):
     config, params, data = small(activation)

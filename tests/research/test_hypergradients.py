@@ -58,6 +58,7 @@ def case(name, value, optimizer, others, fields):
     return config_of(optimizer=optimizer, **fields), hparams
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("name", "value", "optimizer", "others", "fields"), SMOOTH, ids=lambda v: str(v)[:20]
 )
@@ -117,6 +118,7 @@ def test_the_relaxation_follows_the_mean_over_many_masks():
         assert slope == pytest.approx(-np.sum((w.T * a) ** 2) / 0.75**2, rel=0.02)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", ["keep_prob", "input_keep_prob", "keep_prob_end", "dropconnect_keep_prob"])
 def test_what_draws_masks_has_a_derivative(name):
     config = config_of(batch_size=32)
@@ -127,6 +129,7 @@ def test_what_draws_masks_has_a_derivative(name):
     assert abs(slope) > 1e-6
 
 
+@pytest.mark.nightly
 def test_several_directions_are_those_of_one_each_and_layers_add_up():
     config = config_of(batch_size=32, optimizer="adam")
     hparams = regjax.HParams(learning_rate=0.01, l2=0.5, keep_prob=0.8)
@@ -142,6 +145,7 @@ def test_several_directions_are_those_of_one_each_and_layers_add_up():
         np.testing.assert_allclose(np.asarray(found.gradient[name]).sum(), together.gradient[name], rtol=1e-9)
 
 
+@pytest.mark.nightly
 def test_it_runs_under_vmap():
     config = config_of(dtype="float32")
     strengths = jnp.array([0.1, 1.0])

@@ -13,6 +13,8 @@ from regjax.research.landscape import Line, barrier, line, surface
 from regjax.research.networks import stack
 from regjax.research.planes import plane_through, random_plane
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(5)
 CONFIG = regjax.Config(layer_sizes=(2, 5, 3, 1), dtype="float64")
 HPARAMS = regjax.HParams(l2=0.7, l1=0.3, label_smoothing=0.1)
@@ -33,6 +35,7 @@ def between(start, end, t):
     return jax.tree.map(lambda p, q: (1 - t) * p + t * q, start, end)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("regression", [False, True])
 def test_a_line_has_the_heights_of_its_networks(regression, x64):
     data, hparams = samples(regression), regjax.HParams(l2=0.7) if regression else HPARAMS

@@ -9,6 +9,8 @@ import regjax
 from regjax.core.mlp import Layer
 from regjax.research.networks import check_network, measured, measuring, num_params, stack
 
+pytestmark = pytest.mark.slow
+
 CONFIG = regjax.Config(layer_sizes=(2, 4, 1))
 
 

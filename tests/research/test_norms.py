@@ -12,6 +12,8 @@ from regjax.core.mlp import Layer
 from regjax.research.networks import stack
 from regjax.research.norms import norms, path_norm
 
+pytestmark = pytest.mark.slow
+
 SIZES = (2, 4, 3, 2)
 
 

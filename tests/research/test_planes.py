@@ -11,6 +11,8 @@ from regjax.core.mlp import Layer, forward
 from regjax.research.networks import stack
 from regjax.research.planes import filter_normalised, plane_through, random_plane
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(5)
 SIZES = (3, 6, 4, 2)
 

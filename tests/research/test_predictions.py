@@ -13,6 +13,8 @@ from regjax.research.predictions import (
     observed_and_loss,
 )
 
+pytestmark = pytest.mark.slow
+
 LABELS = {
     "sigmoid_cross_entropy": [[0, 1, 1, 0, 1, 0, 1]],
     "multilabel_cross_entropy": [[0, 1, 1, 0, 1, 0, 1], [1, 1, 0, 0, 1, 1, 0]],
@@ -67,6 +69,7 @@ def test_a_wrong_label_keeps_its_probability_in_float32():
     assert from_observed(q, y, "sigmoid_cross_entropy").item() == 1
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("loss", LABELS)
 def test_the_variance_term_is_half_the_curvature(loss, x64):
     z, y = case(loss)

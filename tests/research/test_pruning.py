@@ -9,6 +9,8 @@ import regjax
 from regjax.core.mlp import Layer
 from regjax.research.pruning import apply_mask, full_mask, kept_share, prune, train_masked
 
+pytestmark = pytest.mark.slow
+
 KEY = regjax.replicate_key(2)
 CONFIG = regjax.Config(layer_sizes=(2, 8, 4, 1), num_steps=60, eval_every=25, batch_size=50)
 
@@ -55,6 +57,7 @@ def test_each_layer_may_have_its_fraction():
     assert float(kept_share(found)) == pytest.approx(36 / 52)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "changes",
     [
@@ -77,6 +80,7 @@ def test_with_a_full_mask_it_is_the_training_of_the_core(changes):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), found, expected)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("optimizer", ["sgd", "nesterov", "adam", "adamw"])
 def test_pruned_weights_stay_at_zero_and_the_others_move(optimizer):
     config = regjax.Config(layer_sizes=(2, 8, 4, 1), num_steps=60, eval_every=25, optimizer=optimizer)

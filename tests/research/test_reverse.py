@@ -53,6 +53,7 @@ def test_it_agrees_with_forward_mode(segment, fields):
         np.testing.assert_allclose(gradient[name], forward.gradient[name], rtol=1e-9)
 
 
+@pytest.mark.nightly
 def test_states_that_are_too_large_are_kept_between_segments(monkeypatch):
     config = config_of(num_steps=29)  # a number of steps that no other test compiles
     many = reverse_hypergradient(KEY, THETA, TRAIN, TEST, config=config, hparams_of=hparams_of)

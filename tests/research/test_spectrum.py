@@ -13,6 +13,8 @@ from regjax.core.mlp import Layer
 from regjax.research.curvature import hessian
 from regjax.research.spectrum import effective_dimension, eigenvalues, estimated_dimension
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(7)
 HPARAMS = regjax.HParams(l2=0.7)
 

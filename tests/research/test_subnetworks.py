@@ -12,6 +12,8 @@ from regjax.core.mlp import forward, init_params
 from regjax.research import subnetworks
 from regjax.research.subnetworks import ensemble
 
+pytestmark = pytest.mark.slow
+
 
 def network(sizes, loss="auto", dtype="float64", n=7, activation="relu"):
     """Returns (config, params, data) with logits of some units and biases that are not 0."""
@@ -70,6 +72,7 @@ CASES = [
 ]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("sizes", "loss", "keep_prob", "activation"), CASES)
 def test_it_is_the_sum_over_all_masks(sizes, loss, keep_prob, activation, x64):
     config, params, data = network(sizes, loss, activation=activation)
@@ -87,6 +90,7 @@ def test_it_is_the_sum_over_all_masks(sizes, loss, keep_prob, activation, x64):
     np.testing.assert_allclose(found.scaled_loss, LOSSES[loss].f(scaled, jnp.asarray(data.y)), rtol=1e-12)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("step", [1, 2**6, 2**10])
 def test_no_block_changes_it(step, x64, monkeypatch):
     config, params, data = network((2, 5, 6, 2, 3), "softmax_cross_entropy", n=9)
@@ -154,7 +158,7 @@ def test_a_curve_is_a_vmap_and_costs_one_compilation(x64):
     assert subnetworks._ensemble._cache_size() <= before + 1
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.bits
 def test_float32_is_as_near_as_the_page_says(x64):
     config, params, data = network((2, 16, 1), n=50)

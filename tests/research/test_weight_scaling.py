@@ -9,6 +9,8 @@ from regjax.core.mlp import init_params
 from regjax.research.subnetworks import ensemble
 from regjax.research.weight_scaling import monte_carlo, scaling_errors, worst_keep_prob
 
+pytestmark = pytest.mark.slow
+
 
 def network(sizes=(2, 6, 1), loss="auto", n=11):
     rng = np.random.default_rng(4)
