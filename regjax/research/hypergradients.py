@@ -185,22 +185,27 @@ def push(
         `(directions, …)`.
     """
     real, rebuild = _split(dual.state)
-    value, found = None, {}
+    values = {name: jnp.asarray(getattr(hparams, name)) for name in directions}
+
+    def of_real(real: tuple[jax.Array, ...], values: dict[str, jax.Array]) -> tuple[Any, Any]:
+        found = run(rebuild(real), hparams._replace(**values))
+        return _split(found)[0], found
+
+    found = {}
     with jax.numpy_dtype_promotion("standard"):  # of b1 to the power of an int32, the derivative needs it too
+        # The value, with its random draws, is computed once for all directions.
+        _, linear, value = jax.linearize(of_real, real, values, has_aux=True)
         for name, each in directions.items():
 
             def along(tangents: tuple[jax.Array, ...], direction: jax.Array, name: str = name) -> Any:
-                def of_real(real: tuple[jax.Array, ...], of_name: jax.Array) -> tuple[Any, Any]:
-                    found = run(rebuild(real), hparams._replace(**{name: of_name}))
-                    return _split(found)[0], found
+                others = {other: jnp.zeros_like(value) for other, value in values.items()}
+                return linear(tangents, others | {name: direction})
 
-                primals = real, jnp.asarray(getattr(hparams, name))
-                _, out, found = jax.jvp(of_real, primals, (tangents, direction), has_aux=True)
-                return found, out
-
-            # What no direction of this hyperparameter changes has no derivative here, and none is computed.
-            # The value is the same for every name: the compiler computes it once.
-            value, found[name] = jax.vmap(along, out_axes=(None, 0))(dual.tangents[name], each)
+            if each.shape[0] == 1:  # another axis, even of one entry, makes products slower
+                out = along(*jax.tree.map(lambda leaf: leaf[0], (dual.tangents[name], each)))
+                found[name] = jax.tree.map(lambda leaf: leaf[None], out)
+            else:
+                found[name] = jax.vmap(along)(dual.tangents[name], each)
     return value, found
 
 
