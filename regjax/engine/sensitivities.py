@@ -30,7 +30,14 @@ from regjax.engine.lanes import ChunkTask, init_lanes
 from regjax.engine.packing import Chunk, Waves
 from regjax.engine.replicates import Replicates, over_lanes
 from regjax.engine.tasks import ends_from, task_of
-from regjax.research.hypergradients import Dual, begin_dual, check_derivatives, check_names, push
+from regjax.research.hypergradients import (
+    Dual,
+    begin_dual,
+    check_derivatives,
+    check_names,
+    differentiable,
+    push,
+)
 from regjax.study.design import Design
 from regjax.study.plan import make_plan
 from regjax.study.results import Results
@@ -192,7 +199,7 @@ def _advance(
         directions = _directions(hparams, names)
 
         def lift(step: Callable[[TrainState, HParams], TrainState], dual: Dual, hparams: HParams) -> Dual:
-            return Dual(*push(step, dual, hparams, directions))
+            return Dual(*push(lambda s, h: step(differentiable(s), h), dual, hparams, directions))
 
         course = Course(num_batches, num_steps, None, replicate.orders, None, samples, lift)
         key, state = as_key(replicate.key), cast(Any, dual)

@@ -17,19 +17,23 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from regjax.core.checks import shown
 from regjax.core.config import Config
 from regjax.core.data import Data, check_data, check_test, pad_samples
 from regjax.core.evaluate import evaluate
 from regjax.core.hparams import HYPERPARAMETERS, HParams, check_hparams, check_loss
-from regjax.core.mlp import Params, init_params
+from regjax.core.mlp import Params
+from regjax.core.network import init_network
 from regjax.core.objective import resolve_loss
 from regjax.core.random import is_drawn_on_cpu
 from regjax.core.settings import own_settings
 from regjax.core.train import Course, TrainState, init_state, run_segment
 
 # Hyperparameters that count steps or epochs, or choose samples: the loss jumps in them, or stays.
+# The least mean of squares that Adam keeps, in units of the least normal number: a step later it is one too.
+LEAST = 100
 WITHOUT_DERIVATIVE = ("average_from", "tol", "n_iter_no_change", "patience", "swap_noise", "mixup")
 
 
@@ -109,7 +113,7 @@ def hypergradient(
         check_loss(full, resolve_loss(config, data))
         params = None  # drawn inside the compiled program, by the device itself
         if is_drawn_on_cpu(key):
-            params = init_params(key, config.layer_sizes, init=config.init, dtype=config.dtype)
+            params = init_network(key, config, data)
         loss, found = _hypergradient(key, full, data, held_out, params, config=config, names=names)
         # One number for all layers has one derivative.
         gradient = {
@@ -164,6 +168,23 @@ def begin_dual(state: TrainState, directions: Mapping[str, jax.Array]) -> Dual:
             for name, each in directions.items()
         },
     )
+
+
+def differentiable(state: TrainState) -> TrainState:
+    """Returns a state whose step has a derivative, and otherwise is the same.
+
+    Adam divides by the root of a mean of squares. Where every gradient so far was exactly 0, as of a dead
+    unit or of an input that is always 0, so is the mean, and its root has no derivative: the least positive
+    numbers take the place of such zeros.
+    """
+    means = optax.tree.get(state.opt_state, "nu")
+    if means is None:
+        return state
+
+    def positive(mean: jax.Array) -> jax.Array:
+        return jnp.where(mean == 0, LEAST * jnp.finfo(mean.dtype).tiny, mean)
+
+    return state._replace(opt_state=optax.tree.set(state.opt_state, nu=jax.tree.map(positive, means)))
 
 
 def push(
@@ -246,12 +267,13 @@ def _hypergradient(
     directions = {name: _unit_directions(hparams, name) for name in names}
 
     def lift(step: Callable[[TrainState, HParams], TrainState], dual: Dual, hparams: HParams) -> Dual:
-        return Dual(*push(step, dual, hparams, directions))
+        return Dual(*push(lambda s, h: step(differentiable(s), h), dual, hparams, directions))
 
     def loss(state: TrainState, hparams: HParams) -> jax.Array:
         return evaluate(state.predicting, validation, config=config)["loss"]
 
-    first: Any = begin_dual(init_state(key, hparams, config=config, params=params), directions)
+    state = init_state(key, hparams, config=config, params=params, data=data)
+    first: Any = begin_dual(state, directions)
     course = Course(lift=lift)
     dual: Any = run_segment(key, first, hparams, data, 0, config.num_steps, course=course, config=config)
     value, found = push(loss, dual, hparams, directions)

@@ -27,12 +27,13 @@ from regjax.core.config import Config
 from regjax.core.data import Data, check_data, check_test, pad_samples
 from regjax.core.evaluate import evaluate
 from regjax.core.hparams import HParams, check_hparams, check_loss
-from regjax.core.mlp import Params, init_params
+from regjax.core.mlp import Params
+from regjax.core.network import init_network
 from regjax.core.objective import resolve_loss
 from regjax.core.random import is_drawn_on_cpu
 from regjax.core.settings import own_settings
 from regjax.core.train import Course, TrainState, init_state, run_segment
-from regjax.research.hypergradients import check_derivatives
+from regjax.research.hypergradients import check_derivatives, differentiable
 
 HparamsOf = Callable[[Any], HParams]
 
@@ -106,10 +107,13 @@ def reverse_hypergradient(
         check_loss(full, resolve_loss(config, data))
         params = None  # drawn inside the compiled program, by the device itself
         if is_drawn_on_cpu(key):
-            params = init_params(key, config.layer_sizes, init=config.init, dtype=config.dtype)
+            params = init_network(key, config, data)
         size = segment or config.num_steps
         if segment is None:
-            state = jax.eval_shape(functools.partial(init_state, config=config), key, full)
+            init = functools.partial(init_state, config=config)
+            state = jax.eval_shape(
+                lambda *of: init(*of[:2], params=of[2], data=of[3]), key, full, params, data
+            )
             each = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
             if config.num_steps * each > MOST_BYTES:
                 size = math.isqrt(config.num_steps)
@@ -161,6 +165,7 @@ def _reverse(
     def steps(state: TrainState, start: jax.Array, hparams: HParams, count: int) -> TrainState:
         # Its length is static: JAX then makes a loop of it that runs backwards too.
         course = Course(steps=count)
+        state = differentiable(state)
         return run_segment(key, state, hparams, data, start, start + count, course=course, config=config)
 
     def several(state: TrainState, start: jax.Array, hparams: HParams, count: int) -> TrainState:
@@ -168,7 +173,7 @@ def _reverse(
 
     def loss(theta: Any) -> jax.Array:
         hparams = _checked(theta, hparams_of=hparams_of, config=config)
-        state = init_state(key, hparams, config=config, params=params)
+        state = init_state(key, hparams, config=config, params=params, data=data)
         if segment >= config.num_steps:
             state = several(state, jnp.int32(0), hparams, config.num_steps)
         else:

@@ -50,6 +50,8 @@ SMOOTH = [
     ("clip_norm", 0.2, "sgd", {}, {}),
     ("max_norm", 1.0, "sgd", {}, {}),
     ("ema_decay", 0.9, "sgd", {}, {}),
+    ("l2", 0.5, "adam", {"learning_rate": 0.01}, {"norm": "batch", "activation": "silu", "batch_size": 64}),
+    ("learning_rate", 0.1, "sgd", {}, {"norm": "layer", "embedding": "piecewise", "embedding_size": 4}),
 ]
 
 
@@ -143,6 +145,20 @@ def test_several_directions_are_those_of_one_each_and_layers_add_up():
     assert (found.gradient["l2"].shape, found.gradient["keep_prob"].shape) == ((3,), (2,))
     for name in names:
         np.testing.assert_allclose(np.asarray(found.gradient[name]).sum(), together.gradient[name], rtol=1e-9)
+
+
+def test_an_input_that_is_always_zero_has_a_derivative_under_adam():
+    """Its weights have gradients of exactly 0, whose mean of squares has no root with a derivative."""
+    data, test = (part._replace(x=np.vstack([part.x, 0 * part.x[:1]])) for part in (TRAIN, TEST))
+    config = config_of(layer_sizes=(3, 6, 1), optimizer="adam")
+    hparams = regjax.HParams(learning_rate=0.01)
+    found = regjax.hypergradient(KEY, hparams, data, test, config=config, names=("learning_rate",))
+    fit = regjax.make_train(config)
+    high, low = (
+        float(fit(KEY, hparams._replace(learning_rate=rate), data, test).history["test_loss"][-1])
+        for rate in (0.01 + 1e-7, 0.01 - 1e-7)
+    )
+    assert float(found.gradient["learning_rate"]) == pytest.approx((high - low) / 2e-7, rel=1e-5)
 
 
 @pytest.mark.nightly

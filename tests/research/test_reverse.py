@@ -67,6 +67,14 @@ def test_states_that_are_too_large_are_kept_between_segments(monkeypatch):
         np.testing.assert_allclose(one, other, rtol=1e-10)
 
 
+def test_it_agrees_where_blocks_are_on():
+    config = config_of(norm="layer", embedding="piecewise", embedding_size=3, residual=False)
+    hparams = regjax.HParams(l2=(0.7, 0.5, 0.2), learning_rate=0.05, keep_prob=(0.8, 0.9))
+    forward = hypergradient(KEY, hparams, TRAIN, TEST, config=config, names=("learning_rate",))
+    _, gradient = reverse_hypergradient(KEY, THETA, TRAIN, TEST, config=config, hparams_of=hparams_of)
+    np.testing.assert_allclose(gradient["learning_rate"], forward.gradient["learning_rate"], rtol=1e-9)
+
+
 def of_weights(theta):
     return regjax.HParams(l2=tuple(theta), learning_rate=0.05)
 
