@@ -18,6 +18,7 @@ from benchmarks.problems import problems, rows_of, training_cost
 from benchmarks.step_contract import Step, begin_of, check_step, layout_of, load
 from benchmarks.step_programs import compiled, orders_of, program_of_core, program_of_step
 
+pytestmark = pytest.mark.slow
 EXAMPLE = f"{Path(__file__).parents[1]}/examples/research/my_step.py:step"
 TUTORIAL, DROPOUT, CANCER, DIGITS = problems()
 QUICK = ["--beside", "core", "--counts", "2", "--seconds", "0.01", "--repeats", "2"]
@@ -185,8 +186,6 @@ def test_where_units_are_dropped_the_means_are_compared(tmp_path):
 MOMENTUM = """
 import jax, jax.numpy as jnp
 from regjax.core.mlp import init_params
-
-pytestmark = pytest.mark.slow
 
 def init(key, layer_sizes):
     params = init_params(key, layer_sizes)

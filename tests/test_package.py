@@ -261,10 +261,13 @@ def test_functions_take_few_arguments():
 
 
 def test_jax_differentiates_in_certificates_and_through_trainings_only():
-    calls = re.compile(r"jax\.(grad|value_and_grad|vjp|jvp|jacfwd|jacrev|hessian)\(")
+    calls = re.compile(r"jax\.(grad|value_and_grad|vjp|jvp|jacfwd|jacrev|hessian|linearize)\(")
     found = [m for m in PATHS if calls.search(PATHS[m].read_text())]
     certificates = ["core.certificate", "core.gradient_check", "engine.native_certificate"]
-    assert found == [*certificates, "research.hypergradients", "research.reverse"]
+    assert found == [
+        *certificates,
+        *(f"research.{name}" for name in ("curvature", "hypergradients", "reverse")),
+    ]
 
 
 @pytest.mark.parametrize("package", SURFACE)

@@ -28,7 +28,7 @@ from .embeddings import Bins, Embedding, EmbeddingResiduals, Periodic, embed, em
 from .members import Factors, affine, affine_backward, mean_logits
 from .mlp import Params, init_params
 from .normalisation import Norm, NormResiduals, init_norm
-from .random import EMBEDDING, MEMBERS, is_drawn_on_cpu, normals, on_cpu, place_key
+from .random import EMBEDDING, MEMBERS, as_key, is_drawn_on_cpu, normals, on_cpu, place_key
 from .settings import own_settings
 
 
@@ -161,7 +161,7 @@ def empty_params(config: Config) -> Params:
         (4, 1)
     """
     with own_settings(config.dtype):
-        return jax.eval_shape(lambda key: _draw(key, config), jax.eval_shape(lambda: jax.random.key(0)))
+        return jax.eval_shape(lambda: _draw(as_key(jnp.zeros(2, jnp.uint32)), config))
 
 
 def num_trained(config: Config) -> int:

@@ -67,7 +67,7 @@ def embed(embedding: Embedding, x: jax.Array) -> tuple[jax.Array, EmbeddingResid
     wide = width > LEAST_WIDTH * (edges[:, -1:] - edges[:, :1])
     steepness = jnp.where(wide, 1 / jnp.where(wide, width, jnp.ones_like(width)), jnp.zeros_like(width))
     # Samples beyond the outer edges go on in a straight line.
-    place = jnp.arange(width.shape[1])[None, :, None]
+    place = jnp.arange(width.shape[1], dtype=jnp.int32)[None, :, None]
     low = jnp.where(place == 0, -jnp.inf, 0.0).astype(x.dtype)
     high = jnp.where(place == width.shape[1] - 1, jnp.inf, 1.0).astype(x.dtype)
     share = (x[:, None, :] - edges[:, :-1, None]) * steepness[:, :, None]

@@ -49,14 +49,13 @@ function differencesTo(b) {  // as comparison.py, since those of every pair woul
   }
   return found;
 }
-const FUNCTIONS = {relu: z => Math.max(z, 0), tanh: Math.tanh, sigmoid: z => 1 / (1 + Math.exp(-z)), identity: z => z,
-  silu: z => z / (1 + Math.exp(-z)), selu: z => 1.0507009873554805 * (z > 0 ? z : 1.6732632423543772 * Math.expm1(z)),
-  gelu: z => z / (1 + Math.exp(-1.5957691216057308 * (z + 0.044715 * z ** 3)))};  // in its tanh form, within 5e-4
+const sigmoid = z => 1 / (1 + Math.exp(-z)), silu = z => z * sigmoid(z), elu = z => z > 0 ? z : 1.67326324 * Math.expm1(z);
+const FUNCTIONS = {relu: z => Math.max(z, 0), tanh: Math.tanh, sigmoid, silu, selu: z => 1.05070099 * elu(z), identity: z => z,
+  gelu: z => z * sigmoid(1.5957691 * (z + 0.044715 * z ** 3))};  // in its tanh form, within 5e-4
 function network(c) {  // returns the last layer as a function of x1 and x2; here, as pictures of all would not fit
   const {shapes, shape, inputs, targets, weights, place} = networks, {sizes, activation, count} = shapes[shape[c]];
   const [m1, m2, s1, s2] = part(inputs, c, 4), [m, s] = part(targets, c, 2), flat = halves(weights.subarray(place[c]), 0, count);
-  return (x1, x2) => {
-    let a = [(x1 - m1) / s1, (x2 - m2) / s2], at = 0;
+  return (x1, x2, a = [(x1 - m1) / s1, (x2 - m2) / s2], at = 0) => {
     for (let l = 1; l < sizes.length; l++) {
       const cols = sizes[l - 1], biases = at + sizes[l] * cols;
       const z = range(sizes[l]).map(r => a.reduce((s, v, k) => s + flat[at + r * cols + k] * v, flat[biases + r]));

@@ -239,4 +239,4 @@ def _coordinates(name: str, values: Any, config: Config) -> jax.Array:
 def _extent(marks: jax.Array) -> jax.Array:
     low, high = jnp.min(marks), jnp.max(marks)
     margin = jnp.where(high > low, (high - low) / 4, 1)
-    return jnp.linspace(low - margin, high + margin, POINTS)
+    return jnp.linspace(low - margin, high + margin, POINTS, dtype=low.dtype)

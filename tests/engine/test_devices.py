@@ -84,7 +84,8 @@ def test_initial_weights_drawn_on_the_cpu_are_those_drawn_in_place(monkeypatch, 
 def test_every_place_of_a_draw_is_compared():
     names = " ".join(jax.eval_shape(agreement.draws, 0) | jax.eval_shape(agreement.factors, 0))
     places = {name for name in vars(random) if name.isupper() and name not in ("MAX_SEED", "GENERATOR")}
-    assert places - {"INIT"} == set(names.replace(":", "").replace(",", "").split()) & places
+    drawn_on_cpu = {"INIT", "EMBEDDING", "MEMBERS"}  # whatever the device
+    assert places - drawn_on_cpu == set(names.replace(":", "").replace(",", "").split()) & places
 
 
 def test_differences_are_counted_in_representable_numbers():
