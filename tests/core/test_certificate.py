@@ -22,7 +22,7 @@ def test_every_gradient_over_the_whole_product():
     rows = certify()
     assert len(rows) == 7 * (3 * 15 + 2 * 12) + 5 * len(certificate.STRUCTURES) + 2
     assert max(row.error for row in rows) <= 1e-10
-    assert all(row.ok for row in rows)
+    assert [row for row in rows if not row.ok] == []
     assert "exceeds" not in certificate.as_text(rows)
 
 
@@ -132,11 +132,12 @@ def test_a_proximal_step_in_the_wrong_direction_is_found(name, step, monkeypatch
 
 
 @pytest.mark.slow
+@pytest.mark.bits  # compiled as for users: with less optimisation XLA gives NaN where members are on
 @pytest.mark.parametrize("name", certificate.STRUCTURES)
 def test_blocks_are_certified_in_every_lane(name):
     rows = certify(activations=(), losses=("softmax_cross_entropy",), structures=(name,))
     assert [row.term for row in rows if row.term in certificate.STRUCTURES] == [name]
-    assert all(row.ok for row in rows)
+    assert [row for row in rows if not row.ok] == []
 
 
 def test_a_slip_in_a_block_is_found(monkeypatch):
