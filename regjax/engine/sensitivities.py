@@ -93,7 +93,7 @@ def sensitivities_of(design: Design, chosen: tuple[str, ...]) -> Sensitivities:
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
-    if design.has_own_targets:
+    if design.standardize_target:
         scales = design.target_scales() ** POWERS["loss"]
         loss, gradient = loss * scales, gradient * scales[:, None]
     for row in range(design.num_rows):

@@ -61,14 +61,17 @@ def test_what_is_off_has_none(results, found):
     assert "NaN" not in str(found)
 
 
-def test_real_targets_are_in_their_own_unit():
+@pytest.mark.parametrize("splits", [{}, {"folds": None, "validation": 0.3}], ids=["folds", "validation"])
+def test_real_targets_are_in_their_own_unit(splits):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((90, 3))
     y = 100 * (x[:, 0] + x[:, 1] ** 2) + 1_000
-    by, options = 1e-5, {"standardize": True}
+    by, options = 1e-5, {"standardize": True, "standardize_target": True} | splits
     grid = regjax.grid(l2=[0.5 - by, 0.5, 0.5 + by], learning_rate=[0.05])
     results = swept((x, y), grid=grid, **options)
     found = regjax.sensitivities(results, ("l2",))
+    assert np.isfinite(found.loss).all()
+    assert found.loss.min() > 100, "squared units of the target"
     np.testing.assert_allclose(found.loss, results.values("val_loss"), rtol=1e-12)
     low, _, high = results.table("val_loss").reshape(3, -1)
     at = found.gradient[:, 0].reshape(3, -1)[1]
