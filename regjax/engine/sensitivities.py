@@ -1,7 +1,7 @@
 """Trains the networks of a sweep once more, with the derivatives of their validation loss in hyperparameters.
 
-In forward mode, as `research/hypergradients.py` does for one network: the directions are one more axis of the
-lanes of a chunk. Programs of XLA train them, whatever trained the sweep.
+In forward mode, as `research/hypergradients.py` does for one network: each lane of a chunk carries
+derivatives beside its state. Programs of XLA train them, whatever trained the sweep.
 """
 
 from __future__ import annotations

@@ -106,14 +106,7 @@ def hypergradient(
     with own_settings(config.dtype):
         full = check_hparams(config, hparams)
         check_derivatives(full, config, names)
-        data = check_data(config, data)
-        held_out = check_test(config, data, validation, "validation")
-        if held_out is None:
-            raise TypeError("validation must be a regjax.Data, got None")
-        check_loss(full, resolve_loss(config, data))
-        params = None  # drawn inside the compiled program, by the device itself
-        if is_drawn_on_cpu(key):
-            params = init_network(key, config, data)
+        data, held_out, params = prepared(key, full, data, validation, config)
         loss, found = _hypergradient(key, full, data, held_out, params, config=config, names=names)
         # One number for all layers has one derivative.
         gradient = {
@@ -151,6 +144,33 @@ def check_derivatives(hparams: HParams, config: Config, names: Sequence[str]) ->
         if optimizers and config.optimizer not in optimizers:
             wanted = " or ".join(optimizers)
             raise ValueError(f"{name} must be used with optimizer {wanted}, got {config.optimizer}")
+
+
+def prepared(
+    key: jax.Array, hparams: HParams, data: Data, validation: Data, config: Config
+) -> tuple[Data, Data, Params | None]:
+    """Returns the checked samples, the checked held-out samples, and the first parameters.
+
+    Args:
+        key: key of the replicate.
+        hparams: checked hyperparameters.
+        data: training samples.
+        validation: held-out samples.
+        config: the compiled configuration.
+
+    Returns:
+        Parameters are None where the compiled program draws them, on the device itself.
+
+    Raises:
+        TypeError: no samples.
+        ValueError: samples that do not fit the config or the hyperparameters.
+    """
+    data = check_data(config, data)
+    held_out = check_test(config, data, validation, "validation")
+    if held_out is None:
+        raise TypeError("validation must be a regjax.Data, got None")
+    check_loss(hparams, resolve_loss(config, data))
+    return data, held_out, init_network(key, config, data) if is_drawn_on_cpu(key) else None
 
 
 def begin_dual(state: TrainState, directions: Mapping[str, jax.Array]) -> Dual:

@@ -24,16 +24,13 @@ from jax import lax
 
 from regjax.core.checks import is_traced, shown
 from regjax.core.config import Config
-from regjax.core.data import Data, check_data, check_test, pad_samples
+from regjax.core.data import Data, pad_samples
 from regjax.core.evaluate import evaluate
-from regjax.core.hparams import HParams, check_hparams, check_loss
+from regjax.core.hparams import HParams, check_hparams
 from regjax.core.mlp import Params
-from regjax.core.network import init_network
-from regjax.core.objective import resolve_loss
-from regjax.core.random import is_drawn_on_cpu
 from regjax.core.settings import own_settings
 from regjax.core.train import Course, TrainState, init_state, run_segment
-from regjax.research.hypergradients import check_derivatives, differentiable
+from regjax.research.hypergradients import check_derivatives, differentiable, prepared
 
 HparamsOf = Callable[[Any], HParams]
 
@@ -100,14 +97,7 @@ def reverse_hypergradient(
                 raise TypeError(f"theta must be arrays of real numbers, got dtype {leaf.dtype}")
         full = jax.eval_shape(functools.partial(_checked, hparams_of=hparams_of, config=config), theta)
         check_derivatives(full, config, ())
-        data = check_data(config, data)
-        held_out = check_test(config, data, validation, "validation")
-        if held_out is None:
-            raise TypeError("validation must be a regjax.Data, got None")
-        check_loss(full, resolve_loss(config, data))
-        params = None  # drawn inside the compiled program, by the device itself
-        if is_drawn_on_cpu(key):
-            params = init_network(key, config, data)
+        data, held_out, params = prepared(key, full, data, validation, config)
         size = segment or config.num_steps
         if segment is None:
             init = functools.partial(init_state, config=config)
