@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -87,10 +88,9 @@ def score(params: Params, data: Data, config: Config) -> jax.Array:
     return jnp.where(jnp.any(wrong), accuracy, 1)
 
 
-def all_finite(params: Params, objective: jax.Array) -> jax.Array:
-    """Returns whether all parameters and the objective are finite; a network that is not has diverged."""
-    leaves = [*jax.tree.leaves(params), objective]
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+def all_finite(tree: Any) -> jax.Array:
+    """Returns whether all numbers of a pytree are finite; a network whose parameters are not has diverged."""
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
 def measure(
@@ -128,7 +128,7 @@ def measure(
     record = {
         "step": jnp.asarray(step, jnp.int32),
         "cost": objective,
-        "finite": all_finite(params, objective),
+        "finite": all_finite((params, objective)),
         "penalty": penalty(params, hparams) / full_batch_sizes(data).num_train,
     }
     for name, split in (("train", data), ("test", test)):

@@ -32,7 +32,7 @@ from regjax.core.random import as_key, is_drawn_on_cpu, on_cpu
 from regjax.core.settings import own_settings
 from regjax.core.train import Course, TrainState, init_state, run_segment
 from regjax.engine.measures import examples_of_lanes, measure_lanes, with_ranks
-from regjax.engine.native import advance_native, measure_native
+from regjax.engine.native import advance_native, examples_native, measure_native
 from regjax.engine.orders import orders_of_lanes, pieces
 from regjax.engine.replicates import Replicates, over_lanes
 from regjax.engine.workers import is_accelerated, on_device
@@ -136,7 +136,8 @@ def run_task(task: ChunkTask) -> ChunkDone:
         states, records, step = _trained(task, replicates, seen, hparams)
         scores = None
         if task.want_examples:
-            scores = examples_of_lanes(seen, states.predicting, config=_config_of_records(task.config))
+            scores_of = examples_native if task.loop == "native" else examples_of_lanes
+            scores = scores_of(seen, states.predicting, config=_config_of_records(task.config))
         # Copies, not views: a view would keep the device from reusing the buffer in the next segment.
         scores = jax.tree.map(np.array, scores)
         states = jax.block_until_ready(states) if task.resident else jax.tree.map(np.array, states)
@@ -228,6 +229,12 @@ def _first_states(task: ChunkTask, replicates: Replicates, hparams: HParams) -> 
     if config.embedding == "piecewise":  # whose bins are quantiles of the training part
         keys = keys._replace(x=replicates.x, train=replicates.train, fold=replicates.fold)
     params = _drawn_params(task) if task.params is None else task.params
+    carries = any(getattr(hparams, name) is not None for name in CARRIED)
+    if task.loop == "native" and params is not None and not carries:
+        # Beside the parameters all of it is 0, as the optimizers begin: no program need be compiled for it.
+        shapes = jax.eval_shape(init, keys, hparams, params)
+        zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+        return zeros._replace(params=params)
     if params is None and is_drawn_on_cpu(replicates.key):
         return on_cpu(init, keys, hparams, None)
     return init(keys, hparams, params)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,12 +28,27 @@ from regjax.engine.replicates import Replicates, over_lanes, per_lane
 from regjax.engine.workers import is_accelerated
 
 
+class Inferred(NamedTuple):
+    """What a record reads of networks, of which each field has the axes `(R, r)` in front.
+
+    Attributes:
+        logits: logits of all samples, `(outputs, n)`.
+        test_logits: those of the test set, or None.
+        penalty: the penalties on the weights, not yet divided by n, `()`.
+        finite: whether all parameters are finite, `()`.
+    """
+
+    logits: Any
+    test_logits: Any
+    penalty: Any
+    finite: Any
+
+
 @functools.partial(jax.jit, static_argnames=("config", "with_scores"))
 def measure_lanes(
     replicates: Replicates,
     hparams: HParams,
     params: Params,
-    logits: dict[str, Any] | None = None,
     *,
     config: Config,
     with_scores: bool = False,
@@ -44,54 +59,67 @@ def measure_lanes(
     `train_…`, `val_…` and `test_…` for each metric of `metrics.metrics`; with early stopping `stop_loss`.
     All but `finite` are NaN where it is false.
 
-    `logits` has those of all samples, `""`, and of the test set, "test", `(R, r, outputs, n)` each, where
-    they are known; None computes them.
-
     With `with_scores` also `scores` and `test_scores`, `(R, r, classes, n)`, by which areas under ROC curves
     rank the samples: one row for two classes.
     """
 
-    def measure(
-        replicate: Replicates, hparams: HParams, params: Params, known: dict[str, Any] | None
-    ) -> dict[str, jax.Array]:
-        train = Data(None, replicate.y, replicate.train)
+    def measure(replicate: Replicates, hparams: HParams, params: Params) -> dict[str, jax.Array]:
         # One forward pass serves training, validation and stopping samples; `infer` hides all others.
         held_out = [part for part in (replicate.val, replicate.watched) if part is not None]
         either = functools.reduce(jnp.add, held_out, replicate.train)
-        seen = train._replace(weights=either)
-        logits = infer(params, seen, config, replicate.block) if known is None else known[""]
-        parts = {"train": (logits, train)}
-        if replicate.val is not None:
-            parts["val"] = (logits, train._replace(weights=replicate.val))
+        logits = infer(params, Data(None, replicate.y, either), config, replicate.block)
+        test_logits = None
         if replicate.test is not None:
             test = Data(None, replicate.test_y, replicate.test)
-            of_test = infer(params, test, config, replicate.test_block) if known is None else known["test"]
-            parts["test"] = (of_test, test)
-        record = {
-            f"{name}_{metric}": value
-            for name, (found, part) in parts.items()
-            for metric, value in metrics(
-                found, part.y, part.weights, loss=resolve_loss(config, part), only=config.metrics
-            ).items()
-        }
-        if replicate.watched is not None:
-            watched = train._replace(weights=replicate.watched)
-            loss = resolve_loss(config, watched)
-            record["stop_loss"] = metrics(logits, watched.y, watched.weights, loss=loss, only=())["loss"]
-        record["train_cost"] = record["train_loss"] + penalty(params, hparams) / jnp.sum(replicate.train)
-        # A relu turns NaN into 0, so without this test a diverged network would report an accuracy.
-        finite = all_finite(params, record["train_cost"])
-        if with_scores:
-            record["scores"] = class_scores(logits)[-len(logits) :]
-            if "test" in parts:
-                record["test_scores"] = class_scores(parts["test"][0])[-len(logits) :]
-        return {name: jnp.where(finite, value, jnp.nan) for name, value in record.items()} | {
-            "finite": finite
-        }
+            test_logits = infer(params, test, config, replicate.test_block)
+        inferred = Inferred(logits, test_logits, penalty(params, hparams), all_finite(params))
+        return _record(replicate, inferred, config, with_scores)
 
     if replicates.shared:
         replicates = per_lane(replicates, hparams.learning_rate.shape[1])
-    return over_lanes(measure, replicates, 3)(replicates, hparams, params, logits)
+    return over_lanes(measure, replicates, 2)(replicates, hparams, params)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "with_scores"))
+def record_lanes(
+    replicates: Replicates, inferred: Inferred, *, config: Config, with_scores: bool = False
+) -> dict[str, jax.Array]:
+    """Returns what `measure_lanes` does of networks whose logits are known: one program for all widths."""
+    if replicates.shared:
+        replicates = per_lane(replicates, np.shape(inferred.penalty)[1])
+    record = functools.partial(_record, config=config, with_scores=with_scores)
+    return over_lanes(record, replicates, 1)(replicates, inferred)
+
+
+def _record(
+    replicate: Replicates, inferred: Inferred, config: Config, with_scores: bool
+) -> dict[str, jax.Array]:
+    """Returns the record of one network."""
+    logits, train = inferred.logits, Data(None, replicate.y, replicate.train)
+    parts = {"train": (logits, train)}
+    if replicate.val is not None:
+        parts["val"] = (logits, train._replace(weights=replicate.val))
+    if replicate.test is not None:
+        parts["test"] = (inferred.test_logits, Data(None, replicate.test_y, replicate.test))
+    record = {
+        f"{name}_{metric}": value
+        for name, (found, part) in parts.items()
+        for metric, value in metrics(
+            found, part.y, part.weights, loss=resolve_loss(config, part), only=config.metrics
+        ).items()
+    }
+    if replicate.watched is not None:
+        watched = train._replace(weights=replicate.watched)
+        loss = resolve_loss(config, watched)
+        record["stop_loss"] = metrics(logits, watched.y, watched.weights, loss=loss, only=())["loss"]
+    record["train_cost"] = record["train_loss"] + inferred.penalty / jnp.sum(replicate.train)
+    # A relu turns NaN into 0, so without this test a diverged network would report an accuracy.
+    finite = inferred.finite & jnp.isfinite(record["train_cost"])
+    if with_scores:
+        record["scores"] = class_scores(logits)[-len(logits) :]
+        if "test" in parts:
+            record["test_scores"] = class_scores(inferred.test_logits)[-len(logits) :]
+    return {name: jnp.where(finite, value, jnp.nan) for name, value in record.items()} | {"finite": finite}
 
 
 def with_ranks(
@@ -185,13 +213,24 @@ def ranked_area(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -
 
 
 @functools.partial(jax.jit, static_argnames="config")
-def examples_of_lanes(replicates: Replicates, params: Params, *, config: Config) -> dict[str, jax.Array]:
-    """Returns per-example validation scores, arrays `(R, r, n)`, as `metrics.examples` defines them."""
+def examples_of_lanes(
+    replicates: Replicates, params: Params, logits: Any = None, *, config: Config
+) -> dict[str, jax.Array]:
+    """Returns per-example validation scores, arrays `(R, r, n)`, as `metrics.examples` defines them.
 
-    def scores(replicate: Replicates, params: Params) -> dict[str, jax.Array]:
+    Args:
+        replicates: data and weights of the lanes.
+        params: parameters, leaves `(R, r, …)`; not read where logits are known, and may be None there.
+        logits: those of all samples, `(R, r, outputs, n)`; None computes them.
+        config: config of the records.
+    """
+
+    def scores(replicate: Replicates, params: Params, logits: Any) -> dict[str, jax.Array]:
         data = Data(None, replicate.y, replicate.val)
-        return examples(infer(params, data, config, replicate.block), data.y, loss=resolve_loss(config, data))
+        if logits is None:
+            logits = infer(params, data, config, replicate.block)
+        return examples(logits, data.y, loss=resolve_loss(config, data))
 
     if replicates.shared:
-        replicates = per_lane(replicates, jax.tree.leaves(params)[0].shape[1])
-    return over_lanes(scores, replicates, 1)(replicates, params)
+        replicates = per_lane(replicates, jax.tree.leaves((params, logits))[0].shape[1])
+    return over_lanes(scores, replicates, 2)(replicates, params, logits)

@@ -1,13 +1,15 @@
 """A whole segment of training in one call of the native kernel, on a CPU; the logits of records in another.
 
-`lanes.run_task` calls `advance_native` and `measure_native` where the task says so, in place of the compiled
-programs of `advance_lanes` and `measure_lanes`, which stay the reference: they agree to rounding. Networks
-are trained one after the other, so no bit of one depends on the shape of its chunk.
+`lanes.run_task` calls `advance_native`, `measure_native` and `examples_native` where the task says so, in
+place of the compiled programs of `advance_lanes`, `measure_lanes` and `examples_of_lanes`, which stay the
+reference: they agree to rounding. Networks are trained one after the other, so no bit of one depends on the
+shape of its chunk.
 """
 
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import functools
 import weakref
 from typing import Any, NamedTuple
@@ -22,7 +24,7 @@ from regjax.core.minibatches import weigh_classes
 from regjax.core.mlp import Params
 from regjax.core.objective import resolve_loss
 from regjax.core.train import TrainState
-from regjax.engine.measures import measure_lanes
+from regjax.engine.measures import Inferred, examples_of_lanes, record_lanes
 from regjax.engine.replicates import Replicates
 from regjax.native.coverage import ACTIVATIONS, LOSSES, OPTIMIZERS, SCHEDULES
 from regjax.native.library import RATES, Networks, Program, Samples, Seen, Strengths, find, infer, train
@@ -100,17 +102,47 @@ def measure_native(
     with_scores: bool = False,
     idle: Any = np.False_,
 ) -> dict[str, jax.Array]:
-    """Returns one record for each lane, as `measures.measure_lanes` does; XLA gets the kernel's logits.
+    """Returns one record for each lane, as `measures.measure_lanes` does, of the kernel's logits.
 
     No bit of the logits depends on the shape of the chunk. Records of lanes that are `idle` are of logits of
-    0. For layers of 64 units and more XLA alone takes about 1.5 times as long (`benchmarks/NOTES.md`).
+    0. XLA gets logits, and penalties by NumPy: it compiles one program for networks of all widths and depths.
+    For layers of 64 units and more XLA alone takes about 1.5 times as long (`benchmarks/NOTES.md`).
     """
     logits_of = functools.partial(_logits, replicates, params=params, config=config, idle=_flags(idle))
     parts = [part for part in (replicates.train, replicates.val, replicates.watched) if part is not None]
-    logits = {"": logits_of(replicates.x, sum(map(np.asarray, parts)))}
+    logits = logits_of(replicates.x, sum(map(np.asarray, parts)))
+    test_logits = None
     if replicates.test is not None:
-        logits["test"] = logits_of(replicates.test_x, np.asarray(replicates.test))
-    return measure_lanes(replicates, hparams, params, logits, config=config, with_scores=with_scores)
+        test_logits = logits_of(replicates.test_x, np.asarray(replicates.test))
+    inferred = Inferred(logits, test_logits, *_penalties(params, hparams, config))
+    seen = replicates._replace(x=None, test_x=None, fold=None)
+    return record_lanes(seen, inferred, config=_without_widths(config), with_scores=with_scores)
+
+
+def examples_native(replicates: Replicates, params: Params, *, config: Config) -> dict[str, jax.Array]:
+    """Returns per-example validation scores, as `measures.examples_of_lanes` does, of the kernel's logits."""
+    logits = _logits(replicates, replicates.x, np.asarray(replicates.val), params, config, None)
+    seen = replicates._replace(x=None, test_x=None, fold=None)
+    return examples_of_lanes(seen, None, logits, config=_without_widths(config))
+
+
+def _without_widths(config: Config) -> Config:
+    """Returns a config of records, which need the number of outputs alone of all sizes."""
+    return dataclasses.replace(config, layer_sizes=(1, config.layer_sizes[-1]), activation="relu")
+
+
+def _penalties(params: Params, hparams: HParams, config: Config) -> tuple[np.ndarray, np.ndarray]:
+    """Returns `penalties.penalty` of each lane, and whether its parameters are finite, `(R, r)` each."""
+    lanes, l2, l1 = np.shape(hparams.learning_rate), np.asarray(hparams.l2), np.asarray(hparams.l1)
+    total, finite = np.zeros(lanes, config.dtype), np.ones(lanes, bool)
+    for index, layer in enumerate(params):
+        w, b = (np.reshape(leaf, (*lanes, -1)) for leaf in layer)
+        with np.errstate(over="ignore", invalid="ignore"):  # of a network that has diverged
+            total += l2[..., index] / 2 * np.square(w).sum(axis=-1)
+            if l1.any():
+                total += l1[..., index] * np.abs(w).sum(axis=-1)
+        finite &= np.isfinite(w).all(axis=-1) & np.isfinite(b).all(axis=-1)
+    return total, finite
 
 
 def _logits(
