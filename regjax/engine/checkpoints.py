@@ -28,7 +28,7 @@ from regjax.store.store import Checkpoint, Row, Store, StoredSweep, now_in_words
 from regjax.study.design import Design
 from regjax.study.groups import Group, shapes_of, with_shapes
 from regjax.study.plan import Plan
-from regjax.study.provenance import chunk_of, loop_of
+from regjax.study.provenance import chunk_of, loop_of, padded_of
 from regjax.study.questions import Origin, Questions
 from regjax.study.records import final_records
 
@@ -132,6 +132,7 @@ class Checkpoints:
             # uninterrupted one.
             by = tasks.loop_of(self.design, group)
             same = (slots * lanes, loop_of(point.provenance)) == (group.chunk, by)
+            same = same and padded_of(point.provenance) == group.padded_to
             # What is drawn is the same whether it is shared or not; sums over a batch are rounded otherwise.
             same = same and (shared == group.shared or group.config.batch_size is None)
             if same and 0 < point.step < group.config.num_steps:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -34,6 +35,7 @@ from regjax.core.train import Course, TrainState, init_state, run_segment
 from regjax.engine.measures import examples_of_lanes, measure_lanes, with_ranks
 from regjax.engine.native import advance_native, examples_native, measure_native
 from regjax.engine.orders import orders_of_lanes, pieces
+from regjax.engine.padding import resized
 from regjax.engine.replicates import Replicates, over_lanes
 from regjax.engine.workers import is_accelerated, on_device
 from regjax.study.provenance import Loop
@@ -74,6 +76,8 @@ class ChunkTask(NamedTuple):
         epochs: the number of epochs whose orders of the samples are drawn at a time, see `engine/orders.py`.
         loop: what trains the networks: `advance_lanes`, or a kernel, of `fused.py` or `native.py`.
         idle: lanes whose results are not read, `(R, r)`, which the native kernel leaves out.
+        padded_to: layer sizes of the compiled program, to which narrower networks are padded with zeros; ()
+            where they are the networks' own. States come and go in the networks' own sizes.
     """
 
     config: Config
@@ -93,6 +97,7 @@ class ChunkTask(NamedTuple):
     epochs: int = 1
     loop: Loop = "plain"
     idle: Any = np.False_
+    padded_to: tuple[int, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -127,6 +132,9 @@ class ChunkDone(NamedTuple):
 
 def run_task(task: ChunkTask) -> ChunkDone:
     """Returns the chunk after the task's last end, with its records."""
+    if task.padded_to:
+        done = run_task(padded(task))
+        return done._replace(states=resized(done.states, task.config.layer_sizes))
     began = time.perf_counter()
     with own_settings(task.config.dtype), on_device(task.device):
         replicates, hparams = jax.block_until_ready(jax.device_put((task.replicates, task.hparams)))
@@ -185,6 +193,7 @@ def compile_loop(task: ChunkTask, steps: int = 0) -> None:
         task: a task of such a chunk.
         steps: 0 for the program whose bounds are traced, else one of `BLOCKS`, for that of as many steps.
     """
+    task = padded(task)
     with own_settings(task.config.dtype), on_device(task.device):
         replicates, hparams = jax.device_put((task.replicates, task.hparams))
         config = _config_of_loop(task.config)
@@ -240,18 +249,39 @@ def _first_states(task: ChunkTask, replicates: Replicates, hparams: HParams) -> 
     return init(keys, hparams, params)
 
 
-def _drawn_params(task: ChunkTask) -> Params | None:
+def _drawn_params(task: ChunkTask, most: float = MOST_ON_HOST) -> Params | None:
     """Returns the initial parameters of the lanes of a task, or None where the host does not draw them.
 
-    It draws those of plain networks, unless they are too many.
+    It draws those of plain networks, unless they are more than `most` numbers.
     """
     words, of_lane = np.unique(np.reshape(task.replicates.key, (-1, 2)), axis=0, return_inverse=True)
     config, lanes = task.config, task.hparams.learning_rate.shape
-    if not config.is_plain or len(words) * num_params(config) > MOST_ON_HOST:
+    if not config.is_plain or len(words) * num_params(config) > most:
         return None
     drawn = initial_params(words, config.layer_sizes, init=config.init, dtype=config.dtype)
     of_lane = np.broadcast_to(of_lane.reshape(lanes[0], -1), lanes)
     return jax.tree.map(lambda leaf: leaf[of_lane], drawn)
+
+
+def padded(task: ChunkTask) -> ChunkTask:
+    """Returns the same task of wider networks, where it is to be padded; else the task.
+
+    A unit whose weights are all 0, in and out, changes nothing: its activation is 0, and so is the gradient
+    of its weights (`study/padding.py` says for which networks). Initial weights are drawn in the networks'
+    own sizes.
+    """
+    sizes = task.padded_to
+    if not sizes:
+        return task
+    params = task.params
+    if params is None and task.states is None:
+        params = _drawn_params(task, math.inf)
+    return task._replace(
+        config=dataclasses.replace(task.config, layer_sizes=sizes),
+        states=resized(task.states, sizes),
+        params=resized(params, sizes),
+        padded_to=(),
+    )
 
 
 def _advance(

@@ -120,4 +120,8 @@ class Pace:
         rate, overhead = ACCELERATOR_GUESS if self.accelerated else CPU_GUESS
         if group.kernel == "native":
             rate, overhead = NATIVE_GUESS
-        return group.chunk * (6 * num_params(group.config) * size / rate) + overhead
+        return (
+            group.chunk
+            * (6 * num_params(group.config if group.kernel == "native" else group.program) * size / rate)
+            + overhead
+        )

@@ -19,7 +19,7 @@ from regjax.store.codec import leaves
 from regjax.store.store import Row, Store
 from regjax.study.groups import Group
 from regjax.study.plan import Plan, stored_plan
-from regjax.study.provenance import chunk_of, differences, loop_of
+from regjax.study.provenance import chunk_of, differences, loop_of, padded_of
 from regjax.study.records import num_records
 from regjax.study.results import Results
 
@@ -98,7 +98,8 @@ def as_it_was(plan: Plan, configuration: int, how: str) -> tuple[Plan, Group]:
     group = plan.groups[index]
     slots, lanes, shared = chunk_of(how)
     kernel = "native" if loop_of(how) == "native" else "auto"
-    group = group._replace(slots=slots, lanes=lanes, shared=shared, kernel=kernel)
+    shape = {"slots": slots, "lanes": lanes, "shared": shared, "padded_to": padded_of(how)}
+    group = group._replace(**shape, kernel=kernel)
     groups = [group if i == index else other for i, other in enumerate(plan.groups)]
     return dataclasses.replace(plan, groups=tuple(groups)), group
 

@@ -305,13 +305,14 @@ class Scheduler:
         self.report(self._progress("compile"))
         if self.workers.cluster is not None:
             return  # each of its processes compiles for itself when its first chunk comes
-        for index, rows in enumerate(self.waves.unopened):
-            # Else none of its rows is to be trained, or its programs were compiled before.
-            if rows and not self.programs.knows(index):
-                chunk = Chunk(Wave(index), [rows[: self.waves.groups[index].lanes]], 0, None)
-                task, config = self.next_task(chunk), self.waves.groups[index].config
+        begun = {group.compiled for i, group in enumerate(self.waves.groups) if self.programs.knows(i)}
+        for index, (rows, group) in enumerate(zip(self.waves.unopened, self.waves.groups, strict=True)):
+            # Else none of its rows is to be trained, or its programs are compiled already.
+            if rows and group.compiled not in begun:
+                begun.add(group.compiled)
+                task = self.next_task(Chunk(Wave(index), [rows[: group.lanes]], 0, None))
                 each = (task._replace(device=device) for device in self.workers.numbers)
-                self.programs.begin(index, each, min(config.eval_every, config.num_steps))
+                self.programs.begin(index, each, min(group.config.eval_every, group.config.num_steps))
 
     # -- tasks ------------------------------------------------------------------------------------------
 
@@ -368,9 +369,8 @@ class Scheduler:
 
     def next_task(self, chunk: Chunk) -> ChunkTask:
         """Returns the next task of a chunk."""
-        group, ends = self.waves.groups[chunk.wave.group], self._ends(chunk)
-        began = time.perf_counter()
-        task = task_of(self.design, group, chunk, *ends, self.inputs)
+        group, began = self.waves.groups[chunk.wave.group], time.perf_counter()
+        task = task_of(self.design, group, chunk, *self._ends(chunk), self.inputs)
         self.pace.stacking = time.perf_counter() - began
         accelerated, resident = self.workers.accelerated, self.workers.resident
         return task._replace(

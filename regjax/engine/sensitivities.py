@@ -26,7 +26,7 @@ from regjax.core.random import as_key
 from regjax.core.settings import own_settings
 from regjax.core.train import Course, TrainState, run_segment
 from regjax.engine.inputs import Inputs
-from regjax.engine.lanes import ChunkTask, init_lanes
+from regjax.engine.lanes import ChunkTask, init_lanes, padded
 from regjax.engine.packing import Chunk, Waves
 from regjax.engine.replicates import Replicates, over_lanes
 from regjax.engine.tasks import ends_from, task_of
@@ -151,8 +151,9 @@ def _of_task(
     task: ChunkTask, names: tuple[str, ...], stop: threading.Event, chunk: Chunk
 ) -> tuple[list[tuple[int, int, int]], tuple[str, ...], tuple[np.ndarray, np.ndarray]]:
     """Returns the rows of a chunk, and their losses `(R, r)` and derivatives `(R, r, names)`."""
-    config = task.config
-    with own_settings(config.dtype):
+    with own_settings(task.config.dtype):
+        task = padded(task)
+        config = task.config
         replicates, hparams = jax.device_put((task.replicates, task.hparams))
         states = init_lanes(replicates, hparams, task.params, config=config)
         duals = _begin(states, hparams, names=names)

@@ -62,6 +62,7 @@ def task_of(
         want_examples=design.splits.kind == "validation" and may_end,
         loop=loop,
         idle=_idle(chunk, lanes.shape) if loop == "native" else np.False_,
+        padded_to=group.padded_to,
     )
 
 
@@ -101,7 +102,9 @@ def how(design: Design, group: Group) -> str:
     """Returns the provenance of rows that this machine trains in chunks of a group."""
     loop = loop_of(design, group)
     built = find(group.config.dtype).how if loop == "native" else ""
-    return provenance(group.slots, group.lanes, group.shared, group.on, loop, built)
+    return provenance(
+        group.slots, group.lanes, group.shared, group.on, loop, built, padded_to=group.padded_to
+    )
 
 
 def ends_from(

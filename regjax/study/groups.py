@@ -8,10 +8,11 @@ never on workers. `make_plan` makes the groups, and takes chunks of one lane whe
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -20,12 +21,13 @@ from regjax.core.config import Config
 from regjax.core.hparams import ABSENT, CHEAP, switched_on
 from regjax.native.coverage import covers
 from regjax.study.design import Design
+from regjax.study.padding import Sized, may_be_padded, shared_sizes
 from regjax.study.records import num_params
 
 # What trains the networks of a group: "xla" is no kernel on a GPU either.
 Kernel = Literal["auto", "xla", "native"]
 # Words of a stored chunk shape: whether the lanes of a slot are of one replicate.
-SHARED, APART = "shared", "apart"
+SHARED, APART, PADDED = "shared", "apart", "padded to "
 # (lanes, largest working set of a lane in bytes at which a CPU chunk of them stays in the cache).
 CPU_LANES = ((32, 96 * 2**10), (16, 128 * 2**10), (8, 512 * 2**10), (4, None))
 # Rows of a group up to which each has a chunk of its own: a step of 1 × 1 took 0.3 to 0.4 of one of 1 × 4
@@ -59,6 +61,8 @@ class Group(NamedTuple):
         lanes: r, number of lanes of a slot.
         num_batches: number of batches of an epoch.
         kernel: what trains it; "auto" is an accelerator's kernel where that suits, else programs of XLA.
+        padded_to: layer sizes of its program, to which its networks are padded with zeros; () where they are
+            the networks' own.
     """
 
     config: Config
@@ -69,6 +73,21 @@ class Group(NamedTuple):
     lanes: int
     num_batches: int
     kernel: Kernel = "auto"
+    padded_to: tuple[int, ...] = ()
+
+    @property
+    def program(self) -> Config:
+        """`Config` of its compiled program, with the layer sizes of that."""
+        config = self.config.program()
+        return dataclasses.replace(config, layer_sizes=self.padded_to) if self.padded_to else config
+
+    @property
+    def compiled(self) -> tuple[Any, ...]:
+        """What the program that XLA compiles depends on: neither steps, nor widths for the native kernel."""
+        config = self.program
+        if self.kernel == "native":  # XLA has the records alone, of the kernel's logits
+            config = dataclasses.replace(config, layer_sizes=(1, config.layer_sizes[-1]))
+        return config, self.on, self.shared, self.slots, self.lanes
 
     @property
     def chunk(self) -> int:
@@ -105,28 +124,54 @@ def make_groups(
         for on, indices in members.items():
             found[config, on, num_batches] = indices
     found = dict(sorted(found.items(), key=lambda entry: entry[1][0]))
+    wider = _padded(design, found, kernel) if backend == "cpu" else {}
     groups = []
     for (config, on, num_batches), members in found.items():
         draws = bool(on) or config.batch_size is not None
         # Sharing pays where something is drawn and a replicate fills half a slot. What is drawn is the same;
         # with batches the last bits of the results are not, and the provenance says which it was.
         shared = design.pairing == "paired" and draws and len(members) >= 4
-        own = kernel
-        if kernel == "native" and not (backend == "cpu" and covers(config, on)):
-            own = "xla"
+        own, padded_to = _kernel_of(config, on, backend, kernel), wider.get((config, on, num_batches), ())
         if own == "native":
             shared = design.pairing == "paired" and draws and len(members) > 1
             shape = native_shape(
                 design.num_replicates, len(members), lane_bytes(config, design.padded.x.shape[1]), shared
             )
         elif backend == "cpu":
-            shape = _cpu_shape(design, config, len(members), shared=shared, alone=len(found) == 1)
+            program = dataclasses.replace(config, layer_sizes=padded_to) if padded_to else config
+            shape = _cpu_shape(design, program, len(members), shared=shared, alone=len(found) == 1)
         else:
             lanes = chunk_lanes(config, design.padded.x.shape[1], backend, own_inputs(design, config))
             count = design.num_replicates, len(members)
             shape = accelerator_shape(*count, most=lanes, shared=shared, devices=devices)
-        groups.append(Group(config, tuple(members), on, shared, *shape, num_batches, own))
+        groups.append(Group(config, tuple(members), on, shared, *shape, num_batches, own, padded_to))
     return tuple(groups)
+
+
+def _kernel_of(config: Config, on: Sequence[str], backend: str, kernel: Kernel) -> Kernel:
+    """Returns what trains networks of a config: XLA in place of a native kernel that does not know them."""
+    knows = backend == "cpu" and covers(config, on)
+    return "xla" if kernel == "native" and not knows else kernel
+
+
+def _padded(design: Design, found: Mapping[Any, Sequence[int]], kernel: Kernel) -> dict[Any, tuple[int, ...]]:
+    """Returns the layer sizes that groups are padded to, of those that XLA trains on a CPU."""
+    alike: dict[Any, list[Any]] = {}
+    for key in found:
+        config, on, _ = key
+        if may_be_padded(config, on) and _kernel_of(config, on, "cpu", kernel) != "native":
+            ends = config.layer_sizes[0], config.layer_sizes[-1]
+            alike.setdefault((dataclasses.replace(config, layer_sizes=ends), on), []).append(key)
+    padded_to, samples = {}, design.padded.x.shape[1]
+    for keys in alike.values():
+        networks = [
+            Sized(key[0], len(found[key]) * design.num_replicates, key[0].batch_size or samples)
+            for key in keys
+        ]
+        for key, sizes in zip(keys, shared_sizes(networks), strict=True):
+            if sizes != key[0].layer_sizes:
+                padded_to[key] = sizes
+    return padded_to
 
 
 def own_inputs(design: Design, config: Config) -> int:
@@ -248,9 +293,13 @@ def rounded_up(count: int) -> int:
 
 
 def shapes_of(groups: Sequence[Group]) -> str:
-    """Returns the chunk shapes of groups as JSON, with words: whether slots are shared, and the kernel."""
+    """Returns the chunk shapes of groups as JSON, with words: whether slots are shared, kernel, padding."""
     words = [
-        [SHARED if group.shared else APART, *(["native"] if group.kernel == "native" else [])]
+        [
+            SHARED if group.shared else APART,
+            *(["native"] if group.kernel == "native" else []),
+            *([PADDED + "-".join(map(str, group.padded_to))] if group.padded_to else []),
+        ]
         for group in groups
     ]
     return json.dumps([[group.slots, group.lanes, *own] for group, own in zip(groups, words, strict=True)])
@@ -265,9 +314,15 @@ def with_shapes(groups: Sequence[Group], shapes: str) -> tuple[Group, ...]:
             lanes=lanes,
             kernel="native" if "native" in words else "auto",
             shared=SHARED in words if words else group.shared,  # older stores say nothing
+            padded_to=_padded_of(words),
         )
         for group, (slots, lanes, *words) in again
     )
+
+
+def _padded_of(words: Sequence[str]) -> tuple[int, ...]:
+    said = next((word.removeprefix(PADDED) for word in words if word.startswith(PADDED)), "")
+    return tuple(map(int, said.split("-"))) if said else ()
 
 
 def chunk_lanes(config: Config, num_samples: int, backend: str = "cpu", own_inputs: int = 0) -> int:

@@ -84,8 +84,8 @@ class Plan:
 
     @property
     def compilations(self) -> int:
-        """Number of programs: groups that differ in their numbers of steps alone share one."""
-        return len({(g.config.program(), g.on, g.shared, g.slots, g.lanes) for g in self.groups})
+        """Number of programs that XLA compiles; several groups may share one, see `Group.compiled`."""
+        return len({group.compiled for group in self.groups})
 
     def part(self, configurations: Sequence[int]) -> Plan:
         """Returns the plan of some configurations alone, numbered anew as `design.part_of` does."""
@@ -112,6 +112,7 @@ class Plan:
                 f"chunks of {group.slots} × {group.lanes} lanes"
                 + (" that share batches and random bits in each slot" if group.shared else "")
                 + (", native kernel" if group.kernel == "native" else "")
+                + (f", padded to {_sizes(group.padded_to)}" if group.padded_to else "")
             )
         free = "" if self.available is None else f" of {_size(self.available)} free"
         lines.append(f"memory: {_size(sum(self.memory.values()))}{free} ({_parts(self.memory)})")
@@ -142,7 +143,11 @@ def _what(group: Group) -> str:
     config = group.config
     batch = "full batch" if config.batch_size is None else f"batch {config.batch_size}"
     on = ", ".join(group.on) or "no more than l2 and l1 on"
-    return f"{'-'.join(map(str, config.layer_sizes))}, {config.optimizer}, {batch}, {on}"
+    return f"{_sizes(config.layer_sizes)}, {config.optimizer}, {batch}, {on}"
+
+
+def _sizes(layer_sizes: tuple[int, ...]) -> str:
+    return "-".join(map(str, layer_sizes))
 
 
 def make_plan(
@@ -385,7 +390,7 @@ def _memory(
             needed["data"] += placed
         else:
             own += 2 * inputs
-        chunks = (group.chunk * (lane_bytes(group.config, data.x.shape[1]) + own) for group in groups)
+        chunks = (group.chunk * (lane_bytes(group.program, data.x.shape[1]) + own) for group in groups)
         needed["chunks in work"] = num_workers * max(chunks)
     needed["results"] = results
     needed["parameters"] = kept * sum(num_params(c) * itemsize for c in design.configs)
@@ -416,7 +421,7 @@ def _chunks_on_device(group: Group, num_replicates: int, num_workers: int, devic
 
 def _lane_on_device(design: Design, group: Group) -> int:
     """Returns the bytes that one network of a group takes on an accelerator."""
-    return accelerator_bytes(group.config, design.padded.x.shape[1]) + own_inputs(design, group.config)
+    return accelerator_bytes(group.program, design.padded.x.shape[1]) + own_inputs(design, group.config)
 
 
 def _parts(memory: dict[str, int]) -> str:

@@ -55,7 +55,13 @@ def processor() -> str:
 
 @functools.cache
 def provenance(
-    slots: int, lanes: int, shared: bool, on: tuple[str, ...] = (), loop: Loop = "plain", built: str = ""
+    slots: int,
+    lanes: int,
+    shared: bool,
+    on: tuple[str, ...] = (),
+    loop: Loop = "plain",
+    built: str = "",
+    padded_to: tuple[int, ...] = (),
 ) -> str:
     """Returns the provenance of rows that this machine computes, as JSON.
 
@@ -66,6 +72,7 @@ def provenance(
         on: regularisers that are compiled into their program.
         loop: what trains them.
         built: compiler, flags and source of the native kernel, where that trains them.
+        padded_to: layer sizes of their program, where they are padded to those.
     """
     # Stored files have the shape of a chunk in this spelling; `chunk_of` reads it.
     chunk = f"{slots}×{lanes}{' shared' if shared else ''}"
@@ -75,6 +82,7 @@ def provenance(
     found |= {"on": ", ".join(on)} if on else {}
     found |= {} if loop == "plain" else {"loop": loop}
     found |= {"kernel": built} if built else {}
+    found |= {"padded": "-".join(map(str, padded_to))} if padded_to else {}
     found |= {"XLA_FLAGS": flags} if flags else {}
     return json.dumps(found, sort_keys=True, ensure_ascii=False)
 
@@ -97,6 +105,18 @@ def chunk_of(how: str) -> tuple[int, int, bool]:
     if found is None:
         raise ValueError(f"provenance must name a chunk, got {how}")
     return int(found[1]), int(found[2]), found[3] is not None
+
+
+@functools.lru_cache(maxsize=1024)
+def padded_of(how: str) -> tuple[int, ...]:
+    """Returns the layer sizes that a row was padded to, () where it was not; `how` is its provenance.
+
+    Example:
+        >>> padded_of('{"chunk": "1×8", "padded": "2-16-1"}')
+        (2, 16, 1)
+    """
+    sizes = json.loads(how).get("padded", "")
+    return tuple(map(int, sizes.split("-"))) if sizes else ()
 
 
 @functools.lru_cache(maxsize=1024)
@@ -150,9 +170,11 @@ def in_words(stored: str) -> str:
 
 @functools.lru_cache(maxsize=256)
 def place_in_words(stored: str) -> str:
-    """Returns in one line where a row was computed: its provenance without the chunk and the regularisers."""
+    """Returns in one line where a row was computed: its provenance without the program and its chunk."""
     found = json.loads(stored)
-    return _words({name: value for name, value in found.items() if name not in ("chunk", "on", "loop")})
+    return _words(
+        {name: value for name, value in found.items() if name not in ("chunk", "on", "loop", "padded")}
+    )
 
 
 def _words(value: Any) -> str:
