@@ -152,7 +152,10 @@ def _besides(results: Results, spec: Spec, references: bool, names: tuple[str, .
     others = references_or_why(results, spec.questions) if references else None
     if others is not None and not quiet:
         print(others)
-    slopes = sensitivities_of(results.design, names) if names else None
+    slopes = None
+    if names:
+        with terminal.sweep_progress(quiet) as report:
+            slopes = sensitivities_of(results.design, names, report)
     if slopes is not None and not quiet:
         print(slopes)
     return Besides(others, slopes)

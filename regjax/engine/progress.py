@@ -20,7 +20,7 @@ class Progress(NamedTuple):
     """The progress of a sweep; `str(progress)` says it in one line.
 
     Attributes:
-        phase: "compile" or "train".
+        phase: "compile", "train", or "differentiate" for sensitivities.
         num_rows: the number of networks.
         done: the number of finished networks, diverged ones among them.
         diverged: the number of networks that diverged.
@@ -45,11 +45,13 @@ class Progress(NamedTuple):
     def __str__(self) -> str:
         if self.phase == "compile":
             return f"compiling for {counted(self.num_rows, 'network')}"
+        what = "differentiated" if self.phase == "differentiate" else "done"
         # Less than half a second is as good as over.
         seconds = self.seconds_left or 0.0
         left = f", {duration(seconds)} left" if seconds >= 0.5 else ""
         best = f", best so far {self.best}" if self.best else ""
-        return f"{self.done:,} of {counted(self.num_rows, 'network')} done, {self.alive:,} alive{left}{best}"
+        alive = f", {self.alive:,} alive" if self.phase == "train" else ""
+        return f"{self.done:,} of {counted(self.num_rows, 'network')} {what}{alive}{left}{best}"
 
 
 Report = Callable[[Progress], None]

@@ -10,8 +10,9 @@ import concurrent.futures
 import functools
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,7 @@ from regjax.core.train import Course, TrainState, run_segment
 from regjax.engine.inputs import Inputs
 from regjax.engine.lanes import ChunkTask, init_lanes, padded
 from regjax.engine.packing import Chunk, Waves
+from regjax.engine.progress import Progress, Report, reporter
 from regjax.engine.replicates import Replicates, over_lanes
 from regjax.engine.tasks import ends_from, task_of
 from regjax.research.hypergradients import (
@@ -43,8 +45,10 @@ from regjax.study.plan import make_plan
 from regjax.study.results import Results
 from regjax.study.sensitivities import Sensitivities
 
+Result = TypeVar("Result")
 
-def sensitivities(results: Results, names: Sequence[str]) -> Sensitivities:
+
+def sensitivities(results: Results, names: Sequence[str], *, progress: bool | Report = True) -> Sensitivities:
     """Returns how the validation loss of each network of a sweep changes with its hyperparameters.
 
     The networks are trained once more, with each direction beside them. See `regjax.hypergradient` for what a
@@ -53,6 +57,7 @@ def sensitivities(results: Results, names: Sequence[str]) -> Sensitivities:
     Args:
         results: the results of a sweep.
         names: the hyperparameters, e.g. ("l2", "learning_rate").
+        progress: as in `regjax.sweep`.
 
     Raises:
         ValueError: names that are no hyperparameters, are off in every configuration, or have no derivative;
@@ -67,11 +72,21 @@ def sensitivities(results: Results, names: Sequence[str]) -> Sensitivities:
         >>> found.gradient.shape
         (6, 2)
     """
-    return sensitivities_of(results.design, check_sensitivities(results.design, names))
+    chosen = check_sensitivities(results.design, names)
+    with reporter(progress) as report:
+        return sensitivities_of(results.design, chosen, report)
 
 
-def sensitivities_of(design: Design, chosen: tuple[str, ...]) -> Sensitivities:
-    """Returns the sensitivities of a design in hyperparameters that `check_sensitivities` has returned."""
+def sensitivities_of(
+    design: Design, chosen: tuple[str, ...], report: Report = lambda progress: None
+) -> Sensitivities:
+    """Returns the sensitivities of a design in hyperparameters that `check_sensitivities` has returned.
+
+    Args:
+        design: design of the sweep.
+        chosen: names of the hyperparameters.
+        report: called with a `Progress` after each chunk; it may raise, which ends the work.
+    """
     plan = make_plan(design, keep="none", kernel="xla", backend=jax.default_backend())
     loss = np.full(design.num_rows, np.nan)
     gradient, values = np.full((2, design.num_rows, len(chosen)), np.nan)
@@ -80,12 +95,17 @@ def sensitivities_of(design: Design, chosen: tuple[str, ...]) -> Sensitivities:
         inputs = Inputs(design)
     pool = concurrent.futures.ThreadPoolExecutor(plan.num_workers, thread_name_prefix="regjax-sensitivities")
     try:
-        parts = [
-            pool.submit(_of_task, task, _on(task.hparams, chosen), stop, chunk)
+        began, done = time.perf_counter(), 0
+        calls = (
+            functools.partial(_of_task, task, _on(task.hparams, chosen), stop, chunk)
             for task, chunk in _tasks(design, plan.groups, inputs if inputs.fit else None)
-        ]
-        for part in concurrent.futures.as_completed(parts):
-            places, on, found = part.result()
+        )
+        # One more than there are workers, so that none is idle; the inputs of all would fill the memory.
+        for places, on, found in in_work(pool, calls, plan.num_workers + 1):
+            done += len(places)
+            part = done / design.num_rows
+            left = (time.perf_counter() - began) * (1 - part) / part
+            report(Progress("differentiate", design.num_rows, done, 0, part, "", left))
             for i, j, row in places:
                 loss[row] = found[0][i, j]
                 for k, name in enumerate(on):
@@ -102,6 +122,19 @@ def sensitivities_of(design: Design, chosen: tuple[str, ...]) -> Sensitivities:
             values[row, k] = np.nan if _is_off(hparams, name) else np.mean(getattr(hparams, name))
     gradient[np.isnan(values) | ~np.isfinite(loss)[:, None]] = np.nan
     return Sensitivities(design, chosen, loss, gradient, values)
+
+
+def in_work(
+    pool: concurrent.futures.Executor, calls: Iterable[Callable[[], Result]], most: int
+) -> Iterator[Result]:
+    """Yields what calls return, in any order; at most so many are in work, and no others are made before."""
+    flying: set[concurrent.futures.Future[Result]] = set()
+    for call in calls:
+        flying.add(pool.submit(call))
+        if len(flying) == most:
+            done, flying = concurrent.futures.wait(flying, return_when=concurrent.futures.FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+    yield from (future.result() for future in concurrent.futures.as_completed(flying))
 
 
 def check_sensitivities(design: Design, names: Sequence[str]) -> tuple[str, ...]:

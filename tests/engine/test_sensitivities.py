@@ -1,5 +1,6 @@
 """Sensitivities of a sweep: against one network's hypergradient, differences of sweeps, and bad input."""
 
+import concurrent.futures
 import json
 
 import command_line
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import regjax
+from regjax.engine.sensitivities import in_work
 
 pytestmark = pytest.mark.slow
 CONFIG = {"num_steps": 40, "eval_every": 20, "activation": "tanh", "hidden": (6, 3), "dtype": "float64"}
@@ -133,3 +135,35 @@ def test_one_network_of_a_sweep_is_that_of_hypergradient():
     )
     assert found.gradient[0, 0] == pytest.approx(float(np.sum(np.asarray(alone.gradient["l2"]))), rel=1e-9)
     assert jax.config.jax_enable_x64 is False
+
+
+def test_few_chunks_are_in_work_at_a_time():
+    made, ahead, found = [], [], []
+
+    def calls():
+        for number in range(9):
+            made.append(number)
+            ahead.append(len(made) - len(found))
+            yield lambda number=number: number
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for value in in_work(pool, calls(), 3):
+            found.append(value)
+    assert sorted(found) == list(range(9))
+    assert max(ahead) == 3
+
+
+def test_progress_is_reported_and_a_report_that_raises_ends_the_work(results):
+    seen = []
+
+    def stop(progress):
+        seen.append(progress)
+        raise KeyboardInterrupt
+
+    regjax.sensitivities(results, ("l2",), progress=seen.append)
+    assert [progress.done for progress in seen] == sorted({progress.done for progress in seen})
+    assert str(seen[-1]) == f"{len(results)} of {len(results)} networks differentiated"
+    seen.clear()
+    with pytest.raises(KeyboardInterrupt):
+        regjax.sensitivities(results, ("l2",), progress=stop)
+    assert len(seen) == 1
