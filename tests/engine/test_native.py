@@ -17,6 +17,7 @@ from regjax.core.config import Config
 from regjax.core.hparams import ABSENT, PENALISED, without
 from regjax.engine import measures, pace, scheduler, sweep, tasks
 from regjax.engine import native as module
+from regjax.engine.lanes import run_task
 from regjax.engine.packing import Chunk, Wave, Waves
 from regjax.engine.replay import replay
 from regjax.native import build, library
@@ -532,13 +533,13 @@ def test_records_of_more_samples_than_the_cache_holds(kernel):
         np.testing.assert_allclose(found[name], values, rtol=0, atol=1e-3 if "accuracy" in name else 1e-5)
 
 
-@pytest.mark.nightly
-def test_records_of_networks_that_diverged_are_none(kernel):
+@pytest.mark.parametrize(("layer", "leaf"), [(0, "w"), (1, "b")])
+def test_records_of_networks_that_diverged_are_none(layer, leaf, kernel):
     kernel()
     config = regjax.Config(layer_sizes=(2, 6, 1), num_steps=STEPS)
     chunk = make_chunk(config, 1, 2)
     params = jax.tree.map(np.copy, chunk.states.params)
-    params[0].w[0, 1, 0, 0] = np.nan
+    getattr(params[layer], leaf)[0, 1, 0, 0] = np.nan
     replicates = seen_by(chunk, np.random.default_rng(0))
     hparams = penalised(chunk)
     found = module.measure_native(replicates, hparams, params, config=config)
@@ -546,6 +547,47 @@ def test_records_of_networks_that_diverged_are_none(kernel):
     assert np.isfinite(found["train_loss"][0, 0])
     for name, values in found.items():
         assert name == "finite" or np.isnan(values[0, 1]), name
+
+
+@pytest.mark.slow
+def test_scores_of_examples_are_those_of_xla(kernel):
+    kernel()
+    config = regjax.Config(layer_sizes=(3, 7, 5, 3), num_steps=STEPS)
+    chunk = make_chunk(config, 2, 2)
+    replicates, params = seen_by(chunk, np.random.default_rng(0)), chunk.states.params
+    wanted = measures.examples_of_lanes(replicates, params, config=config)
+    found = module.examples_native(replicates, params, config=config)
+    assert wanted.keys() == found.keys()
+    seen = np.asarray(replicates.val) > 0
+    for name, values in wanted.items():
+        for lane in range(2):
+            one, other = (np.asarray(v)[:, lane][seen] for v in (found[name], values))
+            np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "adamw"])
+def test_first_states_are_those_that_xla_makes(optimizer, kernel):
+    kernel()
+    design = make_design("two_regions", CONFIG | {"optimizer": optimizer}, GRID, seeds=2)
+    (group,) = make_plan(design, kernel="native").groups
+    task = tasks.task_of(design, group, Chunk(Wave(0), [[0, 2]], 0, None), (10,), (True,))
+    assert task.loop == "native"
+    none = task._replace(ends=(), measured=())
+    found, wanted = (run_task(none._replace(loop=loop)).states for loop in ("native", "plain"))
+    assert jax.tree.structure(found) == jax.tree.structure(wanted)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.slow
+def test_records_of_all_widths_are_compiled_once(kernel):
+    kernel()
+    grid = regjax.grid(hidden=[(3,), (8,), (5, 4), (2, 2, 2)])
+    measures.record_lanes.clear_cache()
+    results = regjax.sweep("two_regions", CONFIG, grid, folds=2, progress=False, kernel="native")
+    assert {loop_of(how) for how in results.provenance} == {"native"}
+    assert measures.record_lanes._cache_size() == 1
 
 
 def test_a_chunk_says_which_of_its_lanes_are_spare(kernel):

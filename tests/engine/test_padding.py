@@ -132,6 +132,25 @@ def test_a_padded_sweep_is_resumed_and_replayed_to_the_bit(tmp_path, monkeypatch
 
 
 @pytest.mark.slow
+@pytest.mark.bits
+def test_a_checkpoint_of_another_program_is_not_gone_on_with(tmp_path, monkeypatch):
+    """Where a plan pads otherwise, a row begins anew and has the bits of that plan."""
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)  # a record per task
+    monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
+    monkeypatch.setenv("REGJAX_KERNEL", "xla")
+    config, path = {"num_steps": 60, "eval_every": 20}, tmp_path / "runs.sqlite"
+    few = regjax.grid(hidden=HIDDEN[1:2], l2=[0.0, 1.0])
+    with pytest.raises(KeyboardInterrupt):
+        run(path, config=config, grid=GRID, progress=stop_after(4))
+    with Store(path) as store:
+        points = store.query("SELECT count(*) FROM checkpoints")[0][0]
+    assert points > 0
+    # The sweep of one width is not padded; its rows are in the store, some of them begun as padded ones.
+    again = run(path, config=config, grid=few)
+    assert_same(run(config=config, grid=few), again)
+
+
+@pytest.mark.slow
 def test_sensitivities_of_padded_networks_are_those_of_their_own_programs(monkeypatch):
     grid = regjax.grid(hidden=[(4,), (9,)], l2=[0.3], learning_rate=0.05)
     config = {
