@@ -15,7 +15,7 @@ from typing import Any, get_args
 import numpy as np
 
 from regjax.core.checks import check_choice, check_count, shown
-from regjax.core.config import Activation, Config, Init, Optimizer
+from regjax.core.config import Activation, Config, Embedding, Init, Norm, Optimizer
 from regjax.core.hparams import LATER, OFF_VALUES, HParams, check_hparam
 
 Configuration = dict[str, Any]
@@ -24,7 +24,11 @@ EXACT = 12
 # Value of a field of Config that the grid does not name: the Config of the sweep has it.
 UNSET = "unset"
 # Fields of Config that may be axes; `hidden` stands for layer_sizes[1:-1].
-CONFIG_AXES = ("hidden", "activation", "optimizer", "batch_size", "init")
+CONFIG_AXES = (
+    "hidden", "activation", "optimizer", "batch_size", "init", "norm", "embedding", "members",
+)  # fmt: skip
+# Those of them that were added later.
+LATER_AXES = ("norm", "embedding", "members")
 NAMES = (*HParams._fields, *CONFIG_AXES)
 # Names in other libraries, for suggestions.
 ELSEWHERE = {
@@ -76,8 +80,12 @@ def _canonical_config(name: str, value: Any) -> Any:
         return tuple(check_count("hidden", units) for units in value)
     if name == "batch_size":
         return None if value is None or value in ("full", "none") else check_count(name, value)
-    choices = {"activation": Activation, "optimizer": Optimizer, "init": Init}[name]
-    check_choice(name, value, get_args(choices))
+    if name == "members":
+        return check_count(name, value)
+    choices: dict[str, Any] = {
+        "activation": Activation, "optimizer": Optimizer, "init": Init, "norm": Norm, "embedding": Embedding,
+    }  # fmt: skip
+    check_choice(name, value, get_args(choices[name]))
     return value
 
 
@@ -99,8 +107,11 @@ def value_of(configuration: Configuration, name: str) -> Any:
 def is_mentioned(name: str, value: Any) -> bool:
     """Returns whether a value is part of identities and keys: neither its off value nor a later default.
 
-    So a hyperparameter that a later version adds changes no identity and no key of earlier sweeps.
+    So a hyperparameter, or an axis, that a later version adds changes no identity and no key of earlier
+    sweeps.
     """
+    if name in LATER_AXES and value == UNSET:
+        return False
     return value != OFF_VALUES.get(name) and not (name in LATER and value == _default(name))
 
 

@@ -22,7 +22,7 @@ from regjax.core.objective import resolve_loss
 from regjax.core.random import MAX_SEED
 from regjax.data import loaders
 from regjax.data.splits import Splits, check_fraction, make_splits
-from regjax.study.configuration import Configuration, as_hparams, canonical, value_of
+from regjax.study.configuration import CONFIG_AXES, Configuration, as_hparams, canonical, value_of
 from regjax.study.design import Design, Pairing, watches
 from regjax.study.grid import Grid, as_grid
 from regjax.study.samples import checked_samples, num_inputs, resolve_samples, standardizes
@@ -317,8 +317,8 @@ def _own_config(
     """Returns a configuration's Config, and the batches of an epoch."""
     own = {
         name: value_of(configuration, name)
-        for name in ("activation", "optimizer", "batch_size", "init")
-        if name in configuration
+        for name in CONFIG_AXES
+        if name != "hidden" and name in configuration
     }
     if "hidden" in configuration:
         own["layer_sizes"] = (base.layer_sizes[0], *configuration["hidden"], base.layer_sizes[-1])

@@ -21,7 +21,7 @@ from regjax.engine.sensitivities import sensitivities_of
 from regjax.engine.sweep import run as run_design
 from regjax.store.store import Store
 from regjax.study.plan import make_plan
-from regjax.study.provenance import padded_of
+from regjax.study.provenance import chunk_of, padded_of
 from regjax.study.resolve import make_design
 
 HIDDEN = [(9,), (4,), (5, 6), (7, 3)]
@@ -139,15 +139,18 @@ def test_a_checkpoint_of_another_program_is_not_gone_on_with(tmp_path, monkeypat
     monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
     monkeypatch.setenv("REGJAX_KERNEL", "xla")
     config, path = {"num_steps": 60, "eval_every": 20}, tmp_path / "runs.sqlite"
-    few = regjax.grid(hidden=HIDDEN[1:2], l2=[0.0, 1.0])
+    padding, plain = (regjax.grid(hidden=[(4,), other], l2=[0.0, 1.0]) for other in ((9,), (5, 6)))
     with pytest.raises(KeyboardInterrupt):
-        run(path, config=config, grid=GRID, progress=stop_after(4))
+        run(path, config=config, grid=padding, progress=stop_after(3))
     with Store(path) as store:
-        points = store.query("SELECT count(*) FROM checkpoints")[0][0]
-    assert points > 0
-    # The sweep of one width is not padded; its rows are in the store, some of them begun as padded ones.
-    again = run(path, config=config, grid=few)
-    assert_same(run(config=config, grid=few), again)
+        hows = [how for (how,) in store.query("SELECT provenance FROM checkpoints")]
+    assert (2, 9, 1) in map(padded_of, hows)
+    wanted = run(config=config, grid=plain)
+    assert {padded_of(how) for how in wanted.provenance} == {()}
+    assert {chunk_of(how) for how in wanted.provenance} == set(
+        map(chunk_of, hows)
+    )  # the program alone differs
+    assert_same(wanted, run(path, config=config, grid=plain))
 
 
 @pytest.mark.slow

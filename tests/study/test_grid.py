@@ -73,6 +73,8 @@ def test_in_words():
         (lambda: regjax.grid(lambd=1), r"axis must be one of .* got 'lambd'; did you mean l2\?"),
         (lambda: regjax.grid(dropout=1.0), r"dropout must be a rate in \[0, 1\), got 1.0"),
         (lambda: regjax.grid(activation=["rel"]), "activation must be one of relu"),
+        (lambda: regjax.grid(norm=["lay"]), "norm must be one of none, layer, batch"),
+        (lambda: regjax.grid(members=[0]), "members must be at least 1, got 0"),
         (lambda: grid_from_list([]), "configurations must not be empty"),
         (lambda: regjax.random_grid(3, l2=scipy.stats.norm(-5, 1)), "l2 must be a finite number >= 0"),
     ],
