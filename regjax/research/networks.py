@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from regjax.core.blocks import Block
 from regjax.core.checks import is_traced
 from regjax.core.config import Config
 from regjax.core.data import Data, check_data, hide_held_out
@@ -107,7 +108,7 @@ def check_finite(name: str, params: Any) -> None:
 
     Args:
         name: the argument, for the message.
-        params: one `Layer` per matrix of weights, of any shape.
+        params: one `Layer` or `Block` per matrix of weights, of any shape.
 
     Raises:
         ValueError: a parameter is not finite: the network has diverged.
@@ -118,9 +119,11 @@ def check_finite(name: str, params: Any) -> None:
         >>> check_finite("params", regjax.init_params(jax.random.key(0), (2, 4, 1)))
     """
     for index, layer in enumerate(params):
-        for field, array in zip(("w", "b"), layer, strict=True):
-            if not is_traced(array) and not np.isfinite(array).all():
-                raise ValueError(f"{name} must be finite, got NaN or infinity in layer {index}, {field}")
+        named = layer._asdict() if isinstance(layer, Block) else dict(zip(("w", "b"), layer, strict=True))
+        for field, part in named.items():
+            for array in jax.tree.leaves(part):
+                if not is_traced(array) and not np.isfinite(array).all():
+                    raise ValueError(f"{name} must be finite, got NaN or infinity in layer {index}, {field}")
 
 
 def measured(params: Any, hparams: HParams, data: Data, config: Config, name: str = "params") -> Measured:
