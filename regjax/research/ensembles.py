@@ -151,7 +151,7 @@ def evaluate_ensemble(params: Params, data: Data, *, config: Config) -> dict[str
         >>> import jax, regjax
         >>> from regjax.research.ensembles import evaluate_ensemble, snapshot_ensemble
         >>> data, test = regjax.two_regions(jax.random.key(0))
-        >>> config = regjax.Config(num_steps=600, metrics=("accuracy",))
+        >>> config = regjax.Config(layer_sizes=(2, 8, 1), num_steps=600, metrics=("accuracy",))
         >>> hparams = regjax.HParams(learning_rate=0.3)
         >>> params = snapshot_ensemble(regjax.replicate_key(0), hparams, data, config=config, cycles=3)
         >>> bool(evaluate_ensemble(params, test, config=config)["accuracy"] > 0.7)
