@@ -338,8 +338,8 @@ def slope_at_zero(f: Callable[[jax.Array], jax.Array]) -> jax.Array:
         d(h) = (f(h) - f(-h))/(2h),  r(h) = (16·d(h) - d(4h))/15
 
     Truncation falls with the step and rounding grows, and beyond a kink a difference is wrong; which step is
-    best depends on f. The r is taken whose estimated error is least: |r(h) - d(h)|, more than its truncation,
-    plus eps·|f|/h of rounding. Nothing of what it will be compared with is read.
+    best depends on f. The r is taken whose estimated error is least: |r(h) - r(4h)|, more than its
+    truncation, plus eps·|f|/h of rounding. Nothing of what it will be compared with is read.
 
     Args:
         f: a function of a distance, both float64 scalars.
@@ -359,9 +359,9 @@ def slope_at_zero(f: Callable[[jax.Array], jax.Array]) -> jax.Array:
     d = (ahead - behind) / (2 * h)
     r = (RATIO**2 * d[1:] - d[:-1]) / (RATIO**2 - 1)
     rounding = jnp.finfo(jnp.float64).eps * jnp.maximum(jnp.abs(ahead), jnp.abs(behind)) / h
-    error = jnp.abs(r - d[1:]) + rounding[1:]
+    error = jnp.abs(r[1:] - r[:-1]) + rounding[2:]
     # A long step may overflow; where all are NaN, so is the last.
-    return r[jnp.nanargmin(error)]
+    return r[1:][jnp.nanargmin(error)]
 
 
 def _errors_of_terms(loss: Loss, found: Derivatives, direction: tuple[Any, Any]) -> dict[str, np.ndarray]:
