@@ -136,7 +136,8 @@ TRAINING = {
     "plot.dropped", "plot.lines", "plot.maps", "plot.population", "plot.weights", "plot.decision",
     "engine.refit", "engine.sweep", "report.html", "store.model_file", "store.onnx_file", "study.population",
     "study.results", "study.tuned", "engine.sensitivities", "study.sensitivities", "core.blocks",
-    "research.closed_forms", "research.curvature", "research.hypergradients", "research.landscape",
+    "research.closed_forms", "research.curvature", "research.ensembles", "research.hypergradients",
+    "research.landscape",
     "research.output_noise", "research.planes", "research.pruning", "research.reverse", "research.spectrum",
     "research.subnetworks", "research.weight_scaling",
 }  # fmt: skip

@@ -110,8 +110,8 @@ CONFIG = {
     "members": Flag("N", "Networks that share their weights, averaged; 1 by default."),
     "schedule": Flag(
         "KIND",
-        "Of the learning rate: constant, cosine or exponential.",
-        choices=("constant", "cosine", "exponential"),
+        "Of the learning rate: constant, cosine, cyclic or exponential.",
+        choices=("constant", "cosine", "cyclic", "exponential"),
     ),
     "warmup_steps": Flag("N", "In which the learning rate rises from 0."),
     "decay_steps": Flag("N", "Of the schedule; all steps by default."),

@@ -11,6 +11,7 @@ never comes here: `mlp.py` trains it. `objective` calls `forward`, `backward` an
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
@@ -162,6 +163,46 @@ def empty_params(config: Config) -> Params:
     """
     with own_settings(config.dtype):
         return jax.eval_shape(lambda: _draw(as_key(jnp.zeros(2, jnp.uint32)), config))
+
+
+def check_params(params: Any, config: Config) -> None:
+    """Raises ValueError where parameters do not have the blocks of a config; a plain one has none.
+
+    Args:
+        params: one `Layer` or `Block` per matrix of weights; their shapes are not read.
+        config: norm, embedding and members; a residual layer has no parameters of its own.
+
+    Raises:
+        ValueError: parameters of other blocks, which it names.
+
+    Example:
+        >>> import regjax
+        >>> from regjax.core.blocks import check_params
+        >>> params = regjax.init_params(regjax.replicate_key(0), (2, 4, 1))
+        >>> check_params(params, regjax.Config(layer_sizes=(2, 4, 1)))
+    """
+    is_plain = not isinstance(params[0], Block)
+    wanted = dataclasses.replace(config, residual=False).blocks
+    found = "" if is_plain else _blocks_of(params)
+    if is_plain != config.is_plain or found != wanted:
+        got = "a plain one" if is_plain else f"one with {found or 'residual layers'}"
+        kind = f"network with {config.blocks}" if config.blocks else "plain network"
+        raise ValueError(
+            f"params must be of a {kind}, as config says, got those of {got}; "
+            "regjax.core.network.init_network draws them"
+        )
+
+
+def _blocks_of(params: tuple[Block, ...]) -> str:
+    """Returns the blocks of parameters in the words of `Config.blocks`."""
+    first, on = params[0], []
+    if first.norm is not None:
+        on.append(f"norm {'layer' if first.norm.mean is None else 'batch'}")
+    if first.embedding is not None:
+        on.append(f"embedding {'piecewise' if isinstance(first.embedding, Bins) else 'periodic'}")
+    if first.factors is not None:
+        on.append(f"members {first.factors.r.shape[-1]}")
+    return ", ".join(on)
 
 
 def num_trained(config: Config) -> int:

@@ -23,7 +23,7 @@ Optimizer = Literal["sgd", "momentum", "nesterov", "adam", "adamw"]
 Init = Literal["tutorial", "he", "glorot", "sklearn", "sklearn_logistic"]
 Dtype = Literal["float32", "float64"]
 Precision = Literal["highest", "high", "default", "bfloat16"]
-Schedule = Literal["constant", "cosine", "exponential", "invscaling", "adaptive"]
+Schedule = Literal["constant", "cosine", "cyclic", "exponential", "invscaling", "adaptive"]
 StopOn = Literal["loss", "score"]
 Norm = Literal["none", "layer", "batch"]
 Embedding = Literal["none", "periodic", "piecewise"]
@@ -56,10 +56,12 @@ class Config:
             √(6/(fan_in + fan_out)), biases too, and "sklearn_logistic", within √(2/(fan_in + fan_out)).
         dtype: "float32" or "float64" of parameters and data.
         schedule: schedule of the learning rate: "constant"; "cosine", down to end_fraction of it after
-            decay_steps; "exponential", times decay_rate after every decay_steps, without stairs. With
-            `stop_on` also scikit-learn's "invscaling", divided by (samples seen + 1)^power_t, and "adaptive",
-            divided by 5 where a run would stop, down to 1e-6.
-        warmup_steps: steps in which the learning rate rises linearly from 0; decay_steps contain them.
+            decay_steps; "cyclic", the same begun anew after every decay_steps; "exponential", times
+            decay_rate after every decay_steps, without stairs. With `stop_on` also scikit-learn's
+            "invscaling", divided by (samples seen + 1)^power_t, and "adaptive", divided by 5 where a run
+            would stop, down to 1e-6.
+        warmup_steps: steps in which the learning rate rises linearly from 0, in each cycle of "cyclic";
+            decay_steps contain them.
         decay_steps: steps of the schedule, more than warmup_steps; None takes num_steps.
         class_weight: "balanced" gives every class the same total weight, a tuple each its own; None leaves
             the samples' weights unchanged. It acts on the data term, whose weights keep their mean 1, so λ
@@ -260,7 +262,7 @@ class Config:
         A loop over segments passes the steps as numbers to `run_segment` and `measure`.
         """
         # A schedule has its length compiled in; without one the number of steps is only passed.
-        scheduled = self.schedule in ("cosine", "exponential") or self.warmup_steps > 0
+        scheduled = self.schedule in ("cosine", "cyclic", "exponential") or self.warmup_steps > 0
         decay_steps = self.schedule_steps if scheduled else None
         return dataclasses.replace(self, num_steps=1, eval_every=1, decay_steps=decay_steps)
 

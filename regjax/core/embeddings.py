@@ -57,6 +57,7 @@ def embed(embedding: Embedding, x: jax.Array) -> tuple[jax.Array, EmbeddingResid
         >>> embed(Bins(jnp.array([[0.0, 1.0, 3.0]])), jnp.array([[0.5, 2.0]]))[0].tolist()
         [[0.5, 1.0], [0.0, 0.5]]
     """
+    x = jnp.asarray(x)  # a user's may be NumPy's float64
     if isinstance(embedding, Periodic):
         angle = 2 * math.pi * embedding.frequencies[:, :, None] * x[:, None, :]
         waves = jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=1)
@@ -117,6 +118,7 @@ def quantile_edges(x: jax.Array, weights: jax.Array, num_bins: int) -> jax.Array
         >>> quantile_edges(jnp.array([[4.0, 1.0, 2.0, 3.0, 99.0]]), jnp.array([1.0, 1, 1, 1, 0]), 2).tolist()
         [[1.0, 2.0, 4.0]]
     """
+    x, weights = jnp.asarray(x), jnp.asarray(weights)  # a user's may be NumPy's float64
     seen = weights > 0
     order = jnp.argsort(jnp.where(seen[None, :], x, jnp.full_like(x, jnp.inf)), axis=1)
     ranked = jnp.take_along_axis(x, order, axis=1)

@@ -73,7 +73,9 @@ def softmax_cross_entropy(logits: jax.Array, y: jax.Array) -> jax.Array:
         [0.40800002217292786]
     """
     _check_labels(logits, y)
-    z = logits - jnp.max(logits, axis=0, keepdims=True)
+    # The loss is the same whatever is subtracted, so a derivative need not pass through the maximum: there
+    # `jax.grad` compares logits with it, and is 0/0 where the compiler has computed the two of them apart.
+    z = logits - lax.stop_gradient(jnp.max(logits, axis=0, keepdims=True))
     log_normaliser = jnp.log(jnp.sum(jnp.exp(z), axis=0))
     return log_normaliser - jnp.sum(jnp.where(_one_hot(logits, y), z, 0), axis=0)
 

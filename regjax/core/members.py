@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from .config import Loss, Precision
 from .data import Data
@@ -140,5 +141,6 @@ def mean_logits(logits: jax.Array, members: int, loss: Loss) -> jax.Array:
 
 def _log_mean(logarithms: jax.Array) -> jax.Array:
     """Returns log(mean(exp(·))) over the members, axis 1."""
-    largest = jnp.max(logarithms, axis=1, keepdims=True)
+    # Held constant in derivatives, as in `losses.softmax_cross_entropy`: the result does not depend on it.
+    largest = lax.stop_gradient(jnp.max(logarithms, axis=1, keepdims=True))
     return jnp.log(jnp.mean(jnp.exp(logarithms - largest), axis=1)) + largest[:, 0]

@@ -12,7 +12,7 @@ import itertools
 import math
 import operator
 from collections.abc import Sequence
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import chex
 import jax
@@ -169,7 +169,7 @@ def forward(
         Logits `(n_outputs, n)`, and the residuals.
 
     Raises:
-        ValueError: precision "bfloat16" with float64 arrays.
+        ValueError: precision "bfloat16" with float64 arrays, or parameters of a network with blocks.
 
     Example:
         >>> import jax, jax.numpy as jnp, regjax
@@ -179,6 +179,7 @@ def forward(
         (1, 3)
     """
     chex.assert_rank(x, 2)
+    check_plain("params", params, "regjax.core.network.infer_logits takes those, with their config")
     check_precision(precision, x.dtype)
     masks = (None,) * len(params) if masks is None else masks
     f = ACTIVATIONS[activation].f
@@ -190,6 +191,26 @@ def forward(
         a = z if index == len(params) - 1 else f(z)
         layers.append(LayerResiduals(h, z, a))
     return a, Residuals(params, tuple(layers), masks)
+
+
+def check_plain(name: str, params: Sequence[Any], instead: str) -> None:
+    """Raises ValueError where parameters are of a network with blocks: a layer has more than w and b.
+
+    Args:
+        name: the argument, for the message.
+        params: one `Layer` per matrix of weights; a pair will do.
+        instead: what takes those of a network with blocks, for the message.
+
+    Raises:
+        ValueError: a layer has more parts than two.
+
+    Example:
+        >>> import regjax
+        >>> from regjax.core.mlp import check_plain
+        >>> check_plain("params", regjax.init_params(regjax.replicate_key(0), (2, 1)), "nothing")
+    """
+    if any(len(layer) != 2 for layer in params):
+        raise ValueError(f"{name} must be of a plain network, got those of one with blocks; {instead}")
 
 
 def backward(
@@ -212,6 +233,9 @@ def backward(
     Returns:
         Gradients like `params`; the gradient of the input, `(n_features, n)`; None (masks are data).
 
+    Raises:
+        ValueError: residuals of a network with blocks.
+
     Example:
         >>> import jax, jax.numpy as jnp, regjax
         >>> params = regjax.init_params(jax.random.key(0), (2, 4, 1))
@@ -220,6 +244,7 @@ def backward(
         >>> grads[0].w.shape, dx.shape
         ((4, 2), (2, 3))
     """
+    check_plain("residuals", residuals.params, "regjax.core.blocks.backward takes those, with their config")
     chex.assert_equal_shape([d_logits, residuals.layers[-1].z])
     derivative = ACTIVATIONS[activation].derivative
     grads: list[Layer] = []
@@ -262,7 +287,7 @@ def predict_proba(
 
     Raises:
         ValueError: an unknown loss, one that does not fit the number of outputs, or one of real targets: a
-            regression network has no probabilities.
+            regression network has no probabilities; parameters of a network with blocks.
 
     Example:
         >>> import jax, jax.numpy as jnp, regjax
@@ -312,7 +337,8 @@ def predict(
     each label, `(n_labels, n)`. Arguments as in `predict_proba`.
 
     Raises:
-        ValueError: an unknown loss, or one that does not fit the number of outputs.
+        ValueError: an unknown loss, or one that does not fit the number of outputs; parameters of a network
+            with blocks.
 
     Example:
         >>> import jax, jax.numpy as jnp, regjax

@@ -45,6 +45,9 @@ def infer_logits(params: Params, x: jax.Array, config: Config, loss: Loss) -> ja
         config: config of the network.
         loss: loss of the training, by which members are averaged.
 
+    Raises:
+        ValueError: parameters of a network with other blocks than the config's.
+
     Example:
         >>> import jax.numpy as jnp, regjax
         >>> from regjax.core.network import infer_logits, init_network
@@ -53,6 +56,7 @@ def infer_logits(params: Params, x: jax.Array, config: Config, loss: Loss) -> ja
         >>> infer_logits(params, jnp.ones((2, 5)), config, "sigmoid_cross_entropy").shape
         (1, 5)
     """
+    blocks.check_params(params, config)
     if config.is_plain:
         return forward(params, x, activation=config.activation, precision=config.precision)[0]
     return blocks.logits(params, x, loss, config=config)

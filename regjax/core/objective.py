@@ -190,6 +190,7 @@ def _forward(
     params: Params, data: Data, partners: Data | None, masks: Masks, config: Config
 ) -> tuple[jax.Array, Any]:
     """Returns the logits and residuals of the network of `mlp.py`, or of that of `blocks.py`."""
+    blocks.check_params(params, config)
     if masks.weights is not None:
         each = zip(params, masks.weights, strict=True)
         params = tuple(layer._replace(w=layer.w * mask) for layer, mask in each)

@@ -85,6 +85,7 @@ def learning_rate_at(step: ArrayLike, config: Config, hparams: HParams) -> jax.A
     """Returns the learning rate of a step: the traced peak times a schedule of static durations.
 
         cosine       end + (1 - end)·½·(1 + cos(π·(t - W)/(D - W)))
+        cyclic       the cosine and its warm-up at t mod D
         exponential  rate^((t - W)/D)
         warm-up      t/W before step W
 
@@ -95,14 +96,19 @@ def learning_rate_at(step: ArrayLike, config: Config, hparams: HParams) -> jax.A
         step: t.
         config: schedule, warmup_steps, decay_steps.
         hparams: learning_rate, end_fraction, decay_rate.
+
+    References:
+        Loshchilov & Hutter 2017, "SGDR: stochastic gradient descent with warm restarts", eq. 5.
     """
     peak = hparams.learning_rate
     if config.schedule == "constant" and not config.warmup_steps:
         return peak
     warmup, total = config.warmup_steps, config.schedule_steps
+    if config.schedule == "cyclic":
+        step = jnp.asarray(step, jnp.int32) % total
     after = jnp.asarray(step, peak.dtype) - warmup
     factor = jnp.ones_like(peak)
-    if config.schedule == "cosine":
+    if config.schedule in ("cosine", "cyclic"):
         cosine = jnp.asarray(optax.cosine_decay_schedule(1.0, total - warmup)(cast(int, after)), peak.dtype)
         factor = hparams.end_fraction + (1 - hparams.end_fraction) * cosine
     elif config.schedule == "exponential":

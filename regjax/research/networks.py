@@ -16,12 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from regjax.core.blocks import Block
 from regjax.core.checks import is_traced
 from regjax.core.config import Config
 from regjax.core.data import Data, check_data, hide_held_out
 from regjax.core.hparams import HParams, check_hparams
 from regjax.core.minibatches import weigh_classes
 from regjax.core.mlp import Layer, Params
+from regjax.core.mlp import check_plain as core_check_plain
 from regjax.core.settings import own_settings
 
 Tree = TypeVar("Tree")
@@ -93,6 +95,7 @@ def check_network(name: str, params: Any, config: Config) -> Params:
         >>> len(check_network("params", regjax.init_params(jax.random.key(0), (2, 4, 1)), config))
         2
     """
+    check_plain(name, params, config)
     sizes = config.layer_sizes
     wanted = [((after, before), (after, 1)) for before, after in itertools.pairwise(sizes)]
     found = [tuple(np.shape(array) for array in layer) for layer in params]
@@ -102,12 +105,33 @@ def check_network(name: str, params: Any, config: Config) -> Params:
     return tuple(Layer(*(_as_array(array, config.dtype) for array in layer)) for layer in params)
 
 
+def check_plain(name: str, params: Any, config: Config | None = None) -> None:
+    """Raises ValueError where a network has blocks, whose parameters a measure of weights does not know.
+
+    Args:
+        name: the argument, for the message.
+        params: one `Layer` per matrix of weights.
+        config: its config, or None.
+
+    Raises:
+        ValueError: parameters, or a config, of a network with blocks.
+
+    Example:
+        >>> import jax, regjax
+        >>> from regjax.research.networks import check_plain
+        >>> check_plain("params", regjax.init_params(jax.random.key(0), (2, 4, 1)))
+    """
+    core_check_plain(name, params, "this measure knows the weights and biases of plain networks alone")
+    if config is not None and not config.is_plain:
+        raise ValueError(f"config must be of a plain network for this measure, got {config.blocks}")
+
+
 def check_finite(name: str, params: Any) -> None:
     """Raises ValueError where a parameter is NaN or infinite; traced values pass unchecked.
 
     Args:
         name: the argument, for the message.
-        params: one `Layer` per matrix of weights, of any shape.
+        params: one `Layer` or `Block` per matrix of weights, of any shape.
 
     Raises:
         ValueError: a parameter is not finite: the network has diverged.
@@ -118,9 +142,11 @@ def check_finite(name: str, params: Any) -> None:
         >>> check_finite("params", regjax.init_params(jax.random.key(0), (2, 4, 1)))
     """
     for index, layer in enumerate(params):
-        for field, array in zip(("w", "b"), layer, strict=True):
-            if not is_traced(array) and not np.isfinite(array).all():
-                raise ValueError(f"{name} must be finite, got NaN or infinity in layer {index}, {field}")
+        named = layer._asdict() if isinstance(layer, Block) else dict(zip(("w", "b"), layer, strict=True))
+        for field, part in named.items():
+            for array in jax.tree.leaves(part):
+                if not is_traced(array) and not np.isfinite(array).all():
+                    raise ValueError(f"{name} must be finite, got NaN or infinity in layer {index}, {field}")
 
 
 def measured(params: Any, hparams: HParams, data: Data, config: Config, name: str = "params") -> Measured:

@@ -14,7 +14,7 @@ import numpy as np
 
 from regjax.core.mlp import Params
 from regjax.core.settings import own_settings
-from regjax.research.networks import check_finite
+from regjax.research.networks import check_finite, check_plain
 
 
 class Norms(NamedTuple):
@@ -40,7 +40,7 @@ def norms(params: Params) -> Norms:
         params: one `Layer` per matrix of weights, `(fan_out, fan_in)`.
 
     Raises:
-        ValueError: a parameter that is not finite.
+        ValueError: a parameter that is not finite, or a network with blocks.
 
     References:
         Neyshabur, Tomioka & Srebro 2015 (the path norm).
@@ -53,6 +53,7 @@ def norms(params: Params) -> Norms:
         >>> found.frobenius[0].item(), found.spectral[0].item(), found.path.item()
         (5.0, 4.0, 11.0)
     """
+    check_plain("params", params)
     check_finite("params", params)
     with own_settings("float64" if params[0].w.dtype == np.float64 else "float32"):
         return _norms(tuple(jnp.asarray(layer.w) for layer in params))
@@ -71,7 +72,7 @@ def path_norm(params: Params, power: int = 1) -> jax.Array:
         power: 1, or 2 as in Path-SGD.
 
     Raises:
-        ValueError: another power, or a parameter that is not finite.
+        ValueError: another power, a parameter that is not finite, or a network with blocks.
 
     References:
         Neyshabur, Tomioka & Srebro 2015; Neyshabur, Salakhutdinov & Srebro 2015 (power 2).
@@ -84,6 +85,7 @@ def path_norm(params: Params, power: int = 1) -> jax.Array:
     """
     if power not in (1, 2):
         raise ValueError(f"power must be 1 or 2, got {power!r}")
+    check_plain("params", params)
     check_finite("params", params)
     with own_settings("float64" if params[0].w.dtype == np.float64 else "float32"):
         return _path(tuple(jnp.asarray(layer.w) for layer in params), power)

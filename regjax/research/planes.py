@@ -16,7 +16,7 @@ import numpy as np
 from regjax.core.checks import is_traced
 from regjax.core.mlp import Layer, Params
 from regjax.core.settings import own_settings
-from regjax.research.networks import check_finite
+from regjax.research.networks import check_finite, check_plain
 
 # Networks whose sine of the angle at the first of them is below this lie on one line.
 COLLINEAR = 1e-3
@@ -53,7 +53,8 @@ def random_plane(key: jax.Array, params: Params, *, normalised: bool = True) -> 
             norm of all weights: a network with small weights in one layer then looks sharp.
 
     Raises:
-        ValueError: parameters that are not finite, or all weights 0: the plane would be a point.
+        ValueError: parameters that are not finite, or all weights 0: the plane would be a point; a network
+            with blocks.
 
     References:
         Li, Xu, Taylor, Studer & Goldstein 2018, §4.
@@ -65,6 +66,7 @@ def random_plane(key: jax.Array, params: Params, *, normalised: bool = True) -> 
         >>> plane.first[0].w.shape, plane.marks.tolist()
         ((4, 2), [[0.0, 0.0]])
     """
+    check_plain("params", params)
     check_finite("params", params)
     if not any(map(is_traced, jax.tree.leaves(params))) and not any(np.any(layer.w) for layer in params):
         raise ValueError(
@@ -89,7 +91,8 @@ def filter_normalised(direction: Params, params: Params) -> Params:
         params: the network, same shapes.
 
     Raises:
-        ValueError: other shapes, or a unit that the direction does not move, though it has weights.
+        ValueError: other shapes, a unit that the direction does not move, though it has weights, or a network
+            with blocks.
 
     References:
         Li, Xu, Taylor, Studer & Goldstein 2018, §4.
@@ -101,6 +104,8 @@ def filter_normalised(direction: Params, params: Params) -> Params:
         >>> filter_normalised(layer([0.0, 2.0]), layer([3.0, 4.0]))[0].w.tolist()
         [[0.0, 5.0]]
     """
+    for name, network in (("direction", direction), ("params", params)):
+        check_plain(name, network)
     shapes = [[np.shape(layer.w) for layer in network] for network in (direction, params)]
     if shapes[0] != shapes[1]:
         raise ValueError(f"direction must have weights of shapes {shapes[1]}, got {shapes[0]}")
@@ -125,7 +130,8 @@ def plane_through(one: Params, two: Params, three: Params) -> Plane:
         three: a third, same shapes.
 
     Raises:
-        ValueError: other shapes, numbers that are not finite, or three networks on one line.
+        ValueError: other shapes, numbers that are not finite, three networks on one line, or networks with
+            blocks.
 
     References:
         Garipov, Izmailov, Podoprikhin, Vetrov & Wilson 2018 (their figures of planes).
@@ -140,6 +146,7 @@ def plane_through(one: Params, two: Params, three: Params) -> Plane:
     """
     names = ("one", "two", "three")
     for name, network in zip(names, (one, two, three), strict=True):
+        check_plain(name, network)
         check_finite(name, network)
         shapes = [[np.shape(leaf) for leaf in jax.tree.leaves(other)] for other in (network, one)]
         if shapes[0] != shapes[1]:

@@ -26,8 +26,8 @@ from regjax.core.evaluate import measure
 from regjax.core.gradients import gradient
 from regjax.core.hparams import CARRIED, HParams, check_hparams, check_loss
 from regjax.core.minibatches import batches_per_epoch, make_batches, weigh_classes
-from regjax.core.mlp import Layer, Params
-from regjax.core.objective import resolve_loss
+from regjax.core.mlp import Params
+from regjax.core.objective import resolve_loss, with_statistics
 from regjax.core.optimizers import learning_rate_at, make_optimizer, update
 from regjax.core.settings import own_settings
 from regjax.core.train import Trained
@@ -69,7 +69,7 @@ def apply_mask(params: Params, mask: WeightMask) -> Params:
     shapes, wanted = [jnp.shape(part) for part in mask], [layer.w.shape for layer in params]
     if shapes != wanted:
         raise ValueError(f"mask must have the shapes of the weights, {wanted}, got {shapes}")
-    return tuple(Layer(w * part, b) for (w, b), part in zip(params, mask, strict=True))
+    return tuple(layer._replace(w=layer.w * part) for layer, part in zip(params, mask, strict=True))
 
 
 def prune(params: Params, mask: WeightMask, fraction: ArrayLike | Sequence[float]) -> WeightMask:
@@ -215,8 +215,11 @@ def _train(
         masks = drawn._replace(weights=factors)
         _, grads = gradient(params, hparams, batch, masks, partners, config=config, sizes=sizes)
         rate = learning_rate_at(i, config, hparams)
+        before = params
         params, opt_state = update(params, grads, opt_state, rate, config=config, hparams=hparams)
-        return constrain(params, hparams, rate, sizes.num_train), opt_state, order
+        params = constrain(params, hparams, rate, sizes.num_train)
+        params = with_statistics(params, before, batch, masks, partners, config=config)
+        return params, opt_state, order
 
     def record_and_run(carry: tuple, start: jax.Array) -> tuple:
         found = measure(key, carry[0], hparams, data, test, start, config=config)

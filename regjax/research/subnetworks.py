@@ -32,6 +32,7 @@ from regjax.core.mlp import Params, forward
 from regjax.core.objective import resolve_loss
 from regjax.core.settings import own_settings
 
+from .networks import check_plain
 from .predictions import from_observed, loss_of, observed, observed_and_loss
 
 # Numbers in an array of one step of the scan: a megabyte of float32, which stays in the cache.
@@ -160,6 +161,7 @@ def check_network(params: Params, data: Data, config: Config) -> Data:
     """
     if config.num_hidden == 0:
         raise ValueError(f"layer_sizes must have a hidden layer, got {config.layer_sizes}")
+    check_plain("params", params, config)
     sizes = tuple(layer.w.shape[::-1] for layer in params)
     if sizes != tuple(zip(config.layer_sizes[:-1], config.layer_sizes[1:], strict=True)):
         raise ValueError(f"params must have layer_sizes {config.layer_sizes}, got (fan_in, fan_out) {sizes}")

@@ -2,9 +2,11 @@ import itertools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from cases import slow_but
 
+import regjax
 from regjax.core import blocks, certificate, constraints, losses, mlp, objective, penalties
 from regjax.core.activations import ACTIVATIONS
 from regjax.core.certificate import certify
@@ -14,7 +16,6 @@ from regjax.core.mlp import Layer
 from regjax.core.penalties import PENALTIES
 
 
-@pytest.mark.bits  # less optimised, jax.grad's own softmax is not finite everywhere
 @pytest.mark.nightly
 @pytest.mark.slow
 def test_every_gradient_over_the_whole_product():
@@ -132,12 +133,60 @@ def test_a_proximal_step_in_the_wrong_direction_is_found(name, step, monkeypatch
 
 
 @pytest.mark.slow
-@pytest.mark.bits  # compiled as for users: with less optimisation XLA gives NaN where members are on
 @pytest.mark.parametrize("name", certificate.STRUCTURES)
 def test_blocks_are_certified_in_every_lane(name):
     rows = certify(activations=(), losses=("softmax_cross_entropy",), structures=(name,))
     assert [row.term for row in rows if row.term in certificate.STRUCTURES] == [name]
     assert [row for row in rows if not row.ok] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_central_differences_hold_over_seeds_where_gradients_are_small(scale, monkeypatch):
+    """With sigmoid, gradients in the inputs are small: rounding of the cost hides them at a step of 1e-6."""
+    drawn = certificate._random_params
+    monkeypatch.setattr(
+        certificate,
+        "_random_params",
+        lambda config, rng: jax.tree.map(lambda leaf: scale * leaf, drawn(config, rng)),
+    )
+    options = certificate.STRUCTURES["members"]
+    config = regjax.Config(layer_sizes=(3, 5, 5, 1), activation="sigmoid", dtype="float64", **options)
+    losses = ("sigmoid_cross_entropy", "softmax_cross_entropy", "squared_error")
+    worst = np.zeros(2)
+    for seed in range(20):
+        found = certificate._errors_of(config, losses, np.random.default_rng(seed))
+        for errors in found.values():
+            worst = np.maximum(worst, np.max(list(errors.values()), axis=0))
+    assert worst[0] <= certificate.BOUND
+    assert worst[1] <= certificate.CENTRAL_BOUND / 10
+
+
+@pytest.mark.parametrize(
+    ("f", "slope"),
+    [
+        (jnp.exp, 1.0),
+        (lambda t: 1e6 + jnp.sin(t), 1.0),  # rounding
+        (lambda t: jnp.sin(300 * t), 300.0),  # truncation
+        (lambda t: t + jnp.abs(t - 1e-5), 0.0),  # a kink nearby
+        (lambda t: 2 * t + jnp.where(jnp.abs(t) > 1e-3, jnp.nan, 0.0), 2.0),  # no number far away
+    ],
+    ids=["smooth", "large", "curved", "kink", "nan"],
+)
+def test_a_slope_by_differences_is_right_where_one_step_is_not(f, slope, x64):
+    assert abs(float(certificate.slope_at_zero(f)) - slope) <= 1e-6 * max(1, slope)
+
+
+def test_differences_lose_less_than_half_of_the_digits(x64):
+    """Central differences of one step have 1e-11 at best, at a step of 6e-6."""
+    found = [
+        float(certificate.slope_at_zero(lambda t, at=at: jnp.exp(t + at))) for at in np.linspace(-1, 1, 9)
+    ]
+    np.testing.assert_allclose(found, np.exp(np.linspace(-1, 1, 9)), rtol=2e-12)
+
+
+def test_a_slope_of_no_numbers_is_none(x64):
+    assert jnp.isnan(certificate.slope_at_zero(lambda t: t * jnp.nan))
 
 
 def test_a_slip_in_a_block_is_found(monkeypatch):

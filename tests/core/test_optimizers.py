@@ -81,3 +81,19 @@ def test_schedules_are_optaxs(schedule, warmup):
     for step in (0, 1, 4, 5, 6, 20, 39, 40, 60):
         found = float(learning_rate_at(step, config, hparams))
         assert found == pytest.approx(float(reference(step)), rel=1e-6, abs=1e-9), step
+
+
+@pytest.mark.parametrize("warmup", [0, 3])
+def test_a_cyclic_schedule_is_optaxs_with_warm_restarts(warmup):
+    config = regjax.Config(schedule="cyclic", warmup_steps=warmup, decay_steps=10)
+    hparams = check_hparams(config, HParams(0.3, end_fraction=0.1))
+    cycle = {"init_value": 0.0, "peak_value": 0.3, "warmup_steps": warmup, "decay_steps": 10}
+    reference = optax.sgdr_schedule([cycle | {"end_value": 0.03}] * 3)
+    for step in range(30):
+        found = float(learning_rate_at(step, config, hparams))
+        assert found == pytest.approx(float(reference(step)), rel=1e-6, abs=1e-9), step
+    # The first cycle is the cosine, to the bit, and every other one is the first.
+    cosine = dataclasses.replace(config, schedule="cosine")
+    for step in range(10):
+        first = learning_rate_at(step, cosine, hparams)
+        assert {float(learning_rate_at(step + 10 * c, config, hparams)) for c in range(4)} == {float(first)}

@@ -3,8 +3,11 @@
 import jax
 import numpy as np
 import pytest
+from stores import assert_same_table, run, stop_after
+from sweeps import assert_same
 
 import regjax
+from regjax.engine import pace, scheduler
 from regjax.engine.replay import replay
 from regjax.sklearn.fitted import as_pipeline
 from regjax.store.store import Store
@@ -86,3 +89,44 @@ def test_blocks_are_axes_of_a_grid(tmp_path):
     assert [tuple(map(str, row)) for row in rows] == [
         ("layer", "1"), ("layer", "3"), ("none", "1"), ("none", "3"),
     ]  # fmt: skip
+
+
+INTERRUPTED = {
+    "norm batch": {"norm": "batch"},
+    "embedding piecewise": {"embedding": "piecewise", "embedding_size": 3},
+    "members": {"members": 2},
+    "all": {"norm": "batch", "residual": True, "embedding": "periodic", "embedding_size": 2, "members": 2},
+}
+
+
+@pytest.mark.bits
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize("own", INTERRUPTED)
+def test_an_interrupted_sweep_of_networks_with_blocks_goes_on_to_the_bit(own, tmp_path, monkeypatch):
+    """Running statistics, edges, factors, frequencies and the optimizer's state are in a checkpoint."""
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)  # a record per task
+    config = {
+        "hidden": (4, 4), "num_steps": 40, "eval_every": 10, "metrics": ("accuracy",), "optimizer": "adamw",
+        "batch_size": 16, **INTERRUPTED[own],
+    }  # fmt: skip
+    grid = {"l2": [0, 0.1, 1], "keep_prob": 0.9, "learning_rate": 0.02, "ema_decay": 0.5}
+    plain = run(config=config, grid=grid)
+    path = tmp_path / "runs.sqlite"
+    monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
+    for moment in (2, 3):
+        with pytest.raises(KeyboardInterrupt):
+            run(path, config=config, grid=grid, progress=stop_after(moment))
+    with Store(path) as store:
+        ((count, first),) = store.query("SELECT count(*), min(step) FROM checkpoints")
+        assert count > 0
+        assert first > 0
+    resumed = run(path, config=config, grid=grid)
+    assert_same(plain, resumed)
+    assert_same_table(plain, resumed)
+    for row in (0, len(plain) - 1):
+        for one, other in zip(
+            jax.tree.leaves(plain.params(row)), jax.tree.leaves(resumed.params(row)), strict=True
+        ):
+            np.testing.assert_array_equal(one, other)
+    if config.get("norm") == "batch":  # statistics have left their start
+        assert np.abs(plain.params(0)[0].norm.mean).max() > 0

@@ -65,8 +65,11 @@ CASES = {
         {"real": True, "lanes": 2},
         Tile(16, 2, 1),
     ),
-    "one network alone, two classes, one layer": (
-        {"layer_sizes": (2, 1)}, {"input_keep_prob": 0.5}, {"slots": 1, "lanes": 1}, Tile(32, 1, 1)
+    "one network alone, two classes, one layer, cycles of the learning rate": (
+        {"layer_sizes": (2, 1), "schedule": "cyclic", "decay_steps": 3},
+        {"input_keep_prob": 0.5},
+        {"slots": 1, "lanes": 1},
+        Tile(32, 1, 1),
     ),
 }  # fmt: skip
 

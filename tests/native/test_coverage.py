@@ -16,6 +16,7 @@ FOLDER = Path(coverage.__file__).parent
     [
         ({}, (), True),
         ({"dtype": "float64", "optimizer": "adamw", "schedule": "cosine"}, ("keep_prob", "patience"), True),
+        ({"schedule": "cyclic", "decay_steps": 10}, (), False),
         ({"activation": "tanh", "class_weight": "balanced", "batch_size": 8}, ("input_keep_prob",), True),
         ({"precision": "high"}, (), True),
         ({"precision": "bfloat16"}, (), False),
