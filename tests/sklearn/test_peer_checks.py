@@ -4,6 +4,7 @@ What scikit-learn itself lists as failing for its own classes, and the settings 
 are read from its lists. Left out are the checks of the array API, whose packages are optional.
 """
 
+import functools
 from typing import Any
 from unittest import mock
 
@@ -63,8 +64,10 @@ def checks_of(estimators: list[Any]) -> Any:
             estimators, expected_failed_checks=expected_failures, xfail_strict=False
         )
     names, checks = made.args
-    checks = [each for each in checks if "array_api" not in repr(each)]
-    return pytest.mark.parametrize(names, checks, **made.kwargs)
+    # An estimator takes scikit-learn a millisecond to print, and is that of dozens of checks.
+    checks = [each for each in checks if "array_api" not in repr(getattr(each, "values", each)[1])]
+    ids = functools.cache(made.kwargs["ids"])
+    return pytest.mark.parametrize(names, checks, **made.kwargs | {"ids": ids})
 
 
 @pytest.mark.sampled(11)
