@@ -30,7 +30,7 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 # Bytes of a process above which it drops its programs even within a file of tests.
-MOST_MEMORY = 1_200_000_000
+MOST_MEMORY = 1_600_000_000
 # How XLA compiles on the CPU where no bits are compared, beside LLVM's optimiser off: by the older emitters,
 # and each program in one piece. Together they halve what compiling takes.
 QUICKLY = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_parallel_codegen_split_count": 1}

@@ -237,11 +237,11 @@ def test_a_run_prints_and_writes_every_figure(tmp_path, capsys):
 
 
 def test_a_run_beside_a_sweep(tmp_path):
-    words = ["--counts", "16", "1", "--seconds", "0.01", "--repeats", "1", "--out", str(tmp_path / "r.json")]
+    words = ["--counts", "2", "1", "--seconds", "0.01", "--repeats", "1", "--out", str(tmp_path / "r.json")]
     assert step.main([EXAMPLE, *words]) == 0
     cells = json.loads((tmp_path / "r.json").read_text())["cells"]
     names = ["yours", "regjax.core", "regjax"]
-    assert [(c["networks"], c["name"]) for c in cells] == [(n, name) for n in (1, 16) for name in names]
+    assert [(c["networks"], c["name"]) for c in cells] == [(n, name) for n in (1, 2) for name in names]
     assert cells[2]["call_us"] is cells[2]["temp_bytes"] is None
 
 

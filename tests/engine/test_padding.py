@@ -77,7 +77,7 @@ def swept(monkeypatch, config, grid=GRID, *, pads=True, **options):
 
 
 @pytest.mark.slow
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("config", "on"),
     [
