@@ -48,7 +48,7 @@ def _is_params(node: Any) -> bool:
     return isinstance(node, tuple) and bool(node) and all(isinstance(layer, Layer) for layer in node)
 
 
-def _fitted(leaf: Any, shape: tuple[int, int]) -> np.ndarray:
+def _fitted(leaf: Any, shape: tuple[int, int]) -> Any:
     """Returns an array `(…, rows, columns)` cut or padded to `(…, *shape)`."""
     own = np.asarray(leaf)[..., : shape[0], : shape[1]]
     rows, columns = (wanted - found for wanted, found in zip(shape, own.shape[-2:], strict=True))

@@ -67,7 +67,7 @@ def checks_of(estimators: list[Any]) -> Any:
     # An estimator takes scikit-learn a millisecond to print, and is that of dozens of checks.
     checks = [each for each in checks if "array_api" not in repr(getattr(each, "values", each)[1])]
     ids = functools.cache(made.kwargs["ids"])
-    return pytest.mark.parametrize(names, checks, **made.kwargs | {"ids": ids})
+    return pytest.mark.parametrize(names, checks, **{**made.kwargs, "ids": ids})
 
 
 @pytest.mark.sampled(11)
