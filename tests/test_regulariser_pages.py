@@ -110,7 +110,7 @@ def test_the_pictures_are_drawn_by_the_script(tmp_path, monkeypatch):
 # -- formulas ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(3)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_formula_holds_for_the_function_that_training_calls(name):

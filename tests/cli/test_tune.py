@@ -84,7 +84,7 @@ def test_a_file_says_the_whole_space(table, tmp_path):
         assert 0.5 < finalist["keep_prob"] < 0.9
 
 
-@pytest.mark.sampled(10)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -308,7 +308,7 @@ def test_report_of_a_store(store, tmp_path, capsys):
     assert "logistic regression" not in out.read_text()
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

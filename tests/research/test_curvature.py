@@ -62,7 +62,7 @@ def dense(params, hparams, data, config):
     return jax.jit(jax.hessian(lambda vector: objective(unravel(vector), hparams, data, config)))(flat)
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("activation", get_args(Activation))
 def test_the_hessian_is_that_of_two_automatic_derivatives(activation, x64):
     config, params, data = small(activation)

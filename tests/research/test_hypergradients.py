@@ -60,7 +60,7 @@ def case(name, value, optimizer, others, fields):
     return config_of(optimizer=optimizer, **fields), hparams
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("name", "value", "optimizer", "others", "fields"), SMOOTH, ids=lambda v: str(v)[:20]
 )

@@ -40,7 +40,7 @@ def integral(f, m, s):
     return integrate.quad(density, -12, 12, points=points, limit=500, epsabs=1e-14, epsrel=1e-13)[0]
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("sizes", "loss", "scale"),
     [((2, 9, 1), "auto", 2.0), ((2, 5, 4, 1), "auto", 3.0), ((2, 9, 2), "multilabel_cross_entropy", 2.0),
@@ -119,7 +119,7 @@ def test_dropconnect_per_matrix_is_dropout_on_the_last_layer(x64):
         np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("call", "value", "sizes", "loss", "words"),
     [

@@ -69,7 +69,7 @@ def test_a_wrong_label_keeps_its_probability_in_float32():
     assert from_observed(q, y, "sigmoid_cross_entropy").item() == 1
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("loss", LABELS)
 def test_the_variance_term_is_half_the_curvature(loss, x64):
     z, y = case(loss)

@@ -34,7 +34,7 @@ THETA = {
 }
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("segment", [None, 1, 5, 23, 100])
 @pytest.mark.parametrize("fields", [{}, {"optimizer": "adam", "batch_size": 32}], ids=["sgd", "adam"])
 def test_it_agrees_with_forward_mode(segment, fields):

@@ -72,7 +72,7 @@ CASES = [
 ]
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("sizes", "loss", "keep_prob", "activation"), CASES)
 def test_it_is_the_sum_over_all_masks(sizes, loss, keep_prob, activation, x64):
     config, params, data = network(sizes, loss, activation=activation)

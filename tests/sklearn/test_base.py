@@ -452,7 +452,7 @@ BAD_CALLS = [
 ]
 
 
-@pytest.mark.sampled(27)
+@pytest.mark.sampled(9)
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("peer", "ours", "name", "call"), BAD_CALLS)

@@ -20,7 +20,7 @@ from regjax.sklearn.encoder import TableEncoder
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-@pytest.mark.sampled(50)
+@pytest.mark.sampled(20)
 @parametrize_with_checks([TableEncoder(), TableEncoder(standardize=False, dtype="float32")])
 def test_scikit_learns_checks(estimator, check):
     check(estimator)

@@ -70,13 +70,13 @@ def checks_of(estimators: list[Any]) -> Any:
     return pytest.mark.parametrize(names, checks, **{**made.kwargs, "ids": ids})
 
 
-@pytest.mark.sampled(11)
+@pytest.mark.sampled(6)
 @checks_of(as_scikit_learn_checks(RegMLPClassifier) + as_scikit_learn_checks(RegMLPRegressor))
 def test_estimators(estimator, check):
     check(estimator)
 
 
-@pytest.mark.sampled(28)
+@pytest.mark.sampled(10)
 @checks_of([
     estimator
     for ours in (RegGridSearchCV, RegRandomizedSearchCV, RegHalvingGridSearchCV, RegHalvingRandomSearchCV)

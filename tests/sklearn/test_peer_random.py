@@ -106,7 +106,7 @@ def programs():
         yield pytest.param(number, marks=marks)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("number", programs())
 def test_a_random_program_does_what_it_does_in_scikit_learn(number):

@@ -37,7 +37,7 @@ def core_objective(network, problem, y, weights, vector):
         return float(value), np.concatenate([np.asarray(part) for part in parts])
 
 
-@pytest.mark.sampled(15)
+@pytest.mark.sampled(6)
 @pytest.mark.slow
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("output", ["identity", "exp", "logistic", "softmax", "several labels"])
