@@ -14,6 +14,7 @@ from surface import CORE_MODULES
 import regjax
 import regjax.research
 from regjax.core import blocks, evaluate, network, objective, penalties
+from regjax.core.certificate import STRUCTURES
 from regjax.core.dropout import Masks
 from regjax.research import (
     curvature,
@@ -32,16 +33,9 @@ from regjax.research import (
 pytestmark = pytest.mark.slow
 
 KEY, H = regjax.replicate_key(0), regjax.HParams(l2=0.1)
-OWN = {
-    "plain": {},
-    "norm layer": {"norm": "layer"},
-    "norm batch": {"norm": "batch"},
-    "residual": {"residual": True},
-    "embedding periodic": {"embedding": "periodic", "embedding_size": 2},
-    "embedding piecewise": {"embedding": "piecewise", "embedding_size": 3},
-    "members": {"members": 2},
-    "all": {"norm": "batch", "residual": True, "embedding": "piecewise", "embedding_size": 3, "members": 2},
-}
+# All blocks at once have bins here, which need data, in place of the certificate's frequencies.
+BINS = {"embedding": "piecewise", "embedding_size": 3}
+OWN = {"plain": {}} | STRUCTURES | {"all blocks": STRUCTURES["all blocks"] | BINS}
 # Names of arguments that are parameters, or made of them.
 TAKEN = {"params", "networks", "residuals", "start", "plane", "one", "whole"}
 MODULES = [
@@ -198,7 +192,7 @@ def test_every_function_of_parameters_is_here():
 
 
 @pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("own", ["residual", "all"])
+@pytest.mark.parametrize("own", ["residual", "all blocks"])
 def test_it_works_with_blocks_or_says_what_does(call, own):
     function, message = CALLS[call]
     config, data = config_of(own), samples()

@@ -27,6 +27,7 @@ from regjax.data.schema import Schema
 from regjax.data.splits import Splits
 from regjax.study.configuration import NAMES, as_hparams, value_of
 from regjax.study.design import Design
+from regjax.study.provenance import sizes_in_words
 from regjax.study.words import as_cell
 
 # Columns of a row whose values its configuration decides.
@@ -240,7 +241,7 @@ def asked_columns(design: Design) -> Callable[[int], tuple[Any, ...]]:
         own = {name: getattr(config, name) for name in NAMES if hasattr(config, name)}
         own["hidden"] = config.layer_sizes[1:-1]
         values = (own[name] if name in own else value_of(configuration, name) for name in NAMES)
-        sizes = "-".join(map(str, config.layer_sizes))
+        sizes = sizes_in_words(config.layer_sizes)
         return (*map(as_cell, values), sizes, config.num_steps, config.eval_every)
 
     return columns

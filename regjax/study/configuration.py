@@ -24,11 +24,8 @@ EXACT = 12
 # Value of a field of Config that the grid does not name: the Config of the sweep has it.
 UNSET = "unset"
 # Fields of Config that may be axes; `hidden` stands for layer_sizes[1:-1].
-CONFIG_AXES = (
-    "hidden", "activation", "optimizer", "batch_size", "init", "norm", "embedding", "members",
-)  # fmt: skip
-# Those of them that were added later.
-LATER_AXES = ("norm", "embedding", "members")
+LATER_AXES = ("norm", "embedding", "members")  # added later
+CONFIG_AXES = ("hidden", "activation", "optimizer", "batch_size", "init", *LATER_AXES)
 NAMES = (*HParams._fields, *CONFIG_AXES)
 # Names in other libraries, for suggestions.
 ELSEWHERE = {

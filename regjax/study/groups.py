@@ -22,6 +22,7 @@ from regjax.core.hparams import ABSENT, CHEAP, switched_on
 from regjax.native.coverage import covers
 from regjax.study.design import Design
 from regjax.study.padding import Sized, may_be_padded, shared_sizes
+from regjax.study.provenance import sizes_from_words, sizes_in_words
 from regjax.study.records import num_params
 
 # What trains the networks of a group: "xla" is no kernel on a GPU either.
@@ -298,7 +299,7 @@ def shapes_of(groups: Sequence[Group]) -> str:
         [
             SHARED if group.shared else APART,
             *(["native"] if group.kernel == "native" else []),
-            *([PADDED + "-".join(map(str, group.padded_to))] if group.padded_to else []),
+            *([PADDED + sizes_in_words(group.padded_to)] if group.padded_to else []),
         ]
         for group in groups
     ]
@@ -322,7 +323,7 @@ def with_shapes(groups: Sequence[Group], shapes: str) -> tuple[Group, ...]:
 
 def _padded_of(words: Sequence[str]) -> tuple[int, ...]:
     said = next((word.removeprefix(PADDED) for word in words if word.startswith(PADDED)), "")
-    return tuple(map(int, said.split("-"))) if said else ()
+    return sizes_from_words(said)
 
 
 def chunk_lanes(config: Config, num_samples: int, backend: str = "cpu", own_inputs: int = 0) -> int:

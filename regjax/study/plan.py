@@ -28,6 +28,7 @@ from regjax.study.groups import (
     with_shapes,
 )
 from regjax.study.notebook import card
+from regjax.study.provenance import sizes_in_words
 from regjax.study.questions import Questions
 from regjax.study.records import num_params, num_records
 from regjax.study.words import duration
@@ -112,7 +113,7 @@ class Plan:
                 f"chunks of {group.slots} × {group.lanes} lanes"
                 + (" that share batches and random bits in each slot" if group.shared else "")
                 + (", native kernel" if group.kernel == "native" else "")
-                + (f", padded to {_sizes(group.padded_to)}" if group.padded_to else "")
+                + (f", padded to {sizes_in_words(group.padded_to)}" if group.padded_to else "")
             )
         free = "" if self.available is None else f" of {_size(self.available)} free"
         lines.append(f"memory: {_size(sum(self.memory.values()))}{free} ({_parts(self.memory)})")
@@ -143,11 +144,7 @@ def _what(group: Group) -> str:
     config = group.config
     batch = "full batch" if config.batch_size is None else f"batch {config.batch_size}"
     on = ", ".join(group.on) or "no more than l2 and l1 on"
-    return f"{_sizes(config.layer_sizes)}, {config.optimizer}, {batch}, {on}"
-
-
-def _sizes(layer_sizes: tuple[int, ...]) -> str:
-    return "-".join(map(str, layer_sizes))
+    return f"{sizes_in_words(config.layer_sizes)}, {config.optimizer}, {batch}, {on}"
 
 
 def make_plan(

@@ -53,6 +53,16 @@ def processor() -> str:
     return " ".join(word for word in words if word)
 
 
+def sizes_in_words(layer_sizes: tuple[int, ...]) -> str:
+    """Returns layer sizes as plans, provenances and stored shapes say them: "2-16-1"; "" for ()."""
+    return "-".join(map(str, layer_sizes))
+
+
+def sizes_from_words(words: str) -> tuple[int, ...]:
+    """Returns the layer sizes that `sizes_in_words` gave."""
+    return tuple(map(int, words.split("-"))) if words else ()
+
+
 @functools.cache
 def provenance(
     slots: int,
@@ -82,7 +92,7 @@ def provenance(
     found |= {"on": ", ".join(on)} if on else {}
     found |= {} if loop == "plain" else {"loop": loop}
     found |= {"kernel": built} if built else {}
-    found |= {"padded": "-".join(map(str, padded_to))} if padded_to else {}
+    found |= {"padded": sizes_in_words(padded_to)} if padded_to else {}
     found |= {"XLA_FLAGS": flags} if flags else {}
     return json.dumps(found, sort_keys=True, ensure_ascii=False)
 
@@ -115,8 +125,7 @@ def padded_of(how: str) -> tuple[int, ...]:
         >>> padded_of('{"chunk": "1×8", "padded": "2-16-1"}')
         (2, 16, 1)
     """
-    sizes = json.loads(how).get("padded", "")
-    return tuple(map(int, sizes.split("-"))) if sizes else ()
+    return sizes_from_words(json.loads(how).get("padded", ""))
 
 
 @functools.lru_cache(maxsize=1024)

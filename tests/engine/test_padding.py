@@ -28,6 +28,14 @@ HIDDEN = [(9,), (4,), (5, 6), (7, 3)]
 GRID = regjax.grid(hidden=HIDDEN, l2=[0.0, 1.0])
 
 
+@pytest.fixture
+def short_tasks(monkeypatch):
+    """XLA trains in tasks of one record, each of which is reported: many moments to stop at."""
+    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)
+    monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
+    monkeypatch.setenv("REGJAX_KERNEL", "xla")
+
+
 def params_of(sizes, leading=()):
     rng = np.random.default_rng(0)
     shapes = [((*leading, b, a), (*leading, b, 1)) for a, b in itertools.pairwise(sizes)]
@@ -112,10 +120,8 @@ def test_padded_networks_are_those_of_their_own_programs(config, on, monkeypatch
 
 @pytest.mark.slow
 @pytest.mark.bits
-def test_a_padded_sweep_is_resumed_and_replayed_to_the_bit(tmp_path, monkeypatch):
-    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)  # a record per task
-    monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
-    monkeypatch.setenv("REGJAX_KERNEL", "xla")
+@pytest.mark.usefixtures("short_tasks")
+def test_a_padded_sweep_is_resumed_and_replayed_to_the_bit(tmp_path):
     config = {"num_steps": 60, "eval_every": 20, "optimizer": "adam"}
     path = tmp_path / "runs.sqlite"
     whole = run(config=config, grid=GRID)
@@ -133,11 +139,9 @@ def test_a_padded_sweep_is_resumed_and_replayed_to_the_bit(tmp_path, monkeypatch
 
 @pytest.mark.slow
 @pytest.mark.bits
-def test_a_checkpoint_of_another_program_is_not_gone_on_with(tmp_path, monkeypatch):
+@pytest.mark.usefixtures("short_tasks")
+def test_a_checkpoint_of_another_program_is_not_gone_on_with(tmp_path):
     """Where a plan pads otherwise, a row begins anew and has the bits of that plan."""
-    monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)  # a record per task
-    monkeypatch.setattr(scheduler, "REPORT_SECONDS", 0)
-    monkeypatch.setenv("REGJAX_KERNEL", "xla")
     config, path = {"num_steps": 60, "eval_every": 20}, tmp_path / "runs.sqlite"
     padding, plain = (regjax.grid(hidden=[(4,), other], l2=[0.0, 1.0]) for other in ((9,), (5, 6)))
     with pytest.raises(KeyboardInterrupt):
