@@ -533,13 +533,16 @@ def test_records_of_more_samples_than_the_cache_holds(kernel):
         np.testing.assert_allclose(found[name], values, rtol=0, atol=1e-3 if "accuracy" in name else 1e-5)
 
 
-@pytest.mark.parametrize(("layer", "leaf"), [(0, "w"), (1, "b")])
-def test_records_of_networks_that_diverged_are_none(layer, leaf, kernel):
+@pytest.mark.parametrize(
+    ("layer", "leaf", "value"),
+    [(0, "w", np.nan), (1, "b", np.nan), (0, "b", -np.inf)],  # the last is hidden by relu: logits are finite
+)
+def test_records_of_networks_that_diverged_are_none(layer, leaf, value, kernel):
     kernel()
     config = regjax.Config(layer_sizes=(2, 6, 1), num_steps=STEPS)
     chunk = make_chunk(config, 1, 2)
     params = jax.tree.map(np.copy, chunk.states.params)
-    getattr(params[layer], leaf)[0, 1, 0, 0] = np.nan
+    getattr(params[layer], leaf)[0, 1, 0, 0] = value
     replicates = seen_by(chunk, np.random.default_rng(0))
     hparams = penalised(chunk)
     found = module.measure_native(replicates, hparams, params, config=config)
