@@ -67,7 +67,6 @@ TESTED_IN = {
     "data.ties": "data/test_splits.py",
     "engine.replicates": "engine/test_lanes.py",
     "engine.confirming": "engine/test_tune.py",
-    "engine.connecting": "engine/test_cluster.py",
     "engine.searching": "engine/test_tune.py",
     "engine.remote": "engine/test_cluster.py",
     "engine.signals": "engine/test_checkpoints.py",

@@ -16,9 +16,19 @@ if TYPE_CHECKING:
     from distributed import Client
 
 PREFIX = "dask://"
-# Dask looks at a worker some time after its death, 15 s by default, and where it is dead again by then, its
-# nanny is stopped for good: a worker that dies twice would not come back.
-NO_LOSS = {"distributed.deploy.lost-worker-timeout": "1 day"}
+# What Dask is told for workers of this machine, which share its cores with all that Dask does there.
+LOCAL = {
+    # Dask looks at a worker some time after its death, 15 s by default, and where it is dead again by then,
+    # its nanny is stopped for good: a worker that dies twice would not come back.
+    "distributed.deploy.lost-worker-timeout": "1 day",
+    # Each process looks 50 times a second whether its own loop answers, and each worker 100 times at what its
+    # threads do: a tenth of a core, for a host and one worker that have nothing to do.
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.worker.profile.interval": "100ms",
+    # Dask's own value, 64 KiB, has every array of a task given back to the system and fetched from it anew.
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**28,
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 2**25,
+}
 
 
 @contextlib.contextmanager
@@ -77,7 +87,7 @@ def connected(executor: Any) -> Iterator[Cluster]:
             if kind == "local":
                 if not count.isdigit() or int(count) < 1:
                     raise ValueError(f"executor must be dask://local:N with N from 1, got {shown(executor)}")
-                stack.enter_context(dask.config.set(NO_LOSS))
+                stack.enter_context(dask.config.set(LOCAL))
                 local = LocalCluster(n_workers=int(count), threads_per_worker=1, dashboard_address=":0")
                 client = stack.enter_context(Client(stack.enter_context(local), set_as_default=False))
             else:

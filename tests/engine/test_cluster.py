@@ -23,7 +23,7 @@ from regjax.cli import terminal
 from regjax.engine import cluster as clusters
 from regjax.engine import pace, scheduler
 from regjax.engine.cluster import Cluster, WorkersKilledError
-from regjax.engine.connecting import NO_LOSS, PREFIX, connected, is_dask, within
+from regjax.engine.connecting import LOCAL, PREFIX, connected, is_dask, within
 from regjax.store.store import Store
 
 dask = pytest.importorskip("dask")
@@ -42,8 +42,11 @@ GRID = {"l2": [0, 0.1, 1], "keep_prob": [1, 0.9], "learning_rate": [0.1, 1e30]}
 @pytest.fixture(scope="module")
 def cluster():
     """A scheduler and two worker processes, which nannies start again where they die."""
-    local = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
-    with dask.config.set(NO_LOSS), local, distributed.Client(local, set_as_default=False) as client:
+    with (
+        dask.config.set(LOCAL),
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as local,
+        distributed.Client(local, set_as_default=False) as client,
+    ):
         client.wait_for_workers(2)
         yield client
 
@@ -359,22 +362,6 @@ def test_what_is_dask_and_what_is_not(cluster):
         assert found.link.endswith("/status")
 
 
-@pytest.mark.parametrize(
-    ("executor", "error", "words"),
-    [
-        ("dask://127.0.0.1:9", OSError, "no Dask scheduler answers at tcp://127.0.0.1:9 in 5 s"),
-        ("dask://local:0", ValueError, "dask://local:N with N from 1, got 'dask://local:0'"),
-        ("dask://local:many", ValueError, "dask://local:N with N from 1"),
-        ("dask://local:1?fast", ValueError, "executor must have no words but .mixed"),
-        ("dask://no-file.json", ValueError, "dask://FILE with a scheduler file that exists"),
-    ],
-)
-def test_an_address_that_is_none_is_one_line(executor, error, words):
-    with pytest.raises(error, match=words) as said:
-        run(config=CONFIG, grid=GRID, executor=executor)
-    assert "\n" not in str(said.value)
-
-
 def test_a_design_that_cannot_travel_is_one_line(cluster, monkeypatch):
     class Stuck(clusters.Held):
         def __reduce__(self):
@@ -395,7 +382,7 @@ def test_no_bit_depends_on_the_number_of_workers(native, workers):
 @pytest.mark.nightly
 def test_a_worker_that_is_cut_off_is_taken_for_dead(plain):
     # It keeps its connection and says nothing: as after a cable is pulled out, or a machine stands still.
-    settings = NO_LOSS | {"distributed.scheduler.worker-ttl": "4s"}
+    settings = LOCAL | {"distributed.scheduler.worker-ttl": "4s"}
     silent = []
 
     def cut(local):

@@ -1,0 +1,55 @@
+"""Connecting with a Dask cluster: its address, and what Dask is told for workers of this machine."""
+
+import os
+from pathlib import Path
+
+import pytest
+from stores import run
+
+from regjax.engine.connecting import LOCAL, connected
+
+dask = pytest.importorskip("dask")
+pytest.importorskip("distributed")
+yaml = pytest.importorskip("yaml")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.bits,  # for the processes of workers compile as for users
+    pytest.mark.cpu("worker processes on one machine share its only accelerator"),
+]
+PAGE = Path(__file__).parents[2] / "docs" / "guides" / "machines.md"
+
+
+@pytest.mark.parametrize(
+    ("executor", "error", "words"),
+    [
+        ("dask://127.0.0.1:9", OSError, "no Dask scheduler answers at tcp://127.0.0.1:9 in 5 s"),
+        ("dask://local:0", ValueError, "dask://local:N with N from 1, got 'dask://local:0'"),
+        ("dask://local:many", ValueError, "dask://local:N with N from 1"),
+        ("dask://local:1?fast", ValueError, "executor must have no words but .mixed"),
+        ("dask://no-file.json", ValueError, "dask://FILE with a scheduler file that exists"),
+    ],
+)
+def test_an_address_that_is_none_is_one_line(executor, error, words):
+    with pytest.raises(error, match=words) as said:
+        run(executor=executor)
+    assert "\n" not in str(said.value)
+
+
+def test_the_page_has_the_settings_for_workers_of_ones_own():
+    found = yaml.safe_load(PAGE.read_text().partition("```yaml\n")[2].partition("```")[0])
+    wanted = {name: value for name, value in LOCAL.items() if "lost-worker" not in name}
+    assert _flat(found) == wanted
+
+
+def _flat(settings, before=()):
+    if not isinstance(settings, dict):
+        return {".".join(before): settings}
+    return {key: v for name, of in settings.items() for key, v in _flat(of, (*before, name)).items()}
+
+
+def test_workers_of_this_machine_have_the_settings():
+    with connected("dask://local:1") as cluster:
+        [trim] = cluster.client.run(os.getenv, "MALLOC_TRIM_THRESHOLD_").values()
+        [every] = cluster.client.run(dask.config.get, "distributed.worker.profile.interval").values()
+    assert (trim, every) == (str(2**28), "100ms")
