@@ -117,7 +117,8 @@ def resolve(path: str | None, flags: Mapping[str, Any]) -> Spec:
     is_table = standardizes(data["data"])
     grid = _grid(sections["grid"], TABLE_GRID if is_table else DEFAULT_GRID)
     hidden = {"hidden": TABLE_HIDDEN} if is_table else {}
-    config = _config(hidden | sections["config"], "epochs" in sections["sweep"])
+    own = grid["hidden"][0] if "hidden" in grid else None
+    config = _config(hidden | sections["config"], "epochs" in sections["sweep"], own)
     config = {name: value for name, value in config.items() if name not in grid}
     return Spec(data, config, grid, _sweep(sections["sweep"]))
 
@@ -208,14 +209,14 @@ def _data(given: dict[str, Any]) -> dict[str, Any]:
     return {"standardize": standardizes(data["data"])} | data
 
 
-def _config(given: dict[str, Any], in_epochs: bool) -> dict[str, Any]:
+def _config(given: dict[str, Any], in_epochs: bool, own: tuple[int, ...] | None) -> dict[str, Any]:
     given = dict(given)
     if isinstance(given.get("hidden"), str):
         layers = values_of("hidden", given["hidden"])
         if len(layers) > 1:
             raise ValueError(f"hidden must be one network in [config], got {shown(given['hidden'])}")
         given["hidden"] = layers[0]
-    hidden, config = as_config(given)
+    hidden, config = as_config(given, own)
     fields = {name: getattr(config, name) for name in CONFIG_FIELDS if name != "hidden"}
     if in_epochs:
         del fields["num_steps"]

@@ -213,14 +213,14 @@ class Config:
         if self.residual and not any(a == b for a, b in itertools.pairwise(hidden)):
             raise ValueError(
                 "residual must be used with two hidden layers of equal width side by side, "
-                f"got layer_sizes {self.layer_sizes}"
+                f"got hidden layers {hidden}"
             )
         if self.norm != "none" and not hidden:
-            raise ValueError(f"norm must be used with a hidden layer, got layer_sizes {self.layer_sizes}")
+            raise ValueError("norm must be used with a hidden layer, got none")
         if self.norm == "layer" and min(hidden) < 2:
             raise ValueError(
                 "norm layer must be used with at least 2 units in each hidden layer, "
-                f"got layer_sizes {self.layer_sizes}"
+                f"got hidden layers {hidden}"
             )
         if self.draws != "jax" and not self.is_plain:
             raise ValueError(

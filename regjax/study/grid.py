@@ -65,7 +65,8 @@ def grid(**axes: Any) -> Grid:
     A list (or a one-dimensional array) is an axis, a scalar a fixed value, a tuple one value per layer;
     inside a list, tuples are values. Hyperparameters are those of `HParams`, and `dropout` (a rate) for
     keep_prob = 1 - dropout; of `Config`, `hidden` (units of the hidden layers, a tuple), `activation`,
-    `optimizer`, `batch_size` and `init` may be axes too. The first name varies slowest.
+    `optimizer`, `batch_size`, `init`, `norm`, `embedding` and `members` may be axes too. The first name
+    varies slowest.
 
     Raises:
         TypeError: a value of the wrong kind; names the axis.

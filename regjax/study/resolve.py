@@ -116,8 +116,9 @@ def make_design(
         if not isinstance(asked[name], bool | np.bool_ | None):
             raise TypeError(f"{name} must be True, False or None, got {shown(asked[name])}")
     # The end layers of a mapping are fitted to the data, which are loaded below.
-    hidden, base = as_config(config)
     found = as_grid(grid)
+    own = [configuration.get("hidden") for configuration in found]
+    hidden, base = as_config(config, own[0] if own and None not in own else None)
     seeds = check_seeds(asked["seeds"])
     if base.loss == "poisson" and asked["task"] == "auto":
         asked["task"] = "regression"  # counts are whole numbers, which are labels otherwise
@@ -268,11 +269,15 @@ def check_seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
     return found
 
 
-def as_config(config: Config | Mapping[str, Any] | None) -> tuple[tuple[int, ...] | None, Config]:
+def as_config(
+    config: Config | Mapping[str, Any] | None, hidden: tuple[int, ...] | None = None
+) -> tuple[tuple[int, ...] | None, Config]:
     """Returns (hidden layers that are still to be fitted to the data, or None; the Config).
 
     Args:
         config: a `Config`, or a mapping of its fields with `hidden` in place of `layer_sizes`.
+        hidden: hidden layers of a configuration where all have their own: those of the mapping, or the
+            default, are no network of the sweep then, and a block need not fit them.
 
     Raises:
         TypeError: neither of them.
@@ -285,13 +290,14 @@ def as_config(config: Config | Mapping[str, Any] | None) -> tuple[tuple[int, ...
     fields = dict(config or {})
     for name in fields:
         check_known("config", name, CONFIG_FIELDS)
-    hidden = canonical("hidden", fields.pop("hidden", Config().layer_sizes[1:-1]))
+    layers = canonical("hidden", fields.pop("hidden", Config().layer_sizes[1:-1]))
+    layers = layers if hidden is None else hidden
     if "batch_size" in fields:
         fields["batch_size"] = canonical("batch_size", fields["batch_size"])
     for name in ("decay_steps", "class_weight", "stop_on", "metrics"):
         if fields.get(name) == "none":
             fields[name] = None
-    return hidden, Config(layer_sizes=(1, *hidden, 1), **fields)
+    return layers, Config(layer_sizes=(1, *layers, 1), **fields)
 
 
 def fit_config(config: Config, data: Data, hidden: tuple[int, ...], num_inputs: int | None = None) -> Config:

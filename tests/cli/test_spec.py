@@ -156,7 +156,9 @@ def test_flags_and_toml_say_the_same_for_every_key(tmp_path):
 
 
 def test_the_printed_sweep_asks_for_the_same_sweep(tmp_path):
-    for flags in ({}, {key: text for key, (text, _) in EVERY.items()}, {"hidden": "20/3,64,none"}):
+    everything = {key: text for key, (text, _) in EVERY.items()}
+    residual = {"hidden": "4/4,8/8", "residual": RIVALS["residual"][0]}
+    for flags in ({}, everything, {"hidden": "20/3,64,none"}, residual):
         found = spec.resolve(None, flags)
         path = tmp_path / "printed.toml"
         path.write_text(spec.as_toml(found))

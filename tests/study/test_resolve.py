@@ -32,6 +32,17 @@ def test_the_ends_of_a_mapping_are_fitted_to_the_data():
     assert make_design((X, X), {"hidden": (4, 3)}).configs[0].layer_sizes == (2, 4, 3, 2)
 
 
+def test_a_block_must_fit_the_hidden_layers_of_the_configurations_alone():
+    X, y = np.arange(12.0).reshape(6, 2), np.arange(6) % 3
+    design = make_design((X, y), {"residual": True}, {"hidden": [(4, 4), (3, 3)]})
+    assert [config.layer_sizes for config in design.configs] == [(2, 4, 4, 3), (2, 3, 3, 3)]
+    for hidden in ([(4, 4), 3], [3, (4, 4)]):
+        with pytest.raises(ValueError, match=r"equal width side by side, got hidden layers \(3,\)"):
+            make_design((X, y), {"residual": True}, {"hidden": hidden})
+    with pytest.raises(ValueError, match=r"equal width side by side, got hidden layers \(20, 3\)"):
+        make_design((X, y), {"residual": True}, [{"hidden": (4, 4)}, {"l2": 1}])
+
+
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
