@@ -144,7 +144,8 @@ def _what(group: Group) -> str:
     config = group.config
     batch = "full batch" if config.batch_size is None else f"batch {config.batch_size}"
     on = ", ".join(group.on) or "no more than l2 and l1 on"
-    return f"{sizes_in_words(config.layer_sizes)}, {config.optimizer}, {batch}, {on}"
+    parts = (sizes_in_words(config.layer_sizes), config.blocks, config.optimizer, batch, on)
+    return ", ".join(part for part in parts if part)
 
 
 def make_plan(

@@ -98,3 +98,10 @@ def test_inputs_of_all_folds_are_counted_once_or_for_each_chunk(monkeypatch):
     assert apart["data"] - alike["data"] == 5 * inputs - 2 * inputs
     assert apart["chunks in work"] > own["chunks in work"]
     assert memory(standardize=False) == alike
+
+
+def test_the_plan_names_the_blocks_of_each_group():
+    design = make_design("two_regions", CONFIG | {"members": 2}, {"norm": ["none", "layer"]})
+    words = str(make_plan(design))
+    assert "2-5-1, members 2, sgd, full batch" in words
+    assert "2-5-1, norm layer, members 2, sgd, full batch" in words
