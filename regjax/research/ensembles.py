@@ -135,6 +135,7 @@ def ensemble_logits(params: Params, x: jax.Array, *, config: Config, loss: Loss)
         >>> ensemble_logits(params, jnp.ones((2, 5)), config=config, loss="sigmoid_cross_entropy").shape
         (1, 5)
     """
+    _check_stacked(params)
     each = jax.vmap(lambda one: infer_logits(one, x, config, loss))(params)
     return _mean(each, loss)
 
@@ -157,9 +158,20 @@ def evaluate_ensemble(params: Params, data: Data, *, config: Config) -> dict[str
         >>> bool(evaluate_ensemble(params, test, config=config)["accuracy"] > 0.7)
         True
     """
+    _check_stacked(params)
     loss = resolve_loss(config, data)
     each = jax.vmap(lambda one: infer(one, data, config))(params)
     return metrics(_mean(each, loss), data.y, data.weights, loss=loss, only=config.metrics)
+
+
+def _check_stacked(params: Params) -> None:
+    """Raises ValueError for one network, whose arrays have no first axis of snapshots."""
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]
+    if any(len(shape) != 3 or shape[0] != shapes[0][0] for shape in shapes):
+        raise ValueError(
+            "params must be stacked networks, each array (snapshots, …), as regjax.research.networks.stack "
+            f"returns them, got shapes {shapes}"
+        )
 
 
 def _mean(each: jax.Array, loss: Loss) -> jax.Array:

@@ -55,6 +55,18 @@ def test_the_last_snapshot_is_the_network_of_a_cyclic_run():
     assert_equal(jax.tree.map(lambda leaf: leaf[-1], found), trained.params)
 
 
+def test_an_ensemble_of_one_network_that_is_not_stacked_is_refused():
+    data, _ = samples()
+    params = regjax.init_params(KEY, CONFIG.layer_sizes)
+    for of in (
+        lambda: evaluate_ensemble(params, data, config=CONFIG),
+        lambda: ensemble_logits(params, data.x, config=CONFIG, loss="sigmoid_cross_entropy"),
+    ):
+        with pytest.raises(ValueError, match="params must be stacked networks") as error:
+            of()
+        assert "\n" not in str(error.value)
+
+
 def test_snapshots_are_the_states_at_the_ends_of_the_cycles():
     data, _ = samples()
     hparams = HPARAMS._replace(average_from=12)
