@@ -25,6 +25,7 @@ from regjax.cli.values import as_argument
 if TYPE_CHECKING:
     from regjax.cli.spec import Spec
     from regjax.cli.tables import Besides
+    from regjax.study.design import Design
     from regjax.study.results import Answers, Results
 
 FILES = (
@@ -72,7 +73,6 @@ def sweep(
     """
     from regjax.cli import tables
     from regjax.cli.spec import as_toml, resolve
-    from regjax.engine.sensitivities import check_sensitivities
 
     with user_errors():
         if no_store:
@@ -84,7 +84,7 @@ def sweep(
             print(as_toml(spec), end="")
             return
         planned = planned_sweep(spec, compilation_cache)
-        names = check_sensitivities(planned.design, sensitivities.split(",")) if sensitivities else ()
+        names = () if sensitivities is None else _sensitivities(planned.design, sensitivities)
         _check_store(spec.store, out)
         folder = terminal.writable_folder(out, FILES)
         terminal.check_drawing()
@@ -116,6 +116,13 @@ def sweep(
         if spec.store is not None:
             of = "" if spec.store == STORE else f" {shlex.quote(as_argument(spec.store))}"
             print(f"next: regjax report{of} --open, regjax fit{of}")
+
+
+def _sensitivities(design: Design, text: str) -> tuple[str, ...]:
+    """Returns the hyperparameters of --sensitivities, which may be written as their flags are."""
+    from regjax.engine.sensitivities import check_sensitivities
+
+    return check_sensitivities(design, [name.strip().replace("-", "_") for name in text.split(",")])
 
 
 def _check_store(store: str | None, out: str) -> None:

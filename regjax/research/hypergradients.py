@@ -11,7 +11,7 @@ optimization".
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from regjax.core.checks import shown
+from regjax.core.checks import did_you_mean, shown
 from regjax.core.config import Config
 from regjax.core.data import Data, check_data, check_test, pad_samples
 from regjax.core.evaluate import evaluate
@@ -28,12 +28,12 @@ from regjax.core.mlp import Params
 from regjax.core.network import init_network
 from regjax.core.objective import resolve_loss
 from regjax.core.random import is_drawn_on_cpu
-from regjax.core.settings import own_settings
 from regjax.core.train import Course, TrainState, init_state, run_segment
+from regjax.research.networks import measuring
 
-# Hyperparameters that count steps or epochs, or choose samples: the loss jumps in them, or stays.
 # The least mean of squares that Adam keeps, in units of the least normal number: a step later it is one too.
 LEAST = 100
+# Hyperparameters that count steps or epochs, or choose samples: the loss jumps in them, or stays.
 WITHOUT_DERIVATIVE = ("average_from", "tol", "n_iter_no_change", "patience", "swap_noise", "mixup")
 
 
@@ -103,7 +103,7 @@ def hypergradient(
         True
     """
     names = check_names(names)
-    with own_settings(config.dtype):
+    with measuring(config):
         full = check_hparams(config, hparams)
         check_derivatives(full, config, names)
         data, held_out, params = prepared(key, full, data, validation, config)
@@ -122,14 +122,18 @@ def check_names(names: Sequence[str]) -> tuple[str, ...]:
     Raises:
         ValueError: none, an unknown one, one that is named twice, or one in which the loss has no derivative.
     """
-    found = tuple(names) if not isinstance(names, str) else (names,)
-    if not found or len(set(found)) < len(found):
-        raise ValueError(f"names must be hyperparameters, each once, got {shown(list(found))}")
+    one = isinstance(names, str) or not isinstance(names, Iterable)
+    found: tuple[Any, ...] = (names,) if one else tuple(names)
     for name in found:
-        if name not in HYPERPARAMETERS:
-            raise ValueError(f"names must be hyperparameters, e.g. l2, learning_rate, got {shown(name)}")
+        if not isinstance(name, str) or name not in HYPERPARAMETERS:
+            near = did_you_mean(str(name), tuple(HYPERPARAMETERS))
+            raise ValueError(
+                f"names must be hyperparameters, e.g. l2, learning_rate, got {shown(name)}{near}"
+            )
         if name in WITHOUT_DERIVATIVE:
             raise ValueError(f"names must be hyperparameters with a derivative; {name} has none")
+    if not found or len(set(found)) < len(found):
+        raise ValueError(f"names must be hyperparameters, each once, got {shown(list(found))}")
     return found
 
 

@@ -28,9 +28,9 @@ from regjax.core.data import Data, pad_samples
 from regjax.core.evaluate import evaluate
 from regjax.core.hparams import HParams, check_hparams
 from regjax.core.mlp import Params
-from regjax.core.settings import own_settings
 from regjax.core.train import Course, TrainState, init_state, run_segment
 from regjax.research.hypergradients import check_derivatives, differentiable, prepared
+from regjax.research.networks import measuring
 
 HparamsOf = Callable[[Any], HParams]
 
@@ -70,7 +70,8 @@ def reverse_hypergradient(
 
     Raises:
         TypeError: an argument of the wrong kind.
-        ValueError: a segment below 1, an l2 that fits no weights, early stopping, diverging hyperparameters.
+        ValueError: a segment below 1, an l2 that fits no weights, early stopping; hyperparameters out of
+            their range, where theta is not traced.
 
     Example:
         A λ for each input feature, on a logarithmic scale.
@@ -90,11 +91,15 @@ def reverse_hypergradient(
     """
     if segment is not None and (isinstance(segment, bool) or not isinstance(segment, int) or segment < 1):
         raise ValueError(f"segment must be a whole number from 1, got {shown(segment)}")
-    with own_settings(config.dtype):
+    if not callable(hparams_of):
+        raise TypeError(f"hparams_of must be a function of theta, got {shown(hparams_of)}")
+    with measuring(config):
         theta = jax.tree.map(lambda leaf: leaf if is_traced(leaf) else np.asarray(leaf), theta)
         for leaf in jax.tree.leaves(theta):
             if not jnp.issubdtype(leaf.dtype, jnp.floating):
                 raise TypeError(f"theta must be arrays of real numbers, got dtype {leaf.dtype}")
+        if not any(map(is_traced, jax.tree.leaves(theta))):
+            _checked(theta, hparams_of=hparams_of, config=config)  # their values, which have no shape to tell
         full = jax.eval_shape(functools.partial(_checked, hparams_of=hparams_of, config=config), theta)
         check_derivatives(full, config, ())
         data, held_out, params = prepared(key, full, data, validation, config)
@@ -126,6 +131,9 @@ def _checked(theta: Any, *, hparams_of: HparamsOf, config: Config) -> HParams:
             f"l2 must have an array for each matrix of weights that broadcasts against {shapes}, "
             f"got {[each.shape for each in own]}"
         )
+    for each in own:
+        if not is_traced(each) and not np.all((each >= 0) & jnp.isfinite(each)):
+            raise ValueError(f"l2 must be finite numbers >= 0, got {shown(np.asarray(each).tolist())}")
     return check_hparams(config, hparams._replace(l2=0.0))._replace(l2=own)
 
 

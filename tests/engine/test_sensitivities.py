@@ -117,9 +117,11 @@ def test_the_command_line_writes_them_as_columns(tmp_path, monkeypatch):
     table = pd.read_csv("regjax-sweep/results.csv")
     assert np.isfinite(table[["d_l2", "dlog_l2", "d_learning_rate", "dlog_learning_rate"]]).all(axis=None)
     assert len(json.loads(command_line.regjax(*words, "--json").stdout)["sensitivities"]) == 2
-    wrong = command_line.regjax(*words[:-1], "keep_prob")
-    assert wrong.returncode == 2
-    assert "keep_prob is off in every configuration" in wrong.stderr
+    for text in ("keep_prob", "l2, keep-prob"):
+        wrong = command_line.regjax(*words[:-1], text)
+        assert wrong.returncode == 2
+        assert "keep_prob is off in every configuration" in wrong.stderr
+    assert "names must be hyperparameters" in command_line.regjax(*words[:-1], "").stderr
 
 
 def test_one_network_of_a_sweep_is_that_of_hypergradient():

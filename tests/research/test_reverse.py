@@ -119,6 +119,10 @@ def wrong_shape(theta):
     return regjax.HParams(l2=(theta, theta, theta))
 
 
+def large(theta):
+    return regjax.HParams(l2=(jnp.exp(theta)[None, None], *[jnp.ones((1, 1))] * 2))
+
+
 def stops(theta):
     return regjax.HParams(l2=theta, patience=5)
 
@@ -130,6 +134,9 @@ def stops(theta):
         (np.ones(3, int), hparams_of, {}, TypeError, "theta must be arrays of real numbers, got dtype int"),
         (np.ones((4, 4)), wrong_shape, {}, ValueError, "l2 must have an array for each matrix of weights"),
         (np.ones(()), stops, {}, ValueError, "derivatives must be of runs without early stopping"),
+        (-np.ones(()), lambda t: regjax.HParams(l2=t), {}, ValueError, "l2 must be a finite number >= 0"),
+        (np.full((), 999.0), large, {}, ValueError, r"l2 must be finite numbers >= 0, got \[\[inf\]\]"),
+        (THETA, regjax.HParams(), {}, TypeError, "hparams_of must be a function of theta, got HParams"),
         (THETA, hparams_of, {"segment": 0}, ValueError, "segment must be a whole number from 1, got 0"),
         (THETA, hparams_of, {"segment": 2.5}, ValueError, "segment must be a whole number from 1, got 2.5"),
     ],
