@@ -214,9 +214,10 @@ def check_step(step: Step, problem: Problem) -> Any:
 
 def _check_same(name: str, begin: Any, after: Any) -> None:
     """Raises ValueError unless a step returns the pytree, the shapes and the dtypes that it takes."""
-    took, came = jax.tree.structure(begin), jax.tree.structure(after)
-    if took != came:
-        raise ValueError(f"{name} must return params as it takes them, a {_tree(took)}, got a {_tree(came)}")
+    if jax.tree.structure(begin) != jax.tree.structure(after):
+        raise ValueError(
+            f"{name} must return params as it takes them, {_leaves(begin)}, got {_leaves(after)}"
+        )
     pairs = zip(jax.tree_util.tree_leaves_with_path(begin), jax.tree.leaves(after), strict=True)
     for (path, old), new in pairs:
         if (old.shape, old.dtype) != (new.shape, new.dtype):
@@ -282,5 +283,9 @@ def _form(leaf: Any) -> str:
     return f"{leaf.dtype}{list(leaf.shape)}"
 
 
-def _tree(structure: Any) -> str:
-    return shortened(str(structure))
+def _leaves(tree: Any) -> str:
+    """Returns a pytree in words: its type, and where its arrays stand in it."""
+    paths = [jax.tree_util.keystr(path) or "itself" for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+    if not paths:
+        return f"{type(tree).__name__} without arrays" if tree is not None else "None"
+    return f"{type(tree).__name__} with the arrays {shortened(', '.join(paths))}"

@@ -51,6 +51,8 @@ MANY_NETWORKS = 1_000
 SLOW_CALL, LONG_CALL, MORE = 1.0, 10.0, 12
 # Where more steps seem to take less time, they are timed again, so many times as many, and so often.
 AGAIN, TRIES = 4, 3
+# Most steps of a long call at first: of steps that take no time there would be more than an int32 holds.
+MOST_STEPS = 2**24
 
 
 class Cell(NamedTuple):
@@ -425,7 +427,7 @@ def enough(prepared: Prepared, seconds: float, num_batches: int = 1) -> tuple[in
         if took > seconds / 4 or steps > 1e6:
             break
         steps = math.ceil(steps * (20.0 if took <= 0 else min(20.0, max(2.0, seconds / 2 / took))))
-    step = took / (prepared.steps_done(steps) - done)
+    step = max(took / (prepared.steps_done(steps) - done), seconds / MOST_STEPS)
     epochs = round(seconds / step / num_batches)
     return done + (epochs * num_batches or max(1, round(seconds / step))), short
 

@@ -81,7 +81,12 @@ BAD = {
         None,
         r"init must return a pytree of arrays, got \[\]",
     ),
-    "structure": (PLAIN + "return [params]\n", None, "step must return params as it takes them, a PyTreeDef"),
+    "structure": (
+        PLAIN + "return params, 0\n",
+        None,
+        r"takes them, tuple with the arrays \[0\].w, .*, got tuple with the arrays \[0\]\[0\].w, .*, \[1\]$",
+    ),
+    "no return": (PLAIN + "params\n", None, "params as it takes them, tuple with the arrays .*, got None$"),
     "shape": (
         "import jax\n" + PLAIN + "return jax.tree.map(lambda p: p[:1], params)\n",
         None,
@@ -244,6 +249,11 @@ def test_a_run_beside_a_sweep(tmp_path):
     names = ["yours", "regjax.core", "regjax"]
     assert [(c["networks"], c["name"]) for c in cells] == [(n, name) for n in (1, 2) for name in names]
     assert cells[2]["call_us"] is cells[2]["temp_bytes"] is None
+
+
+def test_steps_that_take_no_time_are_not_more_than_a_program_counts(tmp_path, capsys):
+    assert benchmarks.__main__.main(["step", written(tmp_path, PLAIN + "return params\n"), *QUICK]) == 0
+    assert "another training cost" in capsys.readouterr().out
 
 
 def test_what_is_not_known_is_a_dash():
