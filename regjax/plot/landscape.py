@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike
 
+from regjax.core.checks import check_choice, counted
 from regjax.plot.canvas import add_legend, axes_or_new, drawable, figure_or_new, root_of
 from regjax.plot.palette import BLACK, LINES, VERMILION
 
@@ -52,7 +53,8 @@ def profile(
         ax: axes to draw into; None makes a figure.
 
     Raises:
-        ValueError: not one name for each line or group, or more than six.
+        ValueError: not one name for each line or group, or more than six; a single line, which
+            `regjax.research.networks.stack` makes one of several; other heights.
 
     Example:
         >>> import jax.numpy as jnp, regjax
@@ -63,9 +65,15 @@ def profile(
         >>> figure.axes[0].get_xlabel()
         'place on the line between two networks'
     """
+    check_choice("heights", heights, ("loss", "cost", "score"))
     at, values = np.asarray(lines.at), drawable(np.asarray(getattr(lines, heights)))
+    if values.ndim < 2:
+        raise ValueError(f"lines must be stacked, (lines, points), got heights of shape {values.shape}")
     if len(names) != len(values) or not 1 <= len(values) <= len(LINES):
-        raise ValueError(f"names must be one for each of 1 to {len(LINES)} lines, got {len(names)}")
+        raise ValueError(
+            f"names must be one for each of {counted(len(values), 'line')}, at most {len(LINES)}, "
+            f"got {len(names)}"
+        )
     figure, ax = axes_or_new(ax, SIZE)
     drawn = []
     for places, group, (colour, dash) in zip(at, values, LINES, strict=False):

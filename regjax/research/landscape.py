@@ -228,7 +228,10 @@ def _height(params: Params, whole: Measured, config: Config) -> tuple[jax.Array,
 
 def _coordinates(name: str, values: Any, config: Config) -> jax.Array:
     if not is_traced(values):
-        values = np.asarray(values, config.dtype)
+        try:
+            values = np.asarray(values, config.dtype)
+        except (TypeError, ValueError):
+            raise TypeError(f"{name} must be numbers of shape (points,), got {shown(values)}") from None
         if not np.isfinite(values).all():
             raise ValueError(f"{name} must be finite, got {shown(values.tolist())}")
     if values.ndim != 1 or len(values) == 0:

@@ -73,8 +73,14 @@ def test_measures_against_a_strength_are_shares_of_the_largest_mean():
 
 
 def test_bad_arguments_are_refused():
-    with pytest.raises(ValueError, match="names must be one for each of 1 to 6 lines, got 1"):
+    with pytest.raises(ValueError, match="names must be one for each of 2 lines, at most 6, got 1"):
         profile(lines(2), ["one"])
+    with pytest.raises(
+        ValueError, match=r"lines must be stacked, .lines, points., got heights of shape \(\d+,\)"
+    ):
+        profile(Line(*(values[0] for values in lines(2))), ["one"])
+    with pytest.raises(ValueError, match="heights must be one of loss, cost, score, got 'height'"):
+        profile(lines(1), ["one"], heights="height")
     with pytest.raises(ValueError, match="names must be one for each of 1 surfaces, got 2"):
         contours([plane(0.1)], ["one", "two"])
     with pytest.raises(ValueError, match="axes must be one for each of 1 surfaces, got 2"):

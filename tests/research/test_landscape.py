@@ -126,6 +126,8 @@ def test_bad_arguments_are_refused(x64):
         line(params, params, HPARAMS, data, config=CONFIG, at=0.5)
     with pytest.raises(ValueError, match="at must be finite, got"):
         line(params, params, HPARAMS, data, config=CONFIG, at=[0.5, np.nan])
+    with pytest.raises(TypeError, match=r"at must be numbers of shape \(points,\), got \['x'\]"):
+        line(params, params, HPARAMS, data, config=CONFIG, at=["x"])
     plane = random_plane(KEY, params)
     with pytest.raises(ValueError, match=r"b must have shape \(points,\), got \(0,\)"):
         surface(plane, HPARAMS, data, config=CONFIG, b=[])
