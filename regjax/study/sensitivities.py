@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from regjax.core.checks import counted
 from regjax.core.hparams import HYPERPARAMETERS, PROBABILITY, SHARE
 from regjax.study.configuration import value_of
 from regjax.study.design import Design
@@ -17,6 +18,9 @@ from regjax.study.words import as_cell
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# Derivatives in logarithms, in losses, from which on a training is chaotic.
+STEEP = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +89,23 @@ class Sensitivities:
 
     def __str__(self) -> str:
         words = "Derivatives of the validation loss (d_: by the value, dlog_: by its logarithm), means:"
-        return f"{words}\n{self.summary().to_string(index=False, float_format='{:.3g}'.format, na_rep='')}"
+        table = self.summary().to_string(index=False, float_format="{:.3g}".format, na_rep="")
+        return "\n".join([words, table, *self._notes()])
+
+    def _notes(self) -> list[str]:
+        """Returns what is to be said of derivatives that say nothing about a change one would make."""
+        known = np.isfinite(self.values) & np.isfinite(self.loss)[:, None]
+        steep = (known & ~np.isfinite(self.gradient)).any(axis=1)
+        for name in self.names:
+            steep |= np.abs(self.by_logarithm(name)) > STEEP * np.abs(self.loss)  # of NaN it is not
+        count = int(steep.sum())
+        if not count:
+            return []
+        return [
+            f"note: in {count:,} of {counted(len(self.loss), 'network')} a change by 1 % would change the "
+            "loss by more than itself: such a training is chaotic, and its derivatives and their means say "
+            "nothing; a smaller learning rate or fewer steps help"
+        ]
 
 
 def _is_logarithmic(name: str) -> bool:

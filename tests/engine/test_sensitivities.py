@@ -1,6 +1,7 @@
 """Sensitivities of a sweep: against one network's hypergradient, differences of sweeps, and bad input."""
 
 import concurrent.futures
+import dataclasses
 import json
 
 import command_line
@@ -78,6 +79,18 @@ def test_real_targets_are_in_their_own_unit(splits):
     low, _, high = results.table("val_loss").reshape(3, -1)
     at = found.gradient[:, 0].reshape(3, -1)[1]
     np.testing.assert_allclose(at, (high - low) / (2 * by), rtol=1e-5)
+
+
+def test_derivatives_of_chaotic_trainings_are_said(found):
+    assert "note:" not in str(found)
+    steep = found.gradient.copy()
+    steep[-2:, 0] = 1e9, np.nan
+    words = str(dataclasses.replace(found, gradient=steep)).splitlines()[-1]
+    assert words.startswith(f"note: in 2 of {len(steep)} networks a change by 1 %")
+    one = dataclasses.replace(
+        found, gradient=np.where(np.arange(len(steep))[:, None] == 0, 1e9, found.gradient)
+    )
+    assert f"note: in 1 of {len(steep)} networks" in str(one)
 
 
 def test_a_network_that_diverges_is_left_out():
