@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from regjax.core.checks import counted
 from regjax.engine.adapting import Calls
 from regjax.engine.lanes import ChunkDone
+from regjax.engine.reaching import reached
 from regjax.engine.remote import ChunkRequest, Held, StatesMissing, kind_of_worker, nbytes, run_request
 from regjax.study.design import Design
 from regjax.study.provenance import versions
@@ -134,7 +135,8 @@ class Cluster:
         self.notes: list[str] = []
         self.sent = self.received = self.requests = 0
         self.capacity = self.room = 1
-        self._address, self._security = client.scheduler.address, client.security  # type: ignore[union-attr]
+        scheduler: Any = client.scheduler
+        self._address, self._security = str(scheduler.address), client.security
         self._own: list[Client] = []
         self._seats: dict[str, _Seat] = {}
         self._refused: dict[str, str] = {}
@@ -453,14 +455,10 @@ class Cluster:
 
     def _return(self) -> None:
         """Connects with the scheduler anew, in a thread of its own."""
-        from distributed import Client
-
         deadline, client = time.monotonic() + RETURN_SECONDS, None
         while client is None and time.monotonic() < deadline and not self._ended:
-            with contextlib.suppress(OSError):
-                client = Client(
-                    self._address, timeout=ANSWER_SECONDS, set_as_default=False, security=self._security
-                )
+            with contextlib.suppress(OSError, ValueError):
+                client = reached(self._address, ANSWER_SECONDS, self._security)
             time.sleep(LOOK_SECONDS)
         self._events.put(partial(self._returned, client))
 

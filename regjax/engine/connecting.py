@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from regjax.core.checks import shown
 from regjax.engine.cluster import ANSWER_SECONDS, Cluster
+from regjax.engine.reaching import reached
 from regjax.engine.workers import trained_on
 
 if TYPE_CHECKING:
@@ -101,17 +103,21 @@ def connected(executor: Any) -> Iterator[Cluster]:
 
 def _client_of(where: str, executor: str) -> Client:
     """Returns a client of the scheduler at an address, or of a scheduler file."""
-    from distributed import Client
-
     if Path(where).is_file():
-        return Client(scheduler_file=where, timeout=ANSWER_SECONDS, set_as_default=False)
-    address = where if "://" in where else f"tcp://{where}"
+        return reached(_address_in(Path(where), executor), ANSWER_SECONDS)
     if not where.rpartition(":")[2].isdigit():
         raise ValueError(
             "executor must be dask://HOST:PORT, dask://local:N or dask://FILE with a scheduler file that "
             f"exists, got {shown(executor)}"
         )
+    return reached(where if "://" in where else f"tcp://{where}", ANSWER_SECONDS)
+
+
+def _address_in(path: Path, executor: str) -> str:
+    """Returns the address that a scheduler file names."""
     try:
-        return Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
-    except OSError as error:
-        raise OSError(f"no Dask scheduler answers at {address} in {ANSWER_SECONDS} s") from error
+        return str(json.loads(path.read_text())["address"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"executor must name a scheduler file, as `dask scheduler` writes it, got {shown(executor)}"
+        ) from error
