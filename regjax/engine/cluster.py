@@ -151,7 +151,8 @@ class Cluster:
         self._ended = False
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._known = threading.Condition()
-        threading.Thread(target=self._decide, name="regjax-cluster", daemon=True).start()
+        self._decides = threading.Thread(target=self._decide, name="regjax-cluster", daemon=True)
+        self._decides.start()
         try:
             self._wait_for_workers()
         except BaseException:
@@ -205,6 +206,8 @@ class Cluster:
     def close(self) -> None:
         """Forgets all requests, and drops the design from the workers."""
         self._events.put(self._end)
+        # Before the client is closed, which it needs; not for ever, where the scheduler is gone.
+        self._decides.join(ANSWER_SECONDS)
 
     # -- the thread that decides ------------------------------------------------------------------------
 

@@ -75,5 +75,8 @@ def test_a_worker_is_no_scheduler_and_a_scheduler_file_names_one(tmp_path):
             reached(worker, 5)
         path = tmp_path / "cluster.json"
         path.write_text(json.dumps({"address": local.scheduler_address}))
+        cancelled = []
         with connected(f"dask://{path}") as cluster:
             assert cluster.capacity == 1
+            cluster.client.cancel = lambda *a: cancelled.append(cluster.client.status)
+        assert cancelled == ["running"], "what is in work ends before the client does"
