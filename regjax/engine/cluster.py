@@ -161,8 +161,9 @@ class Cluster:
 
     def _wait_for_workers(self) -> None:
         """Waits until the workers that there are have said what they are; errors as of the class."""
-        # A cluster that adapts begins without workers, and starts one when it is asked for something.
-        first = self.client.submit(kind_of_worker, pure=False)
+        # A cluster that adapts begins without workers, and starts one when it is asked for something: of
+        # Python, since a worker without regjax would end over a task that it cannot read.
+        first = self.client.submit(time.monotonic, pure=False)
         with self._known:
             self._known.wait_for(lambda: self._seats or self._refused, timeout=WORKER_SECONDS)
             # One that stands still holds up nobody: its kind is compared when it answers.
