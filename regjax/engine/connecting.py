@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from distributed import Client
 
 PREFIX = "dask://"
+# Run by each worker of this machine. A terminal sends Ctrl-C to all processes of a command: workers that end
+# of it would not hand back what the host waits for, to keep it.
+UNDISTURBED = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 # What Dask is told for workers of this machine, which share its cores with all that Dask does there.
 LOCAL = {
     # Dask looks at a worker some time after its death, 15 s by default, and where it is dead again by then,
@@ -90,7 +93,12 @@ def connected(executor: Any) -> Iterator[Cluster]:
                 if not count.isdigit() or int(count) < 1:
                     raise ValueError(f"executor must be dask://local:N with N from 1, got {shown(executor)}")
                 stack.enter_context(dask.config.set(LOCAL))
-                local = LocalCluster(n_workers=int(count), threads_per_worker=1, dashboard_address=":0")
+                local = LocalCluster(
+                    n_workers=int(count),
+                    threads_per_worker=1,
+                    dashboard_address=":0",
+                    preload=[*dask.config.get("distributed.worker.preload"), UNDISTURBED],
+                )
                 client = stack.enter_context(Client(stack.enter_context(local), set_as_default=False))
             else:
                 client = stack.enter_context(_client_of(where, executor))
