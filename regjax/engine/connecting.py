@@ -104,6 +104,10 @@ def connected(executor: Any) -> Iterator[Cluster]:
                 client = stack.enter_context(_client_of(where, executor))
         else:
             client = executor if isinstance(executor, Client) else executor._client
+            if client.status != "running":
+                raise ValueError(
+                    f"executor must be a client that is connected, got one that is {client.status}"
+                )
         cluster = Cluster(client, mixed=mixed)
         stack.callback(cluster.close)
         yield cluster

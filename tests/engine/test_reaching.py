@@ -71,6 +71,11 @@ def test_a_worker_is_no_scheduler_and_a_scheduler_file_names_one(tmp_path):
     ) as local:
         with reached(local.scheduler_address, 5) as client:
             worker = next(iter(client.scheduler_info()["workers"]))
+        with (
+            pytest.raises(ValueError, match=r"^executor must be a client that is connected, got .* closed$"),
+            connected(client),
+        ):
+            pass
         with pytest.raises(OSError, match=r"^no Dask scheduler is at \S+: a worker of Dask answers$"):
             reached(worker, 5)
         path = tmp_path / "cluster.json"
