@@ -42,7 +42,7 @@ def _cluster(dask: str | None, mixed: bool) -> Iterator[None]:
 
     with contextlib.ExitStack() as stack:
         with terminal.user_errors():
-            found = stack.enter_context(within(PREFIX + dask + "?mixed" * mixed))
+            found = stack.enter_context(within(PREFIX + dask.removeprefix(PREFIX) + "?mixed" * mixed))
         page = f", {found.link}" if found.link else ""
         print(f"dask: {counted(found.capacity, 'chunk')} at a time{page}", file=sys.stderr, flush=True)
         yield

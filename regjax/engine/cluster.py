@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from regjax.core.checks import counted
 from regjax.engine.adapting import Calls
 from regjax.engine.lanes import ChunkDone
+from regjax.engine.reaching import reached
 from regjax.engine.remote import ChunkRequest, Held, StatesMissing, kind_of_worker, nbytes, run_request
 from regjax.study.design import Design
 from regjax.study.provenance import versions
@@ -134,7 +135,8 @@ class Cluster:
         self.notes: list[str] = []
         self.sent = self.received = self.requests = 0
         self.capacity = self.room = 1
-        self._address, self._security = client.scheduler.address, client.security  # type: ignore[union-attr]
+        scheduler: Any = client.scheduler
+        self._address, self._security = str(scheduler.address), client.security
         self._own: list[Client] = []
         self._seats: dict[str, _Seat] = {}
         self._refused: dict[str, str] = {}
@@ -149,7 +151,8 @@ class Cluster:
         self._ended = False
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._known = threading.Condition()
-        threading.Thread(target=self._decide, name="regjax-cluster", daemon=True).start()
+        self._decides = threading.Thread(target=self._decide, name="regjax-cluster", daemon=True)
+        self._decides.start()
         try:
             self._wait_for_workers()
         except BaseException:
@@ -158,8 +161,9 @@ class Cluster:
 
     def _wait_for_workers(self) -> None:
         """Waits until the workers that there are have said what they are; errors as of the class."""
-        # A cluster that adapts begins without workers, and starts one when it is asked for something.
-        first = self.client.submit(kind_of_worker, pure=False)
+        # A cluster that adapts begins without workers, and starts one when it is asked for something: of
+        # Python, since a worker without regjax would end over a task that it cannot read.
+        first = self.client.submit(time.monotonic, pure=False)
         with self._known:
             self._known.wait_for(lambda: self._seats or self._refused, timeout=WORKER_SECONDS)
             # One that stands still holds up nobody: its kind is compared when it answers.
@@ -203,6 +207,8 @@ class Cluster:
     def close(self) -> None:
         """Forgets all requests, and drops the design from the workers."""
         self._events.put(self._end)
+        # Before the client is closed, which it needs; not for ever, where the scheduler is gone.
+        self._decides.join(ANSWER_SECONDS)
 
     # -- the thread that decides ------------------------------------------------------------------------
 
@@ -453,14 +459,10 @@ class Cluster:
 
     def _return(self) -> None:
         """Connects with the scheduler anew, in a thread of its own."""
-        from distributed import Client
-
         deadline, client = time.monotonic() + RETURN_SECONDS, None
         while client is None and time.monotonic() < deadline and not self._ended:
-            with contextlib.suppress(OSError):
-                client = Client(
-                    self._address, timeout=ANSWER_SECONDS, set_as_default=False, security=self._security
-                )
+            with contextlib.suppress(OSError, ValueError):
+                client = reached(self._address, ANSWER_SECONDS, self._security)
             time.sleep(LOOK_SECONDS)
         self._events.put(partial(self._returned, client))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from regjax.core.checks import shown
 from regjax.engine.cluster import ANSWER_SECONDS, Cluster
+from regjax.engine.reaching import reached
 from regjax.engine.workers import trained_on
 
 if TYPE_CHECKING:
     from distributed import Client
 
 PREFIX = "dask://"
+# Run by each worker of this machine. A terminal sends Ctrl-C to all processes of a command: workers that end
+# of it would not hand back what the host waits for, to keep it.
+UNDISTURBED = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 # What Dask is told for workers of this machine, which share its cores with all that Dask does there.
 LOCAL = {
     # Dask looks at a worker some time after its death, 15 s by default, and where it is dead again by then,
@@ -88,12 +93,21 @@ def connected(executor: Any) -> Iterator[Cluster]:
                 if not count.isdigit() or int(count) < 1:
                     raise ValueError(f"executor must be dask://local:N with N from 1, got {shown(executor)}")
                 stack.enter_context(dask.config.set(LOCAL))
-                local = LocalCluster(n_workers=int(count), threads_per_worker=1, dashboard_address=":0")
+                local = LocalCluster(
+                    n_workers=int(count),
+                    threads_per_worker=1,
+                    dashboard_address=":0",
+                    preload=[*dask.config.get("distributed.worker.preload"), UNDISTURBED],
+                )
                 client = stack.enter_context(Client(stack.enter_context(local), set_as_default=False))
             else:
                 client = stack.enter_context(_client_of(where, executor))
         else:
             client = executor if isinstance(executor, Client) else executor._client
+            if client.status != "running":
+                raise ValueError(
+                    f"executor must be a client that is connected, got one that is {client.status}"
+                )
         cluster = Cluster(client, mixed=mixed)
         stack.callback(cluster.close)
         yield cluster
@@ -101,17 +115,21 @@ def connected(executor: Any) -> Iterator[Cluster]:
 
 def _client_of(where: str, executor: str) -> Client:
     """Returns a client of the scheduler at an address, or of a scheduler file."""
-    from distributed import Client
-
     if Path(where).is_file():
-        return Client(scheduler_file=where, timeout=ANSWER_SECONDS, set_as_default=False)
-    address = where if "://" in where else f"tcp://{where}"
+        return reached(_address_in(Path(where), executor), ANSWER_SECONDS)
     if not where.rpartition(":")[2].isdigit():
         raise ValueError(
             "executor must be dask://HOST:PORT, dask://local:N or dask://FILE with a scheduler file that "
             f"exists, got {shown(executor)}"
         )
+    return reached(where if "://" in where else f"tcp://{where}", ANSWER_SECONDS)
+
+
+def _address_in(path: Path, executor: str) -> str:
+    """Returns the address that a scheduler file names."""
     try:
-        return Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
-    except OSError as error:
-        raise OSError(f"no Dask scheduler answers at {address} in {ANSWER_SECONDS} s") from error
+        return str(json.loads(path.read_text())["address"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"executor must name a scheduler file, as `dask scheduler` writes it, got {shown(executor)}"
+        ) from error

@@ -259,10 +259,11 @@ def test_workers_that_differ_are_refused_unless_they_are_asked_for(cluster, plai
         cluster.run(other_processor, None)
 
 
-def test_a_worker_without_regjax_is_named(cluster):
+def test_a_worker_without_regjax_is_named_and_goes_on(cluster, monkeypatch):
     # A process in which no package of that name is installed.
     code = """
-import importlib.metadata
+import importlib.metadata, sys
+sys.modules["regjax"] = None
 real = importlib.metadata.version
 def version(name):
     if name == "regjax":
@@ -277,10 +278,16 @@ main()
     worker = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
         cluster.wait_for_workers(3, timeout=60)
+        submit, sent = cluster.submit, []
+        monkeypatch.setattr(cluster, "submit", lambda of, *a, **b: sent.append(of) or submit(of, *a, **b))
         with pytest.raises(
             ValueError, match=r"^worker tcp://\S+ must have regjax, and does not: install regjax 0"
         ):
             trained(cluster)
+        # A worker ends over a task that it cannot read, and it may be somebody else's.
+        assert sent
+        assert all(b"regjax" not in pickle.dumps(function) for function in sent)
+        assert worker.poll() is None
     finally:
         worker.kill()
         worker.wait()

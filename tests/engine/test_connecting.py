@@ -1,6 +1,7 @@
 """Connecting with a Dask cluster: its address, and what Dask is told for workers of this machine."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -52,4 +53,6 @@ def test_workers_of_this_machine_have_the_settings():
     with connected("dask://local:1") as cluster:
         [trim] = cluster.client.run(os.getenv, "MALLOC_TRIM_THRESHOLD_").values()
         [every] = cluster.client.run(dask.config.get, "distributed.worker.profile.interval").values()
+        [interrupted] = cluster.client.run(signal.getsignal, signal.SIGINT).values()
     assert (trim, every) == (str(2**28), "100ms")
+    assert interrupted == signal.SIG_IGN, "Ctrl-C in a terminal is the host's"
