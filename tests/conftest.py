@@ -26,8 +26,13 @@ os.environ["REGJAX_KERNEL"] = "xla"
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
+import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
+
+# Hypothesis fails an example that takes longer than 0.2 s; no test asserts a time.
+hypothesis.settings.register_profile("regjax", deadline=None)
+hypothesis.settings.load_profile("regjax")
 
 # Bytes of a process above which it drops its programs even within a file of tests.
 MOST_MEMORY = 1_600_000_000

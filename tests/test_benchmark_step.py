@@ -242,6 +242,7 @@ def test_a_run_prints_and_writes_every_figure(tmp_path, capsys):
     assert yours["temp_bytes"] > 0
 
 
+@pytest.mark.nightly
 def test_a_run_beside_a_sweep(tmp_path):
     words = ["--counts", "2", "1", "--seconds", "0.01", "--repeats", "1", "--out", str(tmp_path / "r.json")]
     assert step.main([EXAMPLE, *words]) == 0

@@ -317,7 +317,7 @@ def test_every_public_function_has_a_docstring():
 
 # A rung of few epochs ends before a network has converged, and scikit-learn says so.
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
-@pytest.mark.parametrize("module", slow_but(MODULES, set(MODULES) - TRAINING))
+@pytest.mark.parametrize("module", slow_but(MODULES, set(MODULES) - TRAINING, every=3))
 def test_doctests_of(module):
     __import__(f"regjax.{module}")
     failed, _ = doctest.testmod(sys.modules[f"regjax.{module}"])

@@ -223,6 +223,7 @@ def test_parameters_and_config_must_have_the_same_blocks(given, asked):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.nightly
 def test_a_mask_of_ones_trains_the_network_with_blocks():
     """Running statistics move too."""
     config, data = config_of("norm batch", batch_size=5), samples()

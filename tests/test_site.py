@@ -114,6 +114,7 @@ def test_every_public_name_has_a_heading_in_the_built_site(site):
     assert {entry.name for entry in loaded("pages").entries(loaded("pages").tree())} - anchors == set()
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_nothing_is_asked_of_the_network(site):
     for path in site.rglob("*.html"):

@@ -31,10 +31,6 @@ def test_it_answers_and_writes_its_page(tmp_path, monkeypatch):
         "With a table of yours: regjax sweep rows.csv --target COLUMN",
         "and its page: regjax report --open",
     ]
-    # Once more: the networks are there, and nothing is opened where that is not wanted.
-    again = regjax("demo", "--out", tmp_path / "o", "--no-open")
-    assert again.returncode == 0, again.stderr
-    assert len(opened) == 1
 
 
 @pytest.mark.slow
@@ -50,8 +46,12 @@ def test_without_bokeh_it_still_answers(tmp_path, monkeypatch):
 @pytest.mark.nightly
 def test_a_folder_may_begin_with_a_dash(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done = regjax("demo", "--out", "-o", "--no-open")
-    assert done.returncode == 0, done.stderr
+    opened = []
+    monkeypatch.setattr(terminal, "open_page", opened.append)
+    for _ in range(2):  # the second time the networks are there
+        done = regjax("demo", "--out", "-o", "--no-open")
+        assert done.returncode == 0, done.stderr
+    assert not opened
     assert (tmp_path / "-o" / "report.html").exists()
     assert "next: regjax report ./-o/demo.sqlite --open" in done.stdout
 

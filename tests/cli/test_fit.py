@@ -188,7 +188,7 @@ ODD = ["1e400", "Oslo", "31/12/2020", '"', "x,y", "2020-01-01", "yes"]
 
 
 @pytest.mark.nightly
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_table_is_predicted_or_refused_in_one_line(folder, tmp_path, data):
     names = data.draw(st.permutations(["age", "large", "town", "flag", "when"]))

@@ -109,7 +109,7 @@ def test_nothing_in_an_archive_is_ever_run(tmp_path):
 
 
 @given(fuzz.mat_files(odd=False) | fuzz.mat_files())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_a_matlab_file_is_read_as_scipy_reads_it(content):
     if not content.startswith(b"MATLAB 5"):
         with pytest.raises(ValueError, match="has not the header"):

@@ -140,6 +140,7 @@ def test_blocks_are_certified_in_every_lane(name):
     assert [row for row in rows if not row.ok] == []
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("scale", [1.0, 2.0])
 def test_central_differences_hold_over_seeds_where_gradients_are_small(scale, monkeypatch):
@@ -189,6 +190,7 @@ def test_a_slope_of_no_numbers_is_none(x64):
     assert jnp.isnan(certificate.slope_at_zero(lambda t: t * jnp.nan))
 
 
+@pytest.mark.slow
 def test_a_slip_in_a_block_is_found(monkeypatch):
     right = blocks.normalisation.layer_norm_backward
     # The terms through mean and variance are left out.

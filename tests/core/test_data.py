@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import regjax
@@ -140,7 +140,6 @@ def test_data_that_does_not_fit_the_config(config, data, error, words):
 
 
 @given(n=st.integers(1, 70))
-@settings(deadline=None)
 def test_padding_appends_samples_of_weight_zero(n):
     data = Data.from_arrays(np.ones((n, 2)), np.ones(n, int) * np.arange(n))
     padded = pad_samples(data)

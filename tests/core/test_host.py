@@ -31,7 +31,7 @@ def test_data_are_folded_in_as_by_jax(words, data):
 
 
 @given(st.tuples(WORDS, WORDS), st.sampled_from([1, 7, 300]), st.sampled_from([-1.0, 0.0]))
-@settings(max_examples=20, deadline=None)  # JAX compiles for each count
+@settings(max_examples=20)  # JAX compiles for each count
 def test_bits_and_uniform_numbers_are_those_of_jax(words, count, low):
     words = np.array(words, np.uint32)
     key, drawn = as_key(words), bits(words[None], count)

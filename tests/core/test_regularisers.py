@@ -172,7 +172,7 @@ def test_gradient_alone(name, depth):
 
 @pytest.mark.nightly
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.sets(st.sampled_from(sorted(set(ON) - {"average_from"})), min_size=2),
     st.sampled_from(list(OUTPUTS)),

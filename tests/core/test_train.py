@@ -481,6 +481,7 @@ def test_weights_are_rescaled_so_that_lambda_keeps_its_meaning():
     equal(fit(KEY, hparams, data), fit(KEY, hparams, tripled))
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.bits
 def test_results_do_not_depend_on_the_generators_settings():

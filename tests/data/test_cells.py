@@ -119,7 +119,7 @@ CELL = st.one_of(
 
 @pytest.mark.nightly
 @given(st.lists(CELL, min_size=1, max_size=8))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_every_cell_is_a_gap_or_has_its_text(column):
     cells = read_cells(pd.Series(column, dtype=object))
     texts = cells.texts.tolist()

@@ -76,7 +76,7 @@ OFF = {
 
 
 @pytest.mark.parametrize("name", CLASSICS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(n=st.integers(2, 500), noise=st.floats(0, 1), seed=st.integers(0, 2**32 - 1))
 def test_shapes_balance_and_bits(name, n, noise, seed):
     draw, key = getattr(datasets, name), jax.random.key(seed)

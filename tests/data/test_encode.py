@@ -53,7 +53,7 @@ def by_hand(schema, frame, train, new):
 
 @pytest.mark.nightly
 @given(tables.mixed_frames(), st.randoms())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_inputs_are_those_of_scikit_learn(frame, random):
     schema = take_schema(frame)
     train = sorted(random.sample(range(len(frame)), len(frame) // 2))

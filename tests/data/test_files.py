@@ -395,7 +395,7 @@ def frames(draw):
 
 
 @pytest.mark.nightly
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     frame=frames(),
     separator=st.sampled_from(",;\t|"),

@@ -161,7 +161,7 @@ def test_bad_files(tmp_path):
 
 
 @given(st.binary(max_size=300), st.sampled_from([".mat", ".npz", ".csv"]))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_bytes_load_or_are_refused_in_words(tmp_path_factory, content, ending):
     path = tmp_path_factory.mktemp("fuzz") / f"f{ending}"
     path.write_bytes(content)

@@ -127,7 +127,7 @@ def test_few_words_are_no_mistake_where_there_are_many():
 
 
 @given(tables.mixed_frames(), st.randoms())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_permuted_columns_are_coded_alike(frame, random):
     schema = take_schema(frame)
     names = list(frame.columns)
@@ -149,7 +149,7 @@ def test_permuted_columns_are_coded_alike(frame, random):
 
 
 @given(tables.mixed_frames())
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_a_schema_survives_json(frame):
     schema = take_schema(frame, target="y")
     again = Schema.from_json(json.loads(json.dumps(schema.as_json())))

@@ -47,6 +47,7 @@ def test_a_client_that_is_closed_is_no_error():
     assert calls.sent == []
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.bits  # for the processes of workers compile as for users
 @pytest.mark.cpu("worker processes on one machine share its only accelerator")

@@ -99,6 +99,7 @@ INTERRUPTED = {
 }
 
 
+@pytest.mark.nightly
 @pytest.mark.bits
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("own", INTERRUPTED)

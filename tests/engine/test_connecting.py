@@ -49,7 +49,10 @@ def _flat(settings, before=()):
     return {key: v for name, of in settings.items() for key, v in _flat(of, (*before, name)).items()}
 
 
-def test_workers_of_this_machine_have_the_settings():
+def test_workers_of_this_machine_have_the_settings(monkeypatch):
+    # Dask puts what one cluster is told into the surroundings of this process, and keeps it for the next.
+    for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"):
+        monkeypatch.delenv(name, raising=False)
     with connected("dask://local:1") as cluster:
         [trim] = cluster.client.run(os.getenv, "MALLOC_TRIM_THRESHOLD_").values()
         [every] = cluster.client.run(dask.config.get, "distributed.worker.profile.interval").values()

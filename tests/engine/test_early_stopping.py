@@ -174,6 +174,7 @@ def test_what_is_watched_is_of_the_training_samples_alone():
         assert found[0]
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_no_leak_of_held_out_samples():
     X, y = samples()

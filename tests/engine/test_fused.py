@@ -132,6 +132,7 @@ def test_a_sweep_ends_and_stops_as_that_of_the_plain_program(plain, by_kernel):
     assert any((one != found.records[name]).any() for name, one in plain.records.items())  # by the kernel
 
 
+@pytest.mark.nightly
 def test_a_stored_sweep_resumed_and_replayed(tmp_path, monkeypatch, by_kernel):
     whole, path = run(), tmp_path / "runs.sqlite"
     monkeypatch.setattr(pace, "TASK_SECONDS", 1e-9)  # a record per task

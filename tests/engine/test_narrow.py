@@ -87,7 +87,7 @@ def test_networks_are_those_of_the_plain_program(case):
 
 
 @pytest.mark.nightly
-@settings(max_examples=8, deadline=None, phases=[Phase.explicit, Phase.generate])  # each takes seconds
+@settings(max_examples=8, phases=[Phase.explicit, Phase.generate])  # each takes seconds
 @given(data=st.data())
 def test_every_shape_of_network_and_program(data):
     sizes = data.draw(st.lists(st.integers(1, 6), min_size=2, max_size=4))

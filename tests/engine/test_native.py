@@ -284,6 +284,7 @@ def test_a_stored_sweep_is_resumed_and_replayed_by_the_kernel(tmp_path, monkeypa
     assert "loop was native, here not said" in again.elsewhere
 
 
+@pytest.mark.slow
 def test_the_last_chunks_are_divided_and_no_bit_changes(tmp_path, monkeypatch, kernel):
     kernel()
     grid = [{"learning_rate": rate, "l2": 0.7, "keep_prob": 0.9} for rate in (0.1, 0.2, 0.3, 0.4)]
@@ -317,6 +318,7 @@ def test_the_last_chunks_are_divided_and_no_bit_changes(tmp_path, monkeypatch, k
     assert not from_start & begun
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_the_kernel_is_not_continued_by_xla(tmp_path, monkeypatch, kernel):
     kernel()
     path = tmp_path / "runs.sqlite"

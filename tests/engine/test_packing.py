@@ -91,7 +91,7 @@ def test_rows_wait_for_others_only_while_others_can_come():
     assert waves.open == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.sampled_from([(1, 4), (2, 4), (2, 2), (4, 1)]),
     st.booleans(),

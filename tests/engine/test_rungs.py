@@ -109,6 +109,7 @@ def test_a_store_goes_on_with_rungs_and_trains_no_step_twice(tmp_path, monkeypat
     assert_as_in_the_full_sweep(grown, run(larger))
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(1)
 @pytest.mark.bits
 @pytest.mark.parametrize("stored", [False, True])

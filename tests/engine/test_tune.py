@@ -442,6 +442,7 @@ def test_one_sample_more_in_each_outer_fold_does_not_help(monkeypatch):
     assert found.verdict == "not separated"
 
 
+@pytest.mark.slow
 def test_a_baseline_with_a_regulariser_on_is_not_called_one_without():
     space = {"l2": [5.0], "keep_prob": [1, 0.9, 0.7, 0.5], "learning_rate": [0.01]}
     found = regjax.tune(samples(), space, budget="40 networks", confirm=0.3, **ASKED)

@@ -69,7 +69,7 @@ def test_networks_are_those_of_the_plain_program(case):
 
 
 @pytest.mark.nightly
-@settings(max_examples=8, deadline=None, phases=[Phase.explicit, Phase.generate])  # each takes seconds
+@settings(max_examples=8, phases=[Phase.explicit, Phase.generate])  # each takes seconds
 @given(data=st.data())
 def test_every_shape_of_network_and_program(data):
     sizes = data.draw(st.lists(st.sampled_from([1, 2, 5, 16, 17, 33]), min_size=2, max_size=4))
@@ -99,7 +99,7 @@ def test_rounding_to_bfloat16_is_that_of_the_plain_program():
 
 @pytest.mark.nightly
 @given(st.lists(st.integers(1, 40), min_size=2, max_size=4), st.integers(1, 3))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_parameters_are_laid_out_and_restored(sizes, lanes):
     rng = np.random.default_rng(0)
     params = tuple(

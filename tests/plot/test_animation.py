@@ -133,6 +133,7 @@ def test_a_row_of_a_store_while_it_trains(store, tmp_path):
     assert len(frames_of(out)[0]) == 5
 
 
+@pytest.mark.slow
 def test_titles_say_the_step_and_its_records(store, monkeypatch):
     results = regjax.load(store, 1)
     row = check_animated(results, 2)

@@ -53,6 +53,7 @@ def test_the_bold_line_is_the_way_of_the_best_member(population):
     assert any(np.isnan(g.scores).any() for g in population.generations)
 
 
+@pytest.mark.slow
 def test_another_member_and_a_figure_of_ones_own(population):
     figure = Figure(figsize=(12, 8))
     assert plot.schedules(population, member=3, figure=figure) is figure

@@ -48,6 +48,7 @@ def test_scores_ranks_and_curves(planar):
     assert np.isnan(every[-1]).all()
 
 
+@pytest.mark.slow
 def test_no_column_of_the_table_is_of_test_samples(planar):
     data = arrays(planar)
     assert "test_accuracy" in data["scores"]  # to look at

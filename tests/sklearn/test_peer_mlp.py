@@ -26,12 +26,13 @@ mark(globals(), pytest.mark.nightly, [
     "test_partial_fit_classification",
     "test_mlp_loading_from_joblib_partial_fit",
     "test_multilabel_classification",
+    "test_mlp_sample_weight_with_early_stopping",
+    "test_mlp_warm_start_with_early_stopping",
 ])  # fmt: skip
 mark(globals(), pytest.mark.sampled(1), [
     "test_mlp_warm_start_no_convergence",
     "test_early_stopping",
     "test_preserve_feature_names",
-    "test_mlp_warm_start_with_early_stopping",
 ])  # fmt: skip
 expected = expecting(DIFFERENCES)
 

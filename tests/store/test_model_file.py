@@ -89,7 +89,7 @@ def content():
     return CONTENT[0]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_damage_at_any_byte_is_refused(data):
     whole = content()
@@ -100,7 +100,7 @@ def test_damage_at_any_byte_is_refused(data):
         model_file.from_bytes(bytes(damaged))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_a_file_that_is_cut_or_longer_is_refused(data):
     whole = content()

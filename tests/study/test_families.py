@@ -50,7 +50,7 @@ def test_many_lines_are_drawn_as_few_are(monkeypatch):
     np.testing.assert_allclose(*(np.quantile(v, [0.5, 0.9]) for v in (as_matrix, by_factors)), rtol=0.02)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(2, 30), st.integers(2, 9), st.floats(0, 3), st.integers(0, 9))
 def test_never_wider_than_bonferroni_nor_narrower_than_a_line_alone(count, units, shared, seed):
     d = lines(count, units, shared, seed) + 0.5

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from regjax.study.halving import (
@@ -96,7 +96,6 @@ def test_steps_and_networks_are_those_of_the_rows_that_race(
 
 
 @given(st.data())
-@settings(deadline=None)
 def test_an_order_of_rows_changes_no_winner_and_a_nan_never_wins(data):
     num = data.draw(st.integers(1, 30))
     values = st.one_of(st.just(np.nan), st.floats(0, 1, width=16))

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sweeps import made_up
 
@@ -46,7 +46,6 @@ def test_power_holds_in_a_simulation(sd):
     assert of.power(1.2, 0.4, 4, 2.7764, 0.4 * sd) == pytest.approx(found, abs=0.008)
 
 
-@settings(deadline=None)  # the first call computes quantiles
 @given(st.floats(1e-6, 1e3), st.floats(1, 60), st.integers(1, 1000), st.floats(0.1, 0.95))
 def test_the_detectable_difference_has_that_power(se, df, num, share):
     reach = of.reach_of(num, df)

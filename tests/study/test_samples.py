@@ -109,7 +109,7 @@ def test_the_same_classes_give_the_same_network_to_the_bit(labels, tmp_path, ref
 
 @pytest.mark.slow
 @given(tables.mixed_frames(), st.sampled_from([2, 3, "validation"]), st.booleans(), st.randoms())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_nothing_of_held_out_rows_is_in_the_inputs_of_a_fold(frame, split, stops, random):
     n = len(frame)
     y = np.arange(n) % 2

@@ -15,7 +15,7 @@ SMALL = {"l2": "loguniform(0.01, 10)", "keep_prob": [1, 0.8], "learning_rate": [
 
 
 @given(st.integers(1, 60), st.integers(0, 60), st.integers(0, 5))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_a_larger_number_begins_with_the_same_candidates(num, more, seed):
     space = Space.of(None)
     drawn = space.draw(num + more, seed)

@@ -6,12 +6,20 @@ from collections.abc import Container, Iterable
 import pytest
 
 
-def slow_but(values: Iterable, fast: Container) -> list:
-    """Returns the values as parameters of a test; all but those in `fast` have the mark `slow`."""
-    return [
-        value if value in fast else pytest.param(*as_arguments(value), marks=pytest.mark.slow)
-        for value in values
-    ]
+def slow_but(values: Iterable, fast: Container, every: int = 1) -> list:
+    """Returns the values as parameters of a test; all but those in `fast` have the mark `slow`.
+
+    Of these, all but one in `every` have the mark `nightly` too.
+    """
+    found, slow = [], 0
+    for value in values:
+        if value in fast:
+            found.append(value)
+            continue
+        marks = (pytest.mark.slow, pytest.mark.nightly) if slow % every else pytest.mark.slow
+        found.append(pytest.param(*as_arguments(value), marks=marks))
+        slow += 1
+    return found
 
 
 def as_arguments(value: object) -> tuple:
