@@ -98,8 +98,7 @@ def test_outputs_stay_where_the_code_is_the_same(tmp_path, monkeypatch):
     assert set(counts[3:]) == {None}
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", notebooks.NAMES)
 def test_notebook_runs(name):
     code = f"import notebooks; notebooks.LIMIT = 200; found = notebooks.executed({name!r})"

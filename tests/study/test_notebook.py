@@ -84,6 +84,7 @@ def test_everything_diverged():
     assert read(comparison).said[0] == "None of 3 separated from l2=0"
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_ten_thousand_configurations_are_short():
     gains = np.random.default_rng(1).standard_normal(10_000) / 100
