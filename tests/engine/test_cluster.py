@@ -1,6 +1,8 @@
 """Sweeps on a Dask cluster of real processes: their bits, what travels, and workers that die or differ."""
 
 import contextlib
+import functools
+import inspect
 import json
 import os
 import pickle
@@ -245,13 +247,9 @@ def other_processor(name):
     from regjax.engine import remote
     from regjax.study import provenance
 
-    real = getattr(provenance.processor, "real", provenance.processor)
-
-    def said():
-        return name
-
-    said.real = real
-    remote.processor = provenance.processor = real if name is None else said
+    real = inspect.unwrap(provenance.processor)
+    said = real if name is None else functools.wraps(real)(lambda: name)
+    remote.processor = provenance.processor = said
     provenance.provenance.cache_clear()
 
 
