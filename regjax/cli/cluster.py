@@ -13,6 +13,9 @@ import click
 from regjax.cli import terminal
 from regjax.core.checks import counted
 
+# Heading -> the options that `--help-all` shows under it.
+HEADINGS = {"Many machines": ("dask", "mixed")}
+
 
 def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds --dask and --mixed to a command, which then trains where they say."""
@@ -25,7 +28,11 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
     where = click.option(
         "--dask", metavar="ADDRESS", help="Train on a Dask cluster: HOST:PORT, local:N or a scheduler file."
     )
-    differ = click.option("--mixed", is_flag=True, help="Let the workers of --dask differ: last bits do.")
+    differ = click.option(
+        "--mixed",
+        is_flag=True,
+        help="Let the workers of --dask differ, as last bits then do; leave out those that cannot be used.",
+    )
     return where(differ(with_cluster))
 
 
@@ -40,9 +47,11 @@ def _cluster(dask: str | None, mixed: bool) -> Iterator[None]:
         return
     from regjax.engine.connecting import PREFIX, within
 
+    address = PREFIX + dask.removeprefix(PREFIX) + "?mixed" * mixed
     with contextlib.ExitStack() as stack:
         with terminal.user_errors():
-            found = stack.enter_context(within(PREFIX + dask.removeprefix(PREFIX) + "?mixed" * mixed))
+            found = stack.enter_context(within(address, "--dask"))
         page = f", {found.link}" if found.link else ""
-        print(f"dask: {counted(found.capacity, 'chunk')} at a time{page}", file=sys.stderr, flush=True)
+        many = f"{counted(found.workers, 'worker')}, {counted(found.capacity, 'thread')}"
+        print(f"dask: {many}{page}", file=sys.stderr, flush=True)
         yield

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regjax.cli import terminal
-from regjax.cli.cluster import cluster_options
+from regjax.cli import cluster, terminal
 from regjax.cli.help import LongCommand
 from regjax.cli.options import HEADINGS, MATTERS, sweep_options
 from regjax.cli.planned import Planned, planned_sweep
@@ -34,7 +33,11 @@ FILES = (
 )  # fmt: skip
 
 
-@click.command(cls=LongCommand, matters={**MATTERS, "Output": ("out",)}, sections=HEADINGS)
+@click.command(
+    cls=LongCommand,
+    matters={**MATTERS, "Output": ("out",)},
+    sections={**HEADINGS, **cluster.HEADINGS},
+)
 @sweep_options
 @click.option("--no-store", is_flag=True, help="The same as --store none.")
 @click.option("--references", is_flag=True, help="Hold a linear model and trees against the networks.")
@@ -48,7 +51,7 @@ FILES = (
 @click.option("--print-config", is_flag=True, help="Print the resolved sweep as TOML, and do nothing.")
 @terminal.cache_option
 @click.pass_obj
-@cluster_options
+@cluster.cluster_options
 def sweep(
     started: float,
     path: str | None,
@@ -69,7 +72,8 @@ def sweep(
 
     DATA is a table (.csv, .parquet, .xlsx, …), arrays (.npz, .mat), or a built-in set such as moons. A comma
     separates the values of an axis, a slash the layers: --hidden 32,64/16. Also geomspace(1e-4,1,9) and
-    linspace(0.5,1,6); none is off. SPEC.toml says the same as flags do: --print-config prints one.
+    linspace(0.5,1,6); none is off. SPEC.toml says the same as flags do: --print-config prints one. With
+    --dask HOST:PORT the networks are trained on a cluster.
     """
     from regjax.cli import tables
     from regjax.cli.spec import as_toml, resolve

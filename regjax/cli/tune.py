@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regjax.cli import terminal
-from regjax.cli.cluster import cluster_options
+from regjax.cli import cluster, terminal
 from regjax.cli.help import LongCommand
 from regjax.cli.options import AXES, CONFIG, DATA, SWEEP, Flag, complete_data, flags_of, one_source
 from regjax.cli.stored import STORE
@@ -62,6 +61,7 @@ HEADINGS = {
     "Network and training": tuple(CONFIG),
     "Hyperparameters, each a part of the space": tuple(AXES),
     "Comparison and store": OPTIONS,
+    **cluster.HEADINGS,
 }
 MATTERS = {
     "Search": ("budget", "confirm", "metric"),
@@ -81,7 +81,7 @@ DISTRIBUTIONS = ("loguniform", "uniform", "always")
 @click.option("--out", metavar="FILE", help="Write the comparison as a page, as `regjax report` does.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @terminal.cache_option
-@cluster_options
+@cluster.cluster_options
 def tune(
     source: str | None,
     flags: dict[str, Any],
@@ -96,7 +96,8 @@ def tune(
 
     A budget of time, networks or steps is all that must be said. A flag of a hyperparameter changes what is
     searched: --l2 "loguniform(0.01,10)", --keep-prob 1,0.9,0.8, --l1 none. The same command goes on after an
-    interruption, and a larger budget begins with what the store has.
+    interruption, and a larger budget begins with what the store has. With --dask HOST:PORT the networks are
+    trained on a cluster.
     """
     from regjax.engine.tune import tune as searched
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
-import importlib.metadata
+import logging
 import queue
 import threading
 import time
@@ -26,11 +26,11 @@ from typing import TYPE_CHECKING, Any
 
 from regjax.core.checks import counted
 from regjax.engine.adapting import Calls
+from regjax.engine.joining import difference, kind_of, refusal, without_work
 from regjax.engine.lanes import ChunkDone
 from regjax.engine.reaching import reached
-from regjax.engine.remote import ChunkRequest, Held, StatesMissing, kind_of_worker, nbytes, run_request
+from regjax.engine.remote import ChunkRequest, Held, StatesMissing, nbytes, run_request
 from regjax.study.design import Design
-from regjax.study.provenance import versions
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -42,6 +42,8 @@ ANSWER_SECONDS, WORKER_SECONDS, RETURN_SECONDS, SEND_SECONDS, LOOK_SECONDS = 5, 
 AHEAD = 1
 # Workers that may die with a chunk before it is given up, and times that a result may fail to come back.
 MOST_KILLED, MOST_TRIES = 3, 10
+# Where nobody has set up logging, Python writes warnings on standard error: beside a bar, or in a notebook.
+LOG = logging.getLogger("regjax")
 # How a note begins that names networks which are not trained.
 GIVEN_UP = "given up"
 # Looks in turn that fail before the scheduler is taken for lost.
@@ -113,11 +115,11 @@ class Cluster:
 
     Args:
         client: a client of the scheduler.
-        mixed: whether workers may differ in what bits depend on.
+        mixed: whether workers may differ in what bits depend on, and those that cannot be used are left out.
 
     Attributes:
         kind: what the bits of the first worker depend on, see `remote.kind_of_worker`.
-        notes: sentences on workers that were refused later on, or are of another kind.
+        notes: sentences on workers that get no work, or are of another kind.
         sent: bytes of the arrays of all requests so far, without the designs.
         received: bytes of the arrays of all results so far.
         requests: number of requests so far.
@@ -125,7 +127,7 @@ class Cluster:
         room: number of chunks that they train or that wait there, at least 1.
 
     Raises:
-        ValueError: workers that differ, or cannot import regjax.
+        ValueError: workers that differ, or lack regjax; with `mixed`, none that can be used.
         OSError: no worker came.
     """
 
@@ -148,7 +150,7 @@ class Cluster:
         self._calls = Calls()
         self._blind, self._looking, self._returning = 0, False, False
         self._lost: Exception | None = None
-        self._ended = False
+        self._begun = self._ended = False
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._known = threading.Condition()
         self._decides = threading.Thread(target=self._decide, name="regjax-cluster", daemon=True)
@@ -169,9 +171,12 @@ class Cluster:
             # One that stands still holds up nobody: its kind is compared when it answers.
             self._known.wait_for(lambda: not self._asked, timeout=ANSWER_SECONDS)
             refused, seats = list(self._refused.values()), dict(self._seats)
+            count, self._begun = len(refused) + len(seats), True
+            if refused and self.mixed:
+                self.notes.append(without_work(refused, count))
         first.release()
-        if refused:
-            raise ValueError(refused[0])
+        if refused and not (self.mixed and seats):
+            raise ValueError(refusal(refused, count, mend=bool(seats)))
         if not seats:
             raise OSError(f"cluster must have a worker that answers, and none did in {WORKER_SECONDS} s")
 
@@ -179,6 +184,11 @@ class Cluster:
     def backend(self) -> str:
         """The platform that the workers compute on: "cpu", "gpu"."""
         return self.kind["device"].partition(":")[0]
+
+    @property
+    def workers(self) -> int:
+        """Number of workers that are used."""
+        return len(self._seats)
 
     @property
     def link(self) -> str:
@@ -312,21 +322,7 @@ class Cluster:
 
     def _ask(self, client: Client, address: str, worker: dict[str, Any]) -> None:
         """Asks a worker what it is, in a thread of its own: one that stands still answers nobody."""
-        ask: Any = partial(client.run, workers=[address], on_error="return")
-        kind: Any = None
-        try:
-            # Asked for in Python's own words, which a worker without regjax understands.
-            found = ask(importlib.metadata.version, "regjax")[address]
-            wanted = versions()["regjax"]
-            if isinstance(found, importlib.metadata.PackageNotFoundError):
-                kind = f"worker {address} must have regjax, and does not: install regjax {wanted} there"
-            elif isinstance(found, str) and found != wanted:
-                kind = f"worker {address} must have regjax {wanted}, as here, got {found}"
-            else:
-                kind = ask(kind_of_worker)[address]
-        except Exception as error:  # it is gone, or busy: it is asked again
-            kind = error
-        self._events.put(partial(self._answered, client, address, worker, kind))
+        self._events.put(partial(self._answered, client, address, worker, kind_of(client, address)))
 
     def _answered(self, client: Client, address: str, worker: dict[str, Any], kind: Any) -> None:
         """Takes a worker in, or refuses it, by what it says of itself."""
@@ -345,24 +341,19 @@ class Cluster:
             self._asked.pop(address, None)
             if why:
                 self._refused[address] = why
-                self.notes.append(why)
+                if self._begun:  # those that there are at the beginning are said together
+                    self.notes.append(without_work([why], 1))
             else:
                 self._seats[address] = _Seat(address, worker["id"], worker["nthreads"])
 
     def _differs(self, address: str, kind: dict[str, str]) -> str:
         """Returns why a worker of another kind than the first may not be used, or ""."""
         self.kind = self.kind or kind
-        other = [
-            f"{name} {kind.get(name)} in place of {self.kind.get(name)}"
-            for name in sorted(kind.keys() | self.kind.keys())
-            if kind.get(name) != self.kind.get(name)
-        ]
-        if not other:
-            return ""
-        said = f"worker {address} has {'; '.join(other)}: its networks have other bits"
+        said = difference(address, kind, self.kind)
         if not self.mixed:
-            return f"{said}; --mixed, or ?mixed behind the address, takes it"
-        self.notes.append(said)
+            return said
+        if said:
+            self.notes.append(said)
         return ""
 
     # -- requests ---------------------------------------------------------------------------------------
@@ -450,6 +441,8 @@ class Cluster:
     def _begin_return(self) -> None:
         """Takes the scheduler for lost: nothing is in work any more, and a thread looks for it."""
         self._returning = True
+        minutes = RETURN_SECONDS // 60
+        LOG.warning("the scheduler at %s is lost: waiting up to %d minutes for it", self._address, minutes)
         for seat in self._seats.values():
             for errand in seat.errands:
                 errand.turn, errand.failed = errand.turn + 1, None
@@ -471,6 +464,7 @@ class Cluster:
         if client is None:
             self._lost = ClusterError(f"the scheduler at {self._address} was lost, and did not come back")
             return
+        LOG.warning("the scheduler at %s is back", self._address)
         self._own.append(client)
         self.client = client
 

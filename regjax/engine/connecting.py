@@ -37,16 +37,17 @@ LOCAL = {
 
 
 @contextlib.contextmanager
-def within(executor: Any) -> Iterator[Any]:
+def within(executor: Any, flag: str = "") -> Iterator[Any]:
     """Yields an executor, and lets the sweeps of the block train there where it `is_dask`.
 
     Args:
         executor: an executor, or None; a Dask cluster as in `connected`, which yields a `Cluster`.
+        flag: as in `connected`.
     """
     if not is_dask(executor):
         yield executor
         return
-    with connected(executor) as cluster, trained_on(cluster):
+    with connected(executor, flag) as cluster, trained_on(cluster):
         yield cluster
 
 
@@ -63,13 +64,14 @@ def is_dask(executor: Any) -> bool:
 
 
 @contextlib.contextmanager
-def connected(executor: Any) -> Iterator[Cluster]:
+def connected(executor: Any, flag: str = "") -> Iterator[Cluster]:
     """Yields the cluster of an executor that `is_dask`; what is started for it ends with it.
 
     Args:
         executor: "dask://HOST:PORT", "dask://local:N" for N processes of this machine, "dask://FILE" for a
             scheduler file, a `distributed.Client`, or its executor. "?mixed" behind an address takes workers
             that differ in what bits depend on.
+        flag: the flag that the executor is of, which errors then name, without "dask://"; "" is none.
 
     Raises:
         ValueError: Dask is not installed, an address that is none, or workers that may not be used.
@@ -79,19 +81,20 @@ def connected(executor: Any) -> Iterator[Cluster]:
         import dask.config
         from distributed import Client, LocalCluster
     except ImportError as error:
-        raise ValueError(f"executor {shown(executor)} needs Dask: pip install 'regjax[dask]'") from error
+        who = flag or f"executor {shown(executor)}"
+        raise ValueError(f"{who} needs Dask: pip install 'regjax[dask]'") from error
 
     with contextlib.ExitStack() as stack:
         mixed = False
         if isinstance(executor, str):
             where, *words = executor.removeprefix(PREFIX).split("?")
-            mixed = words == ["mixed"]
-            if words and not mixed:
-                raise ValueError(f"executor must have no words but ?mixed, got {shown(executor)}")
+            mixed = "mixed" in words
+            if not {*words} <= {"mixed"}:
+                raise _not("have no words but ?mixed", executor, flag)
             kind, _, count = where.partition(":")
             if kind == "local":
                 if not count.isdigit() or int(count) < 1:
-                    raise ValueError(f"executor must be dask://local:N with N from 1, got {shown(executor)}")
+                    raise _not("be dask://local:N with N from 1", executor, flag)
                 stack.enter_context(dask.config.set(LOCAL))
                 local = LocalCluster(
                     n_workers=int(count),
@@ -101,7 +104,7 @@ def connected(executor: Any) -> Iterator[Cluster]:
                 )
                 client = stack.enter_context(Client(stack.enter_context(local), set_as_default=False))
             else:
-                client = stack.enter_context(_client_of(where, executor))
+                client = stack.enter_context(_client_of(where, executor, flag))
         else:
             client = executor if isinstance(executor, Client) else executor._client
             if client.status != "running":
@@ -113,23 +116,26 @@ def connected(executor: Any) -> Iterator[Cluster]:
         yield cluster
 
 
-def _client_of(where: str, executor: str) -> Client:
+def _client_of(where: str, executor: str, flag: str) -> Client:
     """Returns a client of the scheduler at an address, or of a scheduler file."""
     if Path(where).is_file():
-        return reached(_address_in(Path(where), executor), ANSWER_SECONDS)
+        return reached(_address_in(Path(where), executor, flag), ANSWER_SECONDS)
     if not where.rpartition(":")[2].isdigit():
-        raise ValueError(
-            "executor must be dask://HOST:PORT, dask://local:N or dask://FILE with a scheduler file that "
-            f"exists, got {shown(executor)}"
-        )
+        files = "a scheduler file that exists" if flag else "dask://FILE with a scheduler file that exists"
+        raise _not(f"be dask://HOST:PORT, dask://local:N or {files}", executor, flag)
     return reached(where if "://" in where else f"tcp://{where}", ANSWER_SECONDS)
 
 
-def _address_in(path: Path, executor: str) -> str:
+def _address_in(path: Path, executor: str, flag: str) -> str:
     """Returns the address that a scheduler file names."""
     try:
         return str(json.loads(path.read_text())["address"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"executor must name a scheduler file, as `dask scheduler` writes it, got {shown(executor)}"
-        ) from error
+        raise _not("name a scheduler file, as `dask scheduler` writes it", executor, flag) from error
+
+
+def _not(what: str, executor: str, flag: str) -> ValueError:
+    """Returns the error of an executor that is not what it must be; a flag has no "dask://"."""
+    if flag:
+        what, executor = what.replace(PREFIX, ""), executor.removeprefix(PREFIX).partition("?mixed")[0]
+    return ValueError(f"{flag or 'executor'} must {what}, got {shown(executor)}")

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import socket
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -46,6 +48,7 @@ async def _checked(address: str, seconds: float, arguments: dict[str, Any]) -> N
     """Asks what is at an address who it is; errors as of `reached`."""
     from distributed.core import rpc
 
+    await _looked_up(address, seconds)
     async with rpc(address, connection_args=arguments) as server:
         try:
             found: Any = await asyncio.wait_for(server.identity(), seconds)
@@ -57,3 +60,22 @@ async def _checked(address: str, seconds: float, arguments: dict[str, Any]) -> N
             raise OSError(f"no Dask scheduler is at {address}: something else answers") from error
     if "workers" not in found:
         raise OSError(f"no Dask scheduler is at {address}: a {found['type'].lower()} of Dask answers")
+
+
+async def _looked_up(address: str, seconds: float) -> None:
+    """Looks up the host of an address: Dask tries a name that nobody has again until its time is over.
+
+    Of what is no address at all, Dask says what it makes of it.
+    """
+    if not address.startswith(("tcp://", "tls://")):
+        return
+    try:
+        host = urlsplit(address).hostname or ""
+    except ValueError:
+        return
+    try:
+        await asyncio.wait_for(asyncio.get_running_loop().getaddrinfo(host, None), seconds)
+    except socket.gaierror as error:
+        raise OSError(f"no Dask scheduler is at {address}: no host {host} is known") from error
+    except (TimeoutError, UnicodeError):
+        return

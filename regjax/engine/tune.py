@@ -111,7 +111,7 @@ def tune(
     """
     began = time.perf_counter()
     if executor is not None and not is_dask(executor):
-        raise TypeError(f"executor must be a Dask cluster, got {shown(executor)}")
+        raise TypeError(f"executor must be a Dask cluster, as dask://HOST:PORT, got {shown(executor)}")
     keep_programs()
     search = Search() if search is None else search
     settings = make_setting(

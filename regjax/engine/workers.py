@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import jax
 
+from regjax.core.checks import shown
+
 # "dask://…", or a client of Dask, is an executor too, which `connecting.within` connects with.
 Executor: TypeAlias = "concurrent.futures.Executor | str | Any"
 
@@ -22,12 +24,15 @@ def num_workers(executor: Executor | None, workers: int | None) -> int | None:
     """Returns the number of tasks at a time: `workers`, else the executor's number of workers, else None.
 
     Raises:
-        TypeError: executor is not a `concurrent.futures.Executor`.
+        TypeError: executor is not a `concurrent.futures.Executor`, or a text that names no Dask cluster.
         ValueError: executor forks its processes.
     """
     if (cluster := CLUSTER.get()) is not None:
         return cluster.capacity
     if executor is not None and not isinstance(executor, concurrent.futures.Executor):
+        if isinstance(executor, str):
+            choices = "dask://HOST:PORT, dask://local:N or dask://FILE"
+            raise TypeError(f"executor must be {choices} where it is a text, got {shown(executor)}")
         raise TypeError(f"executor must be a concurrent.futures.Executor, got {type(executor).__name__}")
     # No public attribute says how an executor starts its processes, or how many workers it has.
     context = getattr(executor, "_mp_context", None)

@@ -1,6 +1,9 @@
 """Sweeps on a Dask cluster of real processes: their bits, what travels, and workers that die or differ."""
 
 import contextlib
+import functools
+import inspect
+import json
 import os
 import pickle
 import signal
@@ -244,7 +247,10 @@ def other_processor(name):
     from regjax.engine import remote
     from regjax.study import provenance
 
-    remote.processor = provenance.processor if name is None else lambda: name
+    real = inspect.unwrap(provenance.processor)
+    said = real if name is None else functools.wraps(real)(lambda: name)
+    remote.processor = provenance.processor = said
+    provenance.provenance.cache_clear()
 
 
 def test_workers_that_differ_are_refused_unless_they_are_asked_for(cluster, plain):
@@ -255,11 +261,14 @@ def test_workers_that_differ_are_refused_unless_they_are_asked_for(cluster, plai
             trained(cluster)
         found = trained(f"{PREFIX}{cluster.scheduler.address}?mixed")
         assert_same_table(plain, found)
+        assert any(": its networks have other bits" in note for note in found.notes)
+        assert len({json.loads(how)["processor"] for how in found.provenance} - {"a fast one"}) == 1
+        assert any('"processor": "a fast one"' in how for how in found.provenance)
     finally:
         cluster.run(other_processor, None)
 
 
-def test_a_worker_without_regjax_is_named_and_goes_on(cluster, monkeypatch):
+def test_a_worker_without_regjax_is_named_and_goes_on(cluster, plain, monkeypatch):
     # A process in which no package of that name is installed.
     code = """
 import importlib.metadata, sys
@@ -284,6 +293,9 @@ main()
             ValueError, match=r"^worker tcp://\S+ must have regjax, and does not: install regjax 0"
         ):
             trained(cluster)
+        found = trained(f"{PREFIX}{cluster.scheduler.address}?mixed")
+        assert_same_table(plain, found)
+        assert any(note.endswith(" there; it gets no work") for note in found.notes)
         # A worker ends over a task that it cannot read, and it may be somebody else's.
         assert sent
         assert all(b"regjax" not in pickle.dumps(function) for function in sent)
@@ -318,7 +330,7 @@ def test_the_command_line_trains_there_and_another_process_watches(cluster, tmp_
         patch.setattr(scheduler.Scheduler, "take", interrupted)
         code, said = command("sweep", *sweep, "--store", "there.sqlite", *there)
     assert code == 130
-    assert "dask: 2 chunks at a time" in said.err
+    assert "dask: 2 workers, 2 threads" in said.err
     assert "they are in there.sqlite, and the same command goes on with it" in said.err
     code, said = command("show", "there.sqlite")
     assert (code, "of 24 networks" in said.out) == (0, True)
@@ -413,15 +425,9 @@ def test_a_worker_that_is_cut_off_is_taken_for_dead(plain):
 def start_at(port):
     """Starts a scheduler and two workers, each a process as on a machine of its own."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    scheduler = [
-        sys.executable,
-        "-m",
-        "distributed.cli.dask_scheduler",
-        "--port",
-        str(port),
-        "--no-dashboard",
-    ]
-    worker = [sys.executable, "-m", "distributed.cli.dask_worker", f"tcp://127.0.0.1:{port}"]
+    module = [sys.executable, "-m"]
+    scheduler = [*module, "distributed.cli.dask_scheduler", "--port", str(port), "--no-dashboard"]
+    worker = [*module, "distributed.cli.dask_worker", f"tcp://127.0.0.1:{port}"]
     worker += ["--no-nanny", "--nthreads", "1", "--no-dashboard"]
     return [subprocess.Popen(command, **quiet) for command in (scheduler, worker, worker)]
 

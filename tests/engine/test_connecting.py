@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from stores import run
 
+from regjax.cli import main as cli
 from regjax.engine.connecting import LOCAL, connected
 
 dask = pytest.importorskip("dask")
@@ -35,6 +36,21 @@ def test_an_address_that_is_none_is_one_line(executor, error, words):
     with pytest.raises(error, match=words) as said:
         run(executor=executor)
     assert "\n" not in str(said.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("127.0.0.1", "--dask must be HOST:PORT, local:N or a scheduler file that exists, got '127.0.0.1'"),
+        ("dask://local:0", "--dask must be local:N with N from 1, got 'local:0'"),
+        ("x:1?fast", "--dask must have no words but ?mixed, got 'x:1?fast'"),
+    ],
+)
+@pytest.mark.parametrize("mixed", [[], ["--mixed"]])
+def test_errors_of_the_flag_are_in_its_words(given, words, mixed, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["sweep", "two_regions", "--dask", given, *mixed])
+    assert (stop.value.code, capsys.readouterr().err) == (2, f"regjax: error: {words}\n")
 
 
 def test_the_page_has_the_settings_for_workers_of_ones_own():

@@ -52,6 +52,12 @@ def test_an_address_that_needs_what_is_not_there_is_one_line(address):
     assert "\n" not in str(said.value)
 
 
+def test_a_host_that_nobody_knows_is_said_at_once():
+    # The name is kept for this by RFC 2606.
+    with pytest.raises(OSError, match=r"^no Dask scheduler is at \S+: no host nobody.invalid is known$"):
+        reached("tcp://nobody.invalid:8786", 60)
+
+
 @pytest.mark.parametrize("text", ["a,b\n1,2\n", "[]", "{}"])
 def test_a_file_that_is_no_scheduler_file_is_one_line(tmp_path, text):
     path = tmp_path / "rows.csv"

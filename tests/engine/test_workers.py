@@ -47,6 +47,8 @@ def test_how_many_workers():
     assert num_workers(None, 5) == 5
     with pytest.raises(TypeError, match=r"executor must be a concurrent.futures.Executor, got int"):
         num_workers(3, None)
+    with pytest.raises(TypeError, match=r"^executor must be dask://HOST:PORT, .* text, got 'ray://x'$"):
+        num_workers("ray://x", None)
 
 
 def test_rows_are_divided_among_the_accelerators_of_a_cluster():
