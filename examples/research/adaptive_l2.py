@@ -32,8 +32,6 @@ from regjax.research.closed_forms import input_dropout_strengths, linear_optimum
 
 # Multiples of 1/65536, so that the masks drop with exactly these probabilities.
 KEEP_PROBS = (0.5, 0.75, 0.875)
-# Steps that are not averaged. Weights of rare pixels need thousands of steps to come near their mean.
-BURN_IN = 5000
 
 
 def digits(count: int) -> Data:
@@ -59,7 +57,7 @@ def expectation(data: Data, keep_prob: float) -> Data:
     return Data(x, np.tile(data.y, len(masks)), spread)
 
 
-def exact_error(count: int) -> float:
+def exact_error(count: int, num_steps: int) -> float:
     """Returns the distance of the weights that minimise the expectation, by regjax, from the closed form."""
     data = digits(count)
     data = data._replace(x=data.x[4:12])
@@ -68,8 +66,8 @@ def exact_error(count: int) -> float:
         loss="squared_error",
         optimizer="momentum",
         dtype="float64",
-        num_steps=4_000,
-        eval_every=4_000,
+        num_steps=num_steps,
+        eval_every=num_steps,
         metrics=(),
     )
     run = make_train(config)(replicate_key(0), HParams(learning_rate=0.2), expectation(data, 0.5))
@@ -78,12 +76,31 @@ def exact_error(count: int) -> float:
     return distance(np.asarray(run.params[0].w), np.asarray(expected.w), data.x)
 
 
-@functools.partial(jax.jit, static_argnames="config")
-def train(data: Data, keep_probs: jax.Array, keys: jax.Array, steps: jax.Array, config: Config) -> Layer:
+class Lengths(NamedTuple):
+    """How long is trained with masks.
+
+    Attributes:
+        burn_in: steps that are not averaged. Weights of rare pixels need thousands of steps to come near
+            their mean, fewer at a larger rate.
+        averaged: steps that are averaged.
+        points: numbers of averaged steps after which the error is measured.
+        rate: learning rate.
+    """
+
+    burn_in: int
+    averaged: int
+    points: int
+    rate: float
+
+
+@functools.partial(jax.jit, static_argnames=("config", "lengths"))
+def train(
+    data: Data, keep_probs: jax.Array, keys: jax.Array, steps: jax.Array, config: Config, lengths: Lengths
+) -> Layer:
     """Returns averages of parameters trained with dropout, `(probabilities, seeds, steps, …)`."""
 
     def run(keep_prob, key):
-        hparams = HParams(learning_rate=0.2, input_keep_prob=keep_prob, average_from=BURN_IN)
+        hparams = HParams(learning_rate=lengths.rate, input_keep_prob=keep_prob, average_from=lengths.burn_in)
         hparams = check_hparams(config, hparams)
         state = init_state(key, hparams, config=config)
 
@@ -114,13 +131,14 @@ class Found(NamedTuple):
     strengths: np.ndarray
 
 
-def compare(data: Data, seeds: int, num_steps: int) -> tuple[Found, float]:
+def compare(data: Data, seeds: int, lengths: Lengths) -> tuple[Found, float]:
     """Returns what is drawn, and how near one λ for all features comes to the closed form at most."""
     config = Config(layer_sizes=(len(data.x), 10), loss="squared_error")
-    steps = np.geomspace(10, num_steps, 12).astype(int)
+    steps = np.geomspace(10, lengths.averaged, lengths.points).astype(int)
     narrow = Data(*(np.asarray(part, np.float32) for part in data))
     keys = jax.vmap(replicate_key)(jnp.arange(seeds))
-    averages = train(narrow, jnp.asarray(KEEP_PROBS, jnp.float32), keys, jnp.asarray(BURN_IN + steps), config)
+    keep_probs, ends = jnp.asarray(KEEP_PROBS, jnp.float32), jnp.asarray(lengths.burn_in + steps)
+    averages = train(narrow, keep_probs, keys, ends, config, lengths)
     mean = np.asarray(averages.w, np.float64).mean(axis=1)
     with jax.enable_x64(True):
         strengths = [input_dropout_strengths(data, keep_prob) for keep_prob in KEEP_PROBS]
@@ -188,11 +206,14 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     parser.add_argument("--out", help="file of the figure")
     parser.add_argument("--smallest", action="store_true", help="fewer samples, seeds and steps, in seconds")
     options = parser.parse_args(argv)
-    samples, seeds, num_steps, exact = (100, 2, 20_000, 20) if options.smallest else (300, 8, 20_000, 60)
+    if options.smallest:
+        samples, seeds, lengths, exact = 30, 4, Lengths(2_000, 10_000, 4, 0.4), (10, 1_000)
+    else:
+        samples, seeds, lengths, exact = 300, 8, Lengths(5_000, 20_000, 12, 0.2), (60, 4_000)
     data = digits(samples)
-    found, nearest = compare(data, seeds, num_steps)
+    found, nearest = compare(data, seeds, lengths)
     figures = {
-        "exact_error": exact_error(exact),
+        "exact_error": exact_error(*exact),
         "trained_error": float(found.errors[:, -1].max()),
         "first_error": float(found.errors[:, 0].max()),
         "plain_error": nearest,
@@ -206,7 +227,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     )
     print(f"{figures['largest_ratio']:.0f} times")
     if options.out:
-        draw(found, samples).savefig(options.out, dpi=110)
+        draw(found, samples).savefig(options.out, dpi=60 if options.smallest else 110)
     return figures
 
 

@@ -39,15 +39,20 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     """Trains, enumerates, prints and draws; returns the figures that are printed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", default="exact_dropout.png")
-    parser.add_argument("--smallest", action="store_true", help="8 hidden units, seconds")
+    parser.add_argument("--smallest", action="store_true", help="8 hidden units, fewer steps: seconds")
     options = parser.parse_args(argv)
-    units, grid = (8, 7) if options.smallest else (20, 20)
-    config = regjax.Config(layer_sizes=(2, units, 1), num_steps=3000, eval_every=3000)
-    data, _ = regjax.two_regions(jax.random.key(0), num_train=200)
+    units, grid, num_steps, samples, tolerance = (
+        (8, 5, 1000, 100, 0.05) if options.smallest else (20, 20, 3000, 200, 0.01)
+    )
+    draws = (1, 10, 100) if options.smallest else (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+    config = regjax.Config(layer_sizes=(2, units, 1), num_steps=num_steps, eval_every=num_steps)
+    data, _ = regjax.two_regions(jax.random.key(0), num_train=samples)
     network = trainer(config, data)
 
     began = time.perf_counter()
-    worst = worst_keep_prob(network, data, config=config, num_grid=grid, bounds=(0.05, 1.0), tolerance=0.01)
+    worst = worst_keep_prob(
+        network, data, config=config, num_grid=grid, bounds=(0.05, 1.0), tolerance=tolerance
+    )
     seconds = time.perf_counter() - began
     errors = [of_keep_prob(network, float(k), data, config)[1] for k in worst.grid]
 
@@ -59,7 +64,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         data,
         exact,
         config=config,
-        repeats=50 if options.smallest else 200,
+        draws=draws,
+        repeats=200,
     )
     slope = np.polyfit(np.log(np.asarray(drawn.draws)), np.log(np.asarray(drawn.rms)), 1)[0]
     found = {
@@ -81,7 +87,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), layout="constrained")
     draw_errors(axes[0], axes[1], worst.grid, errors, (worst.keep_prob, worst.error))
     draw_monte_carlo(axes[2], drawn, at_half)
-    figure.savefig(options.out, dpi=110)
+    figure.savefig(options.out, dpi=60 if options.smallest else 110)
     plt.close(figure)
     return found
 

@@ -33,7 +33,6 @@ STRENGTHS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 # The groups of lines that are drawn, and the λ of the second plane.
 DRAWN = (0.0, 0.1, 1.0)
 REGULARISED = 1.0
-NUM_SAMPLES = 200
 KEY = jax.random.key(3)
 
 
@@ -57,18 +56,18 @@ def over_rows(measure: Any) -> Any:
     return jax.jit(jax.vmap(jax.vmap(measure, in_axes=(0, None)), in_axes=(0, 0)))
 
 
-def train(config: regjax.Config, keys: jax.Array, l2: jax.Array, data: Any, test: Any) -> Any:
+def train(config: regjax.Config, rate: float, keys: jax.Array, l2: jax.Array, data: Any, test: Any) -> Any:
     """Returns the runs of all strengths and seeds, `(strengths, seeds, …)`."""
 
     def run(key: jax.Array, l2: jax.Array) -> Any:
-        return regjax.make_train(config)(key, regjax.HParams(learning_rate=0.01, l2=l2), data, test)
+        return regjax.make_train(config)(key, regjax.HParams(learning_rate=rate, l2=l2), data, test)
 
     return jax.jit(jax.vmap(jax.vmap(run, in_axes=(0, None)), in_axes=(None, 0)))(keys, l2)
 
 
 def measure(config: regjax.Config, trained: Any, starts: Params, l2: jax.Array, data: Any) -> Found:
     """Returns the measures of all networks of `trained`, whose initial parameters are `starts`."""
-    params, none = trained.params, regjax.HParams()
+    params, none, count = trained.params, regjax.HParams(), data.x.shape[1]
 
     def on_line(ends: tuple[Params, Params], l2: jax.Array) -> Line:
         return line(*ends, regjax.HParams(l2=l2), data, config=config)
@@ -78,7 +77,7 @@ def measure(config: regjax.Config, trained: Any, starts: Params, l2: jax.Array, 
     )
     sizes = over_rows(lambda p, _: norms(p))(params, l2)
     # MacKay's γ needs a prior: without l2 there is none.
-    determined = over_rows(lambda p, l2: effective_dimension(p, none, data, l2 / NUM_SAMPLES, config=config))(
+    determined = over_rows(lambda p, l2: effective_dimension(p, none, data, l2 / count, config=config))(
         jax.tree.map(lambda leaf: leaf[1:], params), l2[1:]
     )
     gap = np.full((1, determined.shape[1]), np.nan)
@@ -96,11 +95,15 @@ def measure(config: regjax.Config, trained: Any, starts: Params, l2: jax.Array, 
     )
 
 
-def planes(config: regjax.Config, params: Params, rows: tuple[int, int], data: Any) -> list[Surface]:
+def planes(
+    config: regjax.Config, params: Params, rows: tuple[int, int], data: Any, at: np.ndarray | None
+) -> list[Surface]:
     """Returns the surfaces around the first seed's networks of two strengths, along the same draws."""
     shown = jax.tree.map(lambda leaf: leaf[jnp.array(rows), 0], params)
     around = jax.vmap(functools.partial(random_plane, KEY))(shown)
-    measured = jax.vmap(lambda plane: surface(plane, regjax.HParams(), data, config=config))(around)
+    measured = jax.vmap(lambda plane: surface(plane, regjax.HParams(), data, config=config, a=at, b=at))(
+        around
+    )
     return [jax.tree.map(lambda leaf, index=index: leaf[index], measured) for index in range(2)]
 
 
@@ -135,18 +138,27 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     parser.add_argument("--out", help="file of the figure, such as landscapes.png")
     parser.add_argument("--smallest", action="store_true", help="few seeds and steps: seconds")
     options = parser.parse_args(argv)
-    strengths = (0.0, 0.1, 1.0, 3.0) if options.smallest else STRENGTHS
-    seeds, steps = (2, 1_500) if options.smallest else (8, 5_000)
+    if options.smallest:
+        strengths, seeds, samples, steps, rate, sizes = DRAWN, 2, (100, 300), 600, 0.03, (2, 12, 6, 1)
+    else:
+        strengths, seeds, samples, steps, rate, sizes = (
+            STRENGTHS,
+            8,
+            (200, 1_000),
+            5_000,
+            0.01,
+            (2, 20, 10, 1),
+        )
     config = regjax.Config(
-        layer_sizes=(2, 20, 10, 1), optimizer="adam", num_steps=steps, eval_every=steps, metrics=("loss",)
+        layer_sizes=sizes, optimizer="adam", num_steps=steps, eval_every=steps, metrics=("loss",)
     )
-    data = datasets.moons(jax.random.key(0), NUM_SAMPLES, 0.3)
-    test = datasets.moons(jax.random.key(1), 1_000, 0.3)
+    data, test = (datasets.moons(jax.random.key(k), count, 0.3) for k, count in enumerate(samples))
     keys, l2 = jnp.stack([regjax.replicate_key(seed) for seed in range(seeds)]), jnp.array(strengths)
-    trained = train(config, keys, l2, data, test)
+    trained = train(config, rate, keys, l2, data, test)
     starts = jax.vmap(lambda key: regjax.init_params(key, config.layer_sizes))(keys)
     found = measure(config, trained, starts, l2, data)
-    surfaces = planes(config, trained.params, (0, strengths.index(REGULARISED)), data)
+    at = np.linspace(-1, 1, 21) if options.smallest else None
+    surfaces = planes(config, trained.params, (0, strengths.index(REGULARISED)), data, at)
     barriers, bumps = np.asarray(barrier(found.between)), bump(found.from_start)
     print("      l2  barrier  sharpness    norm   path norm      γ  test loss")
     columns = (barriers, found.sharpness, found.norm, found.path, found.determined, found.test_loss)
@@ -163,7 +175,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         )
     )
     if options.out:
-        draw(found, surfaces, strengths).savefig(options.out, dpi=100)
+        draw(found, surfaces, strengths).savefig(options.out, dpi=60 if options.smallest else 100)
     names = ("barrier", "sharpness", "norm", "path", "determined")
     ends = {name: (column[1 if name == "determined" else 0].mean(), column[last].mean())
             for name, column in zip(names, columns, strict=False)}  # fmt: skip

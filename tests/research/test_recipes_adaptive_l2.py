@@ -7,7 +7,6 @@ RECIPE = Path(__file__).parents[2] / "examples" / "research" / "adaptive_l2.py"
 
 
 @pytest.mark.slow
-@pytest.mark.nightly
 def test_dropout_of_inputs_is_the_penalty_and_no_plain_one(tmp_path):
     found = runpy.run_path(str(RECIPE))["main"](["--smallest", "--out", str(tmp_path / "figure.png")])
     assert found["exact_error"] < 1e-6

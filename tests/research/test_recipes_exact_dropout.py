@@ -7,7 +7,6 @@ SCRIPT = Path(__file__).parents[2] / "examples" / "research" / "exact_dropout.py
 
 
 @pytest.mark.slow
-@pytest.mark.nightly
 def test_weight_scaling_is_worst_in_the_middle_and_monte_carlo_falls_as_the_root(tmp_path):
     picture = tmp_path / "figure.png"
     found = runpy.run_path(str(SCRIPT))["main"](["--smallest", "--out", str(picture)])

@@ -9,7 +9,6 @@ RECIPE = Path(__file__).parents[2] / "examples" / "research" / "landscapes.py"
 
 
 @pytest.mark.slow
-@pytest.mark.nightly
 def test_l2_lowers_barriers_sharpness_norms_and_the_number_of_parameters(tmp_path, capsys):
     found = runpy.run_path(str(RECIPE))["main"](["--smallest", "--out", str(tmp_path / "landscapes.png")])
     # Frankle et al. 2020: networks of different seeds have a barrier between them, and l2 lowers it.

@@ -6,7 +6,7 @@ import pytest
 RECIPE = Path(__file__).parents[2] / "examples" / "research" / "lottery_ticket.py"
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_the_ticket_wins_over_fresh_weights_under_its_mask(tmp_path):
     found = runpy.run_path(str(RECIPE))["main"](["--smallest", "--out", str(tmp_path / "figure.png")])
     assert found["largest_pruned"] == 0

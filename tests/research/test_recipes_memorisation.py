@@ -6,9 +6,7 @@ import pytest
 RECIPE = Path(__file__).parents[2] / "examples" / "research" / "memorisation.py"
 
 
-@pytest.mark.bits  # not for its bits: it trains for longer than it compiles, so it is compiled as for users
 @pytest.mark.slow
-@pytest.mark.nightly
 def test_random_labels_are_fitted_and_only_stopping_prevents_it(tmp_path):
     found = runpy.run_path(str(RECIPE))["main"](["--smallest", "--out", str(tmp_path / "figure.png")])
     assert found["memorised"] > 0.99
