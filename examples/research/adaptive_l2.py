@@ -185,9 +185,9 @@ def draw(found: Found, num_samples: int) -> Figure:
         )
     ends = np.array([found.expected.min(), found.expected.max()])
     middle.plot(ends, ends, color="#777777", linewidth=1, zorder=0)
-    middle.set(title="weights (target per intensity)", xlabel="closed form", ylabel="trained with dropout")
+    middle.set(title="weights", xlabel="closed form (target per intensity)", ylabel="trained with dropout")
     right.set(
-        title="distance from the closed form",
+        title="distance of the two",
         xlabel="steps averaged",
         ylabel="distance (% of scaled weights)",
     )

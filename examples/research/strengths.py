@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 import regjax
 from regjax.research.reverse import reverse_hypergradient
@@ -149,10 +150,13 @@ def _draw(
     left.set(xlabel="steps of the descent (networks trained)", ylabel="loss (nats)", ylim=(0, None))
     left.legend(frameon=False, fontsize=8, ncols=2, loc="lower left")
     useful = np.arange(FEATURES) < USEFUL
+    # From 1, where the descent began: up is more shrinking, down is less.
     for which, colour, label in ((useful, "#0072B2", "useful"), (~useful, "#999999", "noise")):
-        right.bar(np.flatnonzero(which) + 1, np.exp(theta[which]), bottom=0.01, color=colour, label=label)
+        right.bar(np.flatnonzero(which) + 1, np.exp(theta[which]) - 1, bottom=1, color=colour, label=label)
     right.axhline(1, color="black", linewidth=0.8)
-    right.set(yscale="log", xlabel="input feature", ylabel="λ of the feature", ylim=(0.01, 1_000))
+    right.set(yscale="log", xlabel="input feature", ylabel="λ of the feature", ylim=(0.005, 1_000))
+    right.set_xlim(0.4, FEATURES + 0.6)  # features are numbered from 1
+    right.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5]))
     right.legend(frameon=False, ncols=2, loc="upper left")
     figure.savefig(out, dpi=150)
 

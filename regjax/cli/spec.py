@@ -216,7 +216,14 @@ def _config(given: dict[str, Any], in_epochs: bool, own: tuple[int, ...] | None)
         if len(layers) > 1:
             raise ValueError(f"hidden must be one network in [config], got {shown(given['hidden'])}")
         given["hidden"] = layers[0]
-    hidden, config = as_config(given, own)
+    try:
+        hidden, config = as_config(given, own)
+    except ValueError as error:
+        layers = given.get("hidden") if own is None else own
+        # A comma is between networks, so that 8,8 is two of one layer.
+        slash = "residual" in str(error) and isinstance(layers, tuple) and len(layers) == 1
+        hint = f"; a slash separates layers: {layers[0]}/{layers[0]}" if layers and slash else ""
+        raise ValueError(f"{error}{hint}") from None
     fields = {name: getattr(config, name) for name in CONFIG_FIELDS if name != "hidden"}
     if in_epochs:
         del fields["num_steps"]

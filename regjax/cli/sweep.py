@@ -126,7 +126,8 @@ def _sensitivities(design: Design, text: str) -> tuple[str, ...]:
     """Returns the hyperparameters of --sensitivities, which may be written as their flags are."""
     from regjax.engine.sensitivities import check_sensitivities
 
-    return check_sensitivities(design, [name.strip().replace("-", "_") for name in text.split(",")])
+    names = [name.strip().replace("-", "_") for name in text.split(",")]
+    return check_sensitivities(design, names, "--sensitivities")
 
 
 def _check_store(store: str | None, out: str) -> None:

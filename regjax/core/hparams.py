@@ -192,6 +192,14 @@ def _names(chosen: Callable[[Hyperparameter], bool]) -> tuple[str, ...]:
     return tuple(name for name, declared in HYPERPARAMETERS.items() if chosen(declared))
 
 
+# Names in other libraries, for suggestions.
+HPARAMS_ELSEWHERE = {
+    "lambda": "l2",
+    "lambd": "l2",
+    "lambda_": "l2",
+    "alpha": "l2",
+    "lr": "learning_rate",
+}
 # Where None means off: the number that means the same.
 OFF_VALUES = {name: h.off for name, h in HYPERPARAMETERS.items() if h.off is not None}
 # Compiled into the program only where they are on.

@@ -24,7 +24,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-from .checks import check_count, is_traced
+from .checks import check_count, is_traced, shown
 from .settings import GENERATOR, own_settings
 
 # One constant per place, never renumbered: stored results depend on them.
@@ -72,6 +72,13 @@ def replicate_key(seed: ArrayLike, fold: ArrayLike = 0) -> jax.Array:
 def root_key() -> jax.Array:
     """Returns the key of which all others are made: `jax.random.key(0)` as JAX's own settings have it."""
     return as_key(jnp.zeros(2, jnp.uint32))  # not from a seed, to which JAX may add an offset
+
+
+def check_key(key: Any) -> None:
+    """Raises TypeError unless `key` is a key of JAX, or the numbers of one; a seed is a slip."""
+    is_array = isinstance(key, jax.Array | np.ndarray)
+    if not is_array or (key.ndim == 0 and not jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
+        raise TypeError(f"key must be a key of JAX such as regjax.replicate_key(0), got {shown(key)}")
 
 
 def as_key(words: ArrayLike) -> jax.Array:

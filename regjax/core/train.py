@@ -34,7 +34,7 @@ from .network import init_network
 from .objective import BatchSizes, resolve_loss, with_statistics
 from .optimizers import learning_rate_at, make_optimizer, update
 from .penalties import penalty
-from .random import is_drawn_on_cpu
+from .random import check_key, is_drawn_on_cpu
 from .settings import own_settings
 
 
@@ -297,8 +297,10 @@ def make_train(config: Config) -> Callable[..., Trained]:
             stop: samples whose loss early stopping watches, never trained on; with hparams.patience.
 
         Raises:
+            TypeError: no key.
             ValueError: a hyperparameter or a data set that does not fit the config; names it.
         """
+        check_key(key)
         _check_x64(config, (hparams, data, test, stop))
         with own_settings(config.dtype):
             hparams = check_hparams(config, hparams)

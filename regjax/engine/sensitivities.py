@@ -137,13 +137,18 @@ def in_work(
     yield from (future.result() for future in concurrent.futures.as_completed(flying))
 
 
-def check_sensitivities(design: Design, names: Sequence[str]) -> tuple[str, ...]:
+def check_sensitivities(design: Design, names: Sequence[str], what: str = "names") -> tuple[str, ...]:
     """Returns the hyperparameters in which the validation loss of a design can be differentiated.
+
+    Args:
+        design: design of the sweep.
+        names: the hyperparameters.
+        what: what a message calls them.
 
     Raises:
         ValueError: as `sensitivities`.
     """
-    chosen = check_names(names)
+    chosen = check_names(names, what)
     if design.splits.kind == "none":
         raise ValueError("sensitivities must be of a sweep with folds or validation: nothing is held out")
     for name in chosen:

@@ -195,7 +195,8 @@ def against(
                         color=colour, alpha=0.15, linewidth=0)  # fmt: skip
         drawn += ax.plot(places, values.mean(axis=1) / largest, color=colour, linestyle=dash, marker="o",
                          markersize=3)  # fmt: skip
-        entries.append(f"{measure} (1 is {largest:.3g})" if relative else measure)
+        size = f"{largest:,.0f}" if 1_000 <= largest < 1e6 else f"{largest:.3g}"
+        entries.append(f"{measure} (1 is {size})" if relative else measure)
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xticks(places, [f"{value:g}" for value in at])

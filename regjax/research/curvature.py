@@ -10,11 +10,13 @@ of a sweep in one program. `spectrum` has more eigenvalues and the effective dim
 from __future__ import annotations
 
 import functools
+import numbers
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
@@ -25,6 +27,7 @@ from regjax.core.data import Data
 from regjax.core.hparams import HParams
 from regjax.core.mlp import Params
 from regjax.core.objective import cost_and_grads
+from regjax.core.random import check_key
 from regjax.research.networks import Measured, measured, measuring, num_params
 
 # Parameters of a network whose whole Hessian is made: 2,000² numbers are 16 MB in float32.
@@ -111,6 +114,7 @@ def sharpness(
         most: products of each iteration, at least 1; more are not made, and `converged` is False.
 
     Raises:
+        TypeError: no key; a tolerance that is no number.
         ValueError: a tolerance out of its range; parameters of other shapes or not finite.
 
     References:
@@ -126,6 +130,9 @@ def sharpness(
         >>> bool(found.converged), bool(found.value > 0)
         (True, True)
     """
+    check_key(key)
+    if not isinstance(tolerance, numbers.Real | np.ndarray | jax.Array):
+        raise TypeError(f"tolerance must be a number in (0, 1), got {shown(tolerance)}")
     if not 0 < tolerance < 1:
         raise ValueError(f"tolerance must be in (0, 1), got {shown(tolerance)}")
     most = check_count("most", most)

@@ -23,11 +23,11 @@ from regjax.core.checks import did_you_mean, shown
 from regjax.core.config import Config
 from regjax.core.data import Data, check_data, check_test, pad_samples
 from regjax.core.evaluate import evaluate
-from regjax.core.hparams import HYPERPARAMETERS, HParams, check_hparams, check_loss
+from regjax.core.hparams import HPARAMS_ELSEWHERE, HYPERPARAMETERS, HParams, check_hparams, check_loss
 from regjax.core.mlp import Params
 from regjax.core.network import init_network
 from regjax.core.objective import resolve_loss
-from regjax.core.random import is_drawn_on_cpu
+from regjax.core.random import check_key, is_drawn_on_cpu
 from regjax.core.train import Course, TrainState, init_state, run_segment
 from regjax.research.networks import measuring
 
@@ -116,8 +116,12 @@ def hypergradient(
         return Hypergradient(loss, gradient)
 
 
-def check_names(names: Sequence[str]) -> tuple[str, ...]:
+def check_names(names: Sequence[str], what: str = "names") -> tuple[str, ...]:
     """Returns names of hyperparameters that have derivatives, as a tuple.
+
+    Args:
+        names: the names, or one.
+        what: what a message calls them.
 
     Raises:
         ValueError: none, an unknown one, one that is named twice, or one in which the loss has no derivative.
@@ -126,14 +130,15 @@ def check_names(names: Sequence[str]) -> tuple[str, ...]:
     found: tuple[Any, ...] = (names,) if one else tuple(names)
     for name in found:
         if not isinstance(name, str) or name not in HYPERPARAMETERS:
-            near = did_you_mean(str(name), tuple(HYPERPARAMETERS))
+            ours = HPARAMS_ELSEWHERE.get(str(name))
+            near = f"; did you mean {ours}?" if ours else did_you_mean(str(name), tuple(HYPERPARAMETERS))
             raise ValueError(
-                f"names must be hyperparameters, e.g. l2, learning_rate, got {shown(name)}{near}"
+                f"{what} must be hyperparameters, e.g. l2, learning_rate, got {shown(name)}{near}"
             )
         if name in WITHOUT_DERIVATIVE:
-            raise ValueError(f"names must be hyperparameters with a derivative; {name} has none")
+            raise ValueError(f"{what} must be hyperparameters with a derivative; {name} has none")
     if not found or len(set(found)) < len(found):
-        raise ValueError(f"names must be hyperparameters, each once, got {shown(list(found))}")
+        raise ValueError(f"{what} must be hyperparameters, each once, got {shown(list(found))}")
     return found
 
 
@@ -166,9 +171,10 @@ def prepared(
         Parameters are None where the compiled program draws them, on the device itself.
 
     Raises:
-        TypeError: no samples.
+        TypeError: no key, no samples.
         ValueError: samples that do not fit the config or the hyperparameters.
     """
+    check_key(key)
     data = check_data(config, data)
     held_out = check_test(config, data, validation, "validation")
     if held_out is None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from regjax.core.checks import check_choice, check_count, shown
 from regjax.core.config import Activation, Config, Embedding, Init, Norm, Optimizer
-from regjax.core.hparams import LATER, OFF_VALUES, HParams, check_hparam
+from regjax.core.hparams import HPARAMS_ELSEWHERE, LATER, OFF_VALUES, HParams, check_hparam
 
 Configuration = dict[str, Any]
 # Significant digits of real hyperparameters that count.
@@ -28,14 +28,7 @@ LATER_AXES = ("norm", "embedding", "members")  # added later
 CONFIG_AXES = ("hidden", "activation", "optimizer", "batch_size", "init", *LATER_AXES)
 NAMES = (*HParams._fields, *CONFIG_AXES)
 # Names in other libraries, for suggestions.
-ELSEWHERE = {
-    "lambda": "l2",
-    "lambd": "l2",
-    "lambda_": "l2",
-    "alpha": "l2",
-    "lr": "learning_rate",
-    "hidden_layer_sizes": "hidden",
-}
+ELSEWHERE = {**HPARAMS_ELSEWHERE, "hidden_layer_sizes": "hidden"}
 
 
 def canonical(name: str, value: Any) -> Any:

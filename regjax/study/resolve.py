@@ -358,6 +358,25 @@ def _notes(grid: Grid, configs: list[Config], epochs: int | None) -> Iterable[st
         if asked and not any(config.optimizer in declared.optimizers for config in configs):
             used = ", ".join(sorted({config.optimizer for config in configs}))
             yield f"{name} is asked for, but {used} does not read it"
+    yield from _unread_fields(configs)
+
+
+def _unread_fields(configs: list[Config]) -> Iterable[str]:
+    """Yields a note for each field of Config that differs from its default and does nothing."""
+    default, embeddings = Config(), {config.embedding for config in configs}
+    for name, readers in (("embedding_size", {"periodic", "piecewise"}), ("embedding_scale", {"periodic"})):
+        asked = any(getattr(config, name) != getattr(default, name) for config in configs)
+        if asked and not embeddings & readers:
+            used = ", ".join(sorted(embeddings))
+            yield f"{name} is asked for, but embedding {used} does not read it"
+    schedule = configs[0].schedule  # no axis: that of all
+    if schedule not in ("cosine", "cyclic", "exponential") and configs[0].decay_steps is not None:
+        yield f"decay_steps is asked for, but schedule {schedule} does not read it"
+    if schedule == "cyclic" and all(config.schedule_steps >= config.num_steps for config in configs):
+        yield (
+            "schedule cyclic does not begin anew, so that it is cosine: "
+            "a cycle is decay_steps, which must be fewer than the steps"
+        )
 
 
 # Watched samples below which chance decides when a network stops.

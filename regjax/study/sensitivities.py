@@ -55,7 +55,8 @@ class Sensitivities:
         It is the value times the derivative: a change by 1 % changes the loss by a hundredth of it.
         """
         at = self.names.index(name)
-        return self.values[:, at] * self.gradient[:, at]
+        with np.errstate(invalid="ignore", over="ignore"):  # 0 times a derivative that is not finite
+            return self.values[:, at] * self.gradient[:, at]
 
     def columns(self) -> dict[str, np.ndarray]:
         """Returns column -> `(rows,)`: `d_NAME`, and `dlog_NAME` for what has no upper bound."""
@@ -69,7 +70,13 @@ class Sensitivities:
     def summary(self) -> pd.DataFrame:
         """Returns a line per configuration: its number of networks, and the mean of each column over them.
 
-        Networks that diverged are left out; a column that no network of a configuration has is NaN.
+        `same_sign_NAME` is the share of the networks whose derivative has the sign of the mean: near 1 the
+        sign of a mean can be believed, near a half it cannot. Folds share samples, so no standard error is
+        made of them.
+
+        Networks that diverged are left out, and not counted in `networks`. One with a finite loss whose
+        derivative is not finite is in no mean of that column, but counts as one of another sign. A column
+        that no network of a configuration has is NaN.
         """
         import pandas as pd
 
@@ -80,15 +87,20 @@ class Sensitivities:
         shape = len(configurations), self.design.num_replicates
         sound = np.isfinite(self.loss).reshape(shape)
         found["networks"] = sound.sum(axis=1)
-        for name, values in {"val_loss": self.loss, **self.columns()}.items():
-            table = values.reshape(shape)
-            there = sound & np.isfinite(table)
-            total = np.where(there, table, 0).sum(axis=1)
-            found[name] = np.where(there.any(axis=1), total / np.maximum(there.sum(axis=1), 1), np.nan)
+        found["val_loss"] = _means(self.loss.reshape(shape), sound)
+        columns = self.columns()
+        for at, name in enumerate(self.names):
+            for column in (f"d_{name}", f"dlog_{name}"):
+                if column in columns:
+                    found[column] = _means(columns[column].reshape(shape), sound)
+            found[f"same_sign_{name}"] = _same_sign(self.gradient[:, at].reshape(shape), sound)
         return pd.DataFrame(found)
 
     def __str__(self) -> str:
-        words = "Derivatives of the validation loss (d_: by the value, dlog_: by its logarithm), means:"
+        words = (
+            "Derivatives of the validation loss (d_: by the value, dlog_: by its logarithm), means;\n"
+            "same_sign_: share of the networks whose derivative has the sign of the mean:"
+        )
         table = self.summary().to_string(index=False, float_format="{:.3g}".format, na_rep="")
         return "\n".join([words, table, *self._notes()])
 
@@ -106,6 +118,20 @@ class Sensitivities:
             "loss by more than itself: such a training is chaotic, and its derivatives and their means say "
             "nothing; a smaller learning rate or fewer steps help"
         ]
+
+
+def _means(table: np.ndarray, sound: np.ndarray) -> np.ndarray:
+    """Returns the mean of what is finite in each line, of sound networks; NaN where nothing is."""
+    there = sound & np.isfinite(table)
+    total = np.where(there, table, 0).sum(axis=1)
+    return np.where(there.any(axis=1), total / np.maximum(there.sum(axis=1), 1), np.nan)
+
+
+def _same_sign(table: np.ndarray, sound: np.ndarray) -> np.ndarray:
+    """Returns the share of the sound networks of each line whose entry has the sign of the line's mean."""
+    means = _means(table, sound)
+    same = sound & np.isfinite(table) & (np.sign(table) == np.sign(means)[:, None])
+    return np.where(np.isnan(means), np.nan, same.sum(axis=1) / np.maximum(sound.sum(axis=1), 1))
 
 
 def _is_logarithmic(name: str) -> bool:

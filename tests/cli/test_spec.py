@@ -274,3 +274,10 @@ def test_bad_values_of_a_flag(text, words):
 @given(st.lists(st.floats(0, 1e6, allow_nan=False), min_size=1, max_size=6))
 def test_values_survive_their_text(values):
     assert values_of("l2", ",".join(map(repr, values))) == values
+
+
+def test_two_networks_of_one_layer_where_one_of_two_was_meant():
+    with pytest.raises(ValueError, match=r"got hidden layers \(8,\); a slash separates layers: 8/8$"):
+        spec.resolve(None, {"hidden": "8,8", "residual": True})
+    with pytest.raises(ValueError, match=r"got hidden layers \(8, 6\)$"):
+        spec.resolve(None, {"hidden": "8/6", "residual": True})

@@ -61,7 +61,25 @@ def test_what_is_off_has_none(results, found):
     assert summary["networks"].tolist() == [6] * 4
     assert summary["d_keep_prob"].isna().tolist() == [True, False, True, False]
     np.testing.assert_allclose(summary["d_l2"], found.gradient[:, 0].reshape(4, 6).mean(axis=1))
+    assert summary["same_sign_keep_prob"].isna().tolist() == [True, False, True, False]
     assert "NaN" not in str(found)
+
+
+def test_the_share_of_networks_with_the_sign_of_the_mean(found):
+    gradient, loss = found.gradient.copy(), found.loss.copy()
+    gradient[:6, 0] = 5, 1, -1, -1, -1, np.inf  # the infinite one is in no mean, and of another sign
+    gradient[6:12, 0] = -3, -1, -2, -1, 1, 9
+    loss[11] = np.inf  # diverged: it counts nowhere
+    gradient[12:18, 0] = np.nan
+    some = dataclasses.replace(found, gradient=gradient, loss=loss)
+    summary = some.summary()
+    assert summary["networks"].tolist() == [6, 5, 6, 6]
+    np.testing.assert_allclose(summary["d_l2"][:2], [3 / 5, -6 / 5])
+    np.testing.assert_allclose(summary["same_sign_l2"][:3], [2 / 6, 4 / 5, np.nan])
+    signs = np.sign(some.gradient[18:, 0])
+    assert summary["same_sign_l2"][3] == np.mean(signs == np.sign(some.gradient[18:, 0].mean()))
+    assert list(summary)[-3:] == ["d_learning_rate", "dlog_learning_rate", "same_sign_learning_rate"]
+    assert "same_sign_: share of the networks" in str(some)
 
 
 @pytest.mark.parametrize("splits", [{}, {"folds": None, "validation": 0.3}], ids=["folds", "validation"])
@@ -134,7 +152,9 @@ def test_the_command_line_writes_them_as_columns(tmp_path, monkeypatch):
         wrong = command_line.regjax(*words[:-1], text)
         assert wrong.returncode == 2
         assert "keep_prob is off in every configuration" in wrong.stderr
-    assert "names must be hyperparameters" in command_line.regjax(*words[:-1], "").stderr
+    for text, end in (("", "got ''"), ("lr", "got 'lr'; did you mean learning_rate?")):
+        error = command_line.regjax(*words[:-1], text).stderr
+        assert f"--sensitivities must be hyperparameters, e.g. l2, learning_rate, {end}" in error
 
 
 def test_one_network_of_a_sweep_is_that_of_hypergradient():

@@ -67,6 +67,9 @@ def test_measures_against_a_strength_are_shares_of_the_largest_mean():
     legend = ax.get_legend()
     assert legend is not None
     assert legend.get_texts()[0].get_text() == "sharpness (1 is 3)"
+    large = against([0.1, 1], {"path norm": [4766.8, 1.0], "γ": [4e-7, 1e-7]}).axes[0].get_legend()
+    assert large is not None
+    assert [text.get_text() for text in large.get_texts()] == ["path norm (1 is 4,767)", "γ (1 is 4e-07)"]
     own = Figure().subplots()
     assert against([0.1, 1], {"norm": [2.0, 1.0]}, relative=False, ax=own) is own.figure
     np.testing.assert_allclose(own.lines[0].get_ydata(), [2, 1])

@@ -157,6 +157,18 @@ def test_a_tolerance_out_of_its_range_is_refused(tolerance):
         sharpness(KEY, (), HPARAMS, None, config=config, tolerance=tolerance)
 
 
+@pytest.mark.parametrize("tolerance", ["x", None])
+def test_a_tolerance_that_is_no_number_is_refused(tolerance):
+    config = regjax.Config(layer_sizes=(2, 4, 1))
+    with pytest.raises(TypeError, match=r"tolerance must be a number in \(0, 1\), got"):
+        sharpness(KEY, (), HPARAMS, None, config=config, tolerance=tolerance)
+
+
+def test_a_seed_is_no_key():
+    with pytest.raises(TypeError, match=r"key must be a key of JAX such as .*, got 0"):
+        sharpness(0, (), HPARAMS, None, config=regjax.Config())
+
+
 def test_what_cannot_be_measured_is_refused():
     config = regjax.Config(layer_sizes=(2, 4, 1))
     data, _ = regjax.two_regions(KEY)

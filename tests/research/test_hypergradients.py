@@ -194,7 +194,8 @@ def test_real_targets_have_derivatives():
     [
         ((), {}, {}, "names must be hyperparameters, each once"),
         (("l2", "l2"), {}, {}, "names must be hyperparameters, each once"),
-        (("lambda",), {}, {}, "names must be hyperparameters, e.g. l2, learning_rate, got 'lambda'"),
+        (("lambda",), {}, {}, r"names must be hyperparameters, .* got 'lambda'; did you mean l2\?"),
+        (("lr",), {}, {}, r"got 'lr'; did you mean learning_rate\?"),
         ("keep-prob", {}, {}, r"got 'keep-prob'; did you mean keep_prob\?"),
         (None, {}, {}, "names must be hyperparameters, e.g. l2, learning_rate, got None"),
         ((["l2"],), {}, {}, r"names must be hyperparameters, e.g. l2, learning_rate, got \['l2'\]"),
@@ -210,3 +211,12 @@ def test_bad_input_is_one_line(names, hparams, fields, message):
     with pytest.raises(ValueError, match=message) as error:
         regjax.hypergradient(KEY, regjax.HParams(**hparams), TRAIN, TEST, config=config, names=names)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("key", [0, "a", None, np.int64(0), np.array(0)])
+def test_a_seed_is_no_key(key):
+    for train in (regjax.hypergradient, regjax.make_train(config_of())):
+        more = {"config": config_of(), "names": ("l2",)} if train is regjax.hypergradient else {}
+        with pytest.raises(TypeError, match=r"key must be a key of JAX such as .*, got") as error:
+            train(key, regjax.HParams(l2=0.1), TRAIN, TEST, **more)
+        assert "\n" not in str(error.value)

@@ -87,6 +87,39 @@ def test_slips(options, error, words):
         make_design("two_regions", **options)
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"embedding_size": 4}, "embedding_size is asked for, but embedding none does not read it"),
+        (
+            {"embedding": "piecewise", "embedding_scale": 0.1},
+            "embedding_scale is asked for, but embedding piecewise does not read it",
+        ),
+        ({"decay_steps": 5}, "decay_steps is asked for, but schedule constant does not read it"),
+        ({"schedule": "cyclic"}, "schedule cyclic does not begin anew, so that it is cosine"),
+        ({"schedule": "cyclic", "decay_steps": 20}, "schedule cyclic does not begin anew"),
+        ({"schedule": "cyclic", "decay_steps": 30}, "schedule cyclic does not begin anew"),
+        ({"schedule": "cyclic", "decay_steps": 10}, None),
+        ({"schedule": "cosine", "decay_steps": 10}, None),
+        ({"embedding": "periodic", "embedding_size": 4, "embedding_scale": 0.1}, None),
+    ],
+)
+def test_notes_name_fields_that_do_nothing(fields, words):
+    config = {"num_steps": 20, "eval_every": 20} | fields
+    notes = make_design("two_regions", config, {"l2": 0.1}, folds=2).notes
+    if words is None:
+        assert notes == ()
+    else:
+        (note,) = notes
+        assert note.startswith(words)
+
+
+def test_an_axis_that_reads_a_field_in_one_configuration_is_no_note():
+    grid = {"embedding": ["none", "piecewise"]}
+    config = {"num_steps": 20, "eval_every": 20, "embedding_size": 4}
+    assert make_design("two_regions", config, grid, folds=2).notes == ()
+
+
 def test_notes_name_settings_that_do_nothing_or_little():
     design = make_design(
         "two_regions",
