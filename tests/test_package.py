@@ -317,7 +317,7 @@ def test_every_public_function_has_a_docstring():
 
 # A rung of few epochs ends before a network has converged, and scikit-learn says so.
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
-@pytest.mark.parametrize("module", slow_but(MODULES, set(MODULES) - TRAINING, every=3))
+@pytest.mark.parametrize("module", slow_but(MODULES, set(MODULES) - TRAINING, every=5))
 def test_doctests_of(module):
     __import__(f"regjax.{module}")
     failed, _ = doctest.testmod(sys.modules[f"regjax.{module}"])
@@ -332,6 +332,7 @@ def as_a_user(command, folder, path=""):
     return subprocess.run(command, capture_output=True, text=True, **options)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_readme_examples_run(tmp_path):
     done = as_a_user([sys.executable, "-m", "doctest", ROOT / "README.md"], tmp_path)

@@ -389,6 +389,7 @@ def test_the_same_command_again_trains_nothing_and_says_the_same(tmp_path, capsy
     assert "other.sqlite: must be a store of regjax, got another kind of file" in err
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_sigterm_keeps_what_is_done_and_the_same_command_goes_on(tmp_path, capsys):
     options = ["sweep", "--steps", "20000", "--seeds", "2", "--folds", "2", "--l2", "0,0.1"]

@@ -140,7 +140,7 @@ def test_blocks_are_certified_in_every_lane(name):
     assert [row for row in rows if not row.ok] == []
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.parametrize("scale", [1.0, 2.0])
 def test_central_differences_hold_over_seeds_where_gradients_are_small(scale, monkeypatch):

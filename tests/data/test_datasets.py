@@ -202,8 +202,7 @@ def test_an_unknown_name_lists_the_known_ones_and_a_regression_is_refused():
         load("blobs", target="y")
 
 
-@pytest.mark.sampled(1)
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "command",
     [

@@ -99,6 +99,7 @@ def test_an_accelerators_path_changes_no_bit(name, seconds, monkeypatch):
         jax.tree.map(np.testing.assert_array_equal, getattr(plain, part), getattr(found, part))
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 @pytest.mark.bits
 def test_some_rows_stop_and_some_diverge_in_these_sweeps():

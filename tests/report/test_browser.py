@@ -223,6 +223,7 @@ def test_the_plane_of_standardised_targets_is_in_their_own_unit(opened):
         np.testing.assert_allclose(bits[mine], 255 - (255 - np.array(rgb)) * paint, atol=1)
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_by_keyboard(planar, opened):
     driver = opened(page(planar, planar.compare(), planar.best()))
@@ -442,6 +443,7 @@ def test_the_columns_that_matter_are_drawn_by_name(real, opened, monkeypatch):
         driver.switch_to.alert.accept()
 
 
+@pytest.mark.nightly
 @pytest.mark.slow
 def test_a_page_loads_itself_again(planar, opened, tmp_path):
     about = About(source="before", every=4)

@@ -140,8 +140,7 @@ RARE = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.sampled(1)
+@pytest.mark.nightly
 @pytest.mark.parametrize("program", RARE.values(), ids=RARE)
 def test_a_rare_program_does_what_it_does_in_scikit_learn(program):
     found = compared([*DATA, *program])
