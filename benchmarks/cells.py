@@ -32,6 +32,7 @@ from benchmarks.table import (
     CHECKED,
     CHECKED_AT_ONCE,
     FEW,
+    MOST_STEPS,
     SAME,
     SAME_STEPS,
     Contestant,
@@ -54,7 +55,6 @@ ROUNDS = (
 FIRST_CALL = 8.0
 # A long call has steps for so many times the seconds of a short one: else their difference would be noise.
 BESIDE = 1.0
-MOST_STEPS = 10_000_000
 
 
 class Found(NamedTuple):

@@ -52,7 +52,7 @@ SLOW_CALL, LONG_CALL, MORE = 1.0, 10.0, 12
 # Where more steps seem to take less time, they are timed again, so many times as many, and so often.
 AGAIN, TRIES = 4, 3
 # Most steps of a long call at first: of steps that take no time there would be more than an int32 holds.
-MOST_STEPS = 2**24
+MOST_STEPS = 10_000_000
 
 
 class Cell(NamedTuple):

@@ -74,17 +74,24 @@ def check_known(
         elsewhere: names in other libraries -> ours.
     """
     if name not in known:
-        near = (elsewhere or {}).get(name) or next(
-            iter(difflib.get_close_matches(str(name), known, 1, 0.5)), None
-        )
-        hint = f"; did you mean {near}?" if near else ""
+        hint = did_you_mean(name, known, elsewhere, cutoff=0.5)
         raise ValueError(f"{what} must be one of {', '.join(known)}, got {shown(name)}{hint}")
 
 
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """Returns the end of a message about an unknown name: the nearest that is known, or "" without one."""
-    near = difflib.get_close_matches(name, known, 1)
-    return f"; did you mean {near[0]}?" if near else ""
+def did_you_mean(
+    name: Any, known: Sequence[str], elsewhere: Mapping[str, str] | None = None, *, cutoff: float = 0.6
+) -> str:
+    """Returns the end of a message about an unknown name: the nearest that is known, or "" without one.
+
+    Args:
+        name: as the user wrote it.
+        known: the names that exist.
+        elsewhere: names in other libraries -> ours.
+        cutoff: how alike two names must be, from 0 to 1.
+    """
+    near = [(elsewhere or {}).get(str(name)), *difflib.get_close_matches(str(name), known, 1, cutoff)]
+    found = next(filter(None, near), None)
+    return f"; did you mean {found}?" if found else ""
 
 
 def counted(number: int, noun: str) -> str:

@@ -130,8 +130,7 @@ def check_names(names: Sequence[str], what: str = "names") -> tuple[str, ...]:
     found: tuple[Any, ...] = (names,) if one else tuple(names)
     for name in found:
         if not isinstance(name, str) or name not in HYPERPARAMETERS:
-            ours = HPARAMS_ELSEWHERE.get(str(name))
-            near = f"; did you mean {ours}?" if ours else did_you_mean(str(name), tuple(HYPERPARAMETERS))
+            near = did_you_mean(name, tuple(HYPERPARAMETERS), HPARAMS_ELSEWHERE)
             raise ValueError(
                 f"{what} must be hyperparameters, e.g. l2, learning_rate, got {shown(name)}{near}"
             )
