@@ -39,7 +39,7 @@ def problem(samples: int, features: int) -> tuple[np.ndarray, np.ndarray]:
 def measured(name: str, candidates: int, steps: int, repeats: int) -> dict[str, Any]:
     """Returns seconds and steps of a search and of a full sweep of one problem."""
     samples, features, batch = SIZES[name]
-    config = {"num_steps": steps, "eval_every": steps // 27, "batch_size": batch}
+    config = {"num_steps": steps, "eval_every": max(1, steps // 27), "batch_size": batch}
     setting = make_setting(
         problem(samples, features), Space.of(None), config, Budget.of("1s"), confirm=0.3, baseline=None,
         search=regjax.Search(), metric=None, options={},

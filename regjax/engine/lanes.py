@@ -237,7 +237,7 @@ def _first_states(task: ChunkTask, replicates: Replicates, hparams: HParams) -> 
     keys = Replicates(replicates.key, x=None, y=None, train=None)
     if config.embedding == "piecewise":  # whose bins are quantiles of the training part
         keys = keys._replace(x=replicates.x, train=replicates.train, fold=replicates.fold)
-    params = _drawn_params(task) if task.params is None else task.params
+    params = _drawn_params(task, MOST_ON_HOST) if task.params is None else task.params
     carries = any(getattr(hparams, name) is not None for name in CARRIED)
     if task.loop == "native" and params is not None and not carries:
         # Beside the parameters all of it is 0, as the optimizers begin: no program need be compiled for it.
@@ -249,7 +249,7 @@ def _first_states(task: ChunkTask, replicates: Replicates, hparams: HParams) -> 
     return init(keys, hparams, params)
 
 
-def _drawn_params(task: ChunkTask, most: float = MOST_ON_HOST) -> Params | None:
+def _drawn_params(task: ChunkTask, most: float) -> Params | None:
     """Returns the initial parameters of the lanes of a task, or None where the host does not draw them.
 
     It draws those of plain networks, unless they are more than `most` numbers.

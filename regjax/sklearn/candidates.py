@@ -135,12 +135,19 @@ class Trainer:
             raise ClusterError("; ".join(lost))
         return Swept(places_of(results.design, indices), results, results)
 
-    def check(self, num_others: int) -> None:
-        """Raises an error where a search must not have networks that are no rows of a sweep.
+    def others(self, fits: list[Callable[[], Any]]) -> list[Callable[[], Any]]:
+        """Returns the fits of networks that are no rows of a sweep, of those that may be made at once."""
+        return fits
+
+    def fit(self, estimator: Any, seed: int | None, place: tuple[int, int]) -> Callable[..., Any]:
+        """Returns the `fit` of an estimator whose network is no row of a sweep.
 
         Args:
-            num_others: the number of such networks, none of which is trained yet.
+            estimator: a new one, unfitted.
+            seed: random_state of the networks in it; None leaves them their own.
+            place: numbers of the seed and of the fold.
         """
+        return functools.partial(_fit_seeded, estimator, seed)
 
     def to_refit(self, work: Work, estimator: Any) -> Any:
         """Returns a new estimator, unfitted, as the one that the search fits on all samples."""
@@ -174,14 +181,13 @@ def train_candidates(work: Work, candidates: Sequence[Mapping[str, Any]], traine
         states = next(iter(networks.values())).random_state
         done.seeds[number] = seeds_of(states, count) if count > 1 else [None]
         fits += _fits(work, candidates[number], done.seeds[number])
-    trainer.check(len(fits))
     if fits and work.search.store is not None:
         warnings.warn(
             f"store keeps the rows of sweeps alone, and {len(fits)} networks of this search are none: see "
             "docs/scikit-learn.md, Searches",
             stacklevel=2,
         )
-    done.together.record(fits)
+    done.together.record(trainer.others(fits))
     return done._replace(num_others=len(fits))
 
 
@@ -206,6 +212,11 @@ def seeded(estimator: Any, seed: int | None) -> Any:
         names = [f"{name}__random_state".removeprefix("__") for name in networks_in(estimator)]
         estimator.set_params(**dict.fromkeys(names, seed))
     return estimator
+
+
+def _fit_seeded(estimator: Any, seed: int | None, *args: Any, **params: Any) -> Any:
+    del estimator.fit
+    return seeded(estimator, seed).fit(*args, **params)
 
 
 def _fits(work: Work, parameters: Mapping[str, Any], seeds: Sequence[int | None]) -> list[Callable[[], Any]]:

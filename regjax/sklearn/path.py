@@ -22,7 +22,7 @@ from regjax.core.mlp import Params
 from regjax.engine.sweep import run
 from regjax.engine.workers import place
 from regjax.sklearn.base import starting_from
-from regjax.sklearn.candidates import Swept, Trainer, asked_of, num_workers, places_of
+from regjax.sklearn.candidates import Swept, Trainer, asked_of, num_workers, places_of, seeded
 from regjax.sklearn.rungs import TrainedRows, with_steps
 from regjax.sklearn.search import OWN_CONSTRAINTS, Search, extended
 from regjax.sklearn.trained import Candidate, Fold, Work, as_candidate, inside
@@ -105,6 +105,8 @@ class Path(Trainer):
     def __init__(self, name: str, alphas: Sequence[float]) -> None:
         self.name, self.alphas = name, alphas
         self.error: Exception | None = None
+        # (seed, fold) -> weights and biases of its last network, where networks are fitted one by one.
+        self.last: dict[tuple[int, int], tuple[list[np.ndarray], list[np.ndarray]]] = {}
 
     def train(
         self, work: Work, key: Any, members: list[Candidate], folds: list[Fold], seeds: list[int]
@@ -119,16 +121,25 @@ class Path(Trainer):
             raise
         return Swept(places_of(design, indices), standing, None, starts)
 
-    def check(self, num_others: int) -> None:
-        """Raises an error where a network was not trained on the path."""
-        if not num_others:
-            return
-        if self.error is not None:
+    def others(self, fits: list[Callable[[], Any]]) -> list[Callable[[], Any]]:
+        """Returns no fit: each needs the weights of the one before. Raises what ended the sweep."""
+        if fits and self.error is not None:
             raise self.error
-        raise ValueError(
-            "X, y, cv and fit's parameters must make networks that are rows of a sweep, as documented for "
-            "RegGridSearchCV.results_, got others"
-        )
+        return []
+
+    def fit(self, estimator: Any, seed: int | None, place: tuple[int, int]) -> Callable[..., Any]:
+        """Returns the `fit` of an estimator that starts from the weights of the alpha before."""
+        return functools.partial(self._fit_after, estimator, seed, place)
+
+    def _fit_after(
+        self, estimator: Any, seed: int | None, place: tuple[int, int], *args: Any, **params: Any
+    ) -> Any:
+        del estimator.fit
+        with starting_from(self.last.pop(place, None)):  # none where the one before diverged
+            seeded(estimator, seed).fit(*args, **params)
+        network = inside(estimator)[1]
+        self.last[place] = network.coefs_, network.intercepts_
+        return estimator
 
     def to_refit(self, work: Work, estimator: Any) -> Any:
         """Returns an estimator whose `fit` follows the path to the best alpha, on all samples."""
@@ -163,7 +174,9 @@ class RegPathCV(Search, BaseSearchCV):
     and the orders of samples of a new network; it is trained for at most `max_iter` epochs, and stops as the
     estimator says. A path of k alphas takes the epochs of k networks for each fold and seed, fewer where
     networks stop early, and cannot train alphas beside one another: docs/scikit-learn.md says what it takes
-    beside a `RegGridSearchCV` of the same alphas.
+    beside a `RegGridSearchCV` of the same alphas. Networks that are no rows of a sweep (with sample weights,
+    several labels per sample, or another of the settings that `RegGridSearchCV` lists at results_) are fitted
+    one after the other.
 
     Args:
         estimator: a `RegMLPClassifier` or `RegMLPRegressor` with solver "sgd" or "adam", alone or at the end
@@ -185,9 +198,7 @@ class RegPathCV(Search, BaseSearchCV):
         best_estimator_: the network of alpha_, and `best_params_`, `best_score_`, … as in scikit-learn.
 
     Raises:
-        ValueError: by `fit`, invalid parameters or data; networks that are no rows of a sweep: with sample
-            weights, several labels per sample, or another of the settings that `RegGridSearchCV` lists at
-            results_.
+        ValueError: by `fit`, invalid parameters or data.
 
     References:
         Friedman, Hastie & Tibshirani 2010, §2.5; for networks Lemhadri et al. 2021, who begin with the
@@ -226,7 +237,7 @@ class RegPathCV(Search, BaseSearchCV):
             **params: groups, as in scikit-learn.
 
         Raises:
-            ValueError: invalid parameters or data; networks that are no rows of a sweep.
+            ValueError: invalid parameters or data.
         """
         super().fit(X, y, **params)
         self.scores_ = self.seed_scores_

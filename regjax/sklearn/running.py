@@ -19,7 +19,7 @@ import numpy as np
 from sklearn.base import clone
 
 from regjax.engine.connecting import within
-from regjax.sklearn.candidates import Done, Trainer, networks_in, seeded, train_candidates
+from regjax.sklearn.candidates import Done, Trainer, networks_in, train_candidates
 from regjax.sklearn.trained import Work
 
 
@@ -127,13 +127,12 @@ class Running:
             range(num_candidates), range(self.search.n_seeds), range(num_splits)
         ):
             adopted = done.adopted.get((number, seed, fold))
-            random_state = done.seeds[number][seed] if number in done.seeds else None
             self.seconds.append(None if adopted is None else adopted.seconds)
             estimator: Any = clone(self.work.estimator)
             if adopted is not None:
                 estimator.fit = functools.partial(_take_over, estimator, adopted.take)
-            elif random_state is not None:
-                estimator.fit = functools.partial(_fit_seeded, estimator, random_state)
+            elif number in done.seeds:
+                estimator.fit = self.trainer.fit(estimator, done.seeds[number][seed], (seed, fold))
             yield estimator
 
     def tell(self, candidates: list[Any], num_splits: int, out: list[dict[str, Any]]) -> None:
@@ -175,12 +174,6 @@ def _take_over(estimator: Any, take: Callable[[Any], None], X: Any, y: Any = Non
     del estimator.fit
     take(estimator)
     return estimator
-
-
-def _fit_seeded(estimator: Any, seed: int, *args: Any, **params: Any) -> Any:
-    """The `fit` of an estimator whose networks have a seed of their own."""
-    del estimator.fit
-    return seeded(estimator, seed).fit(*args, **params)
 
 
 def has_networks(search: Any) -> bool:

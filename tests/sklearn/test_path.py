@@ -7,7 +7,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris
 from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import ShuffleSplit, StratifiedKFold
+from sklearn.model_selection import KFold, ShuffleSplit, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -29,13 +29,13 @@ SETTINGS = {
 }
 
 
-def one_by_one(network, alphas, X, y):
+def one_by_one(network, alphas, X, y, **params):
     """Yields fitted networks, each from the weights of the one before."""
     start = None
     for alpha in alphas:
         network = clone(network).set_params(alpha=alpha)
         with starting_from(start):
-            network.fit(X, y)
+            network.fit(X, y, **params)
         start = network.coefs_, network.intercepts_
         yield network
 
@@ -73,6 +73,33 @@ def test_each_network_is_a_fit_from_its_neighbours_weights(name, first):
     # What only a fit tells is that of the network's own start and seed.
     last = networks[-1, 1, 2]
     assert last.loss_curve_ == pytest.approx(each.loss_curve_, rel=1e-9)
+
+
+@pytest.mark.parametrize("how", ["weights", "labels", "order"])
+def test_networks_that_are_no_rows_of_a_sweep_follow_the_path_too(how):
+    network, alphas = clone(NETWORK).set_params(random_state=3), sorted(ALPHAS)
+    weights = np.linspace(0, 2, len(Y)) if how == "weights" else None
+    targets = np.stack([Y == 0, Y > 1], axis=1).astype(int) if how == "labels" else Y
+    cv = CV if how != "labels" else KFold(3, shuffle=True, random_state=0)
+    if how == "order":  # batches follow the order of the training samples
+        network, cv = network.set_params(batch_size=20), ShuffleSplit(2, random_state=0)
+    found = []
+
+    def scorer(estimator, X, y, sample_weight=None):
+        found.append(estimator)
+        return estimator.score(X, y, sample_weight)
+
+    given = {} if weights is None else {"sample_weight": weights}
+    path = RegPathCV(network, alphas=ALPHAS, cv=cv, n_seeds=2, scoring=scorer).fit(X, targets, **given)
+    networks = np.array(found, dtype=object).reshape(3, 2, -1)
+    for fold, (train, _) in enumerate(cv.split(X, Y)):
+        for seed in range(2):
+            own = {} if weights is None else {"sample_weight": weights[train]}
+            of_seed = clone(network).set_params(random_state=3 + seed)
+            alone = one_by_one(of_seed, alphas, X[train], targets[train], **own)
+            for number, each in enumerate(alone):
+                assert_same_weights(networks[number, seed, fold], each)
+    assert path.scores_.shape == networks.transpose(0, 2, 1).shape
 
 
 @pytest.mark.nightly
@@ -128,8 +155,6 @@ def test_after_a_network_that_diverged_weights_are_drawn_anew():
         ({"n_seeds": 0}, {}, "The 'n_seeds' parameter of RegPathCV"),
         ({"estimator": LogisticRegression()}, {}, "estimator must be a network of regjax with solver"),
         ({"estimator__solver": "lbfgs"}, {}, "estimator must be a network of regjax with solver sgd or adam"),
-        ({"cv": ShuffleSplit(2, random_state=0), "estimator__batch_size": 20}, {}, "must make networks"),
-        ({}, {"sample_weight": np.ones(150)}, "must make networks that are rows of a sweep"),
         ({}, {"X": X * np.nan}, "Input X contains NaN"),
     ],
 )  # fmt: skip
