@@ -29,6 +29,7 @@ from .embeddings import Bins, Embedding, EmbeddingResiduals, Periodic, embed, em
 from .members import Factors, affine, affine_backward, mean_logits
 from .mlp import Params, init_params
 from .normalisation import Norm, NormResiduals, init_norm
+from .platforms import activate
 from .random import EMBEDDING, MEMBERS, as_key, is_drawn_on_cpu, normals, on_cpu, place_key
 from .settings import own_settings
 
@@ -264,7 +265,7 @@ def forward(
     """
     blocks = cast(tuple[Block, ...], params)
     masks = (None,) * len(blocks) if masks is None else masks
-    f, layers = ACTIVATIONS[config.activation].f, []
+    layers: list[BlockResiduals] = []
     a, embedded = (x, None) if blocks[0].embedding is None else embed(blocks[0].embedding, x)
     if config.members > 1:
         a = jnp.tile(a, (1, config.members))
@@ -273,7 +274,7 @@ def forward(
         h = a if mask is None else a * mask
         z, u = affine(block.w, _bias(block), block.factors, h, config.precision)
         y, normed = _normalised(z, block.norm, weights)
-        out = y if index == len(blocks) - 1 else f(y)
+        out = y if index == len(blocks) - 1 else activate(config.activation, y)
         # The input as it came, without its mask: what a layer adds is dropped, what it adds to is not.
         a = out + a if is_residual else out
         layers.append(BlockResiduals(h, u, y, out, a, normed))

@@ -18,6 +18,7 @@ from jax import lax
 from .config import Loss, Precision
 from .data import Data
 from .mlp import product
+from .platforms import apart
 
 
 class Factors(NamedTuple):
@@ -66,13 +67,13 @@ def affine_backward(
     """
     if factors is None:
         sums = jnp.sum(dz, axis=1, keepdims=True)  # z = w·h + b
-        return product(dz, h.T, precision), sums, None, product(w.T, dz, precision)
+        return apart(product(dz, h.T, precision)), sums, None, product(w.T, dz, precision)
     members = factors.r.shape[1]
     n = h.shape[1] // members
     r = _spread(factors.r, n)
     db, ds = _summed(dz, members), _summed(dz * u, members)  # z = s ⊙ u + b
     du = dz * _spread(factors.s, n)
-    dw = product(du, (h * r).T, precision)  # u = w·(r ⊙ h)
+    dw = apart(product(du, (h * r).T, precision))  # u = w·(r ⊙ h)
     d_inner = product(w.T, du, precision)
     return dw, db, Factors(_summed(d_inner * h, members), ds), d_inner * r
 

@@ -24,6 +24,7 @@ from .activations import ACTIVATIONS
 from .checks import check_choice
 from .config import Activation, Config, Dtype, Init, Loss, Precision, check_precision
 from .dropout import UnitMasks
+from .platforms import activate, apart
 from .random import INIT, is_drawn_on_cpu, normals, on_cpu, place_key, uniforms
 from .settings import own_settings
 
@@ -182,13 +183,12 @@ def forward(
     check_plain("params", params, "regjax.core.network.infer_logits takes those, with their config")
     check_precision(precision, x.dtype)
     masks = (None,) * len(params) if masks is None else masks
-    f = ACTIVATIONS[activation].f
     layers, a = [], x
     for index, ((w, b), mask) in enumerate(zip(params, masks, strict=True)):
         chex.assert_shape(a, (w.shape[1], x.shape[1]))
         h = a if mask is None else a * mask
         z = product(w, h, precision) + b
-        a = z if index == len(params) - 1 else f(z)
+        a = z if index == len(params) - 1 else activate(activation, z)
         layers.append(LayerResiduals(h, z, a))
     return a, Residuals(params, tuple(layers), masks)
 
@@ -255,7 +255,7 @@ def backward(
         mask = residuals.masks[index]
         dz = da if index == len(residuals.params) - 1 else da * derivative(z, a)  # a = f(z)
         db = jnp.sum(dz, axis=1, keepdims=True)  # z = w·h + b
-        dw = product(dz, h.T, precision)  # z = w·h + b
+        dw = apart(product(dz, h.T, precision))  # z = w·h + b
         dh = product(w.T, dz, precision)  # z = w·h + b
         da = dh if mask is None else dh * mask  # h = a ⊙ mask
         if d_hidden is not None and index > 0:

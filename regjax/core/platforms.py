@@ -1,0 +1,52 @@
+"""What an accelerator's compiler is told beside the arithmetic: what belongs into one pass over memory.
+
+A program for a CPU compiles to the same instructions with these functions as without them. `mlp.py`,
+`blocks.py` and `members.py` call them; docs/benchmarks.md says what they save on a GPU.
+"""
+
+from __future__ import annotations
+
+import jax
+from jax import lax
+
+from .activations import ACTIVATIONS
+from .config import Activation
+
+
+def activate(activation: Activation, z: jax.Array) -> jax.Array:
+    """Returns f(z), the activation of a layer's sums.
+
+    Args:
+        activation: name of f.
+        z: weighted sums, of any shape.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.platforms import activate
+        >>> activate("relu", jnp.array([-1.0, 2.0])).tolist()
+        [0.0, 2.0]
+    """
+    f = ACTIVATIONS[activation].f
+    if activation != "relu":
+        return f(z)
+    # `where` reads z twice, so XLA for a GPU stores z, and computes the activation in a pass of its own. A
+    # maximum reads it once, and ends the product's pass. NaN stays NaN there, where a CPU has 0.
+    return lax.platform_dependent(z, cpu=f, default=jax.nn.relu)
+
+
+def apart(product: jax.Array) -> jax.Array:
+    """Returns a product of matrices to which, on an accelerator, the compiler adds nothing.
+
+    cuBLAS can add a matrix to a product, and XLA lets it compute dw + λ·w: λ·w is written, read, and the sum
+    written for the update to read. Apart, the update reads dw and w in one pass.
+
+    Args:
+        product: the product.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from regjax.core.platforms import apart
+        >>> apart(jnp.ones(2)).tolist()
+        [1.0, 1.0]
+    """
+    return lax.platform_dependent(product, cpu=lambda value: value, default=lax.optimization_barrier)
