@@ -63,6 +63,19 @@ def loop(
 
 def naive(problem: Problem, rows: Rows) -> Prepared:
     """Returns code as one writes it by hand: a list of (w, b), a key per network, and `jit(vmap(train))`."""
+    compiled, arguments = naive_program(problem, rows)
+
+    def run(steps: int) -> Any:
+        return jax.block_until_ready(compiled(*arguments, steps))
+
+    def params(state: Any) -> Params:
+        return [(np.swapaxes(np.asarray(w), 1, 2), np.asarray(b)) for w, b in state]
+
+    return Prepared(run, params)
+
+
+def naive_program(problem: Problem, rows: Rows) -> tuple[Any, tuple[Any, ...]]:
+    """Returns the jitted function of `naive`, and its arguments but the number of steps, which comes last."""
     dropout, n = problem.keep_prob is not None, len(problem.x)
     each = hyperparameters(rows)
     keys = jax.random.split(jax.random.key(0), len(rows.learning_rate))
@@ -91,12 +104,4 @@ def naive(problem: Problem, rows: Rows) -> Prepared:
 
         return loop(problem, step, (params, optimizer.init(params)), steps, order_key)[0]
 
-    compiled = jax.jit(jax.vmap(train, in_axes=(0, 0, 0, 0, 0, None)))
-
-    def run(steps: int) -> Any:
-        return jax.block_until_ready(compiled(start, keys, *each, steps))
-
-    def params(state: Any) -> Params:
-        return [(np.swapaxes(np.asarray(w), 1, 2), np.asarray(b)) for w, b in state]
-
-    return Prepared(run, params)
+    return jax.jit(jax.vmap(train, in_axes=(0, 0, 0, 0, 0, None))), (start, keys, *each)

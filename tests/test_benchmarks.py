@@ -610,7 +610,7 @@ def test_bench_sklearn(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["bench_sklearn", *arguments])
     bench_sklearn.main()
     out = capsys.readouterr().out
-    assert "breast_cancer, 4 candidates" in out
+    assert "breast_cancer, grid, 4 candidates" in out
     assert float(out.split("mean score: ")[1]) < 0.02
 
 
