@@ -53,6 +53,7 @@ def test_a_cpu_gets_the_program_that_it_had_without_them(values, monkeypatch):
     def compiled():
         train, key = steps(values)
         body = jax.jit(train).lower(key).compile().as_text()
+        assert body is not None
         return instructions(body[body.index("%") :])
 
     with_them = compiled()
