@@ -32,6 +32,7 @@ from .hparams import CLASSES_ONLY, PENALISED, HParams
 from .mlp import Layer, Params
 from .objective import cost, cost_and_grads
 from .penalties import penalty
+from .platforms import jit_with
 from .settings import own_settings
 
 # Hyperparameters of the objective, with the value of the lane in which they are on.
@@ -73,6 +74,8 @@ NUM_FEATURES, NUM_SAMPLES = 3, 7
 # Steps of the central differences, each a quarter of the one before: from 0.01 down to 6e-7.
 RATIO = 4.0
 STEPS = tuple(1e-2 / RATIO**power for power in range(8))
+# Nearly all of the time goes into compiling, so XLA for a CPU does without optimisation: half of it.
+QUICK = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 0}
 NUM_PROGRAMS = len(get_args(Activation)) * (len(DEPTHS) - 1) + 1 + len(STRUCTURES)
 
 
@@ -167,7 +170,7 @@ def _errors_of(
 ) -> dict[Loss, dict[str, np.ndarray]]:
     problems = {loss: make_problem(config, loss, rng) for loss in losses}
     with own_settings("float64"):
-        found = jax.tree.map(np.asarray, _differentiate(problems, config=config))
+        found = jax.tree.map(np.asarray, _compiled()(problems, config=config))
     return {loss: _errors_of_terms(loss, found[loss], problems[loss].direction) for loss in found}
 
 
@@ -301,9 +304,14 @@ class Derivatives(NamedTuple):
     slopes: Any
 
 
-@functools.partial(jax.jit, static_argnames="config")
+@functools.cache
+def _compiled() -> Any:
+    """Returns `_differentiate`, compiled with the options `QUICK`."""
+    return jit_with(QUICK, _differentiate, static_argnames="config")
+
+
 def _differentiate(problems: dict[Loss, Problem], *, config: Config) -> dict[Loss, Derivatives]:
-    """Returns the derivatives of every loss, all in one compiled function."""
+    """Returns the derivatives of every loss, which one compiled function computes."""
 
     def one(problem: Problem, config: Config, lane: Lanes) -> Derivatives:
         params, data, _, (d_params, d_x) = problem

@@ -1,10 +1,13 @@
-"""What an accelerator's compiler is told beside the arithmetic: what belongs into one pass over memory.
+"""What XLA is told beside the arithmetic: an accelerator's what belongs into one pass, a CPU's to hurry.
 
-A program for a CPU compiles to the same instructions with these functions as without them. `mlp.py`,
-`blocks.py` and `members.py` call them; docs/benchmarks.md says what they save on a GPU.
+A program for a CPU compiles to the same instructions with `activate` and `apart` as without them. `mlp.py`,
+`blocks.py` and `members.py` call these; docs/benchmarks.md says what they save on a GPU.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 from jax import lax
@@ -50,3 +53,26 @@ def apart(product: jax.Array) -> jax.Array:
         [1.0, 1.0]
     """
     return lax.platform_dependent(product, cpu=lambda value: value, default=lax.optimization_barrier)
+
+
+def jit_with(options: Mapping[str, Any], function: Callable[..., Any], **settings: Any) -> Any:
+    """Returns `jax.jit` of a function with options of XLA's compiler for a CPU.
+
+    Elsewhere, and where another version of the compiler lacks an option, it compiles without them.
+
+    Args:
+        options: options of XLA, by name.
+        function: the function.
+        **settings: other arguments of `jax.jit`.
+
+    Example:
+        >>> from regjax.core.platforms import jit_with
+        >>> float(jit_with({"xla_backend_optimization_level": 1}, lambda x: x + 1)(0.0))
+        1.0
+    """
+    known = dict(options) if jax.default_backend() == "cpu" else None
+    try:
+        jax.jit(lambda x: x + 1, compiler_options=known)(0.0)
+    except Exception:
+        known = None
+    return jax.jit(function, compiler_options=known, **settings)

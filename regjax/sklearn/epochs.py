@@ -21,6 +21,7 @@ from regjax.core.data import NOTHING, Data, pad_samples
 from regjax.core.hparams import HParams
 from regjax.core.mlp import Params
 from regjax.core.numpy_random import draw_orders
+from regjax.core.platforms import jit_with
 from regjax.core.train import Course, TrainState, init_state, run_segment
 
 # Epochs of one compiled call. A run that has stopped, or Ctrl-C, waits for the end of the call.
@@ -248,13 +249,7 @@ _compiled: set[Any] = set()
 @functools.cache
 def _program() -> Any:
     """Returns the compiled `_run_epochs`, with the options `QUICK` where the compiler has them."""
-    options = QUICK if jax.default_backend() == "cpu" else None
-    if options is not None:
-        try:
-            jax.jit(lambda x: x + 1, compiler_options=options)(0.0)
-        except Exception:  # another version of the compiler may lack an option
-            options = None
-    return jax.jit(_run_epochs, static_argnames="config", compiler_options=options)
+    return jit_with(QUICK, _run_epochs, static_argnames="config")
 
 
 def _run_epochs(

@@ -14,7 +14,7 @@ from regjax.core import blocks, members, mlp
 from regjax.core.activations import ACTIVATIONS
 from regjax.core.data import Data
 from regjax.core.hparams import check_hparams
-from regjax.core.platforms import activate, apart
+from regjax.core.platforms import activate, apart, jit_with
 from regjax.core.train import init_state, run_segment
 
 PLAIN = {"layer_sizes": (5, 8, 8, 2)}
@@ -97,3 +97,12 @@ def test_either_form_of_relu_has_its_derivative(platform, monkeypatch):
     np.testing.assert_array_equal(found, pair.f(z))
     slope = jax.vmap(jax.grad(lambda z: activate("relu", z)))(z)
     np.testing.assert_array_equal(slope, pair.derivative(z, found))
+
+
+@pytest.mark.cpu("a GPU's compiler is given none of these options")
+def test_a_function_is_compiled_without_options_that_the_compiler_lacks():
+    known = jit_with({"xla_backend_optimization_level": 0}, lambda x: 2 * x, static_argnames=())
+    lacking = jit_with({"no_such_option_of_xla": True}, lambda x: 2 * x)
+    assert known(1.0) == lacking(1.0) == 2
+    with pytest.raises(Exception, match="no_such_option_of_xla"):
+        jax.jit(lambda x: x, compiler_options={"no_such_option_of_xla": True})(1.0)
