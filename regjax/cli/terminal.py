@@ -9,8 +9,10 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +21,9 @@ from regjax.core.caching import keep_programs
 
 if TYPE_CHECKING:
     from regjax.engine.progress import Progress, Report
+
+# Seconds after which a signal that came during an import is answered again.
+AGAIN = 0.02
 
 
 class UserError(click.ClickException):
@@ -41,14 +46,20 @@ class CtrlC:
     """Answers SIGINT and SIGTERM: raises KeyboardInterrupt, and remembers it.
 
     Python drops an exception that is raised inside a callback (JAX has such callbacks for its garbage
-    collection), so commands call `check` between two pieces of work.
+    collection), so commands call `check` between two pieces of work. During an import it waits until that is
+    done: a module of C that is half made may end the process by a segmentation fault.
     """
 
     pressed = False
     number = signal.SIGINT.value
 
-    def __call__(self, number: int, frame: object) -> None:
+    def __call__(self, number: int, frame: FrameType | None) -> None:
         self.pressed, self.number = True, number
+        if _imports(frame):
+            again = threading.Timer(AGAIN, _signal_main, (number,))
+            again.daemon = True
+            again.start()
+            return
         raise KeyboardInterrupt
 
     def check(self) -> None:
@@ -58,6 +69,21 @@ class CtrlC:
 
 
 ctrl_c = CtrlC()
+
+
+def _signal_main(number: int) -> None:
+    """Sends a signal to the main thread, whose sleep it ends."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:  # on Windows
+        signal.raise_signal(number)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Returns whether a module is being imported where a signal came."""
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
 
 
 @contextlib.contextmanager

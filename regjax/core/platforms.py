@@ -1,7 +1,8 @@
-"""What XLA is told beside the arithmetic: an accelerator's what belongs into one pass, a CPU's to hurry.
+"""What XLA is told beside the arithmetic.
 
-A program for a CPU compiles to the same instructions with `activate` and `apart` as without them. `mlp.py`,
-`blocks.py` and `members.py` call these; docs/benchmarks.md says what they save on a GPU.
+`activate` and `apart` tell an accelerator's compiler what one pass over memory may do; a program for a CPU
+compiles to the same instructions with them as without. `mlp.py`, `blocks.py` and `members.py` call them, and
+docs/benchmarks.md says what they save on a GPU. `jit_with` gives options to the compiler for a CPU.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """The command line, as a user meets it: in a process of its own where signals, caches or exits matter."""
 
+import importlib
 import json
 import os
 import re
@@ -251,6 +252,23 @@ def test_ctrl_c_between_pictures_names_them(tmp_path, capsys, monkeypatch):
         cli.main(["compare", "--steps", "5", "--out", str(tmp_path)])
     assert stop.value.code == 130
     assert capsys.readouterr().err == f"regjax: interrupted; written: {tmp_path}/dataset.png\n"
+
+
+def test_ctrl_c_during_an_import_waits_for_its_end(tmp_path, monkeypatch):
+    (tmp_path / "half_made.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\ndone = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def work():
+        importlib.import_module("half_made")
+        time.sleep(30)
+
+    before = signal.signal(signal.SIGINT, terminal.CtrlC())
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert sys.modules.pop("half_made").done
 
 
 @pytest.mark.nightly
