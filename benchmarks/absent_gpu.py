@@ -53,25 +53,34 @@ FREE = {"parameter", "get-tuple-element", "tuple", "constant", "bitcast"}
 
 
 class Kernel(NamedTuple):
-    """A kernel of a step: what it computes last, and the bytes that it reads and writes."""
+    """A kernel of a step: what it computes last, its kind, and the bytes that it reads and writes."""
 
     name: str
+    operation: str
     read: int
     written: int
 
 
 def kernels_of(program: str) -> list[Kernel]:
-    """Returns the kernels of one step: of the loop in a compiled program that runs most of them.
+    """Returns the kernels of one step: of the loop in a compiled program whose body moves most bytes.
+
+    A kernel that gathers some elements of an array counts as reading all of it.
 
     Args:
         program: text of a compiled program, each computation with its instructions.
+
+    Raises:
+        ValueError: the loop has another one, a branch or a call in it, whose kernels would not be counted.
     """
     loops: list[list[Kernel]] = [[]]
     bodies = set(re.findall(r"body=%([\w.\-]+)", program))
     for name, lines in _computations(program):
         if name in bodies:
             loops.append(list(_launched(lines)))
-    return max(loops, key=lambda kernels: sum(k.read + k.written for k in kernels))
+    found = max(loops, key=lambda kernels: sum(k.read + k.written for k in kernels))
+    if nested := {kernel.operation for kernel in found} & {"while", "conditional", "call"}:
+        raise ValueError(f"the loop of a step must have kernels alone, got {', '.join(sorted(nested))}")
+    return found
 
 
 def _computations(program: str) -> Iterator[tuple[str, list[str]]]:
@@ -90,11 +99,11 @@ def _launched(lines: list[str]) -> Iterator[Kernel]:
         if operation == "custom-call":  # cuBLAS: (product, scratch memory)
             shape = re.sub(r", s8\[.*", "", shape)
         shapes[name] = shape
-        if operation in FREE or operation == "while":
+        if operation in FREE:
             continue
         said = re.search(r'op_name="[^"]*?([\w\-]+)"', line)
         read = sum(_bytes(shapes.get(one, "")) for one in set(re.findall(r"%([\w.\-]+)", arguments)))
-        yield Kernel(said[1] if said else operation, read, _bytes(shape))
+        yield Kernel(said[1] if said else operation, operation, read, _bytes(shape))
 
 
 def _bytes(shape: str) -> int:
@@ -199,7 +208,7 @@ def main(arguments: list[str] | None = None) -> None:
                 with jax.default_matmul_precision("highest"):
                     program = PROGRAMS[who](problem, rows_of(problem, networks))
                     kernels = kernels_of(compiled(*program, by))
-                total = Kernel("", sum(k.read for k in kernels), sum(k.written for k in kernels))
+                total = Kernel("", "", sum(k.read for k in kernels), sum(k.written for k in kernels))
                 what = f"{problem.name}, {networks}, {who}, {by}"
                 print(f"{what:<44}{len(kernels):>8}{total.read / 1e6:>10.1f}{total.written / 1e6:>12.1f}")
                 for kernel in kernels if options.kernels else ():

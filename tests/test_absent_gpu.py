@@ -36,8 +36,19 @@ ENTRY %main (w: f32[4,8]) -> f32[4,8] {
 
 def test_kernels_of_a_compiled_step_and_their_bytes():
     product, update = absent_gpu.kernels_of(COMPILED)
-    assert product == ("custom-call", 4 * 32, 4 * 16)  # an operand twice is read once; scratch is not counted
-    assert update == ("mul", 4 * 32 + 4 * 16, 4 * 32)
+    assert product == (
+        "custom-call",
+        "custom-call",
+        4 * 32,
+        4 * 16,
+    )  # an operand twice is read once; scratch is not counted
+    assert update == ("mul", "fusion", 4 * 32 + 4 * 16, 4 * 32)
+
+
+def test_a_loop_with_another_in_it_is_not_counted():
+    nested = COMPILED.replace("custom-call(%w, %w)", "while(%w)")
+    with pytest.raises(ValueError, match="kernels alone, got while"):
+        absent_gpu.kernels_of(nested)
 
 
 @pytest.mark.parametrize("networks", [16, 256])

@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
@@ -22,8 +23,8 @@ from regjax.core.caching import keep_programs
 if TYPE_CHECKING:
     from regjax.engine.progress import Progress, Report
 
-# Seconds after which a signal that came during an import is answered again.
-AGAIN = 0.02
+# Seconds until a signal that came during an import is answered again, and for how long at most it waits.
+AGAIN, PATIENCE = 0.02, 5.0
 
 
 class UserError(click.ClickException):
@@ -47,24 +48,36 @@ class CtrlC:
 
     Python drops an exception that is raised inside a callback (JAX has such callbacks for its garbage
     collection), so commands call `check` between two pieces of work. During an import it waits until that is
-    done: a module of C that is half made may end the process by a segmentation fault.
+    done, `PATIENCE` seconds at most: a half-made module of C may end the process by a segmentation fault.
     """
 
     pressed = False
     number = signal.SIGINT.value
+    # The next answer to a signal that came during an import, and when that came.
+    again: threading.Timer | None = None
+    since = 0.0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
+        if not self.pressed:
+            self.since = time.monotonic()
         self.pressed, self.number = True, number
-        if _imports(frame):
-            again = threading.Timer(AGAIN, _signal_main, (number,))
-            again.daemon = True
-            again.start()
+        self._forget()
+        if _imports(frame) and time.monotonic() - self.since < PATIENCE:
+            self.again = threading.Timer(AGAIN, _signal_main, (number,))
+            self.again.daemon = True
+            self.again.start()
             return
         raise KeyboardInterrupt
+
+    def _forget(self) -> None:
+        if self.again is not None:
+            self.again.cancel()
+            self.again = None
 
     def check(self) -> None:
         """Raises KeyboardInterrupt if Ctrl-C was pressed."""
         if self.pressed:
+            self._forget()
             raise KeyboardInterrupt
 
 
@@ -74,7 +87,9 @@ ctrl_c = CtrlC()
 def _signal_main(number: int) -> None:
     """Sends a signal to the main thread, whose sleep it ends."""
     if hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(threading.main_thread().ident or 0, number)
+        main = threading.main_thread().ident
+        assert main is not None
+        signal.pthread_kill(main, number)
     else:  # on Windows
         signal.raise_signal(number)
 

@@ -74,7 +74,7 @@ NUM_FEATURES, NUM_SAMPLES = 3, 7
 # Steps of the central differences, each a quarter of the one before: from 0.01 down to 6e-7.
 RATIO = 4.0
 STEPS = tuple(1e-2 / RATIO**power for power in range(8))
-# Nearly all of the time goes into compiling, so XLA for a CPU does without optimisation: half of it.
+# Nearly all of the time is compiling; without optimisation XLA for a CPU takes half of it.
 QUICK = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 0}
 NUM_PROGRAMS = len(get_args(Activation)) * (len(DEPTHS) - 1) + 1 + len(STRUCTURES)
 

@@ -71,9 +71,10 @@ def jit_with(options: Mapping[str, Any], function: Callable[..., Any], **setting
         >>> float(jit_with({"xla_backend_optimization_level": 1}, lambda x: x + 1)(0.0))
         1.0
     """
-    known = dict(options) if jax.default_backend() == "cpu" else None
+    if jax.default_backend() != "cpu":
+        return jax.jit(function, **settings)
     try:
-        jax.jit(lambda x: x + 1, compiler_options=known)(0.0)
+        jax.jit(lambda x: x + 1, compiler_options=dict(options))(0.0)
     except Exception:
-        known = None
-    return jax.jit(function, compiler_options=known, **settings)
+        return jax.jit(function, **settings)
+    return jax.jit(function, compiler_options=dict(options), **settings)

@@ -135,19 +135,20 @@ class Trainer:
             raise ClusterError("; ".join(lost))
         return Swept(places_of(results.design, indices), results, results)
 
-    def others(self, fits: list[Callable[[], Any]]) -> list[Callable[[], Any]]:
-        """Returns the fits of networks that are no rows of a sweep, of those that may be made at once."""
+    def at_once(self, fits: list[Callable[[], Any]]) -> list[Callable[[], Any]]:
+        """Returns those fits, of networks that are no rows of a sweep, that may be made together."""
         return fits
 
-    def fit(self, estimator: Any, seed: int | None, place: tuple[int, int]) -> Callable[..., Any]:
-        """Returns the `fit` of an estimator whose network is no row of a sweep.
+    def prepare(self, estimator: Any, seed: int | None, place: tuple[int, int]) -> None:
+        """Gives an estimator whose network is no row of a sweep the `fit` that scikit-learn will call.
 
         Args:
             estimator: a new one, unfitted.
             seed: random_state of the networks in it; None leaves them their own.
             place: numbers of the seed and of the fold.
         """
-        return functools.partial(_fit_seeded, estimator, seed)
+        if seed is not None:
+            estimator.fit = functools.partial(_fit_seeded, estimator, seed)
 
     def to_refit(self, work: Work, estimator: Any) -> Any:
         """Returns a new estimator, unfitted, as the one that the search fits on all samples."""
@@ -187,7 +188,7 @@ def train_candidates(work: Work, candidates: Sequence[Mapping[str, Any]], traine
             "docs/scikit-learn.md, Searches",
             stacklevel=2,
         )
-    done.together.record(trainer.others(fits))
+    done.together.record(trainer.at_once(fits))
     return done._replace(num_others=len(fits))
 
 
@@ -214,7 +215,8 @@ def seeded(estimator: Any, seed: int | None) -> Any:
     return estimator
 
 
-def _fit_seeded(estimator: Any, seed: int | None, *args: Any, **params: Any) -> Any:
+def _fit_seeded(estimator: Any, seed: int, *args: Any, **params: Any) -> Any:
+    """The `fit` of an estimator whose networks have a seed of their own."""
     del estimator.fit
     return seeded(estimator, seed).fit(*args, **params)
 

@@ -105,6 +105,7 @@ class Path(Trainer):
     def __init__(self, name: str, alphas: Sequence[float]) -> None:
         self.name, self.alphas = name, alphas
         self.error: Exception | None = None
+        self.swept = False
         # (seed, fold) -> weights and biases of its last network, where networks are fitted one by one.
         self.last: dict[tuple[int, int], tuple[list[np.ndarray], list[np.ndarray]]] = {}
 
@@ -119,21 +120,26 @@ class Path(Trainer):
         except Exception as error:
             self.error = error
             raise
+        self.swept = True
         return Swept(places_of(design, indices), standing, None, starts)
 
-    def others(self, fits: list[Callable[[], Any]]) -> list[Callable[[], Any]]:
+    def at_once(self, fits: list[Callable[[], Any]]) -> list[Callable[[], Any]]:
         """Returns no fit: each needs the weights of the one before. Raises what ended the sweep."""
         if fits and self.error is not None:
             raise self.error
         return []
 
-    def fit(self, estimator: Any, seed: int | None, place: tuple[int, int]) -> Callable[..., Any]:
-        """Returns the `fit` of an estimator that starts from the weights of the alpha before."""
-        return functools.partial(self._fit_after, estimator, seed, place)
+    def prepare(self, estimator: Any, seed: int | None, place: tuple[int, int]) -> None:
+        """Gives an estimator a `fit` that starts from the weights of the alpha before."""
+        if self.swept:  # then it is one that diverged
+            super().prepare(estimator, seed, place)
+        else:
+            estimator.fit = functools.partial(self._fit_after, estimator, seed, place)
 
     def _fit_after(
         self, estimator: Any, seed: int | None, place: tuple[int, int], *args: Any, **params: Any
     ) -> Any:
+        """The `fit` of an estimator on a path whose networks are fitted one by one."""
         del estimator.fit
         with starting_from(self.last.pop(place, None)):  # none where the one before diverged
             seeded(estimator, seed).fit(*args, **params)
@@ -174,9 +180,9 @@ class RegPathCV(Search, BaseSearchCV):
     and the orders of samples of a new network; it is trained for at most `max_iter` epochs, and stops as the
     estimator says. A path of k alphas takes the epochs of k networks for each fold and seed, fewer where
     networks stop early, and cannot train alphas beside one another: docs/scikit-learn.md says what it takes
-    beside a `RegGridSearchCV` of the same alphas. Networks that are no rows of a sweep (with sample weights,
-    several labels per sample, or another of the settings that `RegGridSearchCV` lists at results_) are fitted
-    one after the other.
+    beside a `RegGridSearchCV` of the same alphas. Networks that cannot be rows of a sweep are fitted one
+    after the other: with sample weights or several labels per sample, and on folds that lack a class, repeat
+    samples, or are in another order than the data and trained in batches.
 
     Args:
         estimator: a `RegMLPClassifier` or `RegMLPRegressor` with solver "sgd" or "adam", alone or at the end
@@ -234,7 +240,7 @@ class RegPathCV(Search, BaseSearchCV):
         Args:
             X: `(n_samples, n_features)`, or what the estimator takes.
             y: targets.
-            **params: groups, as in scikit-learn.
+            **params: sample_weight and groups, as in scikit-learn.
 
         Raises:
             ValueError: invalid parameters or data.

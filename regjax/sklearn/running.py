@@ -132,7 +132,7 @@ class Running:
             if adopted is not None:
                 estimator.fit = functools.partial(_take_over, estimator, adopted.take)
             elif number in done.seeds:
-                estimator.fit = self.trainer.fit(estimator, done.seeds[number][seed], (seed, fold))
+                self.trainer.prepare(estimator, done.seeds[number][seed], (seed, fold))
             yield estimator
 
     def tell(self, candidates: list[Any], num_splits: int, out: list[dict[str, Any]]) -> None:

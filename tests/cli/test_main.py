@@ -255,17 +255,25 @@ def test_ctrl_c_between_pictures_names_them(tmp_path, capsys, monkeypatch):
 
 
 def test_ctrl_c_during_an_import_waits_for_its_end(tmp_path, monkeypatch):
-    (tmp_path / "half_made.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\ndone = True\n")
+    press = "signal.raise_signal(signal.SIGINT)\n"
+    (tmp_path / "half_made.py").write_text(f"import signal\n{press}{press}done = True\n")
     monkeypatch.syspath_prepend(tmp_path)
 
     def work():
         importlib.import_module("half_made")
         time.sleep(30)
 
-    before = signal.signal(signal.SIGINT, terminal.CtrlC())
+    ctrl_c = terminal.CtrlC()
+    before = signal.signal(signal.SIGINT, ctrl_c)
     try:
         with pytest.raises(KeyboardInterrupt):
             work()
+        time.sleep(3 * terminal.AGAIN)  # it is answered once, however often it was pressed
+        del sys.modules["half_made"]
+        importlib.import_module("half_made")
+        with pytest.raises(KeyboardInterrupt):
+            ctrl_c.check()
+        time.sleep(3 * terminal.AGAIN)
     finally:
         signal.signal(signal.SIGINT, before)
     assert sys.modules.pop("half_made").done

@@ -121,8 +121,19 @@ def test_alphas_by_default():
     assert len(RegPathCV(NETWORK).set_params(estimator__max_iter=1, cv=2).fit(X, Y).alphas_) == 21
 
 
+def test_a_pipeline_with_sample_weights_is_refitted_along_the_path():
+    weights = np.linspace(0, 2, len(Y))
+    pipeline = make_pipeline(StandardScaler(), NETWORK)
+    path = RegPathCV(pipeline, alphas=ALPHAS, cv=CV, refit=lambda results: 1)
+    path.fit(X, Y, regmlpclassifier__sample_weight=weights)
+    scaled = StandardScaler().fit_transform(X)
+    *_, expected = one_by_one(NETWORK, [0.1, 1.0], scaled, Y, sample_weight=weights)
+    assert_same_weights(path.best_estimator_[-1], expected)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_after_a_network_that_diverged_weights_are_drawn_anew():
+def test_after_a_network_that_diverged_weights_are_drawn_anew(weighted):
     X, y = load_diabetes(return_X_y=True)
     y = np.asarray(y) / 100
     network = RegMLPRegressor(
@@ -130,12 +141,14 @@ def test_after_a_network_that_diverged_weights_are_drawn_anew():
     )
     found = []
 
-    def scorer(estimator, X, y):
+    def scorer(estimator, X, y, sample_weight=None):
         found.append(estimator)
-        return estimator.score(X, y)
+        return estimator.score(X, y, sample_weight)
 
+    given = {"sample_weight": np.ones(len(y))} if weighted else {}
+    path = RegPathCV(network, alphas=[1e30, 0.1], first="largest", cv=2, scoring=scorer)
     with pytest.warns((FitFailedWarning, UserWarning)):
-        path = RegPathCV(network, alphas=[1e30, 0.1], first="largest", cv=2, scoring=scorer).fit(X, y)
+        path.fit(X, y, **given)
     assert np.isnan(path.cv_results_["mean_test_score"][0])
     assert path.alpha_ == 0.1
     half = len(y) // 2
