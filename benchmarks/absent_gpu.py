@@ -16,6 +16,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+from unittest import mock
 
 import jax
 import numpy as np
@@ -177,7 +178,9 @@ def compiled(function: Any, arguments: Any, known: dict[str, Any], by: str) -> s
     )
 
     options = {"xla_gpu_autotune_level": 0, "xla_gpu_enable_triton_gemm": by == "Triton"}
-    return function.lower(*shapes, **known).compile(compiler_options=options).as_text()
+    with mock.patch("jax.default_backend", return_value="gpu"):  # which the traced functions ask
+        lowered = function.lower(*shapes, **known)
+    return lowered.compile(compiler_options=options).as_text()
 
 
 def by_hand(problem: Problem, rows: Rows) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:

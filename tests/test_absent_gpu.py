@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
+import jax
 import numpy as np
 import pytest
 
@@ -52,9 +53,10 @@ def test_a_loop_with_another_in_it_is_not_counted():
 
 
 @pytest.mark.parametrize("networks", [16, 256])
-def test_the_program_that_a_gpu_would_get_lowers_without_one(networks):
+def test_the_program_that_a_gpu_would_get_lowers_without_one(networks, monkeypatch):
     problem = problems()[0]
     function, arguments, known = absent_gpu.regjax_program(problem, rows_of(problem, networks))
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     lowered = function.trace(*arguments, **known).lower(lowering_platforms=("cuda",))
     assert lowered.as_text().count("stablehlo.optimization_barrier") == 3
     assert np.size(arguments[1].learning_rate) == networks

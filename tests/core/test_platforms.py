@@ -21,6 +21,12 @@ PLAIN = {"layer_sizes": (5, 8, 8, 2)}
 BLOCKS = {**PLAIN, "norm": "layer", "residual": True, "members": 2}
 
 
+@pytest.fixture
+def beside_a_gpu(monkeypatch):
+    """The process has an accelerator, as far as what is traced can tell."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+
+
 def steps(values):
     """Returns a function of a key that trains three lanes for some steps, and the key."""
     config = regjax.Config(**values)
@@ -49,7 +55,7 @@ def instructions(text):
 @pytest.mark.bits
 @pytest.mark.cpu("a GPU gets another program")
 @pytest.mark.parametrize("values", [PLAIN, BLOCKS])
-def test_a_cpu_gets_the_program_that_it_had_without_them(values, monkeypatch):
+def test_a_cpu_gets_the_program_that_it_had_without_them(values, beside_a_gpu, monkeypatch):
     def compiled():
         train, key = steps(values)
         body = jax.jit(train).lower(key).compile().as_text()
@@ -65,7 +71,7 @@ def test_a_cpu_gets_the_program_that_it_had_without_them(values, monkeypatch):
 
 
 @pytest.mark.parametrize("values", [PLAIN, BLOCKS])
-def test_a_gpu_gets_a_maximum_and_products_apart(values):
+def test_a_gpu_gets_a_maximum_and_products_apart(values, beside_a_gpu):
     train, key = steps(values)
     gpu, cpu = (
         jax.jit(train).trace(key).lower(lowering_platforms=(name,)).as_text() for name in ("cuda", "cpu")
@@ -76,7 +82,7 @@ def test_a_gpu_gets_a_maximum_and_products_apart(values):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_values_and_derivatives_are_those_of_the_activation(activation):
+def test_values_and_derivatives_are_those_of_the_activation(activation, beside_a_gpu):
     z = jnp.array([-2.0, -0.0, 0.0, 1e-30, 3.0])
     f = ACTIVATIONS[activation].f
 
@@ -89,7 +95,7 @@ def test_values_and_derivatives_are_those_of_the_activation(activation):
 
 
 @pytest.mark.parametrize("platform", ["cpu", "default"])
-def test_either_form_of_relu_has_its_derivative(platform, monkeypatch):
+def test_either_form_of_relu_has_its_derivative(platform, beside_a_gpu, monkeypatch):
     """The form for an accelerator, run on whatever is at hand: 0 at the kink, as the hand-derived one."""
     monkeypatch.setattr(jax.lax, "platform_dependent", lambda z, **forms: forms[platform](z))
     z = jnp.array([-2.0, -0.0, 0.0, 1e-30, 3.0, jnp.inf])
@@ -98,6 +104,12 @@ def test_either_form_of_relu_has_its_derivative(platform, monkeypatch):
     np.testing.assert_array_equal(found, pair.f(z))
     slope = jax.vmap(jax.grad(lambda z: activate("relu", z)))(z)
     np.testing.assert_array_equal(slope, pair.derivative(z, found))
+
+
+@pytest.mark.cpu("a GPU's program has them")
+def test_where_a_cpu_is_alone_nothing_is_traced_for_another():
+    train, key = steps(PLAIN)
+    assert "platform_index" not in str(jax.make_jaxpr(train)(key))
 
 
 @pytest.mark.cpu("a GPU's compiler is given none of these options")
