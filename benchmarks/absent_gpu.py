@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import jax
-import numpy as np
 from jax.experimental import topologies
 
 from benchmarks.cells import NAMES
@@ -27,9 +26,8 @@ from benchmarks.measure import write
 from benchmarks.naive import naive_program
 from benchmarks.problems import Problem, Rows, problems, rows_of
 from regjax import Config, grid
-from regjax.engine.lanes import BLOCKS, ChunkTask, advance_lanes, init_lanes
+from regjax.engine.lanes import BLOCKS, ChunkTask, advance_lanes, init_lanes, with_orders
 from regjax.engine.packing import Waves
-from regjax.engine.replicates import Replicates
 from regjax.engine.tasks import task_of
 from regjax.study.design import Design
 from regjax.study.plan import make_plan
@@ -127,7 +125,8 @@ def regjax_program(problem: Problem, rows: Rows) -> tuple[Any, tuple[Any, ...], 
     states = jax.eval_shape(
         functools.partial(init_lanes, config=task.config), task.replicates, task.hparams, None
     )
-    arguments = (_with_orders(task.replicates, task), task.hparams, states, 0, BLOCKS[0])
+    ahead = with_orders(task, task.replicates, 0, BLOCKS[0])
+    arguments = (ahead, task.hparams, states, 0, BLOCKS[0])
     known = {"config": task.config, "steps": BLOCKS[0]}
     return advance_lanes, (*arguments, task.num_batches, task.num_steps), known
 
@@ -142,14 +141,6 @@ def first_task(design: Design) -> ChunkTask:
     chunk = waves.next()
     assert chunk is not None
     return task_of(design, groups[0], chunk, (BLOCKS[0],), (False,))
-
-
-def _with_orders(replicates: Replicates, task: ChunkTask) -> Replicates:
-    """Returns the replicates with orders of samples such as the engine draws for a block of steps."""
-    if task.config.batch_size is None:
-        return replicates
-    shape = (*np.shape(replicates.key)[:-1], BLOCKS[0] // task.num_batches + 2, np.shape(replicates.y)[-1])
-    return replicates._replace(orders=jax.ShapeDtypeStruct(shape, np.int32))
 
 
 def compiled(function: Any, arguments: Any, known: dict[str, Any], by: str) -> str:
@@ -176,7 +167,6 @@ def compiled(function: Any, arguments: Any, known: dict[str, Any], by: str) -> s
         lambda of: jax.ShapeDtypeStruct(of.shape, of.dtype, sharding=place),
         jax.eval_shape(lambda values: values, arguments),
     )
-
     options = {"xla_gpu_autotune_level": 0, "xla_gpu_enable_triton_gemm": by == "Triton"}
     with mock.patch("jax.default_backend", return_value="gpu"):  # which the traced functions ask
         lowered = function.lower(*shapes, **known)

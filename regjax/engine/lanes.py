@@ -202,7 +202,7 @@ def compile_loop(task: ChunkTask, steps: int = 0) -> None:
         states = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
         if steps:
             # A call would train the block, for nothing; JAX keeps what it has compiled without one.
-            ahead = _with_orders(task, replicates, 0, steps)
+            ahead = with_orders(task, replicates, 0, steps)
             bounds = 0, steps, task.num_batches, task.num_steps
             advance_lanes.lower(ahead, hparams, states, *bounds, config=config, steps=steps).compile()
         else:
@@ -300,7 +300,7 @@ def _advance(
     rest = task.num_batches, task.num_steps
     for block in BLOCKS if task.overlap else ():
         while stop - start >= block:
-            ahead = _with_orders(task, replicates, start, block)
+            ahead = with_orders(task, replicates, start, block)
             states = advance(ahead, hparams, states, start, start + block, *rest, steps=block)
             start += block
     if start < stop or not task.overlap:
@@ -322,7 +322,7 @@ def _pieces(
     return pieces(replicates, start, stop, task.num_batches, epochs=task.epochs, config=config)
 
 
-def _with_orders(task: ChunkTask, replicates: Replicates, start: int, steps: int) -> Replicates:
+def with_orders(task: ChunkTask, replicates: Replicates, start: int, steps: int) -> Replicates:
     """Returns the replicates with the orders of the epochs of a block of steps, where it has batches.
 
     Drawn in the loop, they need a condition in every step, for which a GPU waits.
